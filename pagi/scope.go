@@ -1,0 +1,176 @@
+package pagi
+
+// The scope types of the specification.
+const (
+	TypeHTTP      = "http"
+	TypeWebSocket = "websocket"
+	TypeSSE       = "sse"
+	TypeLifespan  = "lifespan"
+)
+
+// Names of the extensions the specification defines; keys of Scope.Extensions.
+const (
+	// ExtFullFlush allows the HTTPFullFlush event. Its value is an empty struct.
+	ExtFullFlush = "fullflush"
+	// ExtTLS describes the TLS connection. Its value is a *TLS.
+	ExtTLS = "tls"
+	// ExtDenialResponse allows WebSocketHTTPResponseStart and -Body before a
+	// WebSocketAccept. Its value is an empty struct.
+	ExtDenialResponse = "websocket.http.response"
+	// ExtInformational allows the HTTPResponseInformational event. It is this
+	// implementation's own extension, so that an application behind a bridge can
+	// send 103 Early Hints. Its value is an empty struct.
+	ExtInformational = "http.informational"
+)
+
+// Versions is the "pagi" entry of a scope.
+type Versions struct {
+	// Version is the core specification's version, "0.3".
+	Version string
+	// SpecVersion is the protocol specification's; "" means the same.
+	SpecVersion string
+	// IsWorker and WorkerNum are set in lifespan scopes of multi-process
+	// servers: WorkerNum counts from 1, 0 means a single process.
+	IsWorker  bool
+	WorkerNum int
+}
+
+// Addr is one end of a connection: a host (an IP address without brackets) and a
+// port, or the path of a Unix socket with port 0. The zero Addr stands for an
+// address that is not known.
+type Addr struct {
+	Host string
+	Port int
+}
+
+// IsZero reports whether the address is not known.
+func (a Addr) IsZero() bool { return a == Addr{} }
+
+// Scope describes what an App is called for. Which fields are set depends on
+// Type: a lifespan scope has only Type, PAGI and State.
+//
+// A Scope is read-only for everybody but its maker. To change one, copy it with
+// Clone or With and pass the copy down: edits travel towards the application
+// only. The copy is shallow on purpose; State, Connection, Transport and values
+// reached through pointers are shared between all layers.
+type Scope struct {
+	// Type is TypeHTTP, TypeWebSocket, TypeSSE or TypeLifespan.
+	Type string
+	// PAGI names the specification's versions.
+	PAGI Versions
+	// HTTPVersion is "1.0", "1.1", "2" or "3".
+	HTTPVersion string
+	// Method is the HTTP method in upper case. Empty for websocket.
+	Method string
+	// Scheme is "http" or "https", for websocket "ws" or "wss".
+	Scheme string
+	// Path is the percent-decoded path below RootPath. A Go string holds bytes,
+	// so a path that is not UTF-8 stands here as its decoded bytes, which is the
+	// fallback the specification asks for.
+	Path string
+	// RawPath is the path as the client sent it, before any decoding and with
+	// RootPath still in it; "" when not known.
+	RawPath string
+	// QueryString is what followed the question mark, still percent-encoded.
+	QueryString string
+	// RootPath is the decoded prefix under which the application is mounted,
+	// PSGI's SCRIPT_NAME: "" or a path without a slash at its end.
+	RootPath string
+	// Headers are the request's, names in lower case, with one cookie header.
+	Headers Headers
+	// Client and Server are the connection's two ends; zero when not known.
+	Client, Server Addr
+	// Subprotocols are what the client offered in Sec-WebSocket-Protocol.
+	Subprotocols []string
+	// State is the namespace the application filled during lifespan startup. In
+	// a lifespan scope it is the map to fill; elsewhere it is a private shallow
+	// copy. It is nil where there was no lifespan.
+	State map[string]any
+	// Extensions holds the optional capabilities the server has for this
+	// connection, by name. Never write to it.
+	Extensions map[string]any
+	// Connection is "pagi.connection"; set in http scopes.
+	Connection *Connection
+	// Transport is "pagi.transport"; nil where the server cannot measure it.
+	Transport Transport
+
+	values *scopeValue
+}
+
+// scopeValue is one link of the chain of values set by With; newer ones hide
+// older ones, and scopes derived from one another share the tail.
+type scopeValue struct {
+	key   string
+	value any
+	next  *scopeValue
+}
+
+// Clone returns a shallow copy whose fields can be set without the original
+// seeing it.
+func (s *Scope) Clone() *Scope {
+	c := *s
+	return &c
+}
+
+// With returns a shallow copy that has one more value. Keys follow the
+// specification: names without a dot belong to the core, those with the prefix
+// "pagi." to its extensions; everybody else uses a prefix of their own
+// ("myapp.user").
+func (s *Scope) With(key string, value any) *Scope {
+	c := *s
+	c.values = &scopeValue{key, value, s.values}
+	return &c
+}
+
+// Value returns what With stored under key, or nil.
+func (s *Scope) Value(key string) any {
+	for v := s.values; v != nil; v = v.next {
+		if v.key == key {
+			return v.value
+		}
+	}
+	return nil
+}
+
+// HasExtension reports whether the server offers the named extension here.
+func (s *Scope) HasExtension(name string) bool {
+	_, ok := s.Extensions[name]
+	return ok
+}
+
+// TLS returns the tls extension's data, or nil when the connection is not
+// encrypted.
+func (s *Scope) TLS() *TLS {
+	t, _ := s.Extensions[ExtTLS].(*TLS)
+	return t
+}
+
+// Mount returns the scope an application mounted under prefix must see: prefix
+// moved from the front of Path to the end of RootPath. An emptied Path becomes
+// "/". The caller has made sure that Path begins with prefix, at a slash.
+func (s *Scope) Mount(prefix string) *Scope {
+	c := *s
+	c.Path = s.Path[len(prefix):]
+	if c.Path == "" {
+		c.Path = "/"
+	}
+	c.RootPath = s.RootPath + prefix
+	return &c
+}
+
+// TLS is the value of the "tls" extension (PAGI::Spec::Tls). Strings that the
+// specification allows to be undefined are "" then, numbers 0.
+type TLS struct {
+	// ServerCert is the certificate the server sent, in PEM.
+	ServerCert string
+	// ClientCertChain holds the client's certificates in PEM, leaf first.
+	ClientCertChain []string
+	// ClientCertName is the leaf's subject as an RFC 4514 string.
+	ClientCertName string
+	// ClientCertError says why verification failed when the connection was kept.
+	ClientCertError string
+	// Version is the protocol's number: 0x0303 for TLS 1.2, 0x0304 for 1.3.
+	Version uint16
+	// CipherSuite is the suite's number, 0x1301 for TLS_AES_128_GCM_SHA256.
+	CipherSuite uint16
+}

@@ -1,0 +1,223 @@
+package pagi
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Validate checks what can be said of an event to the client without knowing
+// what was sent before: that the scope type knows it, that its fields are of the
+// kind and in the range the specification gives. The error is an *EventError.
+//
+// The rules about order (start before body, nothing after the end) are kept by
+// whoever implements Send.
+func Validate(scopeType string, ev Event) error {
+	switch scopeType {
+	case TypeHTTP:
+		return validateHTTP(ev)
+	case TypeWebSocket:
+		return validateWebSocket(ev)
+	case TypeSSE:
+		return validateSSE(ev)
+	case TypeLifespan:
+		return validateLifespan(ev)
+	}
+	return fmt.Errorf("%w: %q", ErrUnsupported, scopeType)
+}
+
+func validateHTTP(ev Event) error {
+	switch e := ev.(type) {
+	case HTTPResponseStart:
+		return validateStart(e, e.Status, e.Headers)
+	case HTTPResponseBody:
+		return validateBody(&e)
+	case HTTPResponseTrailers:
+		return ValidateHeaders(e.EventType(), e.Headers)
+	case HTTPResponseInformational:
+		if e.Status < 102 || e.Status > 199 {
+			return &EventError{e.EventType(), "status", fmt.Sprintf("must be 102 to 199, is %d", e.Status)}
+		}
+		return ValidateHeaders(e.EventType(), e.Headers)
+	case HTTPFullFlush:
+		return nil
+	}
+	return unknownEvent(TypeHTTP, ev)
+}
+
+func validateWebSocket(ev Event) error {
+	switch e := ev.(type) {
+	case WebSocketAccept:
+		if e.Subprotocol != "" && !isToken(e.Subprotocol) {
+			return &EventError{e.EventType(), "subprotocol", fmt.Sprintf("must be a token, is %q", e.Subprotocol)}
+		}
+		return ValidateHeaders(e.EventType(), e.Headers)
+	case WebSocketSend:
+		switch {
+		case e.Binary && e.Text != "":
+			return &EventError{e.EventType(), "text", "must not be given together with 'bytes'"}
+		case !e.Binary && e.Bytes != nil:
+			return &EventError{e.EventType(), "bytes", "must not be given together with 'text'"}
+		case !e.Binary && !utf8.ValidString(e.Text):
+			return &EventError{e.EventType(), "text", "must be valid UTF-8"}
+		}
+		return nil
+	case WebSocketKeepalive:
+		if e.Interval < 0 {
+			return &EventError{e.EventType(), "interval", "must not be negative"}
+		}
+		if e.Timeout < 0 {
+			return &EventError{e.EventType(), "timeout", "must not be negative"}
+		}
+		return nil
+	case WebSocketClose:
+		if e.Code != 0 && !sendableCloseCode(e.Code) {
+			return &EventError{e.EventType(), "code", fmt.Sprintf("must be a close code an endpoint may send (RFC 6455 section 7.4), is %d", e.Code)}
+		}
+		if len(e.Reason) > 123 || !utf8.ValidString(e.Reason) {
+			return &EventError{e.EventType(), "reason", "must be at most 123 bytes of UTF-8"}
+		}
+		return nil
+	case WebSocketHTTPResponseStart:
+		return validateStart(e, e.Status, e.Headers)
+	case WebSocketHTTPResponseBody:
+		return nil
+	}
+	return unknownEvent(TypeWebSocket, ev)
+}
+
+func validateSSE(ev Event) error {
+	switch e := ev.(type) {
+	case SSEStart:
+		if e.Status == 0 {
+			return ValidateHeaders(e.EventType(), e.Headers)
+		}
+		return validateStart(e, e.Status, e.Headers)
+	case SSESend:
+		if strings.ContainsAny(e.Event, "\r\n") {
+			return &EventError{e.EventType(), "event", "must not contain a newline"}
+		}
+		// The standard has a client ignore an id with a NUL in it.
+		if strings.ContainsAny(e.ID, "\r\n\x00") {
+			return &EventError{e.EventType(), "id", "must not contain a newline or NUL"}
+		}
+		if e.Retry < 0 {
+			return &EventError{e.EventType(), "retry", "must not be negative"}
+		}
+		return nil
+	case SSEComment:
+		if strings.ContainsAny(e.Comment, "\r\n") {
+			return &EventError{e.EventType(), "comment", "must not contain a newline"}
+		}
+		return nil
+	case SSEKeepalive:
+		if e.Interval < 0 {
+			return &EventError{e.EventType(), "interval", "must not be negative"}
+		}
+		if strings.ContainsAny(e.Comment, "\r\n") {
+			return &EventError{e.EventType(), "comment", "must not contain a newline"}
+		}
+		return nil
+	case SSEClose, SSEHTTPResponseBody:
+		return nil
+	case SSEHTTPResponseStart:
+		return validateStart(e, e.Status, e.Headers)
+	case HTTPFullFlush:
+		return nil
+	}
+	return unknownEvent(TypeSSE, ev)
+}
+
+func validateLifespan(ev Event) error {
+	switch ev.(type) {
+	case LifespanStartupComplete, LifespanStartupFailed, LifespanShutdownComplete, LifespanShutdownFailed:
+		return nil
+	}
+	return unknownEvent(TypeLifespan, ev)
+}
+
+func unknownEvent(scopeType string, ev Event) error {
+	if ev == nil {
+		return &EventError{"(nil)", "type", "is missing"}
+	}
+	return &EventError{ev.EventType(), "type", "is not an event an application can send in a scope of type " + scopeType}
+}
+
+func validateStart(ev Event, status int, headers Headers) error {
+	if status < 200 || status > 999 {
+		return &EventError{ev.EventType(), "status", fmt.Sprintf("must be 200 to 999, is %d", status)}
+	}
+	return ValidateHeaders(ev.EventType(), headers)
+}
+
+func validateBody(e *HTTPResponseBody) error {
+	given := 0
+	for _, is := range []bool{len(e.Body) > 0, e.File != "", e.FH != nil} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case given > 1:
+		return &EventError{e.EventType(), "", "'body', 'file' and 'fh' exclude one another"}
+	case e.Offset < 0:
+		return &EventError{e.EventType(), "offset", fmt.Sprintf("must not be negative, is %d", e.Offset)}
+	case e.Length < 0:
+		return &EventError{e.EventType(), "length", fmt.Sprintf("must not be negative, is %d", e.Length)}
+	case strings.IndexByte(e.File, 0) >= 0:
+		return &EventError{e.EventType(), "file", "must not contain NUL"}
+	}
+	return nil
+}
+
+// ValidateHeaders checks that every name is a token (RFC 9110 section 5.1) and
+// that no value contains CR, LF or NUL, any of which would let a header break
+// out of its line. eventType goes into the error.
+func ValidateHeaders(eventType string, headers Headers) error {
+	for i := range headers {
+		if h := &headers[i]; !isToken(h.Name) {
+			return &EventError{eventType, "headers", fmt.Sprintf("contains the name %q, which is not a token (RFC 9110 section 5.1)", h.Name)}
+		} else if !safeValue(h.Value) {
+			return &EventError{eventType, "headers", fmt.Sprintf("contains CR, LF or NUL in the value of %q", h.Name)}
+		}
+	}
+	return nil
+}
+
+func safeValue(v string) bool {
+	for i := range len(v) {
+		if c := v[i]; c == '\r' || c == '\n' || c == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+var tokenChars = func() (t [256]bool) {
+	for c := '0'; c <= '9'; c++ {
+		t[c] = true
+	}
+	for c := 'a'; c <= 'z'; c++ {
+		t[c], t[c-'a'+'A'] = true, true
+	}
+	for _, c := range "!#$%&'*+-.^_`|~" {
+		t[c] = true
+	}
+	return t
+}()
+
+// isToken reports whether s is a token of RFC 9110 section 5.6.2.
+func isToken(s string) bool {
+	for i := range len(s) {
+		if !tokenChars[s[i]] {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// sendableCloseCode reports whether RFC 6455 section 7.4 allows an endpoint to
+// send the code. 1004 to 1006 and 1015 are reserved.
+func sendableCloseCode(code int) bool {
+	return code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999
+}
