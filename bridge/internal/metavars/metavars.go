@@ -24,7 +24,8 @@ type Options struct {
 	Authorization bool
 }
 
-// Each calls yield for every variable the scope gives rise to. Names are unique.
+// Each calls yield for every variable the scope gives rise to. Names are unique;
+// REQUEST_METHOD and PATH_INFO come first.
 //
 // A header whose name holds anything but letters, digits and hyphens is dropped:
 // "_" and "-" become the same variable, so passing it would let a client forge
@@ -32,10 +33,9 @@ type Options struct {
 // Content-Type and Content-Length, which have variables of their own. Headers of
 // the same name are joined by ", " (section 4.1.18).
 func Each(scope *pagi.Scope, opt Options, yield func(name, value string)) {
-	yield("GATEWAY_INTERFACE", "CGI/1.1")
 	yield("REQUEST_METHOD", scope.Method)
-	yield("SCRIPT_NAME", scope.RootPath)
 	yield("PATH_INFO", scope.Path)
+	yield("SCRIPT_NAME", scope.RootPath)
 	yield("QUERY_STRING", scope.QueryString)
 	yield("REQUEST_URI", RequestURI(scope))
 	yield("SERVER_PROTOCOL", protocol(scope.HTTPVersion))

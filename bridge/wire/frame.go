@@ -1,0 +1,177 @@
+// Package wire is the frame protocol between the gateway and a worker process.
+// PROTOCOL.md beside this file is its definition, written for whoever writes a
+// worker in another language; this package is the gateway's side of it.
+//
+// Nothing in here knows processes, HTTP servers or Perl. What comes from a worker
+// is not trusted: every length is checked against what is really there, and a
+// frame that does not add up is an error, never a panic.
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Version is the protocol's version, exchanged in HELLO.
+const Version = 1
+
+const (
+	// HeaderSize is the size of a frame's header in bytes.
+	HeaderSize = 10
+	// MaxPayload is the largest payload either side may send.
+	MaxPayload = 16 << 20
+)
+
+// Type is a frame's type.
+type Type uint8
+
+// Frames from the gateway to a worker.
+const (
+	Request Type = 0x01
+	Cancel  Type = 0x02
+	Ping    Type = 0x03
+	Drain   Type = 0x04
+)
+
+// Frames from a worker to the gateway.
+const (
+	Hello         Type = 0x10
+	Ready         Type = 0x11
+	Failed        Type = 0x12
+	Response      Type = 0x13
+	Body          Type = 0x14
+	File          Type = 0x15
+	Informational Type = 0x16
+	Abort         Type = 0x17
+	Log           Type = 0x18
+	Idle          Type = 0x19
+	Exiting       Type = 0x1a
+	Pong          Type = 0x1b
+)
+
+var typeNames = map[Type]string{
+	Request: "REQUEST", Cancel: "CANCEL", Ping: "PING", Drain: "DRAIN",
+	Hello: "HELLO", Ready: "READY", Failed: "FAILED", Response: "RESPONSE", Body: "BODY", File: "FILE",
+	Informational: "INFORMATIONAL", Abort: "ABORT", Log: "LOG", Idle: "IDLE", Exiting: "EXITING", Pong: "PONG",
+}
+
+func (t Type) String() string {
+	if name, ok := typeNames[t]; ok {
+		return name
+	}
+	return fmt.Sprintf("0x%02x", uint8(t))
+}
+
+// Flags of a frame.
+const (
+	// FlagFin marks the last frame of an answer.
+	FlagFin uint8 = 0x01
+	// FlagBusy, beside FlagFin, says that the worker is not free yet; an IDLE
+	// frame follows when it is.
+	FlagBusy uint8 = 0x02
+	// FlagBodyFile, on a REQUEST, says that what follows the variables is not
+	// the body but the path of a file that holds it.
+	FlagBodyFile uint8 = 0x04
+)
+
+// Kinds of ABORT.
+const (
+	// AbortDied: the application threw an exception.
+	AbortDied = 1
+	// AbortInvalid: the application answered something that is no response.
+	AbortInvalid = 2
+	// AbortCut: the application left its answer unfinished.
+	AbortCut = 3
+)
+
+// Levels of LOG, carried in the frame's flags.
+const (
+	LevelError = 1
+	LevelWarn  = 2
+	LevelInfo  = 3
+)
+
+// Errors of decoding; both mean that the peer does not speak the protocol and
+// must be given up.
+var (
+	ErrTooLarge  = errors.New("wire: frame over the size limit")
+	ErrMalformed = errors.New("wire: malformed frame")
+)
+
+// Frame is a decoded frame. Payload belongs to whoever read it.
+type Frame struct {
+	Type    Type
+	Flags   uint8
+	Stream  uint32
+	Payload []byte
+}
+
+// Has reports whether the flag is set.
+func (f *Frame) Has(flag uint8) bool { return f.Flags&flag != 0 }
+
+// ReadFrame reads one frame. alloc returns a buffer of the asked-for length for
+// the payload; nil stands for make. The error is io.EOF only at a frame's border;
+// within a frame it is io.ErrUnexpectedEOF.
+func ReadFrame(r io.Reader, alloc func(n int) []byte) (Frame, error) {
+	var header [HeaderSize]byte
+	return readFrame(r, header[:], alloc)
+}
+
+// Reader reads frames without allocating anything but their payloads.
+type Reader struct {
+	r      io.Reader
+	alloc  func(n int) []byte
+	header [HeaderSize]byte
+}
+
+// NewReader returns a Reader; r should be buffered. For alloc see ReadFrame.
+func NewReader(r io.Reader, alloc func(n int) []byte) *Reader {
+	return &Reader{r: r, alloc: alloc}
+}
+
+// Next reads one frame, as ReadFrame does.
+func (r *Reader) Next() (Frame, error) { return readFrame(r.r, r.header[:], r.alloc) }
+
+func readFrame(r io.Reader, header []byte, alloc func(n int) []byte) (Frame, error) {
+	if _, err := io.ReadFull(r, header); err != nil {
+		return Frame{}, err
+	}
+	length := binary.BigEndian.Uint32(header)
+	f := Frame{
+		Stream: binary.BigEndian.Uint32(header[4:]),
+		Type:   Type(header[8]),
+		Flags:  header[9],
+	}
+	if length > MaxPayload {
+		return Frame{}, fmt.Errorf("%w: %s of %d bytes, at most %d are allowed", ErrTooLarge, f.Type, length, MaxPayload)
+	}
+	if length == 0 {
+		return f, nil
+	}
+	if alloc == nil {
+		f.Payload = make([]byte, length)
+	} else {
+		f.Payload = alloc(int(length))
+	}
+	if _, err := io.ReadFull(r, f.Payload); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return Frame{}, err
+	}
+	return f, nil
+}
+
+// AppendFrame appends a whole frame.
+func AppendFrame(b []byte, t Type, flags uint8, stream uint32, payload []byte) []byte {
+	b = appendHeader(b, len(payload), t, flags, stream)
+	return append(b, payload...)
+}
+
+func appendHeader(b []byte, length int, t Type, flags uint8, stream uint32) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(length))
+	b = binary.BigEndian.AppendUint32(b, stream)
+	return append(b, byte(t), flags)
+}

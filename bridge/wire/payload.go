@@ -1,0 +1,233 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// RequestBuilder makes a REQUEST frame in place. Call Begin, then Pair for each
+// variable, then one of Body and BodyFile. The buffer is reused from one request
+// to the next.
+type RequestBuilder struct {
+	buf   []byte
+	pairs uint32
+	flags uint8
+}
+
+// Begin starts a new frame, forgetting the old one.
+func (b *RequestBuilder) Begin() {
+	b.buf = append(b.buf[:0], make([]byte, HeaderSize+4)...)
+	b.pairs, b.flags = 0, 0
+}
+
+// Pair adds a variable.
+func (b *RequestBuilder) Pair(name, value string) {
+	b.buf = appendString(b.buf, name)
+	b.buf = appendString(b.buf, value)
+	b.pairs++
+}
+
+// Body adds the request's body.
+func (b *RequestBuilder) Body(p []byte) { b.buf = append(b.buf, p...) }
+
+// BodyFile names the file in which the request's body is.
+func (b *RequestBuilder) BodyFile(path string) {
+	b.buf = append(b.buf, path...)
+	b.flags = FlagBodyFile
+}
+
+// Frame finishes the frame for the given stream and returns it; it is valid until
+// the next Begin. It can be called again with another stream.
+func (b *RequestBuilder) Frame(stream uint32) ([]byte, error) {
+	length := len(b.buf) - HeaderSize
+	if length > MaxPayload {
+		return nil, fmt.Errorf("%w: REQUEST of %d bytes, at most %d are allowed", ErrTooLarge, length, MaxPayload)
+	}
+	appendHeader(b.buf[:0], length, Request, b.flags, stream)
+	binary.BigEndian.PutUint32(b.buf[HeaderSize:], b.pairs)
+	return b.buf, nil
+}
+
+func appendString(b []byte, s string) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
+	return append(b, s...)
+}
+
+// AppendPairs appends a list of pairs: their number, then each string behind its
+// length. It panics on an odd list, which can only be a slip in the calling code.
+func AppendPairs(b []byte, list ...string) []byte {
+	if len(list)%2 != 0 {
+		panic("wire.AppendPairs: odd number of strings")
+	}
+	b = binary.BigEndian.AppendUint32(b, uint32(len(list)/2))
+	for _, s := range list {
+		b = appendString(b, s)
+	}
+	return b
+}
+
+// decoder takes a payload apart. After the first thing that does not fit, bad is
+// set and everything else yields zero values.
+type decoder struct {
+	p   []byte
+	bad bool
+}
+
+func (d *decoder) take(n int) []byte {
+	if d.bad || n < 0 || n > len(d.p) {
+		d.bad = true
+		return nil
+	}
+	out := d.p[:n]
+	d.p = d.p[n:]
+	return out
+}
+
+func (d *decoder) uint8() uint8 {
+	if b := d.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (d *decoder) uint16() uint16 {
+	if b := d.take(2); b != nil {
+		return binary.BigEndian.Uint16(b)
+	}
+	return 0
+}
+
+func (d *decoder) uint32() uint32 {
+	if b := d.take(4); b != nil {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
+func (d *decoder) uint64() uint64 {
+	if b := d.take(8); b != nil {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+// count reads a number of things of which each takes at least size bytes, so
+// that no number a peer claims makes room for more than it has sent.
+func (d *decoder) count(size int) int {
+	n := d.uint32()
+	if uint64(n)*uint64(size) > uint64(len(d.p)) {
+		d.bad = true
+		return 0
+	}
+	return int(n)
+}
+
+func (d *decoder) err(t Type) error {
+	if d.bad {
+		return fmt.Errorf("%w: %s", ErrMalformed, t)
+	}
+	return nil
+}
+
+// headers reads a list of pairs into Headers, lower-casing the names in place. The
+// strings share one copy of the block, so that the payload can be used again.
+func (d *decoder) headers() pagi.Headers {
+	n := d.count(8)
+	if d.bad || n == 0 {
+		return nil
+	}
+	// The first pass checks, measures and lower-cases; the second one slices.
+	probe := *d
+	for range n {
+		lower(probe.take(int(probe.uint32())))
+		probe.take(int(probe.uint32()))
+	}
+	if probe.bad {
+		d.bad = true
+		return nil
+	}
+	block := string(d.p[:len(d.p)-len(probe.p)])
+	headers := make(pagi.Headers, n)
+	at := 0
+	next := func() string {
+		size := int(binary.BigEndian.Uint32(d.p[at:]))
+		at += 4 + size
+		return block[at-size : at]
+	}
+	for i := range headers {
+		headers[i].Name = next()
+		headers[i].Value = next()
+	}
+	d.p = probe.p
+	return headers
+}
+
+func lower(b []byte) {
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + ('a' - 'A')
+		}
+	}
+}
+
+// HelloPayload is the content of a HELLO frame.
+type HelloPayload struct {
+	Version uint32
+	PID     uint32
+	Token   string
+	// Info describes the worker: "runtime", "version".
+	Info pagi.Headers
+}
+
+// DecodeHello decodes a HELLO frame.
+func DecodeHello(p []byte) (HelloPayload, error) {
+	d := decoder{p: p}
+	h := HelloPayload{Version: d.uint32(), PID: d.uint32()}
+	h.Token = string(d.take(int(d.uint32())))
+	h.Info = d.headers()
+	return h, d.err(Hello)
+}
+
+// Head is a response's status and headers, names in lower case.
+type Head struct {
+	Status  int
+	Headers pagi.Headers
+}
+
+// DecodeHead decodes a RESPONSE or INFORMATIONAL frame; rest is the piece of body
+// that follows the head and shares p's memory.
+func DecodeHead(t Type, p []byte) (head Head, rest []byte, err error) {
+	d := decoder{p: p}
+	head.Status = int(d.uint16())
+	head.Headers = d.headers()
+	return head, d.p, d.err(t)
+}
+
+// FileRef is the content of a FILE frame: a part of a file that makes up the body.
+// Device and Inode identify the file the worker had open, so that the gateway
+// sends that one and no other that has taken its name.
+type FileRef struct {
+	Offset, Length int64
+	Device, Inode  uint64
+	Path           string
+}
+
+// DecodeFile decodes a FILE frame.
+func DecodeFile(p []byte) (FileRef, error) {
+	d := decoder{p: p}
+	f := FileRef{Offset: int64(d.uint64()), Length: int64(d.uint64()), Device: d.uint64(), Inode: d.uint64()}
+	f.Path = string(d.p)
+	if f.Offset < 0 || f.Length < 0 || f.Path == "" || f.Path[0] != '/' {
+		d.bad = true
+	}
+	return f, d.err(File)
+}
+
+// DecodeAbort decodes an ABORT frame.
+func DecodeAbort(p []byte) (kind int, message string, err error) {
+	d := decoder{p: p}
+	kind = int(d.uint8())
+	return kind, string(d.p), d.err(Abort)
+}

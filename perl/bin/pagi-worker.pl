@@ -1,0 +1,73 @@
+#!/usr/bin/env perl
+
+use strict;
+use warnings;
+
+=head1 NAME
+
+pagi-worker.pl - a worker process of pagi-bridge
+
+=head1 SYNOPSIS
+
+    pagi-worker.pl < configuration
+
+=head1 DESCRIPTION
+
+Started by the gateway, which writes the configuration to its standard input: the
+pairs of F<bridge/wire/PROTOCOL.md>, section "Configuration". Loads the
+application, connects back and serves until told to stop.
+
+=cut
+
+use FindBin ();
+use lib "$FindBin::RealBin/../lib";
+
+use PagiBridge::Loader;
+use PagiBridge::PSGI;
+use PagiBridge::Wire qw(unpack_pairs);
+use PagiBridge::Worker;
+
+# The library of the runtime stays out of the application's @INC, and FindBin is
+# made to look again, for the application's sake.
+no lib "$FindBin::RealBin/../lib";
+delete $INC{'FindBin.pm'};
+Symbol::delete_package('FindBin') if require Symbol;
+
+binmode STDIN;
+my $configuration = do { local $/; <STDIN> };
+my @pairs = unpack_pairs($configuration);
+pop @pairs;
+my %config = @pairs;
+open STDIN, '<', '/dev/null' or die "cannot open /dev/null: $!\n";
+
+$SIG{PIPE} = sub { };    # not IGNORE, which programs the application starts would inherit
+
+my $worker = PagiBridge::Worker->connect($config{socket}, $config{token});
+my $app = eval {
+    defined $config{code}
+        ? PagiBridge::Loader::load_code($config{code})
+        : PagiBridge::Loader::load_file($config{app});
+};
+if (!$app) {
+    $worker->failed($@);
+    exit 1;
+}
+my $handler = PagiBridge::PSGI->new(
+    app          => $app,
+    worker       => $worker,
+    multiprocess => $config{workers} > 1,
+    trace        => $config{development} ? \&trace : undef,
+);
+$worker->ready;
+$0 = "pagi-worker $config{name}";
+$worker->run($handler);
+exit 0;
+
+# trace renders the call stack of an exception for the development page, without
+# the frames of this runtime.
+sub trace {
+    require Carp;
+    my @lines = split /\n/, Carp::longmess('');
+    shift @lines if @lines;
+    return join "\n", grep { !/PagiBridge::|pagi-worker\.pl/ } @lines;
+}

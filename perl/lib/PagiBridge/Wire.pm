@@ -1,0 +1,134 @@
+package PagiBridge::Wire;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+
+=head1 NAME
+
+PagiBridge::Wire - the frame protocol between the gateway and a worker
+
+=head1 SYNOPSIS
+
+    use PagiBridge::Wire qw(:frames frame parse_frames unpack_pairs);
+
+    syswrite $socket, frame(READY, 0, 0, '');
+
+    sysread $socket, $buffer, 65536, length $buffer;
+    for my $frame (parse_frames(\$buffer)) {
+        my ($stream, $type, $flags) = unpack 'x4 N C C', $frame;
+        ...
+    }
+
+=head1 DESCRIPTION
+
+The Perl half of F<bridge/wire/PROTOCOL.md>, which is the reference for every
+number in here.
+
+=cut
+
+use constant {
+    VERSION     => 1,
+    HEADER_SIZE => 10,
+    MAX_PAYLOAD => 16 * 1024 * 1024,
+
+    # gateway to worker
+    REQUEST => 0x01,
+    CANCEL  => 0x02,
+    PING    => 0x03,
+    DRAIN   => 0x04,
+
+    # worker to gateway
+    HELLO         => 0x10,
+    READY         => 0x11,
+    FAILED        => 0x12,
+    RESPONSE      => 0x13,
+    BODY          => 0x14,
+    FILE          => 0x15,
+    INFORMATIONAL => 0x16,
+    ABORT         => 0x17,
+    LOG           => 0x18,
+    IDLE          => 0x19,
+    EXITING       => 0x1a,
+    PONG          => 0x1b,
+
+    # flags
+    FIN       => 0x01,
+    BUSY      => 0x02,
+    BODY_FILE => 0x04,
+
+    # kinds of ABORT
+    ABORT_DIED    => 1,
+    ABORT_INVALID => 2,
+    ABORT_CUT     => 3,
+
+    # levels of LOG
+    LOG_ERROR => 1,
+    LOG_WARN  => 2,
+    LOG_INFO  => 3,
+};
+
+our @FRAMES = qw(
+    VERSION HEADER_SIZE MAX_PAYLOAD
+    REQUEST CANCEL PING DRAIN
+    HELLO READY FAILED RESPONSE BODY FILE INFORMATIONAL ABORT LOG IDLE EXITING PONG
+    FIN BUSY BODY_FILE
+    ABORT_DIED ABORT_INVALID ABORT_CUT
+    LOG_ERROR LOG_WARN LOG_INFO
+);
+our @EXPORT_OK   = (@FRAMES, qw(frame parse_frames pack_pairs unpack_pairs));
+our %EXPORT_TAGS = (frames => \@FRAMES);
+
+=head1 FUNCTIONS
+
+=head2 frame($type, $flags, $stream, $payload)
+
+Returns one frame. The payload must be bytes.
+
+=cut
+
+sub frame {
+    my ($type, $flags, $stream, $payload) = @_;
+    return pack('N N C C', length $payload, $stream, $type, $flags) . $payload;
+}
+
+=head2 parse_frames(\$buffer)
+
+Takes all complete frames off the front of the buffer and returns them, headers
+included. Dies on a frame that claims to be longer than C<MAX_PAYLOAD>.
+
+=cut
+
+sub parse_frames {
+    my ($buffer) = @_;
+    my @frames;
+    while (length $$buffer >= HEADER_SIZE) {
+        my $length = unpack 'N', $$buffer;
+        die "wire: a frame of $length bytes is over the limit of ${\MAX_PAYLOAD}\n"
+            if $length > MAX_PAYLOAD;
+        last if length $$buffer < HEADER_SIZE + $length;
+        push @frames, substr $$buffer, 0, HEADER_SIZE + $length, '';
+    }
+    return @frames;
+}
+
+=head2 pack_pairs(@list)
+
+Returns a list of pairs as the wire carries it: their number, then each string
+behind its length.
+
+=cut
+
+sub pack_pairs { return pack 'N (N/a*)*', @_ / 2, @_ }
+
+=head2 unpack_pairs($bytes)
+
+Returns the list of names and values that C<pack_pairs> made, and behind it, as
+the last element, whatever bytes followed.
+
+=cut
+
+sub unpack_pairs { return unpack 'N/(N/a*N/a*) a*', $_[0] }
+
+1;

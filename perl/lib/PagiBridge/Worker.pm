@@ -1,0 +1,289 @@
+package PagiBridge::Worker;
+
+use strict;
+use warnings;
+
+use Errno qw(EINTR);
+use IO::Handle ();
+use IO::Socket::UNIX ();
+use POSIX ();
+use Time::HiRes qw(time);
+
+use PagiBridge::Wire qw(:frames frame parse_frames pack_pairs);
+
+=head1 NAME
+
+PagiBridge::Worker - one worker process: a socket to the gateway and a handler
+
+=head1 SYNOPSIS
+
+    my $worker = PagiBridge::Worker->connect($socket_path, $token);
+    my $handler = PagiBridge::PSGI->new(app => $app);
+    $worker->ready;
+    $worker->run($handler);
+
+=head1 DESCRIPTION
+
+Reads request frames from the gateway, gives them to the handler one after
+another and writes what comes back. A gateway under load sends several requests
+at once; their answers are then collected and leave in one write, as long as the
+requests are known to be quick. See L</HOLDING ANSWERS BACK>.
+
+=cut
+
+use constant {
+    READ_SIZE => 256 * 1024,
+    # A request that takes longer than this is not quick.
+    QUICK => 0.0005,
+    # Answers are held back at most this long, and at most this many bytes.
+    HOLD_TIME => 0.001,
+    HOLD_SIZE => 64 * 1024,
+    # How many paths are remembered as quick before memory starts anew.
+    QUICK_PATHS => 4096,
+};
+
+=head1 METHODS
+
+=head2 connect($path, $token)
+
+Connects to the gateway's socket and says hello.
+
+=cut
+
+sub connect {
+    my ($class, $path, $token) = @_;
+    my $socket = IO::Socket::UNIX->new(Peer => $path)
+        or die "cannot connect to the gateway at $path: $!\n";
+    return $class->new($socket)->hello($token);
+}
+
+sub new {
+    my ($class, $socket) = @_;
+    return bless {
+        socket    => $socket,
+        pid       => $$,
+        in        => '',      # bytes read, not yet a frame
+        out       => '',      # frames made, not yet written
+        queue     => [],      # request frames to be served
+        stream    => 0,       # the stream being served, 0 for none
+        cancelled => 0,       # the client of that stream has gone
+        draining  => 0,
+        quick     => {},
+    }, $class;
+}
+
+sub hello {
+    my ($self, $token) = @_;
+    $self->write_now(frame(HELLO, 0, 0, pack 'N N N/a* a*', VERSION, $$, $token,
+        pack_pairs(runtime => 'perl', version => sprintf '%vd', $^V)));
+    return $self;
+}
+
+=head2 ready
+
+Tells the gateway that the application is loaded.
+
+=cut
+
+sub ready { $_[0]->write_now(frame(READY, 0, 0, '')) }
+
+=head2 failed($message)
+
+Tells the gateway that it could not be.
+
+=cut
+
+sub failed {
+    my ($self, $message) = @_;
+    utf8::encode($message) if utf8::is_utf8($message);
+    return $self->write_now(frame(FAILED, 0, 0, $message));
+}
+
+=head2 run($handler)
+
+Serves until the gateway says to stop or goes away. The handler's C<handle>
+method is called with the worker and a request frame and answers through the
+methods below.
+
+=cut
+
+sub run {
+    my ($self, $handler) = @_;
+    my $quick = $self->{quick};
+    my $queue = $self->{queue};
+    my ($held_since, $ended) = (0, 0);
+    while (1) {
+        if (!@$queue || $self->{exiting}) {
+            $self->flush;
+            return if $self->{draining} || $self->{exiting};
+            $self->fill or return;
+            $ended = time;
+            next;
+        }
+        my $frame = shift @$queue;
+        my $path = $handler->route($frame);
+        if (length $self->{out}
+            && (!$quick->{$path} || length $self->{out} > HOLD_SIZE || $ended - $held_since > HOLD_TIME))
+        {
+            $self->flush;
+            $ended = time;
+        }
+        $held_since = $ended if !length $self->{out};
+        ($self->{stream}, $self->{cancelled}) = (unpack('x4 N', $frame), 0);
+        $handler->handle($self, $frame);
+        $self->{stream} = 0;
+        my $now = time;
+        if ($now - $ended < QUICK) {
+            %$quick = () if keys %$quick >= QUICK_PATHS;
+            $quick->{$path} = 1;
+        }
+        else {
+            delete $quick->{$path};
+            $self->poll if @$queue;    # the gateway may have moved what waits behind
+        }
+        $ended = $now;
+    }
+}
+
+# fill waits for at least one more read; false when the gateway has gone.
+sub fill {
+    my ($self) = @_;
+    while (1) {
+        my $n = sysread $self->{socket}, $self->{in}, READ_SIZE, length $self->{in};
+        next if !defined $n && $! == EINTR;
+        return 0 if !$n;
+        $self->accept_frames;
+        return 1;
+    }
+}
+
+# poll takes in what has arrived, without waiting.
+sub poll {
+    my ($self) = @_;
+    my $bits = '';
+    vec($bits, fileno $self->{socket}, 1) = 1;
+    return if select($bits, undef, undef, 0) < 1;
+    if (!$self->fill) {
+        $self->{draining} = $self->{cancelled} = 1;
+        @{ $self->{queue} } = ();
+    }
+    return;
+}
+
+sub accept_frames {
+    my ($self) = @_;
+    for my $frame (parse_frames(\$self->{in})) {
+        my ($stream, $type) = unpack 'x4 N C', $frame;
+        if ($type == REQUEST) {
+            push @{ $self->{queue} }, $frame;
+        }
+        elsif ($type == CANCEL) {
+            $self->{cancelled} = 1 if $stream == $self->{stream};
+            @{ $self->{queue} } = grep { unpack('x4 N', $_) != $stream } @{ $self->{queue} };
+        }
+        elsif ($type == PING) {
+            $self->write_now(frame(PONG, 0, $stream, substr $frame, HEADER_SIZE));
+        }
+        elsif ($type == DRAIN) {
+            $self->{draining} = 1;
+        }
+        else {
+            die sprintf "wire: unknown frame type 0x%02x from the gateway\n", $type;
+        }
+    }
+    return;
+}
+
+=head2 put($bytes)
+
+Queues frames behind what is waiting to be written.
+
+=cut
+
+sub put { $_[0]{out} .= $_[1]; return }
+
+=head2 flush
+
+Writes all that is queued.
+
+=cut
+
+sub flush {
+    my ($self) = @_;
+    POSIX::_exit(0) if $$ != $self->{pid};    # a child the application forked came back here
+    my $written = 0;
+    my $length  = length $self->{out};
+    while ($written < $length) {
+        my $n = syswrite $self->{socket}, $self->{out}, $length - $written, $written;
+        if (defined $n) { $written += $n }
+        elsif ($! != EINTR) {
+            # Nobody is left to tell. END blocks still run.
+            $self->{out} = '';
+            exit 0;
+        }
+    }
+    $self->{out} = '';
+    return;
+}
+
+=head2 write_now($bytes)
+
+Queues and writes.
+
+=cut
+
+sub write_now { $_[0]{out} .= $_[1]; $_[0]->flush; return }
+
+=head2 client_gone
+
+True when the gateway has said that nobody waits for the current answer any more.
+
+=cut
+
+sub client_gone {
+    my ($self) = @_;
+    $self->poll if !$self->{cancelled};
+    return $self->{cancelled};
+}
+
+=head2 log($level, $text)
+
+Sends a log record that belongs to the current stream, at once, so that it
+arrives even if the process dies next.
+
+=cut
+
+sub log {
+    my ($self, $level, $text) = @_;
+    utf8::encode($text) if utf8::is_utf8($text);
+    if ($$ != $self->{pid}) {    # in a child that the application forked
+        print STDERR "$text\n";
+        return;
+    }
+    return $self->write_now(frame(LOG, $level, $self->{stream}, substr $text, 0, HOLD_SIZE));
+}
+
+=head2 exiting($reason)
+
+Tells the gateway that this process ends after the current request, so that it
+gets no more.
+
+=cut
+
+sub exiting {
+    my ($self, $reason) = @_;
+    $self->{exiting} = 1;
+    return $self->put(frame(EXITING, 0, 0, $reason));
+}
+
+=head1 HOLDING ANSWERS BACK
+
+A write costs as much as a small application. With more requests already at hand
+the worker therefore keeps an answer until the next ones are done, but never lets
+it wait behind a request that might be slow: only a path that was served in less
+than half a millisecond the last time is run with answers held back, and for one
+millisecond at most.
+
+=cut
+
+1;
