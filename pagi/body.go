@@ -39,12 +39,18 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 func (b *bodyReader) WriteTo(w io.Writer) (int64, error) {
 	var total int64
 	for {
-		n, err := w.Write(b.rest)
-		total += int64(n)
-		b.rest = b.rest[n:]
+		if len(b.rest) > 0 {
+			n, err := w.Write(b.rest)
+			total += int64(n)
+			b.rest = b.rest[n:]
+			if err == nil && len(b.rest) > 0 {
+				err = io.ErrShortWrite
+			}
+			if err != nil {
+				return total, err
+			}
+		}
 		switch {
-		case err != nil:
-			return total, err
 		case b.err == io.EOF:
 			return total, nil
 		case b.err != nil:

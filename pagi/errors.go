@@ -33,6 +33,24 @@ func (e *EventError) Error() string {
 	return e.Type + ": '" + e.Field + "' " + e.Problem
 }
 
+// OptionError is what a Checker returns for an option that cannot work.
+type OptionError struct {
+	// Option is its name as a site file spells it, "root" or "status".
+	Option string
+	// Err says what is wrong with it and what would be right.
+	Err error
+}
+
+func (e *OptionError) Error() string { return e.Option + ": " + e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *OptionError) Unwrap() error { return e.Err }
+
+// BadOption returns an *OptionError made as fmt.Errorf makes an error.
+func BadOption(option, format string, args ...any) error {
+	return &OptionError{Option: option, Err: fmt.Errorf(format, args...)}
+}
+
 // DisconnectError is the cause (context.Cause) with which an application's
 // context ends when its connection ended abnormally.
 type DisconnectError struct {

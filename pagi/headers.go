@@ -87,7 +87,7 @@ func (h Headers) HasToken(name, token string) bool {
 
 // Add appends a header.
 func (h *Headers) Add(name, value string) {
-	*h = append(*h, Header{strings.ToLower(name), value})
+	*h = append(*h, Header{lower(name), value})
 }
 
 // Set gives name exactly one value: in the place of the first header called so,
@@ -111,6 +111,23 @@ func (h *Headers) Del(name string) {
 
 // Clone returns a copy that shares nothing with h.
 func (h Headers) Clone() Headers { return slices.Clone(h) }
+
+// lower returns name with its ASCII letters in lower case. strings.ToLower would
+// turn the Kelvin sign into a k, and a name that is not a token into one that is.
+func lower(name string) string {
+	for i := range len(name) {
+		if 'A' <= name[i] && name[i] <= 'Z' {
+			b := []byte(name)
+			for ; i < len(b); i++ {
+				if 'A' <= b[i] && b[i] <= 'Z' {
+					b[i] += 'a' - 'A'
+				}
+			}
+			return string(b)
+		}
+	}
+	return name
+}
 
 // EqualFold compares two header names or tokens without regard to ASCII case.
 // Unlike strings.EqualFold it knows no Unicode folding, so that no character

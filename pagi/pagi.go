@@ -87,3 +87,37 @@ func Chain(app App, middleware ...Middleware) App {
 	}
 	return app
 }
+
+// Checker is implemented by applications and middleware that have options which
+// can be wrong. An option struct is the App or Middleware itself, so there is no
+// moment of construction at which it could fail; Check is that moment. Whoever
+// puts a site together calls it on every part before the first request and
+// refuses to start on an error.
+//
+// Check may look at the file system but starts nothing, changes nothing and may be
+// called any number of times. For a wrong option it returns an *OptionError or an
+// errors.Join of several. A part with an error in it stays safe to use: it answers
+// the lifespan scope with startup.failed and every other scope with that error.
+type Checker interface {
+	Check() error
+}
+
+// Check returns part.Check's result when part is a Checker, else nil.
+func Check(part any) error {
+	if c, ok := part.(Checker); ok {
+		return c.Check()
+	}
+	return nil
+}
+
+// Broken returns the application that stands in for one that cannot work: it
+// answers lifespan.startup with startup.failed, so that a server does not start,
+// and any other scope with err.
+func Broken(err error) App {
+	return AppFunc(func(ctx context.Context, scope *Scope, receive Receive, send Send) error {
+		if scope.Type != TypeLifespan {
+			return err
+		}
+		return ServeLifespan(ctx, receive, send, func(context.Context) error { return err }, nil)
+	})
+}

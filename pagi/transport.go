@@ -29,7 +29,8 @@ const (
 // FlowMeter is a Transport that counts: the server adds what it takes over and
 // subtracts what it has written. The callbacks form a cycle with hysteresis: high
 // water once, drain once, then both are armed again. Callbacks run on the
-// goroutine that crossed the mark, in registration order.
+// goroutine that crossed the mark, in registration order; one that panics is
+// logged and does not keep the next from running.
 type FlowMeter struct {
 	high, low int
 
@@ -57,16 +58,17 @@ func NewFlowMeter(high, low int) *FlowMeter {
 func (m *FlowMeter) Add(n int) {
 	m.mu.Lock()
 	m.amount = max(0, m.amount+n)
+	var kind string
 	var callbacks []func()
 	switch {
 	case !m.above && m.amount >= m.high:
-		m.above, callbacks = true, m.onHighWater
+		m.above, kind, callbacks = true, "on_high_water", m.onHighWater
 	case m.above && m.amount < m.low:
-		m.above, callbacks = false, m.onDrain
+		m.above, kind, callbacks = false, "on_drain", m.onDrain
 	}
 	m.mu.Unlock()
 	for _, f := range callbacks {
-		f()
+		guard(kind, f)
 	}
 }
 
@@ -90,7 +92,7 @@ func (m *FlowMeter) OnHighWater(f func()) {
 	now := m.amount >= m.high
 	m.mu.Unlock()
 	if now {
-		f()
+		guard("on_high_water", f)
 	}
 }
 

@@ -2,6 +2,7 @@ package pagi
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 )
@@ -139,6 +140,9 @@ func validateLifespan(ev Event) error {
 func unknownEvent(scopeType string, ev Event) error {
 	if ev == nil {
 		return &EventError{"(nil)", "type", "is missing"}
+	}
+	if reflect.TypeOf(ev).Kind() == reflect.Pointer {
+		return &EventError{fmt.Sprintf("%T", ev), "", "is a pointer; events are sent as values"}
 	}
 	return &EventError{ev.EventType(), "type", "is not an event an application can send in a scope of type " + scopeType}
 }
