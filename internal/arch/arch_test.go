@@ -1,0 +1,165 @@
+// Package arch holds no code: its test keeps the packages of this module on their
+// floors, so that an import only ever goes down.
+package arch
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/pagi-go/pagi-bridge"
+
+// A room may import itself, what stands below it (a pattern that ends in "/..."
+// includes the packages under it), and nothing else of this module. Rooms are
+// tried in this order; the first whose pattern matches a package is its room.
+var rooms = []struct {
+	room  string
+	below []string
+}{
+	{"pagi/pagitest", []string{"pagi", "internal/..."}},
+	{"pagi/endpoint", []string{"pagi", "pagi/request", "pagi/response", "pagi/session", "pagi/websocket", "pagi/sse", "internal/..."}},
+	{"pagi/request", []string{"pagi", "internal/..."}},
+	{"pagi/response", []string{"pagi", "internal/..."}},
+	{"pagi/session", []string{"pagi", "internal/..."}},
+	{"pagi/websocket", []string{"pagi", "internal/..."}},
+	{"pagi/sse", []string{"pagi", "internal/..."}},
+	{"pagi", nil},
+	{"internal/reply", []string{"pagi"}},
+	{"internal/...", nil},
+	{"middleware/...", []string{"pagi", "pagi/request", "pagi/response", "pagi/session", "pagi/websocket", "pagi/sse", "internal/..."}},
+	{"apps/...", []string{"pagi", "pagi/request", "pagi/response", "pagi/session", "pagi/websocket", "pagi/sse", "internal/..."}},
+	{"server/...", []string{"pagi", "internal/..."}},
+	{"perl", nil},
+	{"bridge/internal/...", []string{"pagi", "internal/..."}},
+	{"bridge/wire/...", []string{"pagi", "internal/..."}},
+	{"bridge/pool/...", []string{"pagi", "perl", "bridge/wire/...", "bridge/internal/...", "internal/..."}},
+	{"bridge/...", []string{"pagi", "perl", "bridge/wire/...", "bridge/pool/...", "bridge/internal/...", "internal/..."}},
+	{"plugin/...", []string{"pagi", "perl", "bridge/...", "internal/..."}},
+	{"site/...", []string{"pagi", "pagi/...", "perl", "middleware/...", "apps/...", "server/...", "bridge/...", "plugin/...", "internal/..."}},
+	{"cmd/...", []string{"pagi", "site/...", "plugin/...", "internal/..."}},
+	{"examples/...", []string{"pagi", "pagi/...", "middleware/...", "apps/...", "server/...", "bridge/...", "plugin/...", "site/..."}},
+	{"bench/...", []string{"pagi", "pagi/...", "middleware/...", "apps/...", "server/...", "bridge/...", "plugin/...", "site/...", "internal/..."}},
+}
+
+func matches(pattern, pkg string) bool {
+	if stem, deep := strings.CutSuffix(pattern, "/..."); deep {
+		return pkg == stem || strings.HasPrefix(pkg, stem+"/")
+	}
+	return pkg == pattern
+}
+
+// forbidden says why pkg must not import dep, or "". Both are relative to the
+// module.
+func forbidden(pkg, dep string) string {
+	for _, r := range rooms {
+		if !matches(r.room, pkg) {
+			continue
+		}
+		if matches(r.room, dep) || slices.ContainsFunc(r.below, func(p string) bool { return matches(p, dep) }) {
+			return ""
+		}
+		return fmt.Sprintf("%s may import only %s", r.room, strings.Join(append([]string{"itself"}, r.below...), ", "))
+	}
+	return "package " + pkg + " has no floor: give it one in internal/arch/arch_test.go"
+}
+
+func TestForbidden(t *testing.T) {
+	for _, c := range []struct {
+		pkg, dep string
+		ok       bool
+	}{
+		{"pagi", "internal/spool", false},
+		{"server", "pagi", true},
+		{"server", "bridge/psgi", false},
+		{"server/internal/http", "pagi", true},
+		{"bridge/psgi", "bridge/pool", true},
+		{"bridge/pool", "bridge/psgi", false},
+		{"bridge/psgi", "server", false},
+		{"apps", "bridge/wire", false},
+		{"middleware", "server", false},
+		{"site", "cmd/pagi-bridge", false},
+		{"site", "bridge/cgi", true},
+		{"pagi/pagitest", "apps", false},
+		{"unheard-of", "pagi", false},
+	} {
+		if got := forbidden(c.pkg, c.dep); (got == "") != c.ok {
+			t.Errorf("%s imports %s: %q", c.pkg, c.dep, got)
+		}
+	}
+}
+
+// TestImportsGoDown reads the import clauses of every Go file of the module.
+// Test files of an external test package are free to import what they test with.
+func TestImportsGoDown(t *testing.T) {
+	root := filepath.Join("..", "..")
+	files := 0
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() {
+			if file != root && (strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_") || name == "testdata") || nestedModule(root, file) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		files++
+		rel, err := filepath.Rel(root, filepath.Dir(file))
+		if err != nil {
+			return err
+		}
+		return checkFile(t, file, filepath.ToSlash(rel))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files == 0 {
+		t.Fatal("found no Go file: the test looks in the wrong place")
+	}
+}
+
+func nestedModule(root, dir string) bool {
+	if dir == root {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
+}
+
+func checkFile(t *testing.T, file, pkg string) error {
+	set := token.NewFileSet()
+	parsed, err := parser.ParseFile(set, file, nil, parser.ImportsOnly)
+	if err != nil {
+		return err
+	}
+	for _, spec := range parsed.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			return err
+		}
+		dep, ours := strings.CutPrefix(imported, module+"/")
+		if !ours {
+			if path.Clean(pkg) == "pagi" && strings.Contains(strings.SplitN(imported, "/", 2)[0], ".") {
+				t.Errorf("%s imports %s: pagi imports nothing but the standard library", set.Position(spec.Pos()), imported)
+			}
+			continue
+		}
+		if why := forbidden(pkg, dep); why != "" {
+			t.Errorf("%s imports %s: %s", set.Position(spec.Pos()), dep, why)
+		}
+	}
+	return nil
+}
