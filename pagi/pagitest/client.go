@@ -1,0 +1,239 @@
+// Package pagitest drives a pagi.App in a test, without a socket: it makes the
+// scope, plays the client's events and collects what the application sends.
+//
+//	client := pagitest.New(app)
+//	res := client.Get("/hello?name=ann")
+//	if res.Err != nil || res.Status != 200 { ... }
+//
+// It is as strict as the specification: an event that pagi.Validate refuses, one
+// out of turn, a header name that is not in lower case, or a body that contradicts
+// its Content-Length makes Send fail and shows in Response.Err, even when the
+// application looks the other way. The http and lifespan protocols are covered.
+package pagitest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// DefaultTimeout ends an exchange in which the application hangs.
+const DefaultTimeout = 10 * time.Second
+
+// Client sends requests to one application and keeps cookies between them. Its
+// fields may be set until the first request. It is not safe for concurrent use,
+// except that exchanges made with Begin run beside one another.
+type Client struct {
+	// App is the application under test.
+	App pagi.App
+	// Headers are sent with every request; a request's own headers of the same
+	// name replace them.
+	Headers pagi.Headers
+	// Scheme is "http" (the default) or "https".
+	Scheme string
+	// Host is the host header; "testserver" by default.
+	Host string
+	// RootPath is the mount point the application believes to be under.
+	RootPath string
+	// HTTPVersion is the scope's; "1.1" by default.
+	HTTPVersion string
+	// Extensions are what the scope offers; by default fullflush and
+	// http.informational.
+	Extensions map[string]any
+	// Timeout is how long one exchange may take; 0 means DefaultTimeout. After it
+	// the application sees the client disconnect with client_timeout.
+	Timeout time.Duration
+
+	cookies []*http.Cookie
+	state   map[string]any
+	life    *pagi.LifespanRun
+}
+
+// New returns a client for app.
+func New(app pagi.App) *Client { return &Client{App: app} }
+
+// Start returns a client whose application has gone through lifespan startup and
+// will be shut down at the end of the test. A failure of either fails the test.
+func Start(t testing.TB, app pagi.App) *Client {
+	t.Helper()
+	c := New(app)
+	if err := c.Startup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Shutdown(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// Run starts app, calls f with a client for it, and shuts app down. It returns
+// what went wrong in any of the three.
+func Run(ctx context.Context, app pagi.App, f func(*Client) error) error {
+	c := New(app)
+	if err := c.Startup(ctx); err != nil {
+		return err
+	}
+	err := f(c)
+	return errors.Join(err, c.Shutdown(ctx))
+}
+
+// Startup runs the application's lifespan startup. An application that declines
+// is no error. Calling it again does nothing.
+func (c *Client) Startup(ctx context.Context) error {
+	if c.life != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout())
+	defer cancel()
+	state := map[string]any{}
+	scope := &pagi.Scope{Type: pagi.TypeLifespan, PAGI: pagi.Versions{Version: pagi.SpecVersion}, State: state}
+	run, err := pagi.StartLifespan(ctx, c.App, scope)
+	if err != nil {
+		return err
+	}
+	c.life = run
+	if run.Supported() {
+		c.state = state
+	}
+	return nil
+}
+
+// Shutdown runs the application's lifespan shutdown when it was started.
+func (c *Client) Shutdown(ctx context.Context) error {
+	if c.life == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout())
+	defer cancel()
+	run := c.life
+	c.life, c.state = nil, nil
+	return run.Shutdown(ctx)
+}
+
+// State returns the map the application filled during startup; nil when it was
+// not started or declined.
+func (c *Client) State() map[string]any { return c.state }
+
+// Get sends a GET request. target is a path with an optional query.
+func (c *Client) Get(target string, opts ...Option) *Response { return c.Do("GET", target, opts...) }
+
+// Head sends a HEAD request.
+func (c *Client) Head(target string, opts ...Option) *Response { return c.Do("HEAD", target, opts...) }
+
+// Post sends a POST request.
+func (c *Client) Post(target string, opts ...Option) *Response { return c.Do("POST", target, opts...) }
+
+// Put sends a PUT request.
+func (c *Client) Put(target string, opts ...Option) *Response { return c.Do("PUT", target, opts...) }
+
+// Patch sends a PATCH request.
+func (c *Client) Patch(target string, opts ...Option) *Response {
+	return c.Do("PATCH", target, opts...)
+}
+
+// Delete sends a DELETE request.
+func (c *Client) Delete(target string, opts ...Option) *Response {
+	return c.Do("DELETE", target, opts...)
+}
+
+// Options sends an OPTIONS request.
+func (c *Client) Options(target string, opts ...Option) *Response {
+	return c.Do("OPTIONS", target, opts...)
+}
+
+// Do sends a request and returns the whole response. It panics when target or an
+// option makes no sense, which is a slip in the test.
+func (c *Client) Do(method, target string, opts ...Option) *Response {
+	e := c.Begin(method, target, opts...)
+	for {
+		if _, ok := e.Next(); !ok {
+			return e.Finish()
+		}
+	}
+}
+
+func (c *Client) timeout() time.Duration {
+	if c.Timeout > 0 {
+		return c.Timeout
+	}
+	return DefaultTimeout
+}
+
+// scope makes the request's scope.
+func (c *Client) scope(method, target string, r *request) (*pagi.Scope, pagi.ConnectionControl) {
+	rawPath, query, _ := strings.Cut(target, "?")
+	path, err := url.PathUnescape(rawPath)
+	if err != nil || !strings.HasPrefix(rawPath, "/") {
+		panic(fmt.Sprintf("pagitest: target %q must be a path, percent-encoded where necessary", target))
+	}
+	if r.query != "" {
+		if query != "" {
+			query += "&"
+		}
+		query += r.query
+	}
+	port := 80
+	scheme := or(c.Scheme, "http")
+	if scheme == "https" {
+		port = 443
+	}
+	connection, control := pagi.NewConnection()
+	scope := &pagi.Scope{
+		Type:        pagi.TypeHTTP,
+		PAGI:        pagi.Versions{Version: pagi.SpecVersion},
+		HTTPVersion: or(c.HTTPVersion, "1.1"),
+		Method:      method,
+		Scheme:      scheme,
+		Path:        path,
+		RawPath:     (&url.URL{Path: c.RootPath}).EscapedPath() + rawPath,
+		QueryString: query,
+		RootPath:    c.RootPath,
+		Headers:     c.headers(path, r),
+		Client:      pagi.Addr{Host: "127.0.0.1", Port: 12345},
+		Server:      pagi.Addr{Host: "127.0.0.1", Port: port},
+		State:       maps.Clone(c.state),
+		Extensions:  c.Extensions,
+		Connection:  connection,
+	}
+	if scope.Extensions == nil {
+		scope.Extensions = map[string]any{pagi.ExtFullFlush: struct{}{}, pagi.ExtInformational: struct{}{}}
+	}
+	for _, edit := range r.edits {
+		edit(scope)
+	}
+	return scope, control
+}
+
+// headers puts together host, the client's, the request's and the cookies.
+func (c *Client) headers(path string, r *request) pagi.Headers {
+	h := pagi.NewHeaders("host", or(c.Host, "testserver"))
+	for _, own := range []pagi.Headers{c.Headers, r.headers} {
+		for _, x := range own {
+			h.Del(x.Name)
+		}
+		for _, x := range own {
+			h.Add(x.Name, x.Value)
+		}
+	}
+	if cookies := c.cookieHeader(path); cookies != "" && !h.Has("cookie") {
+		h.Add("cookie", cookies)
+	}
+	return h
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

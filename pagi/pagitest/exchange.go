@@ -1,0 +1,305 @@
+package pagitest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"sync"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// Exchange is one request in progress, step by step: the test reads each event
+// when the application has sent it and, with the Stream option, writes the request
+// body piece by piece. The application's Send returns when the test has taken the
+// event. Finish must be called.
+type Exchange struct {
+	// Scope is what the application was called with.
+	Scope *pagi.Scope
+
+	client   *Client
+	control  pagi.ConnectionControl
+	timed    context.Context // ends with the client's timeout
+	stop     func()
+	ctx      context.Context // timed, or the disconnect
+	cancel   context.CancelCauseFunc
+	requests chan pagi.HTTPRequest
+	sent     chan pagi.Event
+	returned chan struct{} // closed when the application has returned
+	appErr   error         // valid then
+	gone     chan struct{} // closed on disconnect
+	goneOnce sync.Once
+	done     chan struct{} // closed when the response is complete
+
+	mu  sync.Mutex // guards the rest
+	seq sequence
+	res *Response
+}
+
+// Begin sends a request and returns while the application works on it.
+func (c *Client) Begin(method, target string, opts ...Option) *Exchange {
+	r := &request{}
+	for _, o := range opts {
+		o(r)
+	}
+	e := &Exchange{
+		client:   c,
+		requests: make(chan pagi.HTTPRequest),
+		sent:     make(chan pagi.Event),
+		returned: make(chan struct{}),
+		gone:     make(chan struct{}),
+		done:     make(chan struct{}),
+	}
+	e.Scope, e.control = c.scope(method, target, r)
+	e.seq = sequence{scope: e.Scope, length: -1}
+	e.res = &Response{Connection: e.Scope.Connection}
+	e.timed, e.stop = context.WithTimeoutCause(context.Background(), c.timeout(), &pagi.DisconnectError{Reason: pagi.ReasonClientTimeout})
+	e.ctx, e.cancel = context.WithCancelCause(e.timed)
+	context.AfterFunc(e.timed, func() {
+		if e.timedOut() { // else Finish came first
+			e.Disconnect(pagi.ReasonClientTimeout)
+		}
+	})
+	if !r.stream {
+		if len(r.chunks) == 0 {
+			r.chunks = [][]byte{nil}
+		}
+		go e.feed(r.chunks)
+	}
+	go e.serve()
+	return e
+}
+
+func (e *Exchange) timedOut() bool { return errors.Is(e.timed.Err(), context.DeadlineExceeded) }
+
+func (e *Exchange) serve() {
+	defer close(e.returned)
+	defer func() {
+		if p := recover(); p != nil {
+			e.appErr = &pagi.PanicError{Value: p, Stack: debug.Stack()}
+		}
+	}()
+	e.appErr = e.client.App.Serve(e.ctx, e.Scope, e.receive, e.send)
+}
+
+func (e *Exchange) feed(chunks [][]byte) {
+	for i, body := range chunks {
+		if e.offer(pagi.HTTPRequest{Body: body, More: i < len(chunks)-1}) != nil {
+			return // the application did not want it
+		}
+	}
+}
+
+func (e *Exchange) offer(ev pagi.HTTPRequest) error {
+	select {
+	case e.requests <- ev:
+		return nil
+	case <-e.gone:
+		return errors.New("the client has disconnected")
+	case <-e.returned:
+		return errors.New("the application has returned")
+	}
+}
+
+// Write sends a piece of the request body and returns when the application has
+// received it. Only with the Stream option.
+func (e *Exchange) Write(piece string) error {
+	return e.offer(pagi.HTTPRequest{Body: []byte(piece), More: true})
+}
+
+// CloseBody ends the request body. Only with the Stream option.
+func (e *Exchange) CloseBody() error { return e.offer(pagi.HTTPRequest{}) }
+
+func (e *Exchange) receive(ctx context.Context) (pagi.Event, error) {
+	select {
+	case <-e.gone:
+		return pagi.HTTPDisconnect{}, nil
+	case <-e.done:
+		return pagi.HTTPDisconnect{}, nil
+	default:
+	}
+	select {
+	case ev := <-e.requests:
+		return ev, nil
+	case <-e.gone:
+		return pagi.HTTPDisconnect{}, nil
+	case <-e.done:
+		return pagi.HTTPDisconnect{}, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Next returns the next event the application sends. ok is false when there is
+// none because it returned or the client disconnected.
+func (e *Exchange) Next() (ev pagi.Event, ok bool) {
+	select {
+	case ev := <-e.sent:
+		return ev, true
+	case <-e.returned:
+		return nil, false
+	case <-e.gone:
+		return nil, false
+	}
+}
+
+// Disconnect makes the client go away for the given reason, a constant of package
+// pagi. The state changes in the order the specification demands.
+func (e *Exchange) Disconnect(reason string) {
+	if e.control.Disconnect(reason) {
+		e.cancel(&pagi.DisconnectError{Reason: reason})
+		e.goneOnce.Do(func() { close(e.gone) })
+	}
+}
+
+// Finish takes the rest of what the application sends, waits until it has
+// returned and gives the whole response.
+func (e *Exchange) Finish() *Response {
+	defer e.stop()
+	defer e.cancel(nil)
+	for waiting := true; waiting; {
+		select {
+		case <-e.sent:
+		case <-e.returned:
+			waiting = false
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.judge()
+	e.client.learn(e.res)
+	return e.res
+}
+
+// judge settles Err and does what a server does with an application that failed.
+func (e *Exchange) judge() {
+	connected := e.Scope.Connection.IsConnected()
+	switch {
+	case e.appErr != nil:
+		e.res.Err = errors.Join(e.appErr, e.res.Err)
+	case e.timedOut() && !e.seq.complete():
+		e.res.Err = errors.Join(fmt.Errorf("no complete response within %v", e.client.timeout()), e.res.Err)
+	case !connected: // complete, or the client left: not the application's fault
+	case !e.seq.started:
+		e.res.Err = errors.Join(errors.New("the application returned without a response"), e.res.Err)
+	default:
+		e.res.Err = errors.Join(errors.New("the application returned before its response was complete"), e.res.Err)
+	}
+	if !connected {
+		return
+	}
+	if !e.seq.started {
+		e.control.Start()
+		e.res.Status = 500
+		var status *pagi.StatusError
+		if errors.As(e.appErr, &status) {
+			e.res.Status, e.res.Headers = status.Status, status.Headers.Clone()
+		}
+	}
+	e.Disconnect(pagi.ReasonServerError)
+}
+
+func (e *Exchange) send(ctx context.Context, ev pagi.Event) error {
+	select {
+	case <-e.gone:
+		return nil
+	default:
+	}
+	completed, err := e.record(ev)
+	if err != nil {
+		return err
+	}
+	if completed {
+		e.control.Complete()
+		close(e.done)
+	}
+	select {
+	case e.sent <- ev:
+		return nil
+	case <-e.gone:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// record checks ev and adds it to the response; completed says that it was the
+// last.
+func (e *Exchange) record(ev pagi.Event) (completed bool, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	defer func() {
+		if err != nil && e.res.Err == nil {
+			e.res.Err = err
+		}
+	}()
+	if err := e.seq.check(ev); err != nil {
+		return false, err
+	}
+	switch v := ev.(type) {
+	case pagi.HTTPResponseInformational:
+		e.res.Informational = append(e.res.Informational, v)
+	case pagi.HTTPResponseStart:
+		e.res.Status, e.res.Headers = v.Status, v.Headers.Clone()
+		e.control.Start()
+	case pagi.HTTPResponseBody:
+		if err := e.recordBody(v); err != nil {
+			return false, err
+		}
+	case pagi.HTTPResponseTrailers:
+		e.res.Trailers = v.Headers.Clone()
+	}
+	e.res.Events = append(e.res.Events, ev)
+	return e.seq.complete(), nil
+}
+
+func (e *Exchange) recordBody(v pagi.HTTPResponseBody) error {
+	chunk, err := bytesOf(v)
+	if err != nil {
+		return err
+	}
+	if err := e.seq.body(int64(len(chunk)), !v.More || v.File != "" || v.FH != nil); err != nil {
+		return err
+	}
+	if e.Scope.Method != "HEAD" && len(chunk) > 0 {
+		e.res.Body = append(e.res.Body, chunk...)
+		e.res.Chunks = append(e.res.Chunks, chunk)
+	}
+	return nil
+}
+
+// bytesOf returns what a body event stands for, as a copy.
+func bytesOf(v pagi.HTTPResponseBody) ([]byte, error) {
+	r := v.FH
+	switch {
+	case v.File != "":
+		f, err := os.Open(v.File)
+		if err != nil {
+			return nil, fmt.Errorf("http.response.body: %w", err)
+		}
+		defer f.Close()
+		r = f
+	case v.FH == nil:
+		return append([]byte(nil), v.Body...), nil
+	}
+	if v.Offset > 0 {
+		seeker, ok := r.(io.Seeker)
+		if !ok {
+			return nil, &pagi.EventError{Type: v.EventType(), Field: "offset", Problem: "needs an fh that can seek"}
+		}
+		if _, err := seeker.Seek(v.Offset, io.SeekStart); err != nil {
+			return nil, fmt.Errorf("http.response.body: %w", err)
+		}
+	}
+	if v.Length > 0 {
+		r = io.LimitReader(r, v.Length)
+	}
+	chunk, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("http.response.body: %w", err)
+	}
+	return chunk, nil
+}

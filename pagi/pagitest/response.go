@@ -1,0 +1,54 @@
+package pagitest
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// Response is what the application answered.
+type Response struct {
+	// Status is the response's, 500 when the application failed before it began
+	// one (or its *pagi.StatusError's).
+	Status  int
+	Headers pagi.Headers
+	// Body is the whole body; file and fh events are read into it. It is empty in
+	// answer to HEAD.
+	Body []byte
+	// Chunks are the body's pieces, one per http.response.body event.
+	Chunks [][]byte
+	// Trailers came after the body.
+	Trailers pagi.Headers
+	// Informational are the interim responses, in order.
+	Informational []pagi.HTTPResponseInformational
+	// Events are all events the application sent that were accepted.
+	Events []pagi.Event
+	// Err is what went wrong: the error the application returned or panicked with,
+	// the first event it sent that the specification forbids, an answer that is
+	// missing or not complete.
+	Err error
+	// Connection is the exchange's connection state.
+	Connection *pagi.Connection
+}
+
+// Header returns the value of the first header called name, or "".
+func (r *Response) Header(name string) string { return r.Headers.Get(name) }
+
+// Text returns the body as a string.
+func (r *Response) Text() string { return string(r.Body) }
+
+// JSON decodes the body into v. The error shows the beginning of a body that is
+// not JSON.
+func (r *Response) JSON(v any) error {
+	err := json.Unmarshal(r.Body, v)
+	if err == nil {
+		return nil
+	}
+	const most = 1500
+	body := r.Body
+	if len(body) > most {
+		body = append(body[:most:most], "..."...)
+	}
+	return fmt.Errorf("the body is not the JSON asked for (status %d, content-type %q): %w\n%s", r.Status, r.Header("content-type"), err, body)
+}
