@@ -31,8 +31,7 @@ type Type uint8
 const (
 	Request Type = 0x01
 	Cancel  Type = 0x02
-	Ping    Type = 0x03
-	Drain   Type = 0x04
+	Drain   Type = 0x03
 )
 
 // Frames from a worker to the gateway.
@@ -48,13 +47,12 @@ const (
 	Log           Type = 0x18
 	Idle          Type = 0x19
 	Exiting       Type = 0x1a
-	Pong          Type = 0x1b
 )
 
 var typeNames = map[Type]string{
-	Request: "REQUEST", Cancel: "CANCEL", Ping: "PING", Drain: "DRAIN",
+	Request: "REQUEST", Cancel: "CANCEL", Drain: "DRAIN",
 	Hello: "HELLO", Ready: "READY", Failed: "FAILED", Response: "RESPONSE", Body: "BODY", File: "FILE",
-	Informational: "INFORMATIONAL", Abort: "ABORT", Log: "LOG", Idle: "IDLE", Exiting: "EXITING", Pong: "PONG",
+	Informational: "INFORMATIONAL", Abort: "ABORT", Log: "LOG", Idle: "IDLE", Exiting: "EXITING",
 }
 
 func (t Type) String() string {

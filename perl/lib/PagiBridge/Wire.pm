@@ -36,8 +36,7 @@ use constant {
     # gateway to worker
     REQUEST => 0x01,
     CANCEL  => 0x02,
-    PING    => 0x03,
-    DRAIN   => 0x04,
+    DRAIN   => 0x03,
 
     # worker to gateway
     HELLO         => 0x10,
@@ -51,7 +50,6 @@ use constant {
     LOG           => 0x18,
     IDLE          => 0x19,
     EXITING       => 0x1a,
-    PONG          => 0x1b,
 
     # flags
     FIN       => 0x01,
@@ -71,8 +69,8 @@ use constant {
 
 our @FRAMES = qw(
     VERSION HEADER_SIZE MAX_PAYLOAD
-    REQUEST CANCEL PING DRAIN
-    HELLO READY FAILED RESPONSE BODY FILE INFORMATIONAL ABORT LOG IDLE EXITING PONG
+    REQUEST CANCEL DRAIN
+    HELLO READY FAILED RESPONSE BODY FILE INFORMATIONAL ABORT LOG IDLE EXITING
     FIN BUSY BODY_FILE
     ABORT_DIED ABORT_INVALID ABORT_CUT
     LOG_ERROR LOG_WARN LOG_INFO

@@ -178,11 +178,7 @@ sub accept_frames {
             push @{ $self->{queue} }, $frame;
         }
         elsif ($type == CANCEL) {
-            $self->{cancelled} = 1 if $stream == $self->{stream};
-            @{ $self->{queue} } = grep { unpack('x4 N', $_) != $stream } @{ $self->{queue} };
-        }
-        elsif ($type == PING) {
-            $self->write_now(frame(PONG, 0, $stream, substr $frame, HEADER_SIZE));
+            $self->cancel($stream);
         }
         elsif ($type == DRAIN) {
             $self->{draining} = 1;
@@ -191,6 +187,21 @@ sub accept_frames {
             die sprintf "wire: unknown frame type 0x%02x from the gateway\n", $type;
         }
     }
+    return;
+}
+
+# cancel is about the request being served or one that waits; that one is not begun
+# any more, but answered, as every request is.
+sub cancel {
+    my ($self, $stream) = @_;
+    if ($stream == $self->{stream}) {
+        $self->{cancelled} = 1;
+        return;
+    }
+    my $queue = $self->{queue};
+    my $waiting = @$queue;
+    @$queue = grep { unpack('x4 N', $_) != $stream } @$queue;
+    $self->put(frame(BODY, FIN, $stream, '')) if @$queue < $waiting;
     return;
 }
 

@@ -1,0 +1,284 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/bridge/wire"
+)
+
+// Request is what Do is given.
+type Request struct {
+	// Frame makes the REQUEST frame for a stream. It is called under the pool's
+	// lock, again for every worker the request is given to, and must stay usable
+	// until the Answer is closed.
+	Frame func(stream uint32) ([]byte, error)
+	// Safe says that the request's method is safe (RFC 9110 section 9.2.1) and
+	// its body empty: it may be queued behind another one and be repeated.
+	Safe bool
+	// Label names the request in log records: "GET /path".
+	Label string
+}
+
+// Piece is a part of an answer. An answer is any number of pieces with
+// Informational set, then one with Head, then any number with Body, and at most
+// one with File. A piece may have Head and Body both. Last is set on the last one.
+type Piece struct {
+	Head          *wire.Head
+	Informational bool
+	// Body is valid until the next call of Next or Close.
+	Body []byte
+	File *wire.FileRef
+	Last bool
+
+	buffer *[]byte // the pooled buffer Body lies in, or nil
+}
+
+// AbortError is the error of an answer its worker gave up.
+type AbortError struct {
+	// Kind is wire.AbortDied, AbortInvalid or AbortCut.
+	Kind int
+	// Message is the worker's: the exception and where it was thrown.
+	Message string
+}
+
+func (e *AbortError) Error() string { return e.Message }
+
+// exchange is one request on its way through the pool.
+type exchange struct {
+	req  *Request
+	pool *Pool
+
+	// Guarded by Pool.mu.
+	stream   uint32
+	worker   *worker // whose inflight list it is on, or nil
+	queued   bool
+	since    time.Time // when it was queued
+	alone    bool      // must not share a batch again
+	repeated bool      // has been given to a second worker after the first one died
+	dropped  bool      // nobody waits for it, and its frame must not be asked for again
+
+	mu        sync.Mutex
+	pieces    []Piece
+	memory    int  // bytes in pieces
+	touched   bool // something has been delivered or at least received
+	abandoned bool
+	fin       bool
+	err       error
+	spill     *os.File
+	spillFrom int64
+	spillTo   int64
+	last      *wire.FileRef // the FILE that ends the answer
+
+	wake chan struct{} // capacity 1: there is something for the consumer
+	room chan struct{} // capacity 1: there is room for the producer
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// push delivers a piece. It waits while the client is too far behind, which keeps
+// the worker from going on; paused is told when a wait begins and ends.
+func (x *exchange) push(piece Piece, paused func(bool)) {
+	for {
+		x.mu.Lock()
+		if x.abandoned || x.fin || x.err != nil {
+			x.mu.Unlock()
+			release(piece.buffer)
+			return
+		}
+		x.touched = true
+		size := len(piece.Body)
+		spilling := x.spillTo > x.spillFrom
+		switch {
+		case size == 0 && piece.Head == nil:
+			x.fin, x.last = piece.Last, piece.File
+		case piece.Head != nil, !spilling && (x.memory == 0 || x.memory+size <= x.pool.opt.Memory):
+			x.pieces = append(x.pieces, piece)
+			x.memory += size
+			x.fin = piece.Last
+		case x.spillTo+int64(size) <= x.pool.opt.Spool:
+			if err := x.spillLocked(piece.Body); err != nil {
+				x.err = err
+			}
+			x.fin = piece.Last
+			release(piece.buffer)
+		default:
+			x.mu.Unlock()
+			paused(true)
+			<-x.room
+			paused(false)
+			continue
+		}
+		x.mu.Unlock()
+		signal(x.wake)
+		return
+	}
+}
+
+func (x *exchange) spillLocked(body []byte) error {
+	if x.spill == nil {
+		f, err := os.CreateTemp(x.pool.dir, "answer-*") // mode 0600
+		if err != nil {
+			return fmt.Errorf("spool an answer: %w", err)
+		}
+		if err := os.Remove(f.Name()); err != nil {
+			_ = f.Close() // the first error is the one that matters
+			return fmt.Errorf("spool an answer: %w", err)
+		}
+		x.spill = f
+	}
+	if _, err := x.spill.WriteAt(body, x.spillTo); err != nil {
+		return fmt.Errorf("spool an answer: %w", err)
+	}
+	x.spillTo += int64(len(body))
+	return nil
+}
+
+// fail ends the answer with an error, behind the pieces that have arrived.
+func (x *exchange) fail(err error) {
+	x.mu.Lock()
+	if !x.fin && x.err == nil {
+		x.err = err
+	}
+	x.mu.Unlock()
+	signal(x.wake)
+}
+
+func (x *exchange) isTouched() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.touched
+}
+
+// Answer is a worker's answer as it comes. It must be closed.
+type Answer struct {
+	x      *exchange
+	buffer *[]byte
+	ended  bool
+}
+
+// Next returns the next piece, waiting for it if it must. After the piece with
+// Last set there is none. The error is ctx's, one of the package's, or an
+// *AbortError.
+func (a *Answer) Next(ctx context.Context) (Piece, error) {
+	release(a.buffer)
+	a.buffer = nil
+	x := a.x
+	for {
+		x.mu.Lock()
+		piece, ok, err := x.nextLocked()
+		x.mu.Unlock()
+		if ok || err != nil {
+			signal(x.room)
+			a.buffer = piece.buffer
+			a.ended = piece.Last || err != nil
+			return piece, err
+		}
+		select {
+		case <-x.wake:
+		case <-ctx.Done():
+			return Piece{}, context.Cause(ctx)
+		}
+	}
+}
+
+func (x *exchange) nextLocked() (piece Piece, ok bool, err error) {
+	switch {
+	case len(x.pieces) > 0:
+		piece = x.pieces[0]
+		x.pieces = x.pieces[1:]
+		x.memory -= len(piece.Body)
+	case x.spillTo > x.spillFrom:
+		buffer := allocate(int(min(spillChunk, x.spillTo-x.spillFrom)))
+		n, err := x.spill.ReadAt(buffer, x.spillFrom)
+		if err != nil && err != io.EOF || n == 0 {
+			return Piece{}, false, fmt.Errorf("read a spooled answer: %w", err)
+		}
+		x.spillFrom += int64(n)
+		if x.spillFrom == x.spillTo {
+			x.spillFrom, x.spillTo = 0, 0
+		}
+		piece.Body, piece.buffer = buffer[:n], &buffer
+	case x.fin:
+		piece.File, piece.Last = x.last, true
+		return piece, true, nil
+	case x.err != nil:
+		return Piece{}, false, x.err
+	default:
+		return Piece{}, false, nil
+	}
+	piece.Last = x.fin && x.last == nil && len(x.pieces) == 0 && x.spillTo == 0
+	return piece, true, nil
+}
+
+const spillChunk = 64 << 10
+
+// Close gives up what has not been read: a request still in the queue is taken
+// out, a running one is left to its worker, which is told that nobody waits.
+func (a *Answer) Close() {
+	release(a.buffer)
+	a.buffer = nil
+	x := a.x
+	if !a.ended {
+		x.pool.abandon(x)
+	}
+	x.mu.Lock()
+	x.abandoned = true
+	for _, piece := range x.pieces {
+		release(piece.buffer)
+	}
+	x.pieces = nil
+	spill := x.spill
+	x.spill, x.spillFrom, x.spillTo = nil, 0, 0
+	x.mu.Unlock()
+	if spill != nil {
+		if err := spill.Close(); err != nil {
+			x.pool.log.Warn("cannot close a spooled answer", "error", err)
+		}
+	}
+	signal(x.room)
+}
+
+// Buffers for payloads come in two sizes: one for the small answers most are, one
+// for pieces of the size workers cut large ones into.
+const (
+	smallBuffer = 4 << 10
+	largeBuffer = 72 << 10
+)
+
+var smallBuffers, largeBuffers sync.Pool
+
+func allocate(n int) []byte {
+	pool, size := &smallBuffers, smallBuffer
+	if n > smallBuffer {
+		pool, size = &largeBuffers, largeBuffer
+	}
+	if n > largeBuffer {
+		return make([]byte, n)
+	}
+	if b, _ := pool.Get().(*[]byte); b != nil {
+		return (*b)[:n]
+	}
+	return make([]byte, n, size)
+}
+
+func release(b *[]byte) {
+	if b == nil {
+		return
+	}
+	switch cap(*b) {
+	case smallBuffer:
+		smallBuffers.Put(b)
+	case largeBuffer:
+		largeBuffers.Put(b)
+	}
+}

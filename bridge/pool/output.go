@@ -1,0 +1,78 @@
+package pool
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// maxLine is the longest line of a worker's output that becomes one record.
+const maxLine = 8 << 10
+
+// output is a worker's standard output and error on their way into the log.
+type output struct {
+	read, write *os.File
+}
+
+// captureOutput gives the command one pipe for both streams and starts to read it.
+// Nothing a worker prints is ever lost to a client or can block the worker for
+// longer than the log does.
+func (w *worker) captureOutput(cmd *exec.Cmd) (*output, error) {
+	r, wr, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stdout, cmd.Stderr = wr, wr
+	o := &output{r, wr}
+	w.pool.tasks.Go(func() { o.pass(w) })
+	return o, nil
+}
+
+// started closes the gateway's copy of the end the worker writes to.
+func (o *output) started(err error) {
+	_ = o.write.Close() // nothing was written to it here
+	if err != nil {
+		o.end(0)
+	}
+}
+
+// ended makes the reader stop soon, even when a child the application left behind
+// still has the pipe.
+func (o *output) ended() { o.end(drainTimeout) }
+
+func (o *output) end(in time.Duration) {
+	// A pipe that cannot have a deadline was closed already.
+	_ = o.read.SetReadDeadline(time.Now().Add(in))
+}
+
+func (o *output) pass(w *worker) {
+	defer func() { _ = o.read.Close() }() // only read from
+	lines := bufio.NewReaderSize(o.read, maxLine)
+	for {
+		line, err := lines.ReadSlice('\n')
+		if text := strings.TrimRight(string(line), "\r\n"); text != "" {
+			w.pool.mu.Lock()
+			log, starting := w.logger(), w.state == Starting
+			w.pool.mu.Unlock()
+			level := slog.LevelWarn
+			if starting {
+				level = slog.LevelInfo
+			}
+			log.Log(context.Background(), level, text, "stream", "stderr")
+		}
+		switch {
+		case err == nil, errors.Is(err, bufio.ErrBufferFull):
+		case err == io.EOF, errors.Is(err, os.ErrDeadlineExceeded):
+			return
+		default:
+			w.logger().Warn("cannot read the worker's output", "error", err)
+			return
+		}
+	}
+}

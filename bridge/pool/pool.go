@@ -1,0 +1,312 @@
+// Package pool runs worker processes that speak the wire protocol: it starts
+// them, gives each request to one, recycles, drains and kills them. It knows
+// nothing of what a worker runs; how to start one comes from outside, and so do
+// the request frames.
+//
+// A request goes to an idle worker, else into a bounded queue. When a worker has
+// finished it takes from the queue: one request, or under load a batch of requests
+// with safe methods, which then costs one write and one read on either side. A
+// batch whose first request turns out to be slow is taken apart again: what waits
+// behind it moves to other workers.
+//
+// One lock, Pool.mu, guards the queue, the set of workers and what each of them is
+// doing. It is never held during I/O.
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Defaults of Options.
+const (
+	DefaultWorkers        = 5
+	DefaultQueueSize      = 1024
+	DefaultQueueTimeout   = 30 * time.Second
+	DefaultRequestTimeout = 300 * time.Second
+	DefaultStartTimeout   = 60 * time.Second
+	DefaultKillGrace      = 5 * time.Second
+	DefaultMaxBatch       = 32
+	DefaultMemory         = 256 << 10
+	DefaultSpool          = 1 << 30
+)
+
+// Errors a request can end with.
+var (
+	// ErrQueueFull: no worker is free and the queue is full.
+	ErrQueueFull = errors.New("no worker is free and the queue is full")
+	// ErrQueueTimeout: the request waited too long for a worker.
+	ErrQueueTimeout = errors.New("no worker became free in time")
+	// ErrNoWorkers: no worker could be started; the next attempt is due later.
+	ErrNoWorkers = errors.New("no worker can be started")
+	// ErrClosed: the pool is stopping or was never started.
+	ErrClosed = errors.New("the worker pool is closed")
+	// ErrWorkerDied: the worker's process ended while it had the request.
+	ErrWorkerDied = errors.New("the worker died")
+	// ErrTimeout: the worker gave no sign of life for the request timeout.
+	ErrTimeout = errors.New("the worker did not answer in time")
+	// ErrProtocol: the worker sent something that is not the wire protocol.
+	ErrProtocol = errors.New("the worker broke the protocol")
+)
+
+// Setup is what a worker needs to know to call back.
+type Setup struct {
+	// Dir is the pool's private directory (mode 0700).
+	Dir string
+	// Socket is the path of the Unix socket to connect to.
+	Socket string
+	// Token is to be repeated in HELLO.
+	Token string
+	// Worker counts the workers started so far, from 1.
+	Worker int
+}
+
+// Options configure a Pool. Start is required.
+type Options struct {
+	// Name stands for the pool in log records: the mount's path.
+	Name string
+	// Start returns the command that runs a worker and what is written to its
+	// standard input. The pool sets the command's process attributes and the
+	// other standard streams.
+	Start func(Setup) (*exec.Cmd, []byte, error)
+	// Workers is the number of processes; 0 means 5.
+	Workers int
+	// QueueSize is how many requests may wait for a worker; 0 means 1024.
+	QueueSize int
+	// QueueTimeout is how long one may wait; 0 means 30 s.
+	QueueTimeout time.Duration
+	// RequestTimeout is how long a worker may go without sending anything for
+	// the request it has; 0 means 300 s, less than 0 no limit. The worker is then
+	// killed. Time during which the client is too slow does not count.
+	RequestTimeout time.Duration
+	// StartTimeout is how long a worker may take until it is ready; 0 means 60 s.
+	StartTimeout time.Duration
+	// KillGrace is the time between TERM and KILL; 0 means 5 s.
+	KillGrace time.Duration
+	// MaxRequests is how many requests a worker serves before another takes its
+	// place; 0 means no limit.
+	MaxRequests int
+	// MaxBatch is how many requests with safe methods a worker may be given at
+	// once; 0 means 32, 1 turns batches off.
+	MaxBatch int
+	// Memory is how many bytes of one answer are kept in memory while its client
+	// is slow; 0 means 256 KiB. What comes then goes to a temporary file.
+	Memory int
+	// Spool is how many bytes of one answer may be in that file before the worker
+	// has to wait for the client; 0 means 1 GiB, less than 0 no file.
+	Spool int64
+	// Logger gets the pool's own records and the workers' output; nil means
+	// slog.Default.
+	Logger *slog.Logger
+}
+
+func (o *Options) setDefaults() {
+	def := func(p *int, v int) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	defTime := func(p *time.Duration, v time.Duration) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	def(&o.Workers, DefaultWorkers)
+	def(&o.QueueSize, DefaultQueueSize)
+	def(&o.MaxBatch, DefaultMaxBatch)
+	def(&o.Memory, DefaultMemory)
+	defTime(&o.QueueTimeout, DefaultQueueTimeout)
+	defTime(&o.RequestTimeout, DefaultRequestTimeout)
+	defTime(&o.StartTimeout, DefaultStartTimeout)
+	defTime(&o.KillGrace, DefaultKillGrace)
+	if o.Spool == 0 {
+		o.Spool = DefaultSpool
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+}
+
+// Pool is a set of worker processes. Make one with New, start it, give it
+// requests with Do, stop it.
+type Pool struct {
+	opt      Options
+	log      *slog.Logger
+	dir      string
+	listener *net.UnixListener
+
+	mu       sync.Mutex
+	started  bool
+	closing  bool
+	workers  map[*worker]struct{}
+	tokens   map[string]*worker // workers that have not said hello yet
+	idle     []*worker          // last in, first out: the warmest serves next
+	queue    queue
+	stream   uint32
+	launched int
+	failures int       // starts in a row that came to nothing
+	nextTry  time.Time // when failures > 0
+	drained  chan struct{}
+	settled  chan error // during Start: one value for each worker
+
+	tasks sync.WaitGroup // every goroutine of the pool
+	quit  chan struct{}  // closed when they are to end
+}
+
+// New returns a pool that has not been started.
+func New(opt Options) *Pool {
+	opt.setDefaults()
+	return &Pool{
+		opt:     opt,
+		log:     opt.Logger.With("mount", opt.Name),
+		workers: map[*worker]struct{}{},
+		tokens:  map[string]*worker{},
+		quit:    make(chan struct{}),
+	}
+}
+
+// Start starts all workers side by side and returns when they are ready. When one
+// fails, those that were started are stopped and the error says why, in the
+// worker's own words where it gave any.
+func (p *Pool) Start(ctx context.Context) error {
+	if err := p.listen(); err != nil {
+		return err
+	}
+	p.settled = make(chan error, p.opt.Workers)
+	p.mu.Lock()
+	p.started = true
+	for range p.opt.Workers {
+		p.launchLocked(nil)
+	}
+	p.mu.Unlock()
+	p.tasks.Go(p.accept)
+	p.tasks.Go(p.watch)
+	for range p.opt.Workers {
+		var err error
+		select {
+		case err = <-p.settled:
+		case <-ctx.Done():
+			err = fmt.Errorf("start the workers: %w", context.Cause(ctx))
+		}
+		if err != nil {
+			stopCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+			cancel()
+			return errors.Join(err, p.Stop(stopCtx))
+		}
+	}
+	return nil
+}
+
+// listen makes the private directory and the socket in it.
+func (p *Pool) listen() error {
+	dir, err := os.MkdirTemp("", "pagi-pool-") // mode 0700
+	if err != nil {
+		return fmt.Errorf("make a directory for the workers: %w", err)
+	}
+	p.dir = dir
+	p.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "socket"), Net: "unix"})
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen for the workers: %w", err), os.RemoveAll(dir))
+	}
+	return nil
+}
+
+// Stop refuses new requests, waits for the running ones, asks the workers to go
+// and, when ctx ends before they have, kills them. It returns once all processes
+// and goroutines of the pool have ended.
+func (p *Pool) Stop(ctx context.Context) error {
+	p.mu.Lock()
+	if !p.started || p.closing {
+		p.mu.Unlock()
+		return nil
+	}
+	p.closing = true
+	p.drained = make(chan struct{})
+	p.checkDrainedLocked()
+	p.mu.Unlock()
+
+	select {
+	case <-p.drained:
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	waiting := p.queue.takeAll()
+	all := make([]*worker, 0, len(p.workers))
+	for w := range p.workers {
+		all = append(all, w)
+		w.retire()
+	}
+	p.mu.Unlock()
+	for _, x := range waiting {
+		x.fail(ErrClosed)
+	}
+	var wg sync.WaitGroup
+	for _, w := range all {
+		wg.Go(func() { w.stop(ctx) })
+	}
+	wg.Wait()
+	close(p.quit)
+	err := p.listener.Close()
+	p.tasks.Wait()
+	return errors.Join(err, os.RemoveAll(p.dir))
+}
+
+// checkDrainedLocked tells Stop that no request is left.
+func (p *Pool) checkDrainedLocked() {
+	if p.drained == nil || p.queue.len() > 0 {
+		return
+	}
+	for w := range p.workers {
+		if len(w.inflight) > 0 {
+			return
+		}
+	}
+	select {
+	case <-p.drained:
+	default:
+		close(p.drained)
+	}
+}
+
+// RetryAfter estimates when a request that was refused may be tried again.
+func (p *Pool) RetryAfter() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(time.Until(p.nextTry), time.Second)
+}
+
+// Dir returns the pool's private directory; "" before Start.
+func (p *Pool) Dir() string { return p.dir }
+
+// accept takes the workers' connections.
+func (p *Pool) accept() {
+	for {
+		conn, err := p.listener.AcceptUnix()
+		if err != nil {
+			select {
+			case <-p.quit:
+				return
+			default:
+			}
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			p.log.Error("cannot accept a worker's connection", "error", err)
+			select {
+			case <-p.quit:
+				return
+			case <-time.After(100 * time.Millisecond): // out of descriptors, most likely
+			}
+			continue
+		}
+		p.tasks.Go(func() { p.greet(conn) })
+	}
+}

@@ -1,0 +1,291 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/bridge/wire"
+)
+
+// read handles a worker's frames until its connection ends.
+func (w *worker) read(reader *wire.Reader) error {
+	for {
+		frame, err := reader.Next()
+		if err != nil {
+			return err
+		}
+		switch frame.Type {
+		case wire.Response, wire.Informational, wire.Body, wire.File, wire.Abort:
+			err = w.answer(frame)
+		case wire.Ready:
+			w.ready()
+		case wire.Failed:
+			w.failed(string(frame.Payload))
+		case wire.Log:
+			w.logRecord(frame)
+		case wire.Idle:
+			w.idle()
+		case wire.Exiting:
+			w.exiting(string(frame.Payload))
+		default:
+			err = fmt.Errorf("%w: a %s frame", ErrProtocol, frame.Type)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (w *worker) ready() {
+	p := w.pool
+	p.mu.Lock()
+	var send []*worker
+	if w.state == Starting {
+		w.wasReady = true
+		p.failures = 0
+		if p.closing {
+			w.retire()
+			send = append(send, w)
+		} else if p.freeLocked(w) {
+			send = append(send, w)
+		}
+		send = append(send, p.relieveLocked(w)...)
+		select {
+		case p.settled <- nil:
+		default:
+		}
+	}
+	p.mu.Unlock()
+	w.logger().Debug("the worker is ready", "took", time.Since(w.since).Round(time.Millisecond))
+	for _, other := range send {
+		other.sendBatch()
+	}
+}
+
+// relieveLocked retires the worker w takes over from, if that is idle; a busy one
+// goes when it is free.
+func (p *Pool) relieveLocked(w *worker) []*worker {
+	for other := range p.workers {
+		if other.successor == w && other.state == Ready {
+			other.retire()
+			return []*worker{other}
+		}
+	}
+	return nil
+}
+
+func (w *worker) failed(message string) {
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	w.failure = strings.TrimSpace(message)
+	if w.state == Starting {
+		w.state = Exiting
+	}
+}
+
+// answer handles the frames that carry a response.
+func (w *worker) answer(frame wire.Frame) error {
+	p := w.pool
+	fin := frame.Has(wire.FlagFin)
+	p.mu.Lock()
+	w.progress = time.Now()
+	var x *exchange
+	if len(w.inflight) > 0 && w.inflight[0].stream == frame.Stream && !w.cleaning {
+		x = w.inflight[0]
+	}
+	p.mu.Unlock()
+	if x == nil {
+		// The answer to a request that has moved to another worker meanwhile.
+		release(&frame.Payload)
+		return nil
+	}
+	if err := w.deliver(x, frame, fin); err != nil {
+		return err
+	}
+	if fin {
+		w.finished(frame.Has(wire.FlagBusy))
+	}
+	return nil
+}
+
+func (w *worker) deliver(x *exchange, frame wire.Frame, fin bool) error {
+	piece := Piece{Last: fin, buffer: &frame.Payload}
+	switch frame.Type {
+	case wire.Response, wire.Informational:
+		head, body, err := wire.DecodeHead(frame.Type, frame.Payload)
+		if err != nil {
+			return err
+		}
+		piece.Head, piece.Body = &head, body
+		piece.Informational = frame.Type == wire.Informational
+	case wire.Body:
+		piece.Body = frame.Payload
+	case wire.File:
+		file, err := wire.DecodeFile(frame.Payload)
+		if err != nil {
+			return err
+		}
+		piece.File, piece.Last = &file, true
+		release(piece.buffer)
+		piece.buffer = nil
+	case wire.Abort:
+		kind, message, err := wire.DecodeAbort(frame.Payload)
+		if err != nil {
+			return err
+		}
+		x.fail(&AbortError{kind, message})
+		release(&frame.Payload)
+		return nil
+	}
+	x.push(piece, w.setPaused)
+	return nil
+}
+
+func (w *worker) setPaused(is bool) {
+	w.pool.mu.Lock()
+	w.paused, w.progress = is, time.Now()
+	w.pool.mu.Unlock()
+}
+
+// finished is called when the worker has answered the first request it has.
+func (w *worker) finished(cleaning bool) {
+	p := w.pool
+	p.mu.Lock()
+	if len(w.inflight) > 0 {
+		w.inflight[0].worker = nil
+		w.inflight = w.inflight[1:]
+	}
+	w.served++
+	w.given++
+	w.cleaning = cleaning
+	send := w.restLocked()
+	p.mu.Unlock()
+	if send {
+		w.sendBatch()
+	}
+}
+
+// restLocked frees the worker when it has nothing left to do.
+func (w *worker) restLocked() (send bool) {
+	if len(w.inflight) > 0 || w.cleaning {
+		return false
+	}
+	w.inflight = nil
+	now := time.Now()
+	if took := now.Sub(w.begun); w.given > 0 {
+		took /= time.Duration(w.given)
+		if w.average == 0 {
+			w.average = took
+		}
+		w.average += (took - w.average) / 8
+	}
+	w.given = 0
+	if w.stall != nil {
+		w.stall.Stop()
+	}
+	send = w.pool.freeLocked(w)
+	w.pool.checkDrainedLocked()
+	return send
+}
+
+func (w *worker) idle() {
+	p := w.pool
+	p.mu.Lock()
+	w.cleaning = false
+	w.progress = time.Now()
+	send := w.state != Exiting && w.restLocked()
+	p.mu.Unlock()
+	if send {
+		w.sendBatch()
+	}
+}
+
+// exiting is called when the worker has said that it will not take another request.
+func (w *worker) exiting(reason string) {
+	p := w.pool
+	p.mu.Lock()
+	w.state = Exiting
+	waiting := w.inflight
+	w.inflight = nil
+	send := p.requeueLocked(waiting)
+	p.topUpLocked()
+	p.mu.Unlock()
+	w.logger().Info("the worker goes", "reason", reason)
+	for _, other := range send {
+		other.sendBatch()
+	}
+}
+
+// isQuick reports whether the worker's requests are so quick that some more in a
+// batch keep nobody waiting.
+func (w *worker) isQuick() bool { return w.average > 0 && w.average < quickAverage }
+
+// armStall sets the watch over a batch.
+func (w *worker) armStall() {
+	if w.stall == nil {
+		w.stall = time.AfterFunc(stallTime, w.stalled)
+	} else {
+		w.stall.Reset(stallTime)
+	}
+}
+
+// stalled takes a batch apart that makes no progress: what waits behind the first
+// request goes back to the queue, and the worker is told to leave it alone.
+func (w *worker) stalled() {
+	p := w.pool
+	p.mu.Lock()
+	keep := 1
+	if w.cleaning {
+		keep = 0
+	}
+	if w.state != Busy && w.state != Draining || len(w.inflight) <= keep {
+		p.mu.Unlock()
+		return
+	}
+	if rest := stallTime - time.Since(w.progress); rest > 0 {
+		w.stall.Reset(rest)
+		p.mu.Unlock()
+		return
+	}
+	moved := append([]*exchange(nil), w.inflight[keep:]...)
+	w.inflight = w.inflight[:keep]
+	for _, x := range moved {
+		w.batch = wire.AppendFrame(w.batch, wire.Cancel, 0, x.stream, nil)
+	}
+	send := append(p.requeueLocked(moved), w)
+	p.mu.Unlock()
+	for _, other := range send {
+		other.sendBatch()
+	}
+}
+
+var levels = map[uint8]slog.Level{
+	wire.LevelError: slog.LevelError,
+	wire.LevelWarn:  slog.LevelWarn,
+	wire.LevelInfo:  slog.LevelInfo,
+}
+
+// logRecord passes on what the application printed to psgi.errors.
+func (w *worker) logRecord(frame wire.Frame) {
+	p := w.pool
+	p.mu.Lock()
+	label := ""
+	if len(w.inflight) > 0 && w.inflight[0].stream == frame.Stream {
+		label = w.inflight[0].req.Label
+	}
+	log := w.logger()
+	p.mu.Unlock()
+	level, ok := levels[frame.Flags]
+	if !ok {
+		level = slog.LevelError
+	}
+	text := strings.TrimSpace(string(frame.Payload))
+	if label != "" {
+		log = log.With("request", label)
+	}
+	log.Log(context.Background(), level, text)
+	release(&frame.Payload)
+}

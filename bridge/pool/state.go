@@ -1,0 +1,64 @@
+package pool
+
+import "time"
+
+// State is where a worker is in its life.
+//
+//	Starting --READY--> Ready <--request / answer--> Busy
+//	   |                  |                            |
+//	   |                  +---- retire: DRAIN ----> Draining
+//	   |                  |                            |
+//	   +---- failed, late, told to go, EXITING ----> Exiting --process ended--> Dead
+//
+// A Draining worker finishes what it has and gets nothing new. An Exiting one has
+// been told to go, or has said that it goes, and is given the kill grace. From any
+// state the process may end by itself: then it is Dead at once.
+type State uint8
+
+const (
+	Starting State = iota
+	Ready
+	Busy
+	Draining
+	Exiting
+	Dead
+)
+
+var stateNames = [...]string{"starting", "ready", "busy", "draining", "exiting", "dead"}
+
+func (s State) String() string { return stateNames[s] }
+
+// WorkerStatus describes one worker at one moment.
+type WorkerStatus struct {
+	ID    int
+	PID   int
+	State State
+	// Served counts the requests it has answered.
+	Served int
+	// Since is when its process was started.
+	Since time.Time
+}
+
+// Status describes a pool at one moment.
+type Status struct {
+	Workers []WorkerStatus
+	// Queued is the number of requests that wait for a worker.
+	Queued int
+	// Launched counts the processes started so far.
+	Launched int
+}
+
+// Status reports on the pool; workers are in the order they were started.
+func (p *Pool) Status() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := Status{Queued: p.queue.len(), Launched: p.launched}
+	for id := 1; id <= p.launched; id++ {
+		for w := range p.workers {
+			if w.id == id {
+				s.Workers = append(s.Workers, WorkerStatus{w.id, w.pid, w.state, w.served, w.since})
+			}
+		}
+	}
+	return s
+}

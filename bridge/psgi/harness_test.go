@@ -1,0 +1,173 @@
+package psgi
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// mounted is a PSGI application that has been started.
+type mounted struct {
+	t   *testing.T
+	app pagi.App
+	log *logBuffer
+}
+
+// logBuffer collects log records.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// waitFor waits until the log holds text.
+func (l *logBuffer) waitFor(t *testing.T, text string) {
+	t.Helper()
+	eventually(t, "the log to hold "+text, func() bool { return strings.Contains(l.String(), text) })
+}
+
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// mount builds and starts the application and stops it when the test ends.
+func mount(t *testing.T, o PSGI) *mounted {
+	t.Helper()
+	m := &mounted{t: t, log: &logBuffer{}}
+	o.Logger = slog.New(slog.NewTextHandler(m.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if o.Workers == 0 {
+		o.Workers = 1
+	}
+	app, err := o.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := pagi.StartLifespan(t.Context(), app, &pagi.Scope{Type: pagi.TypeLifespan})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := run.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("log:\n%s", m.log)
+		}
+	})
+	m.app = app
+	return m
+}
+
+// code mounts an application given as Perl code.
+func code(t *testing.T, perl string) *mounted { return mount(t, PSGI{Code: perl}) }
+
+// result is everything an application sent.
+type result struct {
+	status  int
+	headers pagi.Headers
+	body    string
+	info    []pagi.HTTPResponseInformational
+	file    bool // a part of the body came as a file
+	chunks  []string
+	ended   bool
+	err     error
+}
+
+// request describes what a test sends.
+type call struct {
+	method, path, query string
+	headers             pagi.Headers
+	body                string
+	chunked             bool
+}
+
+func (m *mounted) get(path string) *result { return m.do(call{path: path}) }
+
+func (m *mounted) do(c call) *result {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(m.t.Context(), 30*time.Second)
+	defer cancel()
+	return m.doContext(ctx, c, nil)
+}
+
+// doContext runs a request; onBody, when not nil, sees each piece of the body.
+func (m *mounted) doContext(ctx context.Context, c call, onBody func(piece string)) *result {
+	m.t.Helper()
+	if c.method == "" {
+		c.method = "GET"
+	}
+	scope := &pagi.Scope{
+		Type: pagi.TypeHTTP, HTTPVersion: "1.1", Method: c.method, Scheme: "http",
+		Path: c.path, RawPath: c.path, QueryString: c.query,
+		Headers: append(pagi.NewHeaders("host", "example.test"), c.headers...),
+		Client:  pagi.Addr{Host: "192.0.2.7", Port: 4711},
+		Server:  pagi.Addr{Host: "127.0.0.1", Port: 5000},
+	}
+	rest := c.body
+	receive := func(context.Context) (pagi.Event, error) {
+		n := min(len(rest), 32<<10)
+		ev := pagi.HTTPRequest{Body: []byte(rest[:n]), More: n < len(rest)}
+		rest = rest[n:]
+		return ev, nil
+	}
+	r := &result{}
+	send := func(_ context.Context, ev pagi.Event) error {
+		if err := pagi.Validate(pagi.TypeHTTP, ev); err != nil {
+			return err
+		}
+		switch e := ev.(type) {
+		case pagi.HTTPResponseInformational:
+			r.info = append(r.info, e)
+		case pagi.HTTPResponseStart:
+			r.status, r.headers = e.Status, e.Headers
+		case pagi.HTTPResponseBody:
+			piece := string(e.Body)
+			if e.FH != nil {
+				r.file = true
+				if _, err := e.FH.(io.Seeker).Seek(e.Offset, io.SeekStart); err != nil {
+					return err
+				}
+				b, err := io.ReadAll(io.LimitReader(e.FH, e.Length))
+				if err != nil {
+					return err
+				}
+				piece, e.More = string(b), false
+			}
+			r.body += piece
+			r.chunks = append(r.chunks, piece)
+			if onBody != nil {
+				onBody(piece)
+			}
+			r.ended = !e.More
+		}
+		return nil
+	}
+	r.err = m.app.Serve(ctx, scope, receive, send)
+	return r
+}

@@ -1,0 +1,86 @@
+package psgi
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/pagi-go/pagi-bridge/bridge/internal/metavars"
+	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/spool"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// request is one request on its way to a worker. Requests are reused.
+type request struct {
+	wire.RequestBuilder
+	body spool.Body
+	pool pool.Request
+}
+
+var requests = sync.Pool{New: func() any {
+	r := &request{}
+	r.pool.Frame = r.Frame
+	return r
+}}
+
+// readBody takes in the whole request body, so that no worker has to wait for it.
+func (r *request) readBody(ctx context.Context, receive pagi.Receive, dir string) error {
+	r.body = spool.Body{Dir: dir}
+	for {
+		ev, err := receive(ctx)
+		if err != nil {
+			return err
+		}
+		chunk, ok := ev.(pagi.HTTPRequest)
+		if !ok {
+			return pagi.ErrDisconnected
+		}
+		if len(chunk.Body) > 0 {
+			if _, err := r.body.Write(chunk.Body); err != nil {
+				return err
+			}
+		}
+		if !chunk.More {
+			return nil
+		}
+	}
+}
+
+// encode makes the REQUEST frame: the environment as PSGI wants it, then the body.
+func (r *request) encode(scope *pagi.Scope) {
+	r.Begin()
+	length := r.body.Size()
+	if length == 0 && !scope.Headers.Has("content-length") {
+		length = -1 // a request without a body has no CONTENT_LENGTH
+	}
+	metavars.Each(scope, metavars.Options{ContentLength: length, Authorization: true}, r.Pair)
+	r.Pair("psgi.url_scheme", scope.Scheme)
+	if path := r.body.Path(); path != "" {
+		r.BodyFile(path)
+	} else {
+		r.Body(r.body.Bytes())
+	}
+	r.pool.Safe = isSafe(scope.Method) && r.body.Size() == 0
+	r.pool.Label = scope.Method + " " + scope.RootPath + scope.Path
+}
+
+// isSafe reports whether a method is safe (RFC 9110 section 9.2.1).
+func isSafe(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "TRACE":
+		return true
+	}
+	return false
+}
+
+// done gives the request back once nothing refers to it any more.
+func (r *request) done() error {
+	err := r.body.Close()
+	if err != nil {
+		err = fmt.Errorf("remove a spooled body: %w", err)
+	}
+	requests.Put(r)
+	return err
+}

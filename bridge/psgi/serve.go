@@ -1,0 +1,149 @@
+package psgi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+
+	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+func (a *app) serveHTTP(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	if a.pool == nil {
+		return errors.New("psgi: the workers were not started; the application must be served with a lifespan")
+	}
+	r := requests.Get().(*request)
+	defer func() {
+		if err := r.done(); err != nil {
+			a.opt.Logger.Warn("psgi: clean up after a request", "mount", a.opt.Name, "error", err)
+		}
+	}()
+	if err := r.readBody(ctx, receive, a.pool.Dir()); err != nil {
+		if errors.Is(err, pagi.ErrDisconnected) {
+			return nil // nobody is left to answer, and the server has told the log
+		}
+		return err
+	}
+	r.encode(scope)
+	answer, err := a.pool.Do(&r.pool)
+	if err != nil {
+		return a.refusal(err)
+	}
+	defer answer.Close()
+	return a.forward(ctx, answer, send)
+}
+
+// forward sends a worker's answer to the client as it comes.
+func (a *app) forward(ctx context.Context, answer *pool.Answer, send pagi.Send) error {
+	started := false
+	for {
+		piece, err := answer.Next(ctx)
+		if err != nil {
+			var gone *pagi.DisconnectError
+			if errors.As(err, &gone) || errors.Is(err, context.Canceled) {
+				return nil // Close tells the worker
+			}
+			if started {
+				return fmt.Errorf("psgi: the answer was cut: %w", err)
+			}
+			return a.failure(ctx, err, send)
+		}
+		switch {
+		case piece.Informational:
+			err = send(ctx, pagi.HTTPResponseInformational{Status: piece.Head.Status, Headers: piece.Head.Headers})
+			if err != nil {
+				return err
+			}
+			continue
+		case piece.Head != nil:
+			started = true
+			err = send(ctx, pagi.HTTPResponseStart{Status: piece.Head.Status, Headers: piece.Head.Headers})
+		case !started:
+			return &pagi.StatusError{Status: 502, Message: "Bad Gateway", Err: errors.New("psgi: the worker sent a body without a head")}
+		}
+		if err == nil {
+			if piece.File != nil {
+				return sendFile(ctx, piece.File, send)
+			}
+			if piece.Last || len(piece.Body) > 0 {
+				err = send(ctx, pagi.HTTPResponseBody{Body: piece.Body, More: !piece.Last})
+			}
+		}
+		if err != nil || piece.Last {
+			return err
+		}
+	}
+}
+
+// sendFile sends the file the application answered with. It is opened anew here,
+// and sent only if it is the very one the worker had open.
+func sendFile(ctx context.Context, ref *wire.FileRef, send pagi.Send) (err error) {
+	if ref.Length == 0 {
+		return send(ctx, pagi.HTTPResponseBody{})
+	}
+	f, err := os.OpenFile(ref.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hang us
+	if err != nil {
+		return fmt.Errorf("psgi: the file of the answer: %w", err)
+	}
+	defer func() { _ = f.Close() }() // only read from
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("psgi: the file of the answer: %w", err)
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || !info.Mode().IsRegular() || uint64(stat.Dev) != ref.Device || stat.Ino != ref.Inode {
+		return fmt.Errorf("psgi: the file of the answer, %s, was replaced while it was being sent", ref.Path)
+	}
+	return send(ctx, pagi.HTTPResponseBody{FH: f, Offset: ref.Offset, Length: ref.Length})
+}
+
+// refusal is the answer to a request no worker could take.
+func (a *app) refusal(err error) error {
+	if errors.Is(err, wire.ErrTooLarge) {
+		return &pagi.StatusError{Status: 431, Message: "Request Header Fields Too Large", Err: err}
+	}
+	seconds := int(a.pool.RetryAfter().Seconds() + 0.5)
+	return &pagi.StatusError{
+		Status:  503,
+		Message: "Service Unavailable",
+		Headers: pagi.NewHeaders("retry-after", strconv.Itoa(max(seconds, 1))),
+		Err:     fmt.Errorf("psgi: %w", err),
+	}
+}
+
+// failure is the answer to a request whose worker failed it.
+func (a *app) failure(ctx context.Context, err error, send pagi.Send) error {
+	var abort *pool.AbortError
+	switch {
+	case errors.As(err, &abort):
+		if a.development {
+			a.opt.Logger.Error("psgi: "+abort.Message, "mount", a.opt.Name)
+			return errorPage(ctx, abort, send)
+		}
+		return &pagi.StatusError{Status: abortStatus(abort.Kind), Message: statusText(abortStatus(abort.Kind)), Err: fmt.Errorf("psgi: %w", err)}
+	case errors.Is(err, pool.ErrTimeout):
+		return &pagi.StatusError{Status: 504, Message: "Gateway Timeout", Err: fmt.Errorf("psgi: %w", err)}
+	case errors.Is(err, pool.ErrQueueTimeout), errors.Is(err, pool.ErrNoWorkers), errors.Is(err, pool.ErrClosed):
+		return a.refusal(err)
+	}
+	return &pagi.StatusError{Status: 502, Message: "Bad Gateway", Err: fmt.Errorf("psgi: %w", err)}
+}
+
+func abortStatus(kind int) int {
+	if kind == wire.AbortDied {
+		return 500
+	}
+	return 502
+}
+
+func statusText(status int) string {
+	if status == 500 {
+		return "Internal Server Error"
+	}
+	return "Bad Gateway"
+}
