@@ -1,0 +1,179 @@
+package pagi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The reason of a request that RequestTimeout ended; the specification has none
+// for an application that stalls.
+const reasonRequestTimeout = "x-request-timeout"
+
+// phase is how far a response has come. It only moves forward, but for the step
+// back from phaseHeld that replacing an unwritten response takes.
+//
+//	idle ── start ──> held ── first body, fullflush ──> open ── last body ──> complete
+//	                                                     └─ last body ──> trailers ──┘
+type phase uint8
+
+const (
+	phaseIdle     phase = iota // nothing sent
+	phaseHeld                  // start taken over, nothing written: can still be replaced
+	phaseOpen                  // head written, body under way
+	phaseTrailers              // body written, trailers to come
+	phaseComplete              // all written
+)
+
+// exchange is one request and its response. It is not pooled: an application may
+// hold on to its receive and send longer than it should, and must then reach
+// nobody else's request.
+type exchange struct {
+	h  *HTTPHandler
+	w  http.ResponseWriter
+	rc http.ResponseController
+	r  *http.Request
+
+	scope   Scope
+	control ConnectionControl
+	ctx     context.Context // the application's
+	cancel  context.CancelCauseFunc
+	unwatch func()
+	begin   time.Time // set where Done wants it
+
+	// The request body; rmu is held by the running Receive.
+	rmu      sync.Mutex
+	bodyLeft int64 // bytes to come; -1: not known
+	bodyRead int64
+	bodyDone atomic.Bool
+	buf      *readBuffer
+	pending  chan bodyRead // a read that its Receive could not wait for
+
+	// The response; mu is held by the running Send.
+	mu      sync.Mutex
+	phase   phase
+	closed  bool        // the application has returned
+	duplex  bool        // net/http leaves the rest of the request body alone
+	armed   bool        // the write deadline is fresh
+	hijack  bool        // the connection was taken from net/http and closed
+	preset  http.Header // what stood in the ResponseWriter's header before
+	status  int
+	length  int64 // declared content-length; -1: none
+	sent    int64 // body bytes written
+	noBody  bool  // HEAD, 204, 304
+	trailer bool  // trailers were announced
+
+	// The end. endMu is held only for looking and setting.
+	endMu   sync.Mutex
+	ended   atomic.Bool
+	endedCh chan struct{}
+
+	touched atomic.Int64 // last i/o, for RequestTimeout
+	reading atomic.Bool  // a Receive waits for the client
+	stall   *time.Timer
+}
+
+func newExchange(h *HTTPHandler, w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{h: h, w: w, r: r, rc: *http.NewResponseController(w), length: -1, bodyLeft: r.ContentLength}
+	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
+		x.bodyLeft = 0
+		x.bodyDone.Store(true)
+	}
+	return x
+}
+
+// watch makes the application's context and begins to look for the client's
+// leaving and for a stall. x.unwatch ends both.
+func (x *exchange) watch() {
+	parent := x.r.Context()
+	x.ctx, x.cancel = context.WithCancelCause(context.WithoutCancel(parent))
+	stop := context.AfterFunc(parent, x.gone)
+	if x.h.RequestTimeout > 0 {
+		x.watchStall()
+		x.unwatch = func() { stop(); x.unwatchStall() }
+		return
+	}
+	x.unwatch = func() { stop() }
+}
+
+// gone runs when net/http has ended the request's context: the client left, or
+// the server cancelled all requests. In the first case it waits for a running
+// Send, which knows better when it is its write that failed.
+func (x *exchange) gone() {
+	reason := x.goneReason("")
+	if reason == "" {
+		x.mu.Lock()
+		done := x.phase == phaseComplete
+		x.mu.Unlock()
+		if done || x.reading.Load() {
+			return // it left with its response; or the running Receive learns why
+		}
+		reason = ReasonClientClosed
+	}
+	x.disconnect(reason)
+}
+
+// goneReason returns the reason the server gave when it cancelled the request's
+// context, or else.
+func (x *exchange) goneReason(otherwise string) string {
+	var d *DisconnectError
+	if errors.As(context.Cause(x.r.Context()), &d) {
+		return d.Reason
+	}
+	return otherwise
+}
+
+// disconnect ends the request abnormally, in the order the specification gives:
+// connection state and callbacks first, then the event, then the context. It must
+// not be called with mu held, since callbacks may send.
+func (x *exchange) disconnect(reason string) {
+	x.control.Disconnect(reason)
+	x.end()
+	x.cancel(&DisconnectError{reason})
+}
+
+// complete ends the request successfully. Not to be called with mu held.
+func (x *exchange) complete() {
+	x.control.Complete()
+	x.end()
+}
+
+// end makes Receive return http.disconnect from now on.
+func (x *exchange) end() {
+	x.endMu.Lock()
+	defer x.endMu.Unlock()
+	if x.ended.Swap(true) {
+		return
+	}
+	if x.endedCh != nil {
+		close(x.endedCh)
+	}
+}
+
+// endSignal returns a channel that is closed when the request has ended.
+func (x *exchange) endSignal() <-chan struct{} {
+	x.endMu.Lock()
+	defer x.endMu.Unlock()
+	if x.endedCh == nil {
+		x.endedCh = make(chan struct{})
+		if x.ended.Load() {
+			close(x.endedCh)
+		}
+	}
+	return x.endedCh
+}
+
+// disconnected reports whether the request has ended abnormally.
+func (x *exchange) disconnected() bool {
+	return x.ended.Load() && x.disconnectReason() != ""
+}
+
+func (x *exchange) disconnectReason() string {
+	if x.scope.Connection == nil {
+		return ""
+	}
+	return x.scope.Connection.DisconnectReason()
+}

@@ -1,0 +1,161 @@
+package pagi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// finish settles the exchange after the application has returned and reports
+// whether the connection must be cut.
+func (x *exchange) finish(err error) (cut bool) {
+	x.mu.Lock()
+	cut, reason := x.conclude(err)
+	x.closed = true
+	x.mu.Unlock()
+	if reason != "" {
+		x.disconnect(reason)
+	}
+	x.end()
+	x.cancel(context.Canceled)
+	if !x.releaseBody() && !cut && !x.hijack && x.duplex {
+		closeAfterReply(x.w)
+	}
+	return cut && !x.hijack
+}
+
+// conclude decides, with mu held, what becomes of the response: it is complete;
+// it has not begun and an error response takes its place; it is unfinished and
+// the connection is cut so that the client can tell. A reason is returned where
+// the request has not ended yet.
+func (x *exchange) conclude(err error) (cut bool, reason string) {
+	gone := x.disconnected()
+	aborted := errors.Is(err, http.ErrAbortHandler)
+	switch {
+	case x.phase == phaseComplete:
+		if err != nil && !aborted && !gone {
+			x.logFailure("application failed after its response was complete", err)
+		}
+		return false, ""
+	case gone:
+		if x.disconnectReason() == ReasonServerError {
+			x.logFailure("response was given up", err)
+		}
+		x.abandon()
+		return true, ""
+	case aborted:
+		return true, ReasonServerError
+	case x.phase <= phaseHeld:
+		x.backstop(err)
+		return false, ReasonServerError
+	}
+	if err == nil {
+		err = errors.New("it returned before the response was complete")
+	}
+	x.logFailure("application failed after its response had begun", err)
+	x.abandon()
+	return true, ReasonServerError
+}
+
+// backstop answers for an application that did not.
+func (x *exchange) backstop(err error) {
+	var asked *StatusError
+	if errors.As(err, &asked) && asked.Status >= 200 && asked.Status <= 999 && ValidateHeaders("", asked.Headers) == nil {
+		if asked.Status >= http.StatusInternalServerError {
+			x.logFailure("application failed", err)
+		}
+		x.answer(asked.Status, asked.Message, asked.Headers, false)
+		return
+	}
+	if err == nil {
+		err = errors.New("it returned without a response")
+	}
+	x.logFailure("application failed", err)
+	x.answer(http.StatusInternalServerError, "", nil, true)
+}
+
+// answer writes a short text/plain response of the server's own. An empty message
+// stands for the status text.
+func (x *exchange) answer(status int, message string, headers Headers, closing bool) {
+	x.resetHeader()
+	if message == "" {
+		message = http.StatusText(status)
+	}
+	// Valid headers cannot fail here but for a content-length, which is dropped.
+	headers = headers.Clone()
+	headers.Del("content-length")
+	if !headers.Has("content-type") {
+		headers.Add("content-type", "text/plain; charset=utf-8")
+	}
+	if closing {
+		headers.Set("connection", "close")
+	}
+	body := message + "\n"
+	headers.Add("content-length", strconv.Itoa(len(body)))
+	if err := x.setHeader("", headers); err != nil {
+		x.h.logger().Error("server response", "status", status, "error", err)
+	}
+	x.status = status
+	x.noBody = x.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
+	if x.scope.Connection != nil {
+		x.control.Start()
+	}
+	x.openResponse(true)
+	x.phase = phaseComplete
+	// Whether the client still hears it changes nothing any more.
+	if err := x.write([]byte(body)); err == nil {
+		_ = x.flush()
+	}
+}
+
+// logFailure logs an application's failure with the request it happened in.
+func (x *exchange) logFailure(msg string, err error) {
+	args := []any{"method", x.r.Method, "path", x.r.URL.Path, "client", x.r.RemoteAddr}
+	if err != nil {
+		args = append(args, "error", err)
+	}
+	var p *PanicError
+	if errors.As(err, &p) {
+		args = append(args, "stack", string(p.Stack))
+	}
+	x.h.logger().Error(msg, args...)
+}
+
+// abandon makes sure that the client can tell an unfinished response from a
+// finished one where only the connection's end ends it: it resets the connection.
+func (x *exchange) abandon() {
+	if x.phase <= phaseHeld || x.length >= 0 || x.r.ProtoAtLeast(1, 1) {
+		return
+	}
+	if conn := x.takeOver(); conn != nil {
+		if tcp, ok := conn.(interface{ SetLinger(int) error }); ok {
+			_ = tcp.SetLinger(0) // without it the close is an orderly one, no worse than before
+		}
+		conn.Close()
+	}
+}
+
+// takeOver takes the connection out of net/http's hands; nil where it cannot.
+func (x *exchange) takeOver() net.Conn {
+	if x.hijack || x.r.ProtoMajor != 1 {
+		return nil
+	}
+	conn, _, err := x.rc.Hijack()
+	if err != nil {
+		return nil
+	}
+	x.hijack = true
+	return conn
+}
+
+// closeAfterReply makes net/http close the connection after a response whose head
+// is out already. http.MaxBytesReader has that effect when it finds its limit
+// exceeded, and there is no other way to ask for it.
+func closeAfterReply(w http.ResponseWriter) {
+	var b [1]byte
+	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("..")), 0).Read(b[:])
+}

@@ -1,0 +1,379 @@
+package pagi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+)
+
+// writePiece is how much of a body is written under one write deadline.
+const writePiece = 64 << 10
+
+// send is the application's Send. Unlike the contract's minimum it may be called
+// by several goroutines.
+func (x *exchange) send(ctx context.Context, ev Event) error {
+	x.mu.Lock()
+	if x.closed || x.disconnected() {
+		x.mu.Unlock()
+		return nil
+	}
+	err := x.sendLocked(ctx, ev)
+	complete := x.phase == phaseComplete
+	x.mu.Unlock()
+	// Callbacks run from here on and may send, so mu must be free.
+	if err != nil {
+		return x.sendFailed(err)
+	}
+	if complete && !x.ended.Load() {
+		x.complete()
+	}
+	return nil
+}
+
+// sendFailed ends the request when err says that nothing more can be sent. The
+// application hears of it by the disconnect, not by an error of Send, unless the
+// fault is its own.
+func (x *exchange) sendFailed(err error) error {
+	var lost *connectionLost
+	if !errors.As(err, &lost) {
+		return err
+	}
+	x.disconnect(x.goneReason(lost.reason))
+	if lost.reason == ReasonServerError {
+		return lost.err
+	}
+	return nil
+}
+
+// connectionLost is the error of a write after which nothing more can be sent.
+// With reason server_error it is the application's fault, and err is for it.
+type connectionLost struct {
+	reason string
+	err    error
+}
+
+func (e *connectionLost) Error() string { return e.reason + ": " + e.err.Error() }
+
+func (x *exchange) sendLocked(ctx context.Context, ev Event) error {
+	if err := validateHTTP(ev); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		if x.ended.Load() && x.phase != phaseComplete {
+			return nil
+		}
+		return context.Cause(ctx)
+	}
+	switch e := ev.(type) {
+	case HTTPResponseStart:
+		return x.sendStart(&e)
+	case HTTPResponseBody:
+		return x.sendBody(&e)
+	case HTTPResponseTrailers:
+		return x.sendTrailers(&e)
+	case HTTPResponseInformational:
+		return x.sendInformational(&e)
+	case HTTPFullFlush:
+		return x.sendFullFlush()
+	}
+	return unknownEvent(TypeHTTP, ev)
+}
+
+// sendStart takes the response's head over. It is written with the first body
+// event, so that until then an error response can take its place.
+func (x *exchange) sendStart(e *HTTPResponseStart) error {
+	if x.phase != phaseIdle {
+		return &EventError{e.EventType(), "", "the response was started already"}
+	}
+	if err := x.setHeader(e.EventType(), e.Headers); err != nil {
+		x.resetHeader()
+		return err
+	}
+	x.status = e.Status
+	x.trailer = e.Trailers
+	x.noBody = x.r.Method == http.MethodHead || e.Status == http.StatusNoContent || e.Status == http.StatusNotModified
+	x.phase = phaseHeld
+	x.control.Start()
+	return nil
+}
+
+// setHeader moves headers into the ResponseWriter and notes the content-length.
+// transfer-encoding and connection are the server's own; of the latter only the
+// wish to close is heard.
+func (x *exchange) setHeader(eventType string, headers Headers) error {
+	to := x.w.Header()
+	if len(to) > 0 {
+		x.preset = maps.Clone(to)
+	}
+	values := make([]string, len(headers)+1)
+	for i := range headers {
+		name, value := headers[i].Name, headers[i].Value
+		switch {
+		case EqualFold(name, "transfer-encoding"):
+			continue
+		case EqualFold(name, "connection"):
+			if !(Headers{headers[i]}).HasToken(name, "close") {
+				continue
+			}
+			value = "close"
+		case EqualFold(name, "content-length"):
+			n, err := strconv.ParseUint(value, 10, 63)
+			if err != nil {
+				return &EventError{eventType, "headers", fmt.Sprintf("contains a content-length that is no number: %q", value)}
+			}
+			if x.length >= 0 && x.length != int64(n) {
+				return &EventError{eventType, "headers", "contains two different content-lengths"}
+			}
+			if x.length >= 0 {
+				continue
+			}
+			x.length = int64(n)
+		}
+		key := canonicalName(name)
+		if earlier, ok := to[key]; ok {
+			to[key] = append(earlier, value)
+			continue
+		}
+		values[i] = value
+		to[key] = values[i : i+1 : i+1]
+	}
+	if _, typed := to["Content-Type"]; !typed {
+		to["Content-Type"] = nil // keeps net/http from guessing one
+	}
+	return nil
+}
+
+// resetHeader takes back what setHeader did.
+func (x *exchange) resetHeader() {
+	to := x.w.Header()
+	clear(to)
+	maps.Copy(to, x.preset)
+	x.length, x.trailer, x.noBody = -1, false, false
+}
+
+func (x *exchange) sendBody(e *HTTPResponseBody) error {
+	if err := x.bodyAllowed(e); err != nil {
+		return err
+	}
+	if e.File != "" || e.FH != nil {
+		return x.sendFile(e)
+	}
+	last := !e.More
+	if err := x.checkLength(int64(len(e.Body)), last); err != nil {
+		return err
+	}
+	if x.phase == phaseHeld {
+		if last && (len(e.Body) > 0 || !x.noBody) {
+			x.offerLength(int64(len(e.Body)))
+		}
+		x.openResponse(last)
+	}
+	if err := x.write(e.Body); err != nil {
+		return err
+	}
+	if last {
+		return x.finishBody()
+	}
+	return x.flush()
+}
+
+func (x *exchange) bodyAllowed(e *HTTPResponseBody) error {
+	switch x.phase {
+	case phaseIdle:
+		return &EventError{e.EventType(), "", "http.response.start must come first"}
+	case phaseTrailers:
+		return &EventError{e.EventType(), "", "the body has ended, only http.response.trailers may follow"}
+	case phaseComplete:
+		return &EventError{e.EventType(), "", "the response is complete"}
+	}
+	return nil
+}
+
+// offerLength sets content-length to n where the application gave none and the
+// response may have one.
+func (x *exchange) offerLength(n int64) {
+	if x.length >= 0 || x.trailer || x.status == http.StatusNoContent || x.status == http.StatusNotModified {
+		return
+	}
+	x.length = n
+	x.w.Header()["Content-Length"] = []string{strconv.FormatInt(n, 10)}
+}
+
+// openResponse hands the head to net/http, which writes it with the first bytes
+// of the body.
+func (x *exchange) openResponse(last bool) {
+	if x.trailer {
+		delete(x.w.Header(), "Content-Length") // trailers need chunks (RFC 9112 section 7.1.2)
+	}
+	if x.r.ProtoMajor == 1 && !x.bodyDone.Load() {
+		if !last || x.reading.Load() {
+			// net/http would otherwise read the rest of the body before it writes
+			// the first byte. A ResponseWriter that cannot is left to do that.
+			_ = x.rc.EnableFullDuplex()
+			x.duplex = true
+		} else if d := x.h.BodyTimeout; d > 0 {
+			_ = x.rc.SetReadDeadline(time.Now().Add(d)) // bounds that reading
+		}
+	}
+	x.phase = phaseOpen
+	x.setWriteDeadline()
+	x.w.WriteHeader(x.status)
+}
+
+// write writes a piece of the body and counts it.
+func (x *exchange) write(p []byte) error {
+	if x.noBody {
+		return nil
+	}
+	for len(p) > 0 {
+		piece := p
+		if x.h.writeLimit() > 0 {
+			piece = p[:min(len(p), writePiece)]
+		}
+		x.setWriteDeadline()
+		n, err := x.w.Write(piece)
+		x.armed = false
+		x.sent += int64(n)
+		if err != nil {
+			return writeLost(err)
+		}
+		x.touch()
+		p = p[n:]
+	}
+	return nil
+}
+
+// checkLength holds n more bytes of body, the last ones or not, against the
+// declared content-length. When the response has not been written yet the error
+// leaves room for another one; else it ends the request, because the framing
+// cannot be made right any more.
+func (x *exchange) checkLength(n int64, last bool) error {
+	if x.noBody || x.length < 0 || x.trailer {
+		return nil
+	}
+	var problem string
+	switch total := x.sent + n; {
+	case total > x.length:
+		problem = fmt.Sprintf("makes the response longer than its content-length of %d", x.length)
+	case last && total < x.length:
+		problem = fmt.Sprintf("ends the response after %d bytes, its content-length is %d", total, x.length)
+	default:
+		return nil
+	}
+	err := &EventError{HTTPResponseBody{}.EventType(), "body", problem}
+	if x.phase == phaseHeld {
+		return err
+	}
+	return &connectionLost{ReasonServerError, err}
+}
+
+func writeLost(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &connectionLost{ReasonWriteTimeout, err}
+	}
+	return &connectionLost{ReasonWriteError, err}
+}
+
+// setWriteDeadline gives the next write its time, unless it has it already.
+func (x *exchange) setWriteDeadline() {
+	if d := x.h.writeLimit(); d > 0 && !x.armed {
+		// A ResponseWriter without deadlines leaves the host server's in force.
+		_ = x.rc.SetWriteDeadline(time.Now().Add(d))
+		x.armed = true
+	}
+}
+
+// flush sends what net/http has buffered.
+func (x *exchange) flush() error {
+	err := x.rc.Flush()
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return writeLost(err)
+	}
+	x.disarm()
+	return nil
+}
+
+// writeLimit is how long one write may take.
+func (h *HTTPHandler) writeLimit() time.Duration {
+	if h.RequestTimeout > 0 && (h.WriteTimeout <= 0 || h.RequestTimeout < h.WriteTimeout) {
+		return h.RequestTimeout
+	}
+	return h.WriteTimeout
+}
+
+// disarm takes an HTTP/2 stream's write deadline back, which would otherwise end
+// the stream between two events; a connection's is only looked at by a write.
+func (x *exchange) disarm() {
+	x.armed = false
+	if x.r.ProtoMajor >= 2 && x.h.writeLimit() > 0 {
+		_ = x.rc.SetWriteDeadline(time.Time{})
+	}
+}
+
+// finishBody ends the body: with the response, or with the wait for trailers.
+func (x *exchange) finishBody() error {
+	if err := x.flush(); err != nil {
+		return err
+	}
+	x.phase = phaseComplete
+	if x.trailer {
+		x.phase = phaseTrailers
+	}
+	return nil
+}
+
+// sendTrailers ends the response. HTTP/1.0 and responses without a body cannot
+// carry trailers; net/http leaves them out there.
+func (x *exchange) sendTrailers(e *HTTPResponseTrailers) error {
+	switch {
+	case x.phase == phaseIdle, !x.trailer:
+		return &EventError{e.EventType(), "", "http.response.start must have announced trailers"}
+	case x.phase == phaseComplete:
+		return &EventError{e.EventType(), "", "the response is complete"}
+	case x.phase != phaseTrailers:
+		return &EventError{e.EventType(), "", "the body must end first"}
+	}
+	to := x.w.Header()
+	for _, t := range e.Headers {
+		to.Add(http.TrailerPrefix+canonicalName(t.Name), t.Value)
+	}
+	x.phase = phaseComplete
+	return nil
+}
+
+func (x *exchange) sendInformational(e *HTTPResponseInformational) error {
+	if x.phase != phaseIdle {
+		return &EventError{e.EventType(), "", "the response was started already"}
+	}
+	if !x.r.ProtoAtLeast(1, 1) {
+		return nil // RFC 9110 section 15.2: never to an HTTP/1.0 client
+	}
+	if err := x.setHeader(e.EventType(), e.Headers); err != nil {
+		x.resetHeader()
+		return err
+	}
+	delete(x.w.Header(), "Content-Length")
+	x.setWriteDeadline()
+	x.w.WriteHeader(e.Status)
+	x.resetHeader()
+	x.disarm()
+	x.touch()
+	return nil
+}
+
+func (x *exchange) sendFullFlush() error {
+	switch x.phase {
+	case phaseIdle, phaseComplete:
+		return nil
+	case phaseHeld:
+		x.openResponse(false)
+	default:
+		x.setWriteDeadline()
+	}
+	return x.flush()
+}

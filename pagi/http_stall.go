@@ -1,0 +1,59 @@
+package pagi
+
+import (
+	"net/http"
+	"time"
+)
+
+// touch notes that something was read from or written to the client.
+func (x *exchange) touch() {
+	if x.h.RequestTimeout > 0 {
+		x.touched.Store(time.Now().UnixNano())
+	}
+}
+
+// watchStall starts the timer of RequestTimeout. It is not reset by every read
+// and write: when it fires it looks how long ago the last one was.
+func (x *exchange) watchStall() {
+	x.touch()
+	x.mu.Lock()
+	x.stall = time.AfterFunc(x.h.RequestTimeout, x.checkStall)
+	x.mu.Unlock()
+}
+
+func (x *exchange) unwatchStall() { x.stall.Stop() }
+
+func (x *exchange) checkStall() {
+	quiet := time.Since(time.Unix(0, x.touched.Load()))
+	if left := x.h.RequestTimeout - quiet; left > 0 {
+		x.stall.Reset(left)
+		return
+	}
+	if !x.mu.TryLock() { // a Send waits for the client, with a deadline of its own
+		x.stall.Reset(x.h.RequestTimeout)
+		return
+	}
+	reason, status := reasonRequestTimeout, http.StatusGatewayTimeout
+	if x.reading.Load() {
+		reason, status = ReasonClientTimeout, http.StatusRequestTimeout
+	}
+	switch {
+	case x.closed || x.phase == phaseComplete:
+		x.mu.Unlock()
+		return
+	case x.phase <= phaseHeld:
+		x.h.logger().Error("request timed out", "option", "--request-timeout", "limit", x.h.RequestTimeout.String(),
+			"method", x.r.Method, "path", x.r.URL.Path, "client", x.r.RemoteAddr)
+		x.answer(status, "", nil, true)
+		x.mu.Unlock()
+	default:
+		conn := x.takeOver()
+		x.mu.Unlock()
+		if conn != nil {
+			conn.Close()
+		} else {
+			_ = x.rc.SetWriteDeadline(time.Unix(1, 0)) // resets an HTTP/2 stream
+		}
+	}
+	x.disconnect(reason)
+}

@@ -1,0 +1,178 @@
+package pagi
+
+import (
+	"log/slog"
+	"maps"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// ToHTTP returns an http.Handler that runs app once per request with an http
+// scope. It is HTTPHandler with nothing but the application set; use that for
+// limits, timeouts and hooks.
+//
+// Mounted below http.StripPrefix, the prefix becomes the scope's RootPath.
+func ToHTTP(app App) http.Handler { return &HTTPHandler{App: app} }
+
+// HTTPHandler translates between net/http and the http scope of the
+// specification (PAGI::Spec::Www, "HTTP"), for HTTP/1.0, 1.1 and 2. Only App must
+// be set. The fields must not change once requests are served.
+//
+// What net/http decides stays net/http's: response headers leave sorted by name;
+// the last chunk of a response without content-length leaves when the
+// application returns; a client that goes away while a request body is still
+// unread is noticed by the next Receive or Send.
+type HTTPHandler struct {
+	// App is called for every request.
+	App App
+	// State returns what the application kept at its lifespan startup; each scope
+	// gets a shallow copy. Nil, or a nil map, leaves Scope.State nil.
+	State func() map[string]any
+	// MaxBodySize is the largest request body in bytes. A larger one that is
+	// announced by content-length gets 413 before the application is called; one
+	// found out while reading ends the request with reason body_too_large. 0 or
+	// less: no limit.
+	MaxBodySize int64
+	// MaxHeaderCount is the largest number of request header lines; more get 431.
+	// 0 or less: no limit.
+	MaxHeaderCount int
+	// BodyTimeout is how long the client may take for each piece of the request
+	// body. A slower one gets 408, the application http.disconnect with reason
+	// client_timeout. 0 or less: no limit of this handler's, and a deadline the
+	// http.Server set stands.
+	BodyTimeout time.Duration
+	// WriteTimeout is how long a write may go on without progress (a file sent by
+	// sendfile: without a single byte; other bodies: without the client taking
+	// 64 KiB). A stalled one ends the request with reason write_timeout. It does
+	// not bound the response as a whole. 0 or less: no limit of this handler's.
+	WriteTimeout time.Duration
+	// RequestTimeout is how long a request may go without reading from or writing
+	// to the client. The client then gets 504 or, when the response had begun, a
+	// cut connection; the application's context ends with the reason
+	// "x-request-timeout", or client_timeout where it was waiting for the request
+	// body. 0 or less: no limit.
+	RequestTimeout time.Duration
+	// ServerCert returns, in PEM, the certificate the server sent on a connection,
+	// for the tls extension. Nil: not known.
+	ServerCert func(*http.Request) string
+	// Logger receives failures of the application and requests turned down for a
+	// limit. Nil: slog.Default().
+	Logger *slog.Logger
+	// Done is called once per request, on the goroutine that served it, when the
+	// response is complete or given up. Nil: not called.
+	Done func(*HTTPRecord)
+}
+
+// HTTPRecord tells how a request ended. It and what it points to are valid until
+// Done returns.
+type HTTPRecord struct {
+	// Request is what net/http received.
+	Request *http.Request
+	// Status is the response's; 0 when none was started.
+	Status int
+	// Bytes is the number of body bytes given to the network, without framing.
+	Bytes int64
+	// Begin is when the handler was called, Duration how long it took from there.
+	Begin    time.Time
+	Duration time.Duration
+	// Reason is the disconnect reason; "" when the response was completed.
+	Reason string
+	// Err is what the application returned, or the *PanicError it ended with.
+	Err error
+}
+
+// The options of the command line that the log names where a limit turned a
+// request down.
+const (
+	optionMaxBodySize    = "--max-body-size"
+	optionMaxHeaderCount = "--max-header-count"
+)
+
+// ServeHTTP runs the application for one request.
+func (h *HTTPHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := newExchange(h, w, r)
+	if h.Done != nil {
+		x.begin = time.Now()
+	}
+	if !x.admit() {
+		x.report(nil)
+		return
+	}
+	x.makeScope()
+	x.watch()
+	err := serveGuarded(x.ctx, h.App, &x.scope, x.receive, x.send)
+	x.unwatch()
+	cut := x.finish(err)
+	x.report(err)
+	if cut {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// admit turns down what the application must not see and reports whether the
+// request may go on.
+func (x *exchange) admit() bool {
+	h, r := x.h, x.r
+	if h.MaxHeaderCount > 0 {
+		n := 1 // host
+		for _, values := range r.Header {
+			n += len(values)
+		}
+		if n > h.MaxHeaderCount {
+			x.logLimit("request has too many headers", optionMaxHeaderCount, int64(h.MaxHeaderCount))
+			x.answer(http.StatusRequestHeaderFieldsTooLarge, "", nil, true)
+			return false
+		}
+	}
+	if h.MaxBodySize > 0 && r.ContentLength > h.MaxBodySize {
+		x.logLimit("request body is too large", optionMaxBodySize, h.MaxBodySize)
+		x.answer(http.StatusRequestEntityTooLarge, "", nil, true)
+		return false
+	}
+	switch {
+	case r.Method == http.MethodConnect:
+		x.answer(http.StatusNotImplemented, "", nil, true)
+		return false
+	case r.URL.Path != "*" && r.URL.Path != "" && !strings.HasPrefix(r.URL.Path, "/") || r.URL.Opaque != "":
+		x.answer(http.StatusBadRequest, "", nil, true)
+		return false
+	}
+	return true
+}
+
+// report calls Done.
+func (x *exchange) report(err error) {
+	if x.h.Done == nil {
+		return
+	}
+	x.h.Done(&HTTPRecord{
+		Request:  x.r,
+		Status:   x.status,
+		Bytes:    x.sent,
+		Begin:    x.begin,
+		Duration: time.Since(x.begin),
+		Reason:   x.disconnectReason(),
+		Err:      err,
+	})
+}
+
+func (h *HTTPHandler) logger() *slog.Logger {
+	if h.Logger != nil {
+		return h.Logger
+	}
+	return slog.Default()
+}
+
+func (x *exchange) logLimit(msg, option string, limit int64) {
+	x.h.logger().Warn(msg, "option", option, "limit", limit,
+		"method", x.r.Method, "path", x.r.URL.Path, "client", x.r.RemoteAddr)
+}
+
+// cloneState copies the lifespan state for one scope.
+func (h *HTTPHandler) cloneState() map[string]any {
+	if h.State == nil {
+		return nil
+	}
+	return maps.Clone(h.State())
+}

@@ -1,0 +1,201 @@
+package server
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// The named access log formats.
+var accessFormats = map[string]string{
+	"":         `%h %l %u [%t] "%r" %s %b`,
+	"common":   `%h %l %u [%t] "%r" %s %b`,
+	"clf":      `%h %l %u [%t] "%r" %s %b`,
+	"combined": `%h %l %u [%t] "%r" %s %b "%{Referer}i" "%{User-Agent}i"`,
+	"tiny":     `%m %U%q %s %Dus`,
+}
+
+// AccessFormat is a compiled access log format: literal text and these atoms.
+//
+//	%h     client address, "-" on a Unix socket
+//	%l %u  always "-": nobody asks identd, and the server knows no users
+//	%t     time the request came, 10/Feb/2026:12:34:56 +0000
+//	%r     request line
+//	%m     method
+//	%U     path as sent
+//	%q     query string with its question mark, or nothing
+//	%H     protocol, HTTP/1.1
+//	%s %>s status; 499 when the client left before it had one
+//	%b %B  body bytes sent, none as "-" or as 0
+//	%d     duration in seconds with three decimals
+//	%D     duration in microseconds
+//	%T     duration in whole seconds
+//	%{X}i  request header X, "-" when missing
+//	%%     a percent sign
+//
+// What comes from the client is escaped: a quote or a backslash by a backslash,
+// everything outside printable ASCII as \xhh, so that no request can forge a line.
+type AccessFormat struct{ atoms []atom }
+
+// atom appends one part of a line.
+type atom func(line []byte, rec *pagi.HTTPRecord) []byte
+
+// ParseAccessFormat compiles a format string or one of the names common (also clf,
+// and the default for ""), combined and tiny.
+func ParseAccessFormat(format string) (AccessFormat, error) {
+	if named, ok := accessFormats[format]; ok {
+		format = named
+	}
+	var f AccessFormat
+	for rest := format; rest != ""; {
+		text, after, found := strings.Cut(rest, "%")
+		if text != "" {
+			f.atoms = append(f.atoms, literal(text))
+		}
+		if !found {
+			break
+		}
+		a, n, err := parseAtom(after)
+		if err != nil {
+			return AccessFormat{}, fmt.Errorf("server: access log format %q: %w", format, err)
+		}
+		f.atoms = append(f.atoms, a)
+		rest = after[n:]
+	}
+	return f, nil
+}
+
+// Append appends the line for rec, with a newline.
+func (f AccessFormat) Append(line []byte, rec *pagi.HTTPRecord) []byte {
+	for _, a := range f.atoms {
+		line = a(line, rec)
+	}
+	return append(line, '\n')
+}
+
+// parseAtom reads what follows a percent sign and returns its length.
+func parseAtom(s string) (a atom, n int, err error) {
+	if s == "" {
+		return nil, 0, fmt.Errorf("ends with a lone %%")
+	}
+	if s[0] == '{' {
+		name, after, closed := strings.Cut(s[1:], "}")
+		if !closed {
+			return nil, 0, fmt.Errorf("%%{%s has no closing brace", name)
+		}
+		if !strings.HasPrefix(after, "i") {
+			return nil, 0, fmt.Errorf("%%{%s} must be followed by i", name)
+		}
+		return requestHeader(name), len("{}i") + len(name), nil
+	}
+	if strings.HasPrefix(s, ">s") {
+		return atoms['s'], 2, nil
+	}
+	if a, ok := atoms[s[0]]; ok {
+		return a, 1, nil
+	}
+	return nil, 0, fmt.Errorf("%%%c is not known", s[0])
+}
+
+var atoms = map[byte]atom{
+	'%': literal("%"),
+	'h': func(line []byte, rec *pagi.HTTPRecord) []byte { return appendHost(line, rec.Request.RemoteAddr) },
+	'l': literal("-"),
+	'u': literal("-"),
+	't': func(line []byte, rec *pagi.HTTPRecord) []byte {
+		return rec.Begin.AppendFormat(line, "02/Jan/2006:15:04:05 -0700")
+	},
+	'r': func(line []byte, rec *pagi.HTTPRecord) []byte {
+		line = appendEscaped(line, rec.Request.Method)
+		line = append(line, ' ')
+		line = appendEscaped(line, rec.Request.RequestURI)
+		line = append(line, ' ')
+		return appendProtocol(line, rec)
+	},
+	'm': func(line []byte, rec *pagi.HTTPRecord) []byte { return appendEscaped(line, rec.Request.Method) },
+	'U': func(line []byte, rec *pagi.HTTPRecord) []byte {
+		path, _, _ := strings.Cut(rec.Request.RequestURI, "?")
+		return appendEscaped(line, path)
+	},
+	'q': func(line []byte, rec *pagi.HTTPRecord) []byte {
+		if _, query, found := strings.Cut(rec.Request.RequestURI, "?"); found {
+			line = appendEscaped(append(line, '?'), query)
+		}
+		return line
+	},
+	'H': appendProtocol,
+	's': func(line []byte, rec *pagi.HTTPRecord) []byte {
+		status := rec.Status
+		if status == 0 {
+			status = 499
+		}
+		return strconv.AppendInt(line, int64(status), 10)
+	},
+	'b': func(line []byte, rec *pagi.HTTPRecord) []byte {
+		if rec.Bytes == 0 {
+			return append(line, '-')
+		}
+		return strconv.AppendInt(line, rec.Bytes, 10)
+	},
+	'B': func(line []byte, rec *pagi.HTTPRecord) []byte { return strconv.AppendInt(line, rec.Bytes, 10) },
+	'd': func(line []byte, rec *pagi.HTTPRecord) []byte {
+		return strconv.AppendFloat(line, rec.Duration.Seconds(), 'f', 3, 64)
+	},
+	'D': func(line []byte, rec *pagi.HTTPRecord) []byte {
+		return strconv.AppendInt(line, rec.Duration.Microseconds(), 10)
+	},
+	'T': func(line []byte, rec *pagi.HTTPRecord) []byte {
+		return strconv.AppendInt(line, int64(rec.Duration/time.Second), 10)
+	},
+}
+
+func literal(text string) atom {
+	return func(line []byte, _ *pagi.HTTPRecord) []byte { return append(line, text...) }
+}
+
+func requestHeader(name string) atom {
+	return func(line []byte, rec *pagi.HTTPRecord) []byte {
+		value := rec.Request.Header.Get(name)
+		if pagi.EqualFold(name, "host") {
+			value = rec.Request.Host
+		}
+		if value == "" {
+			return append(line, '-')
+		}
+		return appendEscaped(line, value)
+	}
+}
+
+func appendHost(line []byte, remote string) []byte {
+	i := strings.LastIndexByte(remote, ':')
+	if i <= 0 {
+		return append(line, '-')
+	}
+	return appendEscaped(line, strings.Trim(remote[:i], "[]"))
+}
+
+func appendProtocol(line []byte, rec *pagi.HTTPRecord) []byte {
+	if rec.Request.ProtoMajor >= 2 {
+		return strconv.AppendInt(append(line, "HTTP/"...), int64(rec.Request.ProtoMajor), 10)
+	}
+	return appendEscaped(line, rec.Request.Proto)
+}
+
+// appendEscaped appends s such that it can neither end a quoted field nor a line.
+func appendEscaped(line []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			line = append(line, '\\', c)
+		case c < ' ' || c > '~':
+			line = append(line, '\\', 'x', hex[c>>4], hex[c&15])
+		default:
+			line = append(line, c)
+		}
+	}
+	return line
+}

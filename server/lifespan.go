@@ -1,0 +1,125 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// LifespanMode says how to treat the lifespan protocol.
+type LifespanMode string
+
+const (
+	// LifespanAuto runs the application's lifespan if it has one.
+	LifespanAuto LifespanMode = "auto"
+	// LifespanOn demands one: an application that declines is not served.
+	LifespanOn LifespanMode = "on"
+	// LifespanOff never calls the application with a lifespan scope.
+	LifespanOff LifespanMode = "off"
+)
+
+// lifespan is the application's lifespan as one Run sees it.
+type lifespan struct {
+	app     pagi.App
+	mode    LifespanMode
+	timeout time.Duration // of startup; below 0: none
+	log     *slog.Logger
+
+	state   map[string]any // nil where there is no lifespan
+	run     *pagi.LifespanRun
+	stopped chan struct{} // ends the watcher
+	watched chan struct{} // closed when it has ended
+}
+
+func newLifespan(s *Server, log *slog.Logger) (*lifespan, error) {
+	mode := orDefault(s.Lifespan, LifespanAuto)
+	switch mode {
+	case LifespanAuto, LifespanOn, LifespanOff:
+	default:
+		return nil, fmt.Errorf("server: lifespan mode %q: must be auto, on or off", mode)
+	}
+	return &lifespan{
+		app:     s.App,
+		mode:    mode,
+		timeout: orDefault(s.LifespanStartupTimeout, DefaultLifespanStartupTimeout),
+		log:     log,
+	}, nil
+}
+
+// start calls the application with a lifespan scope and waits until it is ready.
+func (l *lifespan) start(ctx context.Context) error {
+	if l.mode == LifespanOff {
+		return nil
+	}
+	if l.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, l.timeout,
+			fmt.Errorf("it took longer than the lifespan startup timeout of %v", l.timeout))
+		defer cancel()
+	}
+	state := map[string]any{}
+	run, err := pagi.StartLifespan(ctx, l.app, &pagi.Scope{
+		Type:  pagi.TypeLifespan,
+		PAGI:  pagi.Versions{Version: pagi.SpecVersion},
+		State: state,
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("server: application did not start: %w", err)
+	case run.Supported():
+		l.state, l.run = state, run
+		l.watch()
+		return nil
+	case l.mode == LifespanOn && run.Declined() != nil:
+		return fmt.Errorf("server: lifespan is \"on\" but the application declined it: %w", run.Declined())
+	case l.mode == LifespanOn:
+		return fmt.Errorf("server: lifespan is \"on\" but the application returned without answering startup")
+	case run.Declined() != nil:
+		l.log.Info("application declined lifespan, going on without", "error", run.Declined())
+	default:
+		l.log.Info("application returned without answering lifespan startup, going on without")
+	}
+	return nil
+}
+
+// watch logs an application whose lifespan call fails while requests are served.
+func (l *lifespan) watch() {
+	l.stopped, l.watched = make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(l.watched)
+		select {
+		case <-l.run.Finished():
+			if err := l.run.Err(); err != nil {
+				l.log.Error("application's lifespan failed after startup, going on without it", "error", err)
+			}
+		case <-l.stopped:
+		}
+	}()
+}
+
+// stop asks the application to clean up and waits at most timeout.
+func (l *lifespan) stop(timeout time.Duration) error {
+	if l.run == nil {
+		return nil
+	}
+	close(l.stopped)
+	<-l.watched
+	select {
+	case <-l.run.Finished(): // nobody left to ask; watch has logged why
+		return nil
+	default:
+	}
+	ctx, cancel := context.WithTimeoutCause(context.Background(), max(timeout, afterCut),
+		fmt.Errorf("it took longer than the shutdown timeout of %v", timeout))
+	defer cancel()
+	if err := l.run.Shutdown(ctx); err != nil {
+		return fmt.Errorf("server: application did not shut down: %w", err)
+	}
+	return nil
+}
+
+// requestState returns what requests get a copy of.
+func (l *lifespan) requestState() map[string]any { return l.state }

@@ -1,0 +1,62 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// afterCut is how long requests that were cut get to notice, before the
+// application's lifespan is shut down under them.
+const afterCut = time.Second
+
+// stop ends serving: gracefully within ShutdownTimeout, then by force. ctx is the
+// ended context of Run.
+func (r *running) stop(ctx context.Context) {
+	grace, cancel := context.WithTimeout(context.Background(), r.shutdownTimeout())
+	defer cancel()
+	if force, ok := ctx.Value(forceKey{}).(<-chan struct{}); ok {
+		defer afterClose(force, cancel)()
+	}
+	r.conns.closeUnused()
+	if err := r.http.Shutdown(grace); err == nil {
+		r.waitRequests(grace)
+		return
+	}
+	r.log.Warn("cutting requests that did not finish in time", "shutdown_timeout", r.shutdownTimeout().String())
+	r.cancelBase(&pagi.DisconnectError{Reason: pagi.ReasonServerShutdown})
+	last, cancelLast := context.WithTimeout(context.Background(), afterCut)
+	defer cancelLast()
+	// What the listeners and connections have to say while they are closed is of
+	// no use to anybody.
+	_ = r.http.Close()
+	r.waitRequests(last)
+}
+
+// waitRequests waits until no request runs any more, or for ctx.
+func (r *running) waitRequests(ctx context.Context) {
+	idle := make(chan struct{})
+	go func() { // ends with the last request, which ends with its connection
+		r.requests.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	}
+}
+
+// afterClose calls f when ch is closed, unless the returned function is called
+// first.
+func afterClose(ch <-chan struct{}, f func()) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-ch:
+			f()
+		case <-done:
+		}
+	}()
+	return func() { close(done) }
+}
