@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -18,6 +19,21 @@ const maxLine = 8 << 10
 // output is a worker's standard output and error on their way into the log.
 type output struct {
 	read, write *os.File
+	done        chan struct{} // closed when the last line has been read
+
+	mu    sync.Mutex
+	start []string // the last lines printed before the worker was ready
+}
+
+// startLines is how many lines of output go into the error of a failed start.
+const startLines = 12
+
+// lastWords returns what the worker printed last before it was ready.
+func (o *output) lastWords() string {
+	<-o.done
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return strings.Join(o.start, "\n")
 }
 
 // captureOutput gives the command one pipe for both streams and starts to read it.
@@ -29,7 +45,7 @@ func (w *worker) captureOutput(cmd *exec.Cmd) (*output, error) {
 		return nil, err
 	}
 	cmd.Stdout, cmd.Stderr = wr, wr
-	o := &output{r, wr}
+	o := &output{read: r, write: wr, done: make(chan struct{})}
 	w.pool.tasks.Go(func() { o.pass(w) })
 	return o, nil
 }
@@ -52,6 +68,7 @@ func (o *output) end(in time.Duration) {
 }
 
 func (o *output) pass(w *worker) {
+	defer close(o.done)
 	defer func() { _ = o.read.Close() }() // only read from
 	lines := bufio.NewReaderSize(o.read, maxLine)
 	for {
@@ -62,7 +79,10 @@ func (o *output) pass(w *worker) {
 			w.pool.mu.Unlock()
 			level := slog.LevelWarn
 			if starting {
-				level = slog.LevelInfo
+				level = slog.LevelDebug // told with the error, if there is one
+				o.mu.Lock()
+				o.start = append(o.start[max(0, len(o.start)-startLines+1):], text)
+				o.mu.Unlock()
 			}
 			log.Log(context.Background(), level, text, "stream", "stderr")
 		}

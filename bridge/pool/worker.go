@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -50,8 +49,8 @@ type worker struct {
 	exit    string        // how it ended; valid after exited
 
 	pid       int
-	cmd       *exec.Cmd // nil until it has started
-	conn      net.Conn  // nil until it has said hello
+	output    *output  // nil until it has started
+	conn      net.Conn // nil until it has said hello
 	state     State
 	wasReady  bool
 	failure   string      // why it could not get ready, in its own words
@@ -185,7 +184,7 @@ func (w *worker) start() error {
 		return fmt.Errorf("start a worker: %w", err)
 	}
 	p.mu.Lock()
-	w.cmd, w.pid = cmd, cmd.Process.Pid
+	w.output, w.pid = output, cmd.Process.Pid
 	w.log.Store(w.logger().With("pid", w.pid))
 	p.mu.Unlock()
 	p.tasks.Go(func() {
@@ -203,7 +202,11 @@ func (p *Pool) greet(conn net.Conn) {
 	reader := wire.NewReader(bufio.NewReaderSize(conn, 64<<10), allocate)
 	w, err := p.introduce(conn, reader)
 	if err != nil {
-		p.log.Error("refused a worker's connection", "error", err)
+		level := slog.LevelError
+		if errors.Is(err, io.EOF) { // it was killed while it started
+			level = slog.LevelDebug
+		}
+		p.log.Log(context.Background(), level, "refused a worker's connection", "error", err)
 		_ = conn.Close() // it was of no use anyway
 		return
 	}
@@ -338,6 +341,10 @@ func (w *worker) kill() {
 // and another one is started in its place.
 func (w *worker) bury() {
 	p := w.pool
+	words := ""
+	if w.output != nil {
+		words = w.output.lastWords()
+	}
 	p.mu.Lock()
 	if w.stall != nil {
 		w.stall.Stop()
@@ -363,7 +370,7 @@ func (w *worker) bury() {
 			other.successor = nil
 		}
 	}
-	startError := w.recordLocked()
+	startError := w.recordLocked(words, label != "")
 	p.topUpLocked()
 	p.checkDrainedLocked()
 	var stranded []*exchange
@@ -414,17 +421,17 @@ func (w *worker) partLocked() (begun *exchange, waiting []*exchange) {
 
 // recordLocked keeps account of starts that came to nothing and returns what there
 // is to be told about this one, nil when it had been a working worker.
-func (w *worker) recordLocked() error {
+func (w *worker) recordLocked(words string, inRequest bool) error {
 	p := w.pool
-	if w.wasReady && (w.served > 0 || time.Since(w.since) > longEnough) {
-		return nil
-	}
-	if p.closing {
+	if p.closing || w.wasReady && (inRequest || w.served > 0 || time.Since(w.since) > longEnough) {
 		return nil
 	}
 	reason := w.failure
 	if reason == "" {
-		reason = "it ended before it had served anything: " + w.exit
+		reason = "it ended before it had served anything (" + w.exit + ")"
+		if words != "" {
+			reason += ": " + words
+		}
 	}
 	err := errors.New(reason)
 	p.failures++
@@ -436,10 +443,10 @@ func (w *worker) recordLocked() error {
 		default:
 		}
 	}
-	if p.failures <= p.opt.Workers {
-		w.logger().Error("a worker cannot be started", "error", reason, "next", p.nextTry.Format(time.TimeOnly))
-	} else {
-		w.logger().Debug("a worker cannot be started", "error", reason, "next", p.nextTry.Format(time.TimeOnly))
+	level := slog.LevelError
+	if p.failures > p.opt.Workers {
+		level = slog.LevelDebug // has been told
 	}
+	w.logger().Log(context.Background(), level, "a worker cannot be started", "error", reason, "next", p.nextTry.Format(time.TimeOnly))
 	return err
 }

@@ -1,13 +1,386 @@
 package psgi
 
 import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-func TestHello(t *testing.T) {
-	m := code(t, `sub { [200, ['Content-Type' => 'text/plain'], ['Hello ', $_[0]{PATH_INFO}]] }`)
-	r := m.get("/x")
-	if r.err != nil || r.status != 200 || r.body != "Hello /x" || r.headers.Get("content-type") != "text/plain" {
+// Every kind of answer PSGI 1.1 knows, and the environment it demands.
+func TestAnswers(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file.txt")
+	if err := os.WriteFile(file, []byte("0123456789"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	big := strings.Repeat("x", 300_000)
+	cases := []struct {
+		name, perl string
+		call       call
+		status     int
+		body       string
+		file       bool
+		headers    pagi.Headers
+	}{
+		{name: "an array of one", perl: `sub { [200, [], ['one']] }`, status: 200, body: "one"},
+		{name: "an array of many", perl: `sub { [200, [], ['a', '', undef, 'b']] }`, status: 200, body: "ab"},
+		{name: "an empty array", perl: `sub { [204, [], []] }`, status: 204},
+		{name: "a large array", perl: `sub { [200, [], ['x' x 300_000]] }`, status: 200, body: big},
+		{name: "latin-1 text with the UTF-8 flag", perl: `sub { my $s = "\xe9"; utf8::upgrade($s); [200, [], [$s]] }`, status: 200, body: "\xe9"},
+		{name: "an object that is an array", perl: `sub { bless [200, [], ['blessed']], 'Answer' }`, status: 200, body: "blessed"},
+		{name: "headers twice", perl: `sub { [200, ['Set-Cookie' => 'a=1', 'X-One' => 1, 'Set-Cookie' => 'b=2'], []] }`, status: 200,
+			headers: pagi.Headers{{Name: "set-cookie", Value: "a=1"}, {Name: "x-one", Value: "1"}, {Name: "set-cookie", Value: "b=2"}}},
+		{name: "a file handle", perl: `sub { open my $fh, '<', '` + file + `' or die; [200, [], $fh] }`, status: 200, body: "0123456789", file: true},
+		{name: "a file handle read from", perl: `sub { open my $fh, '<', '` + file + `' or die; read $fh, my $x, 4; [200, [], $fh] }`, status: 200, body: "456789", file: true},
+		{name: "a file that is empty", perl: `sub { open my $fh, '<', '/dev/null' or die; [200, [], $fh] }`, status: 200},
+		{name: "a file handle with a layer", perl: `sub { open my $fh, '<:crlf', '` + file + `' or die; [200, [], $fh] }`, status: 200, body: "0123456789"},
+		{name: "a handle with a path", perl: `package P; use parent 'IO::File'; sub path { '` + file + `' } package main; sub { my $fh = P->new('` + file + `', 'r') or die; [200, [], $fh] }`, status: 200, body: "0123456789", file: true},
+		{name: "a handle with another file's path", perl: `package Q; use parent 'IO::File'; sub path { '/etc/hostname' } package main; sub { my $fh = Q->new('` + file + `', 'r') or die; [200, [], $fh] }`, status: 200, body: "0123456789"},
+		{name: "a handle in memory", perl: `sub { open my $fh, '<', \"in memory"; [200, [], $fh] }`, status: 200, body: "in memory"},
+		{name: "a pipe", perl: `sub { open my $fh, '-|', 'echo piped' or die; [200, [], $fh] }`, status: 200, body: "piped\n"},
+		{name: "an object with getline and close", perl: `package G; sub new { bless [1..3] } sub getline { shift @{$_[0]} } sub close { $main::closed++ } package main;
+			sub { $_[0]{PATH_INFO} eq '/closed' ? [200, [], [$main::closed]] : [200, [], G->new] }`, status: 200, body: "123"},
+		{name: "a delayed answer", perl: `sub { sub { $_[0]->([201, ['X-Late' => 'yes'], ['late']]) } }`, status: 201, body: "late", headers: pagi.NewHeaders("x-late", "yes")},
+		{name: "a streamed answer", perl: `sub { sub { my $w = $_[0]->([200, []]); $w->write($_) for 'a'..'e'; $w->close } }`, status: 200, body: "abcde"},
+		{name: "a streamed answer in large pieces", perl: `sub { sub { my $w = $_[0]->([200, []]); $w->write('x' x 300_000); $w->close } }`, status: 200, body: big},
+		{name: "a delayed file", perl: `sub { sub { open my $fh, '<', '` + file + `' or die; $_[0]->([200, [], $fh]) } }`, status: 200, body: "0123456789", file: true},
+		{name: "a query", perl: `sub { [200, [], [$_[0]{QUERY_STRING}, ' ', $_[0]{REQUEST_URI}]] }`, call: call{path: "/a", query: "b=c&d"}, status: 200, body: "b=c&d /a?b=c&d"},
+		{name: "a request body", perl: `sub { my $i = $_[0]{'psgi.input'}; read $i, my $b, 5; seek $i, 0, 0; read $i, my $c, 99; [200, [], ["$b|$c|$_[0]{CONTENT_LENGTH}"]] }`,
+			call: call{method: "POST", body: "hello world"}, status: 200, body: "hello|hello world|11"},
+		{name: "a request body of unknown length", perl: `sub { my $i = $_[0]{'psgi.input'}; read $i, my $c, 99; [200, [], ["$c|$_[0]{CONTENT_LENGTH}"]] }`,
+			call: call{method: "PUT", body: "chunked"}, status: 200, body: "chunked|7"},
+		{name: "no request body", perl: `sub { my $n = read $_[0]{'psgi.input'}, my $c, 99; [200, [], [$n, exists $_[0]{CONTENT_LENGTH} ? 'length' : 'none']] }`, status: 200, body: "0none"},
+		{name: "a module and its import list", perl: `sub { [200, [], [max(1, 3, 2)]] }`, status: 200, body: "3"},
+		{name: "the environment's constants", perl: `sub { my $e = shift; [200, [], [join ',', map { "$_=" . (ref $e->{$_} eq 'ARRAY' ? "@{$e->{$_}}" : $e->{$_}) }
+			qw(psgi.version psgi.url_scheme psgi.multithread psgi.multiprocess psgi.run_once psgi.nonblocking psgi.streaming psgix.input.buffered psgix.harakiri psgix.cleanup)]] }`,
+			status: 200, body: "psgi.version=1 1,psgi.url_scheme=http,psgi.multithread=,psgi.multiprocess=,psgi.run_once=,psgi.nonblocking=,psgi.streaming=1,psgix.input.buffered=1,psgix.harakiri=1,psgix.cleanup=1"},
+		{name: "the environment's variables", perl: `sub { my $e = shift; [200, [], [join ',', map { "$_=$e->{$_}" } qw(REQUEST_METHOD SCRIPT_NAME PATH_INFO SERVER_NAME SERVER_PORT SERVER_PROTOCOL REMOTE_ADDR REMOTE_PORT HTTP_HOST)]] }`,
+			call: call{path: "/p"}, status: 200,
+			body: "REQUEST_METHOD=GET,SCRIPT_NAME=,PATH_INFO=/p,SERVER_NAME=example.test,SERVER_PORT=5000,SERVER_PROTOCOL=HTTP/1.1,REMOTE_ADDR=192.0.2.7,REMOTE_PORT=4711,HTTP_HOST=example.test"},
+		{name: "headers that must not be passed on", perl: `sub { [200, [], [join ',', sort grep /^HTTP_/, keys %{$_[0]}]] }`,
+			call: call{headers: pagi.NewHeaders("proxy", "evil", "x_forged", "1", "x-real", "1", "authorization", "Basic x")}, status: 200, body: "HTTP_AUTHORIZATION,HTTP_HOST,HTTP_X_REAL"},
+		{name: "request headers twice", perl: `sub { [200, [], [$_[0]{HTTP_X_A}]] }`, call: call{headers: pagi.NewHeaders("x-a", "1", "x-b", "2", "x-a", "3")}, status: 200, body: "1, 3"},
+		{name: "interim responses", perl: `sub { $_[0]{'psgix.informational'}->(103, [Link => '</a.css>; rel=preload']); [200, [], ['final']] }`, status: 200, body: "final"},
+		{name: "PLACK_ENV", perl: `sub { [200, [], [$ENV{PLACK_ENV}]] }`, status: 200, body: "deployment"},
+		{name: "a print to the standard output", perl: `sub { print "to the log\n"; [200, [], ['fine']] }`, status: 200, body: "fine"},
+		{name: "an application that reads its standard input", perl: `my $in = <STDIN>; sub { [200, [], [defined $in ? 'something' : 'nothing']] }`, status: 200, body: "nothing"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			m := mount(t, PSGI{Code: c.perl, Modules: []string{"List::Util=max"}})
+			if c.call.path == "" {
+				c.call.path = "/"
+			}
+			r := m.do(c.call)
+			if r.err != nil || r.status != c.status || r.body != c.body || !r.ended || r.file != c.file {
+				t.Errorf("status %d, %d bytes %.200q, file %v, ended %v, error %v; want status %d, %d bytes %.200q, file %v",
+					r.status, len(r.body), r.body, r.file, r.ended, r.err, c.status, len(c.body), c.body, c.file)
+			}
+			if c.headers != nil && fmt.Sprint(r.headers) != fmt.Sprint(c.headers) {
+				t.Errorf("headers %v, want %v", r.headers, c.headers)
+			}
+		})
+	}
+}
+
+func TestInformational(t *testing.T) {
+	r := code(t, `sub { $_[0]{'psgix.informational'}->(103, [Link => '</a.css>']); [200, [], []] }`).get("/")
+	if len(r.info) != 1 || r.info[0].Status != 103 || r.info[0].Headers.Get("link") != "</a.css>" {
+		t.Errorf("interim responses: %v", r.info)
+	}
+}
+
+// Everything an application can do wrong is one clear line and a 500 or 502, and
+// the next request is served.
+func TestMisbehaviour(t *testing.T) {
+	cases := []struct {
+		name, perl string
+		status     int
+		message    string
+	}{
+		{"die with text", `die "no such luck\n"`, 500, "no such luck"},
+		{"die with an object that is a string", `package E1; use overload '""' => sub { 'stringly' }; package main; die bless {}, 'E1'`, 500, "an object of class E1: stringly"},
+		{"die with an object that has a message", `package E2; sub message { 'in a bottle' } package main; die bless {}, 'E2'`, 500, "an object of class E2: in a bottle"},
+		{"die with a plain object", `die bless {code => 42}, 'E3'`, 500, "'code' => 42"},
+		{"die with a hash", `die {code => 43}`, 500, "'code' => 43"},
+		{"die with an empty string", `die bless [], 'E4'`, 500, "E4"},
+		{"exit", `exit 3`, 502, "exit status 3"},
+		{"a signal", `kill KILL => $$; sleep 9`, 502, "killed"},
+		{"close the connection and hang", `require POSIX; POSIX::close($_) for 3..20; sleep 60`, 502, "the worker died"},
+		{"become another program", `exec 'true'`, 502, "the worker died"},
+		{"return nothing", `return`, 502, "returned nothing"},
+		{"return a string", `'hello'`, 502, "returned the string 'hello'"},
+		{"return a hash", `+{}`, 502, "returned a reference to HASH"},
+		{"return two elements", `[200, []]`, 502, "an array of 2 elements"},
+		{"an odd number of headers", `[200, ['X-Odd'], []]`, 502, "for headers"},
+		{"headers that are a hash", `[200, {}, []]`, 502, "for headers"},
+		{"a status that is text", `['OK', [], []]`, 502, "status 'OK'"},
+		{"a status of 100", `[100, [], []]`, 502, "status '100'"},
+		{"no status", `[undef, [], []]`, 502, "status 'undef'"},
+		{"a body that is a string", `[200, [], 'text']`, 502, "for a body"},
+		{"no body", `[200, [], undef]`, 502, "no body"},
+		{"a body without getline", `[200, [], bless {}, 'Nothing']`, 502, "an object of class Nothing"},
+		{"a wide character in the body", `[200, [], ["\x{263a}"]]`, 500, "wide character in the response body"},
+		{"a wide character in a header", `[200, ['X-Wide' => "\x{263a}"], []]`, 500, "wide character in the response headers"},
+		{"a newline in a header", `[200, ['X-Split' => "a\r\nX-Evil: 1"], []]`, 0, "CR, LF or NUL"},
+		{"a name that is no token", `[200, ['X Y' => 1], []]`, 0, "not a token"},
+		{"a responder never called", `sub { 1 }`, 502, "did not call its responder"},
+		{"a responder called with nonsense", `sub { $_[0]->('x') }`, 502, "gave the responder"},
+		{"die in a delayed answer", `sub { die "late\n" }`, 500, "late"},
+		{"an alarm", `alarm 1; sleep 9`, 502, "alarm clock"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m := code(t, `sub { return [200, [], ['still here']] if $_[0]{PATH_INFO} eq '/next'; `+c.perl+` }`)
+			r := m.do(call{method: "POST", path: "/bad"})
+			var status *pagi.StatusError
+			switch {
+			case r.err == nil:
+				t.Fatalf("no error, answered %d %q", r.status, r.body)
+			case c.status != 0 && (!errors.As(r.err, &status) || status.Status != c.status):
+				t.Errorf("error %v, want status %d", r.err, c.status)
+			case !strings.Contains(r.err.Error(), c.message):
+				t.Errorf("error %q does not say %q", r.err, c.message)
+			}
+			if next := m.get("/next"); next.body != "still here" {
+				t.Errorf("the next request got %d %q, %v", next.status, next.body, next.err)
+			}
+		})
+	}
+}
+
+// After the answer has begun there is no status left to change: the error makes
+// the server cut the connection.
+func TestFailureAfterTheStart(t *testing.T) {
+	for name, perl := range map[string]string{
+		"die while streaming":    `sub { sub { my $w = $_[0]->([200, []]); $w->write('part'); die "torn\n" } }`,
+		"die in getline":         `package T; sub getline { $_[0]{n}++ ? die "torn\n" : 'part' } package main; sub { [200, [], bless {}, 'T'] }`,
+		"exit while streaming":   `sub { sub { my $w = $_[0]->([200, []]); $w->write('part'); exit } }`,
+		"never closed":           `sub { sub { my $w = $_[0]->([200, []]); $w->write('part'); } }`,
+		"wide character":         `sub { sub { my $w = $_[0]->([200, []]); $w->write('part'); $w->write("\x{263a}") } }`,
+		"responder called twice": `sub { sub { my $w = $_[0]->([200, []]); $w->write('part'); $_[0]->([200, []]) } }`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := code(t, perl).get("/")
+			var status *pagi.StatusError
+			if r.err == nil || errors.As(r.err, &status) || r.status != 200 || r.body != "part" || r.ended {
+				t.Errorf("%d %q, ended %v, error %v", r.status, r.body, r.ended, r.err)
+			}
+		})
+	}
+}
+
+func TestStreamingIsPrompt(t *testing.T) {
+	dir := t.TempDir()
+	m := mount(t, PSGI{Code: `sub { sub { my $w = $_[0]->([200, []]); for my $n (1..3) { $w->write($n); select undef, undef, undef, 0.005 until -e "$ENV{GO}/$n" } $w->close } }`, Env: map[string]string{"GO": dir}})
+	r := m.doContext(t.Context(), call{path: "/"}, func(piece string) {
+		// The application goes on only once this piece has arrived.
+		if piece != "" {
+			if err := os.WriteFile(filepath.Join(dir, piece), nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if r.body != "123" || !r.ended {
+		t.Errorf("%q, ended %v, %v", r.body, r.ended, r.err)
+	}
+}
+
+func TestLargeBodies(t *testing.T) {
+	m := code(t, `use Digest::SHA; sub {
+		my $i = $_[0]{'psgi.input'}; my $d = Digest::SHA->new(256);
+		$d->addfile($i); [200, ['X-Real' => -f $i ? 'file' : 'memory'], [$d->hexdigest]] }`)
+	for _, size := range []int{64 << 10, 64<<10 + 1, 5_000_000} {
+		body := strings.Repeat("0123456789abcdef", size/16+1)[:size]
+		r := m.do(call{method: "POST", path: "/", body: body})
+		want := fmt.Sprintf("%x", sha256.Sum256([]byte(body)))
+		where := "memory"
+		if size > 64<<10 {
+			where = "file"
+		}
+		if r.body != want || r.headers.Get("x-real") != where {
+			t.Errorf("%d bytes: got %s in %s, want %s in %s", size, r.body, r.headers.Get("x-real"), want, where)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(m.app.(*app).pool.Dir(), "pagi-body-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("spooled bodies are left: %v, %v", left, err)
+	}
+}
+
+func TestLogs(t *testing.T) {
+	m := code(t, `sub { my $e = shift; print { $e->{'psgi.errors'} } "by print\n"; $e->{'psgi.errors'}->print("by method\n"); warn "by warn\n"; printf STDOUT "by %s\n", 'stdout'; $| = 1; [200, [], []] }`)
+	m.get("/logged")
+	for _, line := range []string{
+		`level=ERROR msg="by print" mount="" worker=1 pid=`,
+		`msg="by method"`, `msg="by warn"`, `request="GET /logged"`,
+	} {
+		m.log.waitFor(t, line)
+	}
+}
+
+func TestCleanupAndHarakiri(t *testing.T) {
+	dir := t.TempDir()
+	m := mount(t, PSGI{Env: map[string]string{"D": dir}, Code: `sub { my $e = shift;
+		push @{ $e->{'psgix.cleanup.handlers'} }, sub { open my $f, '>', "$ENV{D}/cleaned"; die "in cleanup\n" } if $e->{PATH_INFO} eq '/clean';
+		$e->{'psgix.harakiri.commit'} = 1 if $e->{PATH_INFO} eq '/harakiri';
+		[200, [], [$$]] }`})
+	first := m.get("/")
+	if r := m.get("/clean"); r.body != first.body || r.err != nil {
 		t.Fatalf("%+v", r)
+	}
+	m.log.waitFor(t, "a cleanup handler died: in cleanup")
+	if _, err := os.Stat(filepath.Join(dir, "cleaned")); err != nil {
+		t.Error(err)
+	}
+	if r := m.get("/harakiri"); r.body != first.body || r.err != nil {
+		t.Errorf("the request that asked for harakiri: %+v", r)
+	}
+	m.log.waitFor(t, "reason=harakiri")
+	if r := m.get("/"); r.body == first.body || r.status != 200 {
+		t.Errorf("after harakiri: %+v", r)
+	}
+}
+
+func TestMaxRequests(t *testing.T) {
+	m := mount(t, PSGI{Code: `sub { [200, [], [$$]] }`, MaxRequests: 3})
+	first := m.get("/").body
+	eventually(t, "another worker to take over", func() bool { return m.get("/").body != first })
+}
+
+func TestTimeLimit(t *testing.T) {
+	m := mount(t, PSGI{Code: `sub { sleep 600 if $_[0]{PATH_INFO} eq '/hang'; [200, [], [$$]] }`, RequestTimeout: 300 * time.Millisecond})
+	r := m.get("/hang")
+	var status *pagi.StatusError
+	if !errors.As(r.err, &status) || status.Status != 504 {
+		t.Errorf("error %v, want status 504", r.err)
+	}
+	m.log.waitFor(t, "a request ran into its time limit")
+	if r := m.get("/"); r.status != 200 {
+		t.Errorf("after the time limit: %+v", r)
+	}
+}
+
+func TestQueueFullAndQueueTimeout(t *testing.T) {
+	dir := t.TempDir()
+	m := mount(t, PSGI{Env: map[string]string{"D": dir}, QueueSize: 1, QueueTimeout: 200 * time.Millisecond, MaxBatch: 1,
+		Code: `sub { if ($_[0]{PATH_INFO} eq '/wait') { open my $f, '>', "$ENV{D}/begun"; select undef, undef, undef, .005 until -e "$ENV{D}/go" } [200, [], []] }`})
+	begun := make(chan *result)
+	go func() { begun <- m.get("/wait") }()
+	eventually(t, "the worker to be busy", func() bool { _, err := os.Stat(filepath.Join(dir, "begun")); return err == nil })
+	queued := make(chan *result)
+	go func() { queued <- m.get("/") }()
+	p := m.app.(*app).pool
+	eventually(t, "a request to be queued", func() bool { return p.Status().Queued == 1 })
+	check := func(name string, r *result, want error) {
+		var status *pagi.StatusError
+		if !errors.As(r.err, &status) || status.Status != 503 || status.Headers.Get("retry-after") == "" || !errors.Is(r.err, want) {
+			t.Errorf("%s: %v, want 503 with Retry-After for %v", name, r.err, want)
+		}
+	}
+	check("one more", m.get("/"), pool.ErrQueueFull)
+	check("the queued one", <-queued, pool.ErrQueueTimeout)
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-begun; r.status != 200 {
+		t.Errorf("the running one: %+v", r)
+	}
+}
+
+// A client that leaves ends an endless stream, and the worker is free again.
+func TestClientLeaves(t *testing.T) {
+	m := code(t, `sub { $_[0]{PATH_INFO} eq '/' ? [200, [], [$$]] : sub { my $w = $_[0]->([200, []]); while (1) { $w->write('tick'); select undef, undef, undef, .001 } } }`)
+	pid := m.get("/").body
+	ctx, cancel := context.WithCancelCause(t.Context())
+	r := m.doContext(ctx, call{path: "/endless"}, func(string) { cancel(&pagi.DisconnectError{Reason: pagi.ReasonClientClosed}) })
+	if r.err != nil {
+		t.Errorf("error %v; a client's leaving is none", r.err)
+	}
+	if r := m.get("/"); r.body != pid {
+		t.Errorf("the worker was not freed: %+v", r)
+	}
+}
+
+func TestForkedChildCannotAnswer(t *testing.T) {
+	m := code(t, `sub { my $pid = fork; waitpid $pid, 0 if $pid; [200, [], [$pid ? 'parent' : 'child']] }`)
+	for range 3 {
+		if r := m.get("/"); r.body != "parent" || r.err != nil {
+			t.Fatalf("%+v", r)
+		}
+	}
+}
+
+func TestDevelopmentPage(t *testing.T) {
+	m := mount(t, PSGI{Environment: "development", Code: "sub deep { die \"<b>bad</b> luck\" }\nsub { deep() }"})
+	r := m.get("/")
+	if r.err != nil || r.status != 500 || !strings.Contains(r.body, "&lt;b&gt;bad&lt;/b&gt; luck at -e line 1") || !strings.Contains(r.body, "deep called at -e line 2") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for name, c := range map[string]struct {
+		o    PSGI
+		want string
+	}{
+		"a syntax error":     {PSGI{App: write("syntax.psgi", "my $x = ;\nsub {}")}, `syntax.psgi line 1`},
+		"a missing module":   {PSGI{App: write("module.psgi", "use No::Such::Module;\nsub {}")}, `Can't locate No/Such/Module.pm`},
+		"no application":     {PSGI{App: write("number.psgi", "42")}, `must end with the application, a code reference; it returned '42'`},
+		"a false value":      {PSGI{App: write("empty.psgi", "")}, `it returned nothing`},
+		"an exit":            {PSGI{App: write("exit.psgi", "exit 7")}, `exit status 7`},
+		"a missing -M":       {PSGI{Code: "sub {}", Modules: []string{"No::Such::Module"}}, `No/Such/Module.pm`},
+		"a start that hangs": {PSGI{Code: "sleep 99; sub {}", StartTimeout: 200 * time.Millisecond}, `not ready after 200ms`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app, err := c.o.Build()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = pagi.StartLifespan(t.Context(), app, &pagi.Scope{Type: pagi.TypeLifespan})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestBuildErrors(t *testing.T) {
+	for want, o := range map[string]PSGI{
+		"exactly one of app and code": {},
+		"psgi: app:":                  {App: "/no/such/app.psgi"},
+		"is a directory":              {App: t.TempDir()},
+		"psgi: perl:":                 {Code: "sub {}", Perl: "/no/such/perl"},
+		"psgi: workers:":              {Code: "sub {}", Workers: -1},
+		"psgi: queue_timeout:":        {Code: "sub {}", QueueTimeout: -1},
+	} {
+		if _, err := o.Build(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}
+
+func TestUnsupportedScope(t *testing.T) {
+	m := code(t, `sub { [200, [], []] }`)
+	err := m.app.Serve(t.Context(), &pagi.Scope{Type: pagi.TypeWebSocket}, nil, nil)
+	if !errors.Is(err, pagi.ErrUnsupported) {
+		t.Errorf("error %v", err)
 	}
 }

@@ -38,6 +38,7 @@ my $configuration = do { local $/; <STDIN> };
 my @pairs = unpack_pairs($configuration);
 pop @pairs;
 my %config = @pairs;
+close STDIN;    # resets $., which perl would name in every message
 open STDIN, '<', '/dev/null' or die "cannot open /dev/null: $!\n";
 
 $SIG{PIPE} = sub { };    # not IGNORE, which programs the application starts would inherit
@@ -64,10 +65,12 @@ $worker->run($handler);
 exit 0;
 
 # trace renders the call stack of an exception for the development page, without
-# the frames of this runtime.
+# the frames of this runtime and without arguments, which may hold secrets.
 sub trace {
-    require Carp;
-    my @lines = split /\n/, Carp::longmess('');
-    shift @lines if @lines;
-    return join "\n", grep { !/PagiBridge::|pagi-worker\.pl/ } @lines;
+    my @lines;
+    for (my $level = 2; my (undef, $file, $line, $sub) = caller $level; $level++) {
+        next if $file =~ m{/PagiBridge/|/pagi-worker\.pl\z};
+        push @lines, "$sub called at $file line $line";
+    }
+    return join "\n", @lines;
 }

@@ -16,10 +16,11 @@ PagiBridge::Loader - loads a PSGI application from a file or from code
 
 =head1 DESCRIPTION
 
-Both return a code reference or die with a message that is fit to be shown. The
-application is compiled in a package of its own, with C<$0> set to its file (for
-FindBin) and an empty C<@ARGV> (for frameworks that look for commands there). An
-object with a C<to_app> method is accepted as Plack accepts it.
+Both return a code reference or die with a message that is fit to be shown. A file
+is compiled in a package of its own, with C<$0> set to it (for FindBin) and an empty
+C<@ARGV> (for frameworks that look for commands there). Code is compiled in C<main>,
+where perl's C<-M> imports to. An object with a C<to_app> method is accepted as Plack
+accepts it.
 
 =cut
 
@@ -31,35 +32,35 @@ sub load_file {
     die "$file: is not a file\n" if -d _;
     local $0    = $file;
     local @ARGV = ();
-    my $result = in_sandbox('do $_[0]', $file);
-    die compile_error($file, $@) if !defined $result && $@ ne '';
-    die "$file: cannot be read: $!\n" if !defined $result && $! && !-r $file;
-    return application($result, $file);
+    die "$file: cannot be read: $!\n" if !-r _;
+    # do FILE leaves its error in $@; it must not get lost in the eval around it.
+    return application(evaluate(sandbox(), 'my $app = do $_[0]; die $@ if !defined $app && $@ ne ""; $app', $file), $file);
 }
 
 sub load_code {
     my ($code) = @_;
     local @ARGV = ();
-    my $result = in_sandbox("\n#line 1 \"-e\"\n$code");
-    die compile_error('-e', $@) if !defined $result && $@ ne '';
-    return application($result, '-e');
+    return application(evaluate('main', "\n#line 1 \"-e\"\n$code"), '-e');
 }
 
-# in_sandbox evaluates code in a package of its own and leaves the error in $@.
-sub in_sandbox {
-    my ($code, @args) = @_;
-    my $package = sprintf '%s::Sandbox%d', __PACKAGE__, ++$count;
-    ## no critic (ProhibitStringyEval)
-    my $sub = eval "package $package; sub { $code\n}" or return;
-    my $result = eval { $sub->(@args) };
-    return $result;
-}
+sub sandbox { return sprintf '%s::Sandbox%d', __PACKAGE__, ++$count }
 
-sub compile_error {
-    my ($file, $error) = @_;
+# evaluate runs code in a package and returns its value, or dies with an error that
+# ends in a newline.
+sub evaluate {
+    my ($package, $code, @args) = @_;
+    my ($result, $error);
+    {
+        local $@;
+        ## no critic (ProhibitStringyEval)
+        my $sub = eval "package $package; sub { $code\n}";
+        my $ok = $sub && eval { $result = $sub->(@args); 1 };
+        $error = $@ if !$ok;
+    }
+    return $result if !defined $error;
     $error = "$error";
     $error =~ s/\s+\z//;
-    return "$error\n";
+    die "$error\n";
 }
 
 sub application {
