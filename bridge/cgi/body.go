@@ -1,0 +1,131 @@
+//go:build unix
+
+package cgi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"syscall"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// requestBody is a request's body of which the first piece has come.
+type requestBody struct {
+	receive pagi.Receive
+	first   []byte
+	more    bool
+	length  int64 // for CONTENT_LENGTH, -1: not known, or no body
+}
+
+// beginBody waits for the first piece, so that a client that has sent nothing yet
+// keeps no process waiting. A body that is complete has a known length; of others
+// it is what Content-Length says, and not known for a chunked one.
+func beginBody(ctx context.Context, scope *pagi.Scope, receive pagi.Receive) (*requestBody, error) {
+	b := &requestBody{receive: receive, length: -1}
+	if err := b.next(ctx); err != nil {
+		return nil, fmt.Errorf("cgi: read the request body: %w", err)
+	}
+	announced, has := scope.Headers.Lookup("content-length")
+	switch {
+	case !b.more && (has || len(b.first) > 0):
+		b.length = int64(len(b.first))
+	case b.more && has && !scope.Headers.Has("transfer-encoding"):
+		if n, err := strconv.ParseUint(announced, 10, 63); err == nil {
+			b.length = int64(n)
+		}
+	}
+	return b, nil
+}
+
+// next puts the next piece into first and more.
+func (b *requestBody) next(ctx context.Context) error {
+	ev, err := b.receive(ctx)
+	if err != nil {
+		return err
+	}
+	switch e := ev.(type) {
+	case pagi.HTTPRequest:
+		b.first, b.more = e.Body, e.More
+	case pagi.SSERequest:
+		b.first, b.more = e.Body, e.More
+	default:
+		return pagi.ErrDisconnected
+	}
+	return nil
+}
+
+// fill writes what fits into a pipe nobody reads yet and returns the rest, nil
+// when that is nothing.
+func (p *pipe) fill(b []byte) ([]byte, error) {
+	conn, err := p.ours.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var werr error
+	err = conn.Write(func(fd uintptr) bool {
+		for len(b) > 0 && werr == nil {
+			var n int
+			n, werr = syscall.Write(int(fd), b)
+			b = b[max(n, 0):]
+			if errors.Is(werr, syscall.EINTR) {
+				werr = nil
+			}
+		}
+		return true
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(b) == 0:
+		return nil, nil
+	case errors.Is(werr, syscall.EAGAIN):
+		return b, nil
+	}
+	return nil, os.NewSyscallError("write", werr)
+}
+
+// feed writes the body to the script: first pending, then what comes. A script
+// that closed its input, or ended, gets no more; the rest of the body is read and
+// thrown away for as long as the script's run lasts, because many clients read no
+// answer before they have sent all.
+//
+// A client that goes away in the middle ends the script, before it could take the
+// end of its input for the end of the body.
+func (r *run) feed(ctx context.Context, body *requestBody, pending []byte) {
+	body.first = pending
+	wanted := true
+	for {
+		if wanted && len(body.first) > 0 {
+			if _, err := r.in.ours.Write(body.first); err != nil {
+				wanted = false
+				if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed) {
+					r.log.LogAttrs(ctx, slog.LevelWarn, "write to a script's stdin", slog.Any("error", err))
+				}
+			}
+			r.watch.progress()
+		}
+		if !body.more {
+			_ = r.in.ours.Close() // finish may have been first
+			return
+		}
+		if wanted {
+			r.watch.pause()
+		}
+		err := body.next(ctx)
+		if wanted {
+			r.watch.resume()
+		}
+		if err != nil {
+			// A response that is complete ends the events of its request too.
+			if ctx.Err() == nil && !r.isAnswered() {
+				r.end(fmt.Errorf("read the request body: %w", err))
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,104 @@
+//go:build unix
+
+package cgi
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+func TestABadOptionIsNamedWhenTheAppIsBuilt(t *testing.T) {
+	for name, c := range map[string]struct {
+		options CGI
+		want    string
+	}{
+		"nothing to serve":             {CGI{}, "root: set it"},
+		"root and script":              {CGI{Root: scripts, Script: scripts + "/hello.cgi"}, "script: cannot be combined"},
+		"root that is missing":         {CGI{Root: "testdata/none"}, "root: stat"},
+		"root that is a file":          {CGI{Root: scripts + "/hello.cgi"}, "root: "},
+		"script that is missing":       {CGI{Script: "testdata/none.cgi"}, "script: stat"},
+		"script that is a directory":   {CGI{Script: scripts}, "is not a file"},
+		"script without execute bit":   {CGI{Script: scripts + "/noexec.cgi"}, "chmod +x"},
+		"index with a path":            {CGI{Root: scripts, Index: "a/b"}, "index: "},
+		"index that is hidden":         {CGI{Root: scripts, Index: ".index"}, "index: "},
+		"index of a script":            {CGI{Script: scripts + "/hello.cgi", Index: "x"}, "index: "},
+		"document root that is no dir": {CGI{Root: scripts, DocumentRoot: scripts + "/hello.cgi"}, "document_root: "},
+		"negative grace":               {CGI{Root: scripts, KillAfter: -1}, "kill_after: "},
+		"negative run time":            {CGI{Root: scripts, MaxTime: -1}, "max_time: "},
+		"too large a header limit":     {CGI{Root: scripts, HeaderLimit: 1<<20 + 1}, "header_limit: "},
+		"variable without a name":      {CGI{Root: scripts, Env: map[string]string{"": "x"}}, "env: "},
+		"variable with a bad name":     {CGI{Root: scripts, Env: map[string]string{"A=B": "x"}}, "env: "},
+		"variable with NUL":            {CGI{Root: scripts, Env: map[string]string{"A": "\x00"}}, "env: "},
+		"passed variable, bad name":    {CGI{Root: scripts, PassEnv: []string{"A=B"}}, "pass_env: "},
+	} {
+		_, err := c.options.App()
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
+		}
+	}
+}
+
+func TestOptionsHaveTheirNamesInASiteFile(t *testing.T) {
+	const file = `
+root: cgi-bin
+index: index.cgi
+document_root: htdocs
+env: {REDIRECT_STATUS: "200"}
+pass_env: [PERL5LIB]
+authorization: true
+server_software: old-httpd
+timeout: 90s
+max_time: 10m
+kill_after: 2s
+concurrency: 8
+queue_timeout: 5s
+header_limit: 8192
+stderr_rate: 10
+`
+	var got CGI
+	if err := yaml.UnmarshalWithOptions([]byte(file), &got, yaml.Strict()); err != nil {
+		t.Fatal(err)
+	}
+	want := CGI{
+		Root: "cgi-bin", Index: "index.cgi", DocumentRoot: "htdocs",
+		Env: map[string]string{"REDIRECT_STATUS": "200"}, PassEnv: []string{"PERL5LIB"}, Authorization: true,
+		ServerSoftware: "old-httpd", Timeout: 90 * time.Second, MaxTime: 10 * time.Minute, KillAfter: 2 * time.Second,
+		Concurrency: 8, QueueTimeout: 5 * time.Second, HeaderLimit: 8192, StderrRate: 10,
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(CGI{}, "Redirect", "Logger")); diff != "" {
+		t.Error(diff)
+	}
+	if err := yaml.UnmarshalWithOptions([]byte("script: a.cgi"), &got, yaml.Strict()); err != nil || got.Script != "a.cgi" {
+		t.Errorf("script: %v", err)
+	}
+}
+
+func TestOtherScopesAreDeclined(t *testing.T) {
+	application := build(t, CGI{})
+	for _, kind := range []string{pagi.TypeWebSocket, pagi.TypeLifespan, "carrier-pigeon"} {
+		err := application.Serve(context.Background(), &pagi.Scope{Type: kind}, nil, nil)
+		if !errors.Is(err, pagi.ErrUnsupported) {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
+func TestAnSSEScopeGetsAnOrdinaryResponse(t *testing.T) {
+	res := do(t, build(t, CGI{}), request{kind: pagi.TypeSSE, method: "POST", target: "/cat.cgi", body: "data: x\n\n"})
+	if res.err != nil || res.status != 200 || res.body != "data: x\n\n" || !res.complete {
+		t.Errorf("%+v", res)
+	}
+	res = do(t, build(t, CGI{}), request{kind: pagi.TypeSSE, target: "/none.cgi"})
+	if res.err != nil || res.status != 404 {
+		t.Errorf("%+v", res)
+	}
+}

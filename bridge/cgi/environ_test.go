@@ -1,0 +1,184 @@
+//go:build unix
+
+package cgi
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// environment parses what env.cgi wrote.
+func environment(t testing.TB, res *result) map[string]string {
+	t.Helper()
+	if res.err != nil || res.status != 200 {
+		t.Fatalf("env.cgi: %d, %v", res.status, res.err)
+	}
+	env := map[string]string{}
+	for pair := range strings.SplitSeq(strings.TrimSuffix(res.body, "\x00"), "\x00") {
+		name, value, _ := strings.Cut(pair, "=")
+		if _, twice := env[name]; twice {
+			t.Errorf("%s is there twice", name)
+		}
+		env[name] = value
+	}
+	return env
+}
+
+// clearEnv empties this process's environment for the test, but for PATH.
+func clearEnv(t *testing.T) {
+	t.Helper()
+	for _, pair := range os.Environ() {
+		name, value, _ := strings.Cut(pair, "=")
+		if name != "PATH" {
+			t.Setenv(name, value) // restores it
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestTheEnvironmentIsExactlyThis(t *testing.T) {
+	clearEnv(t)
+	t.Setenv("PATH", "/usr/bin:/bin")
+	t.Setenv("LANG", "C.UTF-8")
+	t.Setenv("SECRET_TOKEN", "do not leak")
+	t.Setenv("PERL5LIB", "/opt/perl")
+	root, err := filepath.Abs(scripts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := map[string]string{
+		"GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "GET", "QUERY_STRING": "", "REQUEST_URI": "/cgi-bin/env.cgi",
+		"SCRIPT_NAME": "/cgi-bin/env.cgi", "SCRIPT_FILENAME": root + "/env.cgi",
+		"SERVER_NAME": "example.org", "SERVER_PORT": "8080", "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_SOFTWARE": "pagi-bridge",
+		"SERVER_ADDR": "192.0.2.1", "REMOTE_ADDR": "192.0.2.7", "REMOTE_HOST": "192.0.2.7", "REMOTE_PORT": "40001",
+		"HTTP_HOST": "example.org", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8",
+	}
+	with := func(pairs ...string) map[string]string {
+		m := map[string]string{}
+		for k, v := range base {
+			m[k] = v
+		}
+		for i := 0; i < len(pairs); i += 2 {
+			m[pairs[i]] = pairs[i+1]
+		}
+		return m
+	}
+	docs := t.TempDir()
+	for name, c := range map[string]struct {
+		options CGI
+		req     request
+		want    map[string]string
+	}{
+		"a plain GET": {CGI{}, request{target: "/cgi-bin/env.cgi"}, base},
+		"a query and a path": {CGI{},
+			request{target: "/cgi-bin/env.cgi/a%20b/c?x=%20&y"},
+			with("PATH_INFO", "/a b/c", "QUERY_STRING", "x=%20&y", "REQUEST_URI", "/cgi-bin/env.cgi/a%20b/c?x=%20&y")},
+		"a document root": {CGI{DocumentRoot: docs},
+			request{target: "/cgi-bin/env.cgi/a%20b"},
+			with("PATH_INFO", "/a b", "REQUEST_URI", "/cgi-bin/env.cgi/a%20b", "DOCUMENT_ROOT", docs, "PATH_TRANSLATED", docs+"/a b")},
+		"a document root, no path": {CGI{DocumentRoot: docs}, request{target: "/cgi-bin/env.cgi"}, with("DOCUMENT_ROOT", docs)},
+		"a body": {CGI{},
+			request{method: "POST", target: "/cgi-bin/env.cgi", body: "a=b", headers: pagi.NewHeaders("content-type", "application/x-www-form-urlencoded")},
+			with("REQUEST_METHOD", "POST", "CONTENT_LENGTH", "3", "CONTENT_TYPE", "application/x-www-form-urlencoded")},
+		"an announced empty body": {CGI{},
+			request{method: "POST", target: "/cgi-bin/env.cgi", headers: pagi.NewHeaders("content-length", "0")},
+			with("REQUEST_METHOD", "POST", "CONTENT_LENGTH", "0")},
+		"a chunked body": {CGI{}, request{method: "POST", target: "/cgi-bin/env.cgi", body: "abcd", chunked: true}, with("REQUEST_METHOD", "POST")},
+		"headers": {CGI{},
+			request{target: "/cgi-bin/env.cgi", headers: pagi.NewHeaders("cookie", "a=b; c=d", "accept", "text/html", "accept", "*/*", "x-thing", "é")},
+			with("HTTP_COOKIE", "a=b; c=d", "HTTP_ACCEPT", "text/html, */*", "HTTP_X_THING", "é")},
+		"headers that are never passed": {CGI{},
+			request{target: "/cgi-bin/env.cgi", headers: pagi.NewHeaders("proxy", "http://evil", "x_forwarded_for", "1.2.3.4",
+				"authorization", "Basic c2VjcmV0", "a=b", "x", "transfer-encoding", "chunked")}, base},
+		"credentials when asked for": {CGI{Authorization: true},
+			request{target: "/cgi-bin/env.cgi", headers: pagi.NewHeaders("authorization", "Basic x")}, with("HTTP_AUTHORIZATION", "Basic x")},
+		"own variables win": {CGI{Env: map[string]string{"SERVER_NAME": "mine", "EXTRA": "1"}, PassEnv: []string{"PERL5LIB", "NOT_SET"}, ServerSoftware: "x/1"},
+			request{target: "/cgi-bin/env.cgi"},
+			with("SERVER_NAME", "mine", "EXTRA", "1", "PERL5LIB", "/opt/perl", "SERVER_SOFTWARE", "x/1")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.req.root = "/cgi-bin"
+			got := environment(t, do(t, build(t, c.options), c.req))
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestPathHasASafeDefault(t *testing.T) {
+	t.Setenv("PATH", "")
+	if got := environment(t, do(t, build(t, CGI{}), request{target: "/env.cgi"}))["PATH"]; got != defaultPath {
+		t.Errorf("PATH is %q", got)
+	}
+}
+
+func TestUnknownAddressesAndHTTPS(t *testing.T) {
+	scope := request{target: "/env.cgi"}.scope()
+	scope.Scheme, scope.Client, scope.Server = "https", pagi.Addr{}, pagi.Addr{Host: "/run/site.sock"}
+	res := &result{}
+	res.err = build(t, CGI{}).Serve(t.Context(), scope, request{}.receive(), res.take(pagi.TypeHTTP))
+	env := environment(t, res)
+	if env["HTTPS"] != "on" || env["SERVER_PORT"] != "443" {
+		t.Errorf("HTTPS %q, SERVER_PORT %q", env["HTTPS"], env["SERVER_PORT"])
+	}
+	for _, name := range []string{"SERVER_ADDR", "REMOTE_PORT"} {
+		if value, there := env[name]; there {
+			t.Errorf("%s is %q", name, value)
+		}
+	}
+}
+
+func TestPathTranslatedStaysBelowTheDocumentRoot(t *testing.T) {
+	a := &app{CGI: CGI{DocumentRoot: "/srv/www"}}
+	for info, want := range map[string]string{"/a/../../../etc/passwd": "/srv/www/etc/passwd", "/": "/srv/www", "//x": "/srv/www/x"} {
+		env := a.environ(request{}.scope(), script{info: info}, -1)
+		if got := "PATH_TRANSLATED=" + want; !contains(env, got) {
+			t.Errorf("%s: no %q in %q", info, got, env)
+		}
+	}
+}
+
+func TestADirectoryDescriptorsAndArgumentsOfAScript(t *testing.T) {
+	root, err := filepath.Abs(scripts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	application := build(t, CGI{})
+	// A query without "=" could be command line arguments by RFC 3875 section 4.4.
+	if res := do(t, application, request{target: "/where.cgi?-s+x"}); res.body != root+"\n"+root+"/where.cgi\n\n" {
+		t.Errorf("working directory, name and arguments: %q", res.body)
+	}
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		t.Skip("needs /proc")
+	}
+	inherited, err := os.Open(scripts) // close-on-exec undone: as if inherited
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inherited.Close()
+	keepOnExec(t, inherited)
+	application = build(t, CGI{})
+	for _, req := range []request{{target: "/fds.cgi"}, {method: "POST", target: "/fds.cgi", body: "x"}} {
+		if res := do(t, application, req); res.body != "0 1 2\n" {
+			t.Errorf("%s: descriptors %q", req.method, res.body)
+		}
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,191 @@
+//go:build unix
+
+package cgi
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// bufferSize is what is read from a script at a time: a pipe's capacity.
+const bufferSize = 64 << 10
+
+// head is a script's parsed header block (RFC 3875 section 6.3).
+type head struct {
+	status   int // as given, or what the rules make of none
+	headers  pagi.Headers
+	location string // of a local redirect
+	length   int64  // Content-Length, -1 where there is none
+}
+
+// readHead reads from r into buf, which is as large as a header block may be,
+// until the block is complete. It returns the block without the empty line that
+// ends it, and what was read of the body.
+func readHead(r io.Reader, buf []byte, limit int) (block, rest []byte, err error) {
+	n := 0
+	for {
+		got, err := r.Read(buf[n:])
+		from := max(0, n-3) // the end may have come in two pieces
+		n += got
+		if end, body, ok := headEnd(buf[:n], from); ok && end <= limit {
+			return buf[:end], buf[body:n], nil
+		} else if ok || n >= limit {
+			return nil, nil, fmt.Errorf("its header block is larger than %d bytes (option header_limit)", limit)
+		}
+		switch {
+		case err == nil:
+		case !errors.Is(err, io.EOF):
+			return nil, nil, err
+		case n == 0:
+			return nil, nil, errors.New("it wrote no output")
+		default:
+			return nil, nil, fmt.Errorf("its output has no end of headers (an empty line); it begins with %s", excerpt(buf[:n]))
+		}
+	}
+}
+
+// headEnd looks for the empty line at or after from. Lines end with LF or CRLF.
+func headEnd(b []byte, from int) (end, body int, ok bool) {
+	if from == 0 { // an empty first line ends an empty block
+		if bytes.HasPrefix(b, []byte("\n")) {
+			return 0, 1, true
+		}
+		if bytes.HasPrefix(b, []byte("\r\n")) {
+			return 0, 2, true
+		}
+	}
+	for i := from; ; {
+		lf := bytes.IndexByte(b[i:], '\n')
+		if lf < 0 {
+			return 0, 0, false
+		}
+		i += lf + 1
+		switch rest := b[i:]; {
+		case bytes.HasPrefix(rest, []byte("\n")):
+			return i, i + 1, true
+		case bytes.HasPrefix(rest, []byte("\r\n")):
+			return i, i + 2, true
+		}
+	}
+}
+
+// dropped are fields that belong to the connection with the client, which is not
+// the script's business (RFC 3875 section 6.3.4, RFC 9110 section 7.6.1).
+var dropped = map[string]bool{
+	"connection": true, "keep-alive": true, "proxy-connection": true, "te": true,
+	"trailer": true, "transfer-encoding": true, "upgrade": true,
+}
+
+// parseHead parses a header block and applies the rules for the four kinds of
+// response (RFC 3875 section 6.2).
+func parseHead(block []byte) (head, error) {
+	h := head{length: -1}
+	var status, location string
+	fields := 0
+	for line := range bytes.Lines(block) {
+		name, value, err := field(line)
+		if err != nil {
+			return h, err
+		}
+		fields++
+		switch name {
+		case "status":
+			if status != "" && status != value {
+				return h, fmt.Errorf("it sent two Status fields, %q and %q", status, value)
+			}
+			status = value
+			if h.status, err = parseStatus(value); err != nil {
+				return h, err
+			}
+			continue
+		case "location":
+			if location != "" && location != value {
+				return h, fmt.Errorf("it sent two Location fields, %q and %q", location, value)
+			}
+			if location != "" || value == "" {
+				continue
+			}
+			location = value
+		case "content-type":
+			h.headers.Set(name, value) // the last one counts
+			continue
+		case "content-length":
+			n, err := strconv.ParseUint(value, 10, 63)
+			if err != nil || h.length >= 0 && h.length != int64(n) {
+				return h, fmt.Errorf("it sent a bad Content-Length, %q", value)
+			}
+			if h.length >= 0 {
+				continue
+			}
+			h.length = int64(n)
+		}
+		if !dropped[name] {
+			h.headers.Add(name, value)
+		}
+	}
+	switch {
+	case fields == 0:
+		return h, errors.New("it sent no headers, an empty line came first")
+	case isLocal(location) && h.status == 0 && len(h.headers) == 1:
+		h.location = location
+	case h.status != 0:
+	case location != "":
+		h.status = 302
+	case h.headers.Get("content-type") == "":
+		return h, errors.New("it sent no Content-Type")
+	default:
+		h.status = 200
+	}
+	return h, nil
+}
+
+// isLocal reports whether a Location is a path on this site and not another
+// site's address ("//host/path" is one).
+func isLocal(location string) bool {
+	if !strings.HasPrefix(location, "/") || strings.HasPrefix(location, "//") {
+		return false
+	}
+	_, err := url.ParseRequestURI(location)
+	return err == nil
+}
+
+// field splits a header line; the name is made lower case.
+func field(line []byte) (name, value string, err error) {
+	line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+	before, after, ok := bytes.Cut(line, []byte(":"))
+	if !ok {
+		return "", "", fmt.Errorf("%s is not a header line", excerpt(line))
+	}
+	one := pagi.NewHeaders(string(before), string(bytes.Trim(after, " \t")))
+	if err := pagi.ValidateHeaders("header line "+excerpt(line), one); err != nil {
+		return "", "", err
+	}
+	return one[0].Name, one[0].Value, nil
+}
+
+// parseStatus reads "404" or "404 Not Found" (RFC 3875 section 6.3.3). The
+// reason is not kept: HTTP/2 has no place for it.
+func parseStatus(s string) (int, error) {
+	code, _, _ := strings.Cut(s, " ")
+	n, err := strconv.Atoi(code)
+	if err != nil || len(code) != 3 || n < 200 {
+		return 0, fmt.Errorf("it sent a bad Status, %q: it must be three digits from 200 to 999 and a reason", s)
+	}
+	return n, nil
+}
+
+// excerpt quotes the beginning of what a script wrote, for the log.
+func excerpt(b []byte) string {
+	const most = 80
+	if len(b) > most {
+		return strconv.Quote(string(b[:most])) + "..."
+	}
+	return strconv.Quote(string(b))
+}

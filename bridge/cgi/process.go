@@ -1,0 +1,166 @@
+//go:build unix
+
+package cgi
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+)
+
+// process is a running script: the leader of a process group of its own.
+//
+// Its life: running, then exited (closed channel; on Linux the process is kept
+// as a zombie, so that the group's number cannot pass to a stranger), then
+// finished (reaped, nothing of the group left). finish must be called.
+type process struct {
+	pid    int
+	exited chan struct{}
+	handle int // Linux: the pidfd, -1 where the kernel has none
+
+	mu       sync.Mutex
+	finished bool
+	status   syscall.WaitStatus // valid once finished
+}
+
+// startProcess runs file in its own directory with exactly three descriptors.
+// onExit is called once, when exited has been closed.
+func startProcess(file string, env []string, stdin, stdout, stderr int, onExit func()) (*process, error) {
+	p := &process{exited: make(chan struct{}), handle: -1}
+	attr := &syscall.ProcAttr{
+		Dir:   filepath.Dir(file),
+		Env:   env,
+		Files: []uintptr{uintptr(stdin), uintptr(stdout), uintptr(stderr)},
+		Sys:   p.attributes(),
+	}
+	pid, err := syscall.ForkExec(file, []string{file}, attr)
+	if err != nil {
+		return nil, err
+	}
+	p.pid = pid
+	go func() {
+		p.await()
+		close(p.exited)
+		onExit()
+	}()
+	return p, nil
+}
+
+// signal sends sig to every process of the group that is still there.
+func (p *process) signal(sig syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.finished {
+		p.signalLocked(sig)
+	}
+}
+
+func (p *process) signalLocked(sig syscall.Signal) {
+	// ESRCH says that the group is empty, EPERM (on some systems) that only the
+	// zombie is left: in both cases the work is done.
+	_ = syscall.Kill(-p.pid, sig)
+}
+
+// isFinished reports whether finish has done its work.
+func (p *process) isFinished() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.finished
+}
+
+// finish waits for the script's end, kills what is left of its group, reaps it
+// and returns how it ended.
+func (p *process) finish() syscall.WaitStatus {
+	<-p.exited
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.finished {
+		p.signalLocked(syscall.SIGKILL)
+		p.reap()
+		p.finished = true
+	}
+	return p.status
+}
+
+// wait4 reaps the process.
+func (p *process) wait4() {
+	for {
+		_, err := syscall.Wait4(p.pid, &p.status, 0, nil)
+		if !errors.Is(err, syscall.EINTR) {
+			return // ECHILD: this process ignores SIGCHLD, the status is lost
+		}
+	}
+}
+
+// describe says how a process ended: "exit status 2", "signal: killed".
+func describe(s syscall.WaitStatus) string {
+	switch {
+	case s.Signaled() && s.CoreDump():
+		return "signal: " + s.Signal().String() + " (core dumped)"
+	case s.Signaled():
+		return "signal: " + s.Signal().String()
+	}
+	return "exit status " + strconv.Itoa(s.ExitStatus())
+}
+
+// devNull is opened once; scripts get duplicates of it.
+var devNull = sync.OnceValues(func() (*os.File, error) { return os.Open(os.DevNull) })
+
+// closeInherited marks every descriptor above 2 close-on-exec. Go does so with
+// all it opens itself; this is about what the process was started with.
+func closeInherited() {
+	entries, err := os.ReadDir("/dev/fd")
+	if err != nil { // no /dev here: inherited descriptors are low numbers
+		for fd := 3; fd < 1024; fd++ {
+			syscall.CloseOnExec(fd)
+		}
+		return
+	}
+	for _, entry := range entries {
+		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
+}
+
+// pipe is a pipe with one end for a script, which blocks, and one for us, which
+// does not.
+type pipe struct {
+	script int // close with closeScript
+	ours   *os.File
+}
+
+// newPipe makes one. Which end is the script's is said by scriptReads.
+func newPipe(scriptReads bool) (*pipe, error) {
+	r, w, err := rawPipe()
+	if err != nil {
+		return nil, os.NewSyscallError("pipe", err)
+	}
+	script, ours := w, r
+	if scriptReads {
+		script, ours = r, w
+	}
+	if err := syscall.SetNonblock(ours, true); err != nil {
+		return nil, errors.Join(os.NewSyscallError("fcntl", err), syscall.Close(r), syscall.Close(w))
+	}
+	return &pipe{script, os.NewFile(uintptr(ours), "script")}, nil
+}
+
+// closeScript closes the script's end, which lives on in the script.
+func (p *pipe) closeScript() {
+	if p.script >= 0 {
+		_ = syscall.Close(p.script) // Linux frees the descriptor whatever it returns
+		p.script = -1
+	}
+}
+
+// close closes both ends.
+func (p *pipe) close() {
+	if p != nil {
+		p.closeScript()
+		_ = p.ours.Close() // may be closed already
+	}
+}

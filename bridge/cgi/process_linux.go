@@ -1,0 +1,64 @@
+package cgi
+
+import (
+	"errors"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// attributes asks for a process group of its own, for KILL when this process
+// dies, and for a pidfd.
+//
+// Linux ties Pdeathsig to the thread that started the child; the Go runtime keeps
+// its threads, and a caller that locked its goroutine to one is in Serve until
+// the script has ended.
+func (p *process) attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &p.handle}
+}
+
+func rawPipe() (r, w int, err error) {
+	var fds [2]int
+	err = syscall.Pipe2(fds[:], syscall.O_CLOEXEC)
+	return fds[0], fds[1], err
+}
+
+// await returns when the process has become a zombie. With a pidfd the runtime's
+// poller does the waiting and no thread is held.
+func (p *process) await() {
+	if p.handle >= 0 && p.poll() {
+		return
+	}
+	for {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+// poll waits by way of the pidfd and reports whether it could.
+func (p *process) poll() bool {
+	if syscall.SetNonblock(p.handle, true) != nil {
+		_ = syscall.Close(p.handle)
+		return false
+	}
+	f := os.NewFile(uintptr(p.handle), "pidfd")
+	defer f.Close() //nolint:errcheck // nothing was written
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	seen := false
+	err = conn.Read(func(fd uintptr) bool {
+		var info unix.Siginfo
+		werr := unix.Waitid(unix.P_PIDFD, int(fd), &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+		seen = werr == nil && info.Signo != 0
+		return seen || werr != nil && !errors.Is(werr, unix.EINTR)
+	})
+	return err == nil && seen
+}
+
+func (p *process) reap() { p.wait4() }

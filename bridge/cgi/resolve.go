@@ -1,0 +1,194 @@
+//go:build unix
+
+package cgi
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// script is a file to run and the two halves of the path that named it.
+type script struct {
+	file string // absolute
+	name string // SCRIPT_NAME
+	info string // PATH_INFO
+}
+
+// refusal is the answer to a path that names no script.
+type refusal struct {
+	status   int
+	location string // of a redirect
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("%d %s", r.status, http.StatusText(r.status)) }
+
+var (
+	notFound  = &refusal{status: http.StatusNotFound}
+	forbidden = &refusal{status: http.StatusForbidden}
+)
+
+// resolve finds the script a scope asks for. The error is a *refusal where the
+// path is to blame.
+func (a *app) resolve(scope *pagi.Scope) (script, error) {
+	if strings.IndexByte(scope.Path, 0) >= 0 || hasParentSegment(scope.Path) {
+		return script{}, notFound
+	}
+	if a.Script != "" {
+		return a.single(scope)
+	}
+	rel, info, err := a.walk(scope)
+	if err != nil {
+		return script{}, err
+	}
+	s := script{
+		file: filepath.Join(a.Root, rel),
+		name: scope.RootPath + "/" + rel,
+		info: info,
+	}
+	if hidesSeparator(scope, s.name) {
+		return script{}, notFound
+	}
+	return s, nil
+}
+
+// single is resolve for the Script option.
+func (a *app) single(scope *pagi.Scope) (script, error) {
+	s := script{file: a.Script, name: scope.RootPath, info: scope.Path}
+	if s.info == "/" && scope.RawPath != "" && !strings.HasSuffix(scope.RawPath, "/") {
+		s.info = "" // the slash is the mount's: the client's path ended with the script's name
+	}
+	switch info, err := os.Stat(s.file); {
+	case errors.Is(err, fs.ErrNotExist):
+		return script{}, notFound
+	case err != nil:
+		return script{}, fmt.Errorf("cgi: script: %w", err)
+	case !runnable(info):
+		return script{}, forbidden
+	}
+	return s, nil
+}
+
+// walk follows the path's segments down from Root to the first file and returns
+// its name relative to Root and what follows in the path. Below a file nothing
+// can exist, so that is the longest existing script.
+//
+// Root is opened anew each time: it may be a link that a deployment moves.
+func (a *app) walk(scope *pagi.Scope) (rel, info string, err error) {
+	root, err := os.OpenRoot(a.Root)
+	if err != nil {
+		return "", "", fmt.Errorf("cgi: root: %w", err)
+	}
+	defer root.Close() //nolint:errcheck // a directory opened for reading
+
+	rest := scope.Path
+	if rest == "" {
+		rest = "/"
+	}
+	for rest != "" {
+		segment, after := firstSegment(rest)
+		if segment == "" {
+			if after != "" { // two slashes in a row name nothing
+				return "", "", notFound
+			}
+			return a.index(root, rel)
+		}
+		if segment[0] == '.' || strings.IndexByte(segment, '\\') >= 0 {
+			return "", "", notFound
+		}
+		rel, rest = path.Join(rel, segment), after
+		entry, err := root.Stat(rel)
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			return "", "", forbidden
+		case err != nil: // missing, too long, a link in circles, a link that leads out
+			return "", "", notFound
+		case entry.IsDir():
+			continue
+		case !entry.Mode().IsRegular():
+			return "", "", notFound
+		case !runnable(entry):
+			return "", "", forbidden
+		}
+		return rel, rest, nil
+	}
+	// A directory without its slash: relative links in its index would miss.
+	if _, _, err := a.index(root, rel); err != nil {
+		return "", "", err
+	}
+	return "", "", movedToSlash(scope)
+}
+
+// index finds the index script of the directory rel.
+func (a *app) index(root *os.Root, rel string) (string, string, error) {
+	if a.Index == "" {
+		return "", "", notFound
+	}
+	rel = path.Join(rel, a.Index)
+	if entry, err := root.Stat(rel); err != nil || !entry.Mode().IsRegular() {
+		return "", "", notFound
+	} else if !runnable(entry) {
+		return "", "", forbidden
+	}
+	return rel, "", nil
+}
+
+// movedToSlash sends the client to the same path with a slash at its end.
+func movedToSlash(scope *pagi.Scope) *refusal {
+	location := (&url.URL{Path: scope.RootPath + scope.Path + "/"}).EscapedPath()
+	if scope.QueryString != "" {
+		location += "?" + scope.QueryString
+	}
+	if scope.Method == http.MethodGet || scope.Method == http.MethodHead {
+		return &refusal{http.StatusMovedPermanently, location}
+	}
+	return &refusal{http.StatusPermanentRedirect, location}
+}
+
+// firstSegment splits p, which begins with a slash, before the next one.
+func firstSegment(p string) (segment, after string) {
+	if i := strings.IndexByte(p[1:], '/'); i >= 0 {
+		return p[1 : i+1], p[i+1:]
+	}
+	return p[1:], ""
+}
+
+// hasParentSegment reports whether a whole segment of p is "..". Clients resolve
+// such segments before they send a path (RFC 3986 section 5.2.4).
+func hasParentSegment(p string) bool {
+	for segment := range strings.SplitSeq(p, "/") {
+		if segment == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+// hidesSeparator reports whether a slash or backslash in name, the decoded path
+// down to the script, was sent percent-encoded. Such a path looks different to
+// whatever decides by path in front of us.
+func hidesSeparator(scope *pagi.Scope, name string) bool {
+	raw := scope.RawPath
+	if strings.IndexByte(raw, '%') < 0 {
+		return false
+	}
+	for i, decoded := 0, 0; i < len(raw) && decoded < len(name); i, decoded = i+1, decoded+1 {
+		if raw[i] != '%' || i+2 >= len(raw) {
+			continue
+		}
+		switch strings.ToLower(raw[i+1 : i+3]) {
+		case "2f", "5c":
+			return true
+		}
+		i += 2
+	}
+	return false
+}

@@ -1,0 +1,207 @@
+//go:build unix
+
+package cgi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"github.com/pagi-go/pagi-bridge/internal/reply"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// Serve answers http and sse scopes; it declines others.
+func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	if scope.Type != pagi.TypeHTTP && scope.Type != pagi.TypeSSE {
+		return pagi.Unsupported(scope)
+	}
+	s, err := a.resolve(scope)
+	if err != nil {
+		var no *refusal
+		if errors.As(err, &no) {
+			return no.answer(ctx, scope, send)
+		}
+		return err
+	}
+	body, err := beginBody(ctx, scope, receive)
+	if err != nil {
+		return err
+	}
+	location, err := a.runScript(ctx, scope, s, body, send)
+	if err != nil || location == "" {
+		return err
+	}
+	return a.redirect(ctx, scope, location, receive, send)
+}
+
+// runScript runs s once and sends its response, or returns the location of a
+// local redirect.
+func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *requestBody, send pagi.Send) (location string, err error) {
+	if err := a.places.acquire(ctx); err != nil {
+		return "", err
+	}
+	defer a.places.release()
+	r, err := a.start(ctx, scope, s, body)
+	if err != nil {
+		return "", err
+	}
+	buf := a.buffers.Get().(*[]byte)
+	defer a.buffers.Put(buf)
+
+	out := &response{run: r, scope: scope, send: send}
+	location, err = out.relay(ctx, *buf)
+	if err != nil {
+		r.end(err)
+	}
+	status, cause := r.finish(*buf)
+	how := describe(status)
+	switch {
+	case cause != nil && r.isAnswered():
+		r.log.LogAttrs(ctx, slog.LevelWarn, "script ended after its response was complete",
+			slog.Any("cause", cause), slog.String("how", how))
+		return "", nil
+	case cause != nil:
+		return "", scriptError(s.file, r.proc.pid, cause, how)
+	case status != 0:
+		r.log.LogAttrs(ctx, slog.LevelInfo, "script failed after its response was complete", slog.String("how", how))
+	}
+	return location, nil
+}
+
+// response passes one script's answer on.
+type response struct {
+	run    *run
+	scope  *pagi.Scope
+	send   pagi.Send
+	left   int64 // bytes the script's Content-Length still allows; -1: no limit
+	excess int64 // bytes it wrote beyond
+}
+
+// relay reads the script's answer and sends it piece by piece. An error is the
+// reason to end the script, unless that has happened already.
+func (o *response) relay(ctx context.Context, buf []byte) (location string, err error) {
+	r := o.run
+	block, rest, err := readHead(r, buf, r.app.HeaderLimit)
+	if err == nil {
+		var h head
+		if h, err = parseHead(block); err == nil {
+			if h.location != "" {
+				return h.location, r.discard(buf)
+			}
+			return "", o.relayDocument(ctx, h, rest, buf)
+		}
+	}
+	r.settle() // a script that is about to end by itself shows its own exit status
+	return "", badGateway(err)
+}
+
+func (o *response) relayDocument(ctx context.Context, h head, rest, buf []byte) error {
+	o.left = h.length
+	if err := o.emit(ctx, o.startEvent(h)); err != nil {
+		return err
+	}
+	bodiless := o.scope.Method == http.MethodHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified
+	for {
+		if len(rest) > 0 && !bodiless {
+			if rest = o.clip(rest); len(rest) > 0 {
+				if err := o.emit(ctx, o.bodyEvent(rest, true)); err != nil {
+					return err
+				}
+			}
+		}
+		n, err := o.run.Read(buf)
+		rest = buf[:n]
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("read its output: %w", err)
+		}
+	}
+	if err := o.checkEnd(ctx, bodiless); err != nil {
+		return err
+	}
+	if err := o.emit(ctx, o.bodyEvent(nil, false)); err != nil {
+		return err
+	}
+	o.run.markAnswered()
+	return nil
+}
+
+// checkEnd says whether the output may be taken for complete.
+func (o *response) checkEnd(ctx context.Context, bodiless bool) error {
+	if cause := o.run.endCause(); cause != nil {
+		return cause
+	}
+	if status, ended := o.run.settle(); ended && status.Signaled() {
+		return errors.New("it died while it answered")
+	}
+	if !bodiless && o.left > 0 {
+		return fmt.Errorf("its output is %d bytes shorter than its Content-Length", o.left)
+	}
+	if o.excess > 0 {
+		o.run.log.LogAttrs(ctx, slog.LevelWarn, "script wrote more than its Content-Length", slog.Int64("excess_bytes", o.excess))
+	}
+	return nil
+}
+
+// clip cuts what goes beyond the script's Content-Length.
+func (o *response) clip(b []byte) []byte {
+	if o.left < 0 {
+		return b
+	}
+	n := min(o.left, int64(len(b)))
+	o.left -= n
+	o.excess += int64(len(b)) - n
+	return b[:n]
+}
+
+// emit sends an event; the client's time is not the script's.
+func (o *response) emit(ctx context.Context, ev pagi.Event) error {
+	o.run.watch.pause()
+	defer o.run.watch.resume()
+	if err := o.send(ctx, ev); err != nil {
+		return fmt.Errorf("send its response: %w", err)
+	}
+	return nil
+}
+
+// startEvent begins a response. A script has no notion of an sse scope: it answers
+// that one with an ordinary response too, whatever its Content-Type.
+func (o *response) startEvent(h head) pagi.Event {
+	if o.scope.Type == pagi.TypeSSE {
+		return pagi.SSEHTTPResponseStart{Status: h.status, Headers: h.headers}
+	}
+	return pagi.HTTPResponseStart{Status: h.status, Headers: h.headers}
+}
+
+func (o *response) bodyEvent(b []byte, more bool) pagi.Event {
+	if o.scope.Type == pagi.TypeSSE {
+		return pagi.SSEHTTPResponseBody{Body: b, More: more}
+	}
+	return pagi.HTTPResponseBody{Body: b, More: more}
+}
+
+// discard reads the output to its end.
+func (r *run) discard(buf []byte) error {
+	for {
+		switch _, err := r.Read(buf); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read its output: %w", err)
+		}
+	}
+}
+
+// answer sends a refusal.
+func (r *refusal) answer(ctx context.Context, scope *pagi.Scope, send pagi.Send) error {
+	if r.location != "" {
+		return reply.Status(ctx, scope, send, r.status, "location", r.location)
+	}
+	return reply.Status(ctx, scope, send, r.status)
+}

@@ -1,0 +1,84 @@
+//go:build unix
+
+package cgi
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// stderrLine is the longest line of standard error that is logged, in bytes; the
+// rest of a longer one is left out.
+const stderrLine = 4 << 10
+
+// stderrLog turns a script's standard error into log records, one per line, not
+// more than rate in a second.
+type stderrLog struct {
+	ctx  context.Context
+	log  *slog.Logger
+	rate int // negative: no limit
+
+	line    []byte
+	cut     bool // the line was longer than stderrLine
+	second  time.Time
+	logged  int // in this second
+	dropped int
+}
+
+// copy reads until r ends or fails; a read deadline is the way to stop it.
+func (l *stderrLog) copy(r io.Reader) {
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := r.Read(buf)
+		for rest := buf[:n]; len(rest) > 0; {
+			part, after, ended := bytes.Cut(rest, []byte("\n"))
+			l.add(part)
+			if rest = after; ended {
+				l.flush()
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	if len(l.line) > 0 {
+		l.flush()
+	}
+	l.reportDropped()
+}
+
+func (l *stderrLog) add(part []byte) {
+	if room := stderrLine - len(l.line); len(part) > room {
+		part, l.cut = part[:room], true
+	}
+	l.line = append(l.line, part...)
+}
+
+func (l *stderrLog) flush() {
+	text, cut := strings.ToValidUTF8(strings.TrimRight(string(l.line), "\r"), "\uFFFD"), l.cut
+	l.line, l.cut = l.line[:0], false
+	if now := time.Now(); now.Sub(l.second) >= time.Second {
+		l.reportDropped()
+		l.second, l.logged = now, 0
+	}
+	if l.rate >= 0 && l.logged >= l.rate {
+		l.dropped++
+		return
+	}
+	l.logged++
+	if cut {
+		text += "... (cut)"
+	}
+	l.log.LogAttrs(l.ctx, slog.LevelWarn, "script stderr", slog.String("line", text))
+}
+
+func (l *stderrLog) reportDropped() {
+	if l.dropped > 0 {
+		l.log.LogAttrs(l.ctx, slog.LevelWarn, "script stderr: lines left out (option stderr_rate)", slog.Int("lines", l.dropped))
+		l.dropped = 0
+	}
+}

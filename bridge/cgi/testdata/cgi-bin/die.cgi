@@ -1,0 +1,2 @@
+#!/usr/bin/perl
+die "cannot open the guest book\n";

@@ -1,0 +1,4 @@
+#!/bin/sh
+echo 'first warning' >&2
+printf 'second, without an end' >&2
+printf 'Content-Type: text/plain\n\nok\n'
