@@ -3,6 +3,7 @@ package pagi
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -55,4 +56,25 @@ func unescapePath(s string) (string, error) {
 		return s, nil
 	}
 	return url.PathUnescape(s)
+}
+
+// eventHeaders lists a net/http header map as events carry it, sorted by name.
+// Trailers kept in the map for later are left out.
+func eventHeaders(from http.Header) Headers {
+	names := make([]string, 0, len(from))
+	lines := 0
+	for name, values := range from {
+		if !strings.HasPrefix(name, http.TrailerPrefix) {
+			names = append(names, name)
+			lines += len(values)
+		}
+	}
+	slices.Sort(names)
+	headers := make(Headers, 0, lines)
+	for _, name := range names {
+		for _, v := range from[name] {
+			headers = append(headers, Header{lowerName(name), v})
+		}
+	}
+	return headers
 }
