@@ -1,0 +1,40 @@
+package apps
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// quality returns the weight a request gives to want in one of its Accept headers
+// (RFC 9110 section 12.4.2): of the elements that equal one of the given names,
+// the first in the order of the names decides. It is -1 when none is mentioned.
+func quality(headers pagi.Headers, header string, names ...string) float64 {
+	for _, name := range names {
+		for value := range headers.Values(header) {
+			for item := range strings.SplitSeq(value, ",") {
+				item, params, _ := strings.Cut(item, ";")
+				if pagi.EqualFold(strings.TrimSpace(item), name) {
+					return weight(params)
+				}
+			}
+		}
+	}
+	return -1
+}
+
+// weight reads the q parameter; 1 where there is none, 0 where it is not a number.
+func weight(params string) float64 {
+	for param := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
+		if pagi.EqualFold(strings.TrimSpace(name), "q") {
+			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil || q < 0 || q > 1 {
+				return 0
+			}
+			return q
+		}
+	}
+	return 1
+}

@@ -1,0 +1,186 @@
+package apps
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/pagi-go/pagi-bridge/internal/reply"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// Mount is one application's place in a URLMap.
+type Mount struct {
+	// Host limits the mount to requests for one host: a name, "*.example.com" for
+	// every name below example.com, or "" for any. Case and port do not matter.
+	Host string
+	// Path is the prefix, matched at slash boundaries and without regard to a slash
+	// at its end; "" and "/" are the root.
+	Path string
+	// App is called with Scope.Path below Path and Path at the end of RootPath.
+	App pagi.App
+}
+
+// Name tells the mount from others in messages: its host and path.
+func (m Mount) Name() string { return m.Host + or(m.Path, "/") }
+
+// URLMap gives each request to the application mounted at its host and path. A
+// mount for exactly the request's host goes before one with a wildcard, a longer
+// wildcard before a shorter one, any of them before one for all hosts; among those
+// of a host the longest path wins. When the mounts of a host do not have the path,
+// less specific ones are tried.
+//
+// The lifespan scope goes to every application, each once; a failed startup names
+// the mount.
+type URLMap struct {
+	Mounts []Mount
+	// Default is called, with the scope unchanged, when no mount matches; nil
+	// answers 404.
+	Default pagi.App
+
+	once   sync.Once
+	sorted []Mount
+}
+
+// Check reports a mount without an application, a path that does not begin with a
+// slash, two mounts at one place, and what the applications themselves report.
+func (u *URLMap) Check() error {
+	var errs []error
+	seen := map[string]bool{}
+	for _, m := range u.Mounts {
+		if err := checkMount(m); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		place := normalHost(m.Host) + trimSlash(m.Path)
+		if seen[place] {
+			errs = append(errs, pagi.BadOption("mounts", "%s is mounted twice", m.Name()))
+		}
+		seen[place] = true
+		if err := pagi.Check(m.App); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", m.Name(), err))
+		}
+	}
+	if err := pagi.Check(u.Default); err != nil {
+		errs = append(errs, fmt.Errorf("default: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+func checkMount(m Mount) error {
+	host := strings.TrimPrefix(m.Host, "*.")
+	switch {
+	case m.App == nil:
+		return pagi.BadOption("mounts", "%s has no application", m.Name())
+	case m.Path != "" && m.Path[0] != '/':
+		return pagi.BadOption("path", "%q must begin with a slash", m.Path)
+	case strings.ContainsAny(host, "*/ ") || m.Host == "*.":
+		return pagi.BadOption("host", "%q must be a host name, or one with *. in front", m.Host)
+	}
+	return nil
+}
+
+// Serve passes the scope on.
+func (u *URLMap) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	u.once.Do(u.prepare)
+	if scope.Type == pagi.TypeLifespan {
+		return pagi.FanOutLifespan(ctx, scope, receive, send, u.children())
+	}
+	host := normalHost(scope.Headers.Get("host"))
+	for i := range u.sorted {
+		m := &u.sorted[i]
+		if hostMatches(m.Host, host) && pathMatches(m.Path, scope.Path) {
+			if m.Path != "" {
+				scope = scope.Mount(m.Path)
+			}
+			return m.App.Serve(ctx, scope, receive, send)
+		}
+	}
+	if u.Default != nil {
+		return u.Default.Serve(ctx, scope, receive, send)
+	}
+	return reply.Status(ctx, scope, send, http.StatusNotFound)
+}
+
+// prepare brings the mounts into the order in which they are tried.
+func (u *URLMap) prepare() {
+	u.sorted = make([]Mount, len(u.Mounts))
+	for i, m := range u.Mounts {
+		u.sorted[i] = Mount{Host: normalHost(m.Host), Path: trimSlash(m.Path), App: m.App}
+	}
+	rank := func(host string) int {
+		switch {
+		case host == "":
+			return 2
+		case strings.HasPrefix(host, "*."):
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(u.sorted, func(a, b Mount) int {
+		wild := 0
+		if rank(a.Host) == 1 && rank(b.Host) == 1 {
+			wild = cmp.Compare(len(b.Host), len(a.Host))
+		}
+		return cmp.Or(cmp.Compare(rank(a.Host), rank(b.Host)), wild, cmp.Compare(len(b.Path), len(a.Path)))
+	})
+}
+
+// children are the applications for the lifespan scope. One that is mounted in
+// several places appears once.
+func (u *URLMap) children() []pagi.LifespanChild {
+	var all []pagi.LifespanChild
+	for _, m := range u.Mounts {
+		all = append(all, pagi.LifespanChild{Name: m.Name(), App: m.App})
+	}
+	if u.Default != nil {
+		all = append(all, pagi.LifespanChild{Name: "default", App: u.Default})
+	}
+	return distinct(all)
+}
+
+// distinct leaves out an application that came before. Functions cannot be told
+// from one another and all stay.
+func distinct(all []pagi.LifespanChild) []pagi.LifespanChild {
+	seen := map[pagi.App]bool{}
+	return slices.DeleteFunc(all, func(c pagi.LifespanChild) bool {
+		if !reflect.ValueOf(c.App).Comparable() {
+			return false
+		}
+		again := seen[c.App]
+		seen[c.App] = true
+		return again
+	})
+}
+
+func trimSlash(path string) string { return strings.TrimRight(path, "/") }
+
+// normalHost returns a host in lower case without port, brackets or a dot at its
+// end.
+func normalHost(host string) string {
+	if strings.HasPrefix(host, "[") {
+		inside, _, _ := strings.Cut(host[1:], "]")
+		return strings.ToLower(inside)
+	}
+	if name, _, one := strings.Cut(host, ":"); one && strings.Count(host, ":") == 1 {
+		host = name
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
+func hostMatches(pattern, host string) bool {
+	if suffix, wild := strings.CutPrefix(pattern, "*"); wild {
+		return len(host) > len(suffix) && strings.HasSuffix(host, suffix)
+	}
+	return pattern == "" || pattern == host
+}
+
+func pathMatches(prefix, path string) bool {
+	return strings.HasPrefix(path, prefix) && (len(path) == len(prefix) || path[len(prefix)] == '/')
+}
