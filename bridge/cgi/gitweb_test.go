@@ -92,7 +92,7 @@ func TestGitweb(t *testing.T) {
 		"project list":             {"", "village/.git"},
 		"summary":                  {project + ";a=summary", "Dig a &lt;well&gt; &amp; measure it"},
 		"log":                      {project + ";a=log", "Found the village"},
-		"diff":                     {project + ";a=commitdiff;h=" + head, "+with a well"},
+		"diff":                     {project + ";a=commitdiff;h=" + head, "+with&nbsp;a&nbsp;well"},
 		"file with UTF-8":          {project + ";a=blob;hb=HEAD;f=src/gr%C3%B6%C3%9Fe.txt", "zwölf"},
 		"project in the path info": {"/village/.git/shortlog", "Found the village"},
 	} {

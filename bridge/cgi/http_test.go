@@ -1,0 +1,198 @@
+//go:build unix
+
+package cgi_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	httpcgi "net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pagi-go/pagi-bridge/bridge/cgi"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+const scripts = "testdata/cgi-bin"
+
+// serve mounts the scripts under /cgi-bin on a real socket.
+func serve(t testing.TB, options cgi.CGI) *httptest.Server {
+	t.Helper()
+	options.Logger = slog.New(slog.DiscardHandler)
+	app, err := options.App()
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := &pagi.HTTPHandler{App: pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+		if scope.Type == pagi.TypeHTTP {
+			scope = scope.Mount("/cgi-bin")
+		}
+		return app.Serve(ctx, scope, receive, send)
+	})}
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server
+}
+
+func fetch(t *testing.T, req *http.Request) (int, http.Header, string) {
+	t.Helper()
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, res.Header, string(body)
+}
+
+func newRequest(t *testing.T, method, url string, body io.Reader) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}
+
+func TestOverASocket(t *testing.T) {
+	server := serve(t, cgi.CGI{Root: scripts})
+	large := strings.Repeat("0123456789abcdef", 1<<16) // 1 MB
+	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(large)))
+	for name, c := range map[string]struct {
+		req    *http.Request
+		status int
+		body   string // what it begins with
+	}{
+		"a page":           {newRequest(t, "GET", server.URL+"/cgi-bin/hello.cgi", nil), 200, "Hello from sh\n"},
+		"HEAD":             {newRequest(t, "HEAD", server.URL+"/cgi-bin/hello.cgi", nil), 200, ""},
+		"an upload":        {newRequest(t, "POST", server.URL+"/cgi-bin/sha.cgi", strings.NewReader(large)), 200, fmt.Sprintf("%d %s %d\n", len(large), digest, len(large))},
+		"a chunked upload": {newRequest(t, "POST", server.URL+"/cgi-bin/sha.cgi", io.MultiReader(strings.NewReader(large))), 200, fmt.Sprintf("%d %s unknown\n", len(large), digest)},
+		"an unread upload": {newRequest(t, "POST", server.URL+"/cgi-bin/noread.cgi", strings.NewReader(large)), 200, "not interested\n"},
+		"both ways":        {newRequest(t, "POST", server.URL+"/cgi-bin/cat.cgi", strings.NewReader(large)), 200, large},
+		"a missing script": {newRequest(t, "GET", server.URL+"/cgi-bin/none.cgi", nil), 404, ""},
+		"not executable":   {newRequest(t, "GET", server.URL+"/cgi-bin/noexec.cgi", nil), 403, ""},
+		"no response":      {newRequest(t, "GET", server.URL+"/cgi-bin/raw.cgi?", nil), 502, ""},
+		"a local redirect": {newRequest(t, "POST", server.URL+"/cgi-bin/redirect.cgi?/cgi-bin/method.cgi?x", strings.NewReader("f=1")), 200, "GET /cgi-bin/method.cgi x [][] "},
+	} {
+		status, _, body := fetch(t, c.req)
+		if status != c.status || !strings.HasPrefix(body, c.body) {
+			t.Errorf("%s: %d, %.100q; want %d, %.100q", name, status, body, c.status, c.body)
+		}
+	}
+}
+
+func TestABrokenResponseCutsTheConnection(t *testing.T) {
+	server := serve(t, cgi.CGI{Root: scripts})
+	res, err := http.Get(server.URL + "/cgi-bin/crash.cgi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the client takes %q for complete: %v", body, err)
+	}
+}
+
+// What polite clients never send: paths a URL library would clean.
+func TestRawPathsOverASocket(t *testing.T) {
+	server := serve(t, cgi.CGI{Root: scripts})
+	for _, path := range []string{
+		"/cgi-bin/../../../../bin/sh", "/cgi-bin/%2e%2e/%2e%2e/etc/passwd", "/cgi-bin/..%2f..%2fbin%2fsh",
+		"/cgi-bin/hello.cgi%00.txt", "/cgi-bin/.hidden.cgi", "/cgi-bin/sub%2Fdeep%2Fpath.cgi", "/cgi-bin//hello.cgi", "/cgi-bin/sub\\deep\\path.cgi",
+	} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+		line, _, _ := strings.Cut(string(answer), "\r\n")
+		if !strings.Contains(line, " 404 ") && !strings.Contains(line, " 403 ") && !strings.Contains(line, " 400 ") {
+			t.Errorf("%s: %s", path, line)
+		}
+	}
+}
+
+func ExampleCGI() {
+	app, err := cgi.CGI{
+		Root: "testdata/cgi-bin",
+		Env:  map[string]string{"SITE_NAME": "example"},
+	}.App()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/cgi-bin/", http.StripPrefix("/cgi-bin", pagi.ToHTTP(app)))
+	server := httptest.NewServer(mux)
+	defer server.Close()
+
+	res, err := http.Get(server.URL + "/cgi-bin/hello.cgi")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	fmt.Print(res.Status, "\n", string(body))
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// 200 OK
+	// Hello from sh
+}
+
+// BenchmarkScript compares this package with net/http/cgi over the same kind of
+// socket: go test -bench Script -cpu 2 ./bridge/cgi
+func BenchmarkScript(b *testing.B) {
+	root, err := filepath.Abs(scripts)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, script := range []string{"hello.cgi", "env.cgi", "big.cgi?67108864"} {
+		file, _, _ := strings.Cut(script, "?")
+		peer := httptest.NewServer(&httpcgi.Handler{Path: filepath.Join(root, file), Root: "/cgi-bin/" + file, Stderr: os.Stderr})
+		ours := serve(b, cgi.CGI{Root: scripts})
+		for name, url := range map[string]string{"ours": ours.URL, "net_http_cgi": peer.URL} {
+			b.Run(file+"/"+name, func(b *testing.B) {
+				b.SetParallelism(4)
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						res, err := http.Get(url + "/cgi-bin/" + script)
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						n, err := io.Copy(io.Discard, res.Body)
+						if err != nil || res.StatusCode != 200 || n == 0 {
+							b.Errorf("%d bytes, %d, %v", n, res.StatusCode, err)
+						}
+						if err := res.Body.Close(); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			})
+		}
+		peer.Close()
+	}
+}
