@@ -1,0 +1,40 @@
+package middleware
+
+import (
+	"context"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// Head lets an application that only knows GET answer HEAD: it is called with the
+// method GET, its headers go out, Content-Length included, its body does not.
+type Head struct{}
+
+// Check reports nothing: there are no options.
+func (m Head) Check() error { return nil }
+
+// Wrap puts m around next.
+func (m Head) Wrap(next pagi.App) pagi.App {
+	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+		if scope.Type != pagi.TypeHTTP || scope.Method != "HEAD" {
+			return next.Serve(ctx, scope, receive, send)
+		}
+		scope = scope.Clone()
+		scope.Method = "GET"
+		return next.Serve(ctx, scope, receive, func(ctx context.Context, ev pagi.Event) error {
+			switch e := ev.(type) {
+			case pagi.HTTPResponseStart:
+				e.Trailers = false
+				return send(ctx, e)
+			case pagi.HTTPResponseBody:
+				if e.More && e.File == "" && e.FH == nil {
+					return nil
+				}
+				return send(ctx, pagi.HTTPResponseBody{})
+			case pagi.HTTPResponseTrailers:
+				return nil
+			}
+			return send(ctx, ev)
+		})
+	})
+}

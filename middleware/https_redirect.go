@@ -1,0 +1,115 @@
+package middleware
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pagi-go/pagi-bridge/internal/reply"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// hstsYear is the default of HSTSMaxAge.
+const hstsYear = 31536000
+
+// HTTPSRedirect sends plain HTTP requests to https. It believes Scope.Scheme; put
+// it inside a middleware that sets it when a proxy in front ends TLS.
+type HTTPSRedirect struct {
+	// RedirectCode is 301, 302, 303, 307 or 308; 0 means 301.
+	RedirectCode int `yaml:"redirect_code"`
+	// Exclude are paths served over plain HTTP too, a health check for example. One
+	// that ends in a slash stands for everything below it.
+	Exclude []string `yaml:"exclude"`
+	// Host is where to redirect to, with a port where it is not 443; "" means the
+	// host of the request, without its port.
+	Host string `yaml:"host"`
+	// HSTS adds Strict-Transport-Security to responses over https (RFC 6797).
+	HSTS bool `yaml:"hsts"`
+	// HSTSMaxAge is its max-age in seconds; 0 means a year, 31536000.
+	HSTSMaxAge int `yaml:"hsts_max_age"`
+}
+
+// Check reports a code that is no redirect, a path without a slash in front and a
+// negative age.
+func (m HTTPSRedirect) Check() error {
+	switch m.RedirectCode {
+	case 0, http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return pagi.BadOption("redirect_code", "must be 301, 302, 303, 307 or 308, is %d", m.RedirectCode)
+	}
+	for _, path := range m.Exclude {
+		if !strings.HasPrefix(path, "/") {
+			return pagi.BadOption("exclude", "%q must begin with a slash", path)
+		}
+	}
+	if m.HSTSMaxAge < 0 {
+		return pagi.BadOption("hsts_max_age", "must not be negative, is %d", m.HSTSMaxAge)
+	}
+	if m.Host != "" && !isHost(m.Host) {
+		return pagi.BadOption("host", "%q is not a host name", m.Host)
+	}
+	return nil
+}
+
+// Wrap puts m around next.
+func (m HTTPSRedirect) Wrap(next pagi.App) pagi.App {
+	code, age := m.RedirectCode, m.HSTSMaxAge
+	if code == 0 {
+		code = http.StatusMovedPermanently
+	}
+	if age == 0 {
+		age = hstsYear
+	}
+	hsts := "max-age=" + strconv.Itoa(age) + "; includeSubDomains"
+	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+		switch {
+		case scope.Scheme == "https" || scope.Scheme == "wss":
+			if m.HSTS {
+				send = editStart(send, func(h *pagi.Headers) { h.Set("strict-transport-security", hsts) })
+			}
+			return next.Serve(ctx, scope, receive, send)
+		case m.excluded(scope.RootPath + scope.Path):
+			return next.Serve(ctx, scope, receive, send)
+		}
+		host := or(m.Host, hostOf(scope))
+		if !isHost(host) {
+			return reply.Text(ctx, scope, send, http.StatusBadRequest, "This request needs https and names no host to redirect to.")
+		}
+		return reply.Status(ctx, scope, send, code, "location", "https://"+host+target(scope))
+	})
+}
+
+func (m HTTPSRedirect) excluded(path string) bool {
+	return slices.ContainsFunc(m.Exclude, func(p string) bool {
+		return p == path || strings.HasSuffix(p, "/") && strings.HasPrefix(path, p)
+	})
+}
+
+// hostOf returns the request's host without its port, which belongs to plain HTTP.
+func hostOf(scope *pagi.Scope) string {
+	host := scope.Headers.Get("host")
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		host = host[:i]
+	}
+	return host
+}
+
+// isHost keeps anything out of a Location that could end the host's part of it.
+func isHost(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]") == ""
+}
+
+// target returns the request's path and query as the client sent them.
+func target(scope *pagi.Scope) string {
+	path := scope.RawPath
+	if !strings.HasPrefix(path, "/") {
+		path = (&url.URL{Path: scope.RootPath + scope.Path}).EscapedPath()
+	}
+	if scope.QueryString != "" {
+		path += "?" + scope.QueryString
+	}
+	return path
+}

@@ -1,0 +1,84 @@
+// Package middleware holds one middleware per file. Each is a struct whose
+// exported fields are its options, whose zero value works, and whose Wrap method
+// puts it around an application; Check (see pagi.Checker) names a wrong option.
+//
+//	app = pagi.Chain(app, middleware.RequestID{}, middleware.SecurityHeaders{})
+//
+// A middleware speaks the vocabulary of package pagi and nothing else: it does not
+// know which server calls it nor what the application is made of. It hands a
+// changed copy of the scope down, never the scope itself changed.
+package middleware
+
+import (
+	"context"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// editStart returns a Send that lets edit change the headers of the event that
+// begins a response or accepts a WebSocket. edit gets a copy.
+func editStart(send pagi.Send, edit func(*pagi.Headers)) pagi.Send {
+	return func(ctx context.Context, ev pagi.Event) error {
+		switch e := ev.(type) {
+		case pagi.HTTPResponseStart:
+			e.Headers = edited(e.Headers, edit)
+			ev = e
+		case pagi.SSEStart:
+			e.Headers = edited(e.Headers, edit)
+			ev = e
+		case pagi.SSEHTTPResponseStart:
+			e.Headers = edited(e.Headers, edit)
+			ev = e
+		case pagi.WebSocketAccept:
+			e.Headers = edited(e.Headers, edit)
+			ev = e
+		case pagi.WebSocketHTTPResponseStart:
+			e.Headers = edited(e.Headers, edit)
+			ev = e
+		}
+		return send(ctx, ev)
+	}
+}
+
+func edited(h pagi.Headers, edit func(*pagi.Headers)) pagi.Headers {
+	h = h.Clone()
+	edit(&h)
+	return h
+}
+
+// wrap makes an application of what a middleware does for every scope but the
+// lifespan one, which goes straight to next. With a bad option it is pagi.Broken.
+func wrap(m pagi.Checker, next pagi.App, serve pagi.AppFunc) pagi.App {
+	if err := m.Check(); err != nil {
+		return pagi.Broken(err)
+	}
+	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+		if scope.Type == pagi.TypeLifespan {
+			return next.Serve(ctx, scope, receive, send)
+		}
+		return serve(ctx, scope, receive, send)
+	})
+}
+
+// checkName reports an option that is no header name.
+func checkName(option, name string) error {
+	if pagi.ValidateHeaders("", pagi.Headers{{Name: name}}) != nil {
+		return pagi.BadOption(option, "%q is not a header name", name)
+	}
+	return nil
+}
+
+// checkValue reports an option that cannot be a header's value.
+func checkValue(option, value string) error {
+	if pagi.ValidateHeaders("", pagi.Headers{{Name: "x", Value: value}}) != nil {
+		return pagi.BadOption(option, "%q must not contain CR, LF or NUL", value)
+	}
+	return nil
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
