@@ -41,7 +41,7 @@ type exchange struct {
 	control ConnectionControl
 	ctx     context.Context // the application's
 	cancel  context.CancelCauseFunc
-	unwatch func()
+	unwatch func() bool
 	begin   time.Time // set where Done wants it
 
 	// The request body; rmu is held by the running Receive.
@@ -61,10 +61,11 @@ type exchange struct {
 	hijack  bool        // the connection was taken from net/http and closed
 	preset  http.Header // what stood in the ResponseWriter's header before
 	status  int
-	length  int64 // declared content-length; -1: none
-	sent    int64 // body bytes written
-	noBody  bool  // HEAD, 204, 304
-	trailer bool  // trailers were announced
+	length  int64    // declared content-length; -1: none
+	spare   []string // room for a content-length of our own
+	sent    int64    // body bytes written
+	noBody  bool     // HEAD, 204, 304
+	trailer bool     // trailers were announced
 
 	// The end. endMu is held only for looking and setting.
 	endMu   sync.Mutex
@@ -91,12 +92,11 @@ func (x *exchange) watch() {
 	parent := x.r.Context()
 	x.ctx, x.cancel = context.WithCancelCause(context.WithoutCancel(parent))
 	stop := context.AfterFunc(parent, x.gone)
+	x.unwatch = stop
 	if x.h.RequestTimeout > 0 {
 		x.watchStall()
-		x.unwatch = func() { stop(); x.unwatchStall() }
-		return
+		x.unwatch = func() bool { return stop() && x.stall.Stop() }
 	}
-	x.unwatch = func() { stop() }
 }
 
 // gone runs when net/http has ended the request's context: the client left, or

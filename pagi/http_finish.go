@@ -8,7 +8,12 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
+
+// lingerTime is how long a client that was turned down in the middle of its
+// request body may go on sending before the connection is closed.
+const lingerTime = 2 * time.Second
 
 // finish settles the exchange after the application has returned and reports
 // whether the connection must be cut.
@@ -105,6 +110,11 @@ func (x *exchange) answer(status int, message string, headers Headers, closing b
 		x.control.Start()
 	}
 	x.openResponse(true)
+	if closing && !x.bodyDone.Load() {
+		// net/http reads some of what the client still sends, lest a reset destroy
+		// the response on its way.
+		_ = x.rc.SetReadDeadline(time.Now().Add(lingerTime))
+	}
 	x.phase = phaseComplete
 	// Whether the client still hears it changes nothing any more.
 	if err := x.write([]byte(body)); err == nil {

@@ -111,6 +111,7 @@ func (x *exchange) setHeader(eventType string, headers Headers) error {
 		x.preset = maps.Clone(to)
 	}
 	values := make([]string, len(headers)+1)
+	x.spare = values[len(headers):]
 	for i := range headers {
 		name, value := headers[i].Name, headers[i].Value
 		switch {
@@ -201,7 +202,8 @@ func (x *exchange) offerLength(n int64) {
 		return
 	}
 	x.length = n
-	x.w.Header()["Content-Length"] = []string{strconv.FormatInt(n, 10)}
+	x.spare[0] = strconv.FormatInt(n, 10)
+	x.w.Header()["Content-Length"] = x.spare
 }
 
 // openResponse hands the head to net/http, which writes it with the first bytes

@@ -21,8 +21,6 @@ func (x *exchange) watchStall() {
 	x.mu.Unlock()
 }
 
-func (x *exchange) unwatchStall() { x.stall.Stop() }
-
 func (x *exchange) checkStall() {
 	quiet := time.Since(time.Unix(0, x.touched.Load()))
 	if left := x.h.RequestTimeout - quiet; left > 0 {

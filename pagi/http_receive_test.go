@@ -1,0 +1,421 @@
+package pagi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// events receives until a disconnect or the end of the body.
+func events(c *call) ([]Event, error) {
+	var got []Event
+	for {
+		ev, err := c.receive(c.ctx)
+		if err != nil {
+			return got, err
+		}
+		if e, ok := ev.(HTTPRequest); ok {
+			e.Body = []byte(string(e.Body))
+			got = append(got, e)
+			if e.More {
+				continue
+			}
+			return got, nil
+		}
+		return append(got, ev), nil
+	}
+}
+
+func TestRequestBodyEvents(t *testing.T) {
+	for _, tt := range []struct {
+		name, request string
+		want          []Event
+	}{
+		{"no body is one event", "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+			[]Event{HTTPRequest{Body: []byte("")}}},
+		{"content-length 0 is one event", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+			[]Event{HTTPRequest{Body: []byte("")}}},
+		{"content-length tells the last event", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
+			[]Event{HTTPRequest{Body: []byte("hello")}}},
+		{"chunked is de-chunked", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+			[]Event{HTTPRequest{Body: []byte("hello")}}},
+		{"empty chunked body", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+			[]Event{HTTPRequest{Body: []byte("")}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := make(chan []Event, 1)
+			x := serve(t, HTTPHandler{}, func(c *call) error {
+				list, err := events(c)
+				got <- list
+				return errors.Join(err, c.reply("ok"))
+			})
+			c := x.request(tt.request)
+			c.response("POST")
+			list := await(t, got)
+			if strings.Contains(tt.name, "chunked") { // an empty last event may follow there
+				if n := len(list); n > 1 && len(list[n-1].(HTTPRequest).Body) == 0 {
+					list[n-2] = HTTPRequest{Body: list[n-2].(HTTPRequest).Body}
+					list = list[:n-1]
+				}
+			}
+			if diff := cmp.Diff(tt.want, list); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestLargeBodyArrivesInPiecesWithBackPressure(t *testing.T) {
+	const size = 32 << 20
+	first, goOn := make(chan struct{}), make(chan struct{})
+	x := serve(t, HTTPHandler{}, func(c *call) error {
+		total, pieces := 0, 0
+		for {
+			ev, err := c.receive(c.ctx)
+			if err != nil {
+				return err
+			}
+			e := ev.(HTTPRequest)
+			total += len(e.Body)
+			if pieces++; pieces == 1 {
+				close(first)
+				<-goOn
+			}
+			if e.More != (total < size) {
+				return fmt.Errorf("more is %v after %d bytes", e.More, total)
+			}
+			if !e.More {
+				return c.reply(fmt.Sprint(total))
+			}
+		}
+	})
+	c := x.dial()
+	sent := make(chan int, 1)
+	go func() {
+		fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", size)
+		n, _ := io.Copy(c, io.LimitReader(zeros{}, size))
+		sent <- int(n)
+	}()
+	await(t, first)
+	select {
+	case <-sent:
+		t.Error("the client could send all of it while the application had read one piece")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(goOn)
+	if _, body := c.response("POST"); body != fmt.Sprint(size) {
+		t.Errorf("read %s bytes", body)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestContinueIsSentWhenTheApplicationReads(t *testing.T) {
+	read := make(chan struct{})
+	x := serve(t, HTTPHandler{}, func(c *call) error {
+		<-read
+		list, err := events(c)
+		return errors.Join(err, c.reply(string(list[0].(HTTPRequest).Body)))
+	})
+	c := x.request("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+	c.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
+	if _, err := c.r.Peek(1); err == nil {
+		t.Fatal("something was sent before the application read")
+	}
+	c.SetReadDeadline(time.Now().Add(patience))
+	close(read)
+	if line, err := c.r.ReadString('\n'); err != nil || line != "HTTP/1.1 100 Continue\r\n" {
+		t.Fatalf("got %q, %v", line, err)
+	}
+	c.r.ReadString('\n')
+	c.write("ok")
+	if _, body := c.response("POST"); body != "ok" {
+		t.Errorf("got %q", body)
+	}
+}
+
+// outcome is what an application saw of an abnormal end.
+type outcome struct {
+	order  []string
+	reason string
+	cause  error
+}
+
+// observe records the order in which the end shows; the application then receives
+// until it gets the disconnect.
+func observe(c *call) (outcome, error) {
+	var o outcome
+	conn := c.scope.Connection
+	disconnected := conn.Disconnected()
+	conn.OnComplete(func() { o.order = append(o.order, "complete") })
+	conn.OnDisconnect(func(reason string) {
+		select {
+		case <-disconnected:
+		default:
+			reason += " (channel open)"
+		}
+		if conn.IsConnected() || conn.DisconnectReason() == "" {
+			reason += " (state not set)"
+		}
+		o.order = append(o.order, "callback "+reason)
+	})
+	for {
+		ev, err := c.receive(c.ctx)
+		if err != nil {
+			return o, err
+		}
+		if _, gone := ev.(HTTPDisconnect); gone {
+			o.order = append(o.order, "event")
+			break
+		}
+	}
+	select {
+	case <-c.ctx.Done():
+	case <-time.After(patience):
+		return o, errors.New("context did not end")
+	}
+	o.reason, o.cause = conn.DisconnectReason(), context.Cause(c.ctx)
+	if err := c.reply("too late"); err != nil {
+		return o, fmt.Errorf("send after the disconnect: %w", err)
+	}
+	if ev, err := c.receive(c.ctx); err != nil || ev != (HTTPDisconnect{}) {
+		return o, fmt.Errorf("receive after the disconnect: %v, %w", ev, err)
+	}
+	return o, nil
+}
+
+func TestAbnormalEnds(t *testing.T) {
+	reset := func(c *client) {
+		c.Conn.(*net.TCPConn).SetLinger(0)
+		c.Close()
+	}
+	for _, tt := range []struct {
+		name    string
+		options HTTPHandler
+		request string
+		then    func(c *client) // nil: wait for the response
+		status  int
+		reasons string // any of these
+		log     []string
+	}{
+		{"client leaves while the application waits", HTTPHandler{}, "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+			func(c *client) { c.Close() }, 0, ReasonClientClosed, nil},
+		{"client resets while the application waits", HTTPHandler{}, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", reset, 0, ReasonClientClosed, nil},
+		{"client leaves in the middle of its body", HTTPHandler{}, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
+			func(c *client) { c.Close() }, 0, ReasonClientClosed, nil},
+		{"client leaves in the middle of a chunk", HTTPHandler{}, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+			func(c *client) { c.Close() }, 0, ReasonClientClosed, nil},
+		{"client resets in the middle of its body", HTTPHandler{}, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
+			reset, 0, ReasonReadError, nil},
+		{"slow body", HTTPHandler{BodyTimeout: 20 * time.Millisecond}, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
+			nil, 408, ReasonClientTimeout, nil},
+		{"body found too large", HTTPHandler{MaxBodySize: 4}, "POST /big HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+			nil, 413, ReasonBodyTooLarge, []string{"--max-body-size", "path=/big"}},
+		{"broken chunks", HTTPHandler{}, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+			nil, 400, ReasonProtocolError, nil},
+		{"request stalls", HTTPHandler{RequestTimeout: 30 * time.Millisecond}, "GET /s HTTP/1.1\r\nHost: x\r\n\r\n",
+			nil, 504, reasonRequestTimeout, []string{"--request-timeout", "path=/s"}},
+		{"request stalls for its body", HTTPHandler{RequestTimeout: 30 * time.Millisecond}, "POST /s HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n",
+			nil, 408, ReasonClientTimeout, []string{"--request-timeout", "path=/s"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			running, seen := make(chan struct{}), make(chan outcome, 1)
+			x := serve(t, tt.options, func(c *call) error {
+				close(running)
+				o, err := observe(c)
+				seen <- o
+				return err
+			})
+			c := x.request(tt.request)
+			await(t, running)
+			if tt.then != nil {
+				tt.then(c)
+			} else {
+				res, _ := c.response("POST")
+				if res.StatusCode != tt.status || !res.Close {
+					t.Errorf("response %v", res)
+				}
+				c.closed()
+			}
+			o := await(t, seen)
+			var cause *DisconnectError
+			if !errors.As(o.cause, &cause) || cause.Reason != o.reason || o.reason != tt.reasons {
+				t.Errorf("reason %q, cause %v, want %q", o.reason, o.cause, tt.reasons)
+			}
+			if diff := cmp.Diff([]string{"callback " + tt.reasons, "event"}, o.order); diff != "" {
+				t.Error(diff)
+			}
+			rec := x.record()
+			if rec.Status != tt.status || rec.Reason != tt.reasons || rec.Err != nil {
+				t.Errorf("record %+v", rec)
+			}
+			if tt.log != nil {
+				x.logged(tt.log...)
+			} else if x.log.String() != "" {
+				t.Errorf("logged %s", x.log)
+			}
+		})
+	}
+}
+
+func TestServerCancellationGivesItsReason(t *testing.T) {
+	base, cancel := context.WithCancelCause(t.Context())
+	running, seen := make(chan struct{}), make(chan outcome, 1)
+	x := start(t, HTTPHandler{}, func(c *call) error {
+		close(running)
+		o, err := observe(c)
+		seen <- o
+		return err
+	}, func(s *httptest.Server) {
+		s.Config.BaseContext = func(net.Listener) context.Context { return base }
+		s.Start()
+	})
+	x.request("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	await(t, running)
+	cancel(&DisconnectError{ReasonServerShutdown})
+	if o := await(t, seen); o.reason != ReasonServerShutdown {
+		t.Errorf("reason %q", o.reason)
+	}
+}
+
+func TestReceiveEndsWithItsContext(t *testing.T) {
+	for _, tt := range []struct{ name, request string }{
+		{"waiting for the end", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"},
+		{"waiting for the body", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			boom := errors.New("too slow")
+			x := serve(t, HTTPHandler{}, func(c *call) error {
+				if c.scope.Method == "GET" {
+					events(c)
+				}
+				ctx, cancel := context.WithTimeoutCause(c.ctx, 10*time.Millisecond, boom)
+				defer cancel()
+				if _, err := c.receive(ctx); err != boom {
+					return fmt.Errorf("receive: %w", err)
+				}
+				if c.scope.Method == "GET" {
+					return c.reply("ok")
+				}
+				// What the read in the background got is not lost.
+				if err := c.start(200); err != nil {
+					return err
+				}
+				if err := c.more("send it"); err != nil {
+					return err
+				}
+				list, err := events(c)
+				if err != nil {
+					return err
+				}
+				return c.body(string(list[0].(HTTPRequest).Body))
+			})
+			c := x.request(tt.request)
+			if strings.HasPrefix(tt.request, "POST") {
+				res, err := http.ReadResponse(c.r, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				io.ReadFull(res.Body, make([]byte, len("send it")))
+				c.write("ok")
+				if b, err := io.ReadAll(res.Body); err != nil || string(b) != "ok" {
+					t.Errorf("got %q, %v", b, err)
+				}
+			} else if _, body := c.response("GET"); body != "ok" {
+				t.Errorf("got %q; log %s", body, x.log)
+			}
+			if rec := x.record(); rec.Err != nil {
+				t.Error(rec.Err)
+			}
+		})
+	}
+}
+
+func TestReceiveAndSendOutliveTheApplication(t *testing.T) {
+	for _, request := range []string{
+		"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n",
+	} {
+		t.Run(request[:4], func(t *testing.T) {
+			got := make(chan Event, 1)
+			var leaked *call
+			x := serve(t, HTTPHandler{}, func(c *call) error {
+				leaked = c
+				if c.scope.Method == "GET" {
+					events(c)
+				}
+				inReceive := make(chan struct{})
+				go func() {
+					close(inReceive)
+					ev, _ := c.receive(c.ctx)
+					got <- ev
+				}()
+				<-inReceive
+				return c.reply("done")
+			})
+			c := x.request(request)
+			if _, body := c.response("GET"); body != "done" {
+				t.Errorf("got %q", body)
+			}
+			if ev := await(t, got); ev != (HTTPDisconnect{}) {
+				t.Errorf("got %v", ev)
+			}
+			x.record()
+			if err := leaked.send(context.Background(), HTTPResponseBody{Body: []byte("stray")}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestEchoWhileReading(t *testing.T) {
+	x := serve(t, HTTPHandler{}, func(c *call) error {
+		if err := c.start(200); err != nil {
+			return err
+		}
+		for {
+			ev, err := c.receive(c.ctx)
+			if err != nil {
+				return err
+			}
+			e := ev.(HTTPRequest)
+			if err := c.send(c.ctx, HTTPResponseBody{Body: e.Body, More: e.More}); err != nil || !e.More {
+				return err
+			}
+		}
+	})
+	c := x.request("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+	c.write("1\r\na\r\n")
+	res, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		b := make([]byte, 1)
+		if _, err := io.ReadFull(res.Body, b); err != nil || b[0] != byte('a'+i) {
+			t.Fatalf("got %q, %v", b, err)
+		}
+		c.write("1\r\n%c\r\n", 'b'+i)
+	}
+	c.write("0\r\n\r\n")
+	if b, err := io.ReadAll(res.Body); err != nil || string(b) != "f" {
+		t.Errorf("rest %q, %v", b, err)
+	}
+	// The connection goes on to serve.
+	c.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nz")
+	if _, body := c.response("POST"); body != "z" {
+		t.Errorf("second request: %q", body)
+	}
+}

@@ -1,0 +1,101 @@
+package pagi
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"io"
+	"log/slog"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+type ctx = context.Context
+
+var discard = slog.New(slog.DiscardHandler)
+
+func TestTLSExtension(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+		Subject:     pkix.Name{CommonName: "Jane, Doe", Organization: []string{"Acme"}, Country: []string{"DE"}},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range []string{"1.1", "2"} {
+		t.Run("HTTP/"+version, func(t *testing.T) {
+			scopes := make(chan *Scope, 1)
+			options := HTTPHandler{ServerCert: func(*http.Request) string { return "PEM" }}
+			x := start(t, options, func(c *call) error {
+				scopes <- c.scope
+				return c.reply("")
+			}, func(s *httptest.Server) {
+				s.EnableHTTP2 = version == "2"
+				s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+				s.StartTLS()
+			})
+			client := x.srv.Client()
+			client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
+			res, err := client.Get(x.url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, res.Body)
+			res.Body.Close()
+			s := await(t, scopes)
+			info := s.TLS()
+			if s.Scheme != "https" || s.HTTPVersion != version || info == nil || s.Headers.Get("host") != x.addr {
+				t.Fatalf("scope %+v", s)
+			}
+			if info.ServerCert != "PEM" || info.Version != 0x0304 || info.CipherSuite>>8 != 0x13 ||
+				len(info.ClientCertChain) != 1 || !strings.HasPrefix(info.ClientCertChain[0], "-----BEGIN CERTIFICATE-----\n") ||
+				info.ClientCertName != `CN=Jane\, Doe,O=Acme,C=DE` || info.ClientCertError == "" {
+				t.Errorf("tls %+v", info)
+			}
+		})
+	}
+}
+
+func TestDistinguishedName(t *testing.T) {
+	dc := asn1.ObjectIdentifier{0, 9, 2342, 19200300, 100, 1, 25}
+	cn := asn1.ObjectIdentifier{2, 5, 4, 3}
+	for _, tt := range []struct {
+		name string
+		rdns pkix.RDNSequence
+		want string
+	}{
+		{"last one first", pkix.RDNSequence{{{Type: dc, Value: "net"}}, {{Type: dc, Value: "example"}}, {{Type: cn, Value: "x"}}}, "CN=x,DC=example,DC=net"},
+		{"several in one", pkix.RDNSequence{{{Type: cn, Value: "a"}, {Type: dc, Value: "b"}}}, "CN=a+DC=b"},
+		{"escapes", pkix.RDNSequence{{{Type: cn, Value: ` #a"+,;<>\ `}}}, `CN=\ #a\"\+\,\;\<\>\\\ `},
+		{"number sign in front", pkix.RDNSequence{{{Type: cn, Value: "#a"}}}, `CN=\#a`},
+		{"type without a name", pkix.RDNSequence{{{Type: asn1.ObjectIdentifier{1, 2, 3}, Value: "Hi"}}}, "1.2.3=#13024869"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			der, err := asn1.Marshal(tt.rdns)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := distinguishedName(der); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+	if got := distinguishedName([]byte("junk")); got != "" {
+		t.Errorf("junk gave %q", got)
+	}
+}
