@@ -53,6 +53,7 @@ func (x *exchange) conclude(err error) (cut bool, reason string) {
 		x.abandon()
 		return true, ""
 	case aborted:
+		x.abandon()
 		return true, ReasonServerError
 	case x.phase <= phaseHeld:
 		x.backstop(err)

@@ -16,19 +16,26 @@ func (x *exchange) touch() {
 // and write: when it fires it looks how long ago the last one was.
 func (x *exchange) watchStall() {
 	x.touch()
-	x.mu.Lock()
+	x.endMu.Lock()
 	x.stall = time.AfterFunc(x.h.RequestTimeout, x.checkStall)
-	x.mu.Unlock()
+	x.endMu.Unlock()
+}
+
+// rearm makes the timer fire again after d.
+func (x *exchange) rearm(d time.Duration) {
+	x.endMu.Lock() // it may fire before watchStall has stored it
+	x.stall.Reset(d)
+	x.endMu.Unlock()
 }
 
 func (x *exchange) checkStall() {
 	quiet := time.Since(time.Unix(0, x.touched.Load()))
 	if left := x.h.RequestTimeout - quiet; left > 0 {
-		x.stall.Reset(left)
+		x.rearm(left)
 		return
 	}
 	if !x.mu.TryLock() { // a Send waits for the client, with a deadline of its own
-		x.stall.Reset(x.h.RequestTimeout)
+		x.rearm(x.h.RequestTimeout)
 		return
 	}
 	reason, status := reasonRequestTimeout, http.StatusGatewayTimeout
