@@ -60,7 +60,7 @@ func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *
 	status, cause := r.finish(*buf)
 	how := describe(status)
 	switch {
-	case cause != nil && r.isAnswered():
+	case cause != nil && out.complete:
 		r.log.LogAttrs(ctx, slog.LevelWarn, "script ended after its response was complete",
 			slog.Any("cause", cause), slog.String("how", how))
 		return "", nil
@@ -74,11 +74,12 @@ func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *
 
 // response passes one script's answer on.
 type response struct {
-	run    *run
-	scope  *pagi.Scope
-	send   pagi.Send
-	left   int64 // bytes the script's Content-Length still allows; -1: no limit
-	excess int64 // bytes it wrote beyond
+	run      *run
+	scope    *pagi.Scope
+	send     pagi.Send
+	left     int64 // bytes the script's Content-Length still allows; -1: no limit
+	excess   int64 // bytes it wrote beyond
+	complete bool  // the last event was sent
 }
 
 // relay reads the script's answer and sends it piece by piece. An error is the
@@ -125,10 +126,11 @@ func (o *response) relayDocument(ctx context.Context, h head, rest, buf []byte) 
 	if err := o.checkEnd(ctx, bodiless); err != nil {
 		return err
 	}
+	o.run.markAnswered() // first: the client may go as soon as it has the event
 	if err := o.emit(ctx, o.bodyEvent(nil, false)); err != nil {
 		return err
 	}
-	o.run.markAnswered()
+	o.complete = true
 	return nil
 }
 

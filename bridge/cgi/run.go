@@ -46,7 +46,7 @@ type run struct {
 
 	mu        sync.Mutex
 	cause     error // why the group is being ended
-	answered  bool  // the response is complete, the client may go
+	answered  bool  // the response ends, the client may go
 	killed    chan struct{}
 	killTimer *time.Timer
 	over      bool // finish has begun to clean up: no signals, no deadlines
