@@ -79,7 +79,9 @@ func (a *app) environ(scope *pagi.Scope, s script, length int64) []string {
 				return // as Apache does; to be absent and to be empty mean the same (section 4.1)
 			}
 		case "REMOTE_ADDR":
-			set("REMOTE_HOST", value) // names are not looked up (section 4.1.9)
+			if value != "" {
+				set("REMOTE_HOST", value) // names are not looked up (section 4.1.9)
+			}
 		}
 		set(name, value)
 	})

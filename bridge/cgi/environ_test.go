@@ -5,6 +5,7 @@ package cgi
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -130,7 +131,7 @@ func TestUnknownAddressesAndHTTPS(t *testing.T) {
 	if env["HTTPS"] != "on" || env["SERVER_PORT"] != "443" {
 		t.Errorf("HTTPS %q, SERVER_PORT %q", env["HTTPS"], env["SERVER_PORT"])
 	}
-	for _, name := range []string{"SERVER_ADDR", "REMOTE_PORT"} {
+	for _, name := range []string{"SERVER_ADDR", "REMOTE_PORT", "REMOTE_HOST"} {
 		if value, there := env[name]; there {
 			t.Errorf("%s is %q", name, value)
 		}
@@ -141,7 +142,7 @@ func TestPathTranslatedStaysBelowTheDocumentRoot(t *testing.T) {
 	a := &app{CGI: CGI{DocumentRoot: "/srv/www"}}
 	for info, want := range map[string]string{"/a/../../../etc/passwd": "/srv/www/etc/passwd", "/": "/srv/www", "//x": "/srv/www/x"} {
 		env := a.environ(request{}.scope(), script{info: info}, -1)
-		if got := "PATH_TRANSLATED=" + want; !contains(env, got) {
+		if got := "PATH_TRANSLATED=" + want; !slices.Contains(env, got) {
 			t.Errorf("%s: no %q in %q", info, got, env)
 		}
 	}
@@ -172,13 +173,4 @@ func TestADirectoryDescriptorsAndArgumentsOfAScript(t *testing.T) {
 			t.Errorf("%s: descriptors %q", req.method, res.body)
 		}
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }

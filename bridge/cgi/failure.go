@@ -73,7 +73,7 @@ func interpreterHint(file string) string {
 	if err != nil {
 		return "" // an unreadable script can be a runnable binary; there is nothing to add
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
+	defer f.Close() // opened for reading
 	first := make([]byte, 256)
 	n, err := io.ReadFull(f, first)
 	if err != nil && n == 0 {

@@ -46,7 +46,7 @@ func (p *process) poll() bool {
 		return false
 	}
 	f := os.NewFile(uintptr(p.handle), "pidfd")
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close() // nothing was written
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return false

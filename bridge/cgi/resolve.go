@@ -87,7 +87,7 @@ func (a *app) walk(scope *pagi.Scope) (rel, info string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("cgi: root: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // a directory opened for reading
+	defer root.Close() // a directory opened for reading
 
 	rest := scope.Path
 	if rest == "" {

@@ -350,6 +350,27 @@ func TestStandardErrorGoesToTheLog(t *testing.T) {
 	}
 }
 
+func TestLastWordsInThePipeAreLogged(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close() // a daemon still holds it
+	if _, err := w.WriteString("one\ntwo"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	log, logger := newJournal()
+	errs := stderrLog{ctx: t.Context(), log: logger, rate: 10}
+	errs.copy(r)
+	if text := log.String(); !strings.Contains(text, "line=one") || !strings.Contains(text, "line=two") {
+		t.Error(text)
+	}
+}
+
 func TestAFloodOfStandardErrorIsBounded(t *testing.T) {
 	log, logger := newJournal()
 	res := do(t, build(t, CGI{Logger: logger, StderrRate: 20}), request{target: "/flood.cgi"})

@@ -5,9 +5,11 @@ package cgi
 import (
 	"bytes"
 	"context"
-	"io"
+	"errors"
 	"log/slog"
+	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -29,17 +31,15 @@ type stderrLog struct {
 	dropped int
 }
 
-// copy reads until r ends or fails; a read deadline is the way to stop it.
-func (l *stderrLog) copy(r io.Reader) {
+// copy reads until f ends or its read deadline passes. What is in the pipe then
+// still counts.
+func (l *stderrLog) copy(f *os.File) {
 	buf := make([]byte, 4<<10)
 	for {
-		n, err := r.Read(buf)
-		for rest := buf[:n]; len(rest) > 0; {
-			part, after, ended := bytes.Cut(rest, []byte("\n"))
-			l.add(part)
-			if rest = after; ended {
-				l.flush()
-			}
+		n, err := f.Read(buf)
+		l.write(buf[:n])
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			l.drain(f, buf)
 		}
 		if err != nil {
 			break
@@ -49,6 +49,36 @@ func (l *stderrLog) copy(r io.Reader) {
 		l.flush()
 	}
 	l.reportDropped()
+}
+
+// drain reads what a pipe holds, without waiting and not more than it can hold: a
+// process that left the group may go on writing.
+func (l *stderrLog) drain(f *os.File, buf []byte) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return // closed
+	}
+	_ = conn.Control(func(fd uintptr) { // fails only for a closed file
+		for total := 0; total < bufferSize; {
+			n, err := syscall.Read(int(fd), buf)
+			if err != nil || n == 0 {
+				return // EAGAIN: empty
+			}
+			l.write(buf[:n])
+			total += n
+		}
+	})
+}
+
+// write splits b into lines.
+func (l *stderrLog) write(b []byte) {
+	for len(b) > 0 {
+		part, after, ended := bytes.Cut(b, []byte("\n"))
+		l.add(part)
+		if b = after; ended {
+			l.flush()
+		}
+	}
 }
 
 func (l *stderrLog) add(part []byte) {
