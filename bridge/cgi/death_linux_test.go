@@ -32,3 +32,20 @@ func TestScriptsDieWithTheGateway(t *testing.T) {
 	}
 	eventually(t, "script "+pid+" has ended", func() bool { return gone(pid) })
 }
+
+// Kernels without pidfd (before 5.4) are waited on with a thread.
+func TestAProcessIsAwaitedWithoutAPidfd(t *testing.T) {
+	cmd := exec.Command("/bin/sh", "-c", "exit 3")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{pid: cmd.Process.Pid, handle: -1, exited: make(chan struct{})}
+	p.await()
+	close(p.exited)
+	if status := p.finish(); describe(status) != "exit status 3" {
+		t.Error(describe(status))
+	}
+	if err := cmd.Process.Release(); err != nil {
+		t.Error(err)
+	}
+}

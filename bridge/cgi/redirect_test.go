@@ -80,3 +80,22 @@ func TestLocalRedirectsInACircleEnd(t *testing.T) {
 		t.Errorf("%+v", res)
 	}
 }
+
+func TestTheTargetOfARedirectSeesNoBody(t *testing.T) {
+	left := []pagi.Event{pagi.HTTPRequest{Body: []byte("rest"), More: true}, pagi.HTTPRequest{Body: []byte("end")}, pagi.HTTPDisconnect{}}
+	receive := emptyBody(pagi.TypeHTTP, func(context.Context) (pagi.Event, error) {
+		next := left[0]
+		left = left[1:]
+		return next, nil
+	})
+	first, err := receive(t.Context())
+	if body, is := first.(pagi.HTTPRequest); err != nil || !is || len(body.Body) != 0 || body.More {
+		t.Errorf("%#v, %v", first, err)
+	}
+	if second, err := receive(t.Context()); err != nil || second != (pagi.HTTPDisconnect{}) {
+		t.Errorf("%#v, %v", second, err)
+	}
+	if ev, err := emptyBody(pagi.TypeSSE, nil)(t.Context()); err != nil || ev.EventType() != "sse.request" {
+		t.Errorf("%#v, %v", ev, err)
+	}
+}
