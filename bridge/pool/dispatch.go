@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
@@ -45,6 +46,10 @@ func (p *Pool) popIdleLocked() *worker {
 	w := p.idle[n-1]
 	p.idle = p.idle[:n-1]
 	return w
+}
+
+func (p *Pool) removeIdleLocked(w *worker) {
+	p.idle = slices.DeleteFunc(p.idle, func(idle *worker) bool { return idle == w })
 }
 
 // assignLocked puts x on w's list and its frame into w's outgoing batch. The worker
@@ -192,7 +197,7 @@ func (p *Pool) inspect(now time.Time) {
 	var send []*worker
 	for w := range p.workers {
 		switch {
-		case w.state == Starting && now.Sub(w.since) > p.opt.StartTimeout:
+		case w.state == Starting && now.Sub(w.since) > p.opt.StartTimeout && w.failure == "":
 			w.failure = "it was not ready after " + p.opt.StartTimeout.String()
 			w.state = Exiting
 			late = append(late, w)

@@ -75,7 +75,7 @@ func (o *output) pass(w *worker) {
 		line, err := lines.ReadSlice('\n')
 		if text := strings.TrimRight(string(line), "\r\n"); text != "" {
 			w.pool.mu.Lock()
-			log, starting := w.logger(), w.state == Starting
+			log, starting := w.logger(), !w.wasReady
 			w.pool.mu.Unlock()
 			level := slog.LevelWarn
 			if starting {

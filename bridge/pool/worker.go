@@ -56,6 +56,7 @@ type worker struct {
 	failure   string      // why it could not get ready, in its own words
 	inflight  []*exchange // what it has been given, in order
 	batch     []byte      // frames to be written
+	surprise  bool        // its process ended unasked
 	cleaning  bool        // busy with what an application does after its answer
 	served    int
 	progress  time.Time // of the last sign of life while busy
@@ -141,6 +142,11 @@ func (w *worker) live() {
 			<-w.exited
 		}
 	}
+	p.mu.Lock()
+	w.surprise = w.state == Ready || w.state == Busy
+	w.state = Exiting
+	p.removeIdleLocked(w)
+	p.mu.Unlock()
 	select {
 	case <-w.known:
 	case <-time.After(drainTimeout): // what it said before it ended may still be on its way
@@ -293,12 +299,7 @@ func (w *worker) retire() {
 	default:
 		return
 	}
-	for i, idle := range w.pool.idle {
-		if idle == w {
-			w.pool.idle = append(w.pool.idle[:i], w.pool.idle[i+1:]...)
-			break
-		}
-	}
+	w.pool.removeIdleLocked(w)
 	w.batch = wire.AppendFrame(w.batch, wire.Drain, 0, 0, nil)
 }
 
@@ -351,13 +352,6 @@ func (w *worker) bury() {
 	}
 	delete(p.workers, w)
 	delete(p.tokens, w.token)
-	for i, idle := range p.idle {
-		if idle == w {
-			p.idle = append(p.idle[:i], p.idle[i+1:]...)
-			break
-		}
-	}
-	expected := w.state == Draining || w.state == Exiting
 	label := ""
 	if len(w.inflight) > 0 && !w.cleaning {
 		label = w.inflight[0].req.Label
@@ -383,7 +377,7 @@ func (w *worker) bury() {
 	case startError != nil:
 	case label != "":
 		w.logger().Error("the worker died in a request", "request", label, "exit", w.exit)
-	case !expected:
+	case w.surprise:
 		w.logger().Warn("the worker ended by itself", "exit", w.exit)
 	default:
 		w.logger().Debug("the worker ended", "exit", w.exit)

@@ -3,12 +3,10 @@ package psgi
 import (
 	"context"
 	"io"
-	"log/slog"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -16,49 +14,14 @@ import (
 type mounted struct {
 	t   *testing.T
 	app pagi.App
-	log *logBuffer
-}
-
-// logBuffer collects log records.
-type logBuffer struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// waitFor waits until the log holds text.
-func (l *logBuffer) waitFor(t *testing.T, text string) {
-	t.Helper()
-	eventually(t, "the log to hold "+text, func() bool { return strings.Contains(l.String(), text) })
-}
-
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
+	log *testkit.Log
 }
 
 // mount builds and starts the application and stops it when the test ends.
 func mount(t *testing.T, o PSGI) *mounted {
 	t.Helper()
-	m := &mounted{t: t, log: &logBuffer{}}
-	o.Logger = slog.New(slog.NewTextHandler(m.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	m := &mounted{t: t, log: &testkit.Log{}}
+	o.Logger = m.log.Logger()
 	if o.Workers == 0 {
 		o.Workers = 1
 	}

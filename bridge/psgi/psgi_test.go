@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -224,7 +225,7 @@ func TestLogs(t *testing.T) {
 		`level=ERROR msg="by print" mount="" worker=1 pid=`,
 		`msg="by method"`, `msg="by warn"`, `request="GET /logged"`,
 	} {
-		m.log.waitFor(t, line)
+		m.log.WaitFor(t, line)
 	}
 }
 
@@ -238,14 +239,14 @@ func TestCleanupAndHarakiri(t *testing.T) {
 	if r := m.get("/clean"); r.body != first.body || r.err != nil {
 		t.Fatalf("%+v", r)
 	}
-	m.log.waitFor(t, "a cleanup handler died: in cleanup")
+	m.log.WaitFor(t, "a cleanup handler died: in cleanup")
 	if _, err := os.Stat(filepath.Join(dir, "cleaned")); err != nil {
 		t.Error(err)
 	}
 	if r := m.get("/harakiri"); r.body != first.body || r.err != nil {
 		t.Errorf("the request that asked for harakiri: %+v", r)
 	}
-	m.log.waitFor(t, "reason=harakiri")
+	m.log.WaitFor(t, "reason=harakiri")
 	if r := m.get("/"); r.body == first.body || r.status != 200 {
 		t.Errorf("after harakiri: %+v", r)
 	}
@@ -254,7 +255,7 @@ func TestCleanupAndHarakiri(t *testing.T) {
 func TestMaxRequests(t *testing.T) {
 	m := mount(t, PSGI{Code: `sub { [200, [], [$$]] }`, MaxRequests: 3})
 	first := m.get("/").body
-	eventually(t, "another worker to take over", func() bool { return m.get("/").body != first })
+	testkit.Eventually(t, "another worker to take over", func() bool { return m.get("/").body != first })
 }
 
 func TestTimeLimit(t *testing.T) {
@@ -264,7 +265,7 @@ func TestTimeLimit(t *testing.T) {
 	if !errors.As(r.err, &status) || status.Status != 504 {
 		t.Errorf("error %v, want status 504", r.err)
 	}
-	m.log.waitFor(t, "a request ran into its time limit")
+	m.log.WaitFor(t, "a request ran into its time limit")
 	if r := m.get("/"); r.status != 200 {
 		t.Errorf("after the time limit: %+v", r)
 	}
@@ -276,11 +277,11 @@ func TestQueueFullAndQueueTimeout(t *testing.T) {
 		Code: `sub { if ($_[0]{PATH_INFO} eq '/wait') { open my $f, '>', "$ENV{D}/begun"; select undef, undef, undef, .005 until -e "$ENV{D}/go" } [200, [], []] }`})
 	begun := make(chan *result)
 	go func() { begun <- m.get("/wait") }()
-	eventually(t, "the worker to be busy", func() bool { _, err := os.Stat(filepath.Join(dir, "begun")); return err == nil })
+	testkit.Eventually(t, "the worker to be busy", func() bool { _, err := os.Stat(filepath.Join(dir, "begun")); return err == nil })
 	queued := make(chan *result)
 	go func() { queued <- m.get("/") }()
 	p := m.app.(*app).pool
-	eventually(t, "a request to be queued", func() bool { return p.Status().Queued == 1 })
+	testkit.Eventually(t, "a request to be queued", func() bool { return p.Status().Queued == 1 })
 	check := func(name string, r *result, want error) {
 		var status *pagi.StatusError
 		if !errors.As(r.err, &status) || status.Status != 503 || status.Headers.Get("retry-after") == "" || !errors.Is(r.err, want) {

@@ -33,7 +33,10 @@ C<psgix.informational>.
 
 =cut
 
-use constant CHUNK => 64 * 1024;
+use constant {
+    CHUNK  => 64 * 1024,
+    STATUS => qr/\A[2-9][0-9][0-9]\z/,
+};
 
 sub new {
     my ($class, %arg) = @_;
@@ -75,7 +78,7 @@ sub handle {
     my @pairs = unpack 'x10 N/(N/a*N/a*) a*', $frame;
     my $body  = pop @pairs;
     my $input;
-    if (!open $input, '<:raw', $flags & BODY_FILE ? $body : \$body) {
+    if (!open $input, '<', $flags & BODY_FILE ? $body : \$body) {
         return $self->abort($worker, ABORT_DIED, "cannot open the request body: $!");
     }
     my $cleanup = [];
@@ -84,22 +87,46 @@ sub handle {
         'psgi.input'             => $input,
         'psgix.cleanup.handlers' => $cleanup,
     };
-    my $answer = { worker => $worker, stream => $stream, env => $env, cleanup => $cleanup };
+    my ($response, $error, $trace, $ok);
+    {
+        local $SIG{__DIE__} = sub { $trace = $self->{trace}->(); die @_ } if $self->{trace};
+        local $@;
+        $ok    = eval { $response = $self->{app}->($env); 1 };
+        $error = $@ if !$ok;
+    }
 
-    $self->call($answer);
+    # Most answers are small arrays and leave here, in one frame.
+    if (ref $response eq 'ARRAY' && @$response == 3 && ref $response->[2] eq 'ARRAY' && !@$cleanup
+        && !$env->{'psgix.harakiri.commit'})
+    {
+        my $simple = simple($response);
+        if (defined $simple) {
+            $worker->put(pack('N N C C', length $simple, $stream, RESPONSE, FIN) . $simple);
+            return;
+        }
+    }
+
+    my $answer = { worker => $worker, stream => $stream, env => $env, cleanup => $cleanup };
+    if ($ok) {
+        local $SIG{__DIE__} = sub { $trace = $self->{trace}->(); die @_ } if $self->{trace};
+        local $@;
+        $ok    = eval { respond($answer, $response); 1 };
+        $error = $@ if !$ok;
+    }
+    died($answer, $error, $trace) if !$ok;
+    undef $response;
     finish($answer);
     return;
 }
 
-# call runs the application and sends what it returns.
-sub call {
-    my ($self, $answer) = @_;
-    my $trace;
-    local $SIG{__DIE__} = sub { $trace = $self->{trace}->(); die @_ } if $self->{trace};
-    local $@;
-    my $ok = eval { respond($answer, scalar $self->{app}->($answer->{env})); 1 };
-    died($answer, $@, $trace) if !$ok;
-    return;
+# simple packs a small answer that has nothing wrong with it; undef for any other.
+sub simple {
+    my ($status, $headers, $body) = @{ $_[0] };
+    no warnings 'uninitialized';    # an undefined element is an empty one
+    return if ref $headers ne 'ARRAY' || @$headers % 2 || $status !~ STATUS;
+    my $bytes = pack('n N (N/a*)*', $status, @$headers / 2, @$headers) . (@$body == 1 ? $body->[0] : join '', @$body);
+    return if length $bytes > CHUNK || !utf8::downgrade($bytes, 1);
+    return $bytes;
 }
 
 # respond sends whatever the application returned.
@@ -206,7 +233,7 @@ sub send_handle {
 sub head {
     my ($answer, $response) = @_;
     my ($status, $headers) = @$response;
-    if (!defined $status || $status !~ /\A[2-9][0-9][0-9]\z/) {
+    if (!defined $status || $status !~ STATUS) {
         $status = 'undef' if !defined $status;
         invalid($answer, "returned the status '$status'; it must be a number from 200 to 999");
         return;

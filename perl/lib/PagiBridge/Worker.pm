@@ -117,19 +117,23 @@ sub run {
             $self->flush;
             return if $self->{draining} || $self->{exiting};
             $self->fill or return;
-            $ended = time;
             next;
         }
         my $frame = shift @$queue;
-        my $path = $handler->route($frame);
-        if (length $self->{out}
-            && (!$quick->{$path} || length $self->{out} > HOLD_SIZE || $ended - $held_since > HOLD_TIME))
-        {
-            $self->flush;
-            $ended = time;
-        }
-        $held_since = $ended if !length $self->{out};
         ($self->{stream}, $self->{cancelled}) = (unpack('x4 N', $frame), 0);
+        if (!@$queue && !length $self->{out}) {    # alone: nothing to hold back or to learn
+            $handler->handle($self, $frame);
+            $self->{stream} = 0;
+            next;
+        }
+        my $path = $handler->route($frame);
+        if (!length $self->{out}) {
+            $held_since = $ended = time;
+        }
+        elsif (!$quick->{$path} || length $self->{out} > HOLD_SIZE || $ended - $held_since > HOLD_TIME) {
+            $self->flush;
+            $held_since = $ended = time;
+        }
         $handler->handle($self, $frame);
         $self->{stream} = 0;
         my $now = time;

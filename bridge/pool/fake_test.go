@@ -1,0 +1,353 @@
+package pool
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
+)
+
+// The pool is tested with a worker written here: the test program itself, started
+// again with FAKE_WORKER set. A request's first variable tells it what to do.
+
+func TestMain(m *testing.M) {
+	if mode, is := os.LookupEnv("FAKE_WORKER"); is {
+		if err := runFake(mode); err != nil {
+			fmt.Fprintln(os.Stderr, "fake worker:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+type fake struct {
+	conn   net.Conn
+	frames *bufio.Reader
+	queue  []wire.Frame
+}
+
+func runFake(mode string) error {
+	input, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return err
+	}
+	config := decodePairs(input)
+	if mode == "no start" {
+		fmt.Fprintln(os.Stderr, "cannot find my boots")
+		os.Exit(9)
+	}
+	conn, err := net.Dial("unix", config["socket"])
+	if err != nil {
+		return err
+	}
+	f := &fake{conn: conn, frames: bufio.NewReader(conn)}
+	version, token := uint32(wire.Version), config["token"]
+	switch mode {
+	case "wrong version":
+		version = 99
+	case "wrong token":
+		token = "guess"
+	}
+	hello := binary.BigEndian.AppendUint32(nil, version)
+	hello = binary.BigEndian.AppendUint32(hello, uint32(os.Getpid()))
+	hello = binary.BigEndian.AppendUint32(hello, uint32(len(token)))
+	hello = wire.AppendPairs(append(hello, token...))
+	f.put(wire.Hello, 0, 0, hello)
+	switch mode {
+	case "failed":
+		f.put(wire.Failed, 0, 0, []byte("no app today\n"))
+		return nil
+	case "silent":
+		time.Sleep(time.Hour)
+	}
+	f.put(wire.Ready, 0, 0, nil)
+	return f.serve()
+}
+
+func decodePairs(p []byte) map[string]string {
+	next := func() string {
+		n := binary.BigEndian.Uint32(p)
+		s := string(p[4 : 4+n])
+		p = p[4+n:]
+		return s
+	}
+	count := binary.BigEndian.Uint32(p)
+	p = p[4:]
+	m := map[string]string{}
+	for range count {
+		name := next()
+		m[name] = next()
+	}
+	return m
+}
+
+func (f *fake) put(t wire.Type, flags uint8, stream uint32, payload []byte) {
+	if _, err := f.conn.Write(wire.AppendFrame(nil, t, flags, stream, payload)); err != nil {
+		os.Exit(0)
+	}
+}
+
+func (f *fake) reply(stream uint32, body string) {
+	f.put(wire.Response, wire.FlagFin, stream, append(wire.AppendPairs([]byte{0, 200}), body...))
+}
+
+// serve reads as many frames as there are, so that it knows the size of a batch.
+func (f *fake) serve() error {
+	for {
+		if err := f.read(true); err != nil {
+			return nil // the gateway has gone
+		}
+		batch := len(f.queue)
+		for len(f.queue) > 0 {
+			frame := f.queue[0]
+			f.queue = f.queue[1:]
+			switch frame.Type {
+			case wire.Drain:
+				os.Exit(0)
+			case wire.Request:
+				f.do(frame, batch)
+			}
+		}
+	}
+}
+
+// read takes in what has arrived; cancelled requests are answered and forgotten.
+func (f *fake) read(wait bool) error {
+	for wait || f.frames.Buffered() > 0 {
+		frame, err := wire.ReadFrame(f.frames, nil)
+		if err != nil {
+			return err
+		}
+		wait = false
+		if frame.Type != wire.Cancel {
+			f.queue = append(f.queue, frame)
+			continue
+		}
+		for i, waiting := range f.queue {
+			if waiting.Stream == frame.Stream {
+				f.queue = append(f.queue[:i], f.queue[i+1:]...)
+				f.put(wire.Body, wire.FlagFin, frame.Stream, nil)
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func (f *fake) do(frame wire.Frame, batch int) {
+	s := frame.Stream
+	verb, arg, _ := strings.Cut(decodePairs(frame.Payload)["do"], " ")
+	switch verb {
+	case "pid":
+		f.reply(s, strconv.Itoa(os.Getpid()))
+	case "batch":
+		f.reply(s, strconv.Itoa(batch))
+	case "note": // appends to a file, so that a test can count executions
+		file, err := os.OpenFile(arg, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err == nil {
+			fmt.Fprintln(file, os.Getpid())
+			err = file.Close()
+		}
+		f.reply(s, fmt.Sprint(err))
+	case "wait": // until the file exists
+		for {
+			if _, err := os.Stat(arg); err == nil {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if err := f.poll(); err != nil {
+			os.Exit(1)
+		}
+		f.reply(s, strconv.Itoa(os.Getpid()))
+	case "hang":
+		time.Sleep(time.Hour)
+	case "crash":
+		os.Exit(7)
+	case "crash-once": // the first time only; the file remembers
+		if _, err := os.Stat(arg); err != nil {
+			_ = os.WriteFile(arg, nil, 0o600)
+			os.Exit(7)
+		}
+		f.reply(s, "second time")
+	case "big":
+		n, _ := strconv.Atoi(arg)
+		f.put(wire.Response, 0, s, wire.AppendPairs([]byte{0, 200}))
+		chunk := []byte(strings.Repeat("0123456789abcdef", 2048))
+		for ; n > len(chunk); n -= len(chunk) {
+			f.put(wire.Body, 0, s, chunk)
+		}
+		f.put(wire.Body, wire.FlagFin, s, chunk[:n])
+	case "start-and-crash":
+		f.put(wire.Response, 0, s, append(wire.AppendPairs([]byte{0, 200}), "begun"...))
+		os.Exit(7)
+	case "garbage":
+		_, _ = f.conn.Write([]byte("HTTP/1.1 200 OK\r\n\r\nhello"))
+		time.Sleep(time.Hour)
+	case "unknown":
+		f.put(0x77, 0, s, nil)
+		time.Sleep(time.Hour)
+	case "malformed":
+		f.put(wire.Response, wire.FlagFin, s, []byte{0})
+		time.Sleep(time.Hour)
+	case "cut": // the first n bytes of an answer, then the end
+		n, _ := strconv.Atoi(arg)
+		whole := wire.AppendFrame(nil, wire.Response, wire.FlagFin, s, append(wire.AppendPairs([]byte{0, 200}, "a", "b"), "hello"...))
+		_, _ = f.conn.Write(whole[:min(n, len(whole)-1)])
+		os.Exit(0)
+	case "abort":
+		f.put(wire.Abort, wire.FlagFin, s, append([]byte{wire.AbortDied}, arg...))
+	case "cleanup": // busy after the answer, until the file exists
+		f.put(wire.Response, wire.FlagFin|wire.FlagBusy, s, wire.AppendPairs([]byte{0, 200}))
+		for {
+			if _, err := os.Stat(arg); err == nil {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		f.put(wire.Idle, 0, s, nil)
+	case "leave":
+		f.put(wire.Response, wire.FlagFin|wire.FlagBusy, s, wire.AppendPairs([]byte{0, 200}))
+		f.put(wire.Exiting, 0, 0, []byte("had enough"))
+		os.Exit(0)
+	case "print":
+		fmt.Println(arg)
+		f.put(wire.Log, wire.LevelWarn, s, []byte("logged "+arg))
+		f.reply(s, "")
+	case "daemon": // leaves a child behind that holds the connection and the output
+		cmd := exec.Command("sleep", "3600")
+		file, err := f.conn.(*net.UnixConn).File()
+		if err == nil {
+			cmd.ExtraFiles = []*os.File{file}
+			cmd.Stderr = os.Stderr
+			err = cmd.Start()
+		}
+		if err == nil {
+			f.reply(s, strconv.Itoa(cmd.Process.Pid))
+		}
+		os.Exit(0)
+	}
+}
+
+// poll takes in what has arrived meanwhile, without waiting for more.
+func (f *fake) poll() error {
+	if err := f.conn.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+		return err
+	}
+	if _, err := f.frames.Peek(1); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	if err := f.conn.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	return f.read(false)
+}
+
+// started is a running pool of fake workers.
+type started struct {
+	*Pool
+	t   *testing.T
+	log *testkit.Log
+}
+
+func fakeStart(mode string) func(Setup) (*exec.Cmd, []byte, error) {
+	return func(s Setup) (*exec.Cmd, []byte, error) {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "FAKE_WORKER="+mode, "GORACE=atexit_sleep_ms=0")
+		return cmd, wire.AppendPairs(nil, "socket", s.Socket, "token", s.Token), nil
+	}
+}
+
+func start(t *testing.T, opt Options) *started {
+	t.Helper()
+	s := &started{t: t, log: &testkit.Log{}}
+	if opt.Workers == 0 {
+		opt.Workers = 1
+	}
+	opt.Logger = s.log.Logger()
+	if opt.Start == nil {
+		opt.Start = fakeStart("serve")
+	}
+	s.Pool = New(opt)
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
+		defer cancel()
+		if err := s.Stop(ctx); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("log:\n%s", s.log)
+		}
+	})
+	return s
+}
+
+func newRequest(do string, safe bool) *Request {
+	b := &wire.RequestBuilder{}
+	b.Begin()
+	b.Pair("do", do)
+	return &Request{Frame: b.Frame, Safe: safe, Label: do}
+}
+
+// outcome is an answer read to its end.
+type outcome struct {
+	body string
+	err  error
+}
+
+func (s *started) do(do string, safe bool) outcome {
+	s.t.Helper()
+	answer, err := s.Do(newRequest(do, safe))
+	if err != nil {
+		return outcome{err: err}
+	}
+	defer answer.Close()
+	return read(answer)
+}
+
+func read(answer *Answer) (o outcome) {
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
+	defer cancel()
+	for {
+		piece, err := answer.Next(ctx)
+		if err != nil {
+			o.err = err
+			return o
+		}
+		o.body += string(piece.Body)
+		if piece.Last {
+			return o
+		}
+	}
+}
+
+// async sends a request and returns where its outcome will be.
+func (s *started) async(do string, safe bool) <-chan outcome {
+	c := make(chan outcome, 1)
+	answer, err := s.Do(newRequest(do, safe))
+	if err != nil {
+		c <- outcome{err: err}
+		return c
+	}
+	go func() {
+		defer answer.Close()
+		c <- read(answer)
+	}()
+	return c
+}

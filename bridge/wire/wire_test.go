@@ -1,0 +1,211 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// The bytes here are also in perl/t/wire.t: both sides must agree with them.
+const (
+	requestHex = "0000002a" + "00000007" + "01" + "00" +
+		"00000002" + "0000000e" + "524551554553545f4d4554484f44" + "00000003" + "474554" +
+		"00000001" + "41" + "00000000" + "626f6479"
+	responseHex = "00000017" + "00000007" + "13" + "01" +
+		"00c8" + "00000001" + "00000003" + "582d41" + "00000001" + "31" + "68656c6c6f"
+)
+
+func unhex(t *testing.T, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestRequestBytes(t *testing.T) {
+	var b RequestBuilder
+	for range 2 { // the second time in the same buffer
+		b.Begin()
+		b.Pair("REQUEST_METHOD", "GET")
+		b.Pair("A", "")
+		b.Body([]byte("body"))
+		got, err := b.Frame(7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if hex.EncodeToString(got) != requestHex {
+			t.Errorf("got  %x\nwant %s", got, requestHex)
+		}
+	}
+	again, err := b.Frame(8)
+	if err != nil || again[7] != 8 {
+		t.Errorf("for another stream: % x, %v", again[:HeaderSize], err)
+	}
+}
+
+func TestRequestWithABodyFile(t *testing.T) {
+	var b RequestBuilder
+	b.Begin()
+	b.BodyFile("/tmp/x")
+	frame, err := b.Frame(1)
+	if err != nil || frame[9] != FlagBodyFile || !bytes.HasSuffix(frame, []byte("/tmp/x")) {
+		t.Errorf("% x, %v", frame, err)
+	}
+	b.Begin()
+	b.Body(nil)
+	if frame, err := b.Frame(1); err != nil || frame[9] != 0 {
+		t.Errorf("the flag is still set: % x, %v", frame, err)
+	}
+}
+
+func TestRequestTooLarge(t *testing.T) {
+	var b RequestBuilder
+	b.Begin()
+	b.Pair("X", strings.Repeat("x", MaxPayload))
+	if _, err := b.Frame(1); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestReadResponse(t *testing.T) {
+	stream := unhex(t, responseHex)
+	r := NewReader(bytes.NewReader(append(stream, stream...)), nil)
+	for range 2 {
+		f, err := r.Next()
+		if err != nil || f.Type != Response || f.Stream != 7 || !f.Has(FlagFin) || f.Has(FlagBusy) {
+			t.Fatalf("%+v, %v", f, err)
+		}
+		head, rest, err := DecodeHead(f.Type, f.Payload)
+		want := Head{Status: 200, Headers: pagi.Headers{{Name: "x-a", Value: "1"}}}
+		if diff := cmp.Diff(want, head); diff != "" || err != nil || string(rest) != "hello" {
+			t.Errorf("rest %q, %v\n%s", rest, err, diff)
+		}
+	}
+	if _, err := r.Next(); err != io.EOF {
+		t.Errorf("at the end: %v", err)
+	}
+}
+
+// A stream cut at any byte is an error, and only a cut between frames is EOF.
+func TestCutAtEveryByte(t *testing.T) {
+	stream := unhex(t, responseHex)
+	for n := range stream {
+		_, err := ReadFrame(bytes.NewReader(stream[:n]), nil)
+		want := io.ErrUnexpectedEOF
+		if n == 0 {
+			want = io.EOF
+		}
+		if err != want {
+			t.Errorf("after %d bytes: %v, want %v", n, err, want)
+		}
+	}
+	payload := stream[HeaderSize : len(stream)-5] // without the body, which may have any length
+	for n := range payload {
+		if _, _, err := DecodeHead(Response, payload[:n:n]); !errors.Is(err, ErrMalformed) {
+			t.Errorf("a payload of %d bytes: %v", n, err)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	long := unhex(t, "01000001"+"00000001"+"1400")
+	if _, err := ReadFrame(bytes.NewReader(long), nil); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("over the size limit: %v", err)
+	}
+	for name, decode := range map[string]func() error{
+		"a count beyond the payload": func() error { _, _, err := DecodeHead(Response, unhex(t, "00c8"+"ffffffff")); return err },
+		"a length beyond the payload": func() error {
+			_, _, err := DecodeHead(Response, unhex(t, "00c8"+"00000001"+"000000ff"+"00000000"))
+			return err
+		},
+		"no version":                  func() error { _, err := DecodeHello(nil); return err },
+		"a token that is cut":         func() error { _, err := DecodeHello(unhex(t, "00000001"+"00000002"+"00000009"+"41")); return err },
+		"a file without a path":       func() error { _, err := DecodeFile(make([]byte, 32)); return err },
+		"a file with a relative path": func() error { _, err := DecodeFile(append(make([]byte, 32), "etc/passwd"...)); return err },
+		"a negative offset":           func() error { p := append(make([]byte, 32), "/f"...); p[0] = 0x80; _, err := DecodeFile(p); return err },
+		"an empty abort":              func() error { _, _, err := DecodeAbort(nil); return err },
+	} {
+		if err := decode(); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestHelloFileAbort(t *testing.T) {
+	hello := AppendPairs(append(unhex(t, "00000001"+"0000002a"+"00000003"), "tok"...), "runtime", "perl")
+	h, err := DecodeHello(hello)
+	want := HelloPayload{Version: 1, PID: 42, Token: "tok", Info: pagi.NewHeaders("runtime", "perl")}
+	if diff := cmp.Diff(want, h); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	file := append(unhex(t, strings.Repeat("00", 7)+"05"+strings.Repeat("00", 7)+"09"+strings.Repeat("00", 7)+"01"+strings.Repeat("00", 7)+"02"), "/srv/f"...)
+	f, err := DecodeFile(file)
+	if diff := cmp.Diff(FileRef{5, 9, 1, 2, "/srv/f"}, f); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	kind, message, err := DecodeAbort(append([]byte{AbortInvalid}, "why"...))
+	if kind != AbortInvalid || message != "why" || err != nil {
+		t.Errorf("%d %q %v", kind, message, err)
+	}
+}
+
+func TestTypeNames(t *testing.T) {
+	for typ, want := range map[Type]string{Request: "REQUEST", Exiting: "EXITING", 0x77: "0x77"} {
+		if typ.String() != want {
+			t.Errorf("%s, want %s", typ, want)
+		}
+	}
+}
+
+// FuzzDecode feeds every decoder with whatever comes; none may panic, and what
+// claims to be longer than it is must be refused.
+func FuzzDecode(f *testing.F) {
+	for _, s := range []string{requestHex, responseHex, "0000000400000000180168690a0a", "00000022000000011501"} {
+		b, err := hex.DecodeString(s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		r := NewReader(bytes.NewReader(stream), nil)
+		for {
+			frame, err := r.Next()
+			if err != nil {
+				return
+			}
+			p := frame.Payload
+			if head, rest, err := DecodeHead(Response, bytes.Clone(p)); err == nil {
+				size := 6
+				for _, h := range head.Headers {
+					size += 8 + len(h.Name) + len(h.Value)
+				}
+				if size+len(rest) != len(p) {
+					t.Fatalf("%d bytes decoded of %d", size+len(rest), len(p))
+				}
+			}
+			_, _ = DecodeHello(bytes.Clone(p))
+			_, _ = DecodeFile(p)
+			_, _, _ = DecodeAbort(p)
+		}
+	})
+}
+
+func BenchmarkDecodeHead(b *testing.B) {
+	payload := AppendPairs([]byte{0, 200}, "content-type", "text/plain", "content-length", "11")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := DecodeHead(Response, payload); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

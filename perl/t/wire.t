@@ -1,0 +1,46 @@
+use strict;
+use warnings;
+
+use Test::More;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use PagiBridge::Wire qw(:frames frame parse_frames pack_pairs unpack_pairs);
+
+# The bytes here are also in bridge/wire/wire_test.go: both sides must agree with them.
+my $request = pack 'H*', '0000002a' . '00000007' . '01' . '00'
+    . '00000002' . '0000000e' . '524551554553545f4d4554484f44' . '00000003' . '474554'
+    . '00000001' . '41' . '00000000' . '626f6479';
+my $response = pack 'H*', '00000017' . '00000007' . '13' . '01'
+    . '00c8' . '00000001' . '00000003' . '582d41' . '00000001' . '31' . '68656c6c6f';
+
+is frame(REQUEST, 0, 7, pack_pairs(REQUEST_METHOD => 'GET', A => '') . 'body'), $request, 'a request';
+is frame(RESPONSE, FIN, 7, pack('n', 200) . pack_pairs('X-A' => 1) . 'hello'), $response, 'a response';
+is_deeply [unpack_pairs(substr $request, HEADER_SIZE)], [REQUEST_METHOD => 'GET', A => '', 'body'], 'pairs and a rest';
+is_deeply [unpack_pairs(pack_pairs())], [''], 'no pairs';
+
+my $stream = $request . $response;
+for my $n (0 .. length $stream) {
+    my $buffer = substr $stream, 0, $n;
+    my @first  = parse_frames(\$buffer);
+    $buffer .= substr $stream, $n;
+    my @frames = (@first, parse_frames(\$buffer));
+    is_deeply [map { unpack 'H*', $_ } @frames], [map { unpack 'H*', $_ } $request, $response], "cut after $n bytes"
+        or last;
+    is $buffer, '', 'nothing is left';
+}
+
+my $long = pack 'N N C C', MAX_PAYLOAD + 1, 1, REQUEST, 0;
+ok !eval { parse_frames(\$long); 1 }, 'a frame over the limit';
+like $@, qr/over the limit/, 'says so';
+
+# Whatever arrives, the parser either waits, returns frames or dies with its own message.
+srand 20;
+for (1 .. 2000) {
+    my $noise = join '', map { chr int rand 256 } 1 .. rand 64;
+    next if eval { my @frames = parse_frames(\$noise); unpack_pairs($_) for map { substr $_, HEADER_SIZE } @frames; 1 };
+    like $@, qr/\Awire: |unpack/, 'noise is refused' or last;
+}
+
+done_testing;
