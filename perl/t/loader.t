@@ -1,0 +1,63 @@
+use strict;
+use warnings;
+
+use File::Spec ();
+use File::Temp qw(tempdir);
+use Test::More;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use PagiBridge::Loader;
+
+my $dir = tempdir(CLEANUP => 1);
+
+sub file {
+    my ($name, $content) = @_;
+    my $path = File::Spec->catfile($dir, $name);
+    open my $out, '>', $path or die "$path: $!";
+    print {$out} $content;
+    close $out or die "$path: $!";
+    return $path;
+}
+
+sub refusal {
+    my ($load) = @_;
+    return eval { $load->(); 1 } ? 'loaded' : $@;
+}
+
+my $app = PagiBridge::Loader::load_file(file('plain.psgi', 'sub { "called" }'));
+is $app->(), 'called', 'a file';
+
+$app = PagiBridge::Loader::load_file(file('names.psgi', 'my @seen = ($0, __FILE__, scalar @ARGV, __PACKAGE__); sub { @seen }'));
+my ($zero, $file, $args, $package) = $app->();
+is $zero, File::Spec->catfile($dir, 'names.psgi'), '$0 is the file';
+is $file, $zero, 'so is __FILE__';
+is $args, 0, '@ARGV is empty';
+isnt $package, 'main', 'a package of its own';
+isnt $package, (PagiBridge::Loader::load_file($file)->())[3], 'for each';
+
+{
+    package Component;
+    sub new { bless {}, shift }
+    sub to_app { sub {'component'} }
+}
+is PagiBridge::Loader::load_code('Component->new')->(), 'component', 'an object with to_app';
+is PagiBridge::Loader::load_code('package main; my $x = 7; sub { $x }')->(), 7, 'code';
+is PagiBridge::Loader::load_code('sub { 1 } # with a comment at the end')->(), 1, 'a comment at the end';
+
+like refusal(sub { PagiBridge::Loader::load_file("$dir/none.psgi") }), qr/none\.psgi: no such file/, 'no file';
+like refusal(sub { PagiBridge::Loader::load_file($dir) }), qr/is not a file/, 'a directory';
+like refusal(sub { PagiBridge::Loader::load_file(file('syntax.psgi', "\n\nmy \$x = ;\n")) }), qr/syntax error at .*syntax\.psgi line 3/, 'a syntax error';
+like refusal(sub { PagiBridge::Loader::load_file(file('die.psgi', 'die {a => 1}')) }), qr/HASH/, 'an exception object';
+like refusal(sub { PagiBridge::Loader::load_file(file('module.psgi', 'use No::Such; sub {}')) }), qr{No/Such\.pm}, 'a missing module';
+like refusal(sub { PagiBridge::Loader::load_file(file('number.psgi', '1')) }), qr/it returned '1'/, 'no application';
+like refusal(sub { PagiBridge::Loader::load_file(file('empty.psgi', '')) }), qr/it returned nothing/, 'an empty file';
+like refusal(sub { PagiBridge::Loader::load_code('[]') }), qr/-e: .*a reference to ARRAY/, 'code that is no application';
+like refusal(sub { PagiBridge::Loader::load_code("\nuse No::Such;") }), qr/at -e line 2/, 'code that does not compile';
+
+local $@ = 'before';
+PagiBridge::Loader::load_code('eval { die "inner" }; sub {}');
+is $@, 'before', '$@ is left alone';
+
+done_testing;
