@@ -53,19 +53,21 @@ type exchange struct {
 	pending  chan bodyRead // a read that its Receive could not wait for
 
 	// The response; mu is held by the running Send.
-	mu      sync.Mutex
-	phase   phase
-	closed  bool        // the application has returned
-	duplex  bool        // net/http leaves the rest of the request body alone
-	armed   bool        // the write deadline is fresh
-	hijack  bool        // the connection was taken from net/http and closed
-	preset  http.Header // what stood in the ResponseWriter's header before
-	status  int
-	length  int64    // declared content-length; -1: none
-	spare   []string // room for a content-length of our own
-	sent    int64    // body bytes written
-	noBody  bool     // HEAD, 204, 304
-	trailer bool     // trailers were announced
+	mu        sync.Mutex
+	phase     phase
+	closed    bool        // the application has returned
+	duplex    bool        // net/http leaves the rest of the request body alone
+	holdsRead bool        // rmu is held until the response is written
+	lost      string      // why a write failed
+	armed     bool        // the write deadline is fresh
+	hijack    bool        // the connection was taken from net/http and closed
+	preset    http.Header // what stood in the ResponseWriter's header before
+	status    int
+	length    int64    // declared content-length; -1: none
+	spare     []string // room for a content-length of our own
+	sent      int64    // body bytes written
+	noBody    bool     // HEAD, 204, 304
+	trailer   bool     // trailers were announced
 
 	// The end. endMu is held only for looking and setting.
 	endMu   sync.Mutex
@@ -107,11 +109,14 @@ func (x *exchange) gone() {
 	if reason == "" {
 		x.mu.Lock()
 		done := x.phase == phaseComplete
+		reason = x.lost
 		x.mu.Unlock()
 		if done || x.reading.Load() {
 			return // it left with its response; or the running Receive learns why
 		}
-		reason = ReasonClientClosed
+		if reason == "" {
+			reason = ReasonClientClosed
+		}
 	}
 	x.disconnect(reason)
 }

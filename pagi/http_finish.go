@@ -121,6 +121,7 @@ func (x *exchange) answer(status int, message string, headers Headers, closing b
 	if err := x.write([]byte(body)); err == nil {
 		_ = x.flush()
 	}
+	x.letRead()
 }
 
 // logFailure logs an application's failure with the request it happened in.

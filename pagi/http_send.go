@@ -23,11 +23,19 @@ func (x *exchange) send(ctx context.Context, ev Event) error {
 		return nil
 	}
 	err := x.sendLocked(ctx, ev)
+	x.letRead()
+	var lost *connectionLost
+	if err != nil && errors.As(err, &lost) {
+		x.lost = x.goneReason(lost.reason) // for gone, which may come next
+	}
 	complete := x.phase == phaseComplete
 	x.mu.Unlock()
 	// Callbacks run from here on and may send, so mu must be free.
+	if lost != nil {
+		return x.sendLost(lost)
+	}
 	if err != nil {
-		return x.sendFailed(err)
+		return err
 	}
 	if complete && !x.ended.Load() {
 		x.complete()
@@ -35,14 +43,9 @@ func (x *exchange) send(ctx context.Context, ev Event) error {
 	return nil
 }
 
-// sendFailed ends the request when err says that nothing more can be sent. The
-// application hears of it by the disconnect, not by an error of Send, unless the
-// fault is its own.
-func (x *exchange) sendFailed(err error) error {
-	var lost *connectionLost
-	if !errors.As(err, &lost) {
-		return err
-	}
+// sendLost ends the request after a write that failed. The application hears of
+// it by the disconnect, not by an error of Send, unless the fault is its own.
+func (x *exchange) sendLost(lost *connectionLost) error {
 	x.disconnect(x.goneReason(lost.reason))
 	if lost.reason == ReasonServerError {
 		return lost.err
@@ -213,18 +216,37 @@ func (x *exchange) openResponse(last bool) {
 		delete(x.w.Header(), "Content-Length") // trailers need chunks (RFC 9112 section 7.1.2)
 	}
 	if x.r.ProtoMajor == 1 && !x.bodyDone.Load() {
-		if !last || x.reading.Load() {
-			// net/http would otherwise read the rest of the body before it writes
-			// the first byte. A ResponseWriter that cannot is left to do that.
-			_ = x.rc.EnableFullDuplex()
-			x.duplex = true
-		} else if d := x.h.BodyTimeout; d > 0 {
-			_ = x.rc.SetReadDeadline(time.Now().Add(d)) // bounds that reading
-		}
+		x.settleBody(last)
 	}
 	x.phase = phaseOpen
 	x.setWriteDeadline()
 	x.w.WriteHeader(x.status)
+}
+
+// settleBody decides what becomes of a request body that is not read to its end.
+// Left alone, net/http reads up to 256 KiB of it before it writes the head, which
+// is right for a response that is complete, and keeps the connection usable. A
+// response that streams must not wait for that, and one that is sent while a
+// Receive reads must not either.
+func (x *exchange) settleBody(last bool) {
+	if last && x.rmu.TryLock() {
+		x.holdsRead = true
+		if d := x.h.BodyTimeout; d > 0 {
+			_ = x.rc.SetReadDeadline(time.Now().Add(d)) // unsupported: the host's stands
+		}
+		return
+	}
+	// A ResponseWriter that cannot do it reads first.
+	_ = x.rc.EnableFullDuplex()
+	x.duplex = true
+}
+
+// letRead allows Receive again what settleBody forbade.
+func (x *exchange) letRead() {
+	if x.holdsRead {
+		x.holdsRead = false
+		x.rmu.Unlock()
+	}
 }
 
 // write writes a piece of the body and counts it.
