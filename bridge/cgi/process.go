@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // process is a running script: the leader of a process group of its own.
@@ -17,9 +19,11 @@ import (
 // as a zombie, so that the group's number cannot pass to a stranger), then
 // finished (reaped, nothing of the group left). finish must be called.
 type process struct {
-	pid    int
-	exited chan struct{}
-	handle int // Linux: the pidfd, -1 where the kernel has none
+	pid     int
+	exited  chan struct{}
+	handle  int         // Linux: the pidfd, -1 where the kernel has none
+	watched atomic.Bool // somebody waits, and closes exited
+	onExit  func()
 
 	mu       sync.Mutex
 	finished bool
@@ -27,9 +31,9 @@ type process struct {
 }
 
 // startProcess runs file in its own directory with exactly three descriptors.
-// onExit is called once, when exited has been closed.
+// onExit is called when a watch has seen its end.
 func startProcess(file string, env []string, stdin, stdout, stderr int, onExit func()) (*process, error) {
-	p := &process{exited: make(chan struct{}), handle: -1}
+	p := &process{exited: make(chan struct{}), handle: -1, onExit: onExit}
 	attr := &syscall.ProcAttr{
 		Dir:   filepath.Dir(file),
 		Env:   env,
@@ -41,12 +45,41 @@ func startProcess(file string, env []string, stdin, stdout, stderr int, onExit f
 		return nil, err
 	}
 	p.pid = pid
-	go func() {
-		p.await()
-		close(p.exited)
-		onExit()
-	}()
 	return p, nil
+}
+
+// watch makes a goroutine wait for the end, unless somebody does already. It ends
+// with the process.
+func (p *process) watch() {
+	if p.watched.CompareAndSwap(false, true) {
+		go p.keepWatch()
+	}
+}
+
+func (p *process) keepWatch() {
+	p.await()
+	close(p.exited)
+	p.onExit()
+}
+
+// exitsWithin waits for the end, but not much longer than d, and reports whether
+// it came. A process nobody watches yet costs no goroutine when it ends in time.
+func (p *process) exitsWithin(d time.Duration) bool {
+	if p.watched.CompareAndSwap(false, true) {
+		if p.awaitBriefly(d) {
+			close(p.exited)
+			return true
+		}
+		go p.keepWatch()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // signal sends sig to every process of the group that is still there.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,6 +38,26 @@ func (p *process) await() {
 			return
 		}
 	}
+}
+
+// awaitBriefly waits for the end in the calling thread and reports whether it came
+// within d.
+func (p *process) awaitBriefly(d time.Duration) bool {
+	if p.handle < 0 {
+		return false
+	}
+	for deadline := time.Now().Add(d); d > 0; d = time.Until(deadline) {
+		fds := []unix.PollFd{{Fd: int32(p.handle), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, int(d/time.Millisecond)+1)
+		switch {
+		case err == nil && n == 1:
+			_ = syscall.Close(p.handle) // Linux frees the descriptor whatever it returns
+			return true
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return false
+		}
+	}
+	return false
 }
 
 // poll waits by way of the pidfd and reports whether it could.

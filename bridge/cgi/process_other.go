@@ -2,7 +2,10 @@
 
 package cgi
 
-import "syscall"
+import (
+	"syscall"
+	"time"
+)
 
 // attributes asks for a process group of its own. Scripts survive the death of
 // this process: Pdeathsig is Linux's.
@@ -23,5 +26,8 @@ func rawPipe() (r, w int, err error) {
 // as it has a member; an empty one could in theory be a stranger's by the time
 // finish signals it, which only Linux's way of waiting rules out.
 func (p *process) await() { p.wait4() }
+
+// awaitBriefly is for systems that can wait for a time.
+func (p *process) awaitBriefly(time.Duration) bool { return false }
 
 func (p *process) reap() {}

@@ -91,7 +91,9 @@ func (o *response) relay(ctx context.Context, buf []byte) (location string, err 
 		var h head
 		if h, err = parseHead(block); err == nil {
 			if h.location != "" {
-				return h.location, r.discard(buf)
+				err := r.discard(buf)
+				r.settle()
+				return h.location, err
 			}
 			return "", o.relayDocument(ctx, h, rest, buf)
 		}

@@ -19,6 +19,11 @@ import (
 // script ended, so that one that crashed is not taken for one that was done.
 const settleTime = 100 * time.Millisecond
 
+// attendAfter is how long a script may run before goroutines look after its
+// standard error and its end. Most scripts are done by then, and what they wrote
+// to standard error is still in the pipe; one that fills the pipe waits so long.
+const attendAfter = 20 * time.Millisecond
+
 // lastWords is how long we read on in standard error after the group was killed;
 // only a process that left the group can make us wait for it.
 const lastWords = 100 * time.Millisecond
@@ -26,8 +31,9 @@ const lastWords = 100 * time.Millisecond
 // run is one run of a script: the process, its three pipes and the timers. It is
 // an io.Reader of the script's output.
 //
-// Three goroutines belong to it besides the caller's: one waits for the process,
-// one writes the request body, one reads standard error. finish ends them all.
+// Up to three goroutines belong to it besides the caller's: one writes the request
+// body; for a script that runs longer than attendAfter, one waits for the process
+// and one reads standard error. finish ends them all.
 type run struct {
 	app    *app
 	script script
@@ -37,18 +43,21 @@ type run struct {
 	out    *pipe
 	errs   *pipe
 
+	stderr     stderrLog
 	watch      *watchdog
+	attendant  *time.Timer
 	maxTimer   *time.Timer
 	detach     func() bool // stops listening to the client's context
 	cancelFeed context.CancelFunc
 	fed        chan struct{} // closed when nobody feeds any more
-	errsDone   chan struct{}
+	errsDone   chan struct{} // closed when standard error is read, where attended
 
 	mu        sync.Mutex
 	cause     error // why the group is being ended
 	answered  bool  // the response ends, the client may go
 	killed    chan struct{}
 	killTimer *time.Timer
+	attended  bool
 	over      bool // finish has begun to clean up: no signals, no deadlines
 }
 
@@ -85,11 +94,8 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 		})
 	}
 	r.detach = context.AfterFunc(ctx, func() { r.end(context.Cause(ctx)) })
-	go func() {
-		defer close(r.errsDone)
-		errs := stderrLog{ctx: context.WithoutCancel(ctx), log: r.log, rate: a.StderrRate}
-		errs.copy(r.errs.ours)
-	}()
+	r.stderr = stderrLog{ctx: context.WithoutCancel(ctx), log: r.log, rate: a.StderrRate}
+	r.attendant = time.AfterFunc(attendAfter, r.attend)
 	feedCtx, cancel := context.WithCancel(ctx)
 	r.cancelFeed = cancel
 	if pending == nil && !body.more {
@@ -101,6 +107,21 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 		}()
 	}
 	return r, nil
+}
+
+// attend starts the goroutines that look after a script that takes longer.
+func (r *run) attend() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.attended || r.over {
+		return
+	}
+	r.attended = true
+	r.proc.watch()
+	go func() {
+		defer close(r.errsDone)
+		r.stderr.copy(r.errs.ours)
+	}()
 }
 
 // openPipes makes the script's descriptors. A body that is complete and fits into
@@ -234,19 +255,10 @@ func (r *run) endCause() error {
 
 // settle waits a moment for the script's end and returns how it ended.
 func (r *run) settle() (status syscall.WaitStatus, ended bool) {
-	select {
-	case <-r.proc.exited:
-		return r.proc.finish(), true
-	default:
-	}
-	timer := time.NewTimer(settleTime)
-	defer timer.Stop()
-	select {
-	case <-r.proc.exited:
-		return r.proc.finish(), true
-	case <-timer.C:
+	if !r.proc.exitsWithin(settleTime) {
 		return 0, false
 	}
+	return r.proc.finish(), true
 }
 
 // finish reads to the end of the output, waits for the script, kills what is left
@@ -254,20 +266,12 @@ func (r *run) settle() (status syscall.WaitStatus, ended bool) {
 // still work on as long as its time limits allow. It returns how the script ended
 // and the cause where it was made to.
 func (r *run) finish(buf []byte) (syscall.WaitStatus, error) {
-	for {
-		if _, err := r.Read(buf); err != nil {
-			break
-		}
-	}
-	<-r.proc.exited
-	cause := r.endCause()
-	if cause != nil && !r.proc.isFinished() { // the rest of the group has until KILL to tidy up
-		select {
-		case <-r.errsDone:
-		case <-r.killed:
-		}
+	if !r.proc.isFinished() {
+		r.attend()
+		r.outlast(buf)
 	}
 	r.detach()
+	r.attendant.Stop()
 	r.watch.stop()
 	if r.maxTimer != nil {
 		r.maxTimer.Stop()
@@ -275,6 +279,7 @@ func (r *run) finish(buf []byte) (syscall.WaitStatus, error) {
 	status := r.proc.finish()
 	r.mu.Lock()
 	r.over = true
+	attended, cause := r.attended, r.cause
 	if r.killTimer != nil {
 		r.killTimer.Stop()
 	}
@@ -283,8 +288,30 @@ func (r *run) finish(buf []byte) (syscall.WaitStatus, error) {
 	r.cancelFeed()
 	r.in.close()
 	<-r.fed
-	_ = r.errs.ours.SetReadDeadline(time.Now().Add(lastWords)) // a pipe has deadlines
-	<-r.errsDone
+	if attended {
+		_ = r.errs.ours.SetReadDeadline(time.Now().Add(lastWords)) // a pipe has deadlines
+		<-r.errsDone
+	} else {
+		r.stderr.drain(r.errs.ours, buf)
+		r.stderr.end()
+	}
 	r.closePipes()
 	return status, cause
+}
+
+// outlast waits for the end of the output and of the script and, where the group
+// is being ended, for what else is in it: that has until KILL to tidy up.
+func (r *run) outlast(buf []byte) {
+	for {
+		if _, err := r.Read(buf); err != nil {
+			break
+		}
+	}
+	<-r.proc.exited
+	if r.endCause() != nil {
+		select {
+		case <-r.errsDone:
+		case <-r.killed:
+		}
+	}
 }

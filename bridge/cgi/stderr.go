@@ -45,6 +45,11 @@ func (l *stderrLog) copy(f *os.File) {
 			break
 		}
 	}
+	l.end()
+}
+
+// end logs what is left over.
+func (l *stderrLog) end() {
 	if len(l.line) > 0 {
 		l.flush()
 	}
