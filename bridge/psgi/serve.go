@@ -40,6 +40,7 @@ func (a *app) serveHTTP(ctx context.Context, scope *pagi.Scope, receive pagi.Rec
 
 // forward sends a worker's answer to the client as it comes.
 func (a *app) forward(ctx context.Context, answer *pool.Answer, send pagi.Send) error {
+	var coding *dechunker // when the application framed the body itself
 	started := false
 	for {
 		piece, err := answer.Next(ctx)
@@ -62,20 +63,30 @@ func (a *app) forward(ctx context.Context, answer *pool.Answer, send pagi.Send) 
 			continue
 		case piece.Head != nil:
 			started = true
-			err = send(ctx, pagi.HTTPResponseStart{Status: piece.Head.Status, Headers: piece.Head.Headers})
+			if isChunked(&piece.Head.Headers) {
+				coding = &dechunker{}
+			}
+			if err = send(ctx, pagi.HTTPResponseStart{Status: piece.Head.Status, Headers: piece.Head.Headers}); err != nil {
+				return err
+			}
 		case !started:
 			return &pagi.StatusError{Status: 502, Message: "Bad Gateway", Err: errors.New("psgi: the worker sent a body without a head")}
 		}
-		if err == nil {
-			if piece.File != nil {
-				return sendFile(ctx, piece.File, send)
+		if piece.File != nil {
+			return sendFile(ctx, piece.File, send)
+		}
+		if coding != nil {
+			if piece.Body, err = coding.decode(piece.Body); err == nil && piece.Last {
+				err = coding.end()
 			}
-			if piece.Last || len(piece.Body) > 0 {
-				err = send(ctx, pagi.HTTPResponseBody{Body: piece.Body, More: !piece.Last})
+			if err != nil {
+				return err
 			}
 		}
-		if err != nil || piece.Last {
-			return err
+		if piece.Last || len(piece.Body) > 0 {
+			if err = send(ctx, pagi.HTTPResponseBody{Body: piece.Body, More: !piece.Last}); err != nil || piece.Last {
+				return err
+			}
 		}
 	}
 }

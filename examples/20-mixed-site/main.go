@@ -9,7 +9,6 @@ import (
 	"context"
 	_ "embed"
 	"html/template"
-	"os"
 	"runtime"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -58,5 +57,5 @@ func home(ctx context.Context, scope *pagi.Scope, _ pagi.Receive, send pagi.Send
 
 func main() {
 	site.RegisterApp("home", func() pagi.App { return pagi.AppFunc(home) })
-	os.Exit(command.Main(os.Args[1:]))
+	command.Main()
 }
