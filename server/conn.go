@@ -2,9 +2,11 @@ package server
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,7 +84,21 @@ func (c *httpConn) Read(p []byte) (int, error) {
 		}
 		c.framing.inspect(p[:n])
 	}
+	// One byte is what net/http reads ahead, to notice a client that leaves, and
+	// breaks off when the response is done.
+	if len(p) > 1 && c.framing.inHead() && errors.Is(err, os.ErrDeadlineExceeded) {
+		c.slowHead()
+	}
 	return n, err
+}
+
+// slowHead answers a client that takes too long for its request's head; net/http
+// would say 400, or nothing.
+func (c *httpConn) slowHead() {
+	// Whether the client hears it or not, it is done with.
+	_, _ = io.WriteString(c.Conn, "HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain; charset=utf-8\r\n"+
+		"Connection: close\r\nContent-Length: 16\r\n\r\nRequest Timeout\n")
+	_ = c.Conn.Close()
 }
 
 // CloseWrite lets net/http end a connection without losing its last response.

@@ -67,12 +67,17 @@ func (f *framing) inspect(p []byte) {
 	}
 }
 
+// inHead reports whether a request's head has begun and not ended.
+func (f *framing) inHead() bool { return atStart < f.state && f.state <= inLength }
+
 // countHead notices, once, when the head becomes too large.
 func (f *framing) countHead(n int) {
 	limit := f.r.headLimit
 	before := f.head
 	f.head += n
-	if limit > 0 && before <= limit && f.head > limit {
+	// net/http reads no byte beyond its limit, so a head is too large when it has
+	// reached the limit and not ended.
+	if limit > 0 && before < limit && f.head >= limit && f.inHead() {
 		f.r.log.Warn("request head is too large", "option", "--max-header-size", "limit", limit,
 			"client", f.conn.RemoteAddr().String())
 	}

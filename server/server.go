@@ -87,7 +87,8 @@ type Server struct {
 	// Default: 60 s.
 	Timeout time.Duration
 	// HeaderTimeout is how long a TLS handshake and how long a request's head may
-	// take; the connection is closed then. Default: 30 s.
+	// take; a slower client gets 408, or is cut off where it sent nothing.
+	// Default: 30 s.
 	HeaderTimeout time.Duration
 	// BodyTimeout is how long each piece of a request body may take; a slower
 	// client gets 408. Default: 30 s.

@@ -2,39 +2,368 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net"
-	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-func TestHello(t *testing.T) {
-	app := pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		if scope.Type != pagi.TypeHTTP {
-			return pagi.Unsupported(scope)
+const ask = "GET /x HTTP/1.1\r\nHost: x\r\n\r\n"
+
+func TestBadRequests(t *testing.T) {
+	const h = "Host: x\r\n"
+	tests := []struct {
+		name, request string
+		status        int
+		log           []string
+	}{
+		{"malformed request line", "GET\r\n\r\n", 400, nil},
+		{"request line with a space too many", "GET /a b HTTP/1.1\r\n" + h + "\r\n", 400, nil},
+		{"header without a colon", "GET / HTTP/1.1\r\n" + h + "nonsense\r\n\r\n", 400, nil},
+		{"space before the colon", "GET / HTTP/1.1\r\n" + h + "A : b\r\n\r\n", 400, nil},
+		{"NUL in a header", "GET / HTTP/1.1\r\n" + h + "A: \x00\r\n\r\n", 400, nil},
+		{"no host", "GET / HTTP/1.1\r\n\r\n", 400, nil},
+		{"two hosts", "GET / HTTP/1.1\r\n" + h + h + "\r\n", 400, nil},
+		{"bad escape in the path", "GET /%zz HTTP/1.1\r\n" + h + "\r\n", 400, nil},
+		{"content-length that is no number", "POST / HTTP/1.1\r\n" + h + "Content-Length: x\r\n\r\n", 400, nil},
+		{"two content-lengths", "POST / HTTP/1.1\r\n" + h + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400, nil},
+		{"content-length, then transfer-encoding", "POST / HTTP/1.1\r\n" + h + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, []string{"ambiguous"}},
+		{"transfer-encoding, then content-length", "POST / HTTP/1.1\r\n" + h + "tRANSFER-eNCODING: chunked\r\nCONTENT-LENGTH: 3\r\n\r\n0\r\n\r\n", 400, []string{"ambiguous"}},
+		{"transfer-encoding in HTTP/1.0", "POST / HTTP/1.0\r\n" + h + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, []string{"ambiguous"}},
+		{"both, in the second of two requests", "POST / HTTP/1.1\r\n" + h + "Content-Length: 3\r\n\r\nabcPOST / HTTP/1.1\r\n" + h + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, []string{"ambiguous"}},
+		{"both, after a chunked request", "POST / HTTP/1.1\r\n" + h + "Transfer-Encoding: chunked\r\n\r\n1;x=y\r\na\r\n0\r\nT: x\r\n\r\nPOST / HTTP/1.1\r\n" + h + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400, []string{"ambiguous"}},
+		{"unknown transfer-encoding", "POST / HTTP/1.1\r\n" + h + "Transfer-Encoding: gzip\r\n\r\n", 501, nil},
+		{"broken chunk", "POST / HTTP/1.1\r\n" + h + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, nil},
+		{"head too large", "GET / HTTP/1.1\r\n" + h + "A: " + strings.Repeat("x", DefaultMaxHeaderSize) + "\r\n\r\n", 431, []string{"--max-header-size", "limit=32768"}},
+		{"too many headers", "GET / HTTP/1.1\r\n" + h + strings.Repeat("A: b\r\n", 100) + "\r\n", 431, []string{"--max-header-count", "limit=100"}},
+		{"announced body too large", "POST / HTTP/1.1\r\n" + h + "Content-Length: 11\r\n\r\n", 413, []string{"--max-body-size", "limit=10"}},
+		{"chunked body too large", "POST / HTTP/1.1\r\n" + h + "Transfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n", 413, []string{"--max-body-size", "limit=10"}},
+	}
+	check := func(t *testing.T, x *site, send func(text string) *client) {
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				c := send(tt.request)
+				c.t = t
+				res, _ := c.response()
+				if strings.Contains(tt.name, "second") || strings.Contains(tt.name, "after a") {
+					res, _ = c.response()
+				}
+				if res.StatusCode != tt.status || !res.Close {
+					t.Errorf("response %v", res)
+				}
+				c.closed()
+				if tt.log != nil {
+					x.logged(tt.log...)
+				}
+			})
 		}
-		if err := send(ctx, pagi.HTTPResponseStart{Status: 200}); err != nil {
-			return err
-		}
-		return send(ctx, pagi.HTTPResponseBody{Body: []byte("hello " + scope.Path)})
+	}
+	t.Run("plain", func(t *testing.T) {
+		x := launch(t, &Server{App: echo, MaxBodySize: 10})
+		check(t, x, x.request)
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	ready := make(chan []net.Addr, 1)
-	done := make(chan error, 1)
-	s := &Server{App: app, Listen: []string{"127.0.0.1:0"}, Ready: func(a []net.Addr) { ready <- a }}
-	go func() { done <- s.Run(ctx) }()
-	addr := (<-ready)[0].String()
-	res, err := http.Get("http://" + addr + "/x")
+	t.Run("TLS", func(t *testing.T) {
+		cert, key, _, pool := certificate(t)
+		x := launch(t, &Server{App: echo, MaxBodySize: 10, TLSCert: cert, TLSKey: key})
+		check(t, x, func(text string) *client {
+			c := x.dial()
+			conn := tls.Client(c.Conn, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"})
+			c.Conn = conn
+			c.r.Reset(conn)
+			c.write(text)
+			return c
+		})
+	})
+}
+
+func TestFramingIsFollowedByteByByte(t *testing.T) {
+	x := launch(t, &Server{App: echo})
+	c := x.dial()
+	one := "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nX:\r\n y\r\n\r\nhi"
+	two := "POST /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;e\r\nabc\r\nA\r\n0123456789\r\n0\r\nX-T: content-length: 1\r\n\r\n"
+	bad := "GET /c HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n"
+	for i, want := range []string{"/a hi", "/b abc0123456789", "/a hi", "/b abc0123456789"} {
+		for _, b := range []byte([]string{one, two}[i%2]) {
+			c.write(string(b))
+		}
+		if res, body := c.response(); res.StatusCode != 200 || body != want {
+			t.Fatalf("%v %q", res, body)
+		}
+	}
+	for _, b := range []byte(bad[:len(bad)-4]) {
+		c.write(string(b))
+	}
+	c.write("\r\n\r\n")
+	if res, _ := c.response(); res.StatusCode != 400 {
+		t.Errorf("%v", res)
+	}
+}
+
+func TestHeaderSizeLimit(t *testing.T) {
+	for _, tt := range []struct {
+		limit, size, status int
+	}{
+		{0, 32 << 10, 200}, {0, 32<<10 + 1, 431},
+		{8192, 8192, 200}, {8192, 8193, 431},
+		{100, 4097, 200}, {100, 4098, 431}, // the least net/http can do
+		{-1, 100_000, 200},
+	} {
+		t.Run(fmt.Sprintf("limit %d, head of %d", tt.limit, tt.size), func(t *testing.T) {
+			x := launch(t, &Server{App: echo, MaxHeaderSize: tt.limit})
+			head := "GET / HTTP/1.1\r\nHost: x\r\nA: "
+			head += strings.Repeat("a", tt.size-len(head)-4) + "\r\n\r\n"
+			c := x.request(head)
+			if res, _ := c.response(); res.StatusCode != tt.status {
+				t.Errorf("response %v", res)
+			}
+			if tt.status == 431 {
+				x.logged("--max-header-size")
+			} else if strings.Contains(x.log.String(), "--max-header-size") {
+				t.Errorf("logged %s", x.log)
+			}
+		})
+	}
+}
+
+func TestTimeouts(t *testing.T) {
+	const short = 30 * time.Millisecond
+	for _, head := range []string{"G", "GET / HTTP/1.1\r\nHos", "GET / HTTP/1.1\r\nHost: x\r\n"} {
+		t.Run("slow head gets 408, "+head, func(t *testing.T) {
+			x := launch(t, &Server{App: echo, HeaderTimeout: short})
+			c := x.request(head)
+			if res, _ := c.response(); res.StatusCode != 408 {
+				t.Errorf("response %v", res)
+			}
+			c.closed()
+		})
+	}
+	t.Run("connection without a request is closed", func(t *testing.T) {
+		x := launch(t, &Server{App: echo, HeaderTimeout: short})
+		x.dial().closed()
+	})
+	t.Run("slow TLS handshake is closed", func(t *testing.T) {
+		cert, key, _, _ := certificate(t)
+		x := launch(t, &Server{App: echo, HeaderTimeout: short, TLSCert: cert, TLSKey: key})
+		x.dial().closed()
+	})
+	t.Run("slow body gets 408", func(t *testing.T) {
+		x := launch(t, &Server{App: echo, BodyTimeout: short})
+		c := x.request("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")
+		if res, _ := c.response(); res.StatusCode != 408 {
+			t.Errorf("response %v", res)
+		}
+		c.closed()
+	})
+	t.Run("idle connection is closed", func(t *testing.T) {
+		x := launch(t, &Server{App: echo, Timeout: short})
+		c := x.request(ask)
+		c.response()
+		c.closed()
+	})
+	t.Run("stalled request gets 504", func(t *testing.T) {
+		x := launch(t, &Server{RequestTimeout: short, App: httpOnly(
+			func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, _ pagi.Send) error {
+				<-ctx.Done()
+				return ctx.Err()
+			})})
+		c := x.request(ask)
+		if res, _ := c.response(); res.StatusCode != 504 {
+			t.Errorf("response %v", res)
+		}
+		c.closed()
+	})
+}
+
+func TestConnectionLimit(t *testing.T) {
+	x := launch(t, &Server{App: echo, MaxConnections: 1})
+	first := x.request(ask)
+	first.response()
+	second := x.dial()
+	res, _ := second.response()
+	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+		t.Errorf("response %v", res)
+	}
+	second.closed()
+	x.logged("--max-connections")
+	first.Close()
+	eventually(t, "a free place", func() bool {
+		c, err := net.Dial("tcp", x.addr)
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		fmt.Fprint(c, ask)
+		b := make([]byte, 12)
+		_, err = io.ReadFull(c, b)
+		return err == nil && string(b) == "HTTP/1.1 200"
+	})
+}
+
+func TestTLSAndHTTP2(t *testing.T) {
+	cert, key, certPEM, pool := certificate(t)
+	scopes := make(chan *pagi.Scope, 1)
+	x := launch(t, &Server{TLSCert: cert, TLSKey: key, App: httpOnly(
+		func(ctx context.Context, s *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+			scopes <- s
+			return reply(ctx, send, "hi")
+		})})
+	for _, h2 := range []bool{true, false} {
+		res, body := get(t, https(t, pool, h2), "https://"+x.addr+"/")
+		s := await(t, scopes)
+		if body != "hi" || res.ProtoMajor == 2 != h2 || s.HTTPVersion != map[bool]string{true: "2", false: "1.1"}[h2] {
+			t.Errorf("%v %q %+v", res, body, s)
+		}
+		if s.Scheme != "https" || s.TLS() == nil || s.TLS().ServerCert != certPEM {
+			t.Errorf("tls %+v", s.TLS())
+		}
+	}
+	t.Run("plain HTTP is told", func(t *testing.T) {
+		c := x.request(ask)
+		if res, _ := c.response(); res.StatusCode != 400 {
+			t.Errorf("response %v", res)
+		}
+	})
+	t.Run("TLS 1.1 is refused", func(t *testing.T) {
+		conn, err := tls.Dial("tcp", x.addr, &tls.Config{RootCAs: pool, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10})
+		if err == nil {
+			conn.Close()
+			t.Error("it was not")
+		}
+	})
+}
+
+func TestUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	scopes := make(chan *pagi.Scope, 1)
+	app := httpOnly(func(ctx context.Context, s *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+		scopes <- s
+		return reply(ctx, send, "hi")
+	})
+	x := launch(t, &Server{App: app, Socket: path, SocketMode: 0o640})
+	c := x.request(ask)
+	if _, body := c.response(); body != "hi" {
+		t.Errorf("body %q", body)
+	}
+	if s := await(t, scopes); s.Server != (pagi.Addr{Host: path}) || !s.Client.IsZero() {
+		t.Errorf("server %v, client %v", s.Server, s.Client)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	t.Run("a served socket is not taken over", func(t *testing.T) {
+		if err := (&Server{App: app, Socket: path}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another server answers") {
+			t.Errorf("error %v", err)
+		}
+	})
+	if err := x.stop(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("file after the stop: %v", err)
+	}
+	t.Run("a stale file is replaced", func(t *testing.T) {
+		l, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.(*net.UnixListener).SetUnlinkOnClose(false)
+		l.Close()
+		x := launch(t, &Server{App: app, Listen: []string{path}})
+		c := x.request(ask)
+		c.response()
+	})
+	t.Run("a file that is no socket is not touched", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "precious")
+		os.WriteFile(path, []byte("x"), 0o600)
+		if err := (&Server{App: app, Socket: path}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "no socket") {
+			t.Errorf("error %v", err)
+		}
+		if b, _ := os.ReadFile(path); string(b) != "x" {
+			t.Error("it was")
+		}
+	})
+}
+
+func TestSeveralListeners(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, _ := io.ReadAll(res.Body)
-	res.Body.Close()
-	t.Logf("%s %v %q", res.Status, res.Header, body)
-	cancel()
-	if err := <-done; err != nil {
+	path := filepath.Join(t.TempDir(), "s")
+	x := launch(t, &Server{App: echo, Listeners: []net.Listener{l}, Listen: []string{"127.0.0.1:0", "unix:" + path}})
+	for _, addr := range []string{l.Addr().String(), path} {
+		x.addr = addr
+		c := x.request(ask)
+		if _, body := c.response(); body != "/x " {
+			t.Errorf("%s: %q", addr, body)
+		}
+	}
+}
+
+func TestOptionsThatCannotBe(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, tt := range []struct {
+		name string
+		s    Server
+		want string
+	}{
+		{"no application", Server{}, "no application"},
+		{"certificate without a key", Server{App: echo, TLSCert: "c"}, "both a certificate file and a key file"},
+		{"certificate that is not there", Server{App: echo, TLSCert: "/none/c", TLSKey: "/none/k"}, "/none/c"},
+		{"two sources of TLS", Server{App: echo, TLSConfig: &tls.Config{}, TLSCert: "c", TLSKey: "k"}, "exclude one another"},
+		{"unknown lifespan mode", Server{App: echo, Lifespan: "maybe"}, `lifespan mode "maybe"`},
+		{"unknown atom", Server{App: echo, AccessLog: io.Discard, AccessLogFormat: "%h %Z"}, "%Z is not known"},
+		{"port in use", Server{App: echo, Listen: []string{l.Addr().String()}}, "listening on " + l.Addr().String()},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := tt.s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q in it", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestUpgradeRequestIsAnHTTPScope(t *testing.T) {
+	x := launch(t, &Server{App: echo})
+	c := x.request("GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	if res, body := c.response(); res.StatusCode != 200 || body != "/ws " {
+		t.Errorf("%v %q", res, body)
+	}
+}
+
+func TestFileThroughTheServer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	content := strings.Repeat("0123456789", 100_000)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	app := httpOnly(func(ctx context.Context, s *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+		return errors.Join(send(ctx, pagi.HTTPResponseStart{Status: 200}), send(ctx, pagi.HTTPResponseBody{File: path}))
+	})
+	cert, key, _, pool := certificate(t)
+	plain, socket, secure := launch(t, &Server{App: app}), launch(t, &Server{App: app, Socket: filepath.Join(t.TempDir(), "s")}), launch(t, &Server{App: app, TLSCert: cert, TLSKey: key})
+	for _, x := range []*site{plain, socket} {
+		c := x.request(ask)
+		if res, body := c.response(); body != content || res.ContentLength != int64(len(content)) {
+			t.Errorf("%v, %d bytes", res, len(body))
+		}
+	}
+	for _, h2 := range []bool{true, false} {
+		if _, body := get(t, https(t, pool, h2), "https://"+secure.addr+"/"); body != content {
+			t.Errorf("%d bytes", len(body))
+		}
 	}
 }
