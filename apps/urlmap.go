@@ -54,7 +54,7 @@ func (u *URLMap) Check() error {
 	var errs []error
 	seen := map[string]bool{}
 	for _, m := range u.Mounts {
-		if err := checkMount(m); err != nil {
+		if err := m.Check(); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -73,7 +73,9 @@ func (u *URLMap) Check() error {
 	return errors.Join(errs...)
 }
 
-func checkMount(m Mount) error {
+// Check reports a place that cannot be and a missing application; what the
+// application itself has to report is not asked for.
+func (m Mount) Check() error {
 	host := strings.TrimPrefix(m.Host, "*.")
 	switch {
 	case m.App == nil:

@@ -1,0 +1,34 @@
+package command
+
+import (
+	"errors"
+	"strconv"
+	"time"
+)
+
+// durationFlag is a number of seconds, or a duration with a unit: 90, 1.5, 1m30s.
+type durationFlag time.Duration
+
+func (d *durationFlag) String() string {
+	if *d == 0 {
+		return "" // the help of a flag has its default already
+	}
+	return time.Duration(*d).String()
+}
+
+// Type makes the flag's help short.
+func (d *durationFlag) Type() string { return "seconds" }
+
+// Set reads a value.
+func (d *durationFlag) Set(text string) error {
+	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds >= 0 {
+		*d = durationFlag(seconds * float64(time.Second))
+		return nil
+	}
+	v, err := time.ParseDuration(text)
+	if err != nil || v < 0 {
+		return errors.New("must be a number of seconds, or a duration as 1m30s")
+	}
+	*d = durationFlag(v)
+	return nil
+}

@@ -1,0 +1,169 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/pagi-go/pagi-bridge/internal/nearest"
+	"github.com/pagi-go/pagi-bridge/site"
+)
+
+// options are the flags as they were given.
+type options struct {
+	set  *pflag.FlagSet
+	args []string
+
+	config, app, code, cgi string
+	modules                []string
+	host                   string
+	port                   int
+	socket                 string
+	noAccessLog            bool
+	quiet, test            bool
+	help, version          bool
+
+	// settings gets the flags that are named as a setting is.
+	settings site.Settings
+}
+
+// parseFlags reads a command line. The error of an unknown flag names the nearest
+// one.
+func parseFlags(args []string) (*options, error) {
+	o := &options{set: pflag.NewFlagSet("pagi-bridge", pflag.ContinueOnError)}
+	o.define()
+	if err := o.set.Parse(args); err != nil {
+		return nil, o.explain(err)
+	}
+	o.args = o.set.Args()
+	if o.help || o.version {
+		return o, nil
+	}
+	o.set.Visit(func(f *pflag.Flag) { o.settings.Off(settingOf(f.Name)) })
+	return o, o.check()
+}
+
+// settingOf returns the name a flag's setting has in a site file.
+func settingOf(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
+
+func (o *options) define() {
+	f, s := o.set, &o.settings
+	f.SortFlags = false
+	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "lib" { // what the reference server calls it
+			name = "include"
+		}
+		return pflag.NormalizedName(name)
+	})
+	f.Usage = func() {}
+
+	f.StringVarP(&o.config, "config", "c", "", "serve what the site `FILE` (YAML) says")
+	f.BoolVarP(&o.test, "test", "t", false, "check flags and site file, say OK or what is wrong, and exit")
+	f.StringVarP(&o.app, "app", "a", "", "serve the PSGI application in `FILE`, whatever its name ends in")
+	f.StringVarP(&o.code, "eval", "e", "", "serve the PSGI application that the Perl `CODE` yields")
+	f.StringArrayVarP(&o.modules, "module", "M", nil, "load the Perl `MODULE` first (repeatable)")
+	f.StringArrayVarP(&s.Include, "include", "I", nil, "put `DIR` in front of @INC (repeatable; also --lib)")
+	f.StringVar(&o.cgi, "cgi", "", "serve the CGI scripts in a directory, or one script: `DIR|SCRIPT`")
+	f.IntVarP(&s.Workers, "workers", "w", 0, "`N` Perl processes per PSGI application (default 5)")
+	f.IntVar(&s.MaxRequests, "max-requests", 0, "replace such a process after `N` requests (default 0: never)")
+	f.StringVar(&s.Perl, "perl", "", "the `PERL` to run (default perl, from PATH)")
+	f.StringVarP(&s.Environment, "env", "E", "", "`ENV`: development, production, deployment, none or a name of your own")
+
+	f.StringVarP(&o.host, "host", "o", "127.0.0.1", "listen at this `HOST`")
+	f.IntVarP(&o.port, "port", "p", 5000, "listen at this `PORT`; 0 takes a free one")
+	f.StringArrayVar(&s.Listen, "listen", nil, "listen at `HOST:PORT` or the path of a Unix socket (repeatable)")
+	f.StringVarP(&o.socket, "socket", "S", "", "listen at the Unix socket `PATH`")
+	f.StringVar(&s.SocketMode, "socket-mode", "", "permissions of Unix sockets, as 0660: `MODE`")
+	f.StringVar(&s.TLS.Cert, "ssl-cert", "", "speak TLS with the certificate chain in the PEM `FILE`")
+	f.StringVar(&s.TLS.Key, "ssl-key", "", "and its key in the PEM `FILE`")
+
+	f.StringVar(&s.AccessLog, "access-log", "", "log requests to `FILE`, - for standard error (default: - in development, else none)")
+	f.BoolVar(&o.noAccessLog, "no-access-log", false, "do not log requests")
+	f.StringVar(&s.AccessLogFormat, "access-log-format", "", "common, combined, tiny, or a `FORMAT` of your own (default common)")
+	f.StringVar(&s.LogLevel, "log-level", "", "debug, info, warn or error: `LEVEL` (default info)")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "no banner")
+
+	f.Int64Var(&s.MaxBodySize, "max-body-size", 0, "largest request body in `BYTES`; 0: no limit (default 10 MiB)")
+	f.IntVar(&s.MaxHeaderSize, "max-header-size", 0, "largest request head in `BYTES` (default 32 KiB)")
+	f.IntVar(&s.MaxHeaderCount, "max-header-count", 0, "largest number of header lines: `N` (default 100)")
+	f.IntVar(&s.MaxConnections, "max-connections", 0, "connections open at once: `N` (default 0: no limit)")
+	for _, d := range []struct {
+		to          *durationFlag
+		name, usage string
+	}{
+		{(*durationFlag)(&s.Timeout), "timeout", "a connection may be idle for `SECONDS` (default 60)"},
+		{(*durationFlag)(&s.HeaderTimeout), "header-timeout", "a request's head may take `SECONDS` (default 30)"},
+		{(*durationFlag)(&s.BodyTimeout), "body-timeout", "each piece of a request body may take `SECONDS` (default 30)"},
+		{(*durationFlag)(&s.WriteTimeout), "write-timeout", "a write may make no progress for `SECONDS` (default 60)"},
+		{(*durationFlag)(&s.RequestTimeout), "request-timeout", "a request may stall for `SECONDS` (default 0: no limit)"},
+		{(*durationFlag)(&s.ShutdownTimeout), "shutdown-timeout", "a graceful stop may take `SECONDS` (default 30)"},
+		{(*durationFlag)(&s.LifespanStartupTimeout), "lifespan-startup-timeout", "applications may take `SECONDS` to start (default 90)"},
+	} {
+		f.Var(d.to, d.name, d.usage)
+	}
+	f.StringVar(&s.Lifespan, "lifespan", "", "auto, on or off: `MODE` (default auto)")
+	f.BoolVarP(&o.version, "version", "v", false, "print the version")
+	f.BoolVarP(&o.help, "help", "h", false, "print this help")
+}
+
+// check reports flags that contradict one another.
+func (o *options) check() error {
+	given := func(names ...string) (first string, n int) {
+		for _, name := range names {
+			if o.set.Changed(name) {
+				if n == 0 {
+					first = "--" + name
+				}
+				n++
+			}
+		}
+		return first, n
+	}
+	what, n := given("config", "app", "eval", "cgi")
+	switch {
+	case n > 1:
+		return errors.New("--config, --app, -e and --cgi exclude one another: each says what to serve")
+	case n == 1 && len(o.args) > 0:
+		return fmt.Errorf("unexpected argument %q: %s already says what to serve", o.args[0], what)
+	case len(o.args) > 1:
+		return fmt.Errorf("unexpected argument %q: one application is served; a site file (-c) can mount several", o.args[1])
+	case o.config != "" && len(o.modules) > 0:
+		return errors.New("-M belongs to an application; in a site file write it as \"modules\" of the mount")
+	}
+	if _, place := given("host", "port"); place > 0 {
+		if other, n := given("listen", "socket"); n > 0 {
+			return fmt.Errorf("%s and --host/--port exclude one another", other)
+		}
+	}
+	if o.noAccessLog && o.set.Changed("access-log") {
+		return errors.New("--access-log and --no-access-log exclude one another")
+	}
+	if o.port < 0 || o.port > 65535 {
+		return fmt.Errorf("--port must be 0 to 65535, is %d", o.port)
+	}
+	return nil
+}
+
+// explain makes a parsing error say what would be right.
+func (o *options) explain(err error) error {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown):
+		return fmt.Errorf("%w%s", err, o.suggestion(unknown))
+	case errors.As(err, &invalid) && strings.HasPrefix(invalid.GetFlag().Value.Type(), "int"):
+		return fmt.Errorf("--%s must be a whole number, is %q", invalid.GetFlag().Name, invalid.GetValue())
+	}
+	return err
+}
+
+func (o *options) suggestion(unknown *pflag.NotExistError) string {
+	if unknown.GetSpecifiedShortnames() != "" {
+		return ""
+	}
+	var names []string
+	o.set.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return nearest.Suggestion(unknown.GetSpecifiedName(), "--", names)
+}

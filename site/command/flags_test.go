@@ -1,0 +1,259 @@
+package command
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pagi-go/pagi-bridge/apps"
+	"github.com/pagi-go/pagi-bridge/bridge/psgi"
+	"github.com/pagi-go/pagi-bridge/site"
+)
+
+// workplace changes to a directory with one of everything in it.
+func workplace(t *testing.T) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	for name, mode := range map[string]os.FileMode{
+		"app.psgi": 0o644, "old.pl": 0o644, "tool": 0o755, "form.cgi": 0o755, "script.pl": 0o755, "notes.txt": 0o644,
+		"cgi-bin/a.cgi": 0o755, "scripts/a.cgi": 0o755, "public/x.txt": 0o644,
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte("#!/bin/sh\n"), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	site := "listen: 127.0.0.1:1\nenvironment: staging\nworkers: 2\ntimeout: 9\nmounts:\n  - {path: /, psgi: app.psgi}\n  - {path: /s, file: public}\n"
+	if err := os.WriteFile("site.yaml", []byte(site), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// process is a process with the given environment.
+func process(interactive bool, pairs ...string) Process {
+	vars := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		vars[pairs[i]] = pairs[i+1]
+	}
+	return Process{
+		LookupEnv:   func(name string) (string, bool) { v, ok := vars[name]; return v, ok },
+		Setenv:      func(string, string) error { return nil },
+		Interactive: interactive,
+	}
+}
+
+func made(args ...string) (*site.Site, error) {
+	o, err := parseFlags(args)
+	if err != nil {
+		return nil, err
+	}
+	return o.site(process(false))
+}
+
+func TestFormsOfTheCommandLine(t *testing.T) {
+	workplace(t)
+	for line, want := range map[string][]string{
+		"":                    {"/ psgi app.psgi"},
+		"app.psgi":            {"/ psgi app.psgi"},
+		"-a notes.txt":        {"/ psgi notes.txt"},
+		"--app notes.txt":     {"/ psgi notes.txt"},
+		"old.pl":              {"/ psgi old.pl"},
+		"-e sub{}":            {"/ psgi -e"},
+		"-MFoo=bar,baz -e x":  {"/ psgi -e"},
+		"public":              {"/ directory public"},
+		"public/":             {"/ directory public/"},
+		".":                   {"/ directory ."},
+		"form.cgi":            {"/ cgi form.cgi"},
+		"script.pl":           {"/ cgi script.pl"},
+		"tool":                {"/ cgi tool"},
+		"--cgi form.cgi":      {"/ cgi form.cgi"},
+		"--cgi scripts":       {"/ cgi scripts"},
+		"--cgi cgi-bin/":      {"/ cgi cgi-bin/", "/cgi-bin cgi cgi-bin/"},
+		"-c site.yaml":        {"/ psgi app.psgi", "/s file public"},
+		"--config=site.yaml":  {"/ psgi app.psgi", "/s file public"},
+		"-c site.yaml -w 7":   {"/ psgi app.psgi", "/s file public"},
+		"-t public -p 0":      {"/ directory public"},
+		"-- public":           {"/ directory public"},
+		"-p 8080 public -q":   {"/ directory public"},
+		"app.psgi -I lib -w1": {"/ psgi app.psgi"},
+	} {
+		s, err := made(strings.Fields(line)...)
+		if err != nil {
+			t.Errorf("%q: %v", line, err)
+			continue
+		}
+		var got []string
+		for _, m := range s.Mounts {
+			got = append(got, m.Name()+" "+m.Kind+" "+m.Source)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q: %s", line, diff)
+		}
+		if _, err := s.Build(); err != nil {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+	if err := os.Remove("app.psgi"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := made()
+	if err != nil || s.Mounts[0].Kind != site.KindDirectory || s.Mounts[0].Options.(*apps.Directory).Root != "." {
+		t.Errorf("without app.psgi: %v", err)
+	}
+}
+
+func TestFlagsBecomeSettings(t *testing.T) {
+	workplace(t)
+	for line, want := range map[string]site.Settings{
+		"": {Environment: "deployment"},
+		"-o 0.0.0.0 -p 8080 -w 4 -I a -Ib --lib c -E test": {Listen: []string{"0.0.0.0:8080"}, Workers: 4, Include: []string{"a", "b", "c"}, Environment: "test"},
+		"-p 0":                                  {Listen: []string{"127.0.0.1:0"}, Environment: "deployment"},
+		"-o ::1":                                {Listen: []string{"[::1]:5000"}, Environment: "deployment"},
+		"--listen :1 --listen ./x.sock -S y":    {Listen: []string{":1", "./x.sock", "unix:y"}, Environment: "deployment"},
+		"-S y --socket-mode 0660":               {Listen: []string{"unix:y"}, SocketMode: "0660", Environment: "deployment"},
+		"--ssl-cert c --ssl-key k":              {TLS: site.TLS{Cert: "c", Key: "k"}, Environment: "deployment"},
+		"--access-log x --access-log-format %h": {AccessLog: "x", AccessLogFormat: "%h", Environment: "deployment"},
+		"--no-access-log --log-level debug":     {AccessLog: "off", LogLevel: "debug", Environment: "deployment"},
+		"--max-body-size 0 --max-header-size 9 --max-header-count 8 --max-connections 7 --max-requests 6": {
+			MaxBodySize: -1, MaxHeaderSize: 9, MaxHeaderCount: 8, MaxConnections: 7, MaxRequests: 6, Environment: "deployment"},
+		"--timeout 0 --header-timeout 1 --body-timeout 1.5 --write-timeout 1m --request-timeout 0 --shutdown-timeout 2s --lifespan-startup-timeout 3 --lifespan on": {
+			Timeout: -1, HeaderTimeout: time.Second, BodyTimeout: 1500 * time.Millisecond, WriteTimeout: time.Minute, ShutdownTimeout: 2 * time.Second,
+			LifespanStartupTimeout: 3 * time.Second, Lifespan: "on", Environment: "deployment"},
+		"--perl /usr/bin/perl":                  {Perl: "/usr/bin/perl", Environment: "deployment"},
+		"-c site.yaml":                          {Listen: []string{"127.0.0.1:1"}, Environment: "staging", Workers: 2, Timeout: 9 * time.Second},
+		"-c site.yaml -p 2 -E none --timeout=1": {Listen: []string{"127.0.0.1:2"}, Environment: "none", Workers: 2, Timeout: time.Second},
+		"-c site.yaml -S y":                     {Listen: []string{"unix:y"}, Environment: "staging", Workers: 2, Timeout: 9 * time.Second},
+	} {
+		s, err := made(strings.Fields(line)...)
+		if err != nil {
+			t.Errorf("%q: %v", line, err)
+			continue
+		}
+		if diff := cmp.Diff(want, s.Settings); diff != "" {
+			t.Errorf("%q: %s", line, diff)
+		}
+	}
+}
+
+func TestFlagsReachThePSGIApplication(t *testing.T) {
+	workplace(t)
+	s, err := made("-w", "3", "-I", "lib", "-MA", "-M", "B=c", "-E", "test", "--max-requests", "9", "app.psgi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Build(); err != nil {
+		t.Fatal(err)
+	}
+	o := s.Mounts[0].Options.(*psgi.PSGI)
+	if o.Workers != 3 || !strings.HasSuffix(o.Include[0], "/lib") || !cmp.Equal(o.Modules, []string{"A", "B=c"}) || o.Environment != "test" || o.MaxRequests != 9 || s.Mounts[0].Workers != 3 {
+		t.Errorf("%+v", o)
+	}
+	if s, err = made("-e", "sub { }"); err != nil || s.Mounts[0].Options.(*psgi.PSGI).Code != "sub { }" {
+		t.Errorf("-e: %v", err)
+	}
+}
+
+func TestTheEnvironment(t *testing.T) {
+	workplace(t)
+	for _, c := range []struct {
+		args    string
+		process Process
+		want    string
+	}{
+		{"-E test", process(true, "PAGI_ENV", "a", "PLACK_ENV", "b"), "test"},
+		{"", process(true, "PAGI_ENV", "a", "PLACK_ENV", "b"), "a"},
+		{"", process(true, "PAGI_ENV", "", "PLACK_ENV", "b"), "b"},
+		{"", process(true), "development"},
+		{"", process(false), "deployment"},
+		{"-c site.yaml", process(true, "PAGI_ENV", "a"), "staging"},
+		{"-c site.yaml -E test", process(true, "PAGI_ENV", "a"), "test"},
+	} {
+		o, err := parseFlags(strings.Fields(c.args))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := o.site(c.process); err != nil || s.Settings.Environment != c.want {
+			t.Errorf("%q: %v %v, want %s", c.args, s.Settings.Environment, err, c.want)
+		}
+	}
+}
+
+func TestWrongCommandLines(t *testing.T) {
+	workplace(t)
+	for line, want := range map[string]string{
+		"--prot 80":                      `unknown flag: --prot; did you mean "--port"?`,
+		"--acess-log x":                  `unknown flag: --acess-log; did you mean "--access-log"?`,
+		"--wrokers=3":                    `unknown flag: --wrokers; did you mean "--workers"?`,
+		"--gibberish":                    `unknown flag: --gibberish`,
+		"-X":                             `unknown shorthand flag: 'X' in -X`,
+		"-p":                             `flag needs an argument: 'p' in -p`,
+		"-p x":                           `--port must be a whole number, is "x"`,
+		"-p 70000":                       `--port must be 0 to 65535, is 70000`,
+		"--timeout soon":                 `invalid argument "soon" for "--timeout" flag: must be a number of seconds, or a duration as 1m30s`,
+		"--timeout=-1":                   `invalid argument "-1" for "--timeout" flag: must be a number of seconds, or a duration as 1m30s`,
+		"-c site.yaml app.psgi":          `unexpected argument "app.psgi": --config already says what to serve`,
+		"app.psgi public":                `unexpected argument "public": one application is served; a site file (-c) can mount several`,
+		"-e x -a app.psgi":               `--config, --app, -e and --cgi exclude one another: each says what to serve`,
+		"--listen :1 -p 2":               `--listen and --host/--port exclude one another`,
+		"-S x -o y":                      `--socket and --host/--port exclude one another`,
+		"--access-log x --no-access-log": `--access-log and --no-access-log exclude one another`,
+		"-c site.yaml -M Foo":            `-M belongs to an application; in a site file write it as "modules" of the mount`,
+		"-M Foo public":                  `-M is for a PSGI application`,
+		"-M Foo --cgi scripts":           `-M is for a PSGI application`,
+		"absent":                         `absent: no such file or directory`,
+		"absent.psgi":                    `absent.psgi: no such file or directory`,
+		"notes.txt":                      `notes.txt: cannot tell what this is; say --app notes.txt for a PSGI application, or --cgi notes.txt for a script`,
+		"site.yaml":                      `site.yaml: a site file is given with -c`,
+		"-c absent.yaml":                 `absent.yaml: no such file or directory`,
+	} {
+		if _, err := made(strings.Fields(line)...); err == nil || err.Error() != want {
+			t.Errorf("%q: %v\nwant: %s", line, err, want)
+		}
+	}
+	for line, want := range map[string]string{
+		"-a absent.psgi":                  "psgi: app: stat ",
+		"--cgi absent":                    "cgi: root: ",
+		"--listen nowhere public":         `listen: "nowhere" must be host:port`,
+		"--socket-mode 9 public":          `socket_mode: must be an octal mode`,
+		"--ssl-cert x public":             `tls: a certificate and a key must be given together`,
+		"--ssl-cert x --ssl-key y public": `tls: certificate x with key y: open x: no such file`,
+		"--lifespan never public":         `lifespan: must be auto, on or off, is "never"`,
+		"-w -1 app.psgi":                  `workers: must not be negative, is -1`,
+		"--log-level loud public":         `log_level: must be`,
+		"--perl /no/perl app.psgi":        `psgi: perl: `,
+	} {
+		s, err := made(strings.Fields(line)...)
+		if err == nil {
+			_, err = s.Build()
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v\nwant: %s", line, err, want)
+		}
+	}
+}
+
+func TestEveryFlagIsExplained(t *testing.T) {
+	var out, errs strings.Builder
+	p := process(false)
+	p.Stdout, p.Stderr = &out, &errs
+	if code := Run(context.Background(), []string{"--help"}, p); code != ExitOK || errs.Len() > 0 {
+		t.Fatalf("code %d, %s", code, errs.String())
+	}
+	for _, flag := range strings.Fields(`-o, --host -p, --port --listen -S, --socket --socket-mode -w, --workers -I, --include --lib -M, --module -e, --eval -E, --env -a, --app
+		--access-log --no-access-log --access-log-format -q, --quiet -v, --version -h, --help --ssl-cert --ssl-key --max-body-size --max-header-size --max-header-count
+		--timeout --shutdown-timeout --request-timeout --lifespan --lifespan-startup-timeout --log-level --cgi -c, --config -t, --test --max-requests --perl`) {
+		if !strings.Contains(out.String(), flag) {
+			t.Errorf("the help lacks %s", flag)
+		}
+	}
+	if strings.Contains(out.String(), "(default 0s)") || strings.Contains(out.String(), "(default )") {
+		t.Error("a flag's help shows a default that is none")
+	}
+}

@@ -1,0 +1,124 @@
+package site
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/pagi-go/pagi-bridge/apps"
+	"github.com/pagi-go/pagi-bridge/bridge/cgi"
+	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/bridge/psgi"
+	"github.com/pagi-go/pagi-bridge/middleware"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// Kinds of mounts: the keys by which a site file says what a mount is.
+const (
+	KindPSGI      = "psgi"
+	KindCGI       = "cgi"
+	KindFile      = "file"
+	KindDirectory = "directory"
+	KindRedirect  = "redirect"
+	KindNotFound  = "not_found"
+	KindGo        = "go"
+)
+
+// kind is a type of mount that is built in.
+type kind struct {
+	// main returns the option that the value of the kind's own key stands for.
+	main func(value string) string
+	// paths are the options that name files; relative ones are meant from the
+	// directory of the site file.
+	paths []string
+	// new returns a pointer to the options: a pagi.App, or a builder.
+	new func() any
+	// complete fills in what the site knows and the mount left open.
+	complete func(options any, m *Mount, s *Site)
+}
+
+// builder makes an application of options that are not one themselves.
+type builder interface {
+	Build() (pagi.App, error)
+}
+
+// cgiOptions gives CGI the builder's method.
+type cgiOptions struct {
+	cgi.CGI `yaml:",inline"`
+}
+
+func (o *cgiOptions) Build() (pagi.App, error) { return o.CGI.App() }
+
+func always(option string) func(string) string { return func(string) string { return option } }
+
+var kinds = map[string]kind{
+	KindPSGI: {
+		main:     always("app"),
+		paths:    []string{"app", "include", "dir"},
+		new:      func() any { return &psgi.PSGI{} },
+		complete: completePSGI,
+	},
+	KindCGI: {
+		main: func(value string) string {
+			if info, err := os.Stat(value); err == nil && !info.IsDir() {
+				return "script"
+			}
+			return "root"
+		},
+		paths: []string{"root", "script", "document_root"},
+		new:   func() any { return &cgiOptions{} },
+		complete: func(options any, _ *Mount, s *Site) {
+			o := options.(*cgiOptions)
+			o.Redirect, o.Logger = s.self(), s.Logger
+		},
+	},
+	KindFile:      {main: always("root"), paths: []string{"root"}, new: func() any { return &apps.File{} }},
+	KindDirectory: {main: always("root"), paths: []string{"root"}, new: func() any { return &apps.Directory{} }},
+	KindRedirect:  {main: always("to"), new: func() any { return &apps.Redirect{} }},
+	KindNotFound:  {main: always("body"), new: func() any { return &apps.NotFound{} }},
+}
+
+func completePSGI(options any, m *Mount, s *Site) {
+	o := options.(*psgi.PSGI)
+	o.Name, o.Logger = m.Name(), s.Logger
+	setDefault(&o.Workers, s.Settings.Workers)
+	setDefault(&o.MaxRequests, s.Settings.MaxRequests)
+	setDefault(&o.Perl, s.Settings.Perl)
+	setDefault(&o.Environment, s.Settings.Environment)
+	setDefault(&o.Dir, s.base())
+	o.Include = append(o.Include, s.Settings.Include...)
+	// PSGI means relative names from Dir; here they are meant from the site file.
+	o.App = absolute(o.App)
+	for i, dir := range o.Include {
+		o.Include[i] = absolute(dir)
+	}
+	setDefault(&o.Workers, pool.DefaultWorkers)
+	m.Workers = o.Workers
+}
+
+// absolute leaves a name as it is when the current directory is gone; Build finds
+// that out too.
+func absolute(name string) string {
+	if abs, err := filepath.Abs(name); err == nil && name != "" {
+		return abs
+	}
+	return name
+}
+
+func setDefault[T comparable](option *T, value T) {
+	if *option == *new(T) {
+		*option = value
+	}
+}
+
+func init() {
+	for name, make := range map[string]func() pagi.Middleware{
+		"content_length":   func() pagi.Middleware { return &middleware.ContentLength{} },
+		"head":             func() pagi.Middleware { return &middleware.Head{} },
+		"https_redirect":   func() pagi.Middleware { return &middleware.HTTPSRedirect{} },
+		"request_id":       func() pagi.Middleware { return &middleware.RequestID{} },
+		"runtime":          func() pagi.Middleware { return &middleware.Runtime{} },
+		"security_headers": func() pagi.Middleware { return &middleware.SecurityHeaders{} },
+	} {
+		RegisterMiddleware(name, make)
+	}
+}
