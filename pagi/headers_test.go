@@ -112,5 +112,5 @@ func TestNewHeadersRefusesAnOddCount(t *testing.T) {
 			t.Error("no panic")
 		}
 	}()
-	pagi.NewHeaders("only-a-name")
+	pagi.NewHeaders([]string{"only-a-name"}...)
 }
