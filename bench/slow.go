@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+const slowApp = `
+my $page = 'x' x 200_000;
+sub {
+	my $e = shift;
+	return [200, ['Content-Type' => 'text/plain'], [$page]] if $e->{PATH_INFO} eq '/page';
+	return [200, ['Content-Type' => 'text/plain'], ['Hello World']];
+}
+`
+
+const (
+	slowReaders = 200
+	slowSenders = 200
+)
+
+// slow measures a fast client alone and beside 200 clients that read a page of
+// 200 KB at 1 KB/s and 200 that send a body at a few bytes per second.
+func (b *bench) slow() error {
+	app, err := b.write("slow.psgi", slowApp)
+	if err != nil {
+		return err
+	}
+	var alone, beside []load
+	for range b.rounds {
+		err := b.serve(contestants[0], app, func(url string, _ []*exec.Cmd) error {
+			l, err := b.wrk(url, b.conns)
+			if err != nil {
+				return err
+			}
+			alone = append(alone, l)
+			crowd, err := newCrowd(strings.TrimPrefix(url, "http://"))
+			if err != nil {
+				return err
+			}
+			l, err = b.wrk(url, b.conns)
+			beside = append(beside, l)
+			crowd.leave()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	fmt.Printf("%d rounds of %d s, wrk -t1 -c%d, %d workers; medians\n\n", b.rounds, b.seconds, b.conns, b.workers)
+	fmt.Println("| | requests/s | p99 | errors |")
+	fmt.Println("| --- | ---: | ---: | ---: |")
+	var ratios []float64
+	for i := range alone {
+		ratios = append(ratios, beside[i].rate/alone[i].rate)
+	}
+	for name, list := range map[string][]load{"alone": alone, "beside 400 slow clients": beside} {
+		fmt.Printf("| %s | %.0f | %v | %.0f |\n", name,
+			median(list, func(l load) float64 { return l.rate }),
+			time.Duration(median(list, func(l load) float64 { return float64(l.p99) })),
+			median(list, func(l load) float64 { return l.errors }))
+	}
+	fmt.Printf("\nbeside / alone: %.2f\n", median(ratios, func(x float64) float64 { return x }))
+	return nil
+}
+
+// crowd is a number of slow clients.
+type crowd struct {
+	conns []net.Conn
+	quit  chan struct{}
+	wg    sync.WaitGroup
+}
+
+func newCrowd(address string) (*crowd, error) {
+	c := &crowd{quit: make(chan struct{})}
+	for i := range slowReaders + slowSenders {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			c.leave()
+			return nil, err
+		}
+		c.conns = append(c.conns, conn)
+		if i < slowReaders {
+			// A small window, or the kernel would take the page at once.
+			if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+				c.leave()
+				return nil, err
+			}
+			_, err = io.WriteString(conn, "GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
+			c.wg.Go(func() {
+				c.tick(100*time.Millisecond, func() error { _, err := io.CopyN(io.Discard, conn, 102); return err })
+			})
+		} else {
+			_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+			c.wg.Go(func() {
+				c.tick(200*time.Millisecond, func() error { _, err := io.WriteString(conn, "abcde"); return err })
+			})
+		}
+		if err != nil {
+			c.leave()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (c *crowd) tick(every time.Duration, do func() error) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c.quit:
+			return
+		case <-ticker.C:
+			if do() != nil {
+				return
+			}
+		}
+	}
+}
+
+// leave closes all connections and waits for the clients to end.
+func (c *crowd) leave() {
+	close(c.quit)
+	for _, conn := range c.conns {
+		_ = conn.Close() // nothing is expected from it any more
+	}
+	c.wg.Wait()
+}
