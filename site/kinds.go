@@ -41,13 +41,6 @@ type builder interface {
 	Build() (pagi.App, error)
 }
 
-// cgiOptions gives CGI the builder's method.
-type cgiOptions struct {
-	cgi.CGI `yaml:",inline"`
-}
-
-func (o *cgiOptions) Build() (pagi.App, error) { return o.CGI.App() }
-
 func always(option string) func(string) string { return func(string) string { return option } }
 
 var kinds = map[string]kind{
@@ -65,9 +58,9 @@ var kinds = map[string]kind{
 			return "root"
 		},
 		paths: []string{"root", "script", "document_root"},
-		new:   func() any { return &cgiOptions{} },
+		new:   func() any { return &cgi.CGI{} },
 		complete: func(options any, _ *Mount, s *Site) {
-			o := options.(*cgiOptions)
+			o := options.(*cgi.CGI)
 			o.Redirect, o.Logger = s.self(), s.Logger
 		},
 	},

@@ -3,7 +3,7 @@
 // Package cgi serves CGI scripts (RFC 3875), one or a directory of them, as a
 // pagi.App. A process is started per request; any language will do.
 //
-//	app, err := cgi.CGI{Root: "cgi-bin"}.App()
+//	app, err := cgi.CGI{Root: "cgi-bin"}.Build()
 //
 // What comes in is an http or sse scope whose RootPath is the mount's path; what
 // goes out is the script's response, each piece as soon as the script wrote it.
@@ -107,12 +107,12 @@ type CGI struct {
 	Logger *slog.Logger `yaml:"-"`
 }
 
-// App checks the options and returns the application. An error names the option
+// Build checks the options and returns the application. An error names the option
 // as a site file spells it.
 //
 // Descriptors above 2 that this process inherited are marked close-on-exec, so
 // that they do not reach a script.
-func (c CGI) App() (pagi.App, error) {
+func (c CGI) Build() (pagi.App, error) {
 	a := &app{CGI: c}
 	if err := errors.Join(a.setPlace(), a.setLimits(), a.setEnv()); err != nil {
 		return nil, fmt.Errorf("cgi: %w", err)

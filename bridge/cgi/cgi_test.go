@@ -40,7 +40,7 @@ func TestABadOptionIsNamedWhenTheAppIsBuilt(t *testing.T) {
 		"variable with NUL":            {CGI{Root: scripts, Env: map[string]string{"A": "\x00"}}, "env: "},
 		"passed variable, bad name":    {CGI{Root: scripts, PassEnv: []string{"A=B"}}, "pass_env: "},
 	} {
-		_, err := c.options.App()
+		_, err := c.options.Build()
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
 		}

@@ -35,7 +35,7 @@ func build(t testing.TB, options CGI) pagi.App {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
-	application, err := options.App()
+	application, err := options.Build()
 	if err != nil {
 		t.Fatal(err)
 	}

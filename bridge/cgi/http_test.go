@@ -28,7 +28,7 @@ const scripts = "testdata/cgi-bin"
 func serve(t testing.TB, options cgi.CGI) *httptest.Server {
 	t.Helper()
 	options.Logger = slog.New(slog.DiscardHandler)
-	app, err := options.App()
+	app, err := options.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func ExampleCGI() {
 	app, err := cgi.CGI{
 		Root: "testdata/cgi-bin",
 		Env:  map[string]string{"SITE_NAME": "example"},
-	}.App()
+	}.Build()
 	if err != nil {
 		fmt.Println(err)
 		return
