@@ -3,6 +3,7 @@ package pagi_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -112,5 +113,5 @@ func TestNewHeadersRefusesAnOddCount(t *testing.T) {
 			t.Error("no panic")
 		}
 	}()
-	pagi.NewHeaders([]string{"only-a-name"}...)
+	pagi.NewHeaders(strings.Fields("only-a-name")...)
 }
