@@ -45,6 +45,7 @@ var rooms = []struct {
 	{"bridge/...", []string{"pagi", "perl", "bridge/wire/...", "bridge/pool/...", "bridge/internal/...", "internal/..."}},
 	{"plugin/...", []string{"pagi", "perl", "bridge/...", "internal/..."}},
 	{"site/...", []string{"pagi", "pagi/...", "perl", "middleware/...", "apps/...", "server/...", "bridge/...", "plugin/...", "internal/..."}},
+	{"scripts/...", nil},
 	{"cmd/...", []string{"pagi", "site/...", "plugin/...", "internal/..."}},
 	{"examples/...", []string{"pagi", "pagi/...", "middleware/...", "apps/...", "server/...", "bridge/...", "plugin/...", "site/..."}},
 	{"bench/...", []string{"pagi", "pagi/...", "middleware/...", "apps/...", "server/...", "bridge/...", "plugin/...", "site/...", "internal/..."}},

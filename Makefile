@@ -1,0 +1,40 @@
+# What a person, or CI, does with this repository. Building needs Go; serving Perl
+# needs perl; "make test" installs the rest (scripts/install-test-deps).
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+export STATICCHECK
+
+.PHONY: build run test lint unit perl-test cross clean
+
+## build: the gateway, as bin/pagi-bridge
+build:
+	go build -trimpath -o bin/pagi-bridge ./cmd/pagi-bridge
+
+## run: the mixed example (PSGI, CGI, files, Go) at http://127.0.0.1:5000/
+run:
+	go build -o bin/20-mixed-site ./examples/20-mixed-site
+	bin/20-mixed-site -c examples/20-mixed-site/site.yaml
+
+## test: everything CI does, with a list of what was skipped at the end
+test:
+	scripts/test
+
+## lint: gofmt, go vet, staticcheck, perl -c
+lint:
+	scripts/lint
+
+## unit: the Go tests alone, with the race detector
+unit:
+	go run ./scripts/gotest -race ./...
+
+## perl-test: the tests of the Perl runtime alone
+perl-test:
+	prove -r perl/t
+
+## cross: does it compile elsewhere?
+cross:
+	GOOS=linux GOARCH=arm64 go build ./...
+	GOOS=darwin GOARCH=arm64 go vet ./...
+
+clean:
+	rm -rf bin
