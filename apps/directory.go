@@ -203,7 +203,7 @@ func crumbs(scope *pagi.Scope) []crumb {
 }
 
 func columns(o order) []column {
-	all := []column{{Title: "Name", Class: "name"}, {Title: "Size", Class: "size"}, {Title: "Modified", Class: "time"}}
+	all := []column{{Title: "Name", Class: "name"}, {Title: "Size", Class: "size"}, {Title: "Modified (UTC)", Class: "time"}}
 	for i := range all {
 		c := &all[i]
 		next := "asc"

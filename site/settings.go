@@ -119,9 +119,12 @@ func (s *Settings) Check() error {
 		errs = append(errs, err)
 	}
 	errs = append(errs, s.TLS.check())
-	for option, n := range map[string]int{"workers": s.Workers, "max_requests": s.MaxRequests, "max_connections": s.MaxConnections} {
-		if n < 0 {
-			errs = append(errs, pagi.BadOption(option, "must not be negative, is %d", n))
+	for _, count := range []struct {
+		option string
+		n      int
+	}{{"workers", s.Workers}, {"max_requests", s.MaxRequests}, {"max_connections", s.MaxConnections}} {
+		if count.n < 0 {
+			errs = append(errs, pagi.BadOption(count.option, "must not be negative, is %d", count.n))
 		}
 	}
 	switch server.LifespanMode(s.Lifespan) {
