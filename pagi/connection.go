@@ -44,6 +44,11 @@ type Connection struct {
 	onDisconnect []func(reason string)
 	onComplete   []func()
 	done         chan struct{} // made on demand, closed on disconnect
+
+	// look, where set, makes sure that from now on the client's leaving is noticed,
+	// and notices it at once when it has happened. It lets a server spare the watch
+	// for the many requests that never ask.
+	look func()
 }
 
 // NewConnection returns a Connection and the handle by which its maker, a server
@@ -55,11 +60,26 @@ func NewConnection() (*Connection, ConnectionControl) {
 
 // IsConnected reports whether the request is still going on. Once false it stays
 // false.
-func (c *Connection) IsConnected() bool { return !c.ended.Load() }
+func (c *Connection) IsConnected() bool {
+	c.looked()
+	return !c.ended.Load()
+}
+
+// looked calls look.
+func (c *Connection) looked() {
+	if c.look != nil && !c.ended.Load() {
+		c.look()
+	}
+}
 
 // DisconnectReason returns why the request ended abnormally; "" while it goes on
 // and after it completed.
 func (c *Connection) DisconnectReason() string {
+	c.looked()
+	return c.knownReason()
+}
+
+func (c *Connection) knownReason() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.reason
@@ -74,6 +94,7 @@ func (c *Connection) ResponseComplete() bool { return c.finished.Load() }
 // Disconnected returns a channel that is closed when the request ends abnormally
 // and only then: the specification's disconnect_future.
 func (c *Connection) Disconnected() <-chan struct{} {
+	c.looked()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.done == nil {
@@ -88,6 +109,7 @@ func (c *Connection) Disconnected() <-chan struct{} {
 // OnDisconnect registers a callback for an abnormal end. When that has come
 // already, f runs at once; after completion it never runs.
 func (c *Connection) OnDisconnect(f func(reason string)) {
+	c.looked()
 	c.mu.Lock()
 	if !c.ended.Load() {
 		c.onDisconnect = append(c.onDisconnect, f)

@@ -38,11 +38,11 @@ type exchange struct {
 	r  *http.Request
 
 	scope   Scope
+	conn    Connection
 	control ConnectionControl
-	ctx     context.Context // the application's
-	cancel  context.CancelCauseFunc
-	unwatch func() bool
-	begin   time.Time // set where Done wants it
+	ctx     context.Context // the application's: an appContext
+
+	begin time.Time // set where Done wants it
 
 	// The request body; rmu is held by the running Receive.
 	rmu      sync.Mutex
@@ -71,6 +71,8 @@ type exchange struct {
 
 	// The end. endMu is held only for looking and setting.
 	endMu   sync.Mutex
+	inner   atomic.Pointer[innerContext] // what ctx stands for, once somebody needs it
+	cause   error                        // why the context has ended
 	ended   atomic.Bool
 	endedCh chan struct{}
 
@@ -88,16 +90,10 @@ func newExchange(h *HTTPHandler, w http.ResponseWriter, r *http.Request) *exchan
 	return x
 }
 
-// watch makes the application's context and begins to look for the client's
-// leaving and for a stall. x.unwatch ends both.
-func (x *exchange) watch() {
-	parent := x.r.Context()
-	x.ctx, x.cancel = context.WithCancelCause(context.WithoutCancel(parent))
-	stop := context.AfterFunc(parent, x.gone)
-	x.unwatch = stop
-	if x.h.RequestTimeout > 0 {
-		x.watchStall()
-		x.unwatch = func() bool { return stop() && x.stall.Stop() }
+// notice ends the request if its client has left. Not to be called with mu held.
+func (x *exchange) notice() {
+	if x.r.Context().Err() != nil && !x.ended.Load() {
+		x.gone()
 	}
 }
 
@@ -137,7 +133,7 @@ func (x *exchange) goneReason(otherwise string) string {
 func (x *exchange) disconnect(reason string) {
 	x.control.Disconnect(reason)
 	x.end()
-	x.cancel(&DisconnectError{reason})
+	x.endContext(&DisconnectError{reason})
 }
 
 // complete ends the request successfully. Not to be called with mu held.
@@ -177,8 +173,5 @@ func (x *exchange) disconnected() bool {
 }
 
 func (x *exchange) disconnectReason() string {
-	if x.scope.Connection == nil {
-		return ""
-	}
-	return x.scope.Connection.DisconnectReason()
+	return x.conn.knownReason()
 }

@@ -26,7 +26,7 @@ func (x *exchange) finish(err error) (cut bool) {
 		x.disconnect(reason)
 	}
 	x.end()
-	x.cancel(context.Canceled)
+	x.endContext(context.Canceled)
 	if !x.releaseBody() && !cut && !x.hijack && x.duplex {
 		closeAfterReply(x.w)
 	}
@@ -107,9 +107,7 @@ func (x *exchange) answer(status int, message string, headers Headers, closing b
 	}
 	x.status = status
 	x.noBody = x.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
-	if x.scope.Connection != nil {
-		x.control.Start()
-	}
+	x.conn.started.Store(true)
 	x.openResponse(true)
 	if closing && !x.bodyDone.Load() {
 		// net/http reads some of what the client still sends, lest a reset destroy

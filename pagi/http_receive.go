@@ -36,6 +36,7 @@ func (x *exchange) receive(ctx context.Context) (Event, error) {
 		x.bodyLeft = -1 // the one event of a request without a body is given now
 		return HTTPRequest{}, nil
 	}
+	x.watch()
 	select {
 	case <-x.endSignal():
 	case <-ctx.Done():
@@ -85,7 +86,7 @@ func (x *exchange) receiveBody(ctx context.Context) (Event, error) {
 // goes on in the background and the next read takes its outcome.
 func (x *exchange) read(ctx context.Context) (bodyRead, error) {
 	if x.pending == nil {
-		if ctx.Done() == nil || ctx.Done() == x.ctx.Done() {
+		if ctx == x.ctx || ctx.Done() == nil || ctx.Done() == x.ctx.Done() {
 			return x.readOnce(), nil
 		}
 		pending := make(chan bodyRead, 1)

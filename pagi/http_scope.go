@@ -30,7 +30,8 @@ func (x *exchange) makeScope() {
 		s.Server = serverAddr(local)
 	}
 	s.State = x.h.cloneState()
-	s.Connection, x.control = NewConnection()
+	s.Connection, x.control = &x.conn, ConnectionControl{&x.conn}
+	x.conn.look = x.look
 	s.Extensions = plainExtensions
 	if r.TLS != nil {
 		s.Scheme = "https"
@@ -124,23 +125,27 @@ func hostOf(a *net.TCPAddr) string {
 // one name in the order they came. net/http keeps no order across names, and has
 // removed transfer-encoding.
 func requestHeaders(r *http.Request) Headers {
-	var scratch [48]string
-	names := scratch[:0]
+	type field struct {
+		name   string
+		values []string
+	}
+	var scratch [24]field
+	fields := scratch[:0]
 	lines := 2 // host, content-length
 	for name, values := range r.Header {
-		names = append(names, name)
 		lines += len(values)
+		fields = append(fields, field{name, values})
 	}
-	slices.Sort(names)
+	slices.SortFunc(fields, func(a, b field) int { return strings.Compare(a.name, b.name) })
 
 	headers := make(Headers, 0, lines)
 	if r.Host != "" {
 		headers = append(headers, Header{"host", r.Host})
 	}
 	haveLength := false
-	for _, name := range names {
-		values := r.Header[name]
-		lower := lowerName(name)
+	for _, f := range fields {
+		values := f.values
+		lower := lowerName(f.name)
 		switch lower {
 		case "host", "transfer-encoding":
 			continue

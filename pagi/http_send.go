@@ -17,6 +17,7 @@ const writePiece = 64 << 10
 // send is the application's Send. Unlike the contract's minimum it may be called
 // by several goroutines.
 func (x *exchange) send(ctx context.Context, ev Event) error {
+	x.notice()
 	x.mu.Lock()
 	if x.closed || x.disconnected() {
 		x.mu.Unlock()

@@ -100,8 +100,13 @@ func (h *HTTPHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.makeScope()
-	x.watch()
+	x.ctx = (*appContext)(x)
+	if h.RequestTimeout > 0 {
+		x.watchStall()
+		defer x.stall.Stop()
+	}
 	err := serveGuarded(x.ctx, h.App, &x.scope, x.receive, x.send)
+	x.notice()
 	x.unwatch()
 	cut := x.finish(err)
 	x.report(err)

@@ -30,7 +30,7 @@ func Validate(scopeType string, ev Event) error {
 func validateHTTP(ev Event) error {
 	switch e := ev.(type) {
 	case HTTPResponseStart:
-		return validateStart(e, e.Status, e.Headers)
+		return validateStart(ev, e.Status, e.Headers)
 	case HTTPResponseBody:
 		return validateBody(&e)
 	case HTTPResponseTrailers:
@@ -80,7 +80,7 @@ func validateWebSocket(ev Event) error {
 		}
 		return nil
 	case WebSocketHTTPResponseStart:
-		return validateStart(e, e.Status, e.Headers)
+		return validateStart(ev, e.Status, e.Headers)
 	case WebSocketHTTPResponseBody:
 		return nil
 	}
@@ -93,7 +93,7 @@ func validateSSE(ev Event) error {
 		if e.Status == 0 {
 			return ValidateHeaders(e.EventType(), e.Headers)
 		}
-		return validateStart(e, e.Status, e.Headers)
+		return validateStart(ev, e.Status, e.Headers)
 	case SSESend:
 		if strings.ContainsAny(e.Event, "\r\n") {
 			return &EventError{e.EventType(), "event", "must not contain a newline"}
@@ -122,7 +122,7 @@ func validateSSE(ev Event) error {
 	case SSEClose, SSEHTTPResponseBody:
 		return nil
 	case SSEHTTPResponseStart:
-		return validateStart(e, e.Status, e.Headers)
+		return validateStart(ev, e.Status, e.Headers)
 	case HTTPFullFlush:
 		return nil
 	}
