@@ -25,7 +25,7 @@ lint:
 
 ## unit: the Go tests alone, with the race detector
 unit:
-	go run ./scripts/gotest -race ./...
+	go run ./scripts/gotest -race -count=1 ./...
 
 ## perl-test: the tests of the Perl runtime alone
 perl-test:
