@@ -11,7 +11,7 @@ import (
 // to be read. The error is ErrQueueFull, ErrNoWorkers or ErrClosed; what goes wrong
 // later, Answer.Next reports.
 func (p *Pool) Do(req *Request) (*Answer, error) {
-	x := &exchange{req: req, pool: p, wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+	x := newExchange(p, req)
 	p.mu.Lock()
 	if !p.started || p.closing {
 		p.mu.Unlock()
@@ -24,7 +24,7 @@ func (p *Pool) Do(req *Request) (*Answer, error) {
 			return nil, err
 		}
 		w.sendBatch()
-		return &Answer{x: x}, nil
+		return &x.answer, nil
 	}
 	defer p.mu.Unlock()
 	if len(p.workers) == 0 {
@@ -35,7 +35,7 @@ func (p *Pool) Do(req *Request) (*Answer, error) {
 	}
 	x.queued, x.since = true, time.Now()
 	p.queue.push(x)
-	return &Answer{x: x}, nil
+	return &x.answer, nil
 }
 
 func (p *Pool) popIdleLocked() *worker {

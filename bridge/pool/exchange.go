@@ -50,8 +50,9 @@ func (e *AbortError) Error() string { return e.Message }
 
 // exchange is one request on its way through the pool.
 type exchange struct {
-	req  *Request
-	pool *Pool
+	req    *Request
+	pool   *Pool
+	answer Answer // handed out by Do
 
 	// Guarded by Pool.mu.
 	stream   uint32
@@ -64,8 +65,9 @@ type exchange struct {
 
 	mu        sync.Mutex
 	pieces    []Piece
-	memory    int  // bytes in pieces
-	touched   bool // something has been delivered or at least received
+	few       [2]Piece // where pieces begins
+	memory    int      // bytes in pieces
+	touched   bool     // something has been delivered or at least received
 	abandoned bool
 	fin       bool
 	err       error
@@ -75,9 +77,17 @@ type exchange struct {
 	last      *wire.FileRef // the FILE that ends the answer
 
 	wake chan struct{} // capacity 1: there is something for the consumer
-	room chan struct{} // capacity 1: there is room for the producer
+	room chan struct{} // capacity 1: there is room for the producer; nil until it waits
 }
 
+func newExchange(p *Pool, req *Request) *exchange {
+	x := &exchange{req: req, pool: p, wake: make(chan struct{}, 1)}
+	x.answer.x = x
+	x.pieces = x.few[:0]
+	return x
+}
+
+// signal wakes whoever waits on c, now or later; nobody does on a nil one.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -112,9 +122,13 @@ func (x *exchange) push(piece Piece, paused func(bool)) {
 			x.fin = piece.Last
 			release(piece.buffer)
 		default:
+			if x.room == nil {
+				x.room = make(chan struct{}, 1)
+			}
+			room := x.room
 			x.mu.Unlock()
 			paused(true)
-			<-x.room
+			<-room
 			paused(false)
 			continue
 		}
@@ -176,9 +190,10 @@ func (a *Answer) Next(ctx context.Context) (Piece, error) {
 	for {
 		x.mu.Lock()
 		piece, ok, err := x.nextLocked()
+		room := x.room
 		x.mu.Unlock()
 		if ok || err != nil {
-			signal(x.room)
+			signal(room)
 			a.buffer = piece.buffer
 			a.ended = piece.Last || err != nil
 			return piece, err
@@ -199,7 +214,7 @@ func (x *exchange) nextLocked() (piece Piece, ok bool, err error) {
 		x.memory -= len(piece.Body)
 	case x.spillTo > x.spillFrom:
 		buffer := allocate(int(min(spillChunk, x.spillTo-x.spillFrom)))
-		n, err := x.spill.ReadAt(buffer, x.spillFrom)
+		n, err := x.spill.ReadAt(*buffer, x.spillFrom)
 		if err != nil && err != io.EOF || n == 0 {
 			return Piece{}, false, fmt.Errorf("read a spooled answer: %w", err)
 		}
@@ -207,7 +222,7 @@ func (x *exchange) nextLocked() (piece Piece, ok bool, err error) {
 		if x.spillFrom == x.spillTo {
 			x.spillFrom, x.spillTo = 0, 0
 		}
-		piece.Body, piece.buffer = buffer[:n], &buffer
+		piece.Body, piece.buffer = (*buffer)[:n], buffer
 	case x.fin:
 		piece.File, piece.Last = x.last, true
 		return piece, true, nil
@@ -239,13 +254,14 @@ func (a *Answer) Close() {
 	x.pieces = nil
 	spill := x.spill
 	x.spill, x.spillFrom, x.spillTo = nil, 0, 0
+	room := x.room
 	x.mu.Unlock()
 	if spill != nil {
 		if err := spill.Close(); err != nil {
 			x.pool.log.Warn("cannot close a spooled answer", "error", err)
 		}
 	}
-	signal(x.room)
+	signal(room)
 }
 
 // Buffers for payloads come in two sizes: one for the small answers most are, one
@@ -257,18 +273,22 @@ const (
 
 var smallBuffers, largeBuffers sync.Pool
 
-func allocate(n int) []byte {
+func allocate(n int) *[]byte {
 	pool, size := &smallBuffers, smallBuffer
 	if n > smallBuffer {
 		pool, size = &largeBuffers, largeBuffer
 	}
 	if n > largeBuffer {
-		return make([]byte, n)
+		b := make([]byte, n)
+		return &b
 	}
-	if b, _ := pool.Get().(*[]byte); b != nil {
-		return (*b)[:n]
+	b, _ := pool.Get().(*[]byte)
+	if b == nil {
+		b = new([]byte)
+		*b = make([]byte, size)
 	}
-	return make([]byte, n, size)
+	*b = (*b)[:n]
+	return b
 }
 
 func release(b *[]byte) {

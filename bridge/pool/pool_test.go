@@ -177,11 +177,11 @@ func stalledBatch(t *testing.T, s *started, head string, rest func(i int) string
 		if i > 0 {
 			do = rest(i)
 		}
-		x := &exchange{req: newRequest(do, true), pool: s.Pool, wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+		x := newExchange(s.Pool, newRequest(do, true))
 		if err := s.assignLocked(w, x); err != nil {
 			t.Fatal(err)
 		}
-		batch = append(batch, &Answer{x: x})
+		batch = append(batch, &x.answer)
 	}
 	w.armStall()
 	s.mu.Unlock()
@@ -348,7 +348,7 @@ func TestSlowClient(t *testing.T) {
 		}
 	})
 	t.Run("over the limit of the file the worker waits", func(t *testing.T) {
-		s := start(t, Options{Memory: 64 << 10, Spool: -1, RequestTimeout: 100 * time.Millisecond})
+		s := start(t, Options{Memory: 64 << 10, Spool: -1, RequestTimeout: time.Second})
 		answer, err := s.Do(newRequest("big "+strconv.Itoa(size), false))
 		if err != nil {
 			t.Fatal(err)
@@ -362,7 +362,7 @@ func TestSlowClient(t *testing.T) {
 			}
 			return false
 		})
-		time.Sleep(300 * time.Millisecond) // longer than the request timeout, which must not count now
+		time.Sleep(1500 * time.Millisecond) // longer than the request timeout, which must not count now
 		if o := read(answer); o.err != nil || len(o.body) != size {
 			t.Errorf("%d bytes, %v", len(o.body), o.err)
 		}

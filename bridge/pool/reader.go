@@ -99,7 +99,7 @@ func (w *worker) answer(frame wire.Frame) error {
 	p.mu.Unlock()
 	if x == nil {
 		// The answer to a request that has moved to another worker meanwhile.
-		release(&frame.Payload)
+		release(frame.Buffer)
 		return nil
 	}
 	if err := w.deliver(x, frame, fin); err != nil {
@@ -112,7 +112,7 @@ func (w *worker) answer(frame wire.Frame) error {
 }
 
 func (w *worker) deliver(x *exchange, frame wire.Frame, fin bool) error {
-	piece := Piece{Last: fin, buffer: &frame.Payload}
+	piece := Piece{Last: fin, buffer: frame.Buffer}
 	switch frame.Type {
 	case wire.Response, wire.Informational:
 		head, body, err := wire.DecodeHead(frame.Type, frame.Payload)
@@ -137,7 +137,7 @@ func (w *worker) deliver(x *exchange, frame wire.Frame, fin bool) error {
 			return err
 		}
 		x.fail(&AbortError{kind, message})
-		release(&frame.Payload)
+		release(frame.Buffer)
 		return nil
 	}
 	x.push(piece, w.setPaused)
@@ -287,5 +287,5 @@ func (w *worker) logRecord(frame wire.Frame) {
 		log = log.With("request", label)
 	}
 	log.Log(context.Background(), level, text)
-	release(&frame.Payload)
+	release(frame.Buffer)
 }

@@ -216,8 +216,8 @@ func (p *Pool) greet(conn net.Conn) {
 		_ = conn.Close() // it was of no use anyway
 		return
 	}
-	err = w.read(reader)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !isReset(err) {
+	err = w.read(reader) // never nil
+	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !isReset(err) {
 		w.logger().Error("the worker broke the protocol and is killed", "error", err)
 		p.tasks.Go(w.kill)
 	}
@@ -236,7 +236,7 @@ func (p *Pool) introduce(conn net.Conn, reader *wire.Reader) (*worker, error) {
 		return nil, fmt.Errorf("%w: %s instead of HELLO", ErrProtocol, frame.Type)
 	}
 	hello, err := wire.DecodeHello(frame.Payload)
-	release(&frame.Payload)
+	release(frame.Buffer)
 	if err != nil {
 		return nil, err
 	}

@@ -62,12 +62,11 @@ type result struct {
 	err     error
 }
 
-// request describes what a test sends.
+// call describes what a test sends.
 type call struct {
 	method, path, query string
 	headers             pagi.Headers
 	body                string
-	chunked             bool
 }
 
 func (m *mounted) get(path string) *result { return m.do(call{path: path}) }

@@ -98,21 +98,26 @@ var (
 	ErrMalformed = errors.New("wire: malformed frame")
 )
 
-// Frame is a decoded frame. Payload belongs to whoever read it.
+// Frame is a decoded frame. Payload belongs to whoever read it; where the reader
+// was given an allocator, Buffer is what that returned for it, else nil.
 type Frame struct {
 	Type    Type
 	Flags   uint8
 	Stream  uint32
 	Payload []byte
+	Buffer  *[]byte
 }
+
+// Allocator returns a buffer of length n. It may be one that was used before.
+type Allocator func(n int) *[]byte
 
 // Has reports whether the flag is set.
 func (f *Frame) Has(flag uint8) bool { return f.Flags&flag != 0 }
 
-// ReadFrame reads one frame. alloc returns a buffer of the asked-for length for
-// the payload; nil stands for make. The error is io.EOF only at a frame's border;
+// ReadFrame reads one frame. alloc gives the payload's buffer; nil stands for make.
+// The error is io.EOF only at a frame's border;
 // within a frame it is io.ErrUnexpectedEOF.
-func ReadFrame(r io.Reader, alloc func(n int) []byte) (Frame, error) {
+func ReadFrame(r io.Reader, alloc Allocator) (Frame, error) {
 	var header [HeaderSize]byte
 	return readFrame(r, header[:], alloc)
 }
@@ -120,19 +125,19 @@ func ReadFrame(r io.Reader, alloc func(n int) []byte) (Frame, error) {
 // Reader reads frames without allocating anything but their payloads.
 type Reader struct {
 	r      io.Reader
-	alloc  func(n int) []byte
+	alloc  Allocator
 	header [HeaderSize]byte
 }
 
 // NewReader returns a Reader; r should be buffered. For alloc see ReadFrame.
-func NewReader(r io.Reader, alloc func(n int) []byte) *Reader {
+func NewReader(r io.Reader, alloc Allocator) *Reader {
 	return &Reader{r: r, alloc: alloc}
 }
 
 // Next reads one frame, as ReadFrame does.
 func (r *Reader) Next() (Frame, error) { return readFrame(r.r, r.header[:], r.alloc) }
 
-func readFrame(r io.Reader, header []byte, alloc func(n int) []byte) (Frame, error) {
+func readFrame(r io.Reader, header []byte, alloc Allocator) (Frame, error) {
 	if _, err := io.ReadFull(r, header); err != nil {
 		return Frame{}, err
 	}
@@ -151,7 +156,8 @@ func readFrame(r io.Reader, header []byte, alloc func(n int) []byte) (Frame, err
 	if alloc == nil {
 		f.Payload = make([]byte, length)
 	} else {
-		f.Payload = alloc(int(length))
+		f.Buffer = alloc(int(length))
+		f.Payload = *f.Buffer
 	}
 	if _, err := io.ReadFull(r, f.Payload); err != nil {
 		if err == io.EOF {
