@@ -6,6 +6,6 @@ import "net/http"
 // kind of scope it becomes.
 func (r *running) dispatch(w http.ResponseWriter, req *http.Request) {
 	r.requests.Add(1)
-	defer r.requests.Done()
+	defer r.requests.Add(-1)
 	r.engine.ServeHTTP(w, req)
 }

@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -139,7 +140,7 @@ type running struct {
 
 	base       context.Context // of all requests
 	cancelBase context.CancelCauseFunc
-	requests   sync.WaitGroup
+	requests   atomic.Int64 // in dispatch
 }
 
 // Run opens the listeners, starts the application and serves until ctx ends, then

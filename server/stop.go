@@ -36,14 +36,14 @@ func (r *running) stop(ctx context.Context) {
 
 // waitRequests waits until no request runs any more, or for ctx.
 func (r *running) waitRequests(ctx context.Context) {
-	idle := make(chan struct{})
-	go func() { // ends with the last request, which ends with its connection
-		r.requests.Wait()
-		close(idle)
-	}()
-	select {
-	case <-idle:
-	case <-ctx.Done():
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for r.requests.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
