@@ -57,15 +57,6 @@ sub new {
     return $self;
 }
 
-=head2 route($frame)
-
-What the worker remembers quick requests by: method and path. The gateway puts
-them first.
-
-=cut
-
-sub route { return join ' ', unpack 'x10 x4 N/x N/a N/x N/a', $_[1] }
-
 =head2 handle($worker, $frame)
 
 Serves one request.
@@ -74,7 +65,7 @@ Serves one request.
 
 sub handle {
     my ($self, $worker, $frame) = @_;
-    my ($stream, $flags) = unpack 'x4 N x C', $frame;
+    my $flags = unpack 'x9 C', $frame;
     my @pairs = unpack 'x10 N/(N/a*N/a*) a*', $frame;
     my $body  = pop @pairs;
     my $input;
@@ -101,12 +92,12 @@ sub handle {
     {
         my $simple = simple($response);
         if (defined $simple) {
-            $worker->put(pack('N N C C', length $simple, $stream, RESPONSE, FIN) . $simple);
+            $worker->{out} .= pack('N N C C', length $simple, $worker->{stream}, RESPONSE, FIN) . $simple;
             return;
         }
     }
 
-    my $answer = { worker => $worker, stream => $stream, env => $env, cleanup => $cleanup };
+    my $answer = { worker => $worker, stream => $worker->{stream}, env => $env, cleanup => $cleanup };
     if ($ok) {
         local $SIG{__DIE__} = sub { $trace = $self->{trace}->(); die @_ } if $self->{trace};
         local $@;

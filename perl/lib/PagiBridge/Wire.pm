@@ -75,7 +75,7 @@ our @FRAMES = qw(
     ABORT_DIED ABORT_INVALID ABORT_CUT
     LOG_ERROR LOG_WARN LOG_INFO
 );
-our @EXPORT_OK   = (@FRAMES, qw(frame parse_frames pack_pairs unpack_pairs));
+our @EXPORT_OK   = (@FRAMES, qw(check_length frame parse_frames pack_pairs unpack_pairs));
 our %EXPORT_TAGS = (frames => \@FRAMES);
 
 =head1 FUNCTIONS
@@ -103,12 +103,22 @@ sub parse_frames {
     my @frames;
     while (length $$buffer >= HEADER_SIZE) {
         my $length = unpack 'N', $$buffer;
-        die "wire: a frame of $length bytes is over the limit of ${\MAX_PAYLOAD}\n"
-            if $length > MAX_PAYLOAD;
+        check_length($length);
         last if length $$buffer < HEADER_SIZE + $length;
         push @frames, substr $$buffer, 0, HEADER_SIZE + $length, '';
     }
     return @frames;
+}
+
+=head2 check_length($length)
+
+Dies when a payload claims to be longer than C<MAX_PAYLOAD>.
+
+=cut
+
+sub check_length {
+    die "wire: a frame of $_[0] bytes is over the limit of ${\MAX_PAYLOAD}\n" if $_[0] > MAX_PAYLOAD;
+    return;
 }
 
 =head2 pack_pairs(@list)

@@ -9,7 +9,7 @@ use IO::Socket::UNIX ();
 use POSIX ();
 use Time::HiRes qw(time);
 
-use PagiBridge::Wire qw(:frames frame parse_frames pack_pairs);
+use PagiBridge::Wire qw(:frames check_length frame pack_pairs);
 
 =head1 NAME
 
@@ -25,21 +25,17 @@ PagiBridge::Worker - one worker process: a socket to the gateway and a handler
 =head1 DESCRIPTION
 
 Reads request frames from the gateway, gives them to the handler one after
-another and writes what comes back. A gateway under load sends several requests
-at once; their answers are then collected and leave in one write, as long as the
-requests are known to be quick. See L</HOLDING ANSWERS BACK>.
+another and writes what comes back, each answer as soon as it is there. A gateway
+under load sends several requests at once; after a slow one the worker looks
+whether it has taken back those that wait behind it.
 
 =cut
 
 use constant {
     READ_SIZE => 256 * 1024,
-    # A request that takes longer than this is not quick.
-    QUICK => 0.0005,
-    # Answers are held back at most this long, and at most this many bytes.
-    HOLD_TIME => 0.001,
-    HOLD_SIZE => 64 * 1024,
-    # How many paths are remembered as quick before memory starts anew.
-    QUICK_PATHS => 4096,
+    # The gateway waits 5 ms before it takes requests back.
+    SLOW => 0.002,
+    MAX_LOG => 64 * 1024,
 };
 
 =head1 METHODS
@@ -63,12 +59,13 @@ sub new {
         socket    => $socket,
         pid       => $$,
         in        => '',      # bytes read, not yet a frame
-        out       => '',      # frames made, not yet written
+        out       => '',      # frames made, not yet all written
+        written   => 0,       # how much of them has been
         queue     => [],      # request frames to be served
         stream    => 0,       # the stream being served, 0 for none
         cancelled => 0,       # the client of that stream has gone
-        draining  => 0,
-        quick     => {},
+        draining  => 0,       # the gateway wants it to end
+        exiting   => 0,       # it has said itself that it ends
     }, $class;
 }
 
@@ -109,44 +106,26 @@ methods below.
 
 sub run {
     my ($self, $handler) = @_;
-    my $quick = $self->{quick};
     my $queue = $self->{queue};
-    my ($held_since, $ended) = (0, 0);
-    while (1) {
-        if (!@$queue || $self->{exiting}) {
-            $self->flush;
-            return if $self->{draining} || $self->{exiting};
-            $self->fill or return;
+    my $began;
+    while (!$self->{exiting}) {
+        if (!@$queue) {
+            return if $self->{draining} || !$self->fill;
+            $began = time;
             next;
         }
         my $frame = shift @$queue;
-        ($self->{stream}, $self->{cancelled}) = (unpack('x4 N', $frame), 0);
-        if (!@$queue && !length $self->{out}) {    # alone: nothing to hold back or to learn
-            $handler->handle($self, $frame);
-            $self->{stream} = 0;
-            next;
-        }
-        my $path = $handler->route($frame);
-        if (!length $self->{out}) {
-            $held_since = $ended = time;
-        }
-        elsif (!$quick->{$path} || length $self->{out} > HOLD_SIZE || $ended - $held_since > HOLD_TIME) {
-            $self->flush;
-            $held_since = $ended = time;
-        }
+        $self->{stream}    = unpack 'x4 N', $frame;
+        $self->{cancelled} = 0;
         $handler->handle($self, $frame);
         $self->{stream} = 0;
+        $self->flush;
+        next if !@$queue;
         my $now = time;
-        if ($now - $ended < QUICK) {
-            %$quick = () if keys %$quick >= QUICK_PATHS;
-            $quick->{$path} = 1;
-        }
-        else {
-            delete $quick->{$path};
-            $self->poll if @$queue;    # the gateway may have moved what waits behind
-        }
-        $ended = $now;
+        $self->poll if $now - $began > SLOW;
+        $began = $now;
     }
+    return;
 }
 
 # fill waits for at least one more read; false when the gateway has gone.
@@ -174,22 +153,20 @@ sub poll {
     return;
 }
 
+# accept_frames sorts what has been read. The loop is that of
+# PagiBridge::Wire::parse_frames, without making a list on the way.
 sub accept_frames {
     my ($self) = @_;
-    for my $frame (parse_frames(\$self->{in})) {
-        my ($stream, $type) = unpack 'x4 N C', $frame;
-        if ($type == REQUEST) {
-            push @{ $self->{queue} }, $frame;
-        }
-        elsif ($type == CANCEL) {
-            $self->cancel($stream);
-        }
-        elsif ($type == DRAIN) {
-            $self->{draining} = 1;
-        }
-        else {
-            die sprintf "wire: unknown frame type 0x%02x from the gateway\n", $type;
-        }
+    my ($in, $queue) = (\$self->{in}, $self->{queue});
+    while (length $$in >= HEADER_SIZE) {
+        my ($length, $stream, $type) = unpack 'N N C', $$in;
+        check_length($length);
+        last if length $$in < HEADER_SIZE + $length;
+        my $frame = substr $$in, 0, HEADER_SIZE + $length, '';
+        if    ($type == REQUEST) { push @$queue, $frame }
+        elsif ($type == CANCEL)  { $self->cancel($stream) }
+        elsif ($type == DRAIN)   { $self->{draining} = 1 }
+        else { die sprintf "wire: unknown frame type 0x%02x from the gateway\n", $type }
     }
     return;
 }
@@ -226,18 +203,19 @@ Writes all that is queued.
 sub flush {
     my ($self) = @_;
     POSIX::_exit(0) if $$ != $self->{pid};    # a child the application forked came back here
-    my $written = 0;
-    my $length  = length $self->{out};
-    while ($written < $length) {
-        my $n = syswrite $self->{socket}, $self->{out}, $length - $written, $written;
-        if (defined $n) { $written += $n }
-        elsif ($! != EINTR) {
-            # Nobody is left to tell. END blocks still run.
-            $self->{out} = '';
-            exit 0;
-        }
+    while ($self->{written} < length $self->{out}) {
+        my $before = $self->{written};
+        # An application's signal handler may throw an exception through here, and
+        # what has been written must have been counted then: perl looks for signals
+        # between statements and in logical operators, of which there are none.
+        no warnings 'uninitialized';
+        $self->{written} += syswrite $self->{socket}, $self->{out}, length($self->{out}) - $before, $before;
+        next if $self->{written} > $before || $! == EINTR;
+        # Nobody is left to tell. END blocks still run.
+        @$self{qw(out written)} = ('', 0);
+        exit 0;
     }
-    $self->{out} = '';
+    @$self{qw(out written)} = ('', 0);
     return;
 }
 
@@ -275,7 +253,7 @@ sub log {
         print STDERR "$text\n";
         return;
     }
-    return $self->write_now(frame(LOG, $level, $self->{stream}, substr $text, 0, HOLD_SIZE));
+    return $self->write_now(frame(LOG, $level, $self->{stream}, substr $text, 0, MAX_LOG));
 }
 
 =head2 exiting($reason)
@@ -290,15 +268,5 @@ sub exiting {
     $self->{exiting} = 1;
     return $self->put(frame(EXITING, 0, 0, $reason));
 }
-
-=head1 HOLDING ANSWERS BACK
-
-A write costs as much as a small application. With more requests already at hand
-the worker therefore keeps an answer until the next ones are done, but never lets
-it wait behind a request that might be slow: only a path that was served in less
-than half a millisecond the last time is run with answers held back, and for one
-millisecond at most.
-
-=cut
 
 1;
