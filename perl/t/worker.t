@@ -93,19 +93,19 @@ sub read_streams {
         [200, [], [$_[0]{PATH_INFO}]];
     });
     close $read;
-    syswrite $gateway, join '', request(1, '/quick'), request(2, '/slow'), request(3, '/note'), request(4, '/note');
+    syswrite $gateway, join '', request(1, '/quick'), request(2, '/slow'), request(3, '/note'), request(4, '/note'), request(5, '/note');
     is_deeply [read_streams(1)], [1], 'the quick one arrives while the slow one runs';
-    syswrite $gateway, frame(CANCEL, 0, 3, '');
+    syswrite $gateway, frame(CANCEL, 0, $_, '') for 3, 5;
     syswrite $write, 'x';
     my %type;
-    while (keys %type < 3) {
+    while (keys %type < 4) {
         for (next_frames()) {
             my ($stream, $type, $flags) = unpack 'x4 N C C', $_;
             $type{$stream} = $type;
             is $flags, FIN, "stream $stream is complete";
         }
     }
-    is_deeply \%type, { 2 => RESPONSE, 3 => BODY, 4 => RESPONSE }, 'the cancelled one was not begun';
+    is_deeply \%type, { 2 => RESPONSE, 3 => BODY, 4 => RESPONSE, 5 => BODY }, 'the cancelled ones were not begun, but answered';
     is stop($pid), 0, 'ends when the gateway goes';
 }
 

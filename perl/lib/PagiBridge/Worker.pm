@@ -182,7 +182,7 @@ sub cancel {
     my $queue = $self->{queue};
     my $waiting = @$queue;
     @$queue = grep { unpack('x4 N', $_) != $stream } @$queue;
-    $self->put(frame(BODY, FIN, $stream, '')) if @$queue < $waiting;
+    $self->write_now(frame(BODY, FIN, $stream, '')) if @$queue < $waiting;
     return;
 }
 
