@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -19,6 +20,9 @@ func (p *Pool) Do(req *Request) (*Answer, error) {
 	}
 	if w := p.popIdleLocked(); w != nil {
 		err := p.assignLocked(w, x)
+		if err != nil {
+			p.idle = append(p.idle, w)
+		}
 		p.mu.Unlock()
 		if err != nil {
 			return nil, err
@@ -52,6 +56,12 @@ func (p *Pool) removeIdleLocked(w *worker) {
 	p.idle = slices.DeleteFunc(p.idle, func(idle *worker) bool { return idle == w })
 }
 
+// maxBatchSize is how many bytes of requests a worker is given at once, unless a
+// single one is larger. It is well below what a socket takes: the goroutine that
+// reads a worker's answers also writes its next batch, and must never have to wait
+// for a worker that waits to be read.
+const maxBatchSize = 64 << 10
+
 // assignLocked puts x on w's list and its frame into w's outgoing batch. The worker
 // must be free of anything but what this dispatch gives it.
 func (p *Pool) assignLocked(w *worker, x *exchange) error {
@@ -59,11 +69,8 @@ func (p *Pool) assignLocked(w *worker, x *exchange) error {
 	if p.stream == 0 {
 		p.stream = 1
 	}
-	frame, err := x.req.Frame(p.stream)
+	frame, err := x.frame(p.stream)
 	if err != nil {
-		if len(w.inflight) == 0 {
-			p.idle = append(p.idle, w)
-		}
 		return err
 	}
 	w.progress = time.Now()
@@ -84,34 +91,25 @@ func (p *Pool) freeLocked(w *worker) (send bool) {
 		return false
 	}
 	w.state = Ready
-	if w.successor != nil && w.successor.state != Starting {
+	if w.successor != nil && w.successor.isServing() {
 		w.retire()
 		return true // DRAIN
 	}
 	if p.opt.MaxRequests > 0 && w.served >= p.opt.MaxRequests && w.successor == nil && p.mayLaunchLocked() {
 		p.launchLocked(w) // w goes on until the other is ready
 	}
-	n := 1
-	if first := p.queue.peek(); first == nil {
+	share := (p.queue.len() + len(p.workers) - 1) / len(p.workers)
+	for x := p.queue.peek(); x != nil && w.takesLocked(x, share); x = p.queue.peek() {
+		p.queue.pop()
+		x.queued = false
+		if err := p.assignLocked(w, x); err != nil {
+			x.fail(err)
+		}
+	}
+	if len(w.inflight) == 0 {
 		p.idle = append(p.idle, w)
 		p.checkDrainedLocked()
 		return false
-	} else if first.req.Safe && !first.alone && w.isQuick() {
-		n = min(p.opt.MaxBatch, (p.queue.len()+len(p.workers)-1)/len(p.workers))
-	}
-	for i := 0; i < n; i++ {
-		x := p.queue.peek()
-		if x == nil || i > 0 && (!x.req.Safe || x.alone) {
-			break
-		}
-		p.queue.pop()
-		if err := p.assignLocked(w, x); err != nil {
-			x.fail(err)
-			if len(w.inflight) == 0 { // assignLocked has made it idle; take it back
-				p.idle = p.idle[:len(p.idle)-1]
-				return p.freeLocked(w)
-			}
-		}
 	}
 	if len(w.inflight) > 1 {
 		w.armStall()
@@ -119,21 +117,28 @@ func (p *Pool) freeLocked(w *worker) (send bool) {
 	return true
 }
 
+// takesLocked reports whether x may join the batch that is being made for w: any
+// request may be the first, and further ones where the whole batch is safe, small,
+// and for a worker that is quick, up to its share of the queue.
+func (w *worker) takesLocked(x *exchange, share int) bool {
+	n := len(w.inflight)
+	if n == 0 {
+		return true
+	}
+	return n < share && n < w.pool.opt.MaxBatch && w.isQuick() && len(w.batch) < maxBatchSize &&
+		x.safe && !x.alone && w.inflight[0].safe && !w.inflight[0].alone
+}
+
 // requeueLocked puts exchanges back at the front of the queue, first one first, and
 // gives them to idle workers where there are any; these must be sent to.
 func (p *Pool) requeueLocked(list []*exchange) (send []*worker) {
 	now := time.Now()
-	for i := len(list) - 1; i >= 0; i-- {
-		x := list[i]
+	for _, x := range slices.Backward(list) {
 		x.worker = nil
-		if x.dropped {
-			continue
+		if !x.dropped {
+			x.queued, x.alone, x.since = true, true, now
+			p.queue.pushFront(x)
 		}
-		x.queued, x.alone = true, true
-		if x.since.IsZero() {
-			x.since = now
-		}
-		p.queue.pushFront(x)
 	}
 	for p.queue.len() > 0 {
 		w := p.popIdleLocked()
@@ -154,8 +159,7 @@ func (p *Pool) abandon(x *exchange) {
 	w := x.worker
 	x.dropped = true
 	if x.queued {
-		p.queue.remove(x)
-		x.queued = false
+		p.queue.removeIf(func(other *exchange) bool { return other == x })
 		p.checkDrainedLocked()
 	}
 	first := w != nil && len(w.inflight) > 0 && w.inflight[0] == x
@@ -187,45 +191,71 @@ func (p *Pool) watch() {
 
 func (p *Pool) inspect(now time.Time) {
 	p.mu.Lock()
-	var expired []*exchange
-	for x := p.queue.peek(); x != nil && now.Sub(x.since) > p.opt.QueueTimeout; x = p.queue.peek() {
-		p.queue.pop()
-		x.queued = false
-		expired = append(expired, x)
-	}
-	var late []*worker
+	expired := p.queue.removeIf(func(x *exchange) bool { return now.Sub(x.since) > p.opt.QueueTimeout })
 	var send []*worker
 	for w := range p.workers {
-		switch {
-		case w.state == Starting && now.Sub(w.since) > p.opt.StartTimeout && w.failure == "":
-			w.failure = "it was not ready after " + p.opt.StartTimeout.String()
-			w.state = Exiting
-			late = append(late, w)
-		case w.state != Exiting && len(w.inflight) > 0 && p.opt.RequestTimeout > 0 && !w.paused &&
-			now.Sub(w.progress) > p.opt.RequestTimeout:
-			x := w.inflight[0]
-			send = append(send, p.requeueLocked(w.inflight[1:])...)
-			w.inflight = nil
-			w.state = Exiting
-			x.worker = nil
-			x.fail(ErrTimeout)
-			w.logger().Error("a request ran into its time limit; the worker is killed",
-				"request", x.req.Label, "limit", p.opt.RequestTimeout)
-			late = append(late, w)
+		why := w.overdueLocked(now)
+		if why == "" || w.killed {
+			continue
 		}
+		w.killed = true
+		if w.state == Starting {
+			w.failure = why
+			p.unlinkLocked(w)
+		}
+		if len(w.inflight) > 0 && !w.cleaning {
+			w.inflight[0].worker = nil
+			w.inflight[0].fail(ErrTimeout)
+			w.inflight = w.inflight[1:]
+		}
+		send = append(send, p.requeueLocked(w.inflight)...)
+		w.inflight = nil
+		if w.state != Starting {
+			w.logger().Error("a worker is killed", "reason", why)
+		}
+		w.leave(now)
+		p.tasks.Go(w.kill)
 	}
+	p.settleLocked(now)
 	p.topUpLocked()
 	p.checkDrainedLocked()
 	p.mu.Unlock()
 	for _, x := range expired {
 		x.fail(ErrQueueTimeout)
 	}
-	for _, w := range late {
-		p.tasks.Go(w.kill)
-	}
 	for _, w := range send {
 		w.sendBatch()
 	}
+}
+
+// overdueLocked says which of the time limits a worker has passed, "" for none.
+func (w *worker) overdueLocked(now time.Time) string {
+	opt := &w.pool.opt
+	silent := now.Sub(w.progress)
+	limited := opt.RequestTimeout > 0 && !w.paused && silent > opt.RequestTimeout
+	switch {
+	case w.state == Starting:
+		if now.Sub(w.since) > opt.StartTimeout {
+			return fmt.Sprintf("it was not ready after %v", opt.StartTimeout)
+		}
+	case w.state == Exiting:
+		if now.Sub(w.left) > opt.KillGrace && !w.paused {
+			return fmt.Sprintf("it was told to go, or had said that it goes, and has not gone for %v", opt.KillGrace)
+		}
+	case w.cleaning:
+		if limited {
+			return fmt.Sprintf("cleaning up after a request took longer than %v", opt.RequestTimeout)
+		}
+	case len(w.inflight) > 0:
+		if limited {
+			return fmt.Sprintf("%s ran into its time limit: no sign of life for %v", w.inflight[0].label, opt.RequestTimeout)
+		}
+	case w.state == Draining:
+		if silent > opt.KillGrace {
+			return fmt.Sprintf("it was told to go and has not gone for %v", opt.KillGrace)
+		}
+	}
+	return ""
 }
 
 // queue is a first-in, first-out list of waiting exchanges.
@@ -273,20 +303,20 @@ func (q *queue) pop() *exchange {
 	return x
 }
 
-func (q *queue) remove(x *exchange) {
-	for i := q.head; i < len(q.list); i++ {
-		if q.list[i] == x {
-			q.list = append(q.list[:i], q.list[i+1:]...)
-			return
+// removeIf takes out what condition holds for and returns it, in order.
+func (q *queue) removeIf(condition func(*exchange) bool) (removed []*exchange) {
+	kept := slices.DeleteFunc(q.list[q.head:], func(x *exchange) bool {
+		if !condition(x) {
+			return false
 		}
-	}
+		x.queued = false
+		removed = append(removed, x)
+		return true
+	})
+	q.list = q.list[:q.head+len(kept)]
+	return removed
 }
 
 func (q *queue) takeAll() []*exchange {
-	all := q.list[q.head:]
-	q.list, q.head = nil, 0
-	for _, x := range all {
-		x.queued = false
-	}
-	return all
+	return q.removeIf(func(*exchange) bool { return true })
 }

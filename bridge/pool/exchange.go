@@ -50,9 +50,12 @@ func (e *AbortError) Error() string { return e.Message }
 
 // exchange is one request on its way through the pool.
 type exchange struct {
-	req    *Request
 	pool   *Pool
 	answer Answer // handed out by Do
+	// Of the Request. frame must not be called once dropped is set.
+	frame func(stream uint32) ([]byte, error)
+	safe  bool
+	label string
 
 	// Guarded by Pool.mu.
 	stream   uint32
@@ -61,7 +64,7 @@ type exchange struct {
 	since    time.Time // when it was queued
 	alone    bool      // must not share a batch again
 	repeated bool      // has been given to a second worker after the first one died
-	dropped  bool      // nobody waits for it, and its frame must not be asked for again
+	dropped  bool      // nobody waits for it any more
 
 	mu        sync.Mutex
 	pieces    []Piece
@@ -81,7 +84,7 @@ type exchange struct {
 }
 
 func newExchange(p *Pool, req *Request) *exchange {
-	x := &exchange{req: req, pool: p, wake: make(chan struct{}, 1)}
+	x := &exchange{pool: p, frame: req.Frame, safe: req.Safe, label: req.Label, wake: make(chan struct{}, 1)}
 	x.answer.x = x
 	x.pieces = x.few[:0]
 	return x
@@ -95,9 +98,17 @@ func signal(c chan struct{}) {
 	}
 }
 
-// push delivers a piece. It waits while the client is too far behind, which keeps
-// the worker from going on; paused is told when a wait begins and ends.
-func (x *exchange) push(piece Piece, paused func(bool)) {
+// cost is the memory a piece keeps, which for a small one is more than its length.
+func (piece *Piece) cost() int {
+	if piece.buffer != nil {
+		return cap(*piece.buffer)
+	}
+	return len(piece.Body)
+}
+
+// push delivers a piece that came from w. It waits while the client is too far
+// behind, which keeps the worker from going on.
+func (x *exchange) push(piece Piece, w *worker) {
 	for {
 		x.mu.Lock()
 		if x.abandoned || x.fin || x.err != nil {
@@ -106,36 +117,66 @@ func (x *exchange) push(piece Piece, paused func(bool)) {
 			return
 		}
 		x.touched = true
-		size := len(piece.Body)
-		spilling := x.spillTo > x.spillFrom
-		switch {
-		case size == 0 && piece.Head == nil:
-			x.fin, x.last = piece.Last, piece.File
-		case piece.Head != nil, !spilling && (x.memory == 0 || x.memory+size <= x.pool.opt.Memory):
-			x.pieces = append(x.pieces, piece)
-			x.memory += size
-			x.fin = piece.Last
-		case x.spillTo+int64(size) <= x.pool.opt.Spool:
-			if err := x.spillLocked(piece.Body); err != nil {
-				x.err = err
-			}
-			x.fin = piece.Last
-			release(piece.buffer)
-		default:
-			if x.room == nil {
-				x.room = make(chan struct{}, 1)
-			}
-			room := x.room
+		if x.takeLocked(&piece) {
 			x.mu.Unlock()
-			paused(true)
-			<-room
-			paused(false)
-			continue
+			signal(x.wake)
+			return
 		}
+		if x.room == nil {
+			x.room = make(chan struct{}, 1)
+		}
+		room := x.room
 		x.mu.Unlock()
-		signal(x.wake)
-		return
+		w.setPaused(true)
+		select {
+		case <-room:
+		case <-w.abort:
+			x.fail(ErrClosed)
+		}
+		w.setPaused(false)
 	}
+}
+
+// takeLocked keeps a piece, in memory or in the file, and reports whether there was
+// room for it.
+func (x *exchange) takeLocked(piece *Piece) bool {
+	size := len(piece.Body)
+	switch {
+	case size == 0 && piece.Head == nil:
+		x.fin, x.last = piece.Last, piece.File
+		release(piece.buffer)
+		return true
+	case x.spillTo == x.spillFrom && x.joinLocked(piece):
+	case piece.Head != nil, x.spillTo == x.spillFrom && (len(x.pieces) == 0 || x.memory+piece.cost() <= x.pool.opt.Memory):
+		x.pieces = append(x.pieces, *piece)
+		x.memory += piece.cost()
+	case x.spillTo+int64(size) <= x.pool.opt.Spool:
+		err := x.spillLocked(piece.Body)
+		release(piece.buffer)
+		if err != nil {
+			x.err = err
+			return true
+		}
+	default:
+		return false
+	}
+	x.fin = piece.Last
+	return true
+}
+
+// joinLocked appends a small piece of body to the last one that waits, where its
+// buffer has room, so that many small writes do not keep a buffer each.
+func (x *exchange) joinLocked(piece *Piece) bool {
+	if len(x.pieces) == 0 || piece.Head != nil {
+		return false
+	}
+	last := &x.pieces[len(x.pieces)-1]
+	if last.Informational || last.buffer == nil || len(last.Body) == 0 || cap(last.Body)-len(last.Body) < len(piece.Body) {
+		return false
+	}
+	last.Body = append(last.Body, piece.Body...)
+	release(piece.buffer)
+	return true
 }
 
 func (x *exchange) spillLocked(body []byte) error {
@@ -195,7 +236,7 @@ func (a *Answer) Next(ctx context.Context) (Piece, error) {
 		if ok || err != nil {
 			signal(room)
 			a.buffer = piece.buffer
-			a.ended = piece.Last || err != nil
+			a.ended = piece.Last
 			return piece, err
 		}
 		select {
@@ -211,7 +252,7 @@ func (x *exchange) nextLocked() (piece Piece, ok bool, err error) {
 	case len(x.pieces) > 0:
 		piece = x.pieces[0]
 		x.pieces = x.pieces[1:]
-		x.memory -= len(piece.Body)
+		x.memory -= piece.cost()
 	case x.spillTo > x.spillFrom:
 		buffer := allocate(int(min(spillChunk, x.spillTo-x.spillFrom)))
 		n, err := x.spill.ReadAt(*buffer, x.spillFrom)

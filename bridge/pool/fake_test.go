@@ -55,6 +55,7 @@ func runFake(mode string) error {
 	}
 	f := &fake{conn: conn, frames: bufio.NewReader(conn)}
 	version, token := uint32(wire.Version), config["token"]
+	mode, arg, _ := strings.Cut(mode, ":")
 	switch mode {
 	case "wrong version":
 		version = 99
@@ -70,6 +71,24 @@ func runFake(mode string) error {
 	case "failed":
 		f.put(wire.Failed, 0, 0, []byte("no app today\n"))
 		return nil
+	case "failed and stays":
+		f.put(wire.Failed, 0, 0, []byte("no app today\n"))
+		time.Sleep(time.Hour)
+	case "idle before ready":
+		f.put(wire.Idle, 0, 0, nil)
+		time.Sleep(time.Hour)
+	case "fails when": // the file exists
+		if _, err := os.Stat(arg); err == nil {
+			f.put(wire.Failed, 0, 0, []byte("no app today\n"))
+			time.Sleep(time.Hour)
+		}
+	case "ends when": // the file exists, after it was ready
+		if _, err := os.Stat(arg); err == nil {
+			f.put(wire.Ready, 0, 0, nil)
+			os.Exit(5)
+		}
+	case "talks":
+		fmt.Println("deprecated: all of it")
 	case "silent":
 		time.Sleep(time.Hour)
 	}
@@ -219,6 +238,37 @@ func (f *fake) do(frame wire.Frame, batch int) {
 			time.Sleep(time.Millisecond)
 		}
 		f.put(wire.Idle, 0, s, nil)
+	case "leave-slowly":
+		f.put(wire.Response, wire.FlagFin|wire.FlagBusy, s, wire.AppendPairs([]byte{0, 200}))
+		f.put(wire.Exiting, 0, 0, []byte("in a moment"))
+		time.Sleep(time.Hour)
+	case "leave-early": // before the answer is complete
+		f.put(wire.Exiting, 0, 0, []byte("right now"))
+		time.Sleep(time.Hour)
+	case "child": // one that does not listen to TERM
+		cmd := exec.Command("sh", "-c", "trap '' TERM; echo $$; sleep 3600")
+		out, err := cmd.StdoutPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			os.Exit(1)
+		}
+		line, _ := bufio.NewReader(out).ReadString('\n')
+		f.reply(s, strings.TrimSpace(line))
+	case "echo-large": // reads the rest of the batch only after it has written much
+		f.reply(s, strings.Repeat("x", 4<<20))
+	case "drip":
+		n, _ := strconv.Atoi(arg)
+		f.put(wire.Response, 0, s, wire.AppendPairs([]byte{0, 200}))
+		var frames []byte
+		for range n {
+			frames = wire.AppendFrame(frames, wire.Body, 0, s, []byte("."))
+		}
+		if _, err := f.conn.Write(frames); err != nil {
+			os.Exit(0)
+		}
+		f.put(wire.Body, wire.FlagFin, s, nil)
 	case "leave":
 		f.put(wire.Response, wire.FlagFin|wire.FlagBusy, s, wire.AppendPairs([]byte{0, 200}))
 		f.put(wire.Exiting, 0, 0, []byte("had enough"))

@@ -28,12 +28,21 @@ type output struct {
 // startLines is how many lines of output go into the error of a failed start.
 const startLines = 12
 
-// lastWords returns what the worker printed last before it was ready.
-func (o *output) lastWords() string {
-	<-o.done
+// firstLines returns what the worker has printed before it was ready, the last few
+// lines of it.
+func (o *output) firstLines() []string {
+	if o == nil {
+		return nil // it was quicker than we are
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return strings.Join(o.start, "\n")
+	return o.start
+}
+
+// lastWords returns the same once the worker has ended.
+func (o *output) lastWords() string {
+	<-o.done
+	return strings.Join(o.firstLines(), "\n")
 }
 
 // captureOutput gives the command one pipe for both streams and starts to read it.
@@ -79,12 +88,12 @@ func (o *output) pass(w *worker) {
 			w.pool.mu.Unlock()
 			level := slog.LevelWarn
 			if starting {
-				level = slog.LevelDebug // told with the error, if there is one
+				level = slog.LevelDebug // told again when it is ready, or with the error
 				o.mu.Lock()
 				o.start = append(o.start[max(0, len(o.start)-startLines+1):], text)
 				o.mu.Unlock()
 			}
-			log.Log(context.Background(), level, text, "stream", "stderr")
+			log.Log(context.Background(), level, text)
 		}
 		switch {
 		case err == nil, errors.Is(err, bufio.ErrBufferFull):

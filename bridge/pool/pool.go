@@ -154,8 +154,10 @@ type Pool struct {
 	launched int
 	failures int       // starts in a row that came to nothing
 	nextTry  time.Time // when failures > 0
+	told     string    // the last reason for that in the log
+	toldAt   time.Time
 	drained  chan struct{}
-	settled  chan error // during Start: one value for each worker
+	settled  chan error // nil but during Start: one value for each worker
 
 	tasks sync.WaitGroup // every goroutine of the pool
 	quit  chan struct{}  // closed when they are to end
@@ -189,21 +191,47 @@ func (p *Pool) Start(ctx context.Context) error {
 	p.mu.Unlock()
 	p.tasks.Go(p.accept)
 	p.tasks.Go(p.watch)
+	err := p.awaitStart(ctx)
+	p.mu.Lock()
+	p.settled = nil
+	p.mu.Unlock()
+	if err != nil {
+		stopCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		cancel()
+		err = errors.Join(err, p.Stop(stopCtx))
+	}
+	return err
+}
+
+// awaitStart waits for every worker of the first set, or for the first that fails.
+func (p *Pool) awaitStart(ctx context.Context) error {
 	for range p.opt.Workers {
-		var err error
 		select {
-		case err = <-p.settled:
+		case err := <-p.settled:
+			if err != nil {
+				return err
+			}
 		case <-ctx.Done():
-			err = fmt.Errorf("start the workers: %w", context.Cause(ctx))
-		}
-		if err != nil {
-			stopCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-			cancel()
-			return errors.Join(err, p.Stop(stopCtx))
+			return fmt.Errorf("start the workers: %w", context.Cause(ctx))
 		}
 	}
 	return nil
 }
+
+// startedLocked tells Start, if it is waiting, how a worker's start went; it
+// reports whether Start was.
+func (p *Pool) startedLocked(err error) bool {
+	select {
+	case p.settled <- err:
+		return true
+	default: // also while settled is nil
+		return false
+	}
+}
+
+// maxSocketDir is about how long a directory's name may be when there is to be a
+// socket in it: the system has 104 to 108 bytes for the whole name.
+const maxSocketDir = 95
 
 // listen makes the private directory and the socket in it.
 func (p *Pool) listen() error {
@@ -213,6 +241,9 @@ func (p *Pool) listen() error {
 	}
 	p.dir = dir
 	p.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "socket"), Net: "unix"})
+	if err != nil && len(dir) > maxSocketDir {
+		err = fmt.Errorf("%w (the directory's name is too long for a socket; set TMPDIR to a shorter one)", err)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("listen for the workers: %w", err), os.RemoveAll(dir))
 	}

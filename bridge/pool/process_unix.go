@@ -22,6 +22,9 @@ func isolate(cmd *exec.Cmd) {
 func terminate(pid int) { _ = syscall.Kill(-pid, syscall.SIGTERM) }
 func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
 
+// groupExists reports whether a process of the group is left. A zombie counts.
+func groupExists(pid int) bool { return !errors.Is(syscall.Kill(-pid, 0), syscall.ESRCH) }
+
 // isReset reports whether a connection ended because its process did.
 func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)

@@ -21,15 +21,15 @@ func (w *worker) read(reader *wire.Reader) error {
 		case wire.Response, wire.Informational, wire.Body, wire.File, wire.Abort:
 			err = w.answer(frame)
 		case wire.Ready:
-			w.ready()
+			err = w.ready()
 		case wire.Failed:
 			w.failed(string(frame.Payload))
 		case wire.Log:
 			w.logRecord(frame)
 		case wire.Idle:
-			w.idle()
+			err = w.idle()
 		case wire.Exiting:
-			w.exiting(string(frame.Payload))
+			err = w.exiting(string(frame.Payload))
 		default:
 			err = fmt.Errorf("%w: a %s frame", ErrProtocol, frame.Type)
 		}
@@ -39,13 +39,16 @@ func (w *worker) read(reader *wire.Reader) error {
 	}
 }
 
-func (w *worker) ready() {
+func (w *worker) ready() error {
 	p := w.pool
 	p.mu.Lock()
+	if w.wasReady {
+		p.mu.Unlock()
+		return fmt.Errorf("%w: a second READY", ErrProtocol)
+	}
+	w.wasReady = true
 	var send []*worker
 	if w.state == Starting {
-		w.wasReady = true
-		p.failures = 0
 		if p.closing {
 			w.retire()
 			send = append(send, w)
@@ -53,16 +56,18 @@ func (w *worker) ready() {
 			send = append(send, w)
 		}
 		send = append(send, p.relieveLocked(w)...)
-		select {
-		case p.settled <- nil:
-		default:
-		}
+		p.startedLocked(nil)
 	}
+	output := w.output
 	p.mu.Unlock()
 	w.logger().Debug("the worker is ready", "took", time.Since(w.since).Round(time.Millisecond))
+	for _, line := range output.firstLines() {
+		w.logger().Warn(line)
+	}
 	for _, other := range send {
 		other.sendBatch()
 	}
+	return nil
 }
 
 // relieveLocked retires the worker w takes over from, if that is idle; a busy one
@@ -81,9 +86,8 @@ func (w *worker) failed(message string) {
 	w.pool.mu.Lock()
 	defer w.pool.mu.Unlock()
 	w.failure = strings.TrimSpace(message)
-	if w.state == Starting {
-		w.state = Exiting
-	}
+	w.leave(time.Now())
+	w.pool.unlinkLocked(w)
 }
 
 // answer handles the frames that carry a response.
@@ -140,7 +144,7 @@ func (w *worker) deliver(x *exchange, frame wire.Frame, fin bool) error {
 		release(frame.Buffer)
 		return nil
 	}
-	x.push(piece, w.setPaused)
+	x.push(piece, w)
 	return nil
 }
 
@@ -160,6 +164,7 @@ func (w *worker) finished(cleaning bool) {
 	}
 	w.served++
 	w.given++
+	p.failures = 0
 	w.cleaning = cleaning
 	send := w.restLocked()
 	p.mu.Unlock()
@@ -191,9 +196,13 @@ func (w *worker) restLocked() (send bool) {
 	return send
 }
 
-func (w *worker) idle() {
+func (w *worker) idle() error {
 	p := w.pool
 	p.mu.Lock()
+	if !w.cleaning {
+		p.mu.Unlock()
+		return fmt.Errorf("%w: IDLE from a worker that was not busy", ErrProtocol)
+	}
 	w.cleaning = false
 	w.progress = time.Now()
 	send := w.state != Exiting && w.restLocked()
@@ -201,13 +210,19 @@ func (w *worker) idle() {
 	if send {
 		w.sendBatch()
 	}
+	return nil
 }
 
 // exiting is called when the worker has said that it will not take another request.
-func (w *worker) exiting(reason string) {
+func (w *worker) exiting(reason string) error {
 	p := w.pool
 	p.mu.Lock()
-	w.state = Exiting
+	if len(w.inflight) > 0 && !w.cleaning {
+		p.mu.Unlock()
+		return fmt.Errorf("%w: EXITING in the middle of a request", ErrProtocol)
+	}
+	w.leave(time.Now())
+	p.removeIdleLocked(w)
 	waiting := w.inflight
 	w.inflight = nil
 	send := p.requeueLocked(waiting)
@@ -217,6 +232,7 @@ func (w *worker) exiting(reason string) {
 	for _, other := range send {
 		other.sendBatch()
 	}
+	return nil
 }
 
 // isQuick reports whether the worker's requests are so quick that some more in a
@@ -274,7 +290,7 @@ func (w *worker) logRecord(frame wire.Frame) {
 	p.mu.Lock()
 	label := ""
 	if len(w.inflight) > 0 && w.inflight[0].stream == frame.Stream {
-		label = w.inflight[0].req.Label
+		label = w.inflight[0].label
 	}
 	log := w.logger()
 	p.mu.Unlock()

@@ -1,6 +1,9 @@
 package pool
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // State is where a worker is in its life.
 //
@@ -11,8 +14,10 @@ import "time"
 //	   +---- failed, late, told to go, EXITING ----> Exiting --process ended--> Dead
 //
 // A Draining worker finishes what it has and gets nothing new. An Exiting one has
-// been told to go, or has said that it goes, and is given the kill grace. From any
-// state the process may end by itself: then it is Dead at once.
+// failed to start, has been told to go while it did, or has said that it goes. Both
+// are given the kill grace once they have nothing left to do, then they are killed.
+// From any state the process may end by itself: it is Exiting then until the last
+// it has written has been read.
 type State uint8
 
 const (
@@ -53,12 +58,19 @@ func (p *Pool) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := Status{Queued: p.queue.len(), Launched: p.launched}
-	for id := 1; id <= p.launched; id++ {
-		for w := range p.workers {
-			if w.id == id {
-				s.Workers = append(s.Workers, WorkerStatus{w.id, w.pid, w.state, w.served, w.since})
-			}
-		}
+	for w := range p.workers {
+		s.Workers = append(s.Workers, WorkerStatus{w.id, w.pid, w.state, w.served, w.since})
 	}
+	slices.SortFunc(s.Workers, func(a, b WorkerStatus) int { return a.ID - b.ID })
 	return s
+}
+
+// isServing reports whether the worker has loaded the application and stays.
+func (w *worker) isServing() bool { return w.state == Ready || w.state == Busy }
+
+// leave makes the worker Exiting, once.
+func (w *worker) leave(now time.Time) {
+	if w.state < Exiting {
+		w.state, w.left = Exiting, now
+	}
 }

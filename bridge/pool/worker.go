@@ -31,6 +31,8 @@ const (
 	// longEnough is how long a worker must have lived for its end not to count
 	// as a failed start.
 	longEnough = time.Second
+	// tellAgain is how long the same reason for a failed start is told only once.
+	tellAgain = 5 * time.Minute
 	// maxBackoff is the longest time between two attempts to start a worker.
 	maxBackoff = 30 * time.Second
 )
@@ -46,6 +48,7 @@ type worker struct {
 	known   chan struct{} // closed when it has said hello
 	lost    chan struct{} // closed when the connection's reader has ended
 	exited  chan struct{} // closed when the process has ended, or could not be started
+	abort   chan struct{} // closed when no client is to be waited for any more
 	exit    string        // how it ended; valid after exited
 
 	pid       int
@@ -56,6 +59,8 @@ type worker struct {
 	failure   string      // why it could not get ready, in its own words
 	inflight  []*exchange // what it has been given, in order
 	batch     []byte      // frames to be written
+	left      time.Time   // when it became Exiting
+	killed    bool        // kill is at work
 	surprise  bool        // its process ended unasked
 	cleaning  bool        // busy with what an application does after its answer
 	served    int
@@ -87,6 +92,7 @@ func (p *Pool) launchLocked(predecessor *worker) {
 		known:   make(chan struct{}),
 		lost:    make(chan struct{}),
 		exited:  make(chan struct{}),
+		abort:   make(chan struct{}),
 	}
 	w.log.Store(p.log.With("worker", w.id))
 	if predecessor != nil {
@@ -102,10 +108,14 @@ func (p *Pool) mayLaunchLocked() bool {
 	return !p.closing && (p.failures == 0 || time.Now().After(p.nextTry))
 }
 
-// topUpLocked starts workers until there are as many as there should be.
+// topUpLocked starts workers until there are as many as there should be; one at a
+// time while starting fails.
 func (p *Pool) topUpLocked() {
 	serving := 0
 	for w := range p.workers {
+		if w.state == Starting && p.failures > 0 {
+			return
+		}
 		if w.state <= Busy && w.successor == nil {
 			serving++
 		}
@@ -113,7 +123,25 @@ func (p *Pool) topUpLocked() {
 	for ; serving < p.opt.Workers && p.mayLaunchLocked(); serving++ {
 		p.launchLocked(nil)
 		if p.failures > 0 {
-			return // one attempt at a time while starting fails
+			return
+		}
+	}
+}
+
+// settleLocked forgets failed starts once a worker has lived long enough.
+func (p *Pool) settleLocked(now time.Time) {
+	for w := range p.workers {
+		if w.isServing() && now.Sub(w.since) > longEnough {
+			p.failures = 0
+		}
+	}
+}
+
+// unlinkLocked makes whoever waits for w to take over wait no longer.
+func (p *Pool) unlinkLocked(w *worker) {
+	for other := range p.workers {
+		if other.successor == w {
+			other.successor = nil
 		}
 	}
 }
@@ -135,18 +163,41 @@ func (w *worker) live() {
 	select {
 	case <-w.exited:
 	case <-w.lost:
-		select {
-		case <-w.exited:
-		case <-time.After(drainTimeout):
-			w.kill()
-			<-w.exited
-		}
+		w.awaitExit()
 	}
 	p.mu.Lock()
-	w.surprise = w.state == Ready || w.state == Busy
-	w.state = Exiting
+	w.surprise = w.isServing()
+	w.leave(time.Now())
 	p.removeIdleLocked(w)
+	p.topUpLocked()
 	p.mu.Unlock()
+	w.readRest()
+	w.bury()
+}
+
+// awaitExit waits for a process that has closed its connection: for a moment, or
+// for the kill grace where it was expected to go and may have END blocks to run.
+func (w *worker) awaitExit() {
+	w.pool.mu.Lock()
+	patience := drainTimeout
+	if w.state == Draining || w.state == Exiting {
+		patience = w.pool.opt.KillGrace
+	}
+	w.pool.mu.Unlock()
+	select {
+	case <-w.exited:
+	case <-time.After(patience):
+		w.kill()
+		<-w.exited
+	}
+}
+
+// readRest waits until what the process wrote before it ended has been read, and
+// closes the connection. A child of the application may have it open, too, so the
+// end of the data does not always show; a client that is slow to take it may take
+// its time.
+func (w *worker) readRest() {
+	p := w.pool
 	select {
 	case <-w.known:
 	case <-time.After(drainTimeout): // what it said before it ended may still be on its way
@@ -155,15 +206,21 @@ func (w *worker) live() {
 	delete(p.tokens, w.token)
 	conn := w.conn
 	p.mu.Unlock()
-	if conn != nil {
+	if conn == nil {
+		return
+	}
+	for paused := true; paused; {
 		select {
 		case <-w.lost:
-		case <-time.After(drainTimeout): // a child of the application has the connection, too
+			paused = false
+		case <-time.After(drainTimeout):
+			p.mu.Lock()
+			paused = w.paused
+			p.mu.Unlock()
 		}
-		_ = conn.Close() // an error tells nothing: the peer is gone
-		<-w.lost
 	}
-	w.bury()
+	_ = conn.Close() // an error tells nothing: the peer is gone
+	<-w.lost
 }
 
 // start starts the process and the goroutines that read its output and wait for it.
@@ -217,8 +274,11 @@ func (p *Pool) greet(conn net.Conn) {
 		return
 	}
 	err = w.read(reader) // never nil
-	if !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) && !isReset(err) {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, net.ErrClosed) && !isReset(err) {
 		w.logger().Error("the worker broke the protocol and is killed", "error", err)
+		p.mu.Lock()
+		w.failure = err.Error()
+		p.mu.Unlock()
 		p.tasks.Go(w.kill)
 	}
 	close(w.lost)
@@ -251,6 +311,9 @@ func (p *Pool) introduce(conn net.Conn, reader *wire.Reader) (*worker, error) {
 	}
 	if hello.Version != wire.Version {
 		w.failure = fmt.Sprintf("it speaks version %d of the protocol, the gateway %d", hello.Version, wire.Version)
+		w.leave(time.Now())
+		p.unlinkLocked(w)
+		p.tasks.Go(w.kill)
 		return nil, errors.New(w.failure)
 	}
 	delete(p.tokens, hello.Token)
@@ -293,9 +356,9 @@ func (w *worker) write(frame []byte) {
 func (w *worker) retire() {
 	switch w.state {
 	case Ready, Busy:
-		w.state = Draining
+		w.state, w.progress = Draining, time.Now()
 	case Starting:
-		w.state = Exiting
+		w.leave(time.Now())
 	default:
 		return
 	}
@@ -313,14 +376,24 @@ func (w *worker) stop(ctx context.Context) {
 	if connected {
 		select {
 		case <-w.exited:
-			return
 		case <-ctx.Done():
 		}
 	}
-	w.kill()
+	select {
+	case <-w.exited:
+	default:
+		w.kill()
+	}
+	select {
+	case <-w.lost: // all it has written was read
+	case <-ctx.Done():
+	case <-time.After(drainTimeout): // it was never connected, or its client is slow and ctx has no end
+	}
+	close(w.abort)
 }
 
-// kill ends the worker's process group: TERM, then KILL after the grace.
+// kill ends the worker's process group: TERM, then KILL after the grace for
+// whatever is left of it, the worker or what it has started.
 func (w *worker) kill() {
 	<-w.spawned
 	w.pool.mu.Lock()
@@ -330,10 +403,18 @@ func (w *worker) kill() {
 		return // it could not be started
 	}
 	terminate(pid)
-	select {
-	case <-w.exited:
-	case <-time.After(w.pool.opt.KillGrace):
-		killGroup(pid)
+	deadline := time.After(w.pool.opt.KillGrace)
+	exited := w.exited
+	for groupExists(pid) {
+		select {
+		case <-exited:
+			exited = nil // look after its children more often
+		case <-time.After(20 * time.Millisecond):
+		case <-deadline:
+			killGroup(pid)
+			<-w.exited
+			return
+		}
 	}
 	<-w.exited
 }
@@ -354,16 +435,12 @@ func (w *worker) bury() {
 	delete(p.tokens, w.token)
 	label := ""
 	if len(w.inflight) > 0 && !w.cleaning {
-		label = w.inflight[0].req.Label
+		label = w.inflight[0].label
 	}
 	begun, waiting := w.partLocked()
 	send := p.requeueLocked(waiting)
 	w.state = Dead
-	for other := range p.workers {
-		if other.successor == w {
-			other.successor = nil
-		}
-	}
+	p.unlinkLocked(w)
 	startError := w.recordLocked(words, label != "")
 	p.topUpLocked()
 	p.checkDrainedLocked()
@@ -406,7 +483,7 @@ func (w *worker) partLocked() (begun *exchange, waiting []*exchange) {
 		return nil, waiting
 	}
 	first := waiting[0]
-	if first.req.Safe && !first.repeated && !first.isTouched() && !w.pool.closing {
+	if first.safe && !first.repeated && !first.isTouched() && !w.pool.closing {
 		first.repeated = true
 		return nil, waiting
 	}
@@ -428,18 +505,15 @@ func (w *worker) recordLocked(words string, inRequest bool) error {
 		}
 	}
 	err := errors.New(reason)
+	now := time.Now()
 	p.failures++
-	p.nextTry = time.Now().Add(min(time.Second<<min(p.failures-1, 5), maxBackoff))
-	if !w.wasReady {
-		select {
-		case p.settled <- err: // Start is waiting and will tell
-			return err
-		default:
-		}
+	p.nextTry = now.Add(min(time.Second<<min(p.failures-1, 5), maxBackoff))
+	if !w.wasReady && p.startedLocked(err) {
+		return err // Start tells it
 	}
-	level := slog.LevelError
-	if p.failures > p.opt.Workers {
-		level = slog.LevelDebug // has been told
+	level := slog.LevelDebug
+	if reason != p.told || now.Sub(p.toldAt) > tellAgain {
+		level, p.told, p.toldAt = slog.LevelError, reason, now
 	}
 	w.logger().Log(context.Background(), level, "a worker cannot be started", "error", reason, "next", p.nextTry.Format(time.TimeOnly))
 	return err
