@@ -10,6 +10,13 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 )
 
+const (
+	// quickAverage is the time per request up to which a worker gets batches.
+	quickAverage = time.Millisecond
+	// stallTime is how long a batch may make no progress before it is taken apart.
+	stallTime = 5 * time.Millisecond
+)
+
 // read handles a worker's frames until its connection ends.
 func (w *worker) read(reader *wire.Reader) error {
 	for {

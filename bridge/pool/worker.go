@@ -1,12 +1,9 @@
 package pool
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -19,22 +16,9 @@ import (
 )
 
 const (
-	// helloTimeout is how long a connection may take to say who it is.
-	helloTimeout = 5 * time.Second
 	// drainTimeout is how long what a dead worker has written is waited for, and
 	// how long one that has closed its connection may take to end.
 	drainTimeout = 500 * time.Millisecond
-	// quickAverage is the time per request up to which a worker gets batches.
-	quickAverage = time.Millisecond
-	// stallTime is how long a batch may make no progress before it is taken apart.
-	stallTime = 5 * time.Millisecond
-	// longEnough is how long a worker must have lived for its end not to count
-	// as a failed start.
-	longEnough = time.Second
-	// tellAgain is how long the same reason for a failed start is told only once.
-	tellAgain = 5 * time.Minute
-	// maxBackoff is the longest time between two attempts to start a worker.
-	maxBackoff = 30 * time.Second
 )
 
 // worker is one process and its connection. Its fields are guarded by Pool.mu,
@@ -101,49 +85,6 @@ func (p *Pool) launchLocked(predecessor *worker) {
 	p.workers[w] = struct{}{}
 	p.tokens[w.token] = w
 	p.tasks.Go(w.live)
-}
-
-// mayLaunchLocked reports whether the time for another attempt has come.
-func (p *Pool) mayLaunchLocked() bool {
-	return !p.closing && (p.failures == 0 || time.Now().After(p.nextTry))
-}
-
-// topUpLocked starts workers until there are as many as there should be; one at a
-// time while starting fails.
-func (p *Pool) topUpLocked() {
-	serving := 0
-	for w := range p.workers {
-		if w.state == Starting && p.failures > 0 {
-			return
-		}
-		if w.state <= Busy && w.successor == nil {
-			serving++
-		}
-	}
-	for ; serving < p.opt.Workers && p.mayLaunchLocked(); serving++ {
-		p.launchLocked(nil)
-		if p.failures > 0 {
-			return
-		}
-	}
-}
-
-// settleLocked forgets failed starts once a worker has lived long enough.
-func (p *Pool) settleLocked(now time.Time) {
-	for w := range p.workers {
-		if w.isServing() && now.Sub(w.since) > longEnough {
-			p.failures = 0
-		}
-	}
-}
-
-// unlinkLocked makes whoever waits for w to take over wait no longer.
-func (p *Pool) unlinkLocked(w *worker) {
-	for other := range p.workers {
-		if other.successor == w {
-			other.successor = nil
-		}
-	}
 }
 
 // live starts the process and sees it through to its end.
@@ -260,97 +201,6 @@ func (w *worker) start() error {
 	return nil
 }
 
-// greet makes a connection a worker's.
-func (p *Pool) greet(conn net.Conn) {
-	reader := wire.NewReader(bufio.NewReaderSize(conn, 64<<10), allocate)
-	w, err := p.introduce(conn, reader)
-	if err != nil {
-		level := slog.LevelError
-		if errors.Is(err, io.EOF) { // it was killed while it started
-			level = slog.LevelDebug
-		}
-		p.log.Log(context.Background(), level, "refused a worker's connection", "error", err)
-		_ = conn.Close() // it was of no use anyway
-		return
-	}
-	err = w.read(reader) // never nil
-	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, net.ErrClosed) && !isReset(err) {
-		w.logger().Error("the worker broke the protocol and is killed", "error", err)
-		p.mu.Lock()
-		w.failure = err.Error()
-		p.mu.Unlock()
-		p.tasks.Go(w.kill)
-	}
-	close(w.lost)
-}
-
-func (p *Pool) introduce(conn net.Conn, reader *wire.Reader) (*worker, error) {
-	if err := conn.SetReadDeadline(time.Now().Add(helloTimeout)); err != nil {
-		return nil, err
-	}
-	frame, err := reader.Next()
-	if err != nil {
-		return nil, fmt.Errorf("no HELLO: %w", err)
-	}
-	if frame.Type != wire.Hello {
-		return nil, fmt.Errorf("%w: %s instead of HELLO", ErrProtocol, frame.Type)
-	}
-	hello, err := wire.DecodeHello(frame.Payload)
-	release(frame.Buffer)
-	if err != nil {
-		return nil, err
-	}
-	if err := conn.SetReadDeadline(time.Time{}); err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	w := p.tokens[hello.Token]
-	if w == nil {
-		return nil, errors.New("HELLO with a token that is not expected")
-	}
-	if hello.Version != wire.Version {
-		w.failure = fmt.Sprintf("it speaks version %d of the protocol, the gateway %d", hello.Version, wire.Version)
-		w.leave(time.Now())
-		p.unlinkLocked(w)
-		p.tasks.Go(w.kill)
-		return nil, errors.New(w.failure)
-	}
-	delete(p.tokens, hello.Token)
-	w.conn = conn
-	close(w.known)
-	return w, nil
-}
-
-// sendBatch writes what was put into the batch. An error needs no handling here:
-// the reader sees the end of the connection, too.
-func (w *worker) sendBatch() {
-	w.writing.Lock()
-	defer w.writing.Unlock()
-	w.pool.mu.Lock()
-	batch := w.batch
-	w.batch = w.spare[:0]
-	conn := w.conn
-	w.pool.mu.Unlock()
-	if conn != nil && len(batch) > 0 {
-		if _, err := conn.Write(batch); err != nil {
-			w.logger().Debug("cannot write to the worker", "error", err)
-		}
-	}
-	w.spare = batch
-	if cap(batch) > 1<<20 {
-		w.spare = nil
-	}
-}
-
-// write sends a frame of its own.
-func (w *worker) write(frame []byte) {
-	w.pool.mu.Lock()
-	w.batch = append(w.batch, frame...)
-	w.pool.mu.Unlock()
-	w.sendBatch()
-}
-
 // retire puts DRAIN into the batch: the worker ends once it has done what it has.
 // The caller holds Pool.mu and sends the batch.
 func (w *worker) retire() {
@@ -417,104 +267,4 @@ func (w *worker) kill() {
 		}
 	}
 	<-w.exited
-}
-
-// bury is the last thing done for a worker: what it had goes elsewhere or fails,
-// and another one is started in its place.
-func (w *worker) bury() {
-	p := w.pool
-	words := ""
-	if w.output != nil {
-		words = w.output.lastWords()
-	}
-	p.mu.Lock()
-	if w.stall != nil {
-		w.stall.Stop()
-	}
-	delete(p.workers, w)
-	delete(p.tokens, w.token)
-	label := ""
-	if len(w.inflight) > 0 && !w.cleaning {
-		label = w.inflight[0].label
-	}
-	begun, waiting := w.partLocked()
-	send := p.requeueLocked(waiting)
-	w.state = Dead
-	p.unlinkLocked(w)
-	startError := w.recordLocked(words, label != "")
-	p.topUpLocked()
-	p.checkDrainedLocked()
-	var stranded []*exchange
-	if len(p.workers) == 0 {
-		stranded = p.queue.takeAll()
-	}
-	p.mu.Unlock()
-
-	switch {
-	case startError != nil:
-	case label != "":
-		w.logger().Error("the worker died in a request", "request", label, "exit", w.exit)
-	case w.surprise:
-		w.logger().Warn("the worker ended by itself", "exit", w.exit)
-	default:
-		w.logger().Debug("the worker ended", "exit", w.exit)
-	}
-	if begun != nil {
-		begun.fail(fmt.Errorf("%w (%s)", ErrWorkerDied, w.exit))
-	}
-	for _, x := range stranded {
-		x.fail(ErrNoWorkers)
-	}
-	for _, other := range send {
-		other.sendBatch()
-	}
-}
-
-// partLocked divides what a dead worker had into the request that must fail, or
-// nil, and those that can be given to others: the ones it had not begun, and the
-// begun one once, when its method is safe and nothing has been seen of its answer.
-func (w *worker) partLocked() (begun *exchange, waiting []*exchange) {
-	waiting = w.inflight
-	w.inflight = nil
-	for _, x := range waiting {
-		x.worker = nil
-	}
-	if len(waiting) == 0 || w.cleaning {
-		return nil, waiting
-	}
-	first := waiting[0]
-	if first.safe && !first.repeated && !first.isTouched() && !w.pool.closing {
-		first.repeated = true
-		return nil, waiting
-	}
-	return first, waiting[1:]
-}
-
-// recordLocked keeps account of starts that came to nothing and returns what there
-// is to be told about this one, nil when it had been a working worker.
-func (w *worker) recordLocked(words string, inRequest bool) error {
-	p := w.pool
-	if p.closing || w.wasReady && (inRequest || w.served > 0 || time.Since(w.since) > longEnough) {
-		return nil
-	}
-	reason := w.failure
-	if reason == "" {
-		reason = "it ended before it had served anything (" + w.exit + ")"
-		if words != "" {
-			reason += ": " + words
-		}
-	}
-	err := errors.New(reason)
-	now := time.Now()
-	p.failures++
-	p.nextTry = now.Add(min(time.Second<<min(p.failures-1, 5), maxBackoff))
-	if !w.wasReady && p.startedLocked(err) {
-		return err // Start tells it
-	}
-	level := slog.LevelDebug
-	if reason != p.told || now.Sub(p.toldAt) > tellAgain {
-		level, p.told, p.toldAt = slog.LevelError, reason, now
-	}
-	w.logger().Log(context.Background(), level, "a worker cannot be started", "error", reason, "next", p.nextTry.Format(time.TimeOnly))
-	return err
 }

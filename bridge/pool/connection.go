@@ -1,0 +1,110 @@
+package pool
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/bridge/wire"
+)
+
+const (
+	// helloTimeout is how long a connection may take to say who it is.
+	helloTimeout = 5 * time.Second
+)
+
+// greet makes a connection a worker's.
+func (p *Pool) greet(conn net.Conn) {
+	reader := wire.NewReader(bufio.NewReaderSize(conn, 64<<10), allocate)
+	w, err := p.introduce(conn, reader)
+	if err != nil {
+		level := slog.LevelError
+		if errors.Is(err, io.EOF) { // it was killed while it started
+			level = slog.LevelDebug
+		}
+		p.log.Log(context.Background(), level, "refused a worker's connection", "error", err)
+		_ = conn.Close() // it was of no use anyway
+		return
+	}
+	err = w.read(reader) // never nil
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, net.ErrClosed) && !isReset(err) {
+		w.logger().Error("the worker broke the protocol and is killed", "error", err)
+		p.mu.Lock()
+		w.failure = err.Error()
+		p.mu.Unlock()
+		p.tasks.Go(w.kill)
+	}
+	close(w.lost)
+}
+
+func (p *Pool) introduce(conn net.Conn, reader *wire.Reader) (*worker, error) {
+	if err := conn.SetReadDeadline(time.Now().Add(helloTimeout)); err != nil {
+		return nil, err
+	}
+	frame, err := reader.Next()
+	if err != nil {
+		return nil, fmt.Errorf("no HELLO: %w", err)
+	}
+	if frame.Type != wire.Hello {
+		return nil, fmt.Errorf("%w: %s instead of HELLO", ErrProtocol, frame.Type)
+	}
+	hello, err := wire.DecodeHello(frame.Payload)
+	release(frame.Buffer)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.tokens[hello.Token]
+	if w == nil {
+		return nil, errors.New("HELLO with a token that is not expected")
+	}
+	if hello.Version != wire.Version {
+		w.failure = fmt.Sprintf("it speaks version %d of the protocol, the gateway %d", hello.Version, wire.Version)
+		w.leave(time.Now())
+		p.unlinkLocked(w)
+		p.tasks.Go(w.kill)
+		return nil, errors.New(w.failure)
+	}
+	delete(p.tokens, hello.Token)
+	w.conn = conn
+	close(w.known)
+	return w, nil
+}
+
+// sendBatch writes what was put into the batch. An error needs no handling here:
+// the reader sees the end of the connection, too.
+func (w *worker) sendBatch() {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	w.pool.mu.Lock()
+	batch := w.batch
+	w.batch = w.spare[:0]
+	conn := w.conn
+	w.pool.mu.Unlock()
+	if conn != nil && len(batch) > 0 {
+		if _, err := conn.Write(batch); err != nil {
+			w.logger().Debug("cannot write to the worker", "error", err)
+		}
+	}
+	w.spare = batch
+	if cap(batch) > 1<<20 {
+		w.spare = nil
+	}
+}
+
+// write sends a frame of its own.
+func (w *worker) write(frame []byte) {
+	w.pool.mu.Lock()
+	w.batch = append(w.batch, frame...)
+	w.pool.mu.Unlock()
+	w.sendBatch()
+}

@@ -1,0 +1,162 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+const (
+	// longEnough is how long a worker must have lived for its end not to count
+	// as a failed start.
+	longEnough = time.Second
+	// tellAgain is how long the same reason for a failed start is told only once.
+	tellAgain = 5 * time.Minute
+	// maxBackoff is the longest time between two attempts to start a worker.
+	maxBackoff = 30 * time.Second
+)
+
+// mayLaunchLocked reports whether the time for another attempt has come.
+func (p *Pool) mayLaunchLocked() bool {
+	return !p.closing && (p.failures == 0 || time.Now().After(p.nextTry))
+}
+
+// topUpLocked starts workers until there are as many as there should be; one at a
+// time while starting fails.
+func (p *Pool) topUpLocked() {
+	serving := 0
+	for w := range p.workers {
+		if w.state == Starting && p.failures > 0 {
+			return
+		}
+		if w.state <= Busy && w.successor == nil {
+			serving++
+		}
+	}
+	for ; serving < p.opt.Workers && p.mayLaunchLocked(); serving++ {
+		p.launchLocked(nil)
+		if p.failures > 0 {
+			return
+		}
+	}
+}
+
+// settleLocked forgets failed starts once a worker has lived long enough.
+func (p *Pool) settleLocked(now time.Time) {
+	for w := range p.workers {
+		if w.isServing() && now.Sub(w.since) > longEnough {
+			p.failures = 0
+		}
+	}
+}
+
+// unlinkLocked makes whoever waits for w to take over wait no longer.
+func (p *Pool) unlinkLocked(w *worker) {
+	for other := range p.workers {
+		if other.successor == w {
+			other.successor = nil
+		}
+	}
+}
+
+// bury is the last thing done for a worker: what it had goes elsewhere or fails,
+// and another one is started in its place.
+func (w *worker) bury() {
+	p := w.pool
+	words := ""
+	if w.output != nil {
+		words = w.output.lastWords()
+	}
+	p.mu.Lock()
+	if w.stall != nil {
+		w.stall.Stop()
+	}
+	delete(p.workers, w)
+	delete(p.tokens, w.token)
+	label := ""
+	if len(w.inflight) > 0 && !w.cleaning {
+		label = w.inflight[0].label
+	}
+	begun, waiting := w.partLocked()
+	send := p.requeueLocked(waiting)
+	w.state = Dead
+	p.unlinkLocked(w)
+	startError := w.recordLocked(words, label != "")
+	p.topUpLocked()
+	p.checkDrainedLocked()
+	var stranded []*exchange
+	if len(p.workers) == 0 {
+		stranded = p.queue.takeAll()
+	}
+	p.mu.Unlock()
+
+	switch {
+	case startError != nil:
+	case label != "":
+		w.logger().Error("the worker died in a request", "request", label, "exit", w.exit)
+	case w.surprise:
+		w.logger().Warn("the worker ended by itself", "exit", w.exit)
+	default:
+		w.logger().Debug("the worker ended", "exit", w.exit)
+	}
+	if begun != nil {
+		begun.fail(fmt.Errorf("%w (%s)", ErrWorkerDied, w.exit))
+	}
+	for _, x := range stranded {
+		x.fail(ErrNoWorkers)
+	}
+	for _, other := range send {
+		other.sendBatch()
+	}
+}
+
+// partLocked divides what a dead worker had into the request that must fail, or
+// nil, and those that can be given to others: the ones it had not begun, and the
+// begun one once, when its method is safe and nothing has been seen of its answer.
+func (w *worker) partLocked() (begun *exchange, waiting []*exchange) {
+	waiting = w.inflight
+	w.inflight = nil
+	for _, x := range waiting {
+		x.worker = nil
+	}
+	if len(waiting) == 0 || w.cleaning {
+		return nil, waiting
+	}
+	first := waiting[0]
+	if first.safe && !first.repeated && !first.isTouched() && !w.pool.closing {
+		first.repeated = true
+		return nil, waiting
+	}
+	return first, waiting[1:]
+}
+
+// recordLocked keeps account of starts that came to nothing and returns what there
+// is to be told about this one, nil when it had been a working worker.
+func (w *worker) recordLocked(words string, inRequest bool) error {
+	p := w.pool
+	if p.closing || w.wasReady && (inRequest || w.served > 0 || time.Since(w.since) > longEnough) {
+		return nil
+	}
+	reason := w.failure
+	if reason == "" {
+		reason = "it ended before it had served anything (" + w.exit + ")"
+		if words != "" {
+			reason += ": " + words
+		}
+	}
+	err := errors.New(reason)
+	now := time.Now()
+	p.failures++
+	p.nextTry = now.Add(min(time.Second<<min(p.failures-1, 5), maxBackoff))
+	if !w.wasReady && p.startedLocked(err) {
+		return err // Start tells it
+	}
+	level := slog.LevelDebug
+	if reason != p.told || now.Sub(p.toldAt) > tellAgain {
+		level, p.told, p.toldAt = slog.LevelError, reason, now
+	}
+	w.logger().Log(context.Background(), level, "a worker cannot be started", "error", reason, "next", p.nextTry.Format(time.TimeOnly))
+	return err
+}
