@@ -1,0 +1,176 @@
+package pool
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/bridge/wire"
+)
+
+// enqueue puts requests into the queue as if its worker were busy and lets the
+// worker take from it. It returns where their outcomes will be.
+func enqueue(t *testing.T, s *started, requests ...*Request) (outcomes []<-chan outcome) {
+	t.Helper()
+	s.mu.Lock()
+	w := s.popIdleLocked()
+	if w == nil {
+		t.Fatal("no worker is idle")
+	}
+	w.state, w.average = Busy, time.Nanosecond
+	for _, r := range requests {
+		x := newExchange(s.Pool, r)
+		x.queued, x.since = true, time.Now()
+		s.queue.push(x)
+		c := make(chan outcome, 1)
+		outcomes = append(outcomes, c)
+		go func() {
+			defer x.answer.Close()
+			c <- read(&x.answer)
+		}()
+	}
+	send := s.freeLocked(w)
+	s.mu.Unlock()
+	if send {
+		w.sendBatch()
+	}
+	return outcomes
+}
+
+// What has been waiting is taken in one batch if it is safe, one by one otherwise.
+func TestBatches(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		safe bool
+		max  int
+		want string
+	}{
+		{"safe methods", true, 8, "8 8 8 8 8 8 8 8 "},
+		{"a limit", true, 4, "4 4 4 4 "},
+		{"unsafe methods", false, 8, "1 1 1 1 1 1 1 1 "},
+		{"turned off", true, 1, "1 1 1 1 1 1 1 1 "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := start(t, Options{MaxBatch: c.max})
+			var requests []*Request
+			for range 8 {
+				requests = append(requests, newRequest("batch", c.safe))
+			}
+			got := ""
+			for _, waiting := range enqueue(t, s, requests...) {
+				o := <-waiting
+				if o.err != nil {
+					t.Fatal(o.err)
+				}
+				got += o.body + " "
+			}
+			if !strings.HasPrefix(got, c.want) { // how the second half comes depends on the first
+				t.Errorf("the sizes of their batches were %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// A worker that writes much before it has read all it was sent must not block
+// the gateway.
+func TestLargeRequestsAndAnswersInABatch(t *testing.T) {
+	s := start(t, Options{RequestTimeout: 10 * time.Second})
+	var requests []*Request
+	for range 32 {
+		b := &wire.RequestBuilder{}
+		b.Begin()
+		b.Pair("do", "echo-large")
+		b.Pair("HTTP_COOKIE", strings.Repeat("c", 30<<10))
+		requests = append(requests, &Request{Frame: b.Frame, Safe: true, Label: "large"})
+	}
+	for i, waiting := range enqueue(t, s, requests...) {
+		if o := <-waiting; o.err != nil || len(o.body) != 4<<20 {
+			t.Fatalf("request %d: %d bytes, %v", i, len(o.body), o.err)
+		}
+	}
+}
+
+// A request that cannot be encoded fails alone.
+func TestFrameThatCannotBeMade(t *testing.T) {
+	s := start(t, Options{})
+	bad := &Request{Frame: func(uint32) ([]byte, error) { return nil, wire.ErrTooLarge }, Label: "bad"}
+	if _, err := s.Do(bad); !errors.Is(err, wire.ErrTooLarge) {
+		t.Errorf("to an idle worker: %v", err)
+	}
+	outcomes := enqueue(t, s, bad, newRequest("pid", false))
+	if o := <-outcomes[0]; !errors.Is(o.err, wire.ErrTooLarge) {
+		t.Errorf("from the queue: %+v", o)
+	}
+	if o := <-outcomes[1]; o.err != nil {
+		t.Errorf("the one behind it: %+v", o)
+	}
+	if o := s.do("pid", false); o.err != nil {
+		t.Errorf("the next one: %+v", o)
+	}
+}
+
+// stalledBatch puts a batch on the first worker whose head blocks until gate
+// exists, and returns the outcomes of the rest.
+func stalledBatch(t *testing.T, s *started, head string, rest func(i int) string) (first <-chan outcome, others []<-chan outcome) {
+	t.Helper()
+	s.mu.Lock()
+	w := s.popIdleLocked()
+	var batch []*Answer
+	for i := range 4 {
+		do := head
+		if i > 0 {
+			do = rest(i)
+		}
+		x := newExchange(s.Pool, newRequest(do, true))
+		if err := s.assignLocked(w, x); err != nil {
+			t.Fatal(err)
+		}
+		batch = append(batch, &x.answer)
+	}
+	w.armStall()
+	s.mu.Unlock()
+	w.sendBatch()
+	for i, answer := range batch {
+		c := make(chan outcome, 1)
+		go func() {
+			defer answer.Close()
+			c <- read(answer)
+		}()
+		if i == 0 {
+			first = c
+		} else {
+			others = append(others, c)
+		}
+	}
+	return first, others
+}
+
+// A slow request does not hold up what was given to its worker with it, and
+// nothing is done twice.
+func TestStalledBatchMoves(t *testing.T) {
+	s := start(t, Options{Workers: 2})
+	dir := t.TempDir()
+	gate, notes := filepath.Join(dir, "gate"), filepath.Join(dir, "notes")
+	first, others := stalledBatch(t, s, "wait "+gate, func(int) string { return "note " + notes })
+	for _, c := range others {
+		if o := <-c; o.err != nil || o.body != "<nil>" {
+			t.Errorf("behind the slow one: %+v", o)
+		}
+	}
+	touch(t, gate)
+	if o := <-first; o.err != nil {
+		t.Error(o.err)
+	}
+	for range 4 { // the first worker has had every chance to do them again
+		if o := s.do("pid", true); o.err != nil {
+			t.Error(o.err)
+		}
+	}
+	b, err := os.ReadFile(notes)
+	if n := strings.Count(string(b), "\n"); n != 3 || err != nil {
+		t.Errorf("3 requests were done %d times, %v", n, err)
+	}
+}
