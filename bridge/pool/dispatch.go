@@ -170,14 +170,18 @@ func (p *Pool) abandon(x *exchange) {
 	}
 }
 
+// nudgeTime is about how long a request goes on before the end of its context is
+// noticed at once.
+const nudgeTime = 50 * time.Millisecond
+
 // watch looks every now and then after requests that wait or run too long and
 // workers that take too long to start.
 func (p *Pool) watch() {
-	interval := min(p.opt.QueueTimeout, p.opt.StartTimeout, time.Second)
+	interval := min(p.opt.QueueTimeout/4, p.opt.StartTimeout/4, nudgeTime)
 	if p.opt.RequestTimeout > 0 {
-		interval = min(interval, p.opt.RequestTimeout)
+		interval = min(interval, p.opt.RequestTimeout/4)
 	}
-	ticker := time.NewTicker(max(interval/4, time.Millisecond))
+	ticker := time.NewTicker(max(interval, time.Millisecond))
 	defer ticker.Stop()
 	for {
 		select {
@@ -192,8 +196,12 @@ func (p *Pool) watch() {
 func (p *Pool) inspect(now time.Time) {
 	p.mu.Lock()
 	expired := p.queue.removeIf(func(x *exchange) bool { return now.Sub(x.since) > p.opt.QueueTimeout })
+	p.queue.each((*exchange).nudge)
 	var send []*worker
 	for w := range p.workers {
+		for _, x := range w.inflight {
+			x.nudge()
+		}
 		why := w.overdueLocked(now)
 		if why == "" || w.killed {
 			continue
@@ -301,6 +309,12 @@ func (q *queue) pop() *exchange {
 		}
 	}
 	return x
+}
+
+func (q *queue) each(f func(*exchange)) {
+	for _, x := range q.list[q.head:] {
+		f(x)
+	}
 }
 
 // removeIf takes out what condition holds for and returns it, in order.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
@@ -65,6 +66,9 @@ type exchange struct {
 	alone    bool      // must not share a batch again
 	repeated bool      // has been given to a second worker after the first one died
 	dropped  bool      // nobody waits for it any more
+
+	// nudged is set once the request has taken a while; see Answer.Next.
+	nudged atomic.Bool
 
 	mu        sync.Mutex
 	pieces    []Piece
@@ -224,6 +228,10 @@ type Answer struct {
 // Next returns the next piece, waiting for it if it must. After the piece with
 // Last set there is none. The error is ctx's, one of the package's, or an
 // *AbortError.
+//
+// The end of ctx is noticed at once by a request that has been going on for nudgeTime,
+// and after that time by a younger one: watching a context costs more than most
+// answers take.
 func (a *Answer) Next(ctx context.Context) (Piece, error) {
 	release(a.buffer)
 	a.buffer = nil
@@ -239,11 +247,22 @@ func (a *Answer) Next(ctx context.Context) (Piece, error) {
 			a.ended = piece.Last
 			return piece, err
 		}
+		if !x.nudged.Load() {
+			<-x.wake
+			continue
+		}
 		select {
 		case <-x.wake:
 		case <-ctx.Done():
 			return Piece{}, context.Cause(ctx)
 		}
+	}
+}
+
+// nudge makes Next look after its context from now on.
+func (x *exchange) nudge() {
+	if !x.nudged.Swap(true) {
+		signal(x.wake)
 	}
 }
 
