@@ -5,6 +5,7 @@ package perl
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -20,7 +21,8 @@ const WorkerScript = "bin/pagi-worker.pl"
 
 // Extract writes the runtime below dir, which must exist. Files that are there
 // already with the right content are left alone, so that it can be called again
-// to mend a directory somebody has tidied.
+// to mend a directory somebody has tidied. It may be called several times at once:
+// whoever reads a file meanwhile sees all of it.
 func Extract(dir string) error {
 	err := fs.WalkDir(runtime, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -37,10 +39,28 @@ func Extract(dir string) error {
 		if old, err := os.ReadFile(target); err == nil && string(old) == string(content) {
 			return nil
 		}
-		return os.WriteFile(target, content, 0o600)
+		return replace(target, content)
 	})
 	if err != nil {
 		return fmt.Errorf("write the perl runtime: %w", err)
 	}
 	return nil
+}
+
+// replace writes a file under another name first, mode 0600.
+func replace(target string, content []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(target), filepath.Base(target)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name()) // the first error is the one that matters
+		}
+	}()
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), target)
 }
