@@ -40,6 +40,7 @@ pop @pairs;
 my %config = @pairs;
 close STDIN;    # resets $., which perl would name in every message
 open STDIN, '<', '/dev/null' or die "cannot open /dev/null: $!\n";
+STDOUT->autoflush(1);    # what is printed is for the log
 
 $SIG{PIPE} = sub { };    # not IGNORE, which programs the application starts would inherit
 

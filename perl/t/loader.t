@@ -44,6 +44,19 @@ isnt $package, (PagiBridge::Loader::load_file($file)->())[3], 'for each';
 }
 is PagiBridge::Loader::load_code('Component->new')->(), 'component', 'an object with to_app';
 is PagiBridge::Loader::load_code('package main; my $x = 7; sub { $x }')->(), 7, 'code';
+is PagiBridge::Loader::load_code('$loose = "no strict"; sub { $loose }')->(), 'no strict', 'code without strict';
+is PagiBridge::Loader::load_code('sub { join ",", grep { eval "defined \$$_" } qw(code error result count package app file) }')->(), '', 'which sees no variable of the loader';
+is PagiBridge::Loader::load_code('my $n = @_; sub { $n }')->(), 0, 'nor an argument';
+is PagiBridge::Loader::load_code("sub { 'end' }\n__END__\nand more")->(), 'end', 'code with an __END__';
+{
+    my @warnings;
+    local $SIG{__WARN__} = sub { push @warnings, @_ };
+    PagiBridge::Loader::load_code('my $x = "a" + undef; sub {}');
+    is_deeply \@warnings, [], 'code without warnings';
+    PagiBridge::Loader::load_code("use warnings;\nwarn 'now'; sub {}");
+    is_deeply \@warnings, ["now at -e line 2.\n"], 'a warning has the line of the code';
+}
+is PagiBridge::Loader::load_code('sub { __PACKAGE__ }')->(), 'main', 'code in main';
 is PagiBridge::Loader::load_code('sub { 1 } # with a comment at the end')->(), 1, 'a comment at the end';
 
 like refusal(sub { PagiBridge::Loader::load_file("$dir/none.psgi") }), qr/none\.psgi: no such file/, 'no file';

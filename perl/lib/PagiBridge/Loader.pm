@@ -5,6 +5,15 @@ use warnings;
 
 use Scalar::Util qw(blessed reftype);
 
+# run evaluates its first argument. It stands above every variable of this file and
+# without strictures, so that the application's code sees nothing of either.
+sub run {
+    ## no critic (ProhibitNoStrict ProhibitNoWarnings ProhibitStringyEval RequireFinalReturn)
+    no strict;
+    no warnings;
+    eval shift;
+}
+
 =head1 NAME
 
 PagiBridge::Loader - loads a PSGI application from a file or from code
@@ -19,8 +28,8 @@ PagiBridge::Loader - loads a PSGI application from a file or from code
 Both return a code reference or die with a message that is fit to be shown. A file
 is compiled in a package of its own, with C<$0> set to it (for FindBin) and an empty
 C<@ARGV> (for frameworks that look for commands there). Code is compiled in C<main>,
-where perl's C<-M> imports to. An object with a C<to_app> method is accepted as Plack
-accepts it.
+where perl's C<-M> imports to, without strict and warnings, as perl's C<-e> is. An
+object with a C<to_app> method is accepted as Plack accepts it.
 
 =cut
 
@@ -52,10 +61,8 @@ sub evaluate {
     my ($result, $error);
     {
         local $@;
-        ## no critic (ProhibitStringyEval)
-        my $sub = eval "package $package; sub { $code\n}";
-        my $ok = $sub && eval { $result = $sub->(@args); 1 };
-        $error = $@ if !$ok;
+        $result = run("package $package; $code", @args);
+        $error  = $@ if ref $@ || $@ ne '';
     }
     return $result if !defined $error;
     $error = "$error";
