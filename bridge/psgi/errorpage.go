@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -17,7 +18,7 @@ var errorPageSource string
 var errorPageTemplate = template.Must(template.New("errorpage").Parse(errorPageSource))
 
 // errorPage answers with the Perl error and its stack. Only in development.
-func errorPage(ctx context.Context, abort *pool.AbortError, send pagi.Send) error {
+func errorPage(ctx context.Context, abort *pool.AbortError, to client) error {
 	status := abortStatus(abort.Kind)
 	message, stack, _ := strings.Cut(abort.Message, "\n")
 	var page bytes.Buffer
@@ -34,8 +35,5 @@ func errorPage(ctx context.Context, abort *pool.AbortError, send pagi.Send) erro
 		"content-type", "text/html; charset=utf-8",
 		"cache-control", "no-store",
 	)
-	if err := send(ctx, pagi.HTTPResponseStart{Status: status, Headers: headers}); err != nil {
-		return err
-	}
-	return send(ctx, pagi.HTTPResponseBody{Body: page.Bytes()})
+	return reply.Send(ctx, to.scope, to.send, status, headers, page.Bytes())
 }

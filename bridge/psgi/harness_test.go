@@ -64,6 +64,7 @@ type result struct {
 
 // call describes what a test sends.
 type call struct {
+	kind                string // of the scope; http by default
 	method, path, query string
 	headers             pagi.Headers
 	body                string
@@ -84,8 +85,11 @@ func (m *mounted) doContext(ctx context.Context, c call, onBody func(piece strin
 	if c.method == "" {
 		c.method = "GET"
 	}
+	if c.kind == "" {
+		c.kind = pagi.TypeHTTP
+	}
 	scope := &pagi.Scope{
-		Type: pagi.TypeHTTP, HTTPVersion: "1.1", Method: c.method, Scheme: "http",
+		Type: c.kind, HTTPVersion: "1.1", Method: c.method, Scheme: "http",
 		Path: c.path, RawPath: c.path, QueryString: c.query,
 		Headers: append(pagi.NewHeaders("host", "example.test"), c.headers...),
 		Client:  pagi.Addr{Host: "192.0.2.7", Port: 4711},
@@ -96,11 +100,14 @@ func (m *mounted) doContext(ctx context.Context, c call, onBody func(piece strin
 		n := min(len(rest), 32<<10)
 		ev := pagi.HTTPRequest{Body: []byte(rest[:n]), More: n < len(rest)}
 		rest = rest[n:]
+		if c.kind == pagi.TypeSSE {
+			return pagi.SSERequest(ev), nil
+		}
 		return ev, nil
 	}
 	r := &result{}
 	send := func(_ context.Context, ev pagi.Event) error {
-		if err := pagi.Validate(pagi.TypeHTTP, ev); err != nil {
+		if err := pagi.Validate(c.kind, ev); err != nil {
 			return err
 		}
 		switch e := ev.(type) {
@@ -108,6 +115,12 @@ func (m *mounted) doContext(ctx context.Context, c call, onBody func(piece strin
 			r.info = append(r.info, e)
 		case pagi.HTTPResponseStart:
 			r.status, r.headers = e.Status, e.Headers
+		case pagi.SSEHTTPResponseStart:
+			r.status, r.headers = e.Status, e.Headers
+		case pagi.SSEHTTPResponseBody:
+			r.body += string(e.Body)
+			r.chunks = append(r.chunks, string(e.Body))
+			r.ended = !e.More
 		case pagi.HTTPResponseBody:
 			piece := string(e.Body)
 			if e.FH != nil {

@@ -3,7 +3,8 @@
 // The application's file is not edited and nothing but core Perl is needed besides
 // what it uses itself. A request body is complete, in memory or in a temporary
 // file, before a worker is touched; an answer is taken off the worker as fast as it
-// comes, whatever the client's speed. docs/psgi.md tells what of PSGI is there.
+// comes, whatever the client's speed. Scopes of type http and sse are served alike.
+// docs/psgi.md tells what of PSGI is there.
 package psgi
 
 import (
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
@@ -37,7 +39,8 @@ type PSGI struct {
 	Modules []string `yaml:"modules"`
 	// Include are directories put in front of @INC, as perl's -I does.
 	Include []string `yaml:"include"`
-	// Perl is the perl to run; "perl" by default, looked up in PATH.
+	// Perl is the perl to run; "perl" by default. A name without a slash is looked
+	// up in PATH, a relative one is meant from Dir.
 	Perl string `yaml:"perl"`
 	// Dir is the working directory of the workers; by default the gateway's.
 	Dir string `yaml:"dir"`
@@ -95,8 +98,11 @@ func (o PSGI) Build() (pagi.App, error) {
 			return nil, fmt.Errorf("psgi: app: %s is a directory", o.App)
 		}
 	}
-	if o.Perl == "" {
+	switch {
+	case o.Perl == "":
 		o.Perl = "perl"
+	case strings.Contains(o.Perl, "/"):
+		o.Perl = o.path(o.Perl)
 	}
 	if o.Perl, err = exec.LookPath(o.Perl); err != nil {
 		return nil, fmt.Errorf("psgi: perl: %w", err)
@@ -178,8 +184,8 @@ type app struct {
 // Serve implements pagi.App.
 func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	switch scope.Type {
-	case pagi.TypeHTTP:
-		return a.serveHTTP(ctx, scope, receive, send)
+	case pagi.TypeHTTP, pagi.TypeSSE:
+		return a.serve(ctx, scope, receive, send)
 	case pagi.TypeLifespan:
 		return pagi.ServeLifespan(ctx, receive, send, a.startup, a.shutdown)
 	}

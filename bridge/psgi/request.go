@@ -33,8 +33,13 @@ func (r *request) readBody(ctx context.Context, receive pagi.Receive, dir string
 		if err != nil {
 			return err
 		}
-		chunk, ok := ev.(pagi.HTTPRequest)
-		if !ok {
+		var chunk pagi.HTTPRequest
+		switch e := ev.(type) {
+		case pagi.HTTPRequest:
+			chunk = e
+		case pagi.SSERequest:
+			chunk = pagi.HTTPRequest(e)
+		default:
 			return pagi.ErrDisconnected
 		}
 		if len(chunk.Body) > 0 {

@@ -13,7 +13,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-func (a *app) serveHTTP(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+// serve answers a request of an http or sse scope.
+func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	if a.pool == nil {
 		return errors.New("psgi: the workers were not started; the application must be served with a lifespan")
 	}
@@ -35,11 +36,11 @@ func (a *app) serveHTTP(ctx context.Context, scope *pagi.Scope, receive pagi.Rec
 		return a.refusal(err)
 	}
 	defer answer.Close()
-	return a.forward(ctx, answer, send)
+	return a.forward(ctx, answer, client{scope, send})
 }
 
 // forward sends a worker's answer to the client as it comes.
-func (a *app) forward(ctx context.Context, answer *pool.Answer, send pagi.Send) error {
+func (a *app) forward(ctx context.Context, answer *pool.Answer, to client) error {
 	var coding *dechunker // when the application framed the body itself
 	started := false
 	for {
@@ -52,12 +53,11 @@ func (a *app) forward(ctx context.Context, answer *pool.Answer, send pagi.Send) 
 			if started {
 				return fmt.Errorf("psgi: the answer was cut: %w", err)
 			}
-			return a.failure(ctx, err, send)
+			return a.failure(ctx, err, to)
 		}
 		switch {
 		case piece.Informational:
-			err = send(ctx, pagi.HTTPResponseInformational{Status: piece.Head.Status, Headers: piece.Head.Headers})
-			if err != nil {
+			if err = to.inform(ctx, piece.Head); err != nil {
 				return err
 			}
 			continue
@@ -66,14 +66,14 @@ func (a *app) forward(ctx context.Context, answer *pool.Answer, send pagi.Send) 
 			if isChunked(&piece.Head.Headers) {
 				coding = &dechunker{}
 			}
-			if err = send(ctx, pagi.HTTPResponseStart{Status: piece.Head.Status, Headers: piece.Head.Headers}); err != nil {
+			if err = to.start(ctx, piece.Head); err != nil {
 				return err
 			}
 		case !started:
 			return &pagi.StatusError{Status: 502, Message: "Bad Gateway", Err: errors.New("psgi: the worker sent a body without a head")}
 		}
 		if piece.File != nil {
-			return sendFile(ctx, piece.File, send)
+			return sendFile(ctx, piece.File, to)
 		}
 		if coding != nil {
 			if piece.Body, err = coding.decode(piece.Body); err == nil && piece.Last {
@@ -84,7 +84,7 @@ func (a *app) forward(ctx context.Context, answer *pool.Answer, send pagi.Send) 
 			}
 		}
 		if piece.Last || len(piece.Body) > 0 {
-			if err = send(ctx, pagi.HTTPResponseBody{Body: piece.Body, More: !piece.Last}); err != nil || piece.Last {
+			if err = to.body(ctx, piece.Body, !piece.Last); err != nil || piece.Last {
 				return err
 			}
 		}
@@ -93,9 +93,9 @@ func (a *app) forward(ctx context.Context, answer *pool.Answer, send pagi.Send) 
 
 // sendFile sends the file the application answered with. It is opened anew here,
 // and sent only if it is the very one the worker had open.
-func sendFile(ctx context.Context, ref *wire.FileRef, send pagi.Send) (err error) {
+func sendFile(ctx context.Context, ref *wire.FileRef, to client) error {
 	if ref.Length == 0 {
-		return send(ctx, pagi.HTTPResponseBody{})
+		return to.body(ctx, nil, false)
 	}
 	f, err := os.OpenFile(ref.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hang us
 	if err != nil {
@@ -110,7 +110,7 @@ func sendFile(ctx context.Context, ref *wire.FileRef, send pagi.Send) (err error
 	if !ok || !info.Mode().IsRegular() || uint64(stat.Dev) != ref.Device || stat.Ino != ref.Inode {
 		return fmt.Errorf("psgi: the file of the answer, %s, was replaced while it was being sent", ref.Path)
 	}
-	return send(ctx, pagi.HTTPResponseBody{FH: f, Offset: ref.Offset, Length: ref.Length})
+	return to.file(ctx, f, ref.Offset, ref.Length)
 }
 
 // refusal is the answer to a request no worker could take.
@@ -128,13 +128,13 @@ func (a *app) refusal(err error) error {
 }
 
 // failure is the answer to a request whose worker failed it.
-func (a *app) failure(ctx context.Context, err error, send pagi.Send) error {
+func (a *app) failure(ctx context.Context, err error, to client) error {
 	var abort *pool.AbortError
 	switch {
 	case errors.As(err, &abort):
 		if a.development {
 			a.opt.Logger.Error("psgi: "+abort.Message, "mount", a.opt.Name)
-			return errorPage(ctx, abort, send)
+			return errorPage(ctx, abort, to)
 		}
 		return &pagi.StatusError{Status: abortStatus(abort.Kind), Message: statusText(abortStatus(abort.Kind)), Err: fmt.Errorf("psgi: %w", err)}
 	case errors.Is(err, pool.ErrTimeout):
