@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,17 +19,12 @@ import (
 
 // Every kind of answer PSGI 1.1 knows, and the environment it demands.
 func TestAnswers(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file.txt")
-	if err := os.WriteFile(file, []byte("0123456789"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	big := strings.Repeat("x", 300_000)
 	cases := []struct {
 		name, perl string
 		call       call
 		status     int
 		body       string
-		file       bool
 		headers    pagi.Headers
 	}{
 		{name: "an array of one", perl: `sub { [200, [], ['one']] }`, status: 200, body: "one"},
@@ -39,12 +35,6 @@ func TestAnswers(t *testing.T) {
 		{name: "an object that is an array", perl: `sub { bless [200, [], ['blessed']], 'Answer' }`, status: 200, body: "blessed"},
 		{name: "headers twice", perl: `sub { [200, ['Set-Cookie' => 'a=1', 'X-One' => 1, 'Set-Cookie' => 'b=2'], []] }`, status: 200,
 			headers: pagi.Headers{{Name: "set-cookie", Value: "a=1"}, {Name: "x-one", Value: "1"}, {Name: "set-cookie", Value: "b=2"}}},
-		{name: "a file handle", perl: `sub { open my $fh, '<', '` + file + `' or die; [200, [], $fh] }`, status: 200, body: "0123456789", file: true},
-		{name: "a file handle read from", perl: `sub { open my $fh, '<', '` + file + `' or die; read $fh, my $x, 4; [200, [], $fh] }`, status: 200, body: "456789", file: true},
-		{name: "a file that is empty", perl: `sub { open my $fh, '<', '/dev/null' or die; [200, [], $fh] }`, status: 200},
-		{name: "a file handle with a layer", perl: `sub { open my $fh, '<:crlf', '` + file + `' or die; [200, [], $fh] }`, status: 200, body: "0123456789"},
-		{name: "a handle with a path", perl: `package P; use parent 'IO::File'; sub path { '` + file + `' } package main; sub { my $fh = P->new('` + file + `', 'r') or die; [200, [], $fh] }`, status: 200, body: "0123456789", file: true},
-		{name: "a handle with another file's path", perl: `package Q; use parent 'IO::File'; sub path { '/etc/hostname' } package main; sub { my $fh = Q->new('` + file + `', 'r') or die; [200, [], $fh] }`, status: 200, body: "0123456789"},
 		{name: "a handle in memory", perl: `sub { open my $fh, '<', \"in memory"; [200, [], $fh] }`, status: 200, body: "in memory"},
 		{name: "a pipe", perl: `sub { open my $fh, '-|', 'echo piped' or die; [200, [], $fh] }`, status: 200, body: "piped\n"},
 		{name: "an object with getline and close", perl: `package G; sub new { bless [1..3] } sub getline { shift @{$_[0]} } sub close { $main::closed++ } package main;
@@ -52,7 +42,9 @@ func TestAnswers(t *testing.T) {
 		{name: "a delayed answer", perl: `sub { sub { $_[0]->([201, ['X-Late' => 'yes'], ['late']]) } }`, status: 201, body: "late", headers: pagi.NewHeaders("x-late", "yes")},
 		{name: "a streamed answer", perl: `sub { sub { my $w = $_[0]->([200, []]); $w->write($_) for 'a'..'e'; $w->close } }`, status: 200, body: "abcde"},
 		{name: "a streamed answer in large pieces", perl: `sub { sub { my $w = $_[0]->([200, []]); $w->write('x' x 300_000); $w->close } }`, status: 200, body: big},
-		{name: "a delayed file", perl: `sub { sub { open my $fh, '<', '` + file + `' or die; $_[0]->([200, [], $fh]) } }`, status: 200, body: "0123456789", file: true},
+		{name: "an application with odd separators", perl: `($\, $,, $/, $") = ('-', '+', undef, '*'); sub { $_ = 'mine'; for (1) { $_[0]{'psgi.errors'}->print('a', 'b') }
+			sub { my $w = $_[0]->([200, ['X-A' => 'b']]); $w->write($_) for 'a'..'c'; $w->write($_); $w->close } }`, status: 200, body: "abcmine", headers: pagi.NewHeaders("x-a", "b")},
+		{name: "the server as a whole", perl: `sub { [200, [], [join '|', @{$_[0]}{qw(SCRIPT_NAME PATH_INFO REQUEST_URI)}]] }`, call: call{method: "OPTIONS", path: "*"}, status: 200, body: "|/|*"},
 		{name: "a query", perl: `sub { [200, [], [$_[0]{QUERY_STRING}, ' ', $_[0]{REQUEST_URI}]] }`, call: call{path: "/a", query: "b=c&d"}, status: 200, body: "b=c&d /a?b=c&d"},
 		{name: "a request body", perl: `sub { my $i = $_[0]{'psgi.input'}; read $i, my $b, 5; seek $i, 0, 0; read $i, my $c, 99; [200, [], ["$b|$c|$_[0]{CONTENT_LENGTH}"]] }`,
 			call: call{method: "POST", body: "hello world"}, status: 200, body: "hello|hello world|11"},
@@ -81,9 +73,9 @@ func TestAnswers(t *testing.T) {
 				c.call.path = "/"
 			}
 			r := m.do(c.call)
-			if r.err != nil || r.status != c.status || r.body != c.body || !r.ended || r.file != c.file {
-				t.Errorf("status %d, %d bytes %.200q, file %v, ended %v, error %v; want status %d, %d bytes %.200q, file %v",
-					r.status, len(r.body), r.body, r.file, r.ended, r.err, c.status, len(c.body), c.body, c.file)
+			if r.err != nil || r.status != c.status || r.body != c.body || !r.ended {
+				t.Errorf("status %d, %d bytes %.200q, ended %v, error %v; want status %d, %d bytes %.200q",
+					r.status, len(r.body), r.body, r.ended, r.err, c.status, len(c.body), c.body)
 			}
 			if c.headers != nil && fmt.Sprint(r.headers) != fmt.Sprint(c.headers) {
 				t.Errorf("headers %v, want %v", r.headers, c.headers)
@@ -131,6 +123,10 @@ func TestMisbehaviour(t *testing.T) {
 		{"a body without getline", `[200, [], bless {}, 'Nothing']`, 502, "an object of class Nothing"},
 		{"a wide character in the body", `[200, [], ["\x{263a}"]]`, 500, "wide character in the response body"},
 		{"a wide character in a header", `[200, ['X-Wide' => "\x{263a}"], []]`, 500, "wide character in the response headers"},
+		{"a body whose string dies", `package D1; use overload '""' => sub { die "no string\n" }; package main; [200, [], [bless {}, 'D1']]`, 500, "no string"},
+		{"a header whose string dies", `package D2; use overload '""' => sub { die "no string\n" }; package main; [200, ['X-D' => bless {}, 'D2'], []]`, 500, "no string"},
+		{"a status whose string dies", `package D3; use overload '""' => sub { die "no string\n" }; package main; [bless({}, 'D3'), [], []]`, 500, "no string"},
+		{"die with an object whose every method dies", `package E5; use overload '""' => sub { die 'again' }; sub isa { die 'isa' } sub can { die 'can' } package main; die bless {}, 'E5'`, 500, "an object of class E5"},
 		{"a newline in a header", `[200, ['X-Split' => "a\r\nX-Evil: 1"], []]`, 0, "CR, LF or NUL"},
 		{"a name that is no token", `[200, ['X Y' => 1], []]`, 0, "not a token"},
 		{"a responder never called", `sub { 1 }`, 502, "did not call its responder"},
@@ -141,7 +137,8 @@ func TestMisbehaviour(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			m := code(t, `sub { return [200, [], ['still here']] if $_[0]{PATH_INFO} eq '/next'; `+c.perl+` }`)
+			m := code(t, `sub { return [200, [], [$$]] if $_[0]{PATH_INFO} eq '/pid'; `+c.perl+` }`)
+			pid := m.get("/pid").body
 			r := m.do(call{method: "POST", path: "/bad"})
 			var status *pagi.StatusError
 			switch {
@@ -152,8 +149,9 @@ func TestMisbehaviour(t *testing.T) {
 			case !strings.Contains(r.err.Error(), c.message):
 				t.Errorf("error %q does not say %q", r.err, c.message)
 			}
-			if next := m.get("/next"); next.body != "still here" {
-				t.Errorf("the next request got %d %q, %v", next.status, next.body, next.err)
+			died := strings.Contains(r.err.Error(), "the worker died")
+			if next := m.get("/pid"); next.status != 200 || (next.body == pid) == died {
+				t.Errorf("the next request got %d %q, %v; the worker was %s and died: %v", next.status, next.body, next.err, pid, died)
 			}
 		})
 	}
@@ -219,11 +217,11 @@ func TestLargeBodies(t *testing.T) {
 }
 
 func TestLogs(t *testing.T) {
-	m := code(t, `sub { my $e = shift; print { $e->{'psgi.errors'} } "by print\n"; $e->{'psgi.errors'}->print("by method\n"); warn "by warn\n"; printf STDOUT "by %s\n", 'stdout'; $| = 1; [200, [], []] }`)
+	m := code(t, `sub { my $e = shift; print { $e->{'psgi.errors'} } "by print\n"; $e->{'psgi.errors'}->print("by method\n"); { local ($,, $\) = ('+', '!'); $e->{'psgi.errors'}->print('a', 'b') } warn "by warn\n"; printf STDOUT "by %s\n", 'stdout'; [200, [], []] }`)
 	m.get("/logged")
 	for _, line := range []string{
 		`level=ERROR msg="by print" mount="" worker=1 pid=`,
-		`msg="by method"`, `msg="by warn"`, `request="GET /logged"`,
+		`msg="by method"`, `msg=a+b!`, `msg="by warn"`, `msg="by stdout"`, `request="GET /logged"`,
 	} {
 		m.log.WaitFor(t, line)
 	}
@@ -265,7 +263,7 @@ func TestTimeLimit(t *testing.T) {
 	if !errors.As(r.err, &status) || status.Status != 504 {
 		t.Errorf("error %v, want status 504", r.err)
 	}
-	m.log.WaitFor(t, "a request ran into its time limit")
+	m.log.WaitFor(t, "ran into its time limit")
 	if r := m.get("/"); r.status != 200 {
 		t.Errorf("after the time limit: %+v", r)
 	}
@@ -369,12 +367,28 @@ func TestBuildErrors(t *testing.T) {
 		"psgi: app:":                  {App: "/no/such/app.psgi"},
 		"is a directory":              {App: t.TempDir()},
 		"psgi: perl:":                 {Code: "sub {}", Perl: "/no/such/perl"},
+		"/no/dir/perl":                {Code: "sub {}", Dir: "/no/dir", Perl: "./perl"},
 		"psgi: workers:":              {Code: "sub {}", Workers: -1},
 		"psgi: queue_timeout:":        {Code: "sub {}", QueueTimeout: -1},
 	} {
 		if _, err := o.Build(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
+	}
+}
+
+func TestPerlIsMeantFromDir(t *testing.T) {
+	perl, err := exec.LookPath("perl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(perl, filepath.Join(dir, "myperl")); err != nil {
+		t.Fatal(err)
+	}
+	m := mount(t, PSGI{Code: `sub { [200, [], [$^X]] }`, Dir: dir, Perl: "./myperl"})
+	if r := m.get("/"); r.status != 200 {
+		t.Errorf("%+v", r)
 	}
 }
 

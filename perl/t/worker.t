@@ -1,59 +1,13 @@
 use strict;
 use warnings;
 
-use IO::Handle;
-use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
 use Test::More;
 
 use FindBin;
-use lib "$FindBin::Bin/../lib";
+use lib "$FindBin::Bin/../lib", "$FindBin::Bin/lib";
 
-use PagiBridge::PSGI;
-use PagiBridge::Wire qw(:frames frame parse_frames pack_pairs unpack_pairs);
-use PagiBridge::Worker;
-
-# The worker runs in a child; this process plays the gateway.
-my ($gateway, $buffer);
-
-sub start {
-    my ($app, $quiet) = @_;
-    socketpair $gateway, my $socket, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
-    $buffer = '';
-    my $pid = fork;
-    die "fork: $!" if !defined $pid;
-    if (!$pid) {
-        open STDERR, ">", "/dev/null" if $quiet;
-        close $gateway;
-        my $worker = PagiBridge::Worker->new($socket);
-        $worker->run(PagiBridge::PSGI->new(app => $app, worker => $worker));
-        exit 0;
-    }
-    close $socket;
-    return $pid;
-}
-
-sub request {
-    my ($stream, $path, $body) = @_;
-    return frame(REQUEST, 0, $stream, pack_pairs(REQUEST_METHOD => 'GET', PATH_INFO => $path) . (defined $body ? $body : ''));
-}
-
-sub stop {
-    my ($pid) = @_;
-    close $gateway;
-    waitpid $pid, 0;
-    return $?;
-}
-
-# next_frames returns at least one frame, and all that came in the same read.
-sub next_frames {
-    my @frames;
-    while (!@frames) {
-        my $n = sysread $gateway, $buffer, 1 << 20, length $buffer;
-        die 'the worker has gone' if !$n;
-        @frames = parse_frames(\$buffer);
-    }
-    return @frames;
-}
+use Gateway;
+use PagiBridge::Wire qw(:frames frame);
 
 sub streams { return map { unpack 'x4 N', $_ } @_ }
 
@@ -66,20 +20,20 @@ sub read_streams {
 
 {
     my $pid = start(sub { [200, ['X-Path' => $_[0]{PATH_INFO}], ['body']] });
-    syswrite $gateway, request(1, '/a');
+    to_worker request(1, '/a');
     my ($answer) = next_frames();
     my ($length, $stream, $type, $flags) = unpack 'N N C C', $answer;
     is_deeply [$stream, $type, $flags], [1, RESPONSE, FIN], 'one frame, complete';
     is_deeply [unpack 'x10 n N/(N/a*N/a*) a*', $answer], [200, 'X-Path' => '/a', 'body'], 'with everything';
 
-    syswrite $gateway, join '', map { request($_, '/quick') } 2 .. 9;
+    to_worker join '', map { request($_, '/quick') } 2 .. 9;
     is_deeply [read_streams(8)], [2 .. 9], 'a batch is answered in order';
 
     # A request cut into single bytes.
-    syswrite $gateway, $_ for split //, request(10, '/b');
+    to_worker $_ for split //, request(10, '/b');
     is_deeply [read_streams(1)], [10], 'a request in single bytes';
 
-    syswrite $gateway, frame(DRAIN, 0, 0, '');
+    to_worker frame(DRAIN, 0, 0, '');
     waitpid $pid, 0;
     is $?, 0, 'drained';
 }
@@ -93,9 +47,9 @@ sub read_streams {
         [200, [], [$_[0]{PATH_INFO}]];
     });
     close $read;
-    syswrite $gateway, join '', request(1, '/quick'), request(2, '/slow'), request(3, '/note'), request(4, '/note'), request(5, '/note');
+    to_worker join '', request(1, '/quick'), request(2, '/slow'), request(3, '/note'), request(4, '/note'), request(5, '/note');
     is_deeply [read_streams(1)], [1], 'the quick one arrives while the slow one runs';
-    syswrite $gateway, frame(CANCEL, 0, $_, '') for 3, 5;
+    to_worker frame(CANCEL, 0, $_, '') for 3, 5;
     syswrite $write, 'x';
     my %type;
     while (keys %type < 4) {
@@ -112,9 +66,9 @@ sub read_streams {
 {
     # The client of a stream goes away.
     my $pid = start(sub { sub { my $w = $_[0]->([200, []]); $w->write('x') while 1 } });
-    syswrite $gateway, request(1, '/endless');
+    to_worker request(1, '/endless');
     next_frames();
-    syswrite $gateway, frame(CANCEL, 0, 1, '');
+    to_worker frame(CANCEL, 0, 1, '');
     my $ended;
     while (!$ended) {
         for (next_frames()) { $ended = 1 if unpack('x9 C', $_) & FIN }
@@ -126,11 +80,11 @@ sub read_streams {
 {
     # A frame that is none ends the worker with a message.
     my $pid = start(sub { }, 1);
-    syswrite $gateway, frame(0x55, 0, 0, '');
+    to_worker frame(0x55, 0, 0, '');
     waitpid $pid, 0;
     isnt $?, 0, 'an unknown frame';
     $pid = start(sub { }, 1);
-    syswrite $gateway, pack 'N N C C', MAX_PAYLOAD + 1, 1, REQUEST, 0;
+    to_worker pack 'N N C C', MAX_PAYLOAD + 1, 1, REQUEST, 0;
     waitpid $pid, 0;
     isnt $?, 0, 'a frame over the limit';
 }
@@ -150,7 +104,7 @@ sub read_streams {
             $writer->close;
         }
     });
-    syswrite $gateway, request(1, '/');
+    to_worker request(1, '/');
     select undef, undef, undef, 1.2;
     my ($body, $ended) = ('');
     while (!$ended) {

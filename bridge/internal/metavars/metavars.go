@@ -34,7 +34,7 @@ type Options struct {
 // the same name are joined by ", " (section 4.1.18).
 func Each(scope *pagi.Scope, opt Options, yield func(name, value string)) {
 	yield("REQUEST_METHOD", scope.Method)
-	yield("PATH_INFO", scope.Path)
+	yield("PATH_INFO", pathInfo(scope.Path))
 	yield("SCRIPT_NAME", scope.RootPath)
 	yield("QUERY_STRING", scope.QueryString)
 	yield("REQUEST_URI", RequestURI(scope))
@@ -60,6 +60,15 @@ func Each(scope *pagi.Scope, opt Options, yield func(name, value string)) {
 		yield("CONTENT_LENGTH", strconv.FormatInt(opt.ContentLength, 10))
 	}
 	eachHeader(scope.Headers, opt, yield)
+}
+
+// pathInfo returns PATH_INFO, which begins with a slash or is empty (section 4.1.5):
+// the path of "OPTIONS *" does neither.
+func pathInfo(path string) string {
+	if path == "*" {
+		return "/"
+	}
+	return path
 }
 
 func eachHeader(headers pagi.Headers, opt Options, yield func(name, value string)) {

@@ -41,11 +41,9 @@ sub TIEHANDLE {
 sub PRINT {
     my $self = shift;
     no warnings 'uninitialized';
-    my $text = join defined $, ? $, : '', @_;
+    my $text = join($, , @_) . $\;
     $text =~ s/\s+\z//;
-    return 1 if $text eq '';
-    if ($self->{worker}) { $self->{worker}->log(LOG_ERROR, $text) }
-    else                 { print STDERR "$text\n" }
+    $self->{worker}->log(LOG_ERROR, $text) if $text ne '';
     return 1;
 }
 

@@ -32,6 +32,7 @@ use constant {
     VERSION     => 1,
     HEADER_SIZE => 10,
     MAX_PAYLOAD => 16 * 1024 * 1024,
+    CHUNK       => 64 * 1024,           # the most body in a frame
 
     # gateway to worker
     REQUEST => 0x01,
@@ -68,7 +69,7 @@ use constant {
 };
 
 our @FRAMES = qw(
-    VERSION HEADER_SIZE MAX_PAYLOAD
+    VERSION HEADER_SIZE MAX_PAYLOAD CHUNK
     REQUEST CANCEL DRAIN
     HELLO READY FAILED RESPONSE BODY FILE INFORMATIONAL ABORT LOG IDLE EXITING
     FIN BUSY BODY_FILE

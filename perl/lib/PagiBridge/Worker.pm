@@ -250,6 +250,7 @@ sub log {
     my ($self, $level, $text) = @_;
     utf8::encode($text) if utf8::is_utf8($text);
     if ($$ != $self->{pid}) {    # in a child that the application forked
+        local ($,, $\);
         print STDERR "$text\n";
         return;
     }

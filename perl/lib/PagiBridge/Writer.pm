@@ -3,7 +3,7 @@ package PagiBridge::Writer;
 use strict;
 use warnings;
 
-use PagiBridge::Wire qw(BODY frame);
+use PagiBridge::Wire qw(BODY);
 
 =head1 NAME
 
@@ -20,15 +20,14 @@ PagiBridge::Writer - the writer object of a streaming PSGI response
 
 =head1 DESCRIPTION
 
-Each C<write> goes to the client at once. When the client has gone, C<write>
+Each C<write> goes to the client at once, and so does the end of the answer with
+C<close>, whatever the application does after it. When the client has gone, C<write>
 throws a L</PagiBridge::ClientGone> object, so that an endless stream ends; an
 application that catches it should stop writing. A writer that is not closed when
 the application returns cuts the connection, so that the client can tell the answer is not
 complete.
 
 =cut
-
-use constant CHUNK => 64 * 1024;
 
 sub new {
     my ($class, $answer) = @_;
@@ -44,15 +43,12 @@ sub new {
 sub write {
     my ($self, $bytes) = @_;
     my $answer = $self->{answer};
-    die "write on a closed writer\n" if !$answer || $answer->{finished};
+    die "write on a closed writer\n" if !$answer || $answer->{ended};
     return if !defined $bytes || !length $bytes;
     utf8::downgrade($bytes, 1)
         or die "wide character in write: PSGI wants bytes; encode the text first (Encode::encode_utf8)\n";
-    my $worker = $answer->{worker};
-    die bless {}, 'PagiBridge::ClientGone' if $worker->client_gone;
-    for (my $offset = 0; $offset < length $bytes; $offset += CHUNK) {
-        $worker->write_now(frame(BODY, 0, $answer->{stream}, substr $bytes, $offset, CHUNK));
-    }
+    die bless {}, 'PagiBridge::ClientGone' if $answer->{worker}->client_gone;
+    $answer->write($bytes);
     return length $bytes;
 }
 
@@ -63,9 +59,7 @@ sub write {
 sub close {
     my ($self) = @_;
     my $answer = delete $self->{answer} or return;
-    return if $answer->{finished};
-    $answer->{writing} = 0;
-    $answer->{last} = [BODY, ''];
+    $answer->end(BODY, '') if !$answer->{ended};
     return;
 }
 

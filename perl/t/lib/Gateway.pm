@@ -1,0 +1,76 @@
+package Gateway;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
+
+use PagiBridge::PSGI;
+use PagiBridge::Wire qw(:frames frame parse_frames pack_pairs);
+use PagiBridge::Worker;
+
+our @EXPORT = qw(start stop request to_worker next_frames answer);
+
+# The worker runs in a child; this process plays the gateway.
+my ($gateway, $buffer);
+
+sub start {
+    my ($app, $quiet) = @_;
+    socketpair $gateway, my $socket, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
+    $buffer = '';
+    my $pid = fork;
+    die "fork: $!" if !defined $pid;
+    if (!$pid) {
+        open STDERR, '>', '/dev/null' if $quiet;
+        close $gateway;
+        my $worker = PagiBridge::Worker->new($socket);
+        $worker->run(PagiBridge::PSGI->new(app => $app, worker => $worker));
+        exit 0;
+    }
+    close $socket;
+    return $pid;
+}
+
+sub stop {
+    my ($pid) = @_;
+    close $gateway;
+    waitpid $pid, 0;
+    return $?;
+}
+
+sub request {
+    my ($stream, $path, $body) = @_;
+    return frame(REQUEST, 0, $stream, pack_pairs(REQUEST_METHOD => 'GET', PATH_INFO => $path) . (defined $body ? $body : ''));
+}
+
+sub to_worker { syswrite $gateway, join '', @_ }
+
+# next_frames returns at least one frame, and all that came in the same read.
+sub next_frames {
+    my @frames;
+    while (!@frames) {
+        my $n = sysread $gateway, $buffer, 1 << 20, length $buffer;
+        die 'the worker has gone' if !$n;
+        @frames = parse_frames(\$buffer);
+    }
+    return @frames;
+}
+
+# answer reads until the worker is free again, or only to the end of the answer, and
+# returns type, flags and payload of each frame.
+sub answer {
+    my ($end_only) = @_;
+    my (@list, $done);
+    while (!$done) {
+        for (next_frames()) {
+            my ($type, $flags) = unpack 'x8 C C', $_;
+            push @list, [$type, $flags, substr $_, HEADER_SIZE];
+            next if $type == LOG;
+            $done = $type == IDLE || $flags & FIN && ($end_only || !($flags & BUSY));
+        }
+    }
+    return @list;
+}
+
+1;
