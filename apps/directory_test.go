@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pagi-go/pagi-bridge/apps"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 )
 
@@ -29,7 +30,7 @@ func ExampleDirectory() {
 }
 
 func listed(t *testing.T) (string, *pagitest.Client) {
-	dir := tree(t, map[string]string{
+	dir := testkit.Tree(t, map[string]string{
 		"b.txt": "22", "A.txt": "333", "c.txt": "1", "zdir/": "", "Adir/x": "", ".hidden": "x", `<i>&"'.txt`: "x", "java:script": "x", "a b#?%.txt": "x",
 		"out": "-> /etc", "in": "-> zdir", "dangling": "-> nowhere", `back\slash`: "x", "with/index.html": "index", "empty/": "",
 	})
@@ -130,7 +131,7 @@ func TestDirectoryPage(t *testing.T) {
 }
 
 func TestDirectoryBelowAMount(t *testing.T) {
-	dir := tree(t, map[string]string{"one/two/f": "x"})
+	dir := testkit.Tree(t, map[string]string{"one/two/f": "x"})
 	c := pagitest.New(&apps.URLMap{Mounts: []apps.Mount{{Path: "/files", App: &apps.Directory{File: apps.File{Root: dir}}}}})
 	page := c.Get("/files/one/two/").Text()
 	for _, want := range []string{"<title>Index of /files/one/two/</title>", `<a href="../../">files</a>`, `<a href="../">one</a>`, `<span class="sep">/</span>two</h1>`, `href="../">..</a>`} {

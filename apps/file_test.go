@@ -18,34 +18,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pagi-go/pagi-bridge/apps"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 )
-
-// tree makes a directory with the given files; a name that ends in a slash is a
-// directory, a content that begins with "-> " a symbolic link.
-func tree(t *testing.T, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		path := filepath.Join(dir, name)
-		err := os.MkdirAll(filepath.Dir(path), 0o755)
-		target, link := strings.CutPrefix(content, "-> ")
-		switch {
-		case err != nil:
-		case strings.HasSuffix(name, "/"):
-			err = os.MkdirAll(path, 0o755)
-		case link:
-			err = os.Symlink(target, path)
-		default:
-			err = os.WriteFile(path, []byte(content), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
 
 var day = time.Date(2024, 2, 29, 12, 0, 0, 123456789, time.UTC)
 
@@ -67,7 +43,7 @@ func ExampleFile() {
 }
 
 func TestFileServes(t *testing.T) {
-	dir := tree(t, map[string]string{
+	dir := testkit.Tree(t, map[string]string{
 		"a.html": "<p>", "b.JSON": "{}", "c.unknown": "?", "README": "read", "empty.css": "", "logo.svg": "<svg/>", "x y ü.txt": "odd",
 		"sub/index.htm": "old index", "both/index.html": "html", "both/index.htm": "htm", "none/": "", "archive.tar.gz": "gz",
 		"link.txt": "-> sub/index.htm", "linked": "-> sub",
@@ -112,7 +88,7 @@ func TestFileServes(t *testing.T) {
 }
 
 func TestFileSendsTheHandleItMeasured(t *testing.T) {
-	dir := tree(t, map[string]string{"f.txt": "0123456789"})
+	dir := testkit.Tree(t, map[string]string{"f.txt": "0123456789"})
 	c := pagitest.New(&apps.File{Root: dir})
 	res := c.Get("/f.txt", pagitest.Header("range", "bytes=2-4"))
 	if res.Err != nil {
@@ -128,8 +104,8 @@ func TestFileSendsTheHandleItMeasured(t *testing.T) {
 }
 
 func TestFileRefuses(t *testing.T) {
-	outside := tree(t, map[string]string{"secret.txt": "secret"})
-	dir := tree(t, map[string]string{
+	outside := testkit.Tree(t, map[string]string{"secret.txt": "secret"})
+	dir := testkit.Tree(t, map[string]string{
 		".env": "k=v", ".git/config": "x", "ok.txt": "ok", "sub/.hidden": "x", "out.txt": "-> " + filepath.Join(outside, "secret.txt"),
 		"outdir": "-> " + outside, "up": "-> ../", "loop": "-> loop", `back\slash.txt`: "x", "trail...": "x",
 	})
@@ -180,7 +156,7 @@ func TestFileMethods(t *testing.T) {
 }
 
 func TestFileRedirectsADirectoryWithoutSlash(t *testing.T) {
-	dir := tree(t, map[string]string{"sub/in/index.html": "in", "a:b/index.html": "colon", "s p/index.html": "space", "index.html": "root"})
+	dir := testkit.Tree(t, map[string]string{"sub/in/index.html": "in", "a:b/index.html": "colon", "s p/index.html": "space", "index.html": "root"})
 	file := &apps.File{Root: dir}
 	c := pagitest.New(&apps.URLMap{Mounts: []apps.Mount{{Path: "/static", App: file}, {Path: "/", App: file}}})
 	for target, want := range map[string]string{
@@ -198,7 +174,7 @@ func TestFileRedirectsADirectoryWithoutSlash(t *testing.T) {
 }
 
 func TestFileConditions(t *testing.T) {
-	dir := tree(t, map[string]string{"f.txt": "content"})
+	dir := testkit.Tree(t, map[string]string{"f.txt": "content"})
 	touch(t, filepath.Join(dir, "f.txt"), day)
 	c := pagitest.New(&apps.File{Root: dir})
 	first := c.Get("/f.txt")
@@ -256,7 +232,7 @@ func TestFileConditions(t *testing.T) {
 }
 
 func TestFileRanges(t *testing.T) {
-	dir := tree(t, map[string]string{"f.txt": "0123456789", "empty": ""})
+	dir := testkit.Tree(t, map[string]string{"f.txt": "0123456789", "empty": ""})
 	c := pagitest.New(&apps.File{Root: dir})
 	for header, want := range map[string]struct {
 		status       int
@@ -303,7 +279,7 @@ func TestFileRanges(t *testing.T) {
 }
 
 func TestFileMultipleRanges(t *testing.T) {
-	dir := tree(t, map[string]string{"f.txt": "0123456789"})
+	dir := testkit.Tree(t, map[string]string{"f.txt": "0123456789"})
 	res := pagitest.New(&apps.File{Root: dir}).Get("/f.txt", pagitest.Header("range", "bytes=0-1, 4-5,-2"))
 	if res.Err != nil || res.Status != 206 || res.Headers.Has("content-range") {
 		t.Fatalf("%d %v %v", res.Status, res.Headers, res.Err)
@@ -333,7 +309,7 @@ func TestFileMultipleRanges(t *testing.T) {
 }
 
 func TestFilePrecompressed(t *testing.T) {
-	dir := tree(t, map[string]string{
+	dir := testkit.Tree(t, map[string]string{
 		"a.css": "plain", "a.css.gz": "gzipped", "a.css.br": "brotli", "only.js": "plain", "only.js.gz": "gzipped",
 		"stale.js": "plain", "stale.js.gz": "old", "none.js": "plain", "dir.js": "plain", "dir.js.gz/": "",
 	})
@@ -376,7 +352,7 @@ func TestFilePrecompressed(t *testing.T) {
 }
 
 func TestFileOptions(t *testing.T) {
-	dir := tree(t, map[string]string{"a.html": "x", "b.pl": "x", "c": "x", "start.html": "start", "index.html": "index"})
+	dir := testkit.Tree(t, map[string]string{"a.html": "x", "b.pl": "x", "c": "x", "start.html": "start", "index.html": "index"})
 	c := pagitest.New(&apps.File{Root: dir, Charset: "iso-8859-1", Types: map[string]string{"pl": "text/x-perl"}, DefaultType: "text/plain", Index: []string{"start.html"}})
 	for target, want := range map[string]string{"/a.html": "text/html; charset=iso-8859-1", "/b.pl": "text/x-perl; charset=iso-8859-1", "/c": "text/plain; charset=iso-8859-1"} {
 		if got := c.Get(target).Header("content-type"); got != want {
@@ -396,7 +372,7 @@ func TestFileOptions(t *testing.T) {
 }
 
 func TestFileCheck(t *testing.T) {
-	dir := tree(t, map[string]string{"file": ""})
+	dir := testkit.Tree(t, map[string]string{"file": ""})
 	if err := (&apps.File{}).Check(); err != nil {
 		t.Errorf("the zero value: %v", err)
 	}
@@ -425,7 +401,7 @@ func TestFileCheck(t *testing.T) {
 }
 
 func TestFileNoticesAnotherRoot(t *testing.T) {
-	dir := tree(t, map[string]string{"1/f.txt": "one", "2/f.txt": "two", "current": "-> 1"})
+	dir := testkit.Tree(t, map[string]string{"1/f.txt": "one", "2/f.txt": "two", "current": "-> 1"})
 	current := filepath.Join(dir, "current")
 	c := pagitest.New(&apps.File{Root: current})
 	if got := c.Get("/f.txt").Text(); got != "one" {
@@ -434,22 +410,11 @@ func TestFileNoticesAnotherRoot(t *testing.T) {
 	if err := errors.Join(os.Symlink("2", current+".new"), os.Rename(current+".new", current)); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(10 * time.Second)
-	for c.Get("/f.txt").Text() != "two" {
-		if time.Now().After(deadline) {
-			t.Fatal("the new root was not noticed")
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	testkit.Eventually(t, "the new root to be noticed", func() bool { return c.Get("/f.txt").Text() == "two" })
 	if err := os.Remove(current); err != nil {
 		t.Fatal(err)
 	}
-	for res := c.Get("/f.txt"); res.Err == nil; res = c.Get("/f.txt") {
-		if time.Now().After(deadline) {
-			t.Fatal("the lost root was not noticed")
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	testkit.Eventually(t, "the lost root to be noticed", func() bool { return c.Get("/f.txt").Err != nil })
 }
 
 func TestFileDeclinesOtherProtocols(t *testing.T) {

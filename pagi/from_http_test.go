@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 // drive runs app with one scripted request and returns what it sent.
@@ -249,7 +251,7 @@ func TestRoundTripThroughBothBridges(t *testing.T) {
 	})
 	mux.HandleFunc("/abort", func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) })
 	mux.HandleFunc("/wait", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	log := &syncBuffer{}
+	log := &testkit.Log{}
 	srv := httptest.NewServer(&HTTPHandler{App: FromHTTP(mux), Logger: discard, Done: func(r *HTTPRecord) { fmt.Fprintln(log, r.Reason) }})
 	defer srv.Close()
 	body := strings.Repeat("hello ", 10_000)
@@ -271,5 +273,5 @@ func TestRoundTripThroughBothBridges(t *testing.T) {
 	if _, err := srv.Client().Do(r); err == nil {
 		t.Error("wait answered")
 	}
-	eventually(t, "end of the waiting handler", func() bool { return strings.Contains(log.String(), ReasonClientClosed) })
+	testkit.Eventually(t, "the end of the waiting handler", func() bool { return strings.Contains(log.String(), ReasonClientClosed) })
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 func TestBackstop(t *testing.T) {
@@ -43,7 +45,7 @@ func TestBackstop(t *testing.T) {
 				return tt.app(c)
 			})
 			c := x.request(get)
-			res, body := c.response("GET")
+			res, body := c.Response("GET")
 			if res.StatusCode != tt.status || body != tt.body || res.Header.Get("Retry-After") != tt.header ||
 				!strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain") {
 				t.Errorf("response %v %q", res, body)
@@ -56,7 +58,7 @@ func TestBackstop(t *testing.T) {
 				t.Errorf("connection: started %v, order %v", conn.ResponseStarted(), order)
 			}
 			if tt.log != nil {
-				x.logged(tt.log...)
+				x.log.WaitFor(t, tt.log...)
 			} else if x.log.String() != "" {
 				t.Errorf("logged %s", x.log)
 			}
@@ -105,7 +107,7 @@ func TestUnfinishedResponseIsCut(t *testing.T) {
 				} else {
 					c := x.request("GET / HTTP/" + version + "\r\nHost: x\r\n\r\n")
 					var res *http.Response
-					if res, err = http.ReadResponse(c.r, nil); err == nil {
+					if res, err = http.ReadResponse(c.Reader, nil); err == nil {
 						_, err = io.ReadAll(res.Body)
 					}
 				}
@@ -117,7 +119,7 @@ func TestUnfinishedResponseIsCut(t *testing.T) {
 					t.Errorf("reason %q", reason)
 				}
 				if tt.log != "" {
-					x.logged(tt.log)
+					x.log.WaitFor(t, tt.log)
 				} else if x.log.String() != "" {
 					t.Errorf("logged %s", x.log)
 				}
@@ -140,11 +142,11 @@ func TestWriteFailures(t *testing.T) {
 		for _, tt := range []struct {
 			name, reason string
 			options      HTTPHandler
-			then         func(c *client)
+			then         func(c *testkit.Conn)
 		}{
-			{"client stops reading", ReasonWriteTimeout, HTTPHandler{WriteTimeout: 50 * time.Millisecond}, func(*client) {}},
-			{"client stops reading, request timeout", ReasonWriteTimeout, HTTPHandler{RequestTimeout: 50 * time.Millisecond}, func(*client) {}},
-			{"client resets", ReasonWriteError, HTTPHandler{}, func(c *client) {
+			{"client stops reading", ReasonWriteTimeout, HTTPHandler{WriteTimeout: 50 * time.Millisecond}, func(*testkit.Conn) {}},
+			{"client stops reading, request timeout", ReasonWriteTimeout, HTTPHandler{RequestTimeout: 50 * time.Millisecond}, func(*testkit.Conn) {}},
+			{"client resets", ReasonWriteError, HTTPHandler{}, func(c *testkit.Conn) {
 				c.Conn.(*net.TCPConn).SetLinger(0)
 				c.Close()
 			}},
@@ -164,12 +166,12 @@ func TestWriteFailures(t *testing.T) {
 					return c.more("no-op")
 				})
 				c := x.request(get)
-				if _, err := c.r.ReadByte(); err != nil {
+				if _, err := c.Reader.ReadByte(); err != nil {
 					t.Fatal(err)
 				}
 				tt.then(c)
 				// A reset may be noticed between two writes as well as in one.
-				reason := await(t, ended)
+				reason := testkit.Await(t, ended)
 				if reason != tt.reason && (tt.reason != ReasonWriteError || reason != ReasonClientClosed) {
 					t.Errorf("reason %q, want %q", reason, tt.reason)
 				}
@@ -200,7 +202,7 @@ func TestSlowButMovingDownloadIsNotCut(t *testing.T) {
 			})
 			c := x.request(get)
 			c.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
-			res, err := http.ReadResponse(c.r, nil)
+			res, err := http.ReadResponse(c.Reader, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

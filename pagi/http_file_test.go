@@ -65,8 +65,8 @@ func TestFiles(t *testing.T) {
 				})
 				c := x.dial()
 				for _, method := range []string{"GET", "HEAD", "GET"} {
-					c.write("%s / HTTP/1.1\r\nHost: x\r\n\r\n", method)
-					res, body := c.response(method)
+					c.Say(method + " / HTTP/1.1\r\nHost: x\r\n\r\n")
+					res, body := c.Response(method)
 					if !tt.chunked && res.ContentLength != int64(len(tt.want)) {
 						t.Errorf("%s: content-length %d, want %d", method, res.ContentLength, len(tt.want))
 					}
@@ -102,7 +102,7 @@ func TestFiles(t *testing.T) {
 				return err
 			})
 			c := x.request(get)
-			if res, _ := c.response("GET"); res.StatusCode != 500 || res.Header.Get("X-Of-The-App") != "" {
+			if res, _ := c.Response("GET"); res.StatusCode != 500 || res.Header.Get("X-Of-The-App") != "" {
 				t.Errorf("response %v", res)
 			}
 		})

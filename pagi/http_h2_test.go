@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 func TestHTTP2(t *testing.T) {
@@ -100,9 +102,9 @@ func TestHTTP2(t *testing.T) {
 	t.Run("client resets the stream", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go client.Do(req("/wait", nil).WithContext(ctx))
-		await(t, running)
+		testkit.Await(t, running)
 		cancel()
-		if o := await(t, seen); o.reason != ReasonClientClosed {
+		if o := testkit.Await(t, seen); o.reason != ReasonClientClosed {
 			t.Errorf("%+v", o)
 		}
 	})

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 // events receives until a disconnect or the end of the body.
@@ -59,8 +61,8 @@ func TestRequestBodyEvents(t *testing.T) {
 				return errors.Join(err, c.reply("ok"))
 			})
 			c := x.request(tt.request)
-			c.response("POST")
-			list := await(t, got)
+			c.Response("POST")
+			list := testkit.Await(t, got)
 			if strings.Contains(tt.name, "chunked") { // an empty last event may follow there
 				if n := len(list); n > 1 && len(list[n-1].(HTTPRequest).Body) == 0 {
 					list[n-2] = HTTPRequest{Body: list[n-2].(HTTPRequest).Body}
@@ -105,14 +107,14 @@ func TestLargeBodyArrivesInPiecesWithBackPressure(t *testing.T) {
 		n, _ := io.Copy(c, io.LimitReader(zeros{}, size))
 		sent <- int(n)
 	}()
-	await(t, first)
+	testkit.Await(t, first)
 	select {
 	case <-sent:
 		t.Error("the client could send all of it while the application had read one piece")
 	case <-time.After(50 * time.Millisecond):
 	}
 	close(goOn)
-	if _, body := c.response("POST"); body != fmt.Sprint(size) {
+	if _, body := c.Response("POST"); body != fmt.Sprint(size) {
 		t.Errorf("read %s bytes", body)
 	}
 }
@@ -130,17 +132,17 @@ func TestContinueIsSentWhenTheApplicationReads(t *testing.T) {
 	})
 	c := x.request("POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
 	c.SetReadDeadline(time.Now().Add(30 * time.Millisecond))
-	if _, err := c.r.Peek(1); err == nil {
+	if _, err := c.Reader.Peek(1); err == nil {
 		t.Fatal("something was sent before the application read")
 	}
-	c.SetReadDeadline(time.Now().Add(patience))
+	c.SetReadDeadline(time.Now().Add(testkit.Patience))
 	close(read)
-	if line, err := c.r.ReadString('\n'); err != nil || line != "HTTP/1.1 100 Continue\r\n" {
+	if line, err := c.Reader.ReadString('\n'); err != nil || line != "HTTP/1.1 100 Continue\r\n" {
 		t.Fatalf("got %q, %v", line, err)
 	}
-	c.r.ReadString('\n')
-	c.write("ok")
-	if _, body := c.response("POST"); body != "ok" {
+	c.Reader.ReadString('\n')
+	c.Say("ok")
+	if _, body := c.Response("POST"); body != "ok" {
 		t.Errorf("got %q", body)
 	}
 }
@@ -182,7 +184,7 @@ func observe(c *call) (outcome, error) {
 	}
 	select {
 	case <-c.ctx.Done():
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		return o, errors.New("context did not end")
 	}
 	o.reason, o.cause = conn.DisconnectReason(), context.Cause(c.ctx)
@@ -196,7 +198,7 @@ func observe(c *call) (outcome, error) {
 }
 
 func TestAbnormalEnds(t *testing.T) {
-	reset := func(c *client) {
+	reset := func(c *testkit.Conn) {
 		c.Conn.(*net.TCPConn).SetLinger(0)
 		c.Close()
 	}
@@ -204,18 +206,18 @@ func TestAbnormalEnds(t *testing.T) {
 		name    string
 		options HTTPHandler
 		request string
-		then    func(c *client) // nil: wait for the response
+		then    func(c *testkit.Conn) // nil: wait for the response
 		status  int
 		reasons string // any of these
 		log     []string
 	}{
 		{"client leaves while the application waits", HTTPHandler{}, "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-			func(c *client) { c.Close() }, 0, ReasonClientClosed, nil},
+			func(c *testkit.Conn) { c.Close() }, 0, ReasonClientClosed, nil},
 		{"client resets while the application waits", HTTPHandler{}, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", reset, 0, ReasonClientClosed, nil},
 		{"client leaves in the middle of its body", HTTPHandler{}, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
-			func(c *client) { c.Close() }, 0, ReasonClientClosed, nil},
+			func(c *testkit.Conn) { c.Close() }, 0, ReasonClientClosed, nil},
 		{"client leaves in the middle of a chunk", HTTPHandler{}, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
-			func(c *client) { c.Close() }, 0, ReasonClientClosed, nil},
+			func(c *testkit.Conn) { c.Close() }, 0, ReasonClientClosed, nil},
 		{"client resets in the middle of its body", HTTPHandler{}, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
 			reset, 0, ReasonReadError, nil},
 		{"slow body", HTTPHandler{BodyTimeout: 20 * time.Millisecond}, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
@@ -239,17 +241,17 @@ func TestAbnormalEnds(t *testing.T) {
 				return err
 			})
 			c := x.request(tt.request)
-			await(t, running)
+			testkit.Await(t, running)
 			if tt.then != nil {
 				tt.then(c)
 			} else {
-				res, _ := c.response("POST")
+				res, _ := c.Response("POST")
 				if res.StatusCode != tt.status || !res.Close {
 					t.Errorf("response %v", res)
 				}
-				c.closed()
+				c.Closed()
 			}
-			o := await(t, seen)
+			o := testkit.Await(t, seen)
 			var cause *DisconnectError
 			if !errors.As(o.cause, &cause) || cause.Reason != o.reason || o.reason != tt.reasons {
 				t.Errorf("reason %q, cause %v, want %q", o.reason, o.cause, tt.reasons)
@@ -262,7 +264,7 @@ func TestAbnormalEnds(t *testing.T) {
 				t.Errorf("record %+v", rec)
 			}
 			if tt.log != nil {
-				x.logged(tt.log...)
+				x.log.WaitFor(t, tt.log...)
 			} else if x.log.String() != "" {
 				t.Errorf("logged %s", x.log)
 			}
@@ -283,9 +285,9 @@ func TestServerCancellationGivesItsReason(t *testing.T) {
 		s.Start()
 	})
 	x.request("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	await(t, running)
+	testkit.Await(t, running)
 	cancel(&DisconnectError{ReasonServerShutdown})
-	if o := await(t, seen); o.reason != ReasonServerShutdown {
+	if o := testkit.Await(t, seen); o.reason != ReasonServerShutdown {
 		t.Errorf("reason %q", o.reason)
 	}
 }
@@ -324,16 +326,16 @@ func TestReceiveEndsWithItsContext(t *testing.T) {
 			})
 			c := x.request(tt.request)
 			if strings.HasPrefix(tt.request, "POST") {
-				res, err := http.ReadResponse(c.r, nil)
+				res, err := http.ReadResponse(c.Reader, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				io.ReadFull(res.Body, make([]byte, len("send it")))
-				c.write("ok")
+				c.Say("ok")
 				if b, err := io.ReadAll(res.Body); err != nil || string(b) != "ok" {
 					t.Errorf("got %q, %v", b, err)
 				}
-			} else if _, body := c.response("GET"); body != "ok" {
+			} else if _, body := c.Response("GET"); body != "ok" {
 				t.Errorf("got %q; log %s", body, x.log)
 			}
 			if rec := x.record(); rec.Err != nil {
@@ -366,10 +368,10 @@ func TestReceiveAndSendOutliveTheApplication(t *testing.T) {
 				return c.reply("done")
 			})
 			c := x.request(request)
-			if _, body := c.response("GET"); body != "done" {
+			if _, body := c.Response("GET"); body != "done" {
 				t.Errorf("got %q", body)
 			}
-			if ev := await(t, got); ev != (HTTPDisconnect{}) {
+			if ev := testkit.Await(t, got); ev != (HTTPDisconnect{}) {
 				t.Errorf("got %v", ev)
 			}
 			x.record()
@@ -397,8 +399,8 @@ func TestEchoWhileReading(t *testing.T) {
 		}
 	})
 	c := x.request("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-	c.write("1\r\na\r\n")
-	res, err := http.ReadResponse(c.r, nil)
+	c.Say("1\r\na\r\n")
+	res, err := http.ReadResponse(c.Reader, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -407,15 +409,15 @@ func TestEchoWhileReading(t *testing.T) {
 		if _, err := io.ReadFull(res.Body, b); err != nil || b[0] != byte('a'+i) {
 			t.Fatalf("got %q, %v", b, err)
 		}
-		c.write("1\r\n%c\r\n", 'b'+i)
+		c.Say(fmt.Sprintf("1\r\n%c\r\n", 'b'+i))
 	}
-	c.write("0\r\n\r\n")
+	c.Say("0\r\n\r\n")
 	if b, err := io.ReadAll(res.Body); err != nil || string(b) != "f" {
 		t.Errorf("rest %q, %v", b, err)
 	}
 	// The connection goes on to serve.
-	c.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nz")
-	if _, body := c.response("POST"); body != "z" {
+	c.Say("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nz")
+	if _, body := c.Response("POST"); body != "z" {
 		t.Errorf("second request: %q", body)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 func TestScopeOfRequest(t *testing.T) {
@@ -54,8 +56,8 @@ func TestScopeOfRequest(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := x.dial()
-			c.write("%s", tt.request)
-			s := await(t, scopes)
+			c.Say(tt.request)
+			s := testkit.Await(t, scopes)
 			got := want{s.Method, s.HTTPVersion, s.Path, s.RawPath, s.QueryString, s.Headers}
 			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(want{})); diff != "" {
 				t.Error(diff)
@@ -104,8 +106,8 @@ func TestStateIsCopiedPerRequest(t *testing.T) {
 	})
 	for range 2 {
 		c := x.dial()
-		c.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-		if _, body := c.response("GET"); body != "pool<nil>" {
+		c.Say("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		if _, body := c.Response("GET"); body != "pool<nil>" {
 			t.Errorf("state %q", body)
 		}
 	}
@@ -128,17 +130,17 @@ func TestRequestsTurnedDown(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := x.dial()
-			c.write("%s", tt.request)
-			res, _ := c.response("GET")
+			c.Say(tt.request)
+			res, _ := c.Response("GET")
 			if res.StatusCode != tt.status || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/plain") {
 				t.Errorf("response %v", res)
 			}
-			c.closed()
+			c.Closed()
 			if rec := x.record(); rec.Status != tt.status {
 				t.Errorf("record %+v", rec)
 			}
 			if tt.log != nil {
-				x.logged(tt.log...)
+				x.log.WaitFor(t, tt.log...)
 			}
 		})
 	}

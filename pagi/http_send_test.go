@@ -107,7 +107,7 @@ func TestResponsesOnTheWire(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			x := serve(t, HTTPHandler{}, tt.app)
 			c := x.request(tt.request)
-			got := wire(c.rest())
+			got := wire(c.Rest())
 			// net/http puts what it adds itself in an order of its own.
 			if sortHead(got) != sortHead(tt.want) {
 				t.Errorf("got  %q\nwant %q", got, tt.want)
@@ -142,8 +142,8 @@ func TestKeepAlive(t *testing.T) {
 	t.Run("HTTP/1.1", func(t *testing.T) {
 		c := x.dial()
 		for range 3 {
-			c.write(get)
-			if res, body := c.response("GET"); body != "hi" || res.Close {
+			c.Say(get)
+			if res, body := c.Response("GET"); body != "hi" || res.Close {
 				t.Errorf("%v %q", res, body)
 			}
 		}
@@ -151,8 +151,8 @@ func TestKeepAlive(t *testing.T) {
 	t.Run("HTTP/1.0 that asks", func(t *testing.T) {
 		c := x.dial()
 		for range 2 {
-			c.write("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
-			if res, body := c.response("GET"); body != "hi" || res.Header.Get("Connection") != "keep-alive" {
+			c.Say("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+			if res, body := c.Response("GET"); body != "hi" || res.Header.Get("Connection") != "keep-alive" {
 				t.Errorf("%v %q", res, body)
 			}
 		}
@@ -162,8 +162,8 @@ func TestKeepAlive(t *testing.T) {
 			return errors.Join(c.start(200, "connection", "close"), c.body("x"))
 		})
 		c := x.request(get)
-		c.response("GET")
-		c.closed()
+		c.Response("GET")
+		c.Closed()
 	})
 }
 
@@ -210,7 +210,7 @@ func TestEventsOutOfOrder(t *testing.T) {
 				return nil
 			})
 			c := x.request(get)
-			if res, _ := c.response("GET"); res.StatusCode != 200 {
+			if res, _ := c.Response("GET"); res.StatusCode != 200 {
 				t.Errorf("response %v", res)
 			}
 			if rec := x.record(); rec.Err != nil || rec.Reason != "" {
@@ -248,7 +248,7 @@ func TestChunksArriveAtOnce(t *testing.T) {
 				return c.body("")
 			})
 			c := x.request(get)
-			res, err := http.ReadResponse(c.r, nil)
+			res, err := http.ReadResponse(c.Reader, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -305,7 +305,7 @@ func TestSmallResponseIsOneWrite(t *testing.T) {
 				s.Start()
 			})
 			c := x.request("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-			c.rest()
+			c.Rest()
 			if n := len(writes); n != 1 {
 				t.Errorf("%d writes", n)
 			}
@@ -349,7 +349,7 @@ func TestCompleteOnceDelivered(t *testing.T) {
 		}
 		return nil
 	})
-	x.request(get).response("GET")
+	x.request(get).Response("GET")
 	if rec := x.record(); rec.Err != nil || rec.Reason != "" || rec.Bytes != 1 {
 		t.Errorf("record %+v", rec)
 	}

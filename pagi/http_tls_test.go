@@ -2,21 +2,17 @@ package pagi
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"io"
 	"log/slog"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 type ctx = context.Context
@@ -24,19 +20,10 @@ type ctx = context.Context
 var discard = slog.New(slog.DiscardHandler)
 
 func TestTLSExtension(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+	certificate := testkit.SelfSigned(t, &x509.Certificate{
 		Subject:     pkix.Name{CommonName: "Jane, Doe", Organization: []string{"Acme"}, Country: []string{"DE"}},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 	for _, version := range []string{"1.1", "2"} {
 		t.Run("HTTP/"+version, func(t *testing.T) {
 			scopes := make(chan *Scope, 1)
@@ -50,14 +37,9 @@ func TestTLSExtension(t *testing.T) {
 				s.StartTLS()
 			})
 			client := x.srv.Client()
-			client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
-			res, err := client.Get(x.url)
-			if err != nil {
-				t.Fatal(err)
-			}
-			io.Copy(io.Discard, res.Body)
-			res.Body.Close()
-			s := await(t, scopes)
+			client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{certificate}
+			testkit.Get(t, client, x.url)
+			s := testkit.Await(t, scopes)
 			info := s.TLS()
 			if s.Scheme != "https" || s.HTTPVersion != version || info == nil || s.Headers.Get("host") != x.addr {
 				t.Fatalf("scope %+v", s)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -62,9 +63,9 @@ func TestAccessFormats(t *testing.T) {
 
 func TestAccessLogIsFlushedPeriodicallyAndAtTheEnd(t *testing.T) {
 	x := launch(t, &Server{App: echo, AccessLogFormat: "%m %U %s %B"})
-	x.request("GET /first HTTP/1.1\r\nHost: x\r\n\r\n").response()
-	eventually(t, "the first line", func() bool { return x.access.String() == "GET /first 200 7\n" })
-	x.request("POST /second HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n").response()
+	x.request("GET /first HTTP/1.1\r\nHost: x\r\n\r\n").Response("GET")
+	testkit.Eventually(t, "the first line", func() bool { return x.access.String() == "GET /first 200 7\n" })
+	x.request("POST /second HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n").Response("GET")
 	x.stop()
 	if got := x.access.String(); got != "GET /first 200 7\nPOST /second 413 25\n" {
 		t.Errorf("log %q", got)
@@ -76,7 +77,7 @@ type failingWriter struct{}
 func (failingWriter) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
 func TestAccessLogThatCannotBeWrittenIsReportedOnce(t *testing.T) {
-	log := &syncBuffer{}
+	log := &testkit.Log{}
 	f, err := ParseAccessFormat("tiny")
 	if err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ func TestLifespan(t *testing.T) {
 			return nil
 		})
 	})})
-	if _, body := x.request(ask).response(); body != "hello1" {
+	if _, body := x.request(ask).Response("GET"); body != "hello1" {
 		t.Errorf("state %q", body)
 	}
 	if err := x.stop(); err != nil {
@@ -99,9 +99,9 @@ func TestLifespanOutcomes(t *testing.T) {
 			}
 			x := launch(t, s)
 			if tt.log != nil {
-				x.logged(tt.log...)
+				x.log.WaitFor(t, tt.log...)
 			}
-			if res, _ := x.request(ask).response(); res.StatusCode != 200 {
+			if res, _ := x.request(ask).Response("GET"); res.StatusCode != 200 {
 				t.Errorf("response %v", res)
 			}
 			if err := x.stop(); tt.stopErr == "" && err != nil || tt.stopErr != "" && (err == nil || !strings.Contains(err.Error(), tt.stopErr)) {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -48,38 +49,38 @@ func TestBadRequests(t *testing.T) {
 		{"announced body too large", "POST / HTTP/1.1\r\n" + h + "Content-Length: 11\r\n\r\n", 413, []string{"--max-body-size", "limit=10"}},
 		{"chunked body too large", "POST / HTTP/1.1\r\n" + h + "Transfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n", 413, []string{"--max-body-size", "limit=10"}},
 	}
-	check := func(t *testing.T, x *site, send func(text string) *client) {
+	check := func(t *testing.T, x *site, send func(t *testing.T, text string) *testkit.Conn) {
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
-				c := send(tt.request)
-				c.t = t
-				res, _ := c.response()
+				c := send(t, tt.request)
+				res, _ := c.Response("GET")
 				if strings.Contains(tt.name, "second") || strings.Contains(tt.name, "after a") {
-					res, _ = c.response()
+					res, _ = c.Response("GET")
 				}
 				if res.StatusCode != tt.status || !res.Close {
 					t.Errorf("response %v", res)
 				}
-				c.closed()
+				c.Cut()
 				if tt.log != nil {
-					x.logged(tt.log...)
+					x.log.WaitFor(t, tt.log...)
 				}
 			})
 		}
 	}
 	t.Run("plain", func(t *testing.T) {
 		x := launch(t, &Server{App: echo, MaxBodySize: 10})
-		check(t, x, x.request)
+		check(t, x, func(t *testing.T, text string) *testkit.Conn {
+			c := testkit.Dial(t, x.addr)
+			c.Say(text)
+			return c
+		})
 	})
 	t.Run("TLS", func(t *testing.T) {
-		cert, key, _, pool := certificate(t)
-		x := launch(t, &Server{App: echo, MaxBodySize: 10, TLSCert: cert, TLSKey: key})
-		check(t, x, func(text string) *client {
-			c := x.dial()
-			conn := tls.Client(c.Conn, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"})
-			c.Conn = conn
-			c.r.Reset(conn)
-			c.write(text)
+		pair := testkit.Certificate(t)
+		x := launch(t, &Server{App: echo, MaxBodySize: 10, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
+		check(t, x, func(t *testing.T, text string) *testkit.Conn {
+			c := testkit.NewConn(t, tls.Client(testkit.Dial(t, x.addr).Conn, &tls.Config{RootCAs: pair.Pool, ServerName: "127.0.0.1"}))
+			c.Say(text)
 			return c
 		})
 	})
@@ -93,17 +94,17 @@ func TestFramingIsFollowedByteByByte(t *testing.T) {
 	bad := "GET /c HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n"
 	for i, want := range []string{"/a hi", "/b abc0123456789", "/a hi", "/b abc0123456789"} {
 		for _, b := range []byte([]string{one, two}[i%2]) {
-			c.write(string(b))
+			c.Say(string(b))
 		}
-		if res, body := c.response(); res.StatusCode != 200 || body != want {
+		if res, body := c.Response("GET"); res.StatusCode != 200 || body != want {
 			t.Fatalf("%v %q", res, body)
 		}
 	}
 	for _, b := range []byte(bad[:len(bad)-4]) {
-		c.write(string(b))
+		c.Say(string(b))
 	}
-	c.write("\r\n\r\n")
-	if res, _ := c.response(); res.StatusCode != 400 {
+	c.Say("\r\n\r\n")
+	if res, _ := c.Response("GET"); res.StatusCode != 400 {
 		t.Errorf("%v", res)
 	}
 }
@@ -122,11 +123,11 @@ func TestHeaderSizeLimit(t *testing.T) {
 			head := "GET / HTTP/1.1\r\nHost: x\r\nA: "
 			head += strings.Repeat("a", tt.size-len(head)-4) + "\r\n\r\n"
 			c := x.request(head)
-			if res, _ := c.response(); res.StatusCode != tt.status {
+			if res, _ := c.Response("GET"); res.StatusCode != tt.status {
 				t.Errorf("response %v", res)
 			}
 			if tt.status == 431 {
-				x.logged("--max-header-size")
+				x.log.WaitFor(t, "--max-header-size")
 			} else if strings.Contains(x.log.String(), "--max-header-size") {
 				t.Errorf("logged %s", x.log)
 			}
@@ -140,34 +141,34 @@ func TestTimeouts(t *testing.T) {
 		t.Run("slow head gets 408, "+head, func(t *testing.T) {
 			x := launch(t, &Server{App: echo, HeaderTimeout: short})
 			c := x.request(head)
-			if res, _ := c.response(); res.StatusCode != 408 {
+			if res, _ := c.Response("GET"); res.StatusCode != 408 {
 				t.Errorf("response %v", res)
 			}
-			c.closed()
+			c.Cut()
 		})
 	}
 	t.Run("connection without a request is closed", func(t *testing.T) {
 		x := launch(t, &Server{App: echo, HeaderTimeout: short})
-		x.dial().closed()
+		x.dial().Cut()
 	})
 	t.Run("slow TLS handshake is closed", func(t *testing.T) {
-		cert, key, _, _ := certificate(t)
-		x := launch(t, &Server{App: echo, HeaderTimeout: short, TLSCert: cert, TLSKey: key})
-		x.dial().closed()
+		pair := testkit.Certificate(t)
+		x := launch(t, &Server{App: echo, HeaderTimeout: short, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
+		x.dial().Cut()
 	})
 	t.Run("slow body gets 408", func(t *testing.T) {
 		x := launch(t, &Server{App: echo, BodyTimeout: short})
 		c := x.request("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")
-		if res, _ := c.response(); res.StatusCode != 408 {
+		if res, _ := c.Response("GET"); res.StatusCode != 408 {
 			t.Errorf("response %v", res)
 		}
-		c.closed()
+		c.Cut()
 	})
 	t.Run("idle connection is closed", func(t *testing.T) {
 		x := launch(t, &Server{App: echo, Timeout: short})
 		c := x.request(ask)
-		c.response()
-		c.closed()
+		c.Response("GET")
+		c.Cut()
 	})
 	t.Run("stalled request gets 504", func(t *testing.T) {
 		x := launch(t, &Server{RequestTimeout: short, App: httpOnly(
@@ -176,26 +177,26 @@ func TestTimeouts(t *testing.T) {
 				return ctx.Err()
 			})})
 		c := x.request(ask)
-		if res, _ := c.response(); res.StatusCode != 504 {
+		if res, _ := c.Response("GET"); res.StatusCode != 504 {
 			t.Errorf("response %v", res)
 		}
-		c.closed()
+		c.Cut()
 	})
 }
 
 func TestConnectionLimit(t *testing.T) {
 	x := launch(t, &Server{App: echo, MaxConnections: 1})
 	first := x.request(ask)
-	first.response()
+	first.Response("GET")
 	second := x.dial()
-	res, _ := second.response()
+	res, _ := second.Response("GET")
 	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
 		t.Errorf("response %v", res)
 	}
-	second.closed()
-	x.logged("--max-connections")
+	second.Cut()
+	x.log.WaitFor(t, "--max-connections")
 	first.Close()
-	eventually(t, "a free place", func() bool {
+	testkit.Eventually(t, "a free place", func() bool {
 		c, err := net.Dial("tcp", x.addr)
 		if err != nil {
 			return false
@@ -209,31 +210,31 @@ func TestConnectionLimit(t *testing.T) {
 }
 
 func TestTLSAndHTTP2(t *testing.T) {
-	cert, key, certPEM, pool := certificate(t)
+	pair := testkit.Certificate(t)
 	scopes := make(chan *pagi.Scope, 1)
-	x := launch(t, &Server{TLSCert: cert, TLSKey: key, App: httpOnly(
+	x := launch(t, &Server{TLSCert: pair.CertFile, TLSKey: pair.KeyFile, App: httpOnly(
 		func(ctx context.Context, s *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
 			scopes <- s
 			return reply(ctx, send, "hi")
 		})})
 	for _, h2 := range []bool{true, false} {
-		res, body := get(t, https(t, pool, h2), "https://"+x.addr+"/")
-		s := await(t, scopes)
+		res, body := testkit.Get(t, https(t, pair.Pool, h2), "https://"+x.addr+"/")
+		s := testkit.Await(t, scopes)
 		if body != "hi" || res.ProtoMajor == 2 != h2 || s.HTTPVersion != map[bool]string{true: "2", false: "1.1"}[h2] {
 			t.Errorf("%v %q %+v", res, body, s)
 		}
-		if s.Scheme != "https" || s.TLS() == nil || s.TLS().ServerCert != certPEM {
+		if s.Scheme != "https" || s.TLS() == nil || s.TLS().ServerCert != pair.PEM {
 			t.Errorf("tls %+v", s.TLS())
 		}
 	}
 	t.Run("plain HTTP is told", func(t *testing.T) {
 		c := x.request(ask)
-		if res, _ := c.response(); res.StatusCode != 400 {
+		if res, _ := c.Response("GET"); res.StatusCode != 400 {
 			t.Errorf("response %v", res)
 		}
 	})
 	t.Run("TLS 1.1 is refused", func(t *testing.T) {
-		conn, err := tls.Dial("tcp", x.addr, &tls.Config{RootCAs: pool, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10})
+		conn, err := tls.Dial("tcp", x.addr, &tls.Config{RootCAs: pair.Pool, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10})
 		if err == nil {
 			conn.Close()
 			t.Error("it was not")
@@ -250,10 +251,10 @@ func TestUnixSocket(t *testing.T) {
 	})
 	x := launch(t, &Server{App: app, Socket: path, SocketMode: 0o640})
 	c := x.request(ask)
-	if _, body := c.response(); body != "hi" {
+	if _, body := c.Response("GET"); body != "hi" {
 		t.Errorf("body %q", body)
 	}
-	if s := await(t, scopes); s.Server != (pagi.Addr{Host: path}) || !s.Client.IsZero() {
+	if s := testkit.Await(t, scopes); s.Server != (pagi.Addr{Host: path}) || !s.Client.IsZero() {
 		t.Errorf("server %v, client %v", s.Server, s.Client)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
@@ -279,7 +280,7 @@ func TestUnixSocket(t *testing.T) {
 		l.Close()
 		x := launch(t, &Server{App: app, Listen: []string{path}})
 		c := x.request(ask)
-		c.response()
+		c.Response("GET")
 	})
 	t.Run("a file that is no socket is not touched", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "precious")
@@ -303,7 +304,7 @@ func TestSeveralListeners(t *testing.T) {
 	for _, addr := range []string{l.Addr().String(), path} {
 		x.addr = addr
 		c := x.request(ask)
-		if _, body := c.response(); body != "/x " {
+		if _, body := c.Response("GET"); body != "/x " {
 			t.Errorf("%s: %q", addr, body)
 		}
 	}
@@ -339,7 +340,7 @@ func TestOptionsThatCannotBe(t *testing.T) {
 func TestUpgradeRequestIsAnHTTPScope(t *testing.T) {
 	x := launch(t, &Server{App: echo})
 	c := x.request("GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	if res, body := c.response(); res.StatusCode != 200 || body != "/ws " {
+	if res, body := c.Response("GET"); res.StatusCode != 200 || body != "/ws " {
 		t.Errorf("%v %q", res, body)
 	}
 }
@@ -353,16 +354,16 @@ func TestFileThroughTheServer(t *testing.T) {
 	app := httpOnly(func(ctx context.Context, s *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
 		return errors.Join(send(ctx, pagi.HTTPResponseStart{Status: 200}), send(ctx, pagi.HTTPResponseBody{File: path}))
 	})
-	cert, key, _, pool := certificate(t)
-	plain, socket, secure := launch(t, &Server{App: app}), launch(t, &Server{App: app, Socket: filepath.Join(t.TempDir(), "s")}), launch(t, &Server{App: app, TLSCert: cert, TLSKey: key})
+	pair := testkit.Certificate(t)
+	plain, socket, secure := launch(t, &Server{App: app}), launch(t, &Server{App: app, Socket: filepath.Join(t.TempDir(), "s")}), launch(t, &Server{App: app, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
 	for _, x := range []*site{plain, socket} {
 		c := x.request(ask)
-		if res, body := c.response(); body != content || res.ContentLength != int64(len(content)) {
+		if res, body := c.Response("GET"); body != content || res.ContentLength != int64(len(content)) {
 			t.Errorf("%v, %d bytes", res, len(body))
 		}
 	}
 	for _, h2 := range []bool{true, false} {
-		if _, body := get(t, https(t, pool, h2), "https://"+secure.addr+"/"); body != content {
+		if _, body := testkit.Get(t, https(t, pair.Pool, h2), "https://"+secure.addr+"/"); body != content {
 			t.Errorf("%d bytes", len(body))
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -49,9 +50,9 @@ func TestGracefulStop(t *testing.T) {
 			s := &Server{App: g}
 			url, client := "http://", https(t, nil, false)
 			if secure {
-				cert, key, _, pool := certificate(t)
-				s.TLSCert, s.TLSKey = cert, key
-				url, client = "https://", https(t, pool, true)
+				pair := testkit.Certificate(t)
+				s.TLSCert, s.TLSKey = pair.CertFile, pair.KeyFile
+				url, client = "https://", https(t, pair.Pool, true)
 			}
 			x := launch(t, s)
 			fresh := x.dial() // a connection nothing was said on
@@ -71,10 +72,10 @@ func TestGracefulStop(t *testing.T) {
 				res.Body.Close()
 				answers <- answer{string(b[:n]), nil}
 			}()
-			await(t, g.running)
+			testkit.Await(t, g.running)
 			begin := time.Now()
 			x.cancel()
-			fresh.closed()
+			fresh.Cut()
 			select {
 			case a := <-answers:
 				t.Fatalf("request ended early: %+v", a)
@@ -83,7 +84,7 @@ func TestGracefulStop(t *testing.T) {
 			case <-time.After(20 * time.Millisecond):
 			}
 			close(g.leave)
-			if a := await(t, answers); a.body != "finished" || a.err != nil {
+			if a := testkit.Await(t, answers); a.body != "finished" || a.err != nil {
 				t.Errorf("answer %+v", a)
 			}
 			if err := x.stop(); err != nil {
@@ -106,9 +107,9 @@ func TestStopCutsWhatTakesTooLong(t *testing.T) {
 			s := &Server{App: g, ShutdownTimeout: 30 * time.Millisecond}
 			url, client := "http://", https(t, nil, false)
 			if secure {
-				cert, key, _, pool := certificate(t)
-				s.TLSCert, s.TLSKey = cert, key
-				url, client = "https://", https(t, pool, true)
+				pair := testkit.Certificate(t)
+				s.TLSCert, s.TLSKey = pair.CertFile, pair.KeyFile
+				url, client = "https://", https(t, pair.Pool, true)
 			}
 			x := launch(t, s)
 			failed := make(chan error, 1)
@@ -116,17 +117,17 @@ func TestStopCutsWhatTakesTooLong(t *testing.T) {
 				_, err := client.Get(url + x.addr)
 				failed <- err
 			}()
-			scope := await(t, g.running)
+			scope := testkit.Await(t, g.running)
 			if err := x.stop(); err != nil {
 				t.Error(err)
 			}
-			if r := await(t, g.ended); r != pagi.ReasonServerShutdown || scope.Connection.DisconnectReason() != r {
+			if r := testkit.Await(t, g.ended); r != pagi.ReasonServerShutdown || scope.Connection.DisconnectReason() != r {
 				t.Errorf("reason %q", r)
 			}
-			if err := await(t, failed); err == nil {
+			if err := testkit.Await(t, failed); err == nil {
 				t.Error("the client got an answer")
 			}
-			x.logged("cutting requests")
+			x.log.WaitFor(t, "cutting requests")
 		})
 	}
 }
@@ -140,9 +141,9 @@ func TestSignals(t *testing.T) {
 	ready := make(chan string, 1)
 	s.Ready = func(a []net.Addr) { ready <- a[0].String() }
 	go func() { y.done <- s.Run(ctx) }()
-	y.addr = await(t, ready)
+	y.addr = testkit.Await(t, ready)
 	y.request(ask)
-	await(t, g.running)
+	testkit.Await(t, g.running)
 	self, err := os.FindProcess(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +151,7 @@ func TestSignals(t *testing.T) {
 	if err := self.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	await(t, ctx.Done())
+	testkit.Await(t, ctx.Done())
 	select {
 	case err := <-y.done:
 		t.Fatalf("the first signal did not wait: %v", err)
@@ -159,10 +160,10 @@ func TestSignals(t *testing.T) {
 	if err := self.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	if err := await(t, y.done); err != nil {
+	if err := testkit.Await(t, y.done); err != nil {
 		t.Error(err)
 	}
-	if r := await(t, g.ended); r != pagi.ReasonServerShutdown {
+	if r := testkit.Await(t, g.ended); r != pagi.ReasonServerShutdown {
 		t.Errorf("reason %q", r)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 // TestGatewayThatDies is the process TestScriptsDieWithTheGateway kills.
@@ -30,7 +32,7 @@ func TestScriptsDieWithTheGateway(t *testing.T) {
 	if err := gateway.Wait(); err == nil {
 		t.Error("the gateway ended well")
 	}
-	eventually(t, "script "+pid+" has ended", func() bool { return gone(pid) })
+	testkit.Eventually(t, "script "+pid+" to end", func() bool { return gone(pid) })
 }
 
 // Kernels without pidfd (before 5.4) are waited on with a thread.

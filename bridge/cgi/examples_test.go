@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 const site = "../../examples/20-mixed-site"
@@ -25,7 +26,7 @@ func TestExampleScriptsLookTheSame(t *testing.T) {
 	for script, runtime := range map[string]string{
 		"form.cgi": `Answered by Perl 5\.\d+`, "env.sh": `Answered by sh`, "upload.py": `Answered by Python 3\.\d+`,
 	} {
-		status, headers, body := fetch(t, newRequest(t, "GET", server.URL+"/cgi-bin/"+script, nil))
+		status, headers, body := fetch(t, testkit.NewRequest(t, "GET", server.URL+"/cgi-bin/"+script, nil))
 		if status != 200 || headers.Get("Content-Type") != "text/html; charset=utf-8" {
 			t.Errorf("%s: %d %v", script, status, headers)
 		}
@@ -55,7 +56,7 @@ func TestExampleForm(t *testing.T) {
 	address := server.URL + "/cgi-bin/form.cgi"
 	post := func(body, contentType string, chunked bool) (int, string) {
 		t.Helper()
-		req := newRequest(t, "POST", address, strings.NewReader(body))
+		req := testkit.NewRequest(t, "POST", address, strings.NewReader(body))
 		req.Header.Set("Content-Type", contentType)
 		if chunked {
 			req.ContentLength = -1
@@ -71,7 +72,7 @@ func TestExampleForm(t *testing.T) {
 			t.Errorf("chunked %v: %d\n%s", chunked, status, page)
 		}
 	}
-	status, _, page := fetch(t, newRequest(t, "GET", address+"?q=%3Cscript%3E;empty", nil))
+	status, _, page := fetch(t, testkit.NewRequest(t, "GET", address+"?q=%3Cscript%3E;empty", nil))
 	if status != 200 || !strings.Contains(page, "&lt;script&gt;") || !strings.Contains(page, ">empty<") {
 		t.Errorf("a query: %d\n%s", status, page)
 	}
@@ -81,14 +82,14 @@ func TestExampleForm(t *testing.T) {
 	if status, _ := post("x="+strings.Repeat("y", 70_000), form, false); status != 413 {
 		t.Errorf("too large: %d", status)
 	}
-	if status, _, _ := fetch(t, newRequest(t, "DELETE", address, nil)); status != 405 {
+	if status, _, _ := fetch(t, testkit.NewRequest(t, "DELETE", address, nil)); status != 405 {
 		t.Errorf("DELETE: %d", status)
 	}
 }
 
 func TestExampleEnvironmentEscapes(t *testing.T) {
 	server := serve(t, cgi.CGI{Root: site + "/cgi-bin"})
-	req := newRequest(t, "GET", server.URL+"/cgi-bin/env.sh/some/path?a=b&c=d", nil)
+	req := testkit.NewRequest(t, "GET", server.URL+"/cgi-bin/env.sh/some/path?a=b&c=d", nil)
 	req.Header.Set("User-Agent", `<img src="x"> & 'co' \n %s $HOME $(id)`)
 	status, _, page := fetch(t, req)
 	if status != 200 {
@@ -131,7 +132,7 @@ func TestExampleUpload(t *testing.T) {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		req := newRequest(t, "POST", server.URL+"/cgi-bin/upload.py", &body)
+		req := testkit.NewRequest(t, "POST", server.URL+"/cgi-bin/upload.py", &body)
 		req.Header.Set("Content-Type", w.FormDataContentType())
 		if chunked {
 			req.ContentLength = -1
@@ -159,7 +160,7 @@ func TestExampleUpload(t *testing.T) {
 		"a form, no files":  {"--b\r\nContent-Disposition: form-data; name=\"f\"\r\n\r\nabc\r\n--b--\r\n", "multipart/form-data; boundary=b", http.StatusOK},
 		"headers too large": {"--b\r\nX: " + strings.Repeat("y", 100_000) + "\r\n\r\nabc\r\n--b--\r\n", "multipart/form-data; boundary=b", http.StatusBadRequest},
 	} {
-		req := newRequest(t, "POST", server.URL+"/cgi-bin/upload.py", strings.NewReader(c.body))
+		req := testkit.NewRequest(t, "POST", server.URL+"/cgi-bin/upload.py", strings.NewReader(c.body))
 		req.Header.Set("Content-Type", c.contentType)
 		if status, _, page := fetch(t, req); status != c.status {
 			t.Errorf("%s: %d, want %d\n%s", name, status, c.status, page)

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 // gitweb returns the path of Debian's gitweb.
@@ -75,8 +77,8 @@ func TestGitweb(t *testing.T) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log, logger := newJournal()
-	application := build(t, CGI{Script: script, Logger: logger, Env: map[string]string{
+	log := &testkit.Log{}
+	application := build(t, CGI{Script: script, Logger: log.Logger(), Env: map[string]string{
 		"GITWEB_CONFIG": config, "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*",
 	}})
 	get := func(query string) *result {

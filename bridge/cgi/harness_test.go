@@ -13,18 +13,15 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
 // scripts is the directory most tests serve.
 const scripts = "testdata/cgi-bin"
-
-// patience is how long a test waits for something that must happen.
-const patience = 30 * time.Second
 
 // build returns the application for options; Root defaults to scripts.
 func build(t testing.TB, options CGI) pagi.App {
@@ -163,12 +160,12 @@ func (r *result) piece(b []byte, more bool) error {
 // do serves one request to its end.
 func do(t testing.TB, application pagi.App, r request) *result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 	defer cancel()
 	scope, res := r.scope(), &result{}
 	res.err = application.Serve(ctx, scope, r.receive(), res.take(scope.Type))
 	if ctx.Err() != nil {
-		t.Fatalf("%s %s: not done after %v: %v", scope.Method, r.target, patience, res.err)
+		t.Fatalf("%s %s: not done after %v: %v", scope.Method, r.target, testkit.Patience, res.err)
 	}
 	return res
 }
@@ -218,7 +215,7 @@ func (l *live) feed(piece string, more bool) {
 	l.t.Helper()
 	select {
 	case l.in <- pagi.HTTPRequest{Body: []byte(piece), More: more}:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		l.t.Fatalf("nobody takes the piece %q", piece)
 	}
 }
@@ -231,7 +228,7 @@ func (l *live) next() pagi.Event {
 		return ev
 	case err := <-l.err:
 		l.t.Fatalf("ended instead of sending an event: %v", err)
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		l.t.Fatal("no event came")
 	}
 	return nil
@@ -259,7 +256,7 @@ func (l *live) disconnect() { l.cancel(&pagi.DisconnectError{Reason: pagi.Reason
 // end waits until Serve has returned, taking what is still sent.
 func (l *live) end() error {
 	l.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(testkit.Patience)
 	for {
 		select {
 		case <-l.out:
@@ -267,50 +264,6 @@ func (l *live) end() error {
 			return err
 		case <-deadline:
 			l.t.Fatal("Serve does not return")
-		}
-	}
-}
-
-// journal is a slog handler that keeps what is logged, one line per record.
-type journal struct {
-	mu    sync.Mutex
-	buf   bytes.Buffer
-	inner slog.Handler
-}
-
-func newJournal() (*journal, *slog.Logger) {
-	j := &journal{}
-	j.inner = slog.NewTextHandler(lockedWriter{j}, &slog.HandlerOptions{
-		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return a
-		},
-	})
-	return j, slog.New(j.inner)
-}
-
-type lockedWriter struct{ j *journal }
-
-func (w lockedWriter) Write(p []byte) (int, error) {
-	w.j.mu.Lock()
-	defer w.j.mu.Unlock()
-	return w.j.buf.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.String()
-}
-
-// eventually waits until cond holds.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !cond(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("after %v still not: %s", patience, what)
 		}
 	}
 }
@@ -330,7 +283,7 @@ func gone(pid string) bool {
 func fileText(t testing.TB, name string) string {
 	t.Helper()
 	var text []byte
-	eventually(t, name+" exists", func() bool {
+	testkit.Eventually(t, name+" to exist", func() bool {
 		b, err := os.ReadFile(name)
 		text = b
 		return err == nil

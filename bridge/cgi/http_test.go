@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	httpcgi "net/http/cgi"
 	"net/http/httptest"
@@ -19,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -45,25 +45,8 @@ func serve(t testing.TB, options cgi.CGI) *httptest.Server {
 
 func fetch(t *testing.T, req *http.Request) (int, http.Header, string) {
 	t.Helper()
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, res.Header, string(body)
-}
-
-func newRequest(t *testing.T, method, url string, body io.Reader) *http.Request {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return req
+	res, body := testkit.Do(t, http.DefaultClient, req)
+	return res.StatusCode, res.Header, body
 }
 
 func TestOverASocket(t *testing.T) {
@@ -75,16 +58,16 @@ func TestOverASocket(t *testing.T) {
 		status int
 		body   string // what it begins with
 	}{
-		"a page":           {newRequest(t, "GET", server.URL+"/cgi-bin/hello.cgi", nil), 200, "Hello from sh\n"},
-		"HEAD":             {newRequest(t, "HEAD", server.URL+"/cgi-bin/hello.cgi", nil), 200, ""},
-		"an upload":        {newRequest(t, "POST", server.URL+"/cgi-bin/sha.cgi", strings.NewReader(large)), 200, fmt.Sprintf("%d %s %d\n", len(large), digest, len(large))},
-		"a chunked upload": {newRequest(t, "POST", server.URL+"/cgi-bin/sha.cgi", io.MultiReader(strings.NewReader(large))), 200, fmt.Sprintf("%d %s unknown\n", len(large), digest)},
-		"an unread upload": {newRequest(t, "POST", server.URL+"/cgi-bin/noread.cgi", strings.NewReader(large)), 200, "not interested\n"},
-		"both ways":        {newRequest(t, "POST", server.URL+"/cgi-bin/cat.cgi", strings.NewReader(large)), 200, large},
-		"a missing script": {newRequest(t, "GET", server.URL+"/cgi-bin/none.cgi", nil), 404, ""},
-		"not executable":   {newRequest(t, "GET", server.URL+"/cgi-bin/noexec.cgi", nil), 403, ""},
-		"no response":      {newRequest(t, "GET", server.URL+"/cgi-bin/raw.cgi?", nil), 502, ""},
-		"a local redirect": {newRequest(t, "POST", server.URL+"/cgi-bin/redirect.cgi?/cgi-bin/method.cgi?x", strings.NewReader("f=1")), 200, "GET /cgi-bin/method.cgi x [][] "},
+		"a page":           {testkit.NewRequest(t, "GET", server.URL+"/cgi-bin/hello.cgi", nil), 200, "Hello from sh\n"},
+		"HEAD":             {testkit.NewRequest(t, "HEAD", server.URL+"/cgi-bin/hello.cgi", nil), 200, ""},
+		"an upload":        {testkit.NewRequest(t, "POST", server.URL+"/cgi-bin/sha.cgi", strings.NewReader(large)), 200, fmt.Sprintf("%d %s %d\n", len(large), digest, len(large))},
+		"a chunked upload": {testkit.NewRequest(t, "POST", server.URL+"/cgi-bin/sha.cgi", io.MultiReader(strings.NewReader(large))), 200, fmt.Sprintf("%d %s unknown\n", len(large), digest)},
+		"an unread upload": {testkit.NewRequest(t, "POST", server.URL+"/cgi-bin/noread.cgi", strings.NewReader(large)), 200, "not interested\n"},
+		"both ways":        {testkit.NewRequest(t, "POST", server.URL+"/cgi-bin/cat.cgi", strings.NewReader(large)), 200, large},
+		"a missing script": {testkit.NewRequest(t, "GET", server.URL+"/cgi-bin/none.cgi", nil), 404, ""},
+		"not executable":   {testkit.NewRequest(t, "GET", server.URL+"/cgi-bin/noexec.cgi", nil), 403, ""},
+		"no response":      {testkit.NewRequest(t, "GET", server.URL+"/cgi-bin/raw.cgi?", nil), 502, ""},
+		"a local redirect": {testkit.NewRequest(t, "POST", server.URL+"/cgi-bin/redirect.cgi?/cgi-bin/method.cgi?x", strings.NewReader("f=1")), 200, "GET /cgi-bin/method.cgi x [][] "},
 	} {
 		status, _, body := fetch(t, c.req)
 		if status != c.status || !strings.HasPrefix(body, c.body) {
@@ -112,19 +95,9 @@ func TestRawPathsOverASocket(t *testing.T) {
 		"/cgi-bin/../../../../bin/sh", "/cgi-bin/%2e%2e/%2e%2e/etc/passwd", "/cgi-bin/..%2f..%2fbin%2fsh",
 		"/cgi-bin/hello.cgi%00.txt", "/cgi-bin/.hidden.cgi", "/cgi-bin/sub%2Fdeep%2Fpath.cgi", "/cgi-bin//hello.cgi", "/cgi-bin/sub\\deep\\path.cgi",
 	} {
-		conn, err := net.Dial("tcp", server.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path); err != nil {
-			t.Fatal(err)
-		}
-		answer, err := io.ReadAll(conn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = conn.Close()
-		line, _, _ := strings.Cut(string(answer), "\r\n")
+		conn := testkit.Dial(t, server.Listener.Addr().String())
+		conn.Say("GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		line, _, _ := strings.Cut(conn.Rest(), "\r\n")
 		if !strings.Contains(line, " 404 ") && !strings.Contains(line, " 403 ") && !strings.Contains(line, " 400 ") {
 			t.Errorf("%s: %s", path, line)
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 // TestNothingIsLeftAfterManyRuns counts descriptors, children and goroutines.
@@ -40,7 +42,7 @@ func TestNothingIsLeftAfterManyRuns(t *testing.T) {
 	if kids := children(t); kids != "" {
 		t.Errorf("children are left: %s", kids)
 	}
-	eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= goroutines })
+	testkit.Eventually(t, "the goroutines to end", func() bool { return runtime.NumGoroutine() <= goroutines })
 }
 
 func descriptors(t *testing.T) int {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -77,7 +78,7 @@ func TestTheRestOfAnUnreadBodyIsDrained(t *testing.T) {
 	for range 64 { // far more than a pipe holds; the script reads none of it
 		select {
 		case l.in <- pagi.HTTPRequest{Body: make([]byte, 1<<10), More: true}:
-		case <-time.After(patience):
+		case <-time.After(testkit.Patience):
 			t.Fatal("stuck")
 		}
 	}
@@ -121,8 +122,8 @@ func TestAScriptMayGoOnAfterItsResponse(t *testing.T) {
 }
 
 func TestAScriptThatGoesOnTooLongAfterItsResponse(t *testing.T) {
-	log, logger := newJournal()
-	res := do(t, build(t, CGI{Timeout: 300 * time.Millisecond, Logger: logger}), request{target: "/closestdout.cgi?" + t.TempDir() + "/never"})
+	log := &testkit.Log{}
+	res := do(t, build(t, CGI{Timeout: 300 * time.Millisecond, Logger: log.Logger()}), request{target: "/closestdout.cgi?" + t.TempDir() + "/never"})
 	if res.err != nil || !res.complete || !strings.Contains(log.String(), "after its response was complete") {
 		t.Errorf("%+v\n%s", res, log)
 	}
@@ -135,7 +136,7 @@ func TestWhatAScriptLeavesBehindIsKilled(t *testing.T) {
 		if res.err != nil || !res.complete || res.body == "" {
 			t.Fatalf("%s: %+v", script, res)
 		}
-		eventually(t, script+"'s child has ended", func() bool { return gone(res.body) })
+		testkit.Eventually(t, script+"'s child to end", func() bool { return gone(res.body) })
 	}
 }
 
@@ -198,7 +199,7 @@ func TestTheTimeLimitEndsTheWholeGroup(t *testing.T) {
 				t.Fatalf("pids %q", both)
 			}
 			for _, pid := range both {
-				eventually(t, "process "+pid+" has ended", func() bool { return gone(pid) })
+				testkit.Eventually(t, "process "+pid+" to end", func() bool { return gone(pid) })
 			}
 		})
 	}
@@ -264,7 +265,7 @@ func TestAClientThatGoesAwayEndsTheScript(t *testing.T) {
 			t.Error(err)
 		}
 		for _, pid := range both {
-			eventually(t, "process "+pid+" has ended", func() bool { return gone(pid) })
+			testkit.Eventually(t, "process "+pid+" to end", func() bool { return gone(pid) })
 		}
 	})
 	t.Run("in the middle of the body", func(t *testing.T) {
@@ -311,8 +312,8 @@ func TestAFailingSendEndsTheScript(t *testing.T) {
 }
 
 func TestAScriptThatDies(t *testing.T) {
-	log, logger := newJournal()
-	application := build(t, CGI{Logger: logger})
+	log := &testkit.Log{}
+	application := build(t, CGI{Logger: log.Logger()})
 	res := do(t, application, request{target: "/die.cgi"})
 	if res.statusError() != 502 || !strings.Contains(res.err.Error(), "no output") || !strings.Contains(res.err.Error(), "exit status 255") && !strings.Contains(res.err.Error(), "exit status 2)") {
 		t.Errorf("before its response: %+v", res)
@@ -334,8 +335,8 @@ func TestAScriptThatDies(t *testing.T) {
 }
 
 func TestStandardErrorGoesToTheLog(t *testing.T) {
-	log, logger := newJournal()
-	res := do(t, build(t, CGI{Logger: logger}), request{target: "/stderr.cgi"})
+	log := &testkit.Log{}
+	res := do(t, build(t, CGI{Logger: log.Logger()}), request{target: "/stderr.cgi"})
 	if res.err != nil || res.body != "ok\n" {
 		t.Errorf("%+v", res)
 	}
@@ -363,8 +364,8 @@ func TestLastWordsInThePipeAreLogged(t *testing.T) {
 	if err := r.SetReadDeadline(time.Unix(1, 0)); err != nil {
 		t.Fatal(err)
 	}
-	log, logger := newJournal()
-	errs := stderrLog{ctx: t.Context(), log: logger, rate: 10}
+	log := &testkit.Log{}
+	errs := stderrLog{ctx: t.Context(), log: log.Logger(), rate: 10}
 	errs.copy(r)
 	if text := log.String(); !strings.Contains(text, "line=one") || !strings.Contains(text, "line=two") {
 		t.Error(text)
@@ -372,8 +373,8 @@ func TestLastWordsInThePipeAreLogged(t *testing.T) {
 }
 
 func TestAFloodOfStandardErrorIsBounded(t *testing.T) {
-	log, logger := newJournal()
-	res := do(t, build(t, CGI{Logger: logger, StderrRate: 20}), request{target: "/flood.cgi"})
+	log := &testkit.Log{}
+	res := do(t, build(t, CGI{Logger: log.Logger(), StderrRate: 20}), request{target: "/flood.cgi"})
 	if res.err != nil || res.body != "ok\n" {
 		t.Errorf("%+v", res)
 	}
@@ -381,8 +382,8 @@ func TestAFloodOfStandardErrorIsBounded(t *testing.T) {
 	if n := strings.Count(text, "\n"); n > 400 || !strings.Contains(text, "lines left out") { // a few seconds' worth at most
 		t.Errorf("%d records", n)
 	}
-	log, logger = newJournal()
-	do(t, build(t, CGI{Logger: logger, StderrRate: -1}), request{target: "/flood.cgi"})
+	log = &testkit.Log{}
+	do(t, build(t, CGI{Logger: log.Logger(), StderrRate: -1}), request{target: "/flood.cgi"})
 	text = log.String()
 	if n := strings.Count(text, "\n"); n != 20001 || !strings.Contains(text, "... (cut)") || len(text) > 20001*250+5000 {
 		t.Errorf("without a limit: %d records, %d bytes", n, len(text))
@@ -398,7 +399,7 @@ func TestConcurrencyIsLimited(t *testing.T) {
 		l.feed("", false)
 		running = append(running, l)
 	}
-	eventually(t, "two scripts run", func() bool {
+	testkit.Eventually(t, "two scripts to run", func() bool {
 		entries, err := os.ReadDir(dir)
 		return err == nil && len(entries) == 2
 	})
@@ -438,7 +439,7 @@ func TestAClientThatGoesAwayLeavesTheQueue(t *testing.T) {
 	application := build(t, CGI{Concurrency: 1})
 	holder := begin(t, application, request{target: "/wait.cgi?" + dir})
 	holder.feed("", false)
-	eventually(t, "the first runs", func() bool {
+	testkit.Eventually(t, "the first to run", func() bool {
 		entries, err := os.ReadDir(dir)
 		return err == nil && len(entries) == 1
 	})

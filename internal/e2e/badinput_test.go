@@ -1,17 +1,12 @@
 package e2e
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
@@ -29,30 +24,6 @@ const echoApp = `sub {
 	$body = '' if !defined $body;
 	[200, ['Content-Type' => 'text/plain'], ["$e->{REQUEST_METHOD} $p $e->{QUERY_STRING} [$body] ", join ',', sort grep /^HTTP_/, keys %$e]];
 }`
-
-// raw sends bytes as they are and returns the first response, or an error when the
-// connection ends without one.
-func (g *gateway) raw(request string) (*http.Response, string, error) {
-	g.t.Helper()
-	conn, err := net.Dial("tcp", g.address())
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
-		g.t.Fatal(err)
-	}
-	if _, err := io.WriteString(conn, request); err != nil {
-		g.t.Logf("write: %v", err) // the server may have answered and closed already
-	}
-	method, _, _ := strings.Cut(request, " ")
-	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
-	if err != nil {
-		return nil, "", err
-	}
-	body, err := io.ReadAll(res.Body)
-	return res, string(body), err
-}
 
 // What polite clients never send.
 func TestBadRequests(t *testing.T) {
@@ -106,7 +77,7 @@ func TestBadRequests(t *testing.T) {
 		})
 	}
 	for _, line := range []string{"out of cheese", "exit status 3", "returned the string 'nonsense'", "--max-body-size", "--max-header-count", "--max-header-size"} {
-		g.log.WaitFor(t, line)
+		g.Log.WaitFor(t, line)
 	}
 }
 
@@ -117,7 +88,7 @@ func TestTornAnswer(t *testing.T) {
 	if !errors.Is(err, io.ErrUnexpectedEOF) || body != "part" {
 		t.Errorf("%q, %v", body, err)
 	}
-	g.log.WaitFor(t, "torn")
+	g.Log.WaitFor(t, "torn")
 }
 
 func TestDevelopmentPageIsShown(t *testing.T) {
@@ -130,11 +101,7 @@ func TestDevelopmentPageIsShown(t *testing.T) {
 
 func siteFile(t *testing.T, content string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "site.yaml")
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return filepath.Join(testkit.Tree(t, map[string]string{"site.yaml": content}), "site.yaml")
 }
 
 // With one worker, a queue of one, and a worker that sleeps.

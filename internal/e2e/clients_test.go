@@ -10,16 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-func tool(t *testing.T, name, debian string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("%s is not installed (apt-get install %s)", name, debian)
-	}
-	return path
-}
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
+)
 
 // output runs a command and returns what it printed.
 func output(t *testing.T, name string, args ...string) string {
@@ -35,7 +28,7 @@ func output(t *testing.T, name string, args ...string) string {
 }
 
 func TestCurl(t *testing.T) {
-	curl := tool(t, "curl", "curl")
+	curl := testkit.Tool(t, "curl", "curl")
 	g := serve(t, "-w", "1", "-e", echoApp)
 	large := filepath.Join(t.TempDir(), "large")
 	if err := os.WriteFile(large, bytes.Repeat([]byte("x"), 2_000_000), 0o600); err != nil {
@@ -45,15 +38,15 @@ func TestCurl(t *testing.T) {
 		args []string
 		want string
 	}{
-		"get":             {[]string{g.url + "/a?b=c"}, "GET /a b=c [] HTTP_ACCEPT,HTTP_HOST,HTTP_USER_AGENT"},
-		"head":            {[]string{"-I", g.url + "/"}, "HTTP/1.1 200 OK"},
-		"http/1.0":        {[]string{"-0", g.url + "/"}, "GET /"},
-		"form":            {[]string{"-d", "a=b", g.url + "/"}, "[a=b]"},
-		"chunked":         {[]string{"-H", "Transfer-Encoding: chunked", "-d", "a=b", g.url + "/"}, "[a=b]"},
-		"100-continue":    {[]string{"-H", "Expect: 100-continue", "-d", "a=b", g.url + "/"}, "[a=b]"},
-		"put of a file":   {[]string{"-T", large, g.url + "/"}, "PUT /"},
-		"two on one line": {[]string{g.url + "/1", g.url + "/2"}, "GET /2"},
-		"error":           {[]string{"-w", "%{http_code}", g.url + "/die"}, "500"},
+		"get":             {[]string{g.URL + "/a?b=c"}, "GET /a b=c [] HTTP_ACCEPT,HTTP_HOST,HTTP_USER_AGENT"},
+		"head":            {[]string{"-I", g.URL + "/"}, "HTTP/1.1 200 OK"},
+		"http/1.0":        {[]string{"-0", g.URL + "/"}, "GET /"},
+		"form":            {[]string{"-d", "a=b", g.URL + "/"}, "[a=b]"},
+		"chunked":         {[]string{"-H", "Transfer-Encoding: chunked", "-d", "a=b", g.URL + "/"}, "[a=b]"},
+		"100-continue":    {[]string{"-H", "Expect: 100-continue", "-d", "a=b", g.URL + "/"}, "[a=b]"},
+		"put of a file":   {[]string{"-T", large, g.URL + "/"}, "PUT /"},
+		"two on one line": {[]string{g.URL + "/1", g.URL + "/2"}, "GET /2"},
+		"error":           {[]string{"-w", "%{http_code}", g.URL + "/die"}, "500"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if out := output(t, curl, append([]string{"-sS", "--max-time", "20"}, c.args...)...); !strings.Contains(out, c.want) {
@@ -76,7 +69,7 @@ func TestLWP(t *testing.T) {
 		my $req = HTTP::Request->new(PUT => "$url/chunked", ['Content-Type' => 'text/plain'], sub { $n++ < 3 ? "piece$n" : '' });
 		print $ua->request($req)->content, "\n";
 		print $ua->get("$url/die")->status_line, "\n";
-	`, g.url)
+	`, g.URL)
 	for _, want := range []string{"GET /a b []", "[a=x+y]", "\n200\n", "[piece1piece2piece3]", "500 Internal Server Error"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing in\n%s", want, out)
@@ -86,7 +79,7 @@ func TestLWP(t *testing.T) {
 
 // Debian's gitweb, as CGI, over a repository made here.
 func TestGitweb(t *testing.T) {
-	git := tool(t, "git", "git")
+	git := testkit.Tool(t, "git", "git")
 	needPerl(t, "CGI", "libcgi-pm-perl")
 	const script = "/usr/share/gitweb/gitweb.cgi"
 	if _, err := os.Stat(script); err != nil {

@@ -3,17 +3,10 @@ package command_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -21,157 +14,48 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 // program is the built binary.
 var program string
 
-func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
-
-func buildAndRun(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "pagi-bridge-test-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	program = filepath.Join(dir, "pagi-bridge")
-	build := exec.Command("go", "build", "-o", program, "github.com/pagi-go/pagi-bridge/cmd/pagi-bridge")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
-		return 1
-	}
-	return m.Run()
-}
-
-// output collects what a process writes; it may be read while it does.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
+func TestMain(m *testing.M) {
+	os.Exit(testkit.RunWith(m, map[string]*string{"cmd/pagi-bridge": &program}))
 }
 
 // gateway is a running program.
 type gateway struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	stderr output
-	exited chan struct{}
-	URL    string
+	*testkit.Program
+	t *testing.T
 }
 
-var serving = regexp.MustCompile(`Serving at (\S+)`)
-
-func command(dir string, args ...string) *exec.Cmd {
-	cmd := exec.Command(program, args...)
-	cmd.Dir = dir
-	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "PAGI_ENV=") && !strings.HasPrefix(e, "PLACK_ENV=") {
-			cmd.Env = append(cmd.Env, e)
-		}
-	}
-	return cmd
-}
-
-// start runs the program until the test ends and waits until it serves.
+// start runs the program in dir until the test ends.
 func start(t *testing.T, dir string, args ...string) *gateway {
 	t.Helper()
-	g := &gateway{t: t, cmd: command(dir, args...), exited: make(chan struct{})}
-	g.cmd.Stderr = &g.stderr
-	if err := g.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = g.cmd.Wait() // the code is asked for by stop
-		close(g.exited)
-	}()
-	t.Cleanup(func() {
-		_ = g.cmd.Process.Kill() // it has ended, in most cases
-		<-g.exited
-		if t.Failed() {
-			t.Logf("standard error:\n%s", g.stderr.String())
-		}
-	})
-	g.eventually("it serves", func() bool {
-		m := serving.FindStringSubmatch(g.stderr.String())
-		if m != nil {
-			g.URL = m[1]
-		}
-		return m != nil
-	})
-	return g
-}
-
-func (g *gateway) eventually(what string, is func() bool) {
-	g.t.Helper()
-	deadline := time.After(30 * time.Second)
-	for !is() {
-		select {
-		case <-time.After(5 * time.Millisecond):
-		case <-g.exited:
-			if !is() {
-				g.t.Fatalf("%s: the program ended first: %v", what, g.cmd.ProcessState)
-			}
-			return
-		case <-deadline:
-			g.t.Fatalf("%s: waited in vain", what)
-		}
-	}
-}
-
-// stop sends a signal and returns the exit code.
-func (g *gateway) stop(signal os.Signal) int {
-	g.t.Helper()
-	if err := g.cmd.Process.Signal(signal); err != nil {
-		g.t.Fatal(err)
-	}
-	select {
-	case <-g.exited:
-	case <-time.After(30 * time.Second):
-		g.t.Fatal("it does not stop")
-	}
-	return g.cmd.ProcessState.ExitCode()
+	return &gateway{testkit.Start(t, testkit.Command(dir, program, args...)), t}
 }
 
 // get returns the status and body of a request.
 func (g *gateway) get(path string) (int, string) {
 	g.t.Helper()
-	return fetch(g.t, http.DefaultClient, g.URL+strings.TrimPrefix(path, "/"))
+	return fetch(g.t, http.DefaultClient, g.URL+path)
 }
 
 func fetch(t *testing.T, client *http.Client, url string) (int, string) {
 	t.Helper()
-	res, err := client.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(body)
+	res, body := testkit.Get(t, client, url)
+	return res.StatusCode, body
 }
 
 // once runs the program to its end.
 func once(t *testing.T, dir string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	cmd := command(dir, args...)
+	cmd := testkit.Command(dir, program, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -188,38 +72,13 @@ func once(t *testing.T, dir string, args ...string) (code int, stdout, stderr st
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// place makes a directory with files; executable ones begin with #!.
-func place(t *testing.T, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		path := filepath.Join(dir, name)
-		mode := os.FileMode(0o644)
-		if strings.HasPrefix(content, "#!") {
-			mode = 0o755
-		}
-		err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), mode))
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
-
 const (
 	script = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\nscript %s %s\\n' \"$SCRIPT_NAME\" \"$PATH_INFO\"\n"
 	app    = "sub { [200, ['Content-Type' => 'text/plain'], [join ' ', 'app', $ENV{PLACK_ENV}, $ENV{PAGI_ENV}, $_[0]{PATH_INFO}]] };\n"
 )
 
-func needPerl(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("perl"); err != nil {
-		t.Skip("perl is not installed")
-	}
-}
-
 func TestServeADirectory(t *testing.T) {
-	dir := place(t, map[string]string{"page.txt": "hello"})
+	dir := testkit.Tree(t, map[string]string{"page.txt": "hello"})
 	g := start(t, dir, "-p", "0", "-E", "production")
 	if code, body := g.get("/page.txt"); code != 200 || body != "hello" {
 		t.Errorf("%d %q", code, body)
@@ -227,17 +86,17 @@ func TestServeADirectory(t *testing.T) {
 	if code, body := g.get("/"); code != 200 || !strings.Contains(body, `href="./page.txt"`) {
 		t.Errorf("%d %q", code, body)
 	}
-	if code := g.stop(syscall.SIGTERM); code != 0 {
+	if code := g.Stop(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	want := regexp.MustCompile(`^pagi-bridge \S+ \(production\)\n  /   \.   files, with listing\nServing at http://127\.0\.0\.1:\d+/\nStopped\.\n$`)
-	if got := g.stderr.String(); !want.MatchString(got) {
+	if got := g.Log.String(); !want.MatchString(got) {
 		t.Errorf("standard error: %q", got)
 	}
 }
 
 func TestServeCGI(t *testing.T) {
-	dir := place(t, map[string]string{"cgi-bin/a.cgi": script, "b.cgi": script})
+	dir := testkit.Tree(t, map[string]string{"cgi-bin/a.cgi": script, "b.cgi": script})
 	g := start(t, dir, "-p", "0", "--cgi", "cgi-bin/")
 	for path, want := range map[string]string{"/a.cgi/x": "script /a.cgi /x\n", "/cgi-bin/a.cgi/x": "script /cgi-bin/a.cgi /x\n"} {
 		if code, body := g.get(path); code != 200 || body != want {
@@ -251,8 +110,8 @@ func TestServeCGI(t *testing.T) {
 }
 
 func TestServePSGI(t *testing.T) {
-	needPerl(t)
-	dir := place(t, map[string]string{"app.psgi": app, "lib/Greet.pm": "package Greet; sub hi { 'hi from Greet' } 1;\n"})
+	testkit.Tool(t, "perl", "perl")
+	dir := testkit.Tree(t, map[string]string{"app.psgi": app, "lib/Greet.pm": "package Greet; sub hi { 'hi from Greet' } 1;\n"})
 	for name, c := range map[string]struct {
 		args []string
 		want string
@@ -266,10 +125,10 @@ func TestServePSGI(t *testing.T) {
 			if code, body := g.get("/x"); code != 200 || body != c.want {
 				t.Errorf("%d %q", code, body)
 			}
-			if !strings.Contains(g.stderr.String(), "PSGI, 1 worker\n") {
+			if !strings.Contains(g.Log.String(), "PSGI, 1 worker\n") {
 				t.Error("the banner does not tell the workers")
 			}
-			if code := g.stop(syscall.SIGINT); code != 0 {
+			if code := g.Stop(syscall.SIGINT); code != 0 {
 				t.Errorf("exit code %d", code)
 			}
 		})
@@ -277,8 +136,8 @@ func TestServePSGI(t *testing.T) {
 }
 
 func TestServeASiteFile(t *testing.T) {
-	needPerl(t)
-	dir := place(t, map[string]string{
+	testkit.Tool(t, "perl", "perl")
+	dir := testkit.Tree(t, map[string]string{
 		"conf/site.yaml": "listen: [127.0.0.1:0, ./site.sock]\nsocket_mode: 0600\naccess_log: access.log\naccess_log_format: '%m %U %s'\nmiddleware: request_id\nmounts:\n" +
 			"  - {path: /, psgi: ../app.psgi, workers: 2}\n  - {path: /cgi-bin, cgi: ../cgi-bin}\n  - {path: /static, directory: ../public}\n",
 		"app.psgi": app, "cgi-bin/a.cgi": script, "public/f.txt": "static",
@@ -300,7 +159,7 @@ func TestServeASiteFile(t *testing.T) {
 	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket's mode: %v %v", info.Mode(), err)
 	}
-	if code := g.stop(syscall.SIGTERM); code != 0 {
+	if code := g.Stop(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	log, err := os.ReadFile(filepath.Join(dir, "conf/access.log"))
@@ -308,14 +167,14 @@ func TestServeASiteFile(t *testing.T) {
 		t.Errorf("access log: %q %v", log, err)
 	}
 	for _, want := range []string{"/          ../app.psgi", "PSGI, 2 workers", "CGI, a process per request", "Serving at unix:conf/site.sock"} {
-		if !strings.Contains(g.stderr.String(), want) {
+		if !strings.Contains(g.Log.String(), want) {
 			t.Errorf("the banner lacks %q", want)
 		}
 	}
 }
 
 func TestAccessLogDefaults(t *testing.T) {
-	dir := place(t, map[string]string{"f.txt": "x"})
+	dir := testkit.Tree(t, map[string]string{"f.txt": "x"})
 	for name, c := range map[string]struct {
 		args   []string
 		logged bool
@@ -327,59 +186,29 @@ func TestAccessLogDefaults(t *testing.T) {
 	} {
 		g := start(t, dir, append(c.args, "-p", "0", ".")...)
 		g.get("/f.txt")
-		g.stop(syscall.SIGTERM)
-		if logged := strings.Contains(g.stderr.String(), `"GET /f.txt HTTP/1.1" 200`); logged != c.logged {
+		g.Stop(syscall.SIGTERM)
+		if logged := strings.Contains(g.Log.String(), `"GET /f.txt HTTP/1.1" 200`); logged != c.logged {
 			t.Errorf("%s: logged is %v", name, logged)
 		}
 	}
 }
 
 func TestServeTLS(t *testing.T) {
-	dir := place(t, map[string]string{"f.txt": "safe"})
-	pool := certificate(t, dir)
-	g := start(t, dir, "-p", "0", "--ssl-cert", "cert.pem", "--ssl-key", "key.pem", ".")
+	dir := testkit.Tree(t, map[string]string{"f.txt": "safe"})
+	pair := testkit.Certificate(t)
+	g := start(t, dir, "-p", "0", "--ssl-cert", pair.CertFile, "--ssl-key", pair.KeyFile, ".")
 	if !strings.HasPrefix(g.URL, "https://") {
 		t.Errorf("the banner says %s", g.URL)
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
-	if code, body := fetch(t, client, g.URL+"f.txt"); code != 200 || body != "safe" {
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pair.Pool}}}
+	if code, body := fetch(t, client, g.URL+"/f.txt"); code != 200 || body != "safe" {
 		t.Errorf("%d %q", code, body)
 	}
 	client.CloseIdleConnections()
 }
 
-// certificate writes cert.pem and key.pem for 127.0.0.1 and returns a pool that
-// trusts them.
-func certificate(t *testing.T, dir string) *x509.CertPool {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-	if err := errors.Join(os.WriteFile(filepath.Join(dir, "cert.pem"), certPEM, 0o600), os.WriteFile(filepath.Join(dir, "key.pem"), keyPEM, 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(certPEM)
-	return pool
-}
-
 func TestGracefulStop(t *testing.T) {
-	dir := place(t, map[string]string{"slow.cgi": "#!/bin/sh\necho started > started\nwhile [ ! -e go ]; do sleep 0.05; done\nprintf 'Content-Type: text/plain\\n\\nfinished'\n"})
+	dir := testkit.Tree(t, map[string]string{"slow.cgi": "#!/bin/sh\necho started > started\nwhile [ ! -e go ]; do sleep 0.05; done\nprintf 'Content-Type: text/plain\\n\\nfinished'\n"})
 	g := start(t, dir, "-p", "0", "slow.cgi")
 	answered := make(chan string, 1)
 	go func() {
@@ -392,15 +221,15 @@ func TestGracefulStop(t *testing.T) {
 		body, err := io.ReadAll(res.Body)
 		answered <- fmt.Sprint(res.StatusCode, " ", string(body), " ", err)
 	}()
-	g.eventually("the request is running", func() bool {
+	g.Eventually("the request to run", func() bool {
 		_, err := os.Stat(filepath.Join(dir, "started"))
 		return err == nil
 	})
-	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := g.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	g.eventually("new connections are refused", func() bool {
-		conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(g.URL, "http://"), "/"))
+	g.Eventually("new connections to be refused", func() bool {
+		conn, err := net.Dial("tcp", g.Address())
 		if err == nil {
 			conn.Close()
 		}
@@ -412,20 +241,19 @@ func TestGracefulStop(t *testing.T) {
 	if got := <-answered; got != "200 finished <nil>" {
 		t.Errorf("the running request got %q", got)
 	}
-	<-g.exited
-	if code := g.cmd.ProcessState.ExitCode(); code != 0 {
+	if code := g.Wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
 
 func TestExitCodes(t *testing.T) {
-	needPerl(t)
+	testkit.Tool(t, "perl", "perl")
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer busy.Close()
-	dir := place(t, map[string]string{
+	dir := testkit.Tree(t, map[string]string{
 		"app.psgi": app, "broken.psgi": "sub { syntax error here ;", "f.txt": "x", "tool.txt": "x",
 		"good.yaml": "mounts: [{psgi: app.psgi}]\n", "bad.yaml": "mounts:\n  - psgi: app.psgi\n    worker: 3\n", "gone.yaml": "mounts:\n  - psgi: gone.psgi\n",
 	})
@@ -458,9 +286,9 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestQuiet(t *testing.T) {
-	dir := place(t, map[string]string{"f.txt": "x"})
-	cmd := command(dir, "-q", "-S", "site.sock", ".")
-	var errs output
+	dir := testkit.Tree(t, map[string]string{"f.txt": "x"})
+	cmd := testkit.Command(dir, program, "-q", "-S", "site.sock", ".")
+	var errs testkit.Log
 	cmd.Stderr = &errs
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -471,16 +299,11 @@ func TestQuiet(t *testing.T) {
 			t.Errorf("%v, standard error: %q", err, errs.String())
 		}
 	}()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
+	testkit.Eventually(t, "the socket to be served", func() bool {
 		conn, err := net.Dial("unix", filepath.Join(dir, "site.sock"))
 		if err == nil {
 			conn.Close()
-			return
 		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+		return err == nil
+	})
 }

@@ -1,0 +1,153 @@
+package testkit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// RunWith builds commands of this module and then runs the tests of m. Each key is
+// where a command stands ("cmd/pagi-bridge"); its value is set to the built program.
+// It returns the exit code for a TestMain.
+func RunWith(m *testing.M, programs map[string]*string) int {
+	dir, err := os.MkdirTemp("", "pagi-bridge-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	for command, program := range programs {
+		*program = filepath.Join(dir, path.Base(command))
+		build := exec.Command("go", "build", "-o", *program, "github.com/pagi-go/pagi-bridge/"+command)
+		build.Stderr = os.Stderr
+		if err := build.Run(); err != nil {
+			fmt.Fprintln(os.Stderr, "build", command, err)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+// Command returns a command that runs a program in dir ("": here), in this process's
+// environment without what chooses the mode the program works in.
+func Command(dir, program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(program, args...)
+	cmd.Dir = dir
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "PAGI_ENV=") && !strings.HasPrefix(e, "PLACK_ENV=") {
+			cmd.Env = append(cmd.Env, e)
+		}
+	}
+	return cmd
+}
+
+// Tool returns the path of a program; the test is skipped where it is missing. debian
+// names the package that has it.
+func Tool(t testing.TB, name, debian string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("%s is not installed (apt-get install %s)", name, debian)
+	}
+	return path
+}
+
+// Program is a running pagi-bridge, or a program like it.
+type Program struct {
+	Process *os.Process
+	URL     string // of the first address it serves at over TCP, without a slash at the end
+	Log     Log    // its standard error
+
+	t      testing.TB
+	cmd    *exec.Cmd
+	exited chan struct{}
+}
+
+var serving = regexp.MustCompile(`Serving at (http\S*)/\n`)
+
+// Start starts cmd and waits until it says "Serving at". When the test ends, it is
+// stopped with SIGTERM, unless it has been before; its exit code must be 0.
+func Start(t testing.TB, cmd *exec.Cmd) *Program {
+	t.Helper()
+	p := &Program{t: t, cmd: cmd, exited: make(chan struct{})}
+	cmd.Stderr = &p.Log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.Process = cmd.Process
+	go func() {
+		_ = cmd.Wait() // Wait asks for the exit code
+		close(p.exited)
+	}()
+	t.Cleanup(func() {
+		if code := p.Stop(syscall.SIGTERM); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		if t.Failed() {
+			t.Logf("standard error:\n%s", &p.Log)
+		}
+	})
+	p.Eventually("its address", func() bool {
+		m := serving.FindStringSubmatch(p.Log.String())
+		if m != nil {
+			p.URL = m[1]
+		}
+		return m != nil
+	})
+	return p
+}
+
+// Address is the host:port of URL.
+func (p *Program) Address() string {
+	_, address, _ := strings.Cut(p.URL, "://")
+	return address
+}
+
+// Eventually is like the function of this name, but does not wait for what cannot
+// happen any more because the program has ended.
+func (p *Program) Eventually(what string, condition func() bool) {
+	p.t.Helper()
+	Eventually(p.t, what, func() bool {
+		select {
+		case <-p.exited:
+			if !condition() {
+				p.t.Fatalf("the program ended (%v) before %s", p.cmd.ProcessState, what)
+			}
+			return true
+		default:
+			return condition()
+		}
+	})
+}
+
+// Stop sends a signal, waits for the end and returns the exit code. A program that
+// has ended already is left in peace.
+func (p *Program) Stop(signal os.Signal) int {
+	p.t.Helper()
+	if err := p.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Error(err)
+	}
+	return p.Wait()
+}
+
+// Wait waits for the program's end and returns the exit code. It kills a program
+// that does not end in time.
+func (p *Program) Wait() int {
+	p.t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(Patience):
+		p.t.Error("it does not stop")
+		_ = p.Process.Kill() // if that fails, it has just ended
+		<-p.exited
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
