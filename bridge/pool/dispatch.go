@@ -252,7 +252,7 @@ func (w *worker) overdueLocked(now time.Time) string {
 		}
 	case w.cleaning:
 		if limited {
-			return fmt.Sprintf("cleaning up after a request took longer than %v", opt.RequestTimeout)
+			return fmt.Sprintf("cleaning up after %s took longer than %v", w.cleanedUp, opt.RequestTimeout)
 		}
 	case len(w.inflight) > 0:
 		if limited {

@@ -166,6 +166,7 @@ func (w *worker) finished(cleaning bool) {
 	p := w.pool
 	p.mu.Lock()
 	if len(w.inflight) > 0 {
+		w.cleanedUp = w.inflight[0].label
 		w.inflight[0].worker = nil
 		w.inflight = w.inflight[1:]
 	}
@@ -296,11 +297,14 @@ func (w *worker) logRecord(frame wire.Frame) {
 	p := w.pool
 	p.mu.Lock()
 	label := ""
-	if len(w.inflight) > 0 && w.inflight[0].stream == frame.Stream {
+	switch {
+	case w.cleaning:
+		label = w.cleanedUp
+	case len(w.inflight) > 0 && w.inflight[0].stream == frame.Stream:
 		label = w.inflight[0].label
 	}
-	log := w.logger()
 	p.mu.Unlock()
+	log := w.logger()
 	level, ok := levels[frame.Flags]
 	if !ok {
 		level = slog.LevelError

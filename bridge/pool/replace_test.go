@@ -39,7 +39,7 @@ func TestWorkersThatDoNotGo(t *testing.T) {
 		if o := s.do("pid", false); o.err != nil {
 			t.Errorf("the next one: %+v", o)
 		}
-		s.log.WaitFor(t, "cleaning up after a request took longer")
+		s.log.WaitFor(t, "cleaning up after cleanup /does/not/exist took longer")
 	})
 	t.Run("and its child", func(t *testing.T) {
 		s := start(t, Options{KillGrace: 200 * time.Millisecond, RequestTimeout: 300 * time.Millisecond})

@@ -47,6 +47,7 @@ type worker struct {
 	killed    bool        // kill is at work
 	surprise  bool        // its process ended unasked
 	cleaning  bool        // busy with what an application does after its answer
+	cleanedUp string      // the request it has answered last, and cleans up after
 	served    int
 	progress  time.Time // of the last sign of life while busy
 	paused    bool      // the reader waits for a slow client

@@ -238,6 +238,7 @@ func TestCleanupAndHarakiri(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	m.log.WaitFor(t, "a cleanup handler died: in cleanup")
+	m.log.WaitFor(t, `request="GET /clean"`)
 	if _, err := os.Stat(filepath.Join(dir, "cleaned")); err != nil {
 		t.Error(err)
 	}
