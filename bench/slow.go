@@ -25,7 +25,7 @@ const (
 )
 
 // slow measures a fast client alone and beside 200 clients that read a page of
-// 200 KB at 1 KB/s and 200 that send a body at a few bytes per second.
+// 200 KB at 1 KB/s and 200 that send a body at five bytes per second.
 func (b *bench) slow() error {
 	app, err := b.write("slow.psgi", slowApp)
 	if err != nil {
@@ -59,11 +59,14 @@ func (b *bench) slow() error {
 	for i := range alone {
 		ratios = append(ratios, beside[i].rate/alone[i].rate)
 	}
-	for name, list := range map[string][]load{"alone": alone, "beside 400 slow clients": beside} {
-		fmt.Printf("| %s | %.0f | %v | %.0f |\n", name,
-			median(list, func(l load) float64 { return l.rate }),
-			time.Duration(median(list, func(l load) float64 { return float64(l.p99) })),
-			median(list, func(l load) float64 { return l.errors }))
+	for _, row := range []struct {
+		name string
+		list []load
+	}{{"alone", alone}, {"beside 400 slow clients", beside}} {
+		fmt.Printf("| %s | %.0f | %v | %.0f |\n", row.name,
+			median(row.list, func(l load) float64 { return l.rate }),
+			time.Duration(median(row.list, func(l load) float64 { return float64(l.p99) })),
+			median(row.list, func(l load) float64 { return l.errors }))
 	}
 	fmt.Printf("\nbeside / alone: %.2f\n", median(ratios, func(x float64) float64 { return x }))
 	return nil
@@ -93,12 +96,12 @@ func newCrowd(address string) (*crowd, error) {
 			}
 			_, err = io.WriteString(conn, "GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
 			c.wg.Go(func() {
-				c.tick(100*time.Millisecond, func() error { _, err := io.CopyN(io.Discard, conn, 102); return err })
+				c.tick(time.Second, func() error { _, err := io.CopyN(io.Discard, conn, 1024); return err })
 			})
 		} else {
 			_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
 			c.wg.Go(func() {
-				c.tick(200*time.Millisecond, func() error { _, err := io.WriteString(conn, "abcde"); return err })
+				c.tick(time.Second, func() error { _, err := io.WriteString(conn, "abcde"); return err })
 			})
 		}
 		if err != nil {
