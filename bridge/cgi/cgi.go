@@ -118,6 +118,9 @@ func (c CGI) Build() (pagi.App, error) {
 		return nil, fmt.Errorf("cgi: %w", err)
 	}
 	closeInherited()
+	if platformNote != "" {
+		a.Logger.Warn("cgi: " + platformNote)
+	}
 	return a, nil
 }
 

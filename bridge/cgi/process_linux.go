@@ -9,6 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// platformNote says what this system cannot do: on Linux there is nothing.
+const platformNote = ""
+
 // attributes asks for a process group of its own, for KILL when this process
 // dies, and for a pidfd.
 //

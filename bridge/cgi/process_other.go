@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// platformNote is logged when the application is built.
+const platformNote = "on this system scripts survive a crash of the gateway; only Linux can end them with it"
+
 // attributes asks for a process group of its own. Scripts survive the death of
 // this process: Pdeathsig is Linux's.
 func (p *process) attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
