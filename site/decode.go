@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -143,7 +144,7 @@ func (d *decoder) value(field reflect.Value, p pair) {
 	text, isScalar := d.scalar(n)
 	switch {
 	case field.Type() == durationType:
-		if v, err := parseDuration(text); isScalar && err == nil {
+		if v, err := ParseDuration(text); isScalar && err == nil {
 			field.SetInt(int64(v))
 			return
 		}
@@ -230,12 +231,20 @@ func describe(n ast.Node) string {
 	}
 }
 
-// parseDuration reads "1m30s" or a number of seconds.
-func parseDuration(text string) (time.Duration, error) {
-	if seconds, err := strconv.ParseFloat(text, 64); err == nil {
+// maxSeconds keeps a duration within what time.Duration holds.
+const maxSeconds = float64(math.MaxInt64 / int64(time.Second))
+
+// ParseDuration reads a duration as a site file and the flags have it: "1m30s", or a
+// number of seconds.
+func ParseDuration(text string) (time.Duration, error) {
+	seconds, err := strconv.ParseFloat(text, 64)
+	switch {
+	case err != nil:
+		return time.ParseDuration(text)
+	case math.Abs(seconds) < maxSeconds: // not so for NaN
 		return time.Duration(seconds * float64(time.Second)), nil
 	}
-	return time.ParseDuration(text)
+	return 0, fmt.Errorf("%s is no number of seconds that can be waited for", text)
 }
 
 // fieldsOf returns the options of the struct that v points to by their names in a

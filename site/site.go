@@ -18,6 +18,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/server"
 )
 
 // Site is everything a gateway serves.
@@ -121,6 +122,9 @@ func first(at Position) string {
 }
 
 func (s *Site) buildMount(m *Mount) (pagi.App, error) {
+	if m.Kind == KindPSGI && s.Settings.Lifespan == string(server.LifespanOff) {
+		return nil, pagi.BadOption("lifespan", "must not be off: a PSGI mount starts its workers by it")
+	}
 	if complete := kinds[m.Kind].complete; complete != nil {
 		complete(m.Options, m, s)
 	}

@@ -119,7 +119,7 @@ func (c CGI) Build() (pagi.App, error) {
 	}
 	closeInherited()
 	if platformNote != "" {
-		a.Logger.Warn("cgi: " + platformNote)
+		a.logger().Warn("cgi: " + platformNote)
 	}
 	return a, nil
 }

@@ -2,8 +2,9 @@ package command
 
 import (
 	"errors"
-	"strconv"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/site"
 )
 
 // durationFlag is a number of seconds, or a duration with a unit: 90, 1.5, 1m30s.
@@ -21,11 +22,7 @@ func (d *durationFlag) Type() string { return "seconds" }
 
 // Set reads a value.
 func (d *durationFlag) Set(text string) error {
-	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds >= 0 {
-		*d = durationFlag(seconds * float64(time.Second))
-		return nil
-	}
-	v, err := time.ParseDuration(text)
+	v, err := site.ParseDuration(text)
 	if err != nil || v < 0 {
 		return errors.New("must be a number of seconds, or a duration as 1m30s")
 	}
