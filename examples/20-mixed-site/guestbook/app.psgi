@@ -5,11 +5,11 @@ use strict;
 use warnings;
 
 use Encode qw(decode FB_CROAK);
-use Fcntl qw(:flock SEEK_SET);
+use Fcntl qw(:flock O_APPEND O_CREAT O_NOFOLLOW O_WRONLY);
 use File::Spec ();
 use POSIX qw(strftime);
 
-my $file = $ENV{GUESTBOOK_FILE} || File::Spec->catfile(File::Spec->tmpdir, "pagi-guestbook-$<.txt");
+my $file = $ENV{GUESTBOOK_FILE} || File::Spec->catfile(private_directory(), 'entries.txt');
 
 use constant {
     MAX_BODY    => 64 * 1024,
@@ -18,15 +18,16 @@ use constant {
     SHOWN       => 50,
 };
 
-sub {
-    my ($env) = @_;
-    my $path = $env->{PATH_INFO};
-    return redirect("$env->{SCRIPT_NAME}/") if $path eq '';
-    return plain(404, 'There is only the guestbook here.') if $path ne '/';
-    return page($env, 200) if $env->{REQUEST_METHOD} =~ /\A(?:GET|HEAD)\z/;
-    return sign($env) if $env->{REQUEST_METHOD} eq 'POST';
-    return plain(405, 'A guestbook is read or signed.', Allow => 'GET, HEAD, POST');
-};
+# private_directory returns a directory for temporary files that only we can enter.
+# Somebody else may have made one of its name before us, so it is looked at.
+sub private_directory {
+    my $dir = File::Spec->catdir(File::Spec->tmpdir, "pagi-guestbook-$<");
+    mkdir $dir, 0700;
+    my @stat = lstat $dir;
+    die "$dir is not a directory of ours; set GUESTBOOK_FILE\n"
+        if !@stat || !-d _ || $stat[4] != $< || $stat[2] & 077;
+    return $dir;
+}
 
 # sign adds an entry and sends the visitor back to the list.
 sub sign {
@@ -44,14 +45,14 @@ sub sign {
     push @problems, 'That name is too long.'     if length $name > MAX_NAME;
     push @problems, 'That message is too long.'  if length $message > MAX_MESSAGE;
     return page($env, 422, \@problems, $name, $message) if @problems;
-    append(time, $name, $message);
+    add_entry(time, $name, $message);
     return redirect("$env->{SCRIPT_NAME}/");
 }
 
-# append writes one entry: its time, name and message between tabs.
-sub append {
+# add_entry writes one entry: its time, name and message between tabs.
+sub add_entry {
     my @fields = map { encode_field($_) } @_;
-    open my $out, '>>', $file or die "cannot open $file: $!\n";
+    sysopen my $out, $file, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0600 or die "cannot open $file: $!\n";
     flock $out, LOCK_EX or die "cannot lock $file: $!\n";
     print {$out} join("\t", @fields), "\n" or die "cannot write $file: $!\n";
     close $out or die "cannot write $file: $!\n";
@@ -179,3 +180,13 @@ sub plain {
     my ($status, $text, @headers) = @_;
     return [$status, ['Content-Type' => 'text/plain; charset=utf-8', @headers], ["$text\n"]];
 }
+
+sub {
+    my ($env) = @_;
+    my $path = $env->{PATH_INFO};
+    return redirect("$env->{SCRIPT_NAME}/") if $path eq '';
+    return plain(404, 'There is only the guestbook here.') if $path ne '/';
+    return page($env, 200) if $env->{REQUEST_METHOD} =~ /\A(?:GET|HEAD)\z/;
+    return sign($env) if $env->{REQUEST_METHOD} eq 'POST';
+    return plain(405, 'A guestbook is read or signed.', Allow => 'GET, HEAD, POST');
+};
