@@ -82,7 +82,7 @@ func (d *Directory) read(dir *os.Root, name string) ([]entry, error) {
 	}
 	entries := make([]entry, 0, len(found))
 	for _, item := range found {
-		if _, _, ok := cleanPath(item.Name(), d.ShowHidden); !ok {
+		if _, _, status := cleanPath(item.Name(), d.ShowHidden); status != 0 {
 			continue
 		}
 		info, err := dir.Stat(path.Join(name, item.Name())) // follows links inside the root

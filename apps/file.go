@@ -74,7 +74,7 @@ func (f *File) Check() error {
 		errs = append(errs, headerSafe("types", t))
 	}
 	for _, name := range f.Index {
-		if _, slash, ok := cleanPath(name, true); !ok || slash || strings.Contains(name, "/") {
+		if _, slash, status := cleanPath(name, true); status != 0 || slash || strings.Contains(name, "/") {
 			errs = append(errs, pagi.BadOption("index", "%q must be a file's name", name))
 		}
 	}
@@ -97,9 +97,9 @@ func (f *File) serve(ctx context.Context, scope *pagi.Scope, send pagi.Send, lis
 	case scope.Method != "GET" && scope.Method != "HEAD":
 		return reply.Status(ctx, scope, send, http.StatusMethodNotAllowed, "allow", "GET, HEAD")
 	}
-	name, slash, ok := cleanPath(scope.Path, f.ShowHidden)
-	if !ok {
-		return reply.Status(ctx, scope, send, http.StatusForbidden)
+	name, slash, status := cleanPath(scope.Path, f.ShowHidden)
+	if status != 0 {
+		return reply.Status(ctx, scope, send, status)
 	}
 	dir, err := f.root.open(f.dir())
 	if err != nil {

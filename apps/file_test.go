@@ -63,7 +63,11 @@ func TestFileServes(t *testing.T) {
 		"/archive.tar.gz":              {200, "application/gzip", "gz"},
 		"/sub/":                        {200, "text/html; charset=utf-8", "old index"},
 		"/both/":                       {200, "text/html; charset=utf-8", "html"},
-		"//both//index.htm":            {200, "text/html; charset=utf-8", "htm"},
+		"//both/index.htm":             {404, "text/plain; charset=utf-8", "Not Found\n"},
+		"/%2fboth/index.htm":           {404, "text/plain; charset=utf-8", "Not Found\n"},
+		"/both//index.htm":             {404, "text/plain; charset=utf-8", "Not Found\n"},
+		"/both//":                      {404, "text/plain; charset=utf-8", "Not Found\n"},
+		"//":                           {404, "text/plain; charset=utf-8", "Not Found\n"},
 		"/link.txt":                    {200, "text/plain; charset=utf-8", "old index"},
 		"/linked/":                     {200, "text/html; charset=utf-8", "old index"},
 		"/none/":                       {404, "text/plain; charset=utf-8", "Not Found\n"},
@@ -160,7 +164,7 @@ func TestFileRedirectsADirectoryWithoutSlash(t *testing.T) {
 	file := &apps.File{Root: dir}
 	c := pagitest.New(&apps.URLMap{Mounts: []apps.Mount{{Path: "/static", App: file}, {Path: "/", App: file}}})
 	for target, want := range map[string]string{
-		"/sub/in": "in/", "/sub/in?x=1": "in/?x=1", "/a:b": "./a:b/", "/s%20p": "s%20p/", "/static": "static/", "//sub//in": "in/", "/static/sub/in": "in/",
+		"/sub/in": "in/", "/sub/in?x=1": "in/?x=1", "/a:b": "./a:b/", "/s%20p": "s%20p/", "/static": "static/", "/static/sub/in": "in/",
 	} {
 		if res := c.Get(target); res.Err != nil || res.Status != 301 || res.Header("location") != want {
 			t.Errorf("%s: %d %q %v, want %q", target, res.Status, res.Header("location"), res.Err, want)

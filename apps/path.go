@@ -1,27 +1,33 @@
 package apps
 
-import "strings"
+import (
+	"net/http"
+	"strings"
+)
 
 // cleanPath turns a request's decoded path into a name relative to a root, "." for
-// the root itself. ok is false for a path that is refused whatever stands there: a
-// component of dots only, a name with a backslash or NUL, a dotfile unless hidden
-// ones are allowed. slash reports that the path asks for a directory.
-func cleanPath(path string, hidden bool) (name string, slash, ok bool) {
+// the root itself. slash reports that the path asks for a directory.
+//
+// status is 0, or that of a path which is refused whatever stands there: 404 for
+// two slashes in a row, which would name a file past the more specific mounts and
+// rules that compare paths as they are; 403 for a component of dots only, a name
+// with a backslash or NUL, and a dotfile unless hidden ones are allowed.
+func cleanPath(path string, hidden bool) (name string, slash bool, status int) {
 	if strings.ContainsAny(path, "\\\x00") {
-		return "", false, false
+		return "", false, http.StatusForbidden
 	}
-	var parts []string
-	for part := range strings.SplitSeq(path, "/") {
+	name = strings.TrimPrefix(path, "/")
+	if name == "" {
+		return ".", true, 0
+	}
+	name, slash = strings.CutSuffix(name, "/")
+	for part := range strings.SplitSeq(name, "/") {
 		switch {
 		case part == "":
-			continue
+			return "", false, http.StatusNotFound
 		case strings.Trim(part, ".") == "", part[0] == '.' && !hidden:
-			return "", false, false
+			return "", false, http.StatusForbidden
 		}
-		parts = append(parts, part)
 	}
-	if len(parts) == 0 {
-		return ".", true, true
-	}
-	return strings.Join(parts, "/"), strings.HasSuffix(path, "/"), true
+	return name, slash, 0
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pagi-go/pagi-bridge/apps"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 )
@@ -202,5 +203,22 @@ func TestRedirect(t *testing.T) {
 	}
 	if err := (&apps.Redirect{To: "/"}).Serve(t.Context(), &pagi.Scope{Type: pagi.TypeLifespan}, nil, nil); !errors.Is(err, pagi.ErrUnsupported) {
 		t.Errorf("lifespan: %v", err)
+	}
+}
+
+func TestNoSpellingOfAPathLeadsPastAMount(t *testing.T) {
+	dir := testkit.Tree(t, map[string]string{"cgi-bin/echo.sh": "the source", "page.txt": "a page"})
+	for name, root := range map[string]pagi.App{
+		"file": &apps.File{Root: dir}, "directory": &apps.Directory{File: apps.File{Root: dir}},
+	} {
+		c := pagitest.New(&apps.URLMap{Mounts: []apps.Mount{{Path: "/", App: root}, {Path: "/cgi-bin", App: named("cgi")}}})
+		for _, target := range []string{"//cgi-bin/echo.sh", "/%2fcgi-bin/echo.sh", "/%2Fcgi-bin%2Fecho.sh", "///cgi-bin/echo.sh", "//cgi-bin/", "//page.txt"} {
+			if res := c.Get(target); res.Err != nil || res.Status != 404 {
+				t.Errorf("%s, %s: %d %q %v", name, target, res.Status, res.Text(), res.Err)
+			}
+		}
+		if res := c.Get("/page.txt"); res.Text() != "a page" {
+			t.Errorf("%s: %d %q", name, res.Status, res.Text())
+		}
 	}
 }
