@@ -177,6 +177,9 @@ func parseMode(text string) (fs.FileMode, error) {
 
 // checkListen reports a place nobody can listen at.
 func checkListen(spec string) error {
+	if spec == "unix:" {
+		return pagi.BadOption("listen", "%q lacks the path of the Unix socket", spec)
+	}
 	if strings.Contains(spec, "/") || strings.HasPrefix(spec, "unix:") {
 		return nil
 	}

@@ -237,7 +237,7 @@ func TestSettingsOff(t *testing.T) {
 func TestSettingsCheckPlaces(t *testing.T) {
 	for spec, ok := range map[string]bool{
 		"127.0.0.1:5000": true, ":5000": true, "[::1]:5000": true, "host:0": true, "./x.sock": true, "/run/x": true, "unix:x": true,
-		"localhost": false, "::1:5000": false, "host:port": false, "host:99999": false, "": false,
+		"localhost": false, "::1:5000": false, "host:port": false, "host:99999": false, "": false, "unix:": false,
 	} {
 		if err := (&site.Settings{Listen: []string{spec}}).Check(); (err == nil) != ok {
 			t.Errorf("%q: %v", spec, err)

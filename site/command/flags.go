@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -121,6 +122,9 @@ func (o *options) check() error {
 		}
 		return first, n
 	}
+	if err := o.checkEmpty(); err != nil {
+		return err
+	}
 	what, n := given("config", "app", "eval", "cgi")
 	switch {
 	case n > 1:
@@ -144,6 +148,21 @@ func (o *options) check() error {
 		return fmt.Errorf("--port must be 0 to 65535, is %d", o.port)
 	}
 	return nil
+}
+
+// checkEmpty reports a flag or an argument whose text is empty, as "$UNSET" is in a
+// shell: it would stand for "not given", and something else would be served.
+func (o *options) checkEmpty() (err error) {
+	o.set.Visit(func(f *pflag.Flag) {
+		list, is := f.Value.(pflag.SliceValue)
+		if is && slices.Contains(list.GetSlice(), "") || f.Value.Type() == "string" && f.Value.String() == "" {
+			err = fmt.Errorf("--%s must not be empty", f.Name)
+		}
+	})
+	if err == nil && slices.Contains(o.args, "") {
+		err = errors.New("an argument must not be empty")
+	}
+	return err
 }
 
 // explain makes a parsing error say what would be right.

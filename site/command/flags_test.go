@@ -217,7 +217,23 @@ func TestWrongCommandLines(t *testing.T) {
 			t.Errorf("%q: %v\nwant: %s", line, err, want)
 		}
 	}
+	for _, name := range []string{
+		"eval", "app", "cgi", "config", "module", "include", "perl", "env", "host", "listen", "socket", "socket-mode", "ssl-cert", "ssl-key", "access-log", "access-log-format", "log-level", "lifespan",
+	} {
+		if _, err := made("--"+name, ""); err == nil || err.Error() != "--"+name+" must not be empty" {
+			t.Errorf("an empty --%s: %v", name, err)
+		}
+	}
+	for flag, name := range map[string]string{"-e": "eval", "-a": "app", "-c": "config", "-S": "socket"} {
+		if _, err := made(flag, ""); err == nil || err.Error() != "--"+name+" must not be empty" {
+			t.Errorf("an empty %s: %v", flag, err)
+		}
+	}
+	if _, err := made(""); err == nil || err.Error() != "an argument must not be empty" {
+		t.Errorf("an empty argument: %v", err)
+	}
 	for line, want := range map[string]string{
+		"--listen unix: public":           `listen: "unix:" lacks the path of the Unix socket`,
 		"-a absent.psgi":                  "psgi: app: stat ",
 		"--cgi absent":                    "cgi: root: ",
 		"--listen nowhere public":         `listen: "nowhere" must be host:port`,
