@@ -60,10 +60,11 @@ type report struct {
 	out     io.Writer
 	output  map[string][]string // by package and test
 	skipped []string
+	count   map[string]int // of tests, by how they ended
 }
 
 func newReport(out io.Writer) *report {
-	return &report{out: out, output: map[string][]string{}}
+	return &report{out: out, output: map[string][]string{}, count: map[string]int{}}
 }
 
 func (r *report) read(from io.Reader) error {
@@ -103,6 +104,9 @@ func (r *report) event(e event) {
 	}
 	if e.Action == "pass" || e.Action == "fail" || e.Action == "skip" {
 		delete(r.output, key)
+		if e.Test != "" {
+			r.count[e.Action]++
+		}
 	}
 }
 
@@ -128,8 +132,8 @@ func reason(output []string) string {
 
 func (r *report) finish(file string) error {
 	slices.Sort(r.skipped)
+	fmt.Fprintf(r.out, "\n%d passed, %d failed, %d skipped\n", r.count["pass"], r.count["fail"], r.count["skip"])
 	if file == "" {
-		fmt.Fprintf(r.out, "\n%d tests skipped\n", len(r.skipped))
 		for _, s := range r.skipped {
 			fmt.Fprintln(r.out, " ", s)
 		}
