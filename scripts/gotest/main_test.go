@@ -30,7 +30,7 @@ not json
 	if err := r.finish(file); err != nil {
 		t.Fatal(err)
 	}
-	want := "ok    pagi-bridge/a (1.5s)\n    b_test.go:3: it is broken\nFAIL  pagi-bridge/b (0.2s)\nc.go:1: no\nnot json\n"
+	want := "ok    pagi-bridge/a (1.5s)\n    b_test.go:3: it is broken\nFAIL  pagi-bridge/b (0.2s)\nc.go:1: no\nnot json\n\n1 passed, 1 failed, 2 skipped\n"
 	if out.String() != want {
 		t.Errorf("got %q\nwant %q", out.String(), want)
 	}
@@ -39,7 +39,7 @@ not json
 		t.Errorf("skipped: %q %v", skipped, err)
 	}
 	out.Reset()
-	if err := r.finish(""); err != nil || !strings.HasPrefix(out.String(), "\n2 tests skipped\n") {
+	if err := r.finish(""); err != nil || !strings.HasPrefix(out.String(), "\n1 passed, 1 failed, 2 skipped\n  pagi-bridge/a TestMute") {
 		t.Errorf("without a file: %q %v", out.String(), err)
 	}
 }
