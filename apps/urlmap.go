@@ -30,6 +30,10 @@ type Mount struct {
 // Name tells the mount from others in messages: its host and path.
 func (m Mount) Name() string { return m.Host + or(m.Path, "/") }
 
+// Place is equal for mounts that match the same requests, however their hosts and
+// paths are spelled: only one of them would ever be called.
+func (m Mount) Place() string { return normalHost(m.Host) + trimSlash(m.Path) }
+
 // URLMap gives each request to the application mounted at its host and path. A
 // mount for exactly the request's host goes before one with a wildcard, a longer
 // wildcard before a shorter one, any of them before one for all hosts; among those
@@ -58,11 +62,10 @@ func (u *URLMap) Check() error {
 			errs = append(errs, err)
 			continue
 		}
-		place := normalHost(m.Host) + trimSlash(m.Path)
-		if seen[place] {
+		if seen[m.Place()] {
 			errs = append(errs, pagi.BadOption("mounts", "%s is mounted twice", m.Name()))
 		}
-		seen[place] = true
+		seen[m.Place()] = true
 		if err := pagi.Check(m.App); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", m.Name(), err))
 		}

@@ -222,3 +222,17 @@ func TestNoSpellingOfAPathLeadsPastAMount(t *testing.T) {
 		}
 	}
 }
+
+func TestPlacesThatAreTheSame(t *testing.T) {
+	same := apps.Mount{Host: "a.example", Path: "/x"}.Place()
+	for _, m := range []apps.Mount{{Host: "A.Example", Path: "/x"}, {Host: "a.example.", Path: "/x/"}, {Host: "a.example:80", Path: "/x"}} {
+		if m.Place() != same {
+			t.Errorf("%s: %q, want %q", m.Name(), m.Place(), same)
+		}
+	}
+	for _, m := range []apps.Mount{{Path: "/x"}, {Host: "*.a.example", Path: "/x"}, {Host: "a.example", Path: "/X"}, {Host: "a.example"}} {
+		if m.Place() == same {
+			t.Errorf("%s has the same place", m.Name())
+		}
+	}
+}

@@ -94,12 +94,12 @@ func (s *Site) Build() (pagi.App, error) {
 			problems.addOf(m.at, err)
 			app = pagi.Broken(err) // go on and find what else is wrong
 		}
-		if place := strings.ToLower(m.Host) + strings.TrimRight(m.Path, "/"); taken[place] != nil {
-			problems.add(m.at.part, "%s is mounted already%s", m.Name(), first(taken[place].at.part))
-		} else {
-			taken[place] = m
-		}
 		mount := apps.Mount{Host: m.Host, Path: m.Path, App: s.chain(app, m.Middleware, &problems)}
+		if other := taken[mount.Place()]; other != nil {
+			problems.add(m.at.part, "%s is mounted already%s", m.Name(), first(other.at.part))
+		} else {
+			taken[mount.Place()] = m
+		}
 		if err := mount.Check(); err != nil {
 			problems.addOf(m.at, err)
 		}
