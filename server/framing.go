@@ -10,8 +10,9 @@ import (
 // reads them, to catch what net/http lets pass but a front must not: a request
 // with both transfer-encoding and content-length, or with transfer-encoding in
 // HTTP/1.0, which a second server behind or before this one may see as two
-// (request smuggling, RFC 9112 sections 6.1 and 11.2). Such a head is spoiled in
-// the buffer before net/http parses it, so that it answers 400 and closes.
+// (request smuggling, RFC 9112 sections 6.1 and 11.2), and a header line folded onto
+// a second one, which readers disagree about (section 5.2). Such a head is spoiled
+// in the buffer before net/http parses it, so that it answers 400 and closes.
 //
 // It also notices a head that exceeds the limit, which net/http answers with 431
 // without telling anybody.
@@ -104,8 +105,8 @@ func (f *framing) inspectHead(p []byte) int {
 		case '\n':
 			f.endHead()
 			return 1
-		case ' ', '\t': // the line before goes on
-			f.state = inValue
+		case ' ', '\t':
+			f.spoil(p, "a header line is folded")
 			return 1
 		}
 		f.nameLen = 0
@@ -186,10 +187,16 @@ func (f *framing) header(p []byte) {
 		return
 	}
 	if f.chunked && (f.length || f.old) {
-		p[0] = 0
-		f.state = spoiled
-		f.r.log.Warn("request framing is ambiguous", "client", f.conn.RemoteAddr().String())
+		f.spoil(p, "transfer-encoding with content-length or in HTTP/1.0")
 	}
+}
+
+// spoil puts a byte at the start of p that net/http refuses in a header's name as
+// well as before or after its colon.
+func (f *framing) spoil(p []byte, reason string) {
+	p[0] = 0
+	f.state = spoiled
+	f.r.log.Warn("request framing is ambiguous", "reason", reason, "client", f.conn.RemoteAddr().String())
 }
 
 func (f *framing) lengthValue(p []byte) int {
