@@ -1,15 +1,10 @@
 package server
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // listenerSet is what one Run listens on.
@@ -69,52 +64,4 @@ func socketPath(spec string) (string, bool) {
 		return path, true
 	}
 	return spec, strings.Contains(spec, "/")
-}
-
-// staleDial is how long an existing socket file gets to show that it is served.
-const staleDial = time.Second
-
-// listenUnix listens on a Unix socket. A file left behind by a server that is no
-// more is replaced; one that is answered, or is no socket, is not touched.
-func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
-	if err := removeStale(path); err != nil {
-		return nil, err
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	if mode != 0 {
-		if err := os.Chmod(path, mode); err != nil {
-			return nil, errors.Join(err, l.Close())
-		}
-	}
-	return l, nil
-}
-
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s exists and is no socket", path)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), staleDial)
-	defer cancel()
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", path)
-	if err == nil {
-		conn.Close()
-		return fmt.Errorf("another server answers on %s", path)
-	}
-	if ctx.Err() != nil { // its backlog is full: somebody is there
-		return fmt.Errorf("another server holds %s", path)
-	}
-	if errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	return os.Remove(path)
 }

@@ -287,12 +287,7 @@ func TestUnixSocket(t *testing.T) {
 		t.Errorf("file after the stop: %v", err)
 	}
 	t.Run("a stale file is replaced", func(t *testing.T) {
-		l, err := net.Listen("unix", path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.(*net.UnixListener).SetUnlinkOnClose(false)
-		l.Close()
+		leaveStale(t, path)
 		x := launch(t, &Server{App: app, Listen: []string{path}})
 		c := x.request(ask)
 		c.Response("GET")
