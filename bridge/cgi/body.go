@@ -3,6 +3,7 @@
 package cgi
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,22 @@ func (b *requestBody) next(ctx context.Context) error {
 	return nil
 }
 
+// receive puts a copy of the next piece into body: the script may take its time
+// with it when the request is over.
+func (r *run) receive(ctx context.Context, body *requestBody) error {
+	r.receiving.Lock()
+	defer r.receiving.Unlock()
+	if r.released {
+		return pagi.ErrDisconnected
+	}
+	own := body.first[:0]
+	if err := body.next(ctx); err != nil {
+		return err
+	}
+	body.first = append(own, body.first...)
+	return nil
+}
+
 // fill writes what fits into a pipe nobody reads yet and returns the rest, nil
 // when that is nothing.
 func (p *pipe) fill(b []byte) ([]byte, error) {
@@ -97,7 +114,7 @@ func (p *pipe) fill(b []byte) ([]byte, error) {
 // A client that goes away in the middle ends the script, before it could take the
 // end of its input for the end of the body.
 func (r *run) feed(ctx context.Context, body *requestBody, pending []byte) {
-	body.first = pending
+	body.first = bytes.Clone(pending)
 	wanted := true
 	for {
 		if wanted && len(body.first) > 0 {
@@ -116,7 +133,7 @@ func (r *run) feed(ctx context.Context, body *requestBody, pending []byte) {
 		if wanted {
 			r.watch.pause()
 		}
-		err := body.next(ctx)
+		err := r.receive(ctx, body)
 		if wanted {
 			r.watch.resume()
 		}

@@ -7,6 +7,7 @@
 //
 // What comes in is an http or sse scope whose RootPath is the mount's path; what
 // goes out is the script's response, each piece as soon as the script wrote it.
+// The lifespan scope's shutdown waits for scripts that work on after their answer.
 // The package knows of no sockets towards clients. A failure before the response
 // has begun is returned as a *pagi.StatusError whose Err says which script failed
 // and how; one after it is returned too, so that the server cuts the connection.
@@ -15,7 +16,8 @@
 // script, limit.go waits for a place, environ.go makes the variables, run.go
 // starts the process (process*.go) and looks after it until nothing is left of
 // it, output.go reads what it answers, respond.go sends that on, redirect.go
-// follows a local redirect.
+// follows a local redirect, afterwards.go keeps a script that works on when its
+// answer is complete.
 package cgi
 
 import (
@@ -130,6 +132,7 @@ type app struct {
 	inherited []string        // "name=value" of what every script gets
 	own       map[string]bool // names in inherited that the operator chose
 	places    limiter
+	later     afterwards
 	buffers   sync.Pool // *[]byte
 }
 

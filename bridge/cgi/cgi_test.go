@@ -84,7 +84,7 @@ stderr_rate: 10
 
 func TestOtherScopesAreDeclined(t *testing.T) {
 	application := build(t, CGI{})
-	for _, kind := range []string{pagi.TypeWebSocket, pagi.TypeLifespan, "carrier-pigeon"} {
+	for _, kind := range []string{pagi.TypeWebSocket, "carrier-pigeon"} {
 		err := application.Serve(context.Background(), &pagi.Scope{Type: kind}, nil, nil)
 		if !errors.Is(err, pagi.ErrUnsupported) {
 			t.Errorf("%s: %v", kind, err)

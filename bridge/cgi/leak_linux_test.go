@@ -36,9 +36,7 @@ func TestNothingIsLeftAfterManyRuns(t *testing.T) {
 	for i := range runs {
 		do(t, application, requests[i%len(requests)])
 	}
-	if n := descriptors(t); n != fds {
-		t.Errorf("%d descriptors, %d before", n, fds)
-	}
+	testkit.Eventually(t, "the descriptors to be closed", func() bool { return descriptors(t) == fds })
 	if kids := children(t); kids != "" {
 		t.Errorf("children are left: %s", kids)
 	}

@@ -9,13 +9,17 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"syscall"
 
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// Serve answers http and sse scopes; it declines others.
+// Serve answers http, sse and lifespan scopes; it declines others.
 func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	if scope.Type == pagi.TypeLifespan {
+		return pagi.ServeLifespan(ctx, receive, send, nil, a.later.wait)
+	}
 	if scope.Type != pagi.TypeHTTP && scope.Type != pagi.TypeSSE {
 		return pagi.Unsupported(scope)
 	}
@@ -39,37 +43,59 @@ func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 }
 
 // runScript runs s once and sends its response, or returns the location of a
-// local redirect.
+// local redirect. It does not wait for a script that works on after its response.
 func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *requestBody, send pagi.Send) (location string, err error) {
 	if err := a.places.acquire(ctx); err != nil {
 		return "", err
 	}
-	defer a.places.release()
 	r, err := a.start(ctx, scope, s, body)
 	if err != nil {
+		a.places.release()
 		return "", err
 	}
 	buf := a.buffers.Get().(*[]byte)
-	defer a.buffers.Put(buf)
-
 	out := &response{run: r, scope: scope, send: send}
 	location, err = out.relay(ctx, *buf)
 	if err != nil {
 		r.end(err)
 	}
-	status, cause := r.finish(*buf)
-	how := describe(status)
-	switch {
-	case cause != nil && out.complete:
-		r.log.LogAttrs(ctx, slog.LevelWarn, "script ended after its response was complete",
-			slog.Any("cause", cause), slog.String("how", how))
+	if out.complete && !r.proc.isFinished() {
+		r.letGo()
+		ctx := context.WithoutCancel(ctx)
+		a.later.take(r, func() { _ = a.report(ctx, r, r.conclude(buf), true) }) // it is in the log
 		return "", nil
-	case cause != nil:
-		return "", scriptError(s.file, r.proc.pid, cause, how)
-	case status != 0:
+	}
+	return location, a.report(ctx, r, r.conclude(buf), out.complete)
+}
+
+// ending is how a run ended: the script's status, and why it was made to end.
+type ending struct {
+	status syscall.WaitStatus
+	cause  error
+}
+
+// conclude finishes the run and gives its buffer and its place back.
+func (r *run) conclude(buf *[]byte) ending {
+	defer r.app.places.release()
+	defer r.app.buffers.Put(buf)
+	status, cause := r.finish(*buf)
+	return ending{status, cause}
+}
+
+// report logs how a run ended whose response was complete, and returns the error
+// of one whose response was not.
+func (a *app) report(ctx context.Context, r *run, e ending, complete bool) error {
+	how := describe(e.status)
+	switch {
+	case e.cause != nil && complete:
+		r.log.LogAttrs(ctx, slog.LevelWarn, "script ended after its response was complete",
+			slog.Any("cause", e.cause), slog.String("how", how))
+	case e.cause != nil:
+		return scriptError(r.script.file, r.proc.pid, e.cause, how)
+	case e.status != 0:
 		r.log.LogAttrs(ctx, slog.LevelInfo, "script failed after its response was complete", slog.String("how", how))
 	}
-	return location, nil
+	return nil
 }
 
 // response passes one script's answer on.

@@ -52,6 +52,9 @@ type run struct {
 	fed        chan struct{} // closed when nobody feeds any more
 	errsDone   chan struct{} // closed when standard error is read, where attended
 
+	receiving sync.Mutex // held while the feeder takes a piece from the client
+	released  bool       // no more of that; guarded by receiving
+
 	mu        sync.Mutex
 	cause     error // why the group is being ended
 	answered  bool  // the response ends, the client may go
@@ -224,7 +227,7 @@ func (r *run) end(cause error) {
 func (r *run) kill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.over {
+	if r.over || isClosed(r.killed) {
 		return
 	}
 	r.proc.signal(syscall.SIGKILL)
@@ -238,6 +241,25 @@ func (r *run) markAnswered() {
 	r.answered = true
 	r.mu.Unlock()
 	r.detach()
+}
+
+// letGo ends the use of what belongs to the request, whose Serve is about to
+// return. A script that has not got all of its input yet waits for the rest in
+// vain, as for that of any request that is answered.
+func (r *run) letGo() {
+	r.cancelFeed()
+	r.receiving.Lock()
+	r.released = true
+	r.receiving.Unlock()
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func (r *run) isAnswered() bool {
