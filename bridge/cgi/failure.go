@@ -28,17 +28,20 @@ func (e *timeoutError) Error() string {
 // scriptError makes the error that Serve returns for a script that failed. how
 // says how the process ended, "" where there was none.
 func scriptError(file string, pid int, err error, how string) error {
+	asked, _ := err.(*pagi.StatusError)
+	if asked != nil && asked.Err != nil {
+		err = asked.Err // the status is said once, by the error around it
+	}
 	if how != "" {
 		err = fmt.Errorf("cgi: script %s, pid %d: %w (%s)", file, pid, err, how)
 	} else {
 		err = fmt.Errorf("cgi: script %s: %w", file, err)
 	}
 	var late *timeoutError
-	var asked *pagi.StatusError
 	switch {
 	case errors.As(err, &late):
 		return &pagi.StatusError{Status: 504, Message: "The script did not answer in time.", Err: err}
-	case errors.As(err, &asked):
+	case asked != nil || errors.As(err, &asked):
 		return &pagi.StatusError{Status: asked.Status, Message: asked.Message, Headers: asked.Headers, Err: err}
 	}
 	return err

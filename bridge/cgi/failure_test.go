@@ -5,6 +5,7 @@ package cgi
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -21,6 +22,18 @@ func TestWhyAScriptCannotBeStartedDecidesTheStatus(t *testing.T) {
 		if !errors.As(got, &e) || e.Status != status || !errors.Is(got, err) || (status == 503) != e.Headers.Has("retry-after") {
 			t.Errorf("%v: %v, want %d", err, got, status)
 		}
+	}
+}
+
+func TestAnErrorSaysItsStatusOnce(t *testing.T) {
+	err := do(t, build(t, CGI{}), request{target: "/raw.cgi?"}).err
+	if err == nil || !strings.HasPrefix(err.Error(), "502: cgi: script ") || strings.Count(err.Error(), "502: ") != 1 || !strings.Contains(err.Error(), ": it wrote no output (exit status") {
+		t.Error(err)
+	}
+	inner := fmt.Errorf("read the request body: %w", &pagi.StatusError{Status: 413, Err: errors.New("too large")})
+	var status *pagi.StatusError
+	if err := scriptError("x.cgi", 7, inner, "exit status 0"); !errors.As(err, &status) || status.Status != 413 || !errors.Is(err, inner) {
+		t.Error(err)
 	}
 }
 
