@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -100,8 +101,10 @@ func (l *lifespan) watch() {
 	}()
 }
 
-// stop asks the application to clean up and waits at most timeout.
-func (l *lifespan) stop(timeout time.Duration) error {
+// stop asks the application to clean up and waits at most timeout, or until force
+// is closed. Where it already is, the application gets as long as without any
+// timeout left.
+func (l *lifespan) stop(timeout time.Duration, force <-chan struct{}) error {
 	if l.run == nil {
 		return nil
 	}
@@ -112,14 +115,26 @@ func (l *lifespan) stop(timeout time.Duration) error {
 		return nil
 	default:
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), max(timeout, afterCut),
-		fmt.Errorf("it took longer than the shutdown timeout of %v", timeout))
-	defer cancel()
+	late := fmt.Errorf("it took longer than the shutdown timeout of %v", timeout)
+	select {
+	case <-force:
+		timeout, force = 0, nil
+		late = errForced
+	default:
+	}
+	ctx, cancelTimeout := context.WithTimeoutCause(context.Background(), max(timeout, afterCut), late)
+	defer cancelTimeout()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer afterClose(force, func() { cancel(errForced) })()
 	if err := l.run.Shutdown(ctx); err != nil {
 		return fmt.Errorf("server: application did not shut down: %w", err)
 	}
 	return nil
 }
+
+// errForced is why a forced stop does not wait.
+var errForced = errors.New("the stop was forced")
 
 // requestState returns what requests get a copy of.
 func (l *lifespan) requestState() map[string]any { return l.state }

@@ -172,7 +172,7 @@ func (s *Server) Run(ctx context.Context) (err error) {
 		s.Ready(listeners.addrs())
 	}
 	serveErr := r.serve(ctx, listeners)
-	return errors.Join(serveErr, r.lifespan.stop(r.shutdownTimeout()))
+	return errors.Join(serveErr, r.lifespan.stop(r.shutdownTimeout(), forced(ctx)))
 }
 
 // prepare checks the options and builds what Run needs.

@@ -16,9 +16,7 @@ const afterCut = time.Second
 func (r *running) stop(ctx context.Context) {
 	grace, cancel := context.WithTimeout(context.Background(), r.shutdownTimeout())
 	defer cancel()
-	if force, ok := ctx.Value(forceKey{}).(<-chan struct{}); ok {
-		defer afterClose(force, cancel)()
-	}
+	defer afterClose(forced(ctx), cancel)()
 	r.conns.closeUnused()
 	if err := r.http.Shutdown(grace); err == nil {
 		r.waitRequests(grace)
@@ -47,8 +45,8 @@ func (r *running) waitRequests(ctx context.Context) {
 	}
 }
 
-// afterClose calls f when ch is closed, unless the returned function is called
-// first.
+// afterClose calls f when ch (nil: never) is closed, unless the returned function
+// is called first.
 func afterClose(ch <-chan struct{}, f func()) (stop func()) {
 	done := make(chan struct{})
 	go func() {

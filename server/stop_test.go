@@ -1,10 +1,13 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -144,26 +147,120 @@ func TestSignals(t *testing.T) {
 	y.addr = testkit.Await(t, ready)
 	y.request(ask)
 	testkit.Await(t, g.running)
-	self, err := os.FindProcess(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := self.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	signalSelf(t, syscall.SIGTERM)
 	testkit.Await(t, ctx.Done())
 	select {
 	case err := <-y.done:
 		t.Fatalf("the first signal did not wait: %v", err)
 	case <-time.After(20 * time.Millisecond):
 	}
-	if err := self.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
+	signalSelf(t, syscall.SIGINT)
 	if err := testkit.Await(t, y.done); err != nil {
 		t.Error(err)
 	}
 	if r := testkit.Await(t, g.ended); r != pagi.ReasonServerShutdown {
 		t.Errorf("reason %q", r)
+	}
+}
+
+// signalSelf sends this process a signal.
+func signalSelf(t *testing.T, sig os.Signal) {
+	t.Helper()
+	self, err := os.FindProcess(os.Getpid())
+	if err == nil {
+		err = self.Signal(sig)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSecondSignalEndsLifespanShutdown(t *testing.T) {
+	asked := make(chan struct{})
+	s := &Server{App: lived(func(ctx context.Context, _ *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+		return pagi.ServeLifespan(ctx, receive, send, nil, func(ctx context.Context) error {
+			close(asked)
+			<-ctx.Done()
+			return nil
+		})
+	})}
+	x := prepare(t, s)
+	ctx, stop := SignalContext(t.Context())
+	defer stop()
+	ready := make(chan struct{})
+	s.Ready = func([]net.Addr) { close(ready) }
+	go func() { x.done <- s.Run(ctx) }()
+	testkit.Await(t, ready)
+	signalSelf(t, syscall.SIGTERM)
+	testkit.Await(t, asked)
+	select {
+	case err := <-x.done:
+		t.Fatalf("the first signal did not wait: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	signalSelf(t, syscall.SIGTERM)
+	begin := time.Now()
+	if err := testkit.Await(t, x.done); !errors.Is(err, errForced) {
+		t.Errorf("error %v", err)
+	}
+	if d := time.Since(begin); d >= afterCut {
+		t.Errorf("it took %v", d)
+	}
+}
+
+func TestForcedStopStillAsksTheApplication(t *testing.T) {
+	var cleaned bool
+	s := &Server{App: lived(func(ctx context.Context, _ *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+		return pagi.ServeLifespan(ctx, receive, send, nil, func(context.Context) error {
+			cleaned = true
+			return nil
+		})
+	})}
+	x := prepare(t, s)
+	force := make(chan struct{})
+	close(force)
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), forceKey{}, (<-chan struct{})(force)))
+	s.Ready = func([]net.Addr) { cancel() }
+	go func() { x.done <- s.Run(ctx) }()
+	if err := testkit.Await(t, x.done); err != nil || !cleaned {
+		t.Errorf("cleaned %v, error %v", cleaned, err)
+	}
+}
+
+// TestThirdSignalEndsTheProcess runs itself as the process that gets the signals.
+func TestThirdSignalEndsTheProcess(t *testing.T) {
+	const child = "PAGI_TEST_SIGNALLED"
+	if os.Getenv(child) != "" {
+		ctx, _ := SignalContext(context.Background())
+		fmt.Println("ready")
+		<-ctx.Done()
+		fmt.Println("stopping")
+		<-forced(ctx)
+		fmt.Println("forced")
+		time.Sleep(testkit.Patience)
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), child+"=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for _, want := range []string{"ready", "stopping", "forced"} {
+		if !lines.Scan() || lines.Text() != want {
+			t.Errorf("%q instead of %q", lines.Text(), want)
+		}
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+	}
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || !exit.Sys().(syscall.WaitStatus).Signaled() {
+		t.Errorf("the third signal: %v", err)
 	}
 }
