@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -77,28 +78,69 @@ func (c *httpConn) init(r *running, conn net.Conn, t *tracked) {
 }
 
 func (c *httpConn) Read(p []byte) (int, error) {
+	// One byte is what net/http reads ahead, to notice a client that leaves, and
+	// breaks off when the response is done. With more room it reads a head, or a
+	// body, because it has used up everything before.
+	ahead := len(p) == 1
+	if c.framing.state == tooLarge && !ahead {
+		return 0, c.largeHead()
+	}
 	n, err := c.Conn.Read(p)
 	if n > 0 {
 		if !c.tracked.used.Load() {
 			c.tracked.used.Store(true)
 		}
-		c.framing.inspect(p[:n])
+		n = c.framing.inspect(p[:n])
+		switch {
+		case n > 0:
+		case ahead:
+			p[0], n = 0, 1 // anything that does not end the head
+		default:
+			return 0, c.largeHead()
+		}
 	}
-	// One byte is what net/http reads ahead, to notice a client that leaves, and
-	// breaks off when the response is done.
-	if len(p) > 1 && c.framing.inHead() && errors.Is(err, os.ErrDeadlineExceeded) {
+	if !ahead && c.framing.inHead() && errors.Is(err, os.ErrDeadlineExceeded) {
 		c.slowHead()
 	}
 	return n, err
 }
 
+const (
+	// refusalWrite is how long a client that is turned down may take for the answer.
+	refusalWrite = time.Second
+	// refusalLinger is how long it may then go on sending: closing a connection with
+	// something unread on it could cost it the answer.
+	refusalLinger = 500 * time.Millisecond
+)
+
 // slowHead answers a client that takes too long for its request's head; net/http
 // would say 400, or nothing.
 func (c *httpConn) slowHead() {
-	// Whether the client hears it or not, it is done with.
-	_, _ = io.WriteString(c.Conn, "HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain; charset=utf-8\r\n"+
-		"Connection: close\r\nContent-Length: 16\r\n\r\nRequest Timeout\n")
+	c.framing.r.log.Warn("request head is too slow", "option", "--header-timeout",
+		"limit", orDefault(c.framing.r.HeaderTimeout, DefaultHeaderTimeout).String(), "client", c.RemoteAddr().String())
+	c.answer(http.StatusRequestTimeout)
+	_ = c.Conn.Close() // everything the client sent was read
+}
+
+// largeHead answers a client whose request's head is too large, and returns what
+// Read is to return then.
+func (c *httpConn) largeHead() error {
+	c.answer(http.StatusRequestHeaderFieldsTooLarge)
+	// The connection is done with, whether the client hears about it or not.
+	_ = c.CloseWrite()
+	_ = c.Conn.SetReadDeadline(time.Now().Add(refusalLinger))
+	_, _ = io.Copy(io.Discard, c.Conn)
 	_ = c.Conn.Close()
+	return io.EOF
+}
+
+// answer writes a response that is the connection's last.
+func (c *httpConn) answer(status int) {
+	text := http.StatusText(status)
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(refusalWrite))
+	// Whether the client hears it or not, it is done with.
+	_, _ = fmt.Fprintf(c.Conn, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n"+
+		"Connection: close\r\nContent-Length: %d\r\n\r\n%s\n", status, text, len(text)+1, text)
 }
 
 // CloseWrite lets net/http end a connection without losing its last response.

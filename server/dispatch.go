@@ -1,11 +1,55 @@
 package server
 
-import "net/http"
+import (
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
 
 // dispatch is the one point every request comes through; here it is decided which
 // kind of scope it becomes.
 func (r *running) dispatch(w http.ResponseWriter, req *http.Request) {
 	r.requests.Add(1)
 	defer r.requests.Add(-1)
+	if r.headLimit > 0 && req.ProtoMajor > 1 && headSize(req) > r.headLimit {
+		r.refuseHead(w, req)
+		return
+	}
 	r.engine.ServeHTTP(w, req)
+}
+
+// headSize returns how many bytes the head of a request would have in HTTP/1.
+func headSize(req *http.Request) int {
+	const spaces, colon, end = len("  "), len(": "), len("\r\n")
+	n := len(req.Method) + len(req.RequestURI) + len(req.Proto) + spaces + end
+	n += len("Host") + colon + len(req.Host) + end
+	for name, values := range req.Header {
+		for _, v := range values {
+			n += len(name) + colon + len(v) + end
+		}
+	}
+	return n + end
+}
+
+// refuseHead answers an HTTP/2 request whose head is too large.
+func (r *running) refuseHead(w http.ResponseWriter, req *http.Request) {
+	const status = http.StatusRequestHeaderFieldsTooLarge
+	begin := time.Now()
+	r.logHeadTooLarge(req.RemoteAddr)
+	text := http.StatusText(status) + "\n"
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	n, err := io.WriteString(w, text)
+	if r.engine.Done != nil {
+		r.engine.Done(&pagi.HTTPRecord{
+			Request: req, Status: status, Bytes: int64(n), Begin: begin, Duration: time.Since(begin), Err: err,
+		})
+	}
+}
+
+// logHeadTooLarge tells what turned a request down whose head is too large.
+func (r *running) logHeadTooLarge(client string) {
+	r.log.Warn("request head is too large", "option", "--max-header-size", "limit", r.headLimit, "client", client)
 }

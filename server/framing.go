@@ -14,8 +14,8 @@ import (
 // a second one, which readers disagree about (section 5.2). Such a head is spoiled
 // in the buffer before net/http parses it, so that it answers 400 and closes.
 //
-// It also notices a head that exceeds the limit, which net/http answers with 431
-// without telling anybody.
+// It also keeps the limit on a head's size: what is beyond is withheld from
+// net/http, and httpConn answers 431.
 type framing struct {
 	off  atomic.Bool // what is read is not, or not any more, HTTP
 	r    *running
@@ -48,47 +48,54 @@ const (
 	inChunkEnd // in the line end after a chunk
 	atTrailer  // at the first byte of a trailer line
 	inTrailer
-	spoiled // nothing that follows matters
+	spoiled  // nothing that follows matters
+	tooLarge // nothing that follows is handed on
 )
 
-// inspect looks at bytes that were read. It may change them.
-func (f *framing) inspect(p []byte) {
+// inspect looks at bytes that were read, and may change them. It returns how many
+// of them net/http may have: all, or none beyond the limit of the head's size.
+func (f *framing) inspect(p []byte) int {
 	if f.off.Load() {
-		return
+		return len(p)
 	}
-	for len(p) > 0 {
-		var n int
-		if f.state <= inLength {
-			n = f.inspectHead(p)
-			f.countHead(n)
-		} else {
-			n = f.skipBody(p)
+	done := 0
+	for done < len(p) && f.state != tooLarge {
+		switch rest := p[done:]; {
+		case f.state == atStart:
+			f.head = f.inspectHead(rest[:f.room(0, len(rest))])
+			done += f.head
+		case !f.inHead():
+			done += f.skipBody(rest)
+		default:
+			room := f.room(f.head, len(rest))
+			if room == 0 {
+				f.state = tooLarge
+				f.r.logHeadTooLarge(f.conn.RemoteAddr().String())
+				break
+			}
+			n := f.inspectHead(rest[:room])
+			f.head += n
+			done += n
 		}
-		p = p[n:]
 	}
+	return done
+}
+
+// room returns how many of n bytes a head may have that already has some.
+func (f *framing) room(head, n int) int {
+	if limit := f.r.headLimit; limit > 0 {
+		return min(n, limit-head)
+	}
+	return n
 }
 
 // inHead reports whether a request's head has begun and not ended.
 func (f *framing) inHead() bool { return atStart < f.state && f.state <= inLength }
 
-// countHead notices, once, when the head becomes too large.
-func (f *framing) countHead(n int) {
-	limit := f.r.headLimit
-	before := f.head
-	f.head += n
-	// net/http reads no byte beyond its limit, so a head is too large when it has
-	// reached the limit and not ended.
-	if limit > 0 && before < limit && f.head >= limit && f.inHead() {
-		f.r.log.Warn("request head is too large", "option", "--max-header-size", "limit", limit,
-			"client", f.conn.RemoteAddr().String())
-	}
-}
-
 // inspectHead consumes at least one byte of a request's head and returns how many.
 func (f *framing) inspectHead(p []byte) int {
 	switch f.state {
 	case atStart:
-		f.head = 0
 		if p[0] == '\r' || p[0] == '\n' {
 			return 1
 		}

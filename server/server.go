@@ -73,9 +73,9 @@ type Server struct {
 	// MaxBodySize is the largest request body in bytes; more gets 413.
 	// Default: 10 MiB.
 	MaxBodySize int64
-	// MaxHeaderSize is the largest request head in bytes; more gets 431.
-	// Default: 32 KiB. Below 4 KiB it cannot be kept exactly on HTTP/1; a head of
-	// up to 4 KiB passes.
+	// MaxHeaderSize is the largest request head in bytes, from the request line to
+	// the empty line; more gets 431. On HTTP/2 the head counts as it would be in
+	// HTTP/1. Default: 32 KiB.
 	MaxHeaderSize int
 	// MaxHeaderCount is the largest number of request header lines; more get 431.
 	// Default: 100.
@@ -239,17 +239,21 @@ func (r *running) newHTTPServer() *http.Server {
 	}
 }
 
-// maxHeaderBytes sets headLimit and returns the http.Server's MaxHeaderBytes for
-// it, which lets 4096 bytes more pass than it is told.
+// maxHeaderBytes sets headLimit, which is kept by framing on HTTP/1 and by dispatch
+// on HTTP/2, and returns a value of http.Server's MaxHeaderBytes that does not get
+// in the way.
+//
+// HTTP/2 counts 32 bytes more per field, and a cookie may be one field for each of
+// its parts. A request well beyond what net/http accepts costs the client the whole
+// connection; so there is room for those that are only answered 431.
 func (r *running) maxHeaderBytes() int {
-	const slop = 4096
+	const most = 1 << 30
 	limit := orDefault(r.MaxHeaderSize, DefaultMaxHeaderSize)
 	if limit < 0 {
-		return 1 << 30
+		return most
 	}
-	bytes := max(1, limit-slop)
-	r.headLimit = bytes + slop
-	return bytes
+	r.headLimit = limit
+	return min(limit, most>>4)<<3 + 256<<10
 }
 
 func (r *running) shutdownTimeout() time.Duration {

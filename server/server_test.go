@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,11 +39,11 @@ func TestBadRequests(t *testing.T) {
 		{"bad escape in the path", "GET /%zz HTTP/1.1\r\n" + h + "\r\n", 400, nil},
 		{"content-length that is no number", "POST / HTTP/1.1\r\n" + h + "Content-Length: x\r\n\r\n", 400, nil},
 		{"two content-lengths", "POST / HTTP/1.1\r\n" + h + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400, nil},
-		{"content-length, then transfer-encoding", "POST / HTTP/1.1\r\n" + h + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, []string{"ambiguous"}},
-		{"transfer-encoding, then content-length", "POST / HTTP/1.1\r\n" + h + "tRANSFER-eNCODING: chunked\r\nCONTENT-LENGTH: 3\r\n\r\n0\r\n\r\n", 400, []string{"ambiguous"}},
-		{"transfer-encoding in HTTP/1.0", "POST / HTTP/1.0\r\n" + h + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, []string{"ambiguous"}},
-		{"both, in the second of two requests", "POST / HTTP/1.1\r\n" + h + "Content-Length: 3\r\n\r\nabcPOST / HTTP/1.1\r\n" + h + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, []string{"ambiguous"}},
-		{"both, after a chunked request", "POST / HTTP/1.1\r\n" + h + "Transfer-Encoding: chunked\r\n\r\n1;x=y\r\na\r\n0\r\nT: x\r\n\r\nPOST / HTTP/1.1\r\n" + h + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400, []string{"ambiguous"}},
+		{"content-length, then transfer-encoding", "POST / HTTP/1.1\r\n" + h + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, []string{"WARN", "ambiguous", "client=127.0.0.1:"}},
+		{"transfer-encoding, then content-length", "POST / HTTP/1.1\r\n" + h + "tRANSFER-eNCODING: chunked\r\nCONTENT-LENGTH: 3\r\n\r\n0\r\n\r\n", 400, []string{"WARN", "ambiguous", "client=127.0.0.1:"}},
+		{"transfer-encoding in HTTP/1.0", "POST / HTTP/1.0\r\n" + h + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, []string{"WARN", "ambiguous", "client=127.0.0.1:"}},
+		{"both, in the second of two requests", "POST / HTTP/1.1\r\n" + h + "Content-Length: 3\r\n\r\nabcPOST / HTTP/1.1\r\n" + h + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, []string{"WARN", "ambiguous", "client=127.0.0.1:"}},
+		{"both, after a chunked request", "POST / HTTP/1.1\r\n" + h + "Transfer-Encoding: chunked\r\n\r\n1;x=y\r\na\r\n0\r\nT: x\r\n\r\nPOST / HTTP/1.1\r\n" + h + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400, []string{"WARN", "ambiguous", "client=127.0.0.1:"}},
 		{"folded content-length, then transfer-encoding", "POST / HTTP/1.1\r\n" + h + "Content-Length:\r\n 42\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, []string{"ambiguous", "folded"}},
 		{"folded content-length", "POST / HTTP/1.1\r\n" + h + "Content-Length:\r\n 2\r\n\r\nab", 400, []string{"folded"}},
 		{"line folded with a tab, with a colon in it", "GET / HTTP/1.1\r\n" + h + "A: b\r\n\tc: d\r\n\r\n", 400, []string{"folded"}},
@@ -125,27 +127,104 @@ func TestFramingIsFollowedByteByByte(t *testing.T) {
 }
 
 func TestHeaderSizeLimit(t *testing.T) {
+	pair := testkit.Certificate(t)
 	for _, tt := range []struct {
 		limit, size, status int
 	}{
-		{0, 32 << 10, 200}, {0, 32<<10 + 1, 431},
-		{8192, 8192, 200}, {8192, 8193, 431},
-		{100, 4097, 200}, {100, 4098, 431}, // the least net/http can do
+		{0, 31 << 10, 200}, {0, 32 << 10, 200}, {0, 32<<10 + 1, 431}, {0, 200_000, 431},
+		{8192, 7168, 200}, {8192, 8192, 200}, {8192, 8193, 431},
+		{4096, 3072, 200}, {4096, 4096, 200}, {4096, 4097, 431}, {4096, 100_000, 431},
+		{4095, 4096, 431}, {100, 100, 200}, {100, 101, 431},
 		{-1, 100_000, 200},
 	} {
-		t.Run(fmt.Sprintf("limit %d, head of %d", tt.limit, tt.size), func(t *testing.T) {
+		check := func(t *testing.T, x *site, status int) {
+			if status != tt.status {
+				t.Errorf("status %d", status)
+			}
+			if tt.status == 431 {
+				x.log.WaitFor(t, "WARN", "--max-header-size", "client=127.0.0.1")
+			}
+			if n := strings.Count(x.log.String(), "--max-header-size"); n > 1 || n == 1 && tt.status == 200 {
+				t.Errorf("logged %s", x.log)
+			}
+		}
+		name := fmt.Sprintf("limit %d, head of %d, ", tt.limit, tt.size)
+		t.Run(name+"HTTP/1", func(t *testing.T) {
+			t.Parallel()
 			x := launch(t, &Server{App: echo, MaxHeaderSize: tt.limit})
 			head := "GET / HTTP/1.1\r\nHost: x\r\nA: "
 			head += strings.Repeat("a", tt.size-len(head)-4) + "\r\n\r\n"
 			c := x.request(head)
-			if res, _ := c.Response("GET"); res.StatusCode != tt.status {
-				t.Errorf("response %v", res)
+			res, _ := c.Response("GET")
+			check(t, x, res.StatusCode)
+		})
+		t.Run(name+"HTTP/1, all in the first line", func(t *testing.T) {
+			t.Parallel()
+			x := launch(t, &Server{App: echo, MaxHeaderSize: tt.limit})
+			const end = " HTTP/1.1\r\nHost: x\r\n\r\n"
+			c := x.request("GET /" + strings.Repeat("a", tt.size-len(end)-5) + end)
+			res, _ := c.Response("GET")
+			check(t, x, res.StatusCode)
+		})
+		t.Run(name+"HTTP/2", func(t *testing.T) {
+			t.Parallel()
+			x := launch(t, &Server{App: echo, MaxHeaderSize: tt.limit, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
+			client := https(t, pair.Pool, true)
+			client.Transport.(*http.Transport).DisableCompression = true
+			head := "GET / HTTP/2.0\r\nHost: " + x.addr + "\r\nCookie: "
+			for i := range 2 { // the connection survives a refusal
+				req, err := http.NewRequest("GET", "https://"+x.addr+"/", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set("User-Agent", "")
+				req.Header.Set("Cookie", strings.Repeat("a", tt.size-len(head)-4))
+				var conn httptrace.GotConnInfo
+				trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { conn = i }}
+				res, err := client.Do(req.WithContext(httptrace.WithClientTrace(t.Context(), trace)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = io.Copy(io.Discard, res.Body)
+				if err := errors.Join(err, res.Body.Close()); err != nil {
+					t.Error(err)
+				}
+				if res.ProtoMajor != 2 || conn.Reused != (i > 0) {
+					t.Errorf("request %d: %s, connection reused: %v", i, res.Proto, conn.Reused)
+				}
+				if i == 0 {
+					check(t, x, res.StatusCode)
+				} else if res.StatusCode != tt.status {
+					t.Errorf("second status %d", res.StatusCode)
+				}
 			}
 			if tt.status == 431 {
-				x.log.WaitFor(t, "--max-header-size")
-			} else if strings.Contains(x.log.String(), "--max-header-size") {
-				t.Errorf("logged %s", x.log)
+				x.access.WaitFor(t, " 431 ")
 			}
+		})
+	}
+}
+
+// TestLargeHeadAfterARequest sends a head that is too large before the response to
+// the request before it.
+func TestLargeHeadAfterARequest(t *testing.T) {
+	for _, limit := range []int{100, 4095, 4096, 8192} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			g := newGate()
+			x := launch(t, &Server{App: g, MaxHeaderSize: limit})
+			large := "GET /" + strings.Repeat("a", limit)
+			c := x.request(ask + large)
+			testkit.Await(t, g.running)
+			time.Sleep(5 * time.Millisecond) // for what net/http reads ahead
+			close(g.leave)
+			if res, _ := c.Response("GET"); res.StatusCode != 200 {
+				t.Errorf("first response %v", res)
+			}
+			if res, _ := c.Response("GET"); res.StatusCode != 431 || !res.Close {
+				t.Errorf("second response %v", res)
+			}
+			c.Cut()
+			x.log.WaitFor(t, "WARN", "--max-header-size")
 		})
 	}
 }
@@ -160,6 +239,10 @@ func TestTimeouts(t *testing.T) {
 				t.Errorf("response %v", res)
 			}
 			c.Cut()
+			x.log.WaitFor(t, "WARN", "too slow", "--header-timeout", "client=127.0.0.1:")
+			if n := strings.Count(x.log.String(), "too slow"); n != 1 {
+				t.Errorf("logged %d times", n)
+			}
 		})
 	}
 	t.Run("connection without a request is closed", func(t *testing.T) {
@@ -209,7 +292,7 @@ func TestConnectionLimit(t *testing.T) {
 		t.Errorf("response %v", res)
 	}
 	second.Cut()
-	x.log.WaitFor(t, "--max-connections")
+	x.log.WaitFor(t, "WARN", "--max-connections", "client=127.0.0.1:")
 	first.Close()
 	testkit.Eventually(t, "a free place", func() bool {
 		c, err := net.Dial("tcp", x.addr)
