@@ -3,44 +3,77 @@
 package cgi
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strconv"
 	"syscall"
 
+	"github.com/pagi-go/pagi-bridge/internal/spool"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// requestBody is a request's body of which the first piece has come.
+// requestBody is a request's body: what was taken in before the script starts, and
+// what still comes. close must be called.
 type requestBody struct {
 	receive pagi.Receive
-	first   []byte
+	file    *os.File // what was taken in, where that is too large for memory
+	first   []byte   // else that; then the piece that came last
 	more    bool
 	length  int64 // for CONTENT_LENGTH, -1: not known, or no body
 }
 
-// beginBody waits for the first piece, so that a client that has sent nothing yet
-// keeps no process waiting. A body that is complete has a known length; of others
-// it is what Content-Length says, and not known for a chunked one.
-func beginBody(ctx context.Context, scope *pagi.Scope, receive pagi.Receive) (*requestBody, error) {
+// beginBody takes the body in until it is complete or limit bytes have come, so
+// that a slow client holds no place and no process. A body that is complete has a
+// known length; of others it is what Content-Length says, and not known for a
+// chunked one.
+func beginBody(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, limit int64) (*requestBody, error) {
 	b := &requestBody{receive: receive, length: -1}
-	if err := b.next(ctx); err != nil {
+	size, err := b.takeIn(ctx, limit)
+	if err != nil {
 		return nil, fmt.Errorf("cgi: read the request body: %w", err)
 	}
 	announced, has := scope.Headers.Lookup("content-length")
 	switch {
-	case !b.more && (has || len(b.first) > 0):
-		b.length = int64(len(b.first))
+	case !b.more && (has || size > 0):
+		b.length = size
 	case b.more && has && !scope.Headers.Has("transfer-encoding"):
 		if n, err := strconv.ParseUint(announced, 10, 63); err == nil {
 			b.length = int64(n)
 		}
 	}
 	return b, nil
+}
+
+// takeIn fills file or first. The file has lost its name already.
+func (b *requestBody) takeIn(ctx context.Context, limit int64) (size int64, err error) {
+	var store spool.Body
+	defer func() { err = errors.Join(err, store.Close()) }()
+	for b.more = true; b.more; {
+		if err := b.next(ctx); err != nil {
+			return 0, err
+		}
+		if _, err := store.Write(b.first); err != nil {
+			return 0, err
+		}
+		if store.Size() >= limit {
+			break
+		}
+	}
+	b.first = store.Bytes()
+	if name := store.Path(); name != "" {
+		b.file, err = os.Open(name)
+	}
+	return store.Size(), err
+}
+
+func (b *requestBody) close() {
+	if b.file != nil {
+		_ = b.file.Close() // opened for reading
+	}
 }
 
 // next puts the next piece into first and more.
@@ -58,6 +91,21 @@ func (b *requestBody) next(ctx context.Context) error {
 		return pagi.ErrDisconnected
 	}
 	return nil
+}
+
+// eachPiece calls give with all that is in a file.
+func eachPiece(file *os.File, give func([]byte)) error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := file.Read(buf)
+		give(buf[:n])
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // receive puts a copy of the next piece into body: the script may take its time
@@ -106,7 +154,7 @@ func (p *pipe) fill(b []byte) ([]byte, error) {
 	return nil, os.NewSyscallError("write", werr)
 }
 
-// feed writes the body to the script: first pending, then what comes. A script
+// feed writes the body to the script: what is in the file, pending, then what comes. A script
 // that closed its input, or ended, gets no more; the rest of the body is read and
 // thrown away for as long as the script's run lasts, because many clients read no
 // answer before they have sent all.
@@ -114,18 +162,28 @@ func (p *pipe) fill(b []byte) ([]byte, error) {
 // A client that goes away in the middle ends the script, before it could take the
 // end of its input for the end of the body.
 func (r *run) feed(ctx context.Context, body *requestBody, pending []byte) {
-	body.first = bytes.Clone(pending)
 	wanted := true
-	for {
-		if wanted && len(body.first) > 0 {
-			if _, err := r.in.ours.Write(body.first); err != nil {
-				wanted = false
-				if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed) {
-					r.log.LogAttrs(ctx, slog.LevelWarn, "write to a script's stdin", slog.Any("error", err))
-				}
-			}
-			r.watch.progress()
+	give := func(piece []byte) {
+		if !wanted || len(piece) == 0 {
+			return
 		}
+		if _, err := r.in.ours.Write(piece); err != nil {
+			wanted = false
+			if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed) {
+				r.log.LogAttrs(ctx, slog.LevelWarn, "write to a script's stdin", slog.Any("error", err))
+			}
+		}
+		r.watch.progress()
+	}
+	if body.file != nil {
+		if err := eachPiece(body.file, give); err != nil {
+			r.end(fmt.Errorf("read the request body: %w", err))
+			return
+		}
+	}
+	body.first = pending
+	for {
+		give(body.first)
 		if !body.more {
 			_ = r.in.ours.Close() // finish may have been first
 			return

@@ -13,7 +13,8 @@
 // and how; one after it is returned too, so that the server cuts the connection.
 //
 // The way of a request through the files of this package: resolve.go finds the
-// script, limit.go waits for a place, environ.go makes the variables, run.go
+// script, body.go takes in the body, limit.go waits for a place, environ.go makes
+// the variables, run.go
 // starts the process (process*.go) and looks after it until nothing is left of
 // it, output.go reads what it answers, respond.go sends that on, redirect.go
 // follows a local redirect, afterwards.go keeps a script that works on when its
@@ -40,6 +41,7 @@ const (
 	DefaultKillAfter    = 5 * time.Second
 	DefaultConcurrency  = 100
 	DefaultQueueTimeout = 30 * time.Second
+	DefaultBodyBuffer   = 1 << 20
 	DefaultHeaderLimit  = 32 << 10
 	DefaultStderrRate   = 100
 	DefaultSoftware     = "pagi-bridge"
@@ -92,6 +94,13 @@ type CGI struct {
 	// QueueTimeout is how long a request waits for one of these places before it
 	// gets 503 with Retry-After. The default is 30 s; negative means not to wait.
 	QueueTimeout time.Duration `yaml:"queue_timeout"`
+	// BodyBuffer is how many bytes of a request body are taken in, in memory and
+	// above 64 KiB in a temporary file, before a place is asked for and the script
+	// is started. A shorter body is complete then: the script never waits for the
+	// client, and CONTENT_LENGTH is known for a chunked one too. The rest of a longer
+	// one is handed on as it comes. The default is 1 MiB; negative means to start the
+	// script with the first piece, for those that answer while they read.
+	BodyBuffer int64 `yaml:"body_buffer"`
 	// HeaderLimit is the size in bytes of the largest header block a script may
 	// send. The default is 32 KiB, the most is 1 MiB.
 	HeaderLimit int `yaml:"header_limit"`
@@ -175,6 +184,7 @@ func (a *app) setLimits() error {
 	setDefault(&a.KillAfter, DefaultKillAfter)
 	setDefault(&a.Concurrency, DefaultConcurrency)
 	setDefault(&a.QueueTimeout, DefaultQueueTimeout)
+	setDefault(&a.BodyBuffer, DefaultBodyBuffer)
 	setDefault(&a.HeaderLimit, DefaultHeaderLimit)
 	setDefault(&a.StderrRate, DefaultStderrRate)
 	setDefault(&a.ServerSoftware, DefaultSoftware)

@@ -31,7 +31,7 @@ func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 		}
 		return err
 	}
-	body, err := beginBody(ctx, scope, receive)
+	body, err := beginBody(ctx, scope, receive, a.BodyBuffer)
 	if err != nil {
 		return err
 	}
@@ -46,11 +46,13 @@ func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 // local redirect. It does not wait for a script that works on after its response.
 func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *requestBody, send pagi.Send) (location string, err error) {
 	if err := a.places.acquire(ctx); err != nil {
+		body.close()
 		return "", err
 	}
 	r, err := a.start(ctx, scope, s, body)
 	if err != nil {
 		a.places.release()
+		body.close()
 		return "", err
 	}
 	buf := a.buffers.Get().(*[]byte)

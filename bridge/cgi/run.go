@@ -39,7 +39,8 @@ type run struct {
 	script script
 	log    *slog.Logger
 	proc   *process
-	in     *pipe // nil: /dev/null, or all was written before the start
+	body   *requestBody
+	in     *pipe // nil: /dev/null, or the file the body is in
 	out    *pipe
 	errs   *pipe
 
@@ -67,7 +68,7 @@ type run struct {
 // start starts s. When it returns without an error, finish must be called.
 func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requestBody) (*run, error) {
 	r := &run{
-		app: a, script: s,
+		app: a, script: s, body: body,
 		fed: make(chan struct{}), errsDone: make(chan struct{}), killed: make(chan struct{}),
 	}
 	stdin, pending, err := r.openPipes(body)
@@ -127,14 +128,18 @@ func (r *run) attend() {
 	}()
 }
 
-// openPipes makes the script's descriptors. A body that is complete and fits into
-// the pipe is written at once; pending is what did not fit.
+// openPipes makes the script's descriptors. A body that is complete is the script's
+// input as the file it is in, or is written at once as far as it fits into the
+// pipe; pending is what did not fit.
 func (r *run) openPipes(body *requestBody) (stdin int, pending []byte, err error) {
 	if r.out, err = newPipe(false); err != nil {
 		return -1, nil, err
 	}
 	if r.errs, err = newPipe(false); err != nil {
 		return -1, nil, err
+	}
+	if body.file != nil && !body.more {
+		return int(body.file.Fd()), nil, nil
 	}
 	if len(body.first) == 0 && !body.more {
 		null, err := devNull()
@@ -310,6 +315,7 @@ func (r *run) finish(buf []byte) (syscall.WaitStatus, error) {
 	r.cancelFeed()
 	r.in.close()
 	<-r.fed
+	r.body.close()
 	if attended {
 		_ = r.errs.ours.SetReadDeadline(time.Now().Add(lastWords)) // a pipe has deadlines
 		<-r.errsDone

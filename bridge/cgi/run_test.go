@@ -46,7 +46,7 @@ func TestARequestWithoutABodyReadsNothing(t *testing.T) {
 }
 
 func TestInputAndOutputAreStreamed(t *testing.T) {
-	l := begin(t, build(t, CGI{}), request{method: "POST", target: "/lines.cgi"})
+	l := begin(t, build(t, CGI{BodyBuffer: -1}), request{method: "POST", target: "/lines.cgi"})
 	for i := range 5 {
 		l.feed(fmt.Sprintf("line %d\n", i), true)
 		l.text(fmt.Sprintf("got line %d\n", i))
@@ -74,7 +74,7 @@ func TestInputThatIsNotRead(t *testing.T) {
 
 func TestTheRestOfAnUnreadBodyIsDrained(t *testing.T) {
 	dir := t.TempDir()
-	l := begin(t, build(t, CGI{}), request{method: "POST", target: "/wait.cgi?" + dir})
+	l := begin(t, build(t, CGI{BodyBuffer: -1}), request{method: "POST", target: "/wait.cgi?" + dir})
 	for range 64 { // far more than a pipe holds; the script reads none of it
 		select {
 		case l.in <- pagi.HTTPRequest{Body: make([]byte, 1<<10), More: true}:
@@ -222,7 +222,7 @@ func TestProgressHoldsTheTimeLimitOff(t *testing.T) {
 
 func TestWaitingForTheClientIsNotTheScriptsFault(t *testing.T) {
 	const limit = 300 * time.Millisecond
-	l := begin(t, build(t, CGI{Timeout: limit}), request{method: "POST", target: "/lines.cgi"})
+	l := begin(t, build(t, CGI{Timeout: limit, BodyBuffer: -1}), request{method: "POST", target: "/lines.cgi"})
 	l.feed("a\n", true)
 	l.text("got a\n")
 	<-time.After(2 * limit) // a slow sender
@@ -271,7 +271,7 @@ func TestAClientThatGoesAwayEndsTheScript(t *testing.T) {
 		}
 	})
 	t.Run("in the middle of the body", func(t *testing.T) {
-		l := begin(t, build(t, CGI{}), request{method: "POST", target: "/lines.cgi"})
+		l := begin(t, build(t, CGI{BodyBuffer: -1}), request{method: "POST", target: "/lines.cgi"})
 		l.feed("a\n", true)
 		l.text("got a\n")
 		l.disconnect()

@@ -1,0 +1,55 @@
+//go:build unix
+
+package cgi
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestASlowClientHoldsNoPlace(t *testing.T) {
+	application := build(t, CGI{Concurrency: 1, QueueTimeout: -1, BodyBuffer: 10})
+	for range 3 {
+		slow := begin(t, application, request{method: "POST", target: "/cat.cgi"})
+		slow.feed("x", true)
+		slow.feed("y", true) // who takes this has dealt with the first
+	}
+	if res := do(t, application, request{target: "/hello.cgi"}); res.status != 200 {
+		t.Errorf("beside slow clients: %+v", res)
+	}
+	large := begin(t, application, request{method: "POST", target: "/cat.cgi"})
+	large.feed("0123456789", true) // as much as is taken in
+	large.feed("x", true)
+	if res := do(t, application, request{target: "/hello.cgi"}); res.statusError() != 503 {
+		t.Errorf("beside a body that is streamed: %+v", res)
+	}
+}
+
+// TestBodiesAroundTheBuffer takes every way a body can go: nothing, memory, a file,
+// either with a rest that is streamed.
+func TestBodiesAroundTheBuffer(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	for _, limit := range []int64{-1, 100, 100_000} {
+		application := build(t, CGI{BodyBuffer: limit})
+		for _, size := range []int{0, 99, 100, 250, 65_537, 150_000, 1 << 20} {
+			for _, chunked := range []bool{false, true} {
+				body := strings.Repeat("0123456789abcdefg", size/17+1)[:size]
+				length := fmt.Sprint(size)
+				if chunked && int64(size/2) >= limit || size == 0 {
+					length = "unknown"
+				}
+				res := do(t, application, request{method: "POST", target: "/sha.cgi", body: body, chunked: chunked})
+				if want := fmt.Sprintf("%d %x %s\n", size, sha256.Sum256([]byte(body)), length); res.body != want || res.err != nil {
+					t.Errorf("limit %d, chunked %v: %q, want %q; %v", limit, chunked, res.body, want, res.err)
+				}
+			}
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("temporary files are left: %v %v", left, err)
+	}
+}
