@@ -121,7 +121,7 @@ func (d *decoder) into(target any, pairs []pair, what string, where map[string]P
 			continue
 		}
 		where[p.key] = d.at(d.plain(p.value))
-		d.value(field, p)
+		d.value(field, p, where)
 	}
 }
 
@@ -131,8 +131,9 @@ func (d *decoder) unknown(p pair, what string, known []string) {
 
 var durationType = reflect.TypeFor[time.Duration]()
 
-// value decodes one value into a field.
-func (d *decoder) value(field reflect.Value, p pair) {
+// value decodes one value into a field. The places of what is in a mapping are
+// noted in where, as "outer.inner".
+func (d *decoder) value(field reflect.Value, p pair, where map[string]Position) {
 	n := d.plain(p.value)
 	if _, null := n.(*ast.NullNode); null {
 		d.problems.add(p.at, "%s: has no value", p.key)
@@ -175,7 +176,11 @@ func (d *decoder) value(field reflect.Value, p pair) {
 			wrong("a mapping")
 			return
 		}
-		d.into(field.Addr().Interface(), pairs, `"`+p.key+`"`, map[string]Position{})
+		inner := map[string]Position{}
+		d.into(field.Addr().Interface(), pairs, `"`+p.key+`"`, inner)
+		for key, at := range inner {
+			where[p.key+"."+key] = at
+		}
 	default:
 		d.other(field, p, n)
 	}
@@ -194,7 +199,7 @@ func (d *decoder) list(field reflect.Value, p pair, n ast.Node) {
 	}
 	list := reflect.MakeSlice(field.Type(), len(items), len(items))
 	for i, item := range items {
-		d.value(list.Index(i), pair{key: fmt.Sprintf("%s[%d]", p.key, i), at: d.at(item), value: item})
+		d.value(list.Index(i), pair{key: fmt.Sprintf("%s[%d]", p.key, i), at: d.at(item), value: item}, map[string]Position{})
 	}
 	field.Set(list)
 }

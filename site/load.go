@@ -101,7 +101,9 @@ func (d *decoder) site(s *Site, pairs []pair) {
 			s.Middleware = d.middleware(p)
 		case settings[p.key].IsValid():
 			d.into(&s.Settings, []pair{p}, "the site", s.settingsAt.options)
-			s.Settings.Off(p.key)
+			if err := s.Settings.Given(p.key); err != nil {
+				d.problems.addOf(s.settingsAt, err)
+			}
 		default:
 			d.unknown(p, "the site", known)
 		}

@@ -2,8 +2,11 @@ package site
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io/fs"
+	"os"
 	"reflect"
 	"strconv"
 	"strings"
@@ -91,25 +94,74 @@ func (t TLS) check() error {
 	if t.Cert == "" || t.Key == "" {
 		return pagi.BadOption("tls", "a certificate and a key must be given together")
 	}
-	if _, err := tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
-		return pagi.BadOption("tls", "certificate %s with key %s: %w", t.Cert, t.Key, err)
+	cert, certErr := os.ReadFile(t.Cert)
+	key, keyErr := os.ReadFile(t.Key)
+	var errs []error
+	if certErr != nil {
+		errs = append(errs, pagi.BadOption("tls.cert", "%w", certErr))
+	}
+	if keyErr != nil {
+		errs = append(errs, pagi.BadOption("tls.key", "%w", keyErr))
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
+		if !isCertificate(cert) {
+			return pagi.BadOption("tls.cert", "%s: %w", t.Cert, err)
+		}
+		return pagi.BadOption("tls.key", "%s: %w", t.Key, err)
 	}
 	return nil
+}
+
+// isCertificate reports whether the first certificate of a PEM file can be read.
+func isCertificate(text []byte) bool {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			_, err := x509.ParseCertificate(block.Bytes)
+			return err == nil
+		}
+	}
+	return false
 }
 
 // defaultStartup leaves a Perl worker the time its own start_timeout allows.
 const defaultStartup = 90 * time.Second
 
-// Off replaces the zero value of the setting called name by the one for "off",
-// for settings whose zero value stands for a default.
-func (s *Settings) Off(name string) {
+// Given is called for a setting that stands in a file or has a flag. Where zero
+// stands for a default, it becomes the value for "off"; a negative number is an
+// error.
+func (s *Settings) Given(name string) error {
 	v := reflect.ValueOf(s).Elem()
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
-		if f.Tag.Get("yaml") == name && f.Tag.Get("zero") == "off" && v.Field(i).IsZero() {
+		switch {
+		case f.Tag.Get("yaml") != name || !v.Field(i).CanInt():
+		case v.Field(i).Int() < 0:
+			return negative(name, v.Field(i))
+		case v.Field(i).IsZero() && f.Tag.Get("zero") == "off":
 			v.Field(i).SetInt(-1)
 		}
 	}
+	return nil
+}
+
+func negative(name string, v reflect.Value) error {
+	return pagi.BadOption(name, "must not be negative, is %v", v.Interface())
+}
+
+// checkSigns reports negative numbers but the -1 for "off".
+func (s *Settings) checkSigns() error {
+	var errs []error
+	v := reflect.ValueOf(s).Elem()
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if v.Field(i).CanInt() && v.Field(i).Int() < 0 && (f.Tag.Get("zero") != "off" || v.Field(i).Int() != -1) {
+			errs = append(errs, negative(f.Tag.Get("yaml"), v.Field(i)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Check reports a setting that cannot work.
@@ -118,15 +170,7 @@ func (s *Settings) Check() error {
 	if _, err := parseMode(s.SocketMode); err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, s.TLS.check())
-	for _, count := range []struct {
-		option string
-		n      int
-	}{{"workers", s.Workers}, {"max_requests", s.MaxRequests}, {"max_connections", s.MaxConnections}} {
-		if count.n < 0 {
-			errs = append(errs, pagi.BadOption(count.option, "must not be negative, is %d", count.n))
-		}
-	}
+	errs = append(errs, s.TLS.check(), s.checkSigns())
 	switch server.LifespanMode(s.Lifespan) {
 	case "", server.LifespanAuto, server.LifespanOn, server.LifespanOff:
 	default:

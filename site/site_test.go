@@ -224,13 +224,26 @@ func TestANameIsRegisteredOnce(t *testing.T) {
 	}
 }
 
-func TestSettingsOff(t *testing.T) {
+func TestSettingsThatAreGiven(t *testing.T) {
 	s := site.Settings{MaxHeaderSize: 5}
 	for _, name := range []string{"max_body_size", "max_header_size", "timeout", "request_timeout", "unknown"} {
-		s.Off(name)
+		if err := s.Given(name); err != nil {
+			t.Error(err)
+		}
 	}
 	if s.MaxBodySize != -1 || s.MaxHeaderSize != 5 || s.Timeout != -1 || s.RequestTimeout != 0 {
 		t.Errorf("%+v", s)
+	}
+	if err := s.Check(); err != nil {
+		t.Error(err)
+	}
+	for option, s := range map[string]site.Settings{
+		"timeout": {Timeout: -5 * time.Second}, "request_timeout": {RequestTimeout: -1}, "max_body_size": {MaxBodySize: -2}, "workers": {Workers: -1},
+	} {
+		var bad *pagi.OptionError
+		if err := s.Check(); !errors.As(err, &bad) || bad.Option != option {
+			t.Errorf("a negative %s: %v", option, err)
+		}
 	}
 }
 

@@ -42,8 +42,9 @@ func parseFlags(args []string) (*options, error) {
 	if o.help || o.version {
 		return o, nil
 	}
-	o.set.Visit(func(f *pflag.Flag) { o.settings.Off(settingOf(f.Name)) })
-	return o, o.check()
+	var errs []error
+	o.set.Visit(func(f *pflag.Flag) { errs = append(errs, o.settings.Given(settingOf(f.Name))) })
+	return o, errors.Join(append(errs, o.check())...)
 }
 
 // settingOf returns the name a flag's setting has in a site file.
@@ -143,6 +144,9 @@ func (o *options) check() error {
 	}
 	if o.noAccessLog && o.set.Changed("access-log") {
 		return errors.New("--access-log and --no-access-log exclude one another")
+	}
+	if o.set.Changed("workers") && o.settings.Workers == 0 {
+		return errors.New("--workers must be at least 1")
 	}
 	if o.port < 0 || o.port > 65535 {
 		return fmt.Errorf("--port must be 0 to 65535, is %d", o.port)

@@ -28,6 +28,8 @@ func (o *options) site(p Process) (*site.Site, error) {
 		s = loaded
 	} else if err := o.mountOne(s); err != nil {
 		return nil, err
+	} else if err := o.checkPSGI(s.Mounts[0]); err != nil {
+		return nil, err
 	}
 	o.override(&s.Settings)
 	if s.Settings.Environment == "" {
@@ -132,8 +134,22 @@ func (o *options) mountArgument(s *site.Site, arg string) error {
 	default:
 		return fmt.Errorf("%s: cannot tell what this is; say --app %s for a PSGI application, or --cgi %s for a script", arg, arg, arg)
 	}
-	if len(o.modules) > 0 && s.Mounts[0].Kind != site.KindPSGI {
-		return errors.New("-M is for a PSGI application")
+	return nil
+}
+
+// checkPSGI reports flags that would do nothing for the one application there is.
+func (o *options) checkPSGI(m *site.Mount) error {
+	if m.Kind == site.KindPSGI {
+		return nil
+	}
+	for _, name := range []string{"module", "workers", "include", "perl", "max-requests"} {
+		if flag := o.set.Lookup(name); flag.Changed {
+			name = "--" + name
+			if flag.Shorthand != "" {
+				name = "-" + flag.Shorthand
+			}
+			return fmt.Errorf("%s is for a PSGI application", name)
+		}
 	}
 	return nil
 }
@@ -151,9 +167,6 @@ func (o *options) psgi(file, code string) *site.Mount {
 // mountCGI serves a script, or a directory of them. A directory called cgi-bin is
 // served at /cgi-bin too, since that is where its scripts believe to be.
 func (o *options) mountCGI(s *site.Site, source string) error {
-	if len(o.modules) > 0 {
-		return errors.New("-M is for a PSGI application")
-	}
 	m := site.NewMount(site.KindCGI, source)
 	s.Mounts = []*site.Mount{m}
 	if info, err := os.Stat(source); err == nil && info.IsDir() && filepath.Base(source) == "cgi-bin" {
