@@ -118,4 +118,18 @@ sub read_streams {
     is stop($pid), 0;
 }
 
+{
+    # However the gateway's bytes are cut, the same requests are found.
+    my $stream = request(1, '/a') . frame(CANCEL, 0, 9, '') . request(2, '/b', 'body');
+    my @same = grep {
+        my $worker = PagiBridge::Worker->new(undef);
+        for my $part (substr($stream, 0, $_), substr($stream, $_)) {
+            $worker->{in} .= $part;
+            $worker->accept_frames;
+        }
+        join('', @{ $worker->{queue} }) eq request(1, '/a') . request(2, '/b', 'body') && $worker->{in} eq '';
+    } 0 .. length $stream;
+    is scalar @same, length($stream) + 1, 'requests cut at every byte';
+}
+
 done_testing;
