@@ -2,22 +2,25 @@
 // measures them in turn, so that what is compared was measured within the same
 // minutes. It prints Markdown; docs/benchmarks.md keeps the last honest table.
 //
-//	go run ./bench hello     throughput and latency of a small PSGI answer
-//	go run ./bench memory    the gateway's memory while large bodies pass through
-//	go run ./bench slow      a fast client beside hundreds of slow ones
-//	go run ./bench profile   record the profile the compiler optimises by
+//	go run ./bench hello       throughput and latency of a small PSGI answer
+//	go run ./bench memory      the gateway's memory while large bodies pass through
+//	go run ./bench slow        a fast client beside hundreds of slow ones
+//	go run ./bench profile     record the profile the compiler optimises by
 //
-// It needs wrk, and of the peers those that are to be compared: nginx, uwsgi with
-// its psgi plugin, starman. Everything listens on 127.0.0.1.
+// It needs Linux, wrk, and of the peers those that are to be compared: nginx, uwsgi
+// with its psgi plugin, starman, apache2 with mod_perl, feersum; one that is missing is
+// left out. Everything listens on 127.0.0.1.
 package main
 
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -67,7 +70,7 @@ func run(args []string) (err error) {
 		return err
 	}
 	if flags.NArg() != 1 || benchmarks[flags.Arg(0)] == nil {
-		return fmt.Errorf("usage: go run ./bench [flags] hello|memory|slow|profile\n%s", flags.FlagUsages())
+		return fmt.Errorf("usage: go run ./bench [flags] %s\n%s", strings.Join(slices.Sorted(maps.Keys(benchmarks)), "|"), flags.FlagUsages())
 	}
 	dir, err := os.MkdirTemp("", "pagi-bench-")
 	if err != nil {
@@ -78,13 +81,14 @@ func run(args []string) (err error) {
 			err = e
 		}
 	}()
+	if err := os.Chmod(dir, 0o711); err != nil { // Apache reads the application as www-data
+		return err
+	}
 	b := &bench{options: o, dir: dir, binary: o.binary}
 	if b.binary == "" {
 		b.binary = filepath.Join(dir, "pagi-bridge")
-		build := exec.Command("go", "build", "-o", b.binary, "./cmd/pagi-bridge")
-		build.Stderr = os.Stderr
-		if err := build.Run(); err != nil {
-			return fmt.Errorf("build pagi-bridge: %w", err)
+		if err := b.build(b.binary, "./cmd/pagi-bridge"); err != nil {
+			return err
 		}
 	}
 	fmt.Printf("%d CPUs, %s, %s\n\n", runtime.NumCPU(), runtime.Version(), kernel())
@@ -99,8 +103,18 @@ func kernel() string {
 	return strings.TrimSpace(string(bytes.TrimSpace(out)))
 }
 
+// build compiles a command of this module.
+func (b *bench) build(binary, command string) error {
+	build := exec.Command("go", "build", "-o", binary, command)
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("build %s: %w", command, err)
+	}
+	return nil
+}
+
 // write puts a file into the benchmark's directory.
 func (b *bench) write(name, content string) (string, error) {
 	path := filepath.Join(b.dir, name)
-	return path, os.WriteFile(path, []byte(content), 0o700)
+	return path, os.WriteFile(path, []byte(content), 0o755)
 }
