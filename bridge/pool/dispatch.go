@@ -225,6 +225,7 @@ func (p *Pool) inspect(now time.Time) {
 		p.tasks.Go(w.kill)
 	}
 	p.settleLocked(now)
+	p.remains.prune()
 	p.topUpLocked()
 	p.checkDrainedLocked()
 	p.mu.Unlock()

@@ -157,6 +157,7 @@ type Pool struct {
 	told     string    // the last reason for that in the log
 	toldAt   time.Time
 	drained  chan struct{}
+	remains  remains
 	settled  chan error // nil but during Start: one value for each worker
 
 	tasks sync.WaitGroup // every goroutine of the pool
@@ -171,6 +172,7 @@ func New(opt Options) *Pool {
 		log:     opt.Logger.With("mount", opt.Name),
 		workers: map[*worker]struct{}{},
 		tokens:  map[string]*worker{},
+		remains: remains{},
 		quit:    make(chan struct{}),
 	}
 }
@@ -251,8 +253,9 @@ func (p *Pool) listen() error {
 }
 
 // Stop refuses new requests, waits for the running ones, asks the workers to go
-// and, when ctx ends before they have, kills them. It returns once all processes
-// and goroutines of the pool have ended.
+// and, when ctx ends before they have, kills them. What they have started and left
+// behind is ended, too, unless it is in a process group of its own. It returns once
+// all processes and goroutines of the pool have ended.
 func (p *Pool) Stop(ctx context.Context) error {
 	p.mu.Lock()
 	if !p.started || p.closing {
@@ -287,6 +290,7 @@ func (p *Pool) Stop(ctx context.Context) error {
 	close(p.quit)
 	err := p.listener.Close()
 	p.tasks.Wait()
+	p.endRemains(ctx)
 	return errors.Join(err, os.RemoveAll(p.dir))
 }
 

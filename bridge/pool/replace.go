@@ -75,6 +75,7 @@ func (w *worker) bury() {
 	}
 	delete(p.workers, w)
 	delete(p.tokens, w.token)
+	p.remains.add(w.pid)
 	label := ""
 	if len(w.inflight) > 0 && !w.cleaning {
 		label = w.inflight[0].label
