@@ -134,10 +134,23 @@ sub pack_pairs { return pack 'N (N/a*)*', @_ / 2, @_ }
 =head2 unpack_pairs($bytes)
 
 Returns the list of names and values that C<pack_pairs> made, and behind it, as
-the last element, whatever bytes followed.
+the last element, whatever bytes followed. Dies when they do not add up, where
+C<unpack> counts to whatever number it is told.
 
 =cut
 
-sub unpack_pairs { return unpack 'N/(N/a*N/a*) a*', $_[0] }
+sub unpack_pairs {
+    my ($bytes) = @_;
+    my ($at, $end, @list) = (4, length $bytes);
+    my $strings = $end < $at ? 1 : 2 * unpack 'N', $bytes;
+    die "wire: pairs that do not add up\n" if $at + 4 * $strings > $end;
+    while ($strings--) {
+        my $length = $at + 4 > $end ? $end : unpack 'N', substr $bytes, $at, 4;
+        die "wire: pairs that do not add up\n" if $at + 4 + $length > $end;
+        push @list, substr $bytes, $at + 4, $length;
+        $at += 4 + $length;
+    }
+    return (@list, substr $bytes, $at);
+}
 
 1;
