@@ -192,6 +192,13 @@ func (f *fake) do(frame wire.Frame, batch int) {
 			os.Exit(1)
 		}
 		f.reply(s, strconv.Itoa(os.Getpid()))
+	case "sleep":
+		d, _ := time.ParseDuration(arg)
+		time.Sleep(d)
+		if err := f.poll(); err != nil {
+			os.Exit(1)
+		}
+		f.reply(s, "")
 	case "hang":
 		time.Sleep(time.Hour)
 	case "crash":
