@@ -3,6 +3,14 @@
 // minutes. It prints Markdown; docs/benchmarks.md keeps the last honest table.
 //
 //	go run ./bench hello       throughput and latency of a small PSGI answer
+//	go run ./bench frameworks  Dancer2 and Catalyst pages
+//	go run ./bench mixed       quick requests beside slow ones
+//	go run ./bench idle        the load of hello beside 1000 idle connections
+//	go run ./bench latency     what a request alone takes longer than a call of the application
+//	go run ./bench rest        memory of the gateway and its workers at rest
+//	go run ./bench kill        workers killed under load
+//	go run ./bench reload      reloads under load
+//	go run ./bench soak        everything at once, for long; writes docs/soak.svg
 //	go run ./bench memory      the gateway's memory while large bodies pass through
 //	go run ./bench slow        a fast client beside hundreds of slow ones
 //	go run ./bench profile     record the profile the compiler optimises by
@@ -43,11 +51,23 @@ type bench struct {
 	binary string // pagi-bridge
 }
 
-var benchmarks = map[string]func(*bench) error{
-	"hello":   (*bench).hello,
-	"memory":  (*bench).memory,
-	"slow":    (*bench).slow,
-	"profile": (*bench).profile,
+// benchmarks have the time a run takes unless --seconds says otherwise.
+var benchmarks = map[string]struct {
+	run     func(*bench) error
+	seconds int
+}{
+	"hello":      {(*bench).hello, 4},
+	"frameworks": {(*bench).frameworks, 4},
+	"mixed":      {(*bench).mixed, 10},
+	"idle":       {(*bench).idle, 4},
+	"latency":    {(*bench).latency, 4},
+	"rest":       {(*bench).rest, 1},
+	"kill":       {(*bench).kill, 60},
+	"reload":     {(*bench).reload, 60},
+	"soak":       {(*bench).soak, 900},
+	"memory":     {(*bench).memory, 0},
+	"slow":       {(*bench).slow, 4},
+	"profile":    {(*bench).profile, 4},
 }
 
 func main() {
@@ -61,7 +81,7 @@ func run(args []string) (err error) {
 	var o options
 	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	flags.IntVarP(&o.rounds, "rounds", "n", 5, "how often each contestant runs; medians are printed")
-	flags.IntVarP(&o.seconds, "seconds", "s", 4, "how long each run takes")
+	flags.IntVarP(&o.seconds, "seconds", "s", 0, "how long each run takes; the benchmark's own time by default")
 	flags.IntVarP(&o.conns, "connections", "c", 64, "how many connections")
 	flags.IntVarP(&o.workers, "workers", "w", 2, "how many Perl workers each contestant has")
 	flags.StringVar(&o.binary, "binary", "", "the pagi-bridge to measure; built from this tree by default")
@@ -69,8 +89,12 @@ func run(args []string) (err error) {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() != 1 || benchmarks[flags.Arg(0)] == nil {
+	benchmark, known := benchmarks[flags.Arg(0)]
+	if flags.NArg() != 1 || !known {
 		return fmt.Errorf("usage: go run ./bench [flags] %s\n%s", strings.Join(slices.Sorted(maps.Keys(benchmarks)), "|"), flags.FlagUsages())
+	}
+	if o.seconds == 0 {
+		o.seconds = benchmark.seconds
 	}
 	dir, err := os.MkdirTemp("", "pagi-bench-")
 	if err != nil {
@@ -92,7 +116,7 @@ func run(args []string) (err error) {
 		}
 	}
 	fmt.Printf("%d CPUs, %s, %s\n\n", runtime.NumCPU(), runtime.Version(), kernel())
-	return benchmarks[flags.Arg(0)](b)
+	return benchmark.run(b)
 }
 
 func kernel() string {

@@ -21,8 +21,10 @@ var (
 	bareGo = contestant{name: "net/http", start: startBareGo}
 )
 
-func startOurs(b *bench, s setup) ([]*exec.Cmd, error) {
-	return launch(exec.Command(b.binary, "-q", "--no-access-log", "-E", "deployment", "-p", fmt.Sprint(s.port), "-w", fmt.Sprint(s.workers), s.app))
+func startOurs(b *bench, s setup) ([]*exec.Cmd, error) { return launch(b.gateway(s)) }
+
+func (b *bench) gateway(s setup) *exec.Cmd {
+	return exec.Command(b.binary, "-q", "--no-access-log", "-E", "deployment", "-p", fmt.Sprint(s.port), "-w", fmt.Sprint(s.workers), s.app)
 }
 
 // starmanCommand listens at an address or a socket's path.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +38,54 @@ func busyTime() (time.Duration, error) {
 		busy += time.Duration(ticks) * tick
 	}
 	return busy, nil
+}
+
+// descendants returns the processes below one, in no order.
+func descendants(pid int) (list []int, err error) {
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
+	}
+	children := map[int][]int{}
+	for _, file := range files {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		// The name is in parentheses and may hold anything.
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		child, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil || len(fields) < 2 {
+			return nil, fmt.Errorf("%s holds %q", file, stat)
+		}
+		parent, err := strconv.Atoi(fields[1])
+		if err != nil {
+			return nil, fmt.Errorf("%s holds %q", file, stat)
+		}
+		children[parent] = append(children[parent], child)
+	}
+	for next := children[pid]; len(next) > 0; {
+		list = append(list, next[0])
+		next = append(next[1:], children[next[0]]...)
+	}
+	return list, nil
+}
+
+// workersOf returns the gateway's worker processes that serve: those that have set
+// their name to that of a worker and have no children, as one that forks them has.
+func workersOf(gateway int) (list []int, err error) {
+	all, err := descendants(gateway)
+	for _, pid := range all {
+		cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err != nil || !bytes.HasPrefix(cmdline, []byte("pagi-worker ")) {
+			continue // it has ended, or is something else
+		}
+		if children, err := descendants(pid); err == nil && len(children) == 0 {
+			list = append(list, pid)
+		}
+	}
+	slices.Sort(list)
+	return list, err
 }
 
 // kilobytes returns a value of a file in /proc that has lines like "Pss:  120 kB",
