@@ -34,10 +34,11 @@ type setup struct {
 // address is what it is to listen at.
 func (s setup) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
-// launch starts commands, each in a process group of its own.
+// launch starts commands, each in a process group of its own; they end with us,
+// however we do.
 func launch(commands ...*exec.Cmd) ([]*exec.Cmd, error) {
 	for i, cmd := range commands {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 		if cmd.Stderr == nil {
 			cmd.Stderr = io.Discard
 		}

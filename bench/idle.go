@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -40,10 +41,7 @@ func (b *bench) idle() error {
 		if p.alone, err = b.throughput(x, url, nil); err != nil {
 			return p, err
 		}
-		guests, err := newGuests(strings.TrimPrefix(url, "http://"))
-		if err != nil {
-			return p, err
-		}
+		guests := newGuests(strings.TrimPrefix(url, "http://"))
 		p.beside, err = b.wrk(url, x.connections, b.seconds)
 		p.answered = guests.leave()
 		return p, err
@@ -74,57 +72,65 @@ func (b *bench) idle() error {
 
 // guests are clients that ask once and keep their connection.
 type guests struct {
-	conns []net.Conn
-	wg    sync.WaitGroup
+	wg sync.WaitGroup
 
-	mu       sync.Mutex
-	answered int
+	mu     sync.Mutex
+	conns  []net.Conn
+	served int
 }
 
 // newGuests returns when all have been answered, or have had the time for it.
-func newGuests(address string) (*guests, error) {
+func newGuests(address string) *guests {
 	g := &guests{}
+	ctx, cancel := context.WithTimeout(context.Background(), idleArrival)
+	defer cancel()
 	for range idleConnections {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			g.conns = append(g.conns, conn)
-			_, err = conn.Write(get("/"))
-		}
-		if err != nil {
-			g.leave()
-			return nil, err
-		}
-		g.wg.Go(func() { g.stay(conn) })
+		g.wg.Go(func() { g.visit(ctx, address) })
 	}
-	for deadline := time.Now().Add(idleArrival); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		g.mu.Lock()
-		all := g.answered == idleConnections
-		g.mu.Unlock()
-		if all {
-			break
-		}
+	for ctx.Err() == nil && g.answered() < idleConnections {
+		time.Sleep(10 * time.Millisecond)
 	}
-	return g, nil
+	return g
 }
 
-// stay reads the answer and then waits for the connection's end.
-func (g *guests) stay(conn net.Conn) {
+// visit asks once and then waits for the connection's end. A connection that is not
+// even taken before ctx ends is given up.
+func (g *guests) visit(ctx context.Context, address string) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return
+	}
+	g.mu.Lock()
+	g.conns = append(g.conns, conn)
+	g.mu.Unlock()
+	if _, err := conn.Write(get("/")); err != nil {
+		return
+	}
 	in := bufio.NewReader(conn)
 	head, err := readHead(in)
 	if err != nil || head.skipBody(in, false) != nil {
 		return // it has not been served
 	}
 	g.mu.Lock()
-	g.answered++
+	g.served++
 	g.mu.Unlock()
 	_, _ = io.Copy(io.Discard, in) // until either side closes
 }
 
+func (g *guests) answered() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.served
+}
+
 // leave closes all connections and returns how many had been answered.
 func (g *guests) leave() int {
+	g.mu.Lock()
 	for _, conn := range g.conns {
 		_ = conn.Close() // nothing is expected from it any more
 	}
+	g.mu.Unlock()
 	g.wg.Wait()
-	return g.answered
+	return g.served
 }

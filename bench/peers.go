@@ -82,6 +82,7 @@ LoadModule mpm_prefork_module /usr/lib/apache2/modules/mod_mpm_prefork.so
 LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
 LoadModule perl_module /usr/lib/apache2/modules/mod_perl.so
 User www-data
+Group www-data
 ServerName localhost
 DefaultRuntimeDir %[1]s
 PidFile %[1]s/apache-%[2]d.pid

@@ -44,7 +44,7 @@ func plot(curves []curve, samples []sample) []byte {
 		}
 		for minutes, every := 0.0, axisStep(whole.Minutes(), 10); minutes <= whole.Minutes(); minutes += every {
 			at := x(time.Duration(minutes * float64(time.Minute)))
-			fmt.Fprintf(&svg, `<path d="M%.1f %.1fv4" stroke="#888"/><text x="%.1f" y="%.1f" text-anchor="middle">%g min</text>`+"\n",
+			fmt.Fprintf(&svg, `<path d="M%.1f %.1fv4" stroke="#888"/><text x="%.1f" y="%.1f" text-anchor="middle">%.3g min</text>`+"\n",
 				at, bottom, at, bottom+17, minutes)
 		}
 		fmt.Fprintf(&svg, `<path fill="none" stroke="#06c" stroke-width="1.5" d="`)

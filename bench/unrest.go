@@ -119,10 +119,12 @@ func (b *bench) reload() error {
 	interval := min(5*time.Second, time.Duration(b.seconds)*time.Second/4)
 	total, _, err := b.unrest(interval, func(gateway int) error {
 		workers, err := workersOf(gateway)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if reloads > 0 {
+		case len(workers) == 0:
+			return fmt.Errorf("no worker is left after reload %d", reloads)
+		case reloads > 0:
 			for _, pid := range before {
 				if slices.Contains(workers, pid) {
 					return fmt.Errorf("worker %d is still there %v after the reload", pid, interval)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"regexp"
@@ -16,6 +17,9 @@ type load struct {
 	cpu      time.Duration // of the whole machine, the client's included, per request
 }
 
+// wrkGrace is how much longer than it was told to run wrk may take.
+const wrkGrace = 5 * time.Second
+
 var (
 	wrkCount  = regexp.MustCompile(`(\d+) requests in`)
 	wrkRate   = regexp.MustCompile(`Requests/sec:\s+([\d.]+)`)
@@ -25,13 +29,20 @@ var (
 	wrkSocket = regexp.MustCompile(`Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)`)
 )
 
-// wrk runs the program of this name.
+// wrk runs the program of this name. It does not end by itself when it cannot even
+// connect; then nothing was served and every connection failed.
 func (b *bench) wrk(url string, connections, seconds int) (l load, err error) {
 	busy, err := busyTime()
 	if err != nil {
 		return l, err
 	}
-	out, err := exec.Command("wrk", "-t1", fmt.Sprintf("-c%d", connections), fmt.Sprintf("-d%d", seconds), "--latency", url).Output()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(seconds)*time.Second+wrkGrace)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "wrk", "-t1", fmt.Sprintf("-c%d", connections), fmt.Sprintf("-d%d", seconds), "--latency", url).Output()
+	if ctx.Err() != nil {
+		l.errors = float64(connections)
+		return l, nil
+	}
 	if err != nil {
 		return l, fmt.Errorf("wrk (apt-get install wrk): %w", err)
 	}
