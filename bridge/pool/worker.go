@@ -40,14 +40,16 @@ type worker struct {
 	conn      net.Conn // nil until it has said hello
 	state     State
 	wasReady  bool
-	failure   string      // why it could not get ready, in its own words
-	inflight  []*exchange // what it has been given, in order
-	batch     []byte      // frames to be written
-	left      time.Time   // when it became Exiting
-	killed    bool        // kill is at work
-	surprise  bool        // its process ended unasked
-	cleaning  bool        // busy with what an application does after its answer
-	cleanedUp string      // the request it has answered last, and cleans up after
+	failure   string                        // why it could not get ready, in its own words
+	inflight  []*exchange                   // what it has been given, in order
+	batch     []byte                        // frames to be written
+	lastFrame int                           // where in batch the last request begins
+	names     [wire.MaxNames]*wire.NameList // what it has been told
+	left      time.Time                     // when it became Exiting
+	killed    bool                          // kill is at work
+	surprise  bool                          // its process ended unasked
+	cleaning  bool                          // busy with what an application does after its answer
+	cleanedUp string                        // the request it has answered last, and cleans up after
 	served    int
 	progress  time.Time // of the last sign of life while busy
 	paused    bool      // the reader waits for a slow client

@@ -29,7 +29,7 @@ number in here.
 =cut
 
 use constant {
-    VERSION     => 1,
+    VERSION     => 2,
     HEADER_SIZE => 10,
     MAX_PAYLOAD => 16 * 1024 * 1024,
     CHUNK       => 64 * 1024,           # the most body in a frame
@@ -38,6 +38,7 @@ use constant {
     REQUEST => 0x01,
     CANCEL  => 0x02,
     DRAIN   => 0x03,
+    NAMES   => 0x05,
 
     # worker to gateway
     HELLO         => 0x10,
@@ -56,6 +57,7 @@ use constant {
     FIN       => 0x01,
     BUSY      => 0x02,
     BODY_FILE => 0x04,
+    MORE      => 0x08,
 
     # kinds of ABORT
     ABORT_DIED    => 1,
@@ -70,9 +72,9 @@ use constant {
 
 our @FRAMES = qw(
     VERSION HEADER_SIZE MAX_PAYLOAD CHUNK
-    REQUEST CANCEL DRAIN
+    REQUEST CANCEL DRAIN NAMES
     HELLO READY FAILED RESPONSE BODY FILE INFORMATIONAL ABORT LOG IDLE EXITING
-    FIN BUSY BODY_FILE
+    FIN BUSY BODY_FILE MORE
     ABORT_DIED ABORT_INVALID ABORT_CUT
     LOG_ERROR LOG_WARN LOG_INFO
 );
