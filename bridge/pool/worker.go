@@ -43,7 +43,7 @@ type worker struct {
 	failure   string                        // why it could not get ready, in its own words
 	inflight  []*exchange                   // what it has been given, in order
 	batch     []byte                        // frames to be written
-	lastFrame int                           // where in batch the last request begins
+	lastFrame int                           // where in batch the last request begins, plus one; 0: there is none
 	names     [wire.MaxNames]*wire.NameList // what it has been told
 	left      time.Time                     // when it became Exiting
 	killed    bool                          // kill is at work
@@ -51,11 +51,10 @@ type worker struct {
 	cleaning  bool                          // busy with what an application does after its answer
 	cleanedUp string                        // the request it has answered last, and cleans up after
 	served    int
-	progress  time.Time // of the last sign of life while busy
-	paused    bool      // the reader waits for a slow client
-	begun     time.Time // when the batch was given
-	given     int       // how many requests were in it
-	average   time.Duration
+	progress  time.Time     // of the last sign of life while busy
+	paused    bool          // the reader waits for a slow client
+	begun     time.Time     // about when the request it answers was begun
+	average   time.Duration // of its requests
 	stall     *time.Timer
 	successor *worker // takes over when it is ready
 
