@@ -140,8 +140,8 @@ func (w *worker) deliver(x *exchange, frame wire.Frame, fin bool) error {
 		if err != nil {
 			return err
 		}
-		piece.Head, piece.Body = &head, body
-		piece.Informational = frame.Type == wire.Informational
+		piece.Body, piece.Informational = body, frame.Type == wire.Informational
+		piece.Head = x.keepHead(head, piece.Informational)
 	case wire.Body:
 		piece.Body = frame.Payload
 	case wire.File:
@@ -175,10 +175,14 @@ func (w *worker) setPaused(is bool) {
 func (w *worker) finished(cleaning bool) {
 	p := w.pool
 	p.mu.Lock()
+	var answered *exchange
 	if len(w.inflight) > 0 {
-		w.cleanedUp = w.inflight[0].label
-		w.inflight[0].worker = nil
-		w.inflight = w.inflight[1:]
+		answered = w.inflight[0]
+		w.cleanedUp = answered.label
+		answered.worker = nil
+		n := copy(w.inflight, w.inflight[1:])
+		w.inflight[n] = nil
+		w.inflight = w.inflight[:n]
 	}
 	w.served++
 	p.failures = 0
@@ -186,6 +190,9 @@ func (w *worker) finished(cleaning bool) {
 	w.measureLocked()
 	send := w.restLocked() || p.refillLocked(w)
 	p.mu.Unlock()
+	if answered != nil {
+		answered.leave()
+	}
 	if send {
 		w.sendBatch()
 	}
@@ -206,7 +213,6 @@ func (w *worker) restLocked() (send bool) {
 	if len(w.inflight) > 0 || w.cleaning {
 		return false
 	}
-	w.inflight = nil
 	if w.stall != nil {
 		w.stall.Stop()
 	}
@@ -286,6 +292,7 @@ func (w *worker) stalled() {
 		return
 	}
 	moved := append([]*exchange(nil), w.inflight[keep:]...)
+	clear(w.inflight[keep:])
 	w.inflight = w.inflight[:keep]
 	for _, x := range moved {
 		w.batch = wire.AppendFrame(w.batch, wire.Cancel, 0, x.stream, nil)
