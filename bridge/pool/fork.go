@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -81,28 +82,26 @@ func (z *zygote) forked(payload []byte) error {
 	defer p.mu.Unlock()
 	result := z.forks[f.Token]
 	delete(z.forks, f.Token)
-	if f.PID == 0 {
-		if result == nil {
-			return nil // it has been given up
+	late := result == nil && z.state >= zygoteLeaving // it has been given up
+	pid := int(f.PID)
+	switch {
+	case result == nil && !late:
+		return errors.New("FORKED for a worker that nobody has asked for")
+	case f.PID == 0:
+		if !late {
+			result <- forkResult{err: fmt.Errorf("the zygote cannot fork: %s", f.Error)}
 		}
-		result <- forkResult{err: fmt.Errorf("the zygote cannot fork: %s", f.Error)}
+		return nil
+	case f.PID == 1 || f.PID > math.MaxInt32 || p.hasLocked(pid) || !leadsGroup(pid):
+		return fmt.Errorf("it says that it has forked process %d, which is no such process", f.PID)
+	case late:
+		killGroup(pid)
 		return nil
 	}
-	pid := int(f.PID)
-	if f.PID > math.MaxInt32 || pid == 1 || p.hasLocked(pid) || !leadsGroup(pid) {
-		return fmt.Errorf("%w: it says that it has forked process %d, which is no such process", ErrProtocol, pid)
-	}
-	switch {
-	case result != nil:
-		c := &child{zygote: z, pid: pid, told: make(chan struct{})}
-		c.ended, c.release = watchProcess(pid)
-		z.children[pid] = c
-		result <- forkResult{child: c}
-	case z.state >= zygoteLeaving: // too late
-		killGroup(pid)
-	default:
-		return fmt.Errorf("%w: FORKED for a worker that nobody has asked for", ErrProtocol)
-	}
+	c := &child{zygote: z, pid: pid, told: make(chan struct{})}
+	c.ended, c.release = watchProcess(pid)
+	z.children[pid], z.useful = c, true
+	result <- forkResult{child: c}
 	return nil
 }
 
@@ -136,7 +135,7 @@ func (z *zygote) childExited(payload []byte) error {
 	defer p.mu.Unlock()
 	c := z.children[int(pid)]
 	if c == nil {
-		return fmt.Errorf("%w: EXITED for process %d, which is none of its children", ErrProtocol, pid)
+		return fmt.Errorf("EXITED for process %d, which is none of its children", pid)
 	}
 	delete(z.children, c.pid)
 	c.words = exitWords(status)

@@ -121,7 +121,7 @@ func (p *Pool) orphanLocked(z *zygote) {
 		return
 	}
 	p.nursery.current = nil
-	if time.Since(z.readyAt) > longEnough {
+	if z.useful || time.Since(z.readyAt) > longEnough {
 		p.nursery.failures = 0
 	} else {
 		p.nursery.failedLocked()

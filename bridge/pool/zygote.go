@@ -47,6 +47,7 @@ type zygote struct {
 	settled chan struct{} // closed when it is ready, or will never be
 	gone    chan struct{} // closed when it has ended and all it said has been read
 	readyAt time.Time
+	useful  bool                       // it has forked a worker
 	forks   map[string]chan forkResult // by token; each has room for its result
 	// children are those that run, by pid.
 	children map[int]*child
@@ -79,7 +80,10 @@ func (z *zygote) live() {
 
 func (z *zygote) role() string { return wire.RoleZygote }
 
-func (z *zygote) refusedLocked() { z.leaveLocked() }
+func (z *zygote) refusedLocked() {
+	z.leaveLocked()
+	z.settleLocked()
+}
 
 // read handles a zygote's frames until its connection ends.
 func (z *zygote) read(reader *wire.Reader) error {
@@ -100,7 +104,7 @@ func (z *zygote) read(reader *wire.Reader) error {
 		case wire.Exited:
 			err = z.childExited(frame.Payload)
 		default:
-			err = fmt.Errorf("%w: a %s frame from a zygote", ErrProtocol, frame.Type)
+			err = fmt.Errorf("a %s frame from a zygote", frame.Type)
 		}
 		release(frame.Buffer)
 		if err != nil {
@@ -114,7 +118,7 @@ func (z *zygote) ready() error {
 	p.mu.Lock()
 	if z.wasReady {
 		p.mu.Unlock()
-		return fmt.Errorf("%w: a second READY", ErrProtocol)
+		return errors.New("a second READY")
 	}
 	z.wasReady = true
 	if z.state == zygoteStarting {
