@@ -9,6 +9,10 @@
 // batch whose first request turns out to be slow is taken apart again: what waits
 // behind it moves to other workers.
 //
+// With Preload the workers are forked by a zygote, a process that has loaded what
+// they run. It is no worker and serves nothing; a worker that it has forked differs
+// from one that was started only in how its process is made and its end is learnt.
+//
 // One lock, Pool.mu, guards the queue, the set of workers and what each of them is
 // doing. It is never held during I/O.
 package pool
