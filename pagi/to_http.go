@@ -67,7 +67,7 @@ type HTTPHandler struct {
 // HTTPRecord tells how a request ended. It and what it points to are valid until
 // Done returns.
 type HTTPRecord struct {
-	// Request is what net/http received.
+	// Request is what was received. Its Header may be nil; see the method Header.
 	Request *http.Request
 	// Status is the response's; 0 when none was started.
 	Status int
@@ -80,6 +80,19 @@ type HTTPRecord struct {
 	Reason string
 	// Err is what the application returned, or the *PanicError it ended with.
 	Err error
+
+	stream ResponseStream
+}
+
+// Header returns the value of the request's first header called name, or "".
+func (r *HTTPRecord) Header(name string) string {
+	if r.stream != nil {
+		return r.stream.RequestHeaders().Get(name)
+	}
+	if EqualFold(name, "host") {
+		return r.Request.Host
+	}
+	return r.Request.Header.Get(name)
 }
 
 // The options of the command line that the log names where a limit turned a
@@ -121,6 +134,9 @@ func (x *exchange) admit() bool {
 	h, r := x.h, x.r
 	if h.MaxHeaderCount > 0 {
 		n := 1 // host
+		if x.stream != nil {
+			n = len(x.stream.RequestHeaders())
+		}
 		for _, values := range r.Header {
 			n += len(values)
 		}
@@ -159,6 +175,7 @@ func (x *exchange) report(err error) {
 		Duration: time.Since(x.begin),
 		Reason:   x.disconnectReason(),
 		Err:      err,
+		stream:   x.stream,
 	})
 }
 

@@ -78,11 +78,23 @@ func (p *Pool) assignLocked(w *worker, x *exchange) error {
 		w.begun = w.progress
 	}
 	x.stream, x.worker, x.queued = p.stream, w, false
+	if place := x.names.Place; w.names[place] != x.names {
+		w.names[place] = x.names
+		w.batch = append(w.batch, x.names.Frame...)
+	}
+	if len(w.inflight) > 0 && p.isSteady() {
+		wire.SetFlag(w.batch[w.lastFrame:], wire.FlagMore)
+	}
+	w.lastFrame = len(w.batch)
 	w.batch = append(w.batch, frame...)
 	w.inflight = append(w.inflight, x)
 	w.state = Busy
 	return nil
 }
+
+// isSteady reports whether the application has been answering quickly for so long
+// that a worker may keep the answer to a request until it has the next one's.
+func (p *Pool) isSteady() bool { return p.steady >= steadyRequests }
 
 // freeLocked gives a worker that has nothing to do its next work and reports
 // whether there is a batch to be sent, which the caller does without the lock.

@@ -18,6 +18,8 @@ type Request struct {
 	// lock, again for every worker the request is given to, and must stay usable
 	// until the Answer is closed.
 	Frame func(stream uint32) ([]byte, error)
+	// Names are those of the frame's variables.
+	Names *wire.NameList
 	// Safe says that the request's method is safe (RFC 9110 section 9.2.1) and
 	// its body empty: it may be queued behind another one and be repeated.
 	Safe bool
@@ -55,6 +57,7 @@ type exchange struct {
 	answer Answer // handed out by Do
 	// Of the Request. frame must not be called once dropped is set.
 	frame func(stream uint32) ([]byte, error)
+	names *wire.NameList
 	safe  bool
 	label string
 
@@ -88,7 +91,7 @@ type exchange struct {
 }
 
 func newExchange(p *Pool, req *Request) *exchange {
-	x := &exchange{pool: p, frame: req.Frame, safe: req.Safe, label: req.Label, wake: make(chan struct{}, 1)}
+	x := &exchange{pool: p, frame: req.Frame, names: req.Names, safe: req.Safe, label: req.Label, wake: make(chan struct{}, 1)}
 	x.answer.x = x
 	x.pieces = x.few[:0]
 	return x

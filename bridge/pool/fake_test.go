@@ -37,6 +37,17 @@ type fake struct {
 	conn   net.Conn
 	frames *bufio.Reader
 	queue  []wire.Frame
+	told   bool // the names of the requests' values
+}
+
+// value returns the only value of a request.
+func (f *fake) value(frame wire.Frame) string {
+	if !f.told {
+		fmt.Fprintln(os.Stderr, "fake worker: a request whose names are not known")
+		os.Exit(1)
+	}
+	p := frame.Payload[2:]
+	return string(p[4 : 4+binary.BigEndian.Uint32(p)])
 }
 
 func runFake(mode string) error {
@@ -145,6 +156,9 @@ func (f *fake) serve() error {
 			switch frame.Type {
 			case wire.Drain:
 				os.Exit(0)
+			case wire.Names:
+				batch--
+				f.told = true
 			case wire.Request:
 				f.do(frame, batch)
 			}
@@ -177,12 +191,22 @@ func (f *fake) read(wait bool) error {
 
 func (f *fake) do(frame wire.Frame, batch int) {
 	s := frame.Stream
-	verb, arg, _ := strings.Cut(decodePairs(frame.Payload)["do"], " ")
+	verb, arg, _ := strings.Cut(f.value(frame), " ")
 	switch verb {
 	case "pid":
 		f.reply(s, strconv.Itoa(os.Getpid()))
 	case "batch":
 		f.reply(s, strconv.Itoa(batch))
+	case "more":
+		if frame.Has(wire.FlagMore) {
+			f.reply(s, "more")
+		} else {
+			f.reply(s, "last")
+		}
+	case "sleep":
+		d, _ := time.ParseDuration(arg)
+		time.Sleep(d)
+		f.reply(s, "")
 	case "note": // appends to a file, so that a test can count executions
 		file, err := os.OpenFile(arg, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err == nil {
@@ -357,11 +381,14 @@ func start(t *testing.T, opt Options) *started {
 	return s
 }
 
+var names wire.NameTable
+
 func newRequest(do string, safe bool) *Request {
 	b := &wire.RequestBuilder{}
-	b.Begin()
+	b.Begin(&names)
 	b.Pair("do", do)
-	return &Request{Frame: b.Frame, Safe: safe, Label: do}
+	b.Body(nil)
+	return &Request{Frame: b.Frame, Names: b.Names(), Safe: safe, Label: do}
 }
 
 // outcome is an answer read to its end.

@@ -22,8 +22,8 @@ type nursery struct {
 	toldAt   time.Time
 }
 
-// sourceLocked returns what makes a worker that is launched now.
-func (p *Pool) sourceLocked() source {
+// makerLocked returns what makes a worker that is launched now.
+func (p *Pool) makerLocked() maker {
 	switch {
 	case !p.opt.Preload:
 		return program{}

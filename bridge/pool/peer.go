@@ -62,7 +62,7 @@ func (x *peer) init(p *Pool, id int, log *slog.Logger) {
 func (x *peer) logger() *slog.Logger { return x.log.Load() }
 
 // start makes the process and the goroutines that read its output and wait for it.
-func (x *peer) start(from source) error {
+func (x *peer) start(from maker) error {
 	defer close(x.spawned)
 	p := x.pool
 	made, err := from.spawn(x)

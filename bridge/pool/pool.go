@@ -162,6 +162,7 @@ type Pool struct {
 	idle     []*worker         // last in, first out: the warmest serves next
 	queue    queue
 	stream   uint32
+	steady   int // answers in a row that were not slow
 	launched int
 	failures int       // starts in a row that came to nothing
 	nextTry  time.Time // when failures > 0

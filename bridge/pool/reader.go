@@ -15,6 +15,12 @@ const (
 	quickAverage = time.Millisecond
 	// stallTime is how long a batch may make no progress before it is taken apart.
 	stallTime = 5 * time.Millisecond
+	// slowAnswer is how long an answer may take that makes no worker send each
+	// answer at once, and steadyRequests how many such answers in a row let them
+	// send several together again. So a slow request keeps at most a few answers
+	// from their clients, and that once in thousands.
+	slowAnswer     = 10 * time.Millisecond
+	steadyRequests = 4096
 )
 
 // read handles a worker's frames until its connection ends.
@@ -102,7 +108,11 @@ func (w *worker) answer(frame wire.Frame) error {
 	p := w.pool
 	fin := frame.Has(wire.FlagFin)
 	p.mu.Lock()
-	w.progress = time.Now()
+	now := time.Now()
+	if p.steady++; now.Sub(w.progress) > slowAnswer && !w.paused {
+		p.steady = 0
+	}
+	w.progress = now
 	var x *exchange
 	if len(w.inflight) > 0 && w.inflight[0].stream == frame.Stream && !w.cleaning {
 		x = w.inflight[0]

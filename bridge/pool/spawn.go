@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// source is what makes processes: a program that is run, or a zygote that forks.
-type source interface {
+// maker is what makes processes: a program that is run, or a zygote that forks.
+type maker interface {
 	// spawn makes the process of x. After an error nothing of it is left.
 	spawn(x *peer) (spawned, error)
 }

@@ -18,17 +18,19 @@ const (
 // except where it says otherwise.
 type worker struct {
 	peer
-	source source        // what makes its process
-	abort  chan struct{} // closed when no client is to be waited for any more
+	maker maker         // what makes its process
+	abort chan struct{} // closed when no client is to be waited for any more
 
 	state     State
-	unborn    bool        // what was to make its process has gone
-	inflight  []*exchange // what it has been given, in order
-	left      time.Time   // when it became Exiting
-	killed    bool        // kill is at work
-	surprise  bool        // its process ended unasked
-	cleaning  bool        // busy with what an application does after its answer
-	cleanedUp string      // the request it has answered last, and cleans up after
+	unborn    bool                          // what was to make its process has gone
+	inflight  []*exchange                   // what it has been given, in order
+	lastFrame int                           // where in batch the last request begins
+	names     [wire.MaxNames]*wire.NameList // what it has been told
+	left      time.Time                     // when it became Exiting
+	killed    bool                          // kill is at work
+	surprise  bool                          // its process ended unasked
+	cleaning  bool                          // busy with what an application does after its answer
+	cleanedUp string                        // the request it has answered last, and cleans up after
 	served    int
 	progress  time.Time // of the last sign of life while busy
 	begun     time.Time // when the batch was given
@@ -41,7 +43,7 @@ type worker struct {
 // launchLocked starts a worker, to take over from predecessor unless that is nil.
 func (p *Pool) launchLocked(predecessor *worker) {
 	p.launched++
-	w := &worker{source: p.sourceLocked(), abort: make(chan struct{})}
+	w := &worker{maker: p.makerLocked(), abort: make(chan struct{})}
 	w.init(p, p.launched, p.log.With("worker", p.launched))
 	if predecessor != nil {
 		predecessor.successor = w
@@ -54,7 +56,7 @@ func (p *Pool) launchLocked(predecessor *worker) {
 // live starts the process and sees it through to its end.
 func (w *worker) live() {
 	p := w.pool
-	if err := w.start(w.source); err != nil {
+	if err := w.start(w.maker); err != nil {
 		p.mu.Lock()
 		w.unborn = errors.Is(err, errZygoteGone)
 		p.mu.Unlock()

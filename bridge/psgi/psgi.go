@@ -186,6 +186,7 @@ type app struct {
 	opt         PSGI
 	development bool
 	pool        *pool.Pool // set by startup, before any request
+	names       wire.NameTable
 }
 
 // Serve implements pagi.App.

@@ -30,7 +30,7 @@ func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 		}
 		return err
 	}
-	r.encode(scope)
+	r.encode(scope, &a.names)
 	answer, err := a.pool.Do(&r.pool)
 	if err != nil {
 		return a.refusal(err)

@@ -15,7 +15,7 @@ import (
 )
 
 // Version is the protocol's version, exchanged in HELLO.
-const Version = 1
+const Version = 2
 
 const (
 	// HeaderSize is the size of a frame's header in bytes.
@@ -33,6 +33,7 @@ const (
 	Cancel  Type = 0x02
 	Drain   Type = 0x03
 	Fork    Type = 0x04
+	Names   Type = 0x05
 )
 
 // Frames from a worker to the gateway.
@@ -53,7 +54,7 @@ const (
 )
 
 var typeNames = map[Type]string{
-	Request: "REQUEST", Cancel: "CANCEL", Drain: "DRAIN", Fork: "FORK",
+	Request: "REQUEST", Cancel: "CANCEL", Drain: "DRAIN", Fork: "FORK", Names: "NAMES",
 	Hello: "HELLO", Ready: "READY", Failed: "FAILED", Response: "RESPONSE", Body: "BODY", File: "FILE",
 	Informational: "INFORMATIONAL", Abort: "ABORT", Log: "LOG", Idle: "IDLE", Exiting: "EXITING",
 	Forked: "FORKED", Exited: "EXITED",
@@ -73,9 +74,12 @@ const (
 	// FlagBusy, beside FlagFin, says that the worker is not free yet; an IDLE
 	// frame follows when it is.
 	FlagBusy uint8 = 0x02
-	// FlagBodyFile, on a REQUEST, says that what follows the variables is not
-	// the body but the path of a file that holds it.
+	// FlagBodyFile, on a REQUEST, says that what follows the values is not the
+	// body but the path of a file that holds it.
 	FlagBodyFile uint8 = 0x04
+	// FlagMore, on a REQUEST, says that another one follows at once and that both
+	// are expected to be quick.
+	FlagMore uint8 = 0x08
 )
 
 // Kinds of ABORT.
@@ -171,6 +175,9 @@ func readFrame(r io.Reader, header []byte, alloc Allocator) (Frame, error) {
 	}
 	return f, nil
 }
+
+// SetFlag sets a flag of the frame that p begins with.
+func SetFlag(p []byte, flag uint8) { p[9] |= flag }
 
 // AppendFrame appends a whole frame.
 func AppendFrame(b []byte, t Type, flags uint8, stream uint32, payload []byte) []byte {

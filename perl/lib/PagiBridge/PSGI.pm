@@ -29,6 +29,15 @@ C<psgix.informational>.
 
 =cut
 
+# What most requests have for a body. They share the handle: there is nothing to read
+# and nothing to set in it, and one that was closed is replaced.
+my $empty = empty();
+
+sub empty {
+    open my $handle, '<', \'' or die "cannot open an empty string: $!\n";
+    return $handle;
+}
+
 sub new {
     my ($class, %arg) = @_;
     my $self = bless { app => $arg{app}, trace => $arg{trace} }, $class;
@@ -48,27 +57,28 @@ sub new {
     return $self;
 }
 
-=head2 handle($worker, $frame)
+=head2 handle($worker, $frame, $flags, $names)
 
-Serves one request.
+Serves one request: C<$frame> has a value for each of the names, the body last.
 
 =cut
 
 sub handle {
-    my ($self, $worker, $frame) = @_;
-    my $flags = unpack 'x9 C', $frame;
-    my @pairs = unpack 'x10 N/(N/a*N/a*) a*', $frame;
-    my $body  = pop @pairs;
+    my ($self, $worker, $frame, $flags, $names) = @_;
+    my %env = @{ $self->{base} };
+    @env{@$names} = unpack 'x12 (N/a*)*', $frame;
     my $input;
-    if (!open $input, '<', $flags & BODY_FILE ? $body : \$body) {
-        return $self->abort($worker, ABORT_DIED, "cannot open the request body: $!");
+    if ((my $body = $env{'psgi.input'}) ne '') {
+        open $input, '<', $flags & BODY_FILE ? $body : \$body
+            or return $self->abort($worker, ABORT_DIED, "cannot open the request body: $!");
     }
-    my $cleanup = [];
-    my $env     = {
-        @{ $self->{base} }, @pairs,
-        'psgi.input'             => $input,
-        'psgix.cleanup.handlers' => $cleanup,
-    };
+    else {
+        $empty = empty() if !defined fileno $empty;
+        $input = $empty;
+    }
+    $env{'psgi.input'} = $input;
+    my $cleanup = $env{'psgix.cleanup.handlers'} = [];
+    my $env = \%env;
     my ($simple, $answer, $error, $trace, $ok);
     {
         local $SIG{__DIE__} = sub { $trace = $self->{trace}->(); die @_ } if $self->{trace};

@@ -29,7 +29,7 @@ number in here.
 =cut
 
 use constant {
-    VERSION     => 1,
+    VERSION     => 2,
     HEADER_SIZE => 10,
     MAX_PAYLOAD => 16 * 1024 * 1024,
     CHUNK       => 64 * 1024,           # the most body in a frame
@@ -39,6 +39,7 @@ use constant {
     CANCEL  => 0x02,
     DRAIN   => 0x03,
     FORK    => 0x04,
+    NAMES   => 0x05,
 
     # worker to gateway
     HELLO         => 0x10,
@@ -59,6 +60,7 @@ use constant {
     FIN       => 0x01,
     BUSY      => 0x02,
     BODY_FILE => 0x04,
+    MORE      => 0x08,
 
     # kinds of ABORT
     ABORT_DIED    => 1,
@@ -73,10 +75,10 @@ use constant {
 
 our @FRAMES = qw(
     VERSION HEADER_SIZE MAX_PAYLOAD CHUNK
-    REQUEST CANCEL DRAIN FORK
+    REQUEST CANCEL DRAIN FORK NAMES
     HELLO READY FAILED RESPONSE BODY FILE INFORMATIONAL ABORT LOG IDLE EXITING
     FORKED EXITED
-    FIN BUSY BODY_FILE
+    FIN BUSY BODY_FILE MORE
     ABORT_DIED ABORT_INVALID ABORT_CUT
     LOG_ERROR LOG_WARN LOG_INFO
 );
