@@ -70,11 +70,15 @@ func TestForkedWorkers(t *testing.T) {
 		t.Errorf("zygote %+v, workers %+v", z, workers)
 	}
 	s.log.WaitFor(t, `level=WARN msg=loaded`, "zygote=1", "pid="+strconv.Itoa(z.PID))
-	pid := s.do("pid", false).body
 	if o := s.do("print hello", false); o.err != nil {
 		t.Fatal(o.err)
 	}
-	s.log.WaitFor(t, "msg=hello", "pid="+pid, "worker=")
+	s.log.WaitFor(t, "msg=hello")
+	if !slices.ContainsFunc(workers, func(w WorkerStatus) bool {
+		return strings.Contains(s.log.String(), fmt.Sprintf(`msg=hello mount="" worker=%d pid=%d`, w.ID, w.PID))
+	}) {
+		t.Errorf("the worker's output does not name it:\n%s", s.log)
+	}
 	if left, err := filepath.Glob(filepath.Join(s.Dir(), "output-*")); err != nil || len(left) > 0 {
 		t.Errorf("still there: %v, %v", left, err)
 	}
@@ -161,7 +165,7 @@ func TestOrdersOfDeath(t *testing.T) {
 		crash(t, s, "its zygote having kept silent")
 	})
 	t.Run("the worker, while the zygote is stopped", func(t *testing.T) {
-		s := preloading(t, "", Options{StartTimeout: 300 * time.Millisecond})
+		s := preloading(t, "", Options{StartTimeout: 2 * time.Second})
 		z := s.zygote()
 		s.signal(z.PID, syscall.SIGSTOP)
 		crash(t, s, "its zygote having kept silent")
@@ -179,7 +183,11 @@ func TestOrdersOfDeath(t *testing.T) {
 // request waits for the zygote that comes after it.
 func testFaultyFork(t *testing.T, fault string) {
 	file := filepath.Join(t.TempDir(), "now")
-	s := preloading(t, fault+":"+file, Options{StartTimeout: 500 * time.Millisecond})
+	opt := Options{}
+	if fault == "hangs on fork" {
+		opt.StartTimeout = 2 * time.Second
+	}
+	s := preloading(t, fault+":"+file, opt)
 	touch(t, file)
 	if o := s.do("crash", false); !errors.Is(o.err, ErrWorkerDied) {
 		t.Errorf("%+v", o)
@@ -209,9 +217,9 @@ func TestZygoteThatCannotStart(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			log := &testkit.Log{}
-			p := New(Options{Preload: true, Start: fakePreload(fault), Logger: log.Logger(), StartTimeout: 300 * time.Millisecond, KillGrace: 200 * time.Millisecond})
-			if fault == "failed" || fault == "no start" { // these are quick, unless the machine is slow
-				p.opt.StartTimeout = testkit.Patience
+			p := New(Options{Preload: true, Start: fakePreload(fault), Logger: log.Logger(), StartTimeout: testkit.Patience, KillGrace: 200 * time.Millisecond})
+			if fault == "silent" {
+				p.opt.StartTimeout = 300 * time.Millisecond
 			}
 			err := p.Start(t.Context())
 			if err == nil || !strings.Contains(err.Error(), want) {
