@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -191,6 +192,55 @@ func TestPreloadFailures(t *testing.T) {
 				t.Errorf("it took %v", took)
 			}
 		})
+	}
+}
+
+// A zygote that is killed leaves its workers alone; the next one loads the
+// application again, and forks what is missing.
+func TestPreloadWithoutTheZygote(t *testing.T) {
+	dir := t.TempDir()
+	m := mount(t, PSGI{Preload: true, Workers: 2, Env: map[string]string{"D": dir}, Code: `
+		open my $f, '>>', "$ENV{D}/loaded" or die; print {$f} "$$\n"; close $f; my $loader = $$;
+		sub { exit 1 if $_[0]{PATH_INFO} eq '/exit'; select undef, undef, undef, .02; [200, [], ["$$ $loader"]] }`})
+	before := m.both("/")
+	first := lines(t, filepath.Join(dir, "loaded"))[0]
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	m.log.WaitFor(t, "the zygote died; its workers go on", "workers=2", "pid="+first)
+	testkit.Eventually(t, "the application to be loaded again", func() bool { return len(lines(t, filepath.Join(dir, "loaded"))) == 2 })
+	for pid := range m.both("/") {
+		if before[pid] != first {
+			t.Errorf("worker %s is not one of %v", pid, before)
+		}
+	}
+	if r := m.do(call{method: "POST", path: "/exit"}); r.err == nil {
+		t.Errorf("%+v", r)
+	}
+	second := lines(t, filepath.Join(dir, "loaded"))[1]
+	testkit.Eventually(t, "a worker of the second zygote", func() bool {
+		for _, loader := range m.both("/") {
+			if loader == second {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// A hook that hangs is ended by start_timeout.
+func TestPreloadHookThatHangs(t *testing.T) {
+	built, err := PSGI{Code: `PagiBridge::after_fork(sub { sleep 3600 }); sub { }`, Preload: true, Workers: 1, StartTimeout: 2 * time.Second, Logger: (&testkit.Log{}).Logger()}.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = pagi.StartLifespan(t.Context(), built, &pagi.Scope{Type: pagi.TypeLifespan})
+	if err == nil || !strings.Contains(err.Error(), "it was not ready after 2s") {
+		t.Errorf("error %v", err)
 	}
 }
 
