@@ -46,8 +46,8 @@ func (f *fake) value(frame wire.Frame) string {
 		fmt.Fprintln(os.Stderr, "fake worker: a request whose names are not known")
 		os.Exit(1)
 	}
-	p := frame.Payload[2:]
-	return string(p[4 : 4+binary.BigEndian.Uint32(p)])
+	value, _, _ := strings.Cut(string(frame.Payload[2:]), "\x00")
+	return value
 }
 
 func runFake(mode string) error {

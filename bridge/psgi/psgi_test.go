@@ -91,6 +91,18 @@ func TestInformational(t *testing.T) {
 	}
 }
 
+// A path with a NUL in it is no path; a body may have any.
+func TestNUL(t *testing.T) {
+	m := code(t, `sub { read $_[0]{'psgi.input'}, my $b, 99; [200, [], [$b]] }`)
+	var status *pagi.StatusError
+	if r := m.get("/a\x00b"); !errors.As(r.err, &status) || status.Status != 400 {
+		t.Errorf("%d, %v; want 400", r.status, r.err)
+	}
+	if r := m.do(call{method: "POST", path: "/", body: "\x00a\x00\x00"}); r.body != "\x00a\x00\x00" {
+		t.Errorf("the body came back as %q, %v", r.body, r.err)
+	}
+}
+
 // What one request does with its empty input is nothing to the next one.
 func TestEmptyInputIsOpen(t *testing.T) {
 	m := code(t, `sub { my $i = $_[0]{'psgi.input'}; my $open = defined fileno $i; seek $i, 5, 0; my $n = read $i, my $c, 99; close $i; [200, [], [$open ? "open $n" : 'closed']] }`)

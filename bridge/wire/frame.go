@@ -99,6 +99,9 @@ const (
 	LevelInfo  = 3
 )
 
+// ErrNUL is the error of a request with a NUL in one of its values.
+var ErrNUL = errors.New("wire: a NUL in a request's variables")
+
 // Errors of decoding; both mean that the peer does not speak the protocol and
 // must be given up.
 var (

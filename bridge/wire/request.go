@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 )
 
 // RequestBuilder makes a REQUEST frame in place. Call Begin, then Pair for each
@@ -14,6 +15,7 @@ type RequestBuilder struct {
 	names []byte    // of its values, each behind its length
 	set   *NameList // the same, once all are known
 	flags uint8
+	nul   bool // a value has a NUL in it
 }
 
 // requestHead is what stands before the values: the frame's header and the number
@@ -26,18 +28,18 @@ func (b *RequestBuilder) Begin(table *NameTable) {
 	b.table = table
 	b.buf = append(b.buf[:0], make([]byte, requestHead)...)
 	b.names = b.names[:0]
-	b.flags = 0
+	b.flags, b.nul = 0, false
 }
 
-// Pair adds a variable.
+// Pair adds a variable. No value may have a NUL in it: Frame then fails.
 func (b *RequestBuilder) Pair(name, value string) {
 	b.names = appendString(b.names, name)
-	b.buf = appendString(b.buf, value)
+	b.nul = b.nul || strings.IndexByte(value, 0) >= 0
+	b.buf = append(append(b.buf, value...), 0)
 }
 
 // Body adds the request's body and ends the frame.
 func (b *RequestBuilder) Body(p []byte) {
-	b.buf = binary.BigEndian.AppendUint32(b.buf, uint32(len(p)))
 	b.buf = append(b.buf, p...)
 	b.set = b.table.find(b.names)
 }
@@ -54,9 +56,13 @@ func (b *RequestBuilder) BodyFile(path string) {
 func (b *RequestBuilder) Names() *NameList { return b.set }
 
 // Frame finishes the frame for the given stream and returns it; it is valid until
-// the next Begin. It can be called again with another stream.
+// the next Begin. It can be called again with another stream. The error is
+// ErrTooLarge or ErrNUL.
 func (b *RequestBuilder) Frame(stream uint32) ([]byte, error) {
 	length := len(b.buf) - HeaderSize
+	if b.nul {
+		return nil, ErrNUL
+	}
 	if length > MaxPayload {
 		return nil, fmt.Errorf("%w: REQUEST of %d bytes, at most %d are allowed", ErrTooLarge, length, MaxPayload)
 	}

@@ -19,8 +19,8 @@ import (
 const (
 	namesHex = "00000019" + "00000000" + "05" + "00" +
 		"0000" + "0000000e" + "524551554553545f4d4554484f44" + "00000001" + "41"
-	requestHex = "00000015" + "00000007" + "01" + "00" +
-		"0000" + "00000003" + "474554" + "00000000" + "00000004" + "626f6479"
+	requestHex = "0000000b" + "00000007" + "01" + "00" +
+		"0000" + "474554" + "00" + "00" + "626f6479"
 	responseHex = "00000017" + "00000007" + "13" + "01" +
 		"00c8" + "00000001" + "00000003" + "582d41" + "00000001" + "31" + "68656c6c6f"
 )
@@ -65,7 +65,7 @@ func TestRequestWithABodyFile(t *testing.T) {
 	b.Begin(&table)
 	b.BodyFile("/tmp/x")
 	frame, err := b.Frame(1)
-	if err != nil || frame[9] != FlagBodyFile || !bytes.HasSuffix(frame, []byte("\x00\x00\x00\x06/tmp/x")) {
+	if err != nil || frame[9] != FlagBodyFile || !bytes.HasSuffix(frame, []byte("/tmp/x")) {
 		t.Errorf("% x, %v", frame, err)
 	}
 	b.Begin(&table)
@@ -85,6 +85,17 @@ func TestRequestTooLarge(t *testing.T) {
 	b.Pair("X", strings.Repeat("x", MaxPayload))
 	b.Body(nil)
 	if _, err := b.Frame(1); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestRequestWithANUL(t *testing.T) {
+	var table NameTable
+	var b RequestBuilder
+	b.Begin(&table)
+	b.Pair("PATH_INFO", "/a\x00b")
+	b.Body([]byte("a body\x00may have one"))
+	if _, err := b.Frame(1); !errors.Is(err, ErrNUL) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -11,13 +11,13 @@ use PagiBridge::Wire qw(:frames frame parse_frames pack_pairs unpack_pairs);
 # The bytes here are also in bridge/wire/wire_test.go: both sides must agree with them.
 my $names = pack 'H*', '00000019' . '00000000' . '05' . '00'
     . '0000' . '0000000e' . '524551554553545f4d4554484f44' . '00000001' . '41';
-my $request = pack 'H*', '00000015' . '00000007' . '01' . '00'
-    . '0000' . '00000003' . '474554' . '00000000' . '00000004' . '626f6479';
+my $request = pack 'H*', '0000000b' . '00000007' . '01' . '00'
+    . '0000' . '474554' . '00' . '00' . '626f6479';
 my $response = pack 'H*', '00000017' . '00000007' . '13' . '01'
     . '00c8' . '00000001' . '00000003' . '582d41' . '00000001' . '31' . '68656c6c6f';
 
 is frame(NAMES, 0, 0, pack 'n (N/a*)*', 0, qw(REQUEST_METHOD A)), $names, 'names';
-is frame(REQUEST, 0, 7, pack 'n (N/a*)*', 0, 'GET', '', 'body'), $request, 'a request';
+is frame(REQUEST, 0, 7, pack('n', 0) . join "\0", 'GET', '', 'body'), $request, 'a request';
 is frame(RESPONSE, FIN, 7, pack('n', 200) . pack_pairs('X-A' => 1) . 'hello'), $response, 'a response';
 is_deeply [unpack_pairs(pack_pairs(X => 1, Y => '') . 'rest')], [X => 1, Y => '', 'rest'], 'pairs and a rest';
 is_deeply [unpack_pairs(pack_pairs())], [''], 'no pairs';

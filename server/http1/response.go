@@ -116,7 +116,7 @@ func (x *stream) WriteHead(status int, headers pagi.Headers) {
 		x.last, x.keep = true, false
 	}
 	switch {
-	case x.last:
+	case x.last && x.req.ProtoMinor > 0: // HTTP/1.0 expects nothing else
 		out = append(out, "Connection: close\r\n"...)
 	case x.keep:
 		out = append(out, "Connection: keep-alive\r\n"...)

@@ -177,7 +177,7 @@ sub accept_frames {
     my ($in, $queue) = (\$self->{in}, $self->{queue});
     while (length $$in >= HEADER_SIZE) {
         my ($length, $stream, $type) = unpack 'N N C', $$in;
-        check_length($length);
+        check_length($length) if $length > MAX_PAYLOAD;
         last if length $$in < HEADER_SIZE + $length;
         my $frame = substr $$in, 0, HEADER_SIZE + $length, '';
         if    ($type == REQUEST || $type == NAMES) { push @$queue, $frame }

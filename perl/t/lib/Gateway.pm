@@ -47,10 +47,10 @@ sub request {
 # names tells the worker what the values of the requests that follow are.
 sub names { return frame(NAMES, 0, 0, pack 'n (N/a*)*', 0, @_) }
 
-# values_of is a request without its names.
+# values_of is a request without its names; the last value is its body.
 sub values_of {
     my ($stream, @values) = @_;
-    return frame(REQUEST, 0, $stream, pack 'n (N/a*)*', 0, @values);
+    return frame(REQUEST, 0, $stream, pack('n', 0) . join "\0", @values);
 }
 
 sub to_worker { syswrite $gateway, join '', @_ }
