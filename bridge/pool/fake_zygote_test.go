@@ -10,6 +10,7 @@ import (
 	ossignal "os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,6 +40,7 @@ type fakeZygote struct {
 	file   string
 	mu     sync.Mutex // around writes
 	silent bool
+	alive  atomic.Int64 // children
 }
 
 // is reports whether the fault is to show now.
@@ -100,7 +102,11 @@ func runFakeZygote(config map[string]string, mode string) error {
 	}()
 	for {
 		frame, err := wire.ReadFrame(z.frames, nil)
-		if err != nil || frame.Type == wire.Drain {
+		if err != nil {
+			return nil // the gateway has gone
+		}
+		if frame.Type == wire.Drain {
+			fmt.Printf("drained with %d children\n", z.alive.Load())
 			return nil
 		}
 		if err := z.fork(decodePairs(frame.Payload)); err != nil {
@@ -173,6 +179,7 @@ func (z *fakeZygote) fork(config map[string]string) error {
 	if err != nil {
 		return err
 	}
+	z.alive.Add(1)
 	if err := out.Close(); err != nil {
 		return err
 	}
@@ -207,6 +214,7 @@ func (z *fakeZygote) fork(config map[string]string) error {
 // report waits for a child and tells how it ended.
 func (z *fakeZygote) report(cmd *exec.Cmd) {
 	_ = cmd.Wait()
+	z.alive.Add(-1)
 	if z.silent {
 		return
 	}
