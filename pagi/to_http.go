@@ -19,10 +19,12 @@ func ToHTTP(app App) http.Handler { return &HTTPHandler{App: app} }
 // specification (PAGI::Spec::Www, "HTTP"), for HTTP/1.0, 1.1 and 2. Only App must
 // be set. The fields must not change once requests are served.
 //
-// What net/http decides stays net/http's: response headers leave sorted by name;
-// the last chunk of a response without content-length leaves when the
-// application returns; a client that goes away while a request body is still
-// unread is noticed by the next Receive or Send.
+// Below a ResponseWriter that is a ResponseStream, headers keep their order and a
+// response ends with its last event. Below any other, what net/http decides stays
+// net/http's: response headers leave sorted by name, and the last chunk of a
+// response without content-length leaves when the application returns. In both a
+// client that goes away while a request body is still unread is noticed by the next
+// Receive or Send.
 type HTTPHandler struct {
 	// App is called for every request.
 	App App

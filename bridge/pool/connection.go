@@ -116,7 +116,7 @@ func (w *peer) sendBatch() {
 	defer w.writing.Unlock()
 	w.pool.mu.Lock()
 	batch := w.batch
-	w.batch = w.spare[:0]
+	w.batch, w.lastFrame = w.spare[:0], 0
 	conn := w.conn
 	w.pool.mu.Unlock()
 	if conn != nil && len(batch) > 0 {

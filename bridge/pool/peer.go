@@ -24,14 +24,15 @@ type peer struct {
 	exited  chan struct{} // closed when the process has ended, or could not be started
 	exit    string        // how it ended; valid after exited
 
-	pid      int
-	forked   bool     // by a zygote: its pid is checked when it says hello; valid after spawned
-	output   *output  // nil until it has started
-	conn     net.Conn // nil until it has said hello
-	wasReady bool
-	failure  string // why it could not get ready, in its own words
-	batch    []byte // frames to be written
-	paused   bool   // the reader waits for a slow client
+	pid       int
+	forked    bool     // by a zygote: its pid is checked when it says hello; valid after spawned
+	output    *output  // nil until it has started
+	conn      net.Conn // nil until it has said hello
+	wasReady  bool
+	failure   string // why it could not get ready, in its own words
+	batch     []byte // frames to be written
+	lastFrame int    // where in batch the last request begins, plus one; 0: there is none
+	paused    bool   // the reader waits for a slow client
 
 	log atomic.Pointer[slog.Logger]
 

@@ -181,14 +181,24 @@ func (w *worker) finished(cleaning bool) {
 		w.inflight = w.inflight[1:]
 	}
 	w.served++
-	w.given++
 	p.failures = 0
 	w.cleaning = cleaning
-	send := w.restLocked()
+	w.measureLocked()
+	send := w.restLocked() || p.refillLocked(w)
 	p.mu.Unlock()
 	if send {
 		w.sendBatch()
 	}
+}
+
+// measureLocked counts the time of the request that was just answered.
+func (w *worker) measureLocked() {
+	took := w.progress.Sub(w.begun)
+	w.begun = w.progress
+	if w.average == 0 {
+		w.average = took
+	}
+	w.average += (took - w.average) / 8
 }
 
 // restLocked frees the worker when it has nothing left to do.
@@ -197,15 +207,6 @@ func (w *worker) restLocked() (send bool) {
 		return false
 	}
 	w.inflight = nil
-	now := time.Now()
-	if took := now.Sub(w.begun); w.given > 0 {
-		took /= time.Duration(w.given)
-		if w.average == 0 {
-			w.average = took
-		}
-		w.average += (took - w.average) / 8
-	}
-	w.given = 0
 	if w.stall != nil {
 		w.stall.Stop()
 	}

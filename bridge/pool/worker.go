@@ -24,7 +24,6 @@ type worker struct {
 	state     State
 	unborn    bool                          // what was to make its process has gone
 	inflight  []*exchange                   // what it has been given, in order
-	lastFrame int                           // where in batch the last request begins
 	names     [wire.MaxNames]*wire.NameList // what it has been told
 	left      time.Time                     // when it became Exiting
 	killed    bool                          // kill is at work
@@ -32,10 +31,9 @@ type worker struct {
 	cleaning  bool                          // busy with what an application does after its answer
 	cleanedUp string                        // the request it has answered last, and cleans up after
 	served    int
-	progress  time.Time // of the last sign of life while busy
-	begun     time.Time // when the batch was given
-	given     int       // how many requests were in it
-	average   time.Duration
+	progress  time.Time     // of the last sign of life while busy
+	begun     time.Time     // about when the request it answers was begun
+	average   time.Duration // of its requests
 	stall     *time.Timer
 	successor *worker // takes over when it is ready
 }

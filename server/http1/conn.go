@@ -147,6 +147,9 @@ func (c *conn) handle(x *stream) (ok bool) {
 		}
 	}()
 	c.headBegun = false
+	if !x.body.isDone() {
+		_ = c.setReadDeadline(time.Time{}) // the limits on a body are the handler's
+	}
 	c.watch.begin(x.body.isDone())
 	c.server.Handler.ServeHTTP(x, &x.req)
 	return true
