@@ -36,7 +36,7 @@ func (x *exchange) makeScope() {
 	}
 	s.State = x.h.cloneState()
 	s.Connection, x.control = &x.conn, ConnectionControl{&x.conn}
-	x.conn.look = x.look
+	x.conn.look = x
 	s.Extensions = plainExtensions
 	if r.TLS != nil {
 		s.Scheme = "https"

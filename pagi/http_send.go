@@ -24,8 +24,8 @@ func (x *exchange) send(ctx context.Context, ev Event) error {
 	}
 	err := x.sendLocked(ctx, ev)
 	x.letRead()
-	var lost *connectionLost
-	if err != nil && errors.As(err, &lost) {
+	lost := asLost(err)
+	if lost != nil {
 		x.lost = x.goneReason(lost.reason) // for gone, which may come next
 	}
 	complete := x.phase == phaseComplete
@@ -58,6 +58,16 @@ func (x *exchange) sendLost(lost *connectionLost) error {
 type connectionLost struct {
 	reason string
 	err    error
+}
+
+// asLost returns the connectionLost in err, nil where there is none.
+func asLost(err error) *connectionLost {
+	if err == nil {
+		return nil
+	}
+	var lost *connectionLost
+	errors.As(err, &lost)
+	return lost
 }
 
 func (e *connectionLost) Error() string { return e.reason + ": " + e.err.Error() }
