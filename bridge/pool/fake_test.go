@@ -55,7 +55,13 @@ func runFake(mode string) error {
 	if err != nil {
 		return err
 	}
+	if len(input) == 0 {
+		os.Exit(0) // a zygote has died that was about to say what this is for
+	}
 	config := decodePairs(input)
+	if config["preload"] != "" {
+		return runFakeZygote(config, os.Getenv("FAKE_ZYGOTE"))
+	}
 	if mode == "no start" {
 		fmt.Fprintln(os.Stderr, "cannot find my boots")
 		os.Exit(9)
@@ -73,11 +79,7 @@ func runFake(mode string) error {
 	case "wrong token":
 		token = "guess"
 	}
-	hello := binary.BigEndian.AppendUint32(nil, version)
-	hello = binary.BigEndian.AppendUint32(hello, uint32(os.Getpid()))
-	hello = binary.BigEndian.AppendUint32(hello, uint32(len(token)))
-	hello = wire.AppendPairs(append(hello, token...))
-	f.put(wire.Hello, 0, 0, hello)
+	f.hello(version, token)
 	switch mode {
 	case "failed":
 		f.put(wire.Failed, 0, 0, []byte("no app today\n"))
@@ -105,6 +107,13 @@ func runFake(mode string) error {
 	}
 	f.put(wire.Ready, 0, 0, nil)
 	return f.serve()
+}
+
+func (f *fake) hello(version uint32, token string, info ...string) {
+	hello := binary.BigEndian.AppendUint32(nil, version)
+	hello = binary.BigEndian.AppendUint32(hello, uint32(os.Getpid()))
+	hello = binary.BigEndian.AppendUint32(hello, uint32(len(token)))
+	f.put(wire.Hello, 0, 0, wire.AppendPairs(append(hello, token...), info...))
 }
 
 func decodePairs(p []byte) map[string]string {

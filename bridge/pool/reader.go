@@ -310,6 +310,14 @@ var levels = map[uint8]slog.Level{
 	wire.LevelInfo:  slog.LevelInfo,
 }
 
+// levelOf returns the level of a LOG frame.
+func levelOf(frame wire.Frame) slog.Level {
+	if level, ok := levels[frame.Flags]; ok {
+		return level
+	}
+	return slog.LevelError
+}
+
 // logRecord passes on what the application printed to psgi.errors.
 func (w *worker) logRecord(frame wire.Frame) {
 	p := w.pool
@@ -323,10 +331,7 @@ func (w *worker) logRecord(frame wire.Frame) {
 	}
 	p.mu.Unlock()
 	log := w.logger()
-	level, ok := levels[frame.Flags]
-	if !ok {
-		level = slog.LevelError
-	}
+	level := levelOf(frame)
 	text := strings.TrimSpace(string(frame.Payload))
 	if label != "" {
 		log = log.With("request", label)

@@ -32,6 +32,7 @@ const (
 	Request Type = 0x01
 	Cancel  Type = 0x02
 	Drain   Type = 0x03
+	Fork    Type = 0x04
 	Names   Type = 0x05
 )
 
@@ -48,12 +49,15 @@ const (
 	Log           Type = 0x18
 	Idle          Type = 0x19
 	Exiting       Type = 0x1a
+	Forked        Type = 0x1b
+	Exited        Type = 0x1d
 )
 
 var typeNames = map[Type]string{
-	Request: "REQUEST", Cancel: "CANCEL", Drain: "DRAIN", Names: "NAMES",
+	Request: "REQUEST", Cancel: "CANCEL", Drain: "DRAIN", Fork: "FORK", Names: "NAMES",
 	Hello: "HELLO", Ready: "READY", Failed: "FAILED", Response: "RESPONSE", Body: "BODY", File: "FILE",
 	Informational: "INFORMATIONAL", Abort: "ABORT", Log: "LOG", Idle: "IDLE", Exiting: "EXITING",
+	Forked: "FORKED", Exited: "EXITED",
 }
 
 func (t Type) String() string {

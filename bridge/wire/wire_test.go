@@ -210,6 +210,9 @@ func TestRefusals(t *testing.T) {
 		"a file with a relative path": func() error { _, err := DecodeFile(append(make([]byte, 32), "etc/passwd"...)); return err },
 		"a negative offset":           func() error { p := append(make([]byte, 32), "/f"...); p[0] = 0x80; _, err := DecodeFile(p); return err },
 		"an empty abort":              func() error { _, _, err := DecodeAbort(nil); return err },
+		"a fork without a pid":        func() error { _, err := DecodeForked([]byte{0, 0}); return err },
+		"a forked token that is cut":  func() error { _, err := DecodeForked(unhex(t, "0000002a"+"00000009"+"41")); return err },
+		"an end without a status":     func() error { _, _, err := DecodeExited(unhex(t, "0000002a"+"0000")); return err },
 	} {
 		if err := decode(); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
@@ -235,8 +238,28 @@ func TestHelloFileAbort(t *testing.T) {
 	}
 }
 
+// These bytes, too, are in perl/t/wire.t.
+const (
+	forkHex   = "00000032" + "00000000" + "04" + "00" + "00000003" + "00000005" + "746f6b656e" + "00000001" + "54" + "00000006" + "776f726b6572" + "00000001" + "39" + "00000006" + "6f7574707574" + "00000003" + "2f702f"
+	forkedHex = "0000002a" + "00000001" + "54" + "6e6f"
+	exitedHex = "0000002a" + "00000700"
+)
+
+func TestForking(t *testing.T) {
+	if got := hex.EncodeToString(AppendFork(nil, "T", 9, "/p/")); got != forkHex {
+		t.Errorf("got  %s\nwant %s", got, forkHex)
+	}
+	f, err := DecodeForked(unhex(t, forkedHex))
+	if diff := cmp.Diff(ForkedPayload{PID: 42, Token: "T", Error: "no"}, f); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	if pid, status, err := DecodeExited(unhex(t, exitedHex)); pid != 42 || status != 7<<8 || err != nil {
+		t.Errorf("%d %#x %v", pid, status, err)
+	}
+}
+
 func TestTypeNames(t *testing.T) {
-	for typ, want := range map[Type]string{Request: "REQUEST", Exiting: "EXITING", 0x77: "0x77"} {
+	for typ, want := range map[Type]string{Request: "REQUEST", Exiting: "EXITING", Fork: "FORK", Forked: "FORKED", Exited: "EXITED", 0x77: "0x77"} {
 		if typ.String() != want {
 			t.Errorf("%s, want %s", typ, want)
 		}
@@ -273,6 +296,8 @@ func FuzzDecode(f *testing.F) {
 			_, _ = DecodeHello(bytes.Clone(p))
 			_, _ = DecodeFile(p)
 			_, _, _ = DecodeAbort(p)
+			_, _ = DecodeForked(p)
+			_, _, _ = DecodeExited(p)
 		}
 	})
 }

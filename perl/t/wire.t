@@ -22,6 +22,12 @@ is frame(RESPONSE, FIN, 7, pack('n', 200) . pack_pairs('X-A' => 1) . 'hello'), $
 is_deeply [unpack_pairs(pack_pairs(X => 1, Y => '') . 'rest')], [X => 1, Y => '', 'rest'], 'pairs and a rest';
 is_deeply [unpack_pairs(pack_pairs())], [''], 'no pairs';
 
+is frame(FORK, 0, 0, pack_pairs(token => 'T', worker => 9, output => '/p/')), pack('H*', '00000032' . '00000000' . '04' . '00'
+    . '00000003' . '00000005' . '746f6b656e' . '00000001' . '54' . '00000006' . '776f726b6572' . '00000001' . '39'
+    . '00000006' . '6f7574707574' . '00000003' . '2f702f'), 'a fork';
+is unpack('H*', frame(FORKED, 0, 0, pack 'N N/a* a*', 42, 'T', 'no')), '0000000b' . '00000000' . '1b' . '00' . '0000002a' . '00000001' . '54' . '6e6f', 'a child';
+is unpack('H*', frame(EXITED, 0, 0, pack 'N N', 42, 7 << 8)), '00000008' . '00000000' . '1d' . '00' . '0000002a' . '00000700', 'its end';
+
 my $stream = $request . $response;
 for my $n (0 .. length $stream) {
     my $buffer = substr $stream, 0, $n;

@@ -38,6 +38,7 @@ use constant {
     REQUEST => 0x01,
     CANCEL  => 0x02,
     DRAIN   => 0x03,
+    FORK    => 0x04,
     NAMES   => 0x05,
 
     # worker to gateway
@@ -52,6 +53,8 @@ use constant {
     LOG           => 0x18,
     IDLE          => 0x19,
     EXITING       => 0x1a,
+    FORKED        => 0x1b,
+    EXITED        => 0x1d,
 
     # flags
     FIN       => 0x01,
@@ -72,8 +75,9 @@ use constant {
 
 our @FRAMES = qw(
     VERSION HEADER_SIZE MAX_PAYLOAD CHUNK
-    REQUEST CANCEL DRAIN NAMES
+    REQUEST CANCEL DRAIN FORK NAMES
     HELLO READY FAILED RESPONSE BODY FILE INFORMATIONAL ABORT LOG IDLE EXITING
+    FORKED EXITED
     FIN BUSY BODY_FILE MORE
     ABORT_DIED ABORT_INVALID ABORT_CUT
     LOG_ERROR LOG_WARN LOG_INFO

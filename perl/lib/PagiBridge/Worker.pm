@@ -44,17 +44,18 @@ use constant {
 
 =head1 METHODS
 
-=head2 connect($path, $token)
+=head2 connect($path, $token, @info)
 
-Connects to the gateway's socket and says hello.
+Connects to the gateway's socket and says hello, with pairs of information beside
+those every worker gives.
 
 =cut
 
 sub connect {
-    my ($class, $path, $token) = @_;
+    my ($class, $path, $token, @info) = @_;
     my $socket = IO::Socket::UNIX->new(Peer => $path)
         or die "cannot connect to the gateway at $path: $!\n";
-    return $class->new($socket)->hello($token);
+    return $class->new($socket)->hello($token, @info);
 }
 
 sub new {
@@ -75,9 +76,9 @@ sub new {
 }
 
 sub hello {
-    my ($self, $token) = @_;
+    my ($self, $token, @info) = @_;
     $self->write_now(frame(HELLO, 0, 0, pack 'N N N/a* a*', VERSION, $$, $token,
-        pack_pairs(runtime => 'perl', version => sprintf '%vd', $^V)));
+        pack_pairs(runtime => 'perl', version => sprintf('%vd', $^V), @info)));
     return $self;
 }
 
