@@ -13,6 +13,7 @@
 //	go run ./bench soak        everything at once, for long; writes docs/soak.svg
 //	go run ./bench memory      the gateway's memory while large bodies pass through
 //	go run ./bench slow        a fast client beside hundreds of slow ones
+//	go run ./bench preload     the memory that is saved when workers are forked
 //	go run ./bench profile     record the profile the compiler optimises by
 //
 // It needs Linux, wrk, and of the peers those that are to be compared: nginx, uwsgi
@@ -67,6 +68,7 @@ var benchmarks = map[string]struct {
 	"soak":       {(*bench).soak, 900},
 	"memory":     {(*bench).memory, 0},
 	"slow":       {(*bench).slow, 4},
+	"preload":    {(*bench).preload, 0},
 	"profile":    {(*bench).profile, 4},
 }
 

@@ -74,6 +74,9 @@ func completePSGI(options any, m *Mount, s *Site) {
 	o := options.(*psgi.PSGI)
 	o.Name, o.Logger = m.Name(), s.Logger
 	setDefault(&o.Workers, s.Settings.Workers)
+	if !m.says("preload") { // a false in the file counts, too
+		o.Preload = o.Preload || s.Settings.Preload
+	}
 	setDefault(&o.MaxRequests, s.Settings.MaxRequests)
 	setDefault(&o.Perl, s.Settings.Perl)
 	setDefault(&o.Environment, s.Settings.Environment)

@@ -36,6 +36,9 @@ type Settings struct {
 	// Workers is the number of Perl processes for a PSGI mount that does not say
 	// itself; 5 by default.
 	Workers int `yaml:"workers"`
+	// Preload has one process load the application and fork the others, for a PSGI
+	// mount that does not say itself.
+	Preload bool `yaml:"preload"`
 	// MaxRequests is after how many requests such a process is replaced.
 	MaxRequests int `yaml:"max_requests"`
 	// Perl is the perl to run.

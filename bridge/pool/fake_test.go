@@ -37,6 +37,17 @@ type fake struct {
 	conn   net.Conn
 	frames *bufio.Reader
 	queue  []wire.Frame
+	told   bool // the names of the requests' values
+}
+
+// value returns the only value of a request.
+func (f *fake) value(frame wire.Frame) string {
+	if !f.told {
+		fmt.Fprintln(os.Stderr, "fake worker: a request whose names are not known")
+		os.Exit(1)
+	}
+	value, _, _ := strings.Cut(string(frame.Payload[2:]), "\x00")
+	return value
 }
 
 func runFake(mode string) error {
@@ -44,7 +55,13 @@ func runFake(mode string) error {
 	if err != nil {
 		return err
 	}
+	if len(input) == 0 {
+		os.Exit(0) // a zygote has died that was about to say what this is for
+	}
 	config := decodePairs(input)
+	if config["preload"] != "" {
+		return runFakeZygote(config, os.Getenv("FAKE_ZYGOTE"))
+	}
 	if mode == "no start" {
 		fmt.Fprintln(os.Stderr, "cannot find my boots")
 		os.Exit(9)
@@ -62,11 +79,7 @@ func runFake(mode string) error {
 	case "wrong token":
 		token = "guess"
 	}
-	hello := binary.BigEndian.AppendUint32(nil, version)
-	hello = binary.BigEndian.AppendUint32(hello, uint32(os.Getpid()))
-	hello = binary.BigEndian.AppendUint32(hello, uint32(len(token)))
-	hello = wire.AppendPairs(append(hello, token...))
-	f.put(wire.Hello, 0, 0, hello)
+	f.hello(version, token)
 	switch mode {
 	case "failed":
 		f.put(wire.Failed, 0, 0, []byte("no app today\n"))
@@ -94,6 +107,13 @@ func runFake(mode string) error {
 	}
 	f.put(wire.Ready, 0, 0, nil)
 	return f.serve()
+}
+
+func (f *fake) hello(version uint32, token string, info ...string) {
+	hello := binary.BigEndian.AppendUint32(nil, version)
+	hello = binary.BigEndian.AppendUint32(hello, uint32(os.Getpid()))
+	hello = binary.BigEndian.AppendUint32(hello, uint32(len(token)))
+	f.put(wire.Hello, 0, 0, wire.AppendPairs(append(hello, token...), info...))
 }
 
 func decodePairs(p []byte) map[string]string {
@@ -136,6 +156,9 @@ func (f *fake) serve() error {
 			switch frame.Type {
 			case wire.Drain:
 				os.Exit(0)
+			case wire.Names:
+				batch--
+				f.told = true
 			case wire.Request:
 				f.do(frame, batch)
 			}
@@ -168,12 +191,18 @@ func (f *fake) read(wait bool) error {
 
 func (f *fake) do(frame wire.Frame, batch int) {
 	s := frame.Stream
-	verb, arg, _ := strings.Cut(decodePairs(frame.Payload)["do"], " ")
+	verb, arg, _ := strings.Cut(f.value(frame), " ")
 	switch verb {
 	case "pid":
 		f.reply(s, strconv.Itoa(os.Getpid()))
 	case "batch":
 		f.reply(s, strconv.Itoa(batch))
+	case "more":
+		if frame.Has(wire.FlagMore) {
+			f.reply(s, "more")
+		} else {
+			f.reply(s, "last")
+		}
 	case "note": // appends to a file, so that a test can count executions
 		file, err := os.OpenFile(arg, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err == nil {
@@ -355,11 +384,14 @@ func start(t *testing.T, opt Options) *started {
 	return s
 }
 
+var names wire.NameTable
+
 func newRequest(do string, safe bool) *Request {
 	b := &wire.RequestBuilder{}
-	b.Begin()
+	b.Begin(&names)
 	b.Pair("do", do)
-	return &Request{Frame: b.Frame, Safe: safe, Label: do}
+	b.Body(nil)
+	return &Request{Frame: b.Frame, Names: b.Names(), Safe: safe, Label: do}
 }
 
 // outcome is an answer read to its end.

@@ -44,6 +44,7 @@ func FuzzWorker(f *testing.F) {
 		frames(wire.Frame{Type: wire.Response, Flags: busy, Stream: 1, Payload: head}, wire.Frame{Type: wire.Exiting, Payload: head}),
 		frames(wire.Frame{Type: wire.Response, Stream: 1, Payload: head}, wire.Frame{Type: wire.File, Flags: wire.FlagFin, Stream: 1, Payload: file}),
 		frames(wire.Frame{Type: wire.Abort, Flags: wire.FlagFin, Stream: 1, Payload: []byte{1, 'x'}}, answer(2), answer(3)),
+		frames(wire.Frame{Type: wire.Forked, Payload: head}, answer(1)),
 		frames(wire.Frame{Type: wire.Ready}, wire.Frame{Type: wire.Failed, Payload: head}, answer(2)),
 		[]byte("HTTP/1.1 200 OK\r\n\r\n"),
 	} {
@@ -119,14 +120,11 @@ func socketPair(t *testing.T) (a, b *net.UnixConn) {
 // connected adds a worker without a process that is expected to connect and, since
 // it counts as a quick one, will be given a batch.
 func connected(p *Pool) *worker {
-	w := &worker{
-		pool: p, id: 1, token: "token", since: time.Now(), average: time.Nanosecond,
-		spawned: make(chan struct{}), known: make(chan struct{}), lost: make(chan struct{}),
-		exited: make(chan struct{}), abort: make(chan struct{}), exit: "the end of its connection",
-	}
+	w := &worker{abort: make(chan struct{}), average: time.Nanosecond}
+	w.init(p, 1, p.log)
+	w.exit = "the end of its connection"
 	close(w.spawned)
 	close(w.exited)
-	w.log.Store(p.log)
 	p.launched = 1
 	p.workers[w] = struct{}{}
 	p.tokens[w.token] = w

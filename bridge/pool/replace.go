@@ -18,14 +18,22 @@ const (
 	maxBackoff = 30 * time.Second
 )
 
+// backoff is how long to wait after a number of starts in a row that came to nothing.
+func backoff(failures int) time.Duration {
+	return min(time.Second<<min(failures-1, 5), maxBackoff)
+}
+
 // mayLaunchLocked reports whether the time for another attempt has come.
 func (p *Pool) mayLaunchLocked() bool {
-	return !p.closing && (p.failures == 0 || time.Now().After(p.nextTry))
+	return !p.closing && p.nurseLocked() && (p.failures == 0 || time.Now().After(p.nextTry))
 }
 
 // topUpLocked starts workers until there are as many as there should be; one at a
 // time while starting fails.
 func (p *Pool) topUpLocked() {
+	if !p.nurseLocked() {
+		return
+	}
 	serving := 0
 	for w := range p.workers {
 		if w.state == Starting && p.failures > 0 {
@@ -88,12 +96,13 @@ func (w *worker) bury() {
 	p.topUpLocked()
 	p.checkDrainedLocked()
 	var stranded []*exchange
-	if len(p.workers) == 0 {
+	if len(p.workers) == 0 && !p.nursery.raising {
 		stranded = p.queue.takeAll()
 	}
 	p.mu.Unlock()
 
 	switch {
+	case w.unborn:
 	case startError != nil:
 	case label != "":
 		w.logger().Error("the worker died in a request", "request", label, "exit", w.exit)
@@ -137,6 +146,10 @@ func (w *worker) partLocked() (begun *exchange, waiting []*exchange) {
 // is to be told about this one, nil when it had been a working worker.
 func (w *worker) recordLocked(words string, inRequest bool) error {
 	p := w.pool
+	if w.unborn { // the zygote's end has been told, and the next one is under way
+		p.startedLocked(errors.New(w.failure))
+		return nil
+	}
 	if p.closing || w.wasReady && (inRequest || w.served > 0 || time.Since(w.since) > longEnough) {
 		return nil
 	}
@@ -150,7 +163,7 @@ func (w *worker) recordLocked(words string, inRequest bool) error {
 	err := errors.New(reason)
 	now := time.Now()
 	p.failures++
-	p.nextTry = now.Add(min(time.Second<<min(p.failures-1, 5), maxBackoff))
+	p.nextTry = now.Add(backoff(p.failures))
 	if !w.wasReady && p.startedLocked(err) {
 		return err // Start tells it
 	}

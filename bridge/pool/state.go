@@ -44,9 +44,24 @@ type WorkerStatus struct {
 	Since time.Time
 }
 
+// ZygoteStatus describes one zygote at one moment.
+type ZygoteStatus struct {
+	ID  int
+	PID int
+	// State is starting, ready, retired (it stays for the workers it has forked) or
+	// leaving.
+	State string
+	// Children is the number of its workers whose end it has not reported.
+	Children int
+	// Since is when its process was started.
+	Since time.Time
+}
+
 // Status describes a pool at one moment.
 type Status struct {
 	Workers []WorkerStatus
+	// Zygotes are there with Preload: one, and while it is replaced more.
+	Zygotes []ZygoteStatus
 	// Queued is the number of requests that wait for a worker.
 	Queued int
 	// Launched counts the processes started so far.
@@ -61,6 +76,10 @@ func (p *Pool) Status() Status {
 	for w := range p.workers {
 		s.Workers = append(s.Workers, WorkerStatus{w.id, w.pid, w.state, w.served, w.since})
 	}
+	for z := range p.nursery.all {
+		s.Zygotes = append(s.Zygotes, ZygoteStatus{z.id, z.pid, z.state.String(), len(z.children), z.since})
+	}
+	slices.SortFunc(s.Zygotes, func(a, b ZygoteStatus) int { return a.ID - b.ID })
 	slices.SortFunc(s.Workers, func(a, b WorkerStatus) int { return a.ID - b.ID })
 	return s
 }

@@ -52,6 +52,9 @@ type PSGI struct {
 
 	// Workers is the number of processes; 5 by default.
 	Workers int `yaml:"workers"`
+	// Preload has one process load the application and fork the workers, which
+	// share its memory. docs/psgi.md tells what an application must mind then.
+	Preload bool `yaml:"preload"`
 	// MaxRequests is how many requests a worker serves before another takes its
 	// place; 0 means no limit.
 	MaxRequests int `yaml:"max_requests"`
@@ -162,6 +165,10 @@ func (o *PSGI) command(setup pool.Setup) (*exec.Cmd, []byte, error) {
 		"token", setup.Token,
 		"name", o.Name,
 		"workers", fmt.Sprint(o.Workers),
+		"worker", fmt.Sprint(setup.Worker),
+	}
+	if setup.Preload {
+		configuration = append(configuration, "preload", "1")
 	}
 	if o.App != "" {
 		configuration = append(configuration, "app", o.App)
@@ -179,6 +186,7 @@ type app struct {
 	opt         PSGI
 	development bool
 	pool        *pool.Pool // set by startup, before any request
+	names       wire.NameTable
 }
 
 // Serve implements pagi.App.
@@ -196,6 +204,7 @@ func (a *app) startup(ctx context.Context) error {
 	p := pool.New(pool.Options{
 		Name:           a.opt.Name,
 		Start:          a.opt.command,
+		Preload:        a.opt.Preload,
 		Workers:        a.opt.Workers,
 		QueueSize:      a.opt.QueueSize,
 		QueueTimeout:   a.opt.QueueTimeout,

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"testing/iotest"
 )
@@ -16,7 +17,7 @@ import (
 // streams are whole streams of frames to begin with.
 func streams(f *testing.F) (list [][]byte) {
 	for _, s := range []string{
-		requestHex, responseHex, responseHex + requestHex + responseHex,
+		namesHex, requestHex, responseHex, responseHex + requestHex + responseHex,
 		"0000000400000000180168690a0a", "00000022000000011501", "01000001000000011400",
 	} {
 		b, err := hex.DecodeString(s)
@@ -54,6 +55,8 @@ func FuzzDecode(f *testing.F) {
 			_, _ = DecodeHello(bytes.Clone(p))
 			_, _ = DecodeFile(p)
 			_, _, _ = DecodeAbort(p)
+			_, _ = DecodeForked(p)
+			_, _, _ = DecodeExited(p)
 		}
 	})
 }
@@ -127,10 +130,12 @@ func sameEnd(a, b error) bool {
 func FuzzRequest(f *testing.F) {
 	f.Add("REQUEST_METHOD", "GET", "PATH_INFO", "/", []byte("body"), uint32(1), false)
 	f.Add("", "", "\x00", "\xff", []byte{}, uint32(0), true)
+	f.Add("A", "a\x00", "B", "b", []byte("c"), uint32(2), false)
+	var table NameTable
 	f.Fuzz(func(t *testing.T, name1, value1, name2, value2 string, body []byte, stream uint32, file bool) {
 		var b RequestBuilder
 		for range 2 { // the second time in the same buffer
-			b.Begin()
+			b.Begin(&table)
 			b.Pair(name1, value1)
 			b.Pair(name2, value2)
 			if file {
@@ -139,6 +144,12 @@ func FuzzRequest(f *testing.F) {
 				b.Body(body)
 			}
 			encoded, err := b.Frame(stream)
+			if strings.Contains(value1+value2, "\x00") {
+				if !errors.Is(err, ErrNUL) {
+					t.Fatalf("a NUL: %v", err)
+				}
+				return
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -146,23 +157,23 @@ func FuzzRequest(f *testing.F) {
 			if err != nil || frame.Type != Request || frame.Stream != stream || frame.Has(FlagBodyFile) != file {
 				t.Fatalf("%+v, %v", frame, err)
 			}
-			p := frame.Payload
-			next := func() string {
-				n := binary.BigEndian.Uint32(p)
-				s := string(p[4 : 4+n])
-				p = p[4+n:]
-				return s
+			names, err := ReadFrame(bytes.NewReader(b.Names().Frame), nil)
+			if err != nil || names.Type != Names || names.Stream != 0 {
+				t.Fatalf("%+v, %v", names, err)
 			}
-			count := binary.BigEndian.Uint32(p)
-			p = p[4:]
-			got := []string{next(), next(), next(), next()}
-			for i, want := range []string{name1, value1, name2, value2} {
-				if got[i] != want {
-					t.Fatalf("string %d is %q, want %q", i, got[i], want)
+			place := binary.BigEndian.Uint16(frame.Payload)
+			if place >= MaxNames || place != binary.BigEndian.Uint16(names.Payload) {
+				t.Fatalf("the request says place %d, its names %x", place, names.Payload)
+			}
+			d := decoder{p: names.Payload[2:]}
+			values := bytes.SplitN(frame.Payload[2:], []byte{0}, 3)
+			for i, want := range []struct{ name, value string }{{name1, value1}, {name2, value2}} {
+				if name := string(d.take(int(d.uint32()))); name != want.name || string(values[i]) != want.value {
+					t.Fatalf("%q is %q, want %q %q", name, values[i], want.name, want.value)
 				}
 			}
-			if count != 2 || !bytes.Equal(p, body) {
-				t.Fatalf("%d pairs and %q", count, p)
+			if d.bad || len(d.p) > 0 || !bytes.Equal(values[2], body) {
+				t.Fatalf("%x is left of the names, the body is %q", d.p, values[2])
 			}
 		}
 	})

@@ -6,6 +6,7 @@ use Test::More;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 
+use PagiBridge::PSGI;
 use PagiBridge::Wire qw(:frames frame parse_frames pack_pairs unpack_pairs);
 use PagiBridge::Worker;
 
@@ -33,10 +34,20 @@ sub random {
 }
 
 {
-    # A worker whose answers go nowhere.
+    # A worker whose answers go nowhere, and whose gateway goes when it has said all.
     package Deaf;
     our @ISA = ('PagiBridge::Worker');
     sub write_now { return }
+    sub flush     { $_[0]{out} = ''; return }
+    sub poll      { return }
+    sub fill {
+        my ($self) = @_;
+        my $said = delete $self->{said};
+        return 0 if !defined $said;
+        $self->{in} .= $said;
+        $self->accept_frames;
+        return 1;
+    }
 }
 
 # expected says what a stream holds, in the simplest way there is: the requests that
@@ -48,7 +59,10 @@ sub expected {
         my ($length, $stream, $type) = unpack 'N N C', substr $bytes, $at;
         return (\@requests, undef, 1) if $length > MAX_PAYLOAD;
         last if length($bytes) - $at < HEADER_SIZE + $length;
-        if    ($type == REQUEST) { push @requests, substr $bytes, $at, HEADER_SIZE + $length }
+        if ($type == REQUEST || $type == NAMES) {
+            return (\@requests, undef, 1) if $length < 2;
+            push @requests, substr $bytes, $at, HEADER_SIZE + $length;
+        }
         elsif ($type == CANCEL)  { @requests = grep { unpack('x4 N', $_) != $stream } @requests if $stream }
         elsif ($type != DRAIN)   { return (\@requests, undef, 1) }
         $at += HEADER_SIZE + $length;
@@ -97,6 +111,15 @@ sub wrong_pairs {
     return $problem if $problem || !@list;
     my $rest = pop @list;
     return pack_pairs(@list) . $rest eq $payload ? '' : 'what is not there';
+}
+
+# wrong_run has a worker serve a stream.
+sub wrong_run {
+    my ($bytes) = @_;
+    my $worker = Deaf->new(undef);
+    $worker->{said} = $bytes;
+    my $app = sub { return [200, [], [join '', map {"$_=$_[0]{$_}"} grep {/[A-Z]/} keys %{ $_[0] }]] };
+    return problem(sub { $worker->run(PagiBridge::PSGI->new(app => $app, worker => $worker)) });
 }
 
 sub report {
@@ -151,6 +174,8 @@ for my $name (sort keys %stream) {
     $single ? report("$name in single bytes", $single, $bytes) : pass "$name in single bytes";
     my ($short) = grep { wrong(substr $bytes, 0, $_) } 0 .. length $bytes;
     defined $short ? report("$name begun", wrong(substr $bytes, 0, $short), substr $bytes, 0, $short) : pass "$name begun";
+    my $served = wrong_run($bytes);
+    $served ? report("$name served", $served, $bytes) : pass "$name served";
     my ($pairs) = grep { wrong_pairs(substr $bytes, $_) } 0 .. length $bytes;
     defined $pairs ? report("$name as pairs", wrong_pairs(substr $bytes, $pairs), substr $bytes, $pairs) : pass "$name as pairs";
 }
@@ -161,6 +186,8 @@ for (1 .. $count) {
     my @cuts = sort { $a <=> $b } map { random(length($bytes) + 1) } 1 .. random(4);
     my $wrong = wrong($bytes, @cuts);
     last if $wrong && ($failed = report('changed streams', $wrong, $bytes, @cuts) || 1);
+    $wrong = wrong_run($bytes);
+    last if $wrong && ($failed = report('changed streams served', $wrong, $bytes) || 1);
     my $payload = length $bytes > HEADER_SIZE ? substr $bytes, HEADER_SIZE : $bytes;
     $wrong = wrong_pairs($payload);
     last if $wrong && ($failed = report('changed pairs', $wrong, $payload) || 1);

@@ -69,6 +69,7 @@ func (o *options) define() {
 	f.StringArrayVarP(&s.Include, "include", "I", nil, "put `DIR` in front of @INC (repeatable; also --lib)")
 	f.StringVar(&o.cgi, "cgi", "", "serve the CGI scripts in a directory, or one script: `DIR|SCRIPT`")
 	f.IntVarP(&s.Workers, "workers", "w", 0, "`N` Perl processes per PSGI application (default 5)")
+	f.BoolVar(&s.Preload, "preload", false, "load the PSGI application once and fork its processes")
 	f.IntVar(&s.MaxRequests, "max-requests", 0, "replace such a process after `N` requests (default 0: never)")
 	f.StringVar(&s.Perl, "perl", "", "the `PERL` to run (default perl, from PATH)")
 	f.StringVarP(&s.Environment, "env", "E", "", "`ENV`: development, production, deployment, none or a name of your own")

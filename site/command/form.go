@@ -142,7 +142,7 @@ func (o *options) checkPSGI(m *site.Mount) error {
 	if m.Kind == site.KindPSGI {
 		return nil
 	}
-	for _, name := range []string{"module", "workers", "include", "perl", "max-requests"} {
+	for _, name := range []string{"module", "workers", "preload", "include", "perl", "max-requests"} {
 		if flag := o.set.Lookup(name); flag.Changed {
 			name = "--" + name
 			if flag.Shorthand != "" {

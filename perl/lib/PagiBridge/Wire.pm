@@ -29,7 +29,7 @@ number in here.
 =cut
 
 use constant {
-    VERSION     => 1,
+    VERSION     => 2,
     HEADER_SIZE => 10,
     MAX_PAYLOAD => 16 * 1024 * 1024,
     CHUNK       => 64 * 1024,           # the most body in a frame
@@ -38,6 +38,8 @@ use constant {
     REQUEST => 0x01,
     CANCEL  => 0x02,
     DRAIN   => 0x03,
+    FORK    => 0x04,
+    NAMES   => 0x05,
 
     # worker to gateway
     HELLO         => 0x10,
@@ -51,11 +53,14 @@ use constant {
     LOG           => 0x18,
     IDLE          => 0x19,
     EXITING       => 0x1a,
+    FORKED        => 0x1b,
+    EXITED        => 0x1d,
 
     # flags
     FIN       => 0x01,
     BUSY      => 0x02,
     BODY_FILE => 0x04,
+    MORE      => 0x08,
 
     # kinds of ABORT
     ABORT_DIED    => 1,
@@ -70,13 +75,14 @@ use constant {
 
 our @FRAMES = qw(
     VERSION HEADER_SIZE MAX_PAYLOAD CHUNK
-    REQUEST CANCEL DRAIN
+    REQUEST CANCEL DRAIN FORK NAMES
     HELLO READY FAILED RESPONSE BODY FILE INFORMATIONAL ABORT LOG IDLE EXITING
-    FIN BUSY BODY_FILE
+    FORKED EXITED
+    FIN BUSY BODY_FILE MORE
     ABORT_DIED ABORT_INVALID ABORT_CUT
     LOG_ERROR LOG_WARN LOG_INFO
 );
-our @EXPORT_OK   = (@FRAMES, qw(check_length frame parse_frames pack_pairs unpack_pairs));
+our @EXPORT_OK   = (@FRAMES, qw(check_length frame parse_frames pack_pairs unpack_pairs unpack_strings));
 our %EXPORT_TAGS = (frames => \@FRAMES);
 
 =head1 FUNCTIONS
@@ -141,16 +147,35 @@ C<unpack> counts to whatever number it is told.
 
 sub unpack_pairs {
     my ($bytes) = @_;
-    my ($at, $end, @list) = (4, length $bytes);
-    my $strings = $end < $at ? 1 : 2 * unpack 'N', $bytes;
-    die "wire: pairs that do not add up\n" if $at + 4 * $strings > $end;
-    while ($strings--) {
-        my $length = $at + 4 > $end ? $end : unpack 'N', substr $bytes, $at, 4;
-        die "wire: pairs that do not add up\n" if $at + 4 + $length > $end;
-        push @list, substr $bytes, $at + 4, $length;
-        $at += 4 + $length;
-    }
+    my $end = length $bytes;
+    my $strings = $end < 4 ? $end : 2 * unpack 'N', $bytes;
+    die "wire: pairs that do not add up\n" if 4 + 4 * $strings > $end;
+    my $at   = 4;
+    my @list = map { next_string($bytes, $at) } 1 .. $strings;
     return (@list, substr $bytes, $at);
+}
+
+=head2 unpack_strings($bytes, $at)
+
+Returns the strings, each behind its length, that there are from a place on. Dies when
+they do not add up.
+
+=cut
+
+sub unpack_strings {
+    my ($bytes, $at) = @_;
+    my @list;
+    push @list, next_string($bytes, $at) while $at < length $bytes;
+    return @list;
+}
+
+# next_string returns the string at a place, and moves that behind it.
+sub next_string {
+    my $from = $_[1] + 4;
+    die "wire: strings that do not add up\n" if $from > length $_[0];
+    $_[1] = $from + unpack 'N', substr $_[0], $_[1], 4;
+    die "wire: strings that do not add up\n" if $_[1] > length $_[0];
+    return substr $_[0], $from, $_[1] - $from;
 }
 
 1;
