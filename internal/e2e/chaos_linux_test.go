@@ -84,14 +84,16 @@ var chaosCases = []chaos{
 // says what happened, and nobody else notices.
 func TestChaos(t *testing.T) {
 	for _, c := range chaosCases {
-		t.Run(c.way, func(t *testing.T) {
-			t.Parallel()
-			c.run(t)
-		})
+		for kind, preload := range map[string]bool{"loaded": false, "forked": true} {
+			t.Run(c.way+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				c.run(t, preload)
+			})
+		}
 	}
 }
 
-func (c chaos) run(t *testing.T) {
+func (c chaos) run(t *testing.T, preload bool) {
 	dir := t.TempDir()
 	t.Cleanup(func() { testkit.NoneLeft(t, dir) }) // when the gateway has ended
 	g := serveProgram(t, program, "-c", siteFile(t, fmt.Sprintf(`
@@ -102,8 +104,9 @@ mounts:
     perl: %s
     dir: %s
     workers: 2
+    preload: %v
     request_timeout: %s
-`, testdata("chaos.psgi"), limitedPerl(t, c.memory), dir, max(c.timeout, time.Minute*btoi(c.timeout == 0)))))
+`, testdata("chaos.psgi"), limitedPerl(t, c.memory), dir, preload, max(c.timeout, time.Minute*btoi(c.timeout == 0)))))
 	if res, body := g.get("/good"); res.StatusCode != 200 {
 		t.Fatalf("at first: %d %s", res.StatusCode, body)
 	}
