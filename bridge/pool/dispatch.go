@@ -31,7 +31,7 @@ func (p *Pool) Do(req *Request) (*Answer, error) {
 		return &x.answer, nil
 	}
 	defer p.mu.Unlock()
-	if len(p.workers) == 0 {
+	if p.circuitLocked() != Closed {
 		return nil, ErrNoWorkers
 	}
 	if p.queue.len() >= p.opt.QueueSize {

@@ -37,6 +37,8 @@ type fake struct {
 	conn   net.Conn
 	frames *bufio.Reader
 	queue  []wire.Frame
+	// version is what the worker found when it started.
+	version string
 }
 
 func runFake(mode string) error {
@@ -82,6 +84,30 @@ func runFake(mode string) error {
 			f.put(wire.Failed, 0, 0, []byte("no app today\n"))
 			time.Sleep(time.Hour)
 		}
+	case "fails from": // the n-th worker on, when the file exists
+		n, file, _ := strings.Cut(arg, ":")
+		from, _ := strconv.Atoi(n)
+		number, _ := strconv.Atoi(os.Getenv("FAKE_NUMBER"))
+		if _, err := os.Stat(file); err == nil && number >= from {
+			f.put(wire.Failed, 0, 0, []byte("no app today\n"))
+			return nil
+		}
+	case "dies when": // the file exists
+		if _, err := os.Stat(arg); err == nil {
+			return errors.New("cannot find my boots")
+		}
+	case "exits when": // the file exists
+		if _, err := os.Stat(arg); err == nil {
+			os.Exit(9)
+		}
+	case "hangs when": // the file exists
+		if _, err := os.Stat(arg); err == nil {
+			time.Sleep(time.Hour)
+		}
+	case "starts when": // the file exists
+		for _, err := os.Stat(arg); err != nil; _, err = os.Stat(arg) {
+			time.Sleep(time.Millisecond)
+		}
 	case "ends when": // the file exists, after it was ready
 		if _, err := os.Stat(arg); err == nil {
 			f.put(wire.Ready, 0, 0, nil)
@@ -89,6 +115,13 @@ func runFake(mode string) error {
 		}
 	case "talks":
 		fmt.Println("deprecated: all of it")
+	case "version": // in the file
+		version, err := os.ReadFile(arg)
+		if err != nil {
+			f.put(wire.Failed, 0, 0, []byte("no app today\n"))
+			return nil
+		}
+		f.version = string(version)
 	case "silent":
 		time.Sleep(time.Hour)
 	}
@@ -172,6 +205,8 @@ func (f *fake) do(frame wire.Frame, batch int) {
 	switch verb {
 	case "pid":
 		f.reply(s, strconv.Itoa(os.Getpid()))
+	case "version":
+		f.reply(s, f.version)
 	case "batch":
 		f.reply(s, strconv.Itoa(batch))
 	case "note": // appends to a file, so that a test can count executions
@@ -316,7 +351,7 @@ type started struct {
 func fakeStart(mode string) func(Setup) (*exec.Cmd, []byte, error) {
 	return func(s Setup) (*exec.Cmd, []byte, error) {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), "FAKE_WORKER="+mode, "GORACE=atexit_sleep_ms=0")
+		cmd.Env = append(os.Environ(), "FAKE_WORKER="+mode, fmt.Sprint("FAKE_NUMBER=", s.Worker), "GORACE=atexit_sleep_ms=0")
 		return cmd, wire.AppendPairs(nil, "socket", s.Socket, "token", s.Token), nil
 	}
 }

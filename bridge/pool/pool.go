@@ -143,21 +143,27 @@ type Pool struct {
 	dir      string
 	listener *net.UnixListener
 
-	mu       sync.Mutex
-	started  bool
-	closing  bool
-	workers  map[*worker]struct{}
-	tokens   map[string]*worker // workers that have not said hello yet
-	idle     []*worker          // last in, first out: the warmest serves next
-	queue    queue
-	stream   uint32
-	launched int
-	failures int       // starts in a row that came to nothing
-	nextTry  time.Time // when failures > 0
-	told     string    // the last reason for that in the log
-	toldAt   time.Time
-	drained  chan struct{}
-	settled  chan error // nil but during Start: one value for each worker
+	mu         sync.Mutex
+	started    bool
+	closing    bool
+	workers    map[*worker]struct{}
+	tokens     map[string]*worker // workers that have not said hello yet
+	idle       []*worker          // last in, first out: the warmest serves next
+	queue      queue
+	stream     uint32
+	launched   int
+	source     *source   // of the workers to be started
+	failures   int       // starts in a row that came to nothing
+	nextTry    time.Time // when failures > 0
+	reason     string    // why the last one did
+	open       bool      // the circuit was not closed when it was last looked at
+	told       string    // the last reason for a failed start in the log
+	toldAt     time.Time
+	reloading  *reload // the one that runs
+	pending    *reload // the one after it
+	generation int     // of the newest source there has been
+	drained    chan struct{}
+	settled    chan error // nil but during Start: one value for each worker
 
 	tasks sync.WaitGroup // every goroutine of the pool
 	quit  chan struct{}  // closed when they are to end
@@ -179,9 +185,14 @@ func New(opt Options) *Pool {
 // fails, those that were started are stopped and the error says why, in the
 // worker's own words where it gave any.
 func (p *Pool) Start(ctx context.Context) error {
+	first, err := p.newSource(ctx, 1)
+	if err != nil {
+		return err
+	}
 	if err := p.listen(); err != nil {
 		return err
 	}
+	p.source, p.generation = first, 1
 	p.settled = make(chan error, p.opt.Workers)
 	p.mu.Lock()
 	p.started = true
@@ -191,7 +202,7 @@ func (p *Pool) Start(ctx context.Context) error {
 	p.mu.Unlock()
 	p.tasks.Go(p.accept)
 	p.tasks.Go(p.watch)
-	err := p.awaitStart(ctx)
+	err = p.awaitStart(ctx)
 	p.mu.Lock()
 	p.settled = nil
 	p.mu.Unlock()

@@ -64,9 +64,12 @@ func (w *worker) ready() error {
 		}
 		send = append(send, p.relieveLocked(w)...)
 		p.startedLocked(nil)
+		w.settleTrialLocked(nil)
 	}
 	output := w.output
+	note := p.noteCircuitLocked()
 	p.mu.Unlock()
+	p.tellCircuit(note, time.Time{})
 	w.logger().Debug("the worker is ready", "took", time.Since(w.since).Round(time.Millisecond))
 	for _, line := range output.firstLines() {
 		w.logger().Warn(line)
@@ -77,16 +80,16 @@ func (w *worker) ready() error {
 	return nil
 }
 
-// relieveLocked retires the worker w takes over from, if that is idle; a busy one
-// goes when it is free.
-func (p *Pool) relieveLocked(w *worker) []*worker {
+// relieveLocked retires whom w takes over from, if idle; a busy one goes when it is
+// free.
+func (p *Pool) relieveLocked(w *worker) (send []*worker) {
 	for other := range p.workers {
 		if other.successor == w && other.state == Ready {
 			other.retire()
-			return []*worker{other}
+			send = append(send, other)
 		}
 	}
-	return nil
+	return send
 }
 
 func (w *worker) failed(message string) {
@@ -231,6 +234,7 @@ func (w *worker) exiting(reason string) error {
 	}
 	w.leave(time.Now())
 	p.removeIdleLocked(w)
+	p.unlinkLocked(w)
 	waiting := w.inflight
 	w.inflight = nil
 	send := p.requeueLocked(waiting)

@@ -84,14 +84,20 @@ func (w *worker) bury() {
 	w.state = Dead
 	p.unlinkLocked(w)
 	startError := w.recordLocked(words, label != "")
+	if w.trial != nil && startError == nil {
+		startError = ErrClosed
+	}
+	w.settleTrialLocked(startError)
 	p.topUpLocked()
 	p.checkDrainedLocked()
 	var stranded []*exchange
-	if len(p.workers) == 0 {
+	if p.circuitLocked() != Closed {
 		stranded = p.queue.takeAll()
 	}
+	note, next := p.noteCircuitLocked(), p.nextTry
 	p.mu.Unlock()
 
+	p.tellCircuit(note, next)
 	switch {
 	case startError != nil:
 	case label != "":
@@ -136,7 +142,7 @@ func (w *worker) partLocked() (begun *exchange, waiting []*exchange) {
 // is to be told about this one, nil when it had been a working worker.
 func (w *worker) recordLocked(words string, inRequest bool) error {
 	p := w.pool
-	if p.closing || w.wasReady && (inRequest || w.served > 0 || time.Since(w.since) > longEnough) {
+	if p.closing || w.wasReady && (w.retired || w.killed || inRequest || w.served > 0 || time.Since(w.since) > longEnough) {
 		return nil
 	}
 	reason := w.failure
@@ -147,8 +153,12 @@ func (w *worker) recordLocked(words string, inRequest bool) error {
 		}
 	}
 	err := errors.New(reason)
+	if w.trial != nil {
+		return err // Reload tells it, and what serves goes on
+	}
 	now := time.Now()
 	p.failures++
+	p.reason = reason
 	p.nextTry = now.Add(min(time.Second<<min(p.failures-1, 5), maxBackoff))
 	if !w.wasReady && p.startedLocked(err) {
 		return err // Start tells it

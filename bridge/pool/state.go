@@ -38,30 +38,65 @@ type WorkerStatus struct {
 	ID    int
 	PID   int
 	State State
-	// Served counts the requests it has answered.
-	Served int
-	// Since is when its process was started.
+	// Generation counts the reloads before it was started, from 1.
+	Generation int
+	// Served counts the requests it has answered, Inflight those it has now.
+	Served, Inflight int
+	// Since is when its process was started, Age how long ago that is.
 	Since time.Time
+	Age   time.Duration
+	// Resident is the memory of its process that is in use, in bytes; 0 where the
+	// system does not tell.
+	Resident int64
 }
 
 // Status describes a pool at one moment.
 type Status struct {
+	// Workers are in the order they were started.
 	Workers []WorkerStatus
-	// Queued is the number of requests that wait for a worker.
+	// Generation counts the reloads, from 1.
+	Generation int
+	// Queued is the number of requests that wait for a worker, Oldest how long the
+	// first of them has.
 	Queued int
+	Oldest time.Duration
 	// Launched counts the processes started so far.
 	Launched int
+	Circuit  Circuit
+	// StartError is why the last start failed, "" once one has worked.
+	// NextStart is when the next attempt is due.
+	StartError string
+	NextStart  time.Time
 }
 
-// Status reports on the pool; workers are in the order they were started.
+// Status reports on the pool. It asks the system for the memory of every worker.
 func (p *Pool) Status() Status {
+	now := time.Now()
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := Status{Queued: p.queue.len(), Launched: p.launched}
-	for w := range p.workers {
-		s.Workers = append(s.Workers, WorkerStatus{w.id, w.pid, w.state, w.served, w.since})
+	s := Status{Queued: p.queue.len(), Launched: p.launched, Circuit: p.circuitLocked()}
+	if p.source != nil {
+		s.Generation = p.source.generation
 	}
+	if first := p.queue.peek(); first != nil {
+		s.Oldest = now.Sub(first.since)
+	}
+	if p.failures > 0 {
+		s.StartError, s.NextStart = p.reason, p.nextTry
+	}
+	for w := range p.workers {
+		s.Workers = append(s.Workers, WorkerStatus{
+			ID: w.id, PID: w.pid, State: w.state, Generation: w.source.generation,
+			Served: w.served, Inflight: len(w.inflight),
+			Since: w.since, Age: now.Sub(w.since),
+		})
+	}
+	p.mu.Unlock()
 	slices.SortFunc(s.Workers, func(a, b WorkerStatus) int { return a.ID - b.ID })
+	for i := range s.Workers {
+		if w := &s.Workers[i]; w.PID != 0 {
+			w.Resident, _ = Resident(w.PID) // 0 is what an error stands for here
+		}
+	}
 	return s
 }
 

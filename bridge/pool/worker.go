@@ -45,6 +45,7 @@ type worker struct {
 	batch     []byte      // frames to be written
 	left      time.Time   // when it became Exiting
 	killed    bool        // kill is at work
+	retired   bool        // it served and was told to go
 	surprise  bool        // its process ended unasked
 	cleaning  bool        // busy with what an application does after its answer
 	cleanedUp string      // the request it has answered last, and cleans up after
@@ -56,6 +57,8 @@ type worker struct {
 	average   time.Duration
 	stall     *time.Timer
 	successor *worker // takes over when it is ready
+	source    *source
+	trial     chan<- error // of the reload that started it and waits for how that goes
 
 	log atomic.Pointer[slog.Logger]
 
@@ -66,10 +69,13 @@ type worker struct {
 func (w *worker) logger() *slog.Logger { return w.log.Load() }
 
 // launchLocked starts a worker, to take over from predecessor unless that is nil.
-func (p *Pool) launchLocked(predecessor *worker) {
+func (p *Pool) launchLocked(predecessor *worker) { p.launchFromLocked(p.source, predecessor) }
+
+func (p *Pool) launchFromLocked(src *source, predecessor *worker) *worker {
 	p.launched++
 	w := &worker{
 		pool:    p,
+		source:  src,
 		id:      p.launched,
 		token:   rand.Text(),
 		since:   time.Now(),
@@ -81,11 +87,17 @@ func (p *Pool) launchLocked(predecessor *worker) {
 	}
 	w.log.Store(p.log.With("worker", w.id))
 	if predecessor != nil {
+		for other := range p.workers {
+			if other.successor == predecessor { // which is still being started itself
+				other.successor = w
+			}
+		}
 		predecessor.successor = w
 	}
 	p.workers[w] = struct{}{}
 	p.tokens[w.token] = w
 	p.tasks.Go(w.live)
+	return w
 }
 
 // live starts the process and sees it through to its end.
@@ -111,6 +123,7 @@ func (w *worker) live() {
 	w.surprise = w.isServing()
 	w.leave(time.Now())
 	p.removeIdleLocked(w)
+	p.unlinkLocked(w)
 	p.topUpLocked()
 	p.mu.Unlock()
 	w.readRest()
@@ -168,7 +181,7 @@ func (w *worker) readRest() {
 // start starts the process and the goroutines that read its output and wait for it.
 func (w *worker) start() error {
 	p := w.pool
-	cmd, input, err := p.opt.Start(Setup{
+	cmd, input, err := w.source.start(Setup{
 		Dir:    p.dir,
 		Socket: filepath.Join(p.dir, "socket"),
 		Token:  w.token,
@@ -207,7 +220,7 @@ func (w *worker) start() error {
 func (w *worker) retire() {
 	switch w.state {
 	case Ready, Busy:
-		w.state, w.progress = Draining, time.Now()
+		w.state, w.progress, w.retired = Draining, time.Now(), true
 	case Starting:
 		w.leave(time.Now())
 	default:
