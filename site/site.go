@@ -53,7 +53,8 @@ type Mount struct {
 	// Build sets it.
 	Workers int `yaml:"-"`
 
-	at places
+	at  places
+	app pagi.App // what Build made of it
 }
 
 // Name is the mount's host and path.
@@ -94,6 +95,7 @@ func (s *Site) Build() (pagi.App, error) {
 			problems.addOf(m.at, err)
 			app = pagi.Broken(err) // go on and find what else is wrong
 		}
+		m.app = app
 		mount := apps.Mount{Host: m.Host, Path: m.Path, App: s.chain(app, m.Middleware, &problems)}
 		if other := taken[mount.Place()]; other != nil {
 			problems.add(m.at.part, "%s is mounted already%s", m.Name(), first(other.at.part))
