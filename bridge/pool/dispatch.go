@@ -90,13 +90,18 @@ func (p *Pool) freeLocked(w *worker) (send bool) {
 	if w.state != Busy && w.state != Starting {
 		return false
 	}
+	if w.weigh {
+		w.weigh = false
+		p.tasks.Go(w.weighBetween)
+		return false
+	}
 	w.state = Ready
 	if w.successor != nil && w.successor.isServing() {
 		w.retire()
 		return true // DRAIN
 	}
-	if p.opt.MaxRequests > 0 && w.served >= p.opt.MaxRequests && w.successor == nil && p.mayLaunchLocked() {
-		p.launchLocked(w) // w goes on until the other is ready
+	if w.limit > 0 && w.served >= w.limit {
+		p.recycleLocked(w, dueRequests)
 	}
 	share := (p.queue.len() + len(p.workers) - 1) / len(p.workers)
 	for x := p.queue.peek(); x != nil && w.takesLocked(x, share); x = p.queue.peek() {
@@ -189,6 +194,7 @@ func (p *Pool) watch() {
 			return
 		case now := <-ticker.C:
 			p.inspect(now)
+			p.weigh(now)
 		}
 	}
 }
@@ -225,6 +231,8 @@ func (p *Pool) inspect(now time.Time) {
 		p.tasks.Go(w.kill)
 	}
 	p.settleLocked(now)
+	send = append(send, p.scaleLocked(now)...)
+	p.recycleOldLocked(now)
 	p.topUpLocked()
 	p.checkDrainedLocked()
 	p.mu.Unlock()

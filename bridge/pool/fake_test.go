@@ -10,8 +10,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	ossignal "os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,6 +41,8 @@ type fake struct {
 	queue  []wire.Frame
 	// version is what the worker found when it started.
 	version string
+	// linger: stay after DRAIN, and do not listen to TERM.
+	linger bool
 }
 
 func runFake(mode string) error {
@@ -100,10 +104,19 @@ func runFake(mode string) error {
 		if _, err := os.Stat(arg); err == nil {
 			os.Exit(9)
 		}
+	case "hangs deaf when": // the file exists
+		if _, err := os.Stat(arg); err == nil {
+			ossignal.Ignore(syscall.SIGTERM)
+			_ = os.WriteFile(arg+".deaf", nil, 0o600)
+			time.Sleep(time.Hour)
+		}
 	case "hangs when": // the file exists
 		if _, err := os.Stat(arg); err == nil {
 			time.Sleep(time.Hour)
 		}
+	case "lingers":
+		f.linger = true
+		ossignal.Ignore(syscall.SIGTERM)
 	case "starts when": // the file exists
 		for _, err := os.Stat(arg); err != nil; _, err = os.Stat(arg) {
 			time.Sleep(time.Millisecond)
@@ -168,6 +181,9 @@ func (f *fake) serve() error {
 			f.queue = f.queue[1:]
 			switch frame.Type {
 			case wire.Drain:
+				if f.linger {
+					time.Sleep(time.Hour)
+				}
 				os.Exit(0)
 			case wire.Request:
 				f.do(frame, batch)
@@ -205,6 +221,9 @@ func (f *fake) do(frame wire.Frame, batch int) {
 	switch verb {
 	case "pid":
 		f.reply(s, strconv.Itoa(os.Getpid()))
+	case "bloat":
+		bloat(arg)
+		f.reply(s, strconv.Itoa(os.Getpid()))
 	case "version":
 		f.reply(s, f.version)
 	case "batch":
@@ -227,6 +246,9 @@ func (f *fake) do(frame wire.Frame, batch int) {
 			os.Exit(1)
 		}
 		f.reply(s, strconv.Itoa(os.Getpid()))
+	case "hang-deaf":
+		ossignal.Ignore(syscall.SIGTERM)
+		time.Sleep(time.Hour)
 	case "hang":
 		time.Sleep(time.Hour)
 	case "crash":
@@ -312,7 +334,7 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		fmt.Println(arg)
 		f.put(wire.Log, wire.LevelWarn, s, []byte("logged "+arg))
 		f.reply(s, "")
-	case "daemon": // leaves a child behind that holds the connection and the output
+	case "daemon": // leaves, unless told otherwise, a child behind that holds the connection and the output
 		cmd := exec.Command("sleep", "3600")
 		file, err := f.conn.(*net.UnixConn).File()
 		if err == nil {
@@ -323,7 +345,9 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		if err == nil {
 			f.reply(s, strconv.Itoa(cmd.Process.Pid))
 		}
-		os.Exit(0)
+		if arg == "" {
+			os.Exit(0)
+		}
 	}
 }
 
@@ -359,7 +383,7 @@ func fakeStart(mode string) func(Setup) (*exec.Cmd, []byte, error) {
 func start(t *testing.T, opt Options) *started {
 	t.Helper()
 	s := &started{t: t, log: &testkit.Log{}}
-	if opt.Workers == 0 {
+	if opt.Workers == 0 && opt.MaxWorkers == 0 {
 		opt.Workers = 1
 	}
 	opt.Logger = s.log.Logger()

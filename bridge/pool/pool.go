@@ -37,6 +37,8 @@ const (
 	DefaultMaxBatch       = 32
 	DefaultMemory         = 256 << 10
 	DefaultSpool          = 1 << 30
+	DefaultIdleTimeout    = 60 * time.Second
+	DefaultJitter         = 0.1
 )
 
 // Errors a request can end with.
@@ -77,8 +79,15 @@ type Options struct {
 	// standard input. The pool sets the command's process attributes and the
 	// other standard streams.
 	Start func(Setup) (*exec.Cmd, []byte, error)
-	// Workers is the number of processes; 0 means 5.
-	Workers int
+	// Workers is the number of processes; 0 means 5. Instead of it MinWorkers and
+	// MaxWorkers say how few and how many there are: one or more are added when
+	// requests have been waiting for about 100 ms, and one that had nothing to do
+	// for IdleTimeout goes.
+	Workers                int
+	MinWorkers, MaxWorkers int
+	// IdleTimeout is that time, and the least time between adding workers and
+	// letting one go; 0 means 60 s.
+	IdleTimeout time.Duration
 	// QueueSize is how many requests may wait for a worker; 0 means 1024.
 	QueueSize int
 	// QueueTimeout is how long one may wait; 0 means 30 s.
@@ -92,8 +101,17 @@ type Options struct {
 	// KillGrace is the time between TERM and KILL; 0 means 5 s.
 	KillGrace time.Duration
 	// MaxRequests is how many requests a worker serves before another takes its
-	// place; 0 means no limit.
+	// place; 0 means no limit. MaxAge is the same for its age.
 	MaxRequests int
+	MaxAge      time.Duration
+	// Jitter is the part of MaxRequests and MaxAge by which a worker may fall short
+	// of them, each by an amount of its own, so that they do not all go at once; 0
+	// means 0.1, less than 0 none, and 1 is the most.
+	Jitter float64
+	// MaxRSS is how many bytes of memory (its resident set) a worker may have
+	// between two requests before another takes its place; 0 means no limit. It is
+	// looked at once per second. It needs a /proc.
+	MaxRSS int64
 	// MaxBatch is how many requests with safe methods a worker may be given at
 	// once; 0 means 32, 1 turns batches off.
 	MaxBatch int
@@ -106,33 +124,6 @@ type Options struct {
 	// Logger gets the pool's own records and the workers' output; nil means
 	// slog.Default.
 	Logger *slog.Logger
-}
-
-func (o *Options) setDefaults() {
-	def := func(p *int, v int) {
-		if *p == 0 {
-			*p = v
-		}
-	}
-	defTime := func(p *time.Duration, v time.Duration) {
-		if *p == 0 {
-			*p = v
-		}
-	}
-	def(&o.Workers, DefaultWorkers)
-	def(&o.QueueSize, DefaultQueueSize)
-	def(&o.MaxBatch, DefaultMaxBatch)
-	def(&o.Memory, DefaultMemory)
-	defTime(&o.QueueTimeout, DefaultQueueTimeout)
-	defTime(&o.RequestTimeout, DefaultRequestTimeout)
-	defTime(&o.StartTimeout, DefaultStartTimeout)
-	defTime(&o.KillGrace, DefaultKillGrace)
-	if o.Spool == 0 {
-		o.Spool = DefaultSpool
-	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
 }
 
 // Pool is a set of worker processes. Make one with New, start it, give it
@@ -151,6 +142,9 @@ type Pool struct {
 	idle       []*worker          // last in, first out: the warmest serves next
 	queue      queue
 	stream     uint32
+	want       int // how many workers there should be
+	scale      scaling
+	weighed    time.Time // when the memory of the workers was last looked at
 	launched   int
 	source     *source   // of the workers to be started
 	failures   int       // starts in a row that came to nothing
@@ -172,6 +166,9 @@ type Pool struct {
 // New returns a pool that has not been started.
 func New(opt Options) *Pool {
 	opt.setDefaults()
+	if opt.Logger == nil {
+		opt.Logger = slog.Default()
+	}
 	return &Pool{
 		opt:     opt,
 		log:     opt.Logger.With("mount", opt.Name),
@@ -181,7 +178,7 @@ func New(opt Options) *Pool {
 	}
 }
 
-// Start starts all workers side by side and returns when they are ready. When one
+// Start starts all workers (MinWorkers of them) side by side and returns when they are ready. When one
 // fails, those that were started are stopped and the error says why, in the
 // worker's own words where it gave any.
 func (p *Pool) Start(ctx context.Context) error {
@@ -193,10 +190,11 @@ func (p *Pool) Start(ctx context.Context) error {
 		return err
 	}
 	p.source, p.generation = first, 1
-	p.settled = make(chan error, p.opt.Workers)
+	p.want = p.opt.MinWorkers
+	p.settled = make(chan error, p.want)
 	p.mu.Lock()
 	p.started = true
-	for range p.opt.Workers {
+	for range p.want {
 		p.launchLocked(nil)
 	}
 	p.mu.Unlock()
@@ -216,7 +214,7 @@ func (p *Pool) Start(ctx context.Context) error {
 
 // awaitStart waits for every worker of the first set, or for the first that fails.
 func (p *Pool) awaitStart(ctx context.Context) error {
-	for range p.opt.Workers {
+	for range p.opt.MinWorkers {
 		select {
 		case err := <-p.settled:
 			if err != nil {

@@ -53,7 +53,7 @@ func (w *worker) ready() error {
 		p.mu.Unlock()
 		return fmt.Errorf("%w: a second READY", ErrProtocol)
 	}
-	w.wasReady = true
+	w.wasReady, w.progress = true, time.Now()
 	var send []*worker
 	if w.state == Starting {
 		if p.closing {

@@ -120,7 +120,7 @@ func (p *Pool) launchWave(src *source, first bool) ([]<-chan error, error) {
 	}
 	size := 1
 	if !first {
-		size = max(1, p.opt.Workers/4)
+		size = max(1, p.want/4)
 	}
 	var trials []<-chan error
 	launch := func(predecessor *worker) {

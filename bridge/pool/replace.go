@@ -35,7 +35,7 @@ func (p *Pool) topUpLocked() {
 			serving++
 		}
 	}
-	for ; serving < p.opt.Workers && p.mayLaunchLocked(); serving++ {
+	for ; serving < p.want && p.mayLaunchLocked(); serving++ {
 		p.launchLocked(nil)
 		if p.failures > 0 {
 			return

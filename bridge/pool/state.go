@@ -9,15 +9,16 @@ import (
 //
 //	Starting --READY--> Ready <--request / answer--> Busy
 //	   |                  |                            |
-//	   |                  +---- retire: DRAIN ----> Draining
-//	   |                  |                            |
-//	   +---- failed, late, told to go, EXITING ----> Exiting --process ended--> Dead
+//	   |                  +----- told to go: DRAIN ----+---> Draining
+//	   |                  |                            |        |
+//	   +------------------+----------------------------+--------+---> Exiting --> Dead
 //
-// A Draining worker finishes what it has and gets nothing new. An Exiting one has
-// failed to start, has been told to go while it did, or has said that it goes. Both
-// are given the kill grace once they have nothing left to do, then they are killed.
-// From any state the process may end by itself: it is Exiting then until the last
-// it has written has been read.
+// A Draining worker finishes what it has and gets nothing new. A worker is Exiting
+// once nothing more is to be had from it: it has failed to start or was told to go
+// while it did; it has said that it goes (EXITING); it has passed a time limit and is
+// being killed; or its process has ended, and what it wrote before is still read.
+// Draining ones with nothing left to do and Exiting ones are given the kill grace,
+// then they are killed. A Dead worker is not part of the pool any more.
 type State uint8
 
 const (

@@ -58,6 +58,10 @@ type worker struct {
 	stall     *time.Timer
 	successor *worker // takes over when it is ready
 	source    *source
+	limit     int          // how many requests it is to serve, 0 for any number
+	expires   time.Time    // when it is to be replaced, where there is a MaxAge
+	rss       int64        // its memory when it was last looked at
+	weigh     bool         // its memory is to be looked at when it is free
 	trial     chan<- error // of the reload that started it and waits for how that goes
 
 	log atomic.Pointer[slog.Logger]
@@ -85,6 +89,7 @@ func (p *Pool) launchFromLocked(src *source, predecessor *worker) *worker {
 		exited:  make(chan struct{}),
 		abort:   make(chan struct{}),
 	}
+	w.drawLimits()
 	w.log.Store(p.log.With("worker", w.id))
 	if predecessor != nil {
 		for other := range p.workers {
