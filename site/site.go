@@ -50,8 +50,10 @@ type Mount struct {
 	// Middleware is around this mount, inside the site's.
 	Middleware []*Middleware `yaml:"-"`
 	// Workers is the number of processes behind the mount; 0: none of its own.
-	// Build sets it.
-	Workers int `yaml:"-"`
+	// MaxWorkers is how many they may become where their number follows the load,
+	// else 0. Build sets both.
+	Workers    int `yaml:"-"`
+	MaxWorkers int `yaml:"-"`
 
 	at  places
 	app pagi.App // what Build made of it

@@ -44,6 +44,8 @@ STDOUT->autoflush(1);    # what is printed is for the log
 
 $SIG{PIPE} = sub { };    # not IGNORE, which programs the application starts would inherit
 
+umask $config{umask} if defined $config{umask};
+
 my $worker = PagiBridge::Worker->connect($config{socket}, $config{token});
 my $app = eval {
     defined $config{code}
