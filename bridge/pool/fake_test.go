@@ -330,6 +330,11 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		f.put(wire.Response, wire.FlagFin|wire.FlagBusy, s, wire.AppendPairs([]byte{0, 200}))
 		f.put(wire.Exiting, 0, 0, []byte("had enough"))
 		os.Exit(0)
+	case "shout": // a line of that length, in a LOG frame
+		n, _ := strconv.Atoi(strings.Fields(arg)[0])
+		f.put(wire.Log, wire.LevelWarn, s, []byte(strings.Repeat("x", n)))
+		fmt.Println(strings.Repeat("y", 8000))
+		f.reply(s, "")
 	case "print":
 		fmt.Println(arg)
 		f.put(wire.Log, wire.LevelWarn, s, []byte("logged "+arg))

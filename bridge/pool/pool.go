@@ -130,7 +130,8 @@ type Options struct {
 // requests with Do, stop it.
 type Pool struct {
 	opt      Options
-	log      *slog.Logger
+	log      *slog.Logger // its records, like the workers', go through a journal
+	journals journals
 	dir      string
 	listener *net.UnixListener
 
@@ -169,13 +170,14 @@ func New(opt Options) *Pool {
 	if opt.Logger == nil {
 		opt.Logger = slog.Default()
 	}
-	return &Pool{
+	p := &Pool{
 		opt:     opt,
-		log:     opt.Logger.With("mount", opt.Name),
 		workers: map[*worker]struct{}{},
 		tokens:  map[string]*worker{},
 		quit:    make(chan struct{}),
 	}
+	p.log = p.journals.logger(opt.Logger).With("mount", opt.Name)
+	return p
 }
 
 // Start starts all workers (MinWorkers of them) side by side and returns when they are ready. When one
@@ -296,6 +298,7 @@ func (p *Pool) Stop(ctx context.Context) error {
 	close(p.quit)
 	err := p.listener.Close()
 	p.tasks.Wait()
+	p.journals.flush()
 	return errors.Join(err, os.RemoveAll(p.dir))
 }
 

@@ -29,14 +29,14 @@ func (w *worker) drawLimits() {
 
 // recycleLocked starts a successor for w, which serves until that is ready and is
 // never interrupted in a request. At most a quarter of the workers, and at least
-// one, are replaced at a time; for the others it is called again.
+// one, wait for their successors at a time; for the others it is called again.
 func (p *Pool) recycleLocked(w *worker, why string) {
 	if w.successor != nil || !p.mayLaunchLocked() {
 		return
 	}
 	replacing := 0
 	for other := range p.workers {
-		if other.successor != nil && other.isServing() {
+		if other.successor != nil && other.successor.state == Starting {
 			replacing++
 		}
 	}

@@ -90,7 +90,7 @@ func (p *Pool) launchFromLocked(src *source, predecessor *worker) *worker {
 		abort:   make(chan struct{}),
 	}
 	w.drawLimits()
-	w.log.Store(p.log.With("worker", w.id))
+	w.log.Store(p.journals.logger(p.opt.Logger).With("mount", p.opt.Name, "worker", w.id))
 	if predecessor != nil {
 		for other := range p.workers {
 			if other.successor == predecessor { // which is still being started itself
