@@ -217,7 +217,11 @@ func (p *Pool) inspect(now time.Time) {
 			w.failure = why
 			p.unlinkLocked(w)
 		}
-		if len(w.inflight) > 0 && !w.cleaning {
+		log := w.logger()
+		if w.cleaning {
+			log = about(log, w.cleanedUp, w.cleanedID)
+		} else if len(w.inflight) > 0 {
+			log = about(log, w.inflight[0].label, w.inflight[0].id)
 			w.inflight[0].worker = nil
 			w.inflight[0].fail(ErrTimeout)
 			w.inflight = w.inflight[1:]
@@ -225,7 +229,7 @@ func (p *Pool) inspect(now time.Time) {
 		send = append(send, p.requeueLocked(w.inflight)...)
 		w.inflight = nil
 		if w.state != Starting {
-			w.logger().Error("a worker is killed", "reason", why)
+			log.Error("a worker is killed", "reason", why)
 		}
 		w.leave(now)
 		p.tasks.Go(w.kill)

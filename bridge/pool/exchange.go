@@ -21,8 +21,9 @@ type Request struct {
 	// Safe says that the request's method is safe (RFC 9110 section 9.2.1) and
 	// its body empty: it may be queued behind another one and be repeated.
 	Safe bool
-	// Label names the request in log records: "GET /path".
-	Label string
+	// Label names the request in log records: "GET /path". ID tells it from others
+	// there; "" where it has none.
+	Label, ID string
 }
 
 // Piece is a part of an answer. An answer is any number of pieces with
@@ -57,6 +58,7 @@ type exchange struct {
 	frame func(stream uint32) ([]byte, error)
 	safe  bool
 	label string
+	id    string
 
 	// Guarded by Pool.mu.
 	stream   uint32
@@ -88,7 +90,7 @@ type exchange struct {
 }
 
 func newExchange(p *Pool, req *Request) *exchange {
-	x := &exchange{pool: p, frame: req.Frame, safe: req.Safe, label: req.Label, wake: make(chan struct{}, 1)}
+	x := &exchange{pool: p, frame: req.Frame, safe: req.Safe, label: req.Label, id: req.ID, wake: make(chan struct{}, 1)}
 	x.answer.x = x
 	x.pieces = x.few[:0]
 	return x

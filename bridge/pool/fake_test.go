@@ -335,6 +335,10 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		f.put(wire.Log, wire.LevelWarn, s, []byte(strings.Repeat("x", n)))
 		fmt.Println(strings.Repeat("y", 8000))
 		f.reply(s, "")
+	case "log-cleaning":
+		f.put(wire.Response, wire.FlagFin|wire.FlagBusy, s, wire.AppendPairs([]byte{0, 200}))
+		f.put(wire.Log, wire.LevelWarn, s, []byte("logged "+arg))
+		f.put(wire.Idle, 0, s, nil)
 	case "print":
 		fmt.Println(arg)
 		f.put(wire.Log, wire.LevelWarn, s, []byte("logged "+arg))
@@ -416,7 +420,7 @@ func newRequest(do string, safe bool) *Request {
 	b := &wire.RequestBuilder{}
 	b.Begin()
 	b.Pair("do", do)
-	return &Request{Frame: b.Frame, Safe: safe, Label: do}
+	return &Request{Frame: b.Frame, Safe: safe, Label: do, ID: "id of " + do}
 }
 
 // outcome is an answer read to its end.

@@ -169,7 +169,7 @@ func (w *worker) finished(cleaning bool) {
 	p := w.pool
 	p.mu.Lock()
 	if len(w.inflight) > 0 {
-		w.cleanedUp = w.inflight[0].label
+		w.cleanedUp, w.cleanedID = w.inflight[0].label, w.inflight[0].id
 		w.inflight[0].worker = nil
 		w.inflight = w.inflight[1:]
 	}
@@ -296,27 +296,34 @@ var levels = map[uint8]slog.Level{
 	wire.LevelInfo:  slog.LevelInfo,
 }
 
+// about adds to a logger which request its records are about.
+func about(log *slog.Logger, label, id string) *slog.Logger {
+	if label != "" {
+		log = log.With("request", label)
+	}
+	if id != "" {
+		log = log.With("request_id", id)
+	}
+	return log
+}
+
 // logRecord passes on what the application printed to psgi.errors.
 func (w *worker) logRecord(frame wire.Frame) {
 	p := w.pool
 	p.mu.Lock()
-	label := ""
+	log := w.logger()
 	switch {
 	case w.cleaning:
-		label = w.cleanedUp
+		log = about(log, w.cleanedUp, w.cleanedID)
 	case len(w.inflight) > 0 && w.inflight[0].stream == frame.Stream:
-		label = w.inflight[0].label
+		log = about(log, w.inflight[0].label, w.inflight[0].id)
 	}
 	p.mu.Unlock()
-	log := w.logger()
 	level, ok := levels[frame.Flags]
 	if !ok {
 		level = slog.LevelError
 	}
 	text := strings.TrimSpace(string(frame.Payload))
-	if label != "" {
-		log = log.With("request", label)
-	}
 	log.Log(context.Background(), level, text)
 	release(frame.Buffer)
 }

@@ -75,9 +75,9 @@ func (w *worker) bury() {
 	}
 	delete(p.workers, w)
 	delete(p.tokens, w.token)
-	label := ""
+	label, id := "", ""
 	if len(w.inflight) > 0 && !w.cleaning {
-		label = w.inflight[0].label
+		label, id = w.inflight[0].label, w.inflight[0].id
 	}
 	begun, waiting := w.partLocked()
 	send := p.requeueLocked(waiting)
@@ -101,7 +101,7 @@ func (w *worker) bury() {
 	switch {
 	case startError != nil:
 	case label != "":
-		w.logger().Error("the worker died in a request", "request", label, "exit", w.exit)
+		about(w.logger(), label, id).Error("the worker died in a request", "exit", w.exit)
 	case w.surprise:
 		w.logger().Warn("the worker ended by itself", "exit", w.exit)
 	default:

@@ -49,6 +49,7 @@ type worker struct {
 	surprise  bool        // its process ended unasked
 	cleaning  bool        // busy with what an application does after its answer
 	cleanedUp string      // the request it has answered last, and cleans up after
+	cleanedID string      // and its ID
 	served    int
 	progress  time.Time // of the last sign of life while busy
 	paused    bool      // the reader waits for a slow client
