@@ -90,6 +90,10 @@ func completePSGI(options any, m *Mount, s *Site) {
 			list[i] = absolute(dir)
 		}
 	}
+	if s.Settings.Reload {
+		m.files = watchedFiles(o)
+		o.Loaded = m.files.Add
+	}
 	if o.MaxWorkers == 0 {
 		setDefault(&o.Workers, pool.DefaultWorkers)
 	}

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/pagi-go/pagi-bridge/apps"
+	"github.com/pagi-go/pagi-bridge/internal/watch"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/server"
 )
@@ -55,8 +56,9 @@ type Mount struct {
 	Workers    int `yaml:"-"`
 	MaxWorkers int `yaml:"-"`
 
-	at  places
-	app pagi.App // what Build made of it
+	at    places
+	app   pagi.App     // what Build made of it
+	files *watch.Files // of a mount that is reloaded when they change
 }
 
 // Name is the mount's host and path.

@@ -121,6 +121,9 @@ type Options struct {
 	// Spool is how many bytes of one answer may be in that file before the worker
 	// has to wait for the client; 0 means 1 GiB, less than 0 no file.
 	Spool int64
+	// Loaded, where it is not nil, is told the files an application consists of, as
+	// its workers find out. It must not block.
+	Loaded func(files []string)
 	// Logger gets the pool's own records and the workers' output; nil means
 	// slog.Default.
 	Logger *slog.Logger

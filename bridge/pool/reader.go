@@ -35,6 +35,8 @@ func (w *worker) read(reader *wire.Reader) error {
 			w.logRecord(frame)
 		case wire.Idle:
 			err = w.idle()
+		case wire.Loaded:
+			err = w.loaded(frame)
 		case wire.Exiting:
 			err = w.exiting(string(frame.Payload))
 		default:

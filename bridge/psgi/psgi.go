@@ -102,6 +102,12 @@ type PSGI struct {
 	// wait for the client; 1 GiB by default, less than 0 means no file.
 	AnswerSpool int64 `yaml:"answer_spool"`
 
+	// Loaded, where it is not nil, is told the files the application consists of:
+	// those in %INC, as absolute paths, first when a worker has started and then as
+	// it loads more. It must not block. It is for development; together with
+	// Environment "development" it also makes a Reload that failed be shown on top
+	// of HTML pages until one succeeds.
+	Loaded func(files []string) `yaml:"-"`
 	// Name stands for the application in log records: the path it is mounted at.
 	Name string `yaml:"-"`
 	// Logger gets what the workers print; nil means slog.Default.
@@ -153,7 +159,11 @@ func (o PSGI) Build() (pagi.App, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &app{opt: o, development: o.Environment == "development"}, nil
+	a := &app{opt: o, development: o.Environment == "development"}
+	if a.development && o.Loaded != nil {
+		a.banner = &banner{}
+	}
+	return a, nil
 }
 
 // named puts the part's name in front of each of joined errors.
@@ -196,6 +206,7 @@ func (o *PSGI) pool() pool.Options {
 		MaxBatch:       o.MaxBatch,
 		Memory:         o.AnswerMemory,
 		Spool:          o.AnswerSpool,
+		Loaded:         o.Loaded,
 		Logger:         o.Logger,
 	}
 }
@@ -234,6 +245,9 @@ func (o *PSGI) command(setup pool.Setup) (*exec.Cmd, []byte, error) {
 		}
 		configuration = append(configuration, "umask", strconv.Itoa(int(mask)))
 	}
+	if o.Loaded != nil {
+		configuration = append(configuration, "reload", "1")
+	}
 	if o.Environment == "development" {
 		configuration = append(configuration, "development", "1")
 	}
@@ -245,6 +259,7 @@ type app struct {
 	opt         PSGI
 	development bool
 	pool        *pool.Pool // set by startup, before any request
+	banner      *banner    // nil where a failed reload is not shown
 }
 
 // Serve implements pagi.App.

@@ -13,5 +13,9 @@ func (a *app) Reload(ctx context.Context) error {
 	if a.pool == nil {
 		return errors.New("psgi: the workers were not started")
 	}
-	return a.pool.Reload(ctx)
+	err := a.pool.Reload(ctx)
+	if a.banner != nil {
+		a.banner.set(err)
+	}
+	return err
 }

@@ -47,12 +47,13 @@ const (
 	Log           Type = 0x18
 	Idle          Type = 0x19
 	Exiting       Type = 0x1a
+	Loaded        Type = 0x1c
 )
 
 var typeNames = map[Type]string{
 	Request: "REQUEST", Cancel: "CANCEL", Drain: "DRAIN",
 	Hello: "HELLO", Ready: "READY", Failed: "FAILED", Response: "RESPONSE", Body: "BODY", File: "FILE",
-	Informational: "INFORMATIONAL", Abort: "ABORT", Log: "LOG", Idle: "IDLE", Exiting: "EXITING",
+	Informational: "INFORMATIONAL", Abort: "ABORT", Log: "LOG", Idle: "IDLE", Exiting: "EXITING", Loaded: "LOADED",
 }
 
 func (t Type) String() string {

@@ -29,6 +29,8 @@ use PagiBridge::Worker;
 
 # The library of the runtime stays out of the application's @INC, and FindBin is
 # made to look again, for the application's sake.
+my $lib;
+BEGIN { $lib = "$FindBin::RealBin/../lib" }
 no lib "$FindBin::RealBin/../lib";
 delete $INC{'FindBin.pm'};
 Symbol::delete_package('FindBin') if require Symbol;
@@ -62,7 +64,12 @@ my $handler = PagiBridge::PSGI->new(
     multiprocess => $config{workers} > 1,
     trace        => $config{development} ? \&trace : undef,
 );
+if ($config{reload}) {
+    require "$lib/PagiBridge/Loaded.pm";
+    $handler = PagiBridge::Loaded->new($handler);
+}
 $worker->ready;
+$handler->report($worker) if $config{reload};
 $0 = "pagi-worker $config{name}";
 $worker->run($handler);
 exit 0;

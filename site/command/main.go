@@ -124,7 +124,9 @@ func serve(ctx context.Context, s *site.Site, srv *server.Server, quiet bool, p 
 		}
 		close(ready)
 	}
-	stopReloading := besides(ctx, func(ctx context.Context) { reloading(ctx, s, srv.Logger, p.Hangups, ready) })
+	stopReloading := besides(ctx, func(ctx context.Context) {
+		(&reloader{s, srv.Logger}).run(ctx, p.Hangups, ready)
+	})
 	err = srv.Run(ctx)
 	stopReloading()
 	err = errors.Join(err, closeAccess())

@@ -10,35 +10,62 @@ import (
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
-// reloading reloads the site at each signal until ctx ends. It begins once ready is
-// closed; a signal that comes before is not lost.
-func reloading(ctx context.Context, s *site.Site, logger *slog.Logger, hangups <-chan os.Signal, ready <-chan struct{}) {
+// reloader reloads the applications of a running site and logs how that went. The
+// gateway goes on in any case.
+type reloader struct {
+	site *site.Site
+	log  *slog.Logger
+}
+
+// run reloads at each signal, and where the settings say so when files change, until
+// ctx ends. It begins once ready is closed; a signal that comes before is not lost.
+func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal, ready <-chan struct{}) {
 	select {
 	case <-ready:
 	case <-ctx.Done():
 		return
 	}
+	defer besides(ctx, r.watch)()
 	for {
 		select {
 		case <-hangups:
-			reload(ctx, s, logger)
+			r.all(ctx)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// reload reloads the site and logs how that went. The gateway goes on in any case.
-func reload(ctx context.Context, s *site.Site, logger *slog.Logger) {
-	logger.Info("reload: begun")
+func (r *reloader) all(ctx context.Context) {
 	began := time.Now()
-	switch err := s.Reload(ctx); {
+	r.log.Info("reload: begun")
+	r.tell(ctx, r.log, began, r.site.Reload(ctx))
+}
+
+// watch reloads what has changed.
+func (r *reloader) watch(ctx context.Context) {
+	if !r.site.Settings.Reload {
+		return
+	}
+	err := r.site.Watch(ctx, func(mount string, changed []string) func(error) {
+		began := time.Now()
+		log := r.log.With("mount", mount)
+		log.Info("reload: begun", "changed", changed)
+		return func(err error) { r.tell(ctx, log, began, err) }
+	}, func(err error) { r.log.Warn("reload: cannot watch a directory", "error", err) })
+	if err != nil {
+		r.log.Error("reload: cannot watch the files; use HUP instead", "error", err)
+	}
+}
+
+func (r *reloader) tell(ctx context.Context, log *slog.Logger, began time.Time, err error) {
+	switch {
 	case err == nil:
-		logger.Info("reload: done", "took", time.Since(began).Round(time.Millisecond))
+		log.Info("reload: done", "took", time.Since(began).Round(time.Millisecond))
 	case ctx.Err() != nil:
-		logger.Info("reload: given up, because the gateway stops")
+		log.Info("reload: given up, because the gateway stops")
 	default:
-		logger.Error("reload: failed; what could not be reloaded goes on as it was", "error", err)
+		log.Error("reload: failed; what could not be reloaded goes on as it was", "error", err)
 	}
 }
 
