@@ -83,8 +83,12 @@ func runFake(mode string) error {
 	case "idle before ready":
 		f.put(wire.Idle, 0, 0, nil)
 		time.Sleep(time.Hour)
-	case "fails when": // the file exists
-		if _, err := os.Stat(arg); err == nil {
+	case "fails when": // the file exists; before it, a second one is waited for
+		file, gate, _ := strings.Cut(arg, ":")
+		for _, err := os.Stat(gate); gate != "" && err != nil; _, err = os.Stat(gate) {
+			time.Sleep(time.Millisecond)
+		}
+		if _, err := os.Stat(file); err == nil {
 			f.put(wire.Failed, 0, 0, []byte("no app today\n"))
 			time.Sleep(time.Hour)
 		}
@@ -246,6 +250,14 @@ func (f *fake) do(frame wire.Frame, batch int) {
 			os.Exit(1)
 		}
 		f.reply(s, strconv.Itoa(os.Getpid()))
+	case "loaded":
+		f.put(wire.Loaded, 0, 0, append(binary.BigEndian.AppendUint32(nil, uint32(len(arg))), arg...))
+		f.reply(s, "")
+	case "wait-and-crash": // until the file exists
+		for _, err := os.Stat(arg); err != nil; _, err = os.Stat(arg) {
+			time.Sleep(time.Millisecond)
+		}
+		os.Exit(7)
 	case "hang-deaf":
 		ossignal.Ignore(syscall.SIGTERM)
 		time.Sleep(time.Hour)

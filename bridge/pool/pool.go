@@ -153,6 +153,7 @@ type Pool struct {
 	source     *source   // of the workers to be started
 	failures   int       // starts in a row that came to nothing
 	nextTry    time.Time // when failures > 0
+	failedAt   time.Time // when the last one did
 	reason     string    // why the last one did
 	open       bool      // the circuit was not closed when it was last looked at
 	told       string    // the last reason for a failed start in the log

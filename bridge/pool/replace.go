@@ -31,6 +31,9 @@ func (p *Pool) topUpLocked() {
 		if w.state == Starting && p.failures > 0 {
 			return
 		}
+		if w.state == Exiting && !w.wasReady && w.trial == nil {
+			return // it has failed, and is about to be counted
+		}
 		if w.state <= Busy && w.successor == nil {
 			serving++
 		}
@@ -157,9 +160,12 @@ func (w *worker) recordLocked(words string, inRequest bool) error {
 		return err // Reload tells it, and what serves goes on
 	}
 	now := time.Now()
-	p.failures++
 	p.reason = reason
-	p.nextTry = now.Add(min(time.Second<<min(p.failures-1, 5), maxBackoff))
+	if p.failures == 0 || w.since.After(p.failedAt) { // those started side by side are one attempt
+		p.failures++
+		p.nextTry = now.Add(min(time.Second<<min(p.failures-1, 5), maxBackoff))
+	}
+	p.failedAt = now
 	if !w.wasReady && p.startedLocked(err) {
 		return err // Start tells it
 	}

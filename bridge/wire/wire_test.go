@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -166,6 +167,31 @@ func TestTypeNames(t *testing.T) {
 	}
 }
 
+func TestDecodeLoaded(t *testing.T) {
+	for hexed, want := range map[string]string{
+		"":                       "[]",
+		"000000022f61":           "[/a]",
+		"000000022f61000000012f": "[/a /]",
+		"0000000161":             "error", // relative
+		"00000000":               "error", // empty
+		"000000032f61":           "error", // longer than it is
+		"000000022f6100":         "error", // something behind it
+	} {
+		p, err := hex.DecodeString(hexed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := DecodeLoaded(p)
+		got := fmt.Sprint(files)
+		if err != nil {
+			got = "error"
+		}
+		if got != want || err != nil && !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %s, %v, want %s", hexed, got, err, want)
+		}
+	}
+}
+
 // FuzzDecode feeds every decoder with whatever comes; none may panic, and what
 // claims to be longer than it is must be refused.
 func FuzzDecode(f *testing.F) {
@@ -196,6 +222,15 @@ func FuzzDecode(f *testing.F) {
 			_, _ = DecodeHello(bytes.Clone(p))
 			_, _ = DecodeFile(p)
 			_, _, _ = DecodeAbort(p)
+			if files, err := DecodeLoaded(p); err == nil {
+				size := 0
+				for _, file := range files {
+					size += 4 + len(file)
+				}
+				if size != len(p) {
+					t.Fatalf("%d bytes of names in %d", size, len(p))
+				}
+			}
 		}
 	})
 }
