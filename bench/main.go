@@ -5,6 +5,7 @@
 //	go run ./bench hello     throughput and latency of a small PSGI answer
 //	go run ./bench memory    the gateway's memory while large bodies pass through
 //	go run ./bench slow      a fast client beside hundreds of slow ones
+//	go run ./bench preload   the memory that is saved when workers are forked
 //	go run ./bench profile   record the profile the compiler optimises by
 //
 // It needs wrk, and of the peers those that are to be compared: nginx, uwsgi with
@@ -44,6 +45,7 @@ var benchmarks = map[string]func(*bench) error{
 	"hello":   (*bench).hello,
 	"memory":  (*bench).memory,
 	"slow":    (*bench).slow,
+	"preload": (*bench).preload,
 	"profile": (*bench).profile,
 }
 
@@ -67,7 +69,7 @@ func run(args []string) (err error) {
 		return err
 	}
 	if flags.NArg() != 1 || benchmarks[flags.Arg(0)] == nil {
-		return fmt.Errorf("usage: go run ./bench [flags] hello|memory|slow|profile\n%s", flags.FlagUsages())
+		return fmt.Errorf("usage: go run ./bench [flags] hello|memory|slow|preload|profile\n%s", flags.FlagUsages())
 	}
 	dir, err := os.MkdirTemp("", "pagi-bench-")
 	if err != nil {

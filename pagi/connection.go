@@ -48,7 +48,7 @@ type Connection struct {
 	// look, where set, makes sure that from now on the client's leaving is noticed,
 	// and notices it at once when it has happened. It lets a server spare the watch
 	// for the many requests that never ask.
-	look func()
+	look interface{ look() }
 }
 
 // NewConnection returns a Connection and the handle by which its maker, a server
@@ -68,7 +68,7 @@ func (c *Connection) IsConnected() bool {
 // looked calls look.
 func (c *Connection) looked() {
 	if c.look != nil && !c.ended.Load() {
-		c.look()
+		c.look.look()
 	}
 }
 

@@ -74,7 +74,7 @@ func newHTTPRequest(ctx context.Context, scope *Scope, receive Receive) (*http.R
 				length = n
 			}
 		}
-		key := canonicalName(h.Name)
+		key := CanonicalName(h.Name)
 		r.Header[key] = append(r.Header[key], h.Value)
 	}
 	return r, setBody(r, length, receive)

@@ -36,6 +36,8 @@ type exchange struct {
 	w  http.ResponseWriter
 	rc http.ResponseController
 	r  *http.Request
+	// stream is w where that is one, else nil.
+	stream ResponseStream
 
 	scope   Scope
 	conn    Connection
@@ -55,19 +57,19 @@ type exchange struct {
 	// The response; mu is held by the running Send.
 	mu        sync.Mutex
 	phase     phase
-	closed    bool        // the application has returned
-	duplex    bool        // net/http leaves the rest of the request body alone
-	holdsRead bool        // rmu is held until the response is written
-	lost      string      // why a write failed
-	armed     bool        // the write deadline is fresh
-	hijack    bool        // the connection was taken from net/http and closed
-	preset    http.Header // what stood in the ResponseWriter's header before
+	closed    bool   // the application has returned
+	duplex    bool   // net/http leaves the rest of the request body alone
+	holdsRead bool   // rmu is held until the response is written
+	lost      string // why a write failed
+	armed     bool   // the write deadline is fresh
+	hijack    bool   // the connection was taken from net/http and closed
 	status    int
-	length    int64    // declared content-length; -1: none
-	spare     []string // room for a content-length of our own
-	sent      int64    // body bytes written
-	noBody    bool     // HEAD, 204, 304
-	trailer   bool     // trailers were announced
+	head      Headers   // of the response, until it is written
+	room      [8]Header // where head begins
+	length    int64     // declared content-length; -1: none
+	sent      int64     // body bytes written
+	noBody    bool      // HEAD, 204, 304
+	trailer   bool      // trailers were announced
 
 	// The end. endMu is held only for looking and setting.
 	endMu   sync.Mutex
@@ -83,6 +85,7 @@ type exchange struct {
 
 func newExchange(h *HTTPHandler, w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{h: h, w: w, r: r, rc: *http.NewResponseController(w), length: -1, bodyLeft: r.ContentLength}
+	x.stream, _ = w.(ResponseStream)
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
 		x.bodyLeft = 0
 		x.bodyDone.Store(true)

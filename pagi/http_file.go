@@ -145,6 +145,9 @@ func (x *exchange) sendfileable(src io.Reader) bool {
 	if _, ok := x.w.(io.ReaderFrom); !ok {
 		return false
 	}
+	if x.stream != nil {
+		return x.stream.Sendfile()
+	}
 	local, _ := x.r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	return local != nil && local.Network() == "tcp"
 }

@@ -117,7 +117,7 @@ func (x *exchange) answer(status int, message string, headers Headers, closing b
 	x.phase = phaseComplete
 	// Whether the client still hears it changes nothing any more.
 	if err := x.write([]byte(body)); err == nil {
-		_ = x.flush()
+		_ = x.endBody()
 	}
 	x.letRead()
 }

@@ -3,6 +3,7 @@ package pagi
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 
@@ -33,6 +34,10 @@ func (c *call) reply(s string) error {
 	return c.body(s)
 }
 
+// OtherEngine, where it is set, serves HTTP/1 for these tests instead of net/http; see
+// http1_test.go.
+var OtherEngine func(t *testing.T, handler http.Handler) (addr string)
+
 // fixture is an engine behind a real socket.
 type fixture struct {
 	t    *testing.T
@@ -46,7 +51,7 @@ type fixture struct {
 // serve starts options with an application made of f.
 func serve(t *testing.T, options HTTPHandler, f func(c *call) error) *fixture {
 	t.Helper()
-	return start(t, options, f, (*httptest.Server).Start)
+	return start(t, options, f, nil)
 }
 
 func start(t *testing.T, options HTTPHandler, f func(c *call) error, run func(*httptest.Server)) *fixture {
@@ -60,6 +65,14 @@ func start(t *testing.T, options HTTPHandler, f func(c *call) error, run func(*h
 	x.srv = httptest.NewUnstartedServer(&options)
 	x.srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
 	x.srv.Config.DisableGeneralOptionsHandler = true
+	if run == nil && OtherEngine != nil {
+		x.addr = OtherEngine(t, &options)
+		x.url = "http://" + x.addr
+		return x
+	}
+	if run == nil {
+		run = (*httptest.Server).Start
+	}
 	run(x.srv)
 	t.Cleanup(x.srv.Close)
 	x.addr, x.url = x.srv.Listener.Addr().String(), x.srv.URL

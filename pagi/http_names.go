@@ -35,16 +35,16 @@ var toLower, toCanonical = func() (lower, canonical map[string]string) {
 	return lower, canonical
 }()
 
-// lowerName returns a net/http header key as the specification spells it.
-func lowerName(name string) string {
+// LowerName returns the name of a header as the specification spells it.
+func LowerName(name string) string {
 	if lower, ok := toLower[name]; ok {
 		return lower
 	}
 	return strings.ToLower(name)
 }
 
-// canonicalName returns a header name as net/http spells it.
-func canonicalName(name string) string {
+// CanonicalName returns the name of a header as it is spelled on the wire.
+func CanonicalName(name string) string {
 	if canonical, ok := toCanonical[name]; ok {
 		return canonical
 	}
@@ -73,7 +73,7 @@ func eventHeaders(from http.Header) Headers {
 	headers := make(Headers, 0, lines)
 	for _, name := range names {
 		for _, v := range from[name] {
-			headers = append(headers, Header{lowerName(name), v})
+			headers = append(headers, Header{LowerName(name), v})
 		}
 	}
 	return headers

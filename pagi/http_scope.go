@@ -24,14 +24,19 @@ func (x *exchange) makeScope() {
 	s.Scheme = "http"
 	s.Path, s.RawPath, s.RootPath = requestPath(r)
 	s.QueryString = r.URL.RawQuery
-	s.Headers = requestHeaders(r)
-	s.Client = clientAddr(r.RemoteAddr)
-	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
-		s.Server = serverAddr(local)
+	if x.stream != nil {
+		s.Headers = x.stream.RequestHeaders()
+		s.Client, s.Server = x.stream.Addrs()
+	} else {
+		s.Headers = requestHeaders(r)
+		s.Client = clientAddr(r.RemoteAddr)
+		if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+			s.Server = AddrOf(local)
+		}
 	}
 	s.State = x.h.cloneState()
 	s.Connection, x.control = &x.conn, ConnectionControl{&x.conn}
-	x.conn.look = x.look
+	x.conn.look = x
 	s.Extensions = plainExtensions
 	if r.TLS != nil {
 		s.Scheme = "https"
@@ -103,7 +108,8 @@ func clientAddr(s string) Addr {
 	return Addr{host, port}
 }
 
-func serverAddr(a net.Addr) Addr {
+// AddrOf returns a network address as a scope has it.
+func AddrOf(a net.Addr) Addr {
 	switch a := a.(type) {
 	case *net.TCPAddr:
 		return Addr{hostOf(a), a.Port}
@@ -145,7 +151,7 @@ func requestHeaders(r *http.Request) Headers {
 	haveLength := false
 	for _, f := range fields {
 		values := f.values
-		lower := lowerName(f.name)
+		lower := LowerName(f.name)
 		switch lower {
 		case "host", "transfer-encoding":
 			continue

@@ -48,6 +48,13 @@ func TestScopeOfRequest(t *testing.T) {
 		{"transfer-encoding goes", "POST / HTTP/1.1\r\nHost: example.org\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 			want{"POST", "1.1", "/", "/", "", Headers{host}}},
 	}
+	if OtherEngine != nil { // which keeps the client's order
+		for i := range tests {
+			if strings.HasPrefix(tests[i].name, "headers:") {
+				tests[i].want.headers = Headers{{"x-b", "1"}, host, {"x-a", "z"}, {"x-b", "2"}, {"accept", "*/*"}}
+			}
+		}
+	}
 	scopes := make(chan *Scope, 1)
 	x := serve(t, HTTPHandler{}, func(c *call) error {
 		scopes <- c.scope

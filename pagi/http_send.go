@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"os"
 	"strconv"
@@ -25,8 +24,8 @@ func (x *exchange) send(ctx context.Context, ev Event) error {
 	}
 	err := x.sendLocked(ctx, ev)
 	x.letRead()
-	var lost *connectionLost
-	if err != nil && errors.As(err, &lost) {
+	lost := asLost(err)
+	if lost != nil {
 		x.lost = x.goneReason(lost.reason) // for gone, which may come next
 	}
 	complete := x.phase == phaseComplete
@@ -59,6 +58,16 @@ func (x *exchange) sendLost(lost *connectionLost) error {
 type connectionLost struct {
 	reason string
 	err    error
+}
+
+// asLost returns the connectionLost in err, nil where there is none.
+func asLost(err error) *connectionLost {
+	if err == nil {
+		return nil
+	}
+	var lost *connectionLost
+	errors.As(err, &lost)
+	return lost
 }
 
 func (e *connectionLost) Error() string { return e.reason + ": " + e.err.Error() }
@@ -106,16 +115,13 @@ func (x *exchange) sendStart(e *HTTPResponseStart) error {
 	return nil
 }
 
-// setHeader moves headers into the ResponseWriter and notes the content-length.
-// transfer-encoding and connection are the server's own; of the latter only the
-// wish to close is heard.
+// setHeader takes headers over and notes the content-length. transfer-encoding and
+// connection are the server's own; of the latter only the wish to close is heard.
 func (x *exchange) setHeader(eventType string, headers Headers) error {
-	to := x.w.Header()
-	if len(to) > 0 {
-		x.preset = maps.Clone(to)
+	x.head = x.room[:0]
+	if len(headers) >= len(x.room) {
+		x.head = make(Headers, 0, len(headers)+1)
 	}
-	values := make([]string, len(headers)+1)
-	x.spare = values[len(headers):]
 	for i := range headers {
 		name, value := headers[i].Name, headers[i].Value
 		switch {
@@ -139,25 +145,14 @@ func (x *exchange) setHeader(eventType string, headers Headers) error {
 			}
 			x.length = int64(n)
 		}
-		key := canonicalName(name)
-		if earlier, ok := to[key]; ok {
-			to[key] = append(earlier, value)
-			continue
-		}
-		values[i] = value
-		to[key] = values[i : i+1 : i+1]
-	}
-	if _, typed := to["Content-Type"]; !typed {
-		to["Content-Type"] = nil // keeps net/http from guessing one
+		x.head = append(x.head, Header{lower(name), value})
 	}
 	return nil
 }
 
 // resetHeader takes back what setHeader did.
 func (x *exchange) resetHeader() {
-	to := x.w.Header()
-	clear(to)
-	maps.Copy(to, x.preset)
+	x.head = nil
 	x.length, x.trailer, x.noBody = -1, false, false
 }
 
@@ -206,22 +201,21 @@ func (x *exchange) offerLength(n int64) {
 		return
 	}
 	x.length = n
-	x.spare[0] = strconv.FormatInt(n, 10)
-	x.w.Header()["Content-Length"] = x.spare
+	x.head = append(x.head, Header{"content-length", strconv.FormatInt(n, 10)})
 }
 
 // openResponse hands the head to net/http, which writes it with the first bytes
 // of the body.
 func (x *exchange) openResponse(last bool) {
 	if x.trailer {
-		delete(x.w.Header(), "Content-Length") // trailers need chunks (RFC 9112 section 7.1.2)
+		x.head.Del("content-length") // trailers need chunks (RFC 9112 section 7.1.2)
 	}
 	if x.r.ProtoMajor == 1 && !x.bodyDone.Load() {
 		x.settleBody(last)
 	}
 	x.phase = phaseOpen
 	x.setWriteDeadline()
-	x.w.WriteHeader(x.status)
+	x.writeHead(x.status, x.head)
 }
 
 // settleBody decides what becomes of a request body that is not read to its end.
@@ -342,13 +336,26 @@ func (x *exchange) disarm() {
 
 // finishBody ends the body: with the response, or with the wait for trailers.
 func (x *exchange) finishBody() error {
-	if err := x.flush(); err != nil {
+	err := x.endBody()
+	if err != nil {
 		return err
 	}
 	x.phase = phaseComplete
 	if x.trailer {
 		x.phase = phaseTrailers
 	}
+	return nil
+}
+
+// endBody sends what is buffered of a body that is complete.
+func (x *exchange) endBody() error {
+	if x.stream == nil || x.trailer {
+		return x.flush()
+	}
+	if err := x.stream.EndBody(); err != nil {
+		return writeLost(err)
+	}
+	x.disarm()
 	return nil
 }
 
@@ -363,9 +370,18 @@ func (x *exchange) sendTrailers(e *HTTPResponseTrailers) error {
 	case x.phase != phaseTrailers:
 		return &EventError{e.EventType(), "", "the body must end first"}
 	}
+	if x.stream != nil {
+		x.setWriteDeadline()
+		if err := x.stream.WriteTrailers(e.Headers); err != nil {
+			return writeLost(err)
+		}
+		x.phase = phaseComplete
+		x.disarm()
+		return nil
+	}
 	to := x.w.Header()
 	for _, t := range e.Headers {
-		to.Add(http.TrailerPrefix+canonicalName(t.Name), t.Value)
+		to.Add(http.TrailerPrefix+CanonicalName(t.Name), t.Value)
 	}
 	x.phase = phaseComplete
 	return nil
@@ -382,10 +398,13 @@ func (x *exchange) sendInformational(e *HTTPResponseInformational) error {
 		x.resetHeader()
 		return err
 	}
-	delete(x.w.Header(), "Content-Length")
+	x.head.Del("content-length")
 	x.setWriteDeadline()
-	x.w.WriteHeader(e.Status)
+	err := x.writeInformational(e.Status, x.head)
 	x.resetHeader()
+	if err != nil {
+		return writeLost(err)
+	}
 	x.disarm()
 	x.touch()
 	return nil

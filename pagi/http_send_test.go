@@ -79,7 +79,7 @@ func TestResponsesOnTheWire(t *testing.T) {
 				return errors.Join(
 					c.send(c.ctx, HTTPResponseStart{Status: 200, Headers: NewHeaders("trailer", "x-sum", "content-length", "2"), Trailers: true}),
 					c.body("ab"),
-					c.send(c.ctx, HTTPResponseTrailers{Headers: NewHeaders("x-sum", "7", "x-more", "8")}))
+					c.send(c.ctx, HTTPResponseTrailers{Headers: NewHeaders("x-more", "8", "x-sum", "7")}))
 			},
 			"HTTP/1.1 200 OK\r\nTrailer: x-sum\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nX-More: 8\r\nX-Sum: 7\r\n\r\n"},
 		{"HTTP/1.0 without a length is ended by the close", "GET / HTTP/1.0\r\n\r\n",

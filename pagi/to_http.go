@@ -19,10 +19,12 @@ func ToHTTP(app App) http.Handler { return &HTTPHandler{App: app} }
 // specification (PAGI::Spec::Www, "HTTP"), for HTTP/1.0, 1.1 and 2. Only App must
 // be set. The fields must not change once requests are served.
 //
-// What net/http decides stays net/http's: response headers leave sorted by name;
-// the last chunk of a response without content-length leaves when the
-// application returns; a client that goes away while a request body is still
-// unread is noticed by the next Receive or Send.
+// Below a ResponseWriter that is a ResponseStream, headers keep their order and a
+// response ends with its last event. Below any other, what net/http decides stays
+// net/http's: response headers leave sorted by name, and the last chunk of a
+// response without content-length leaves when the application returns. In both a
+// client that goes away while a request body is still unread is noticed by the next
+// Receive or Send.
 type HTTPHandler struct {
 	// App is called for every request.
 	App App
@@ -67,7 +69,7 @@ type HTTPHandler struct {
 // HTTPRecord tells how a request ended. It and what it points to are valid until
 // Done returns.
 type HTTPRecord struct {
-	// Request is what net/http received.
+	// Request is what was received. Its Header may be nil; see the method Header.
 	Request *http.Request
 	// Status is the response's; 0 when none was started.
 	Status int
@@ -80,6 +82,19 @@ type HTTPRecord struct {
 	Reason string
 	// Err is what the application returned, or the *PanicError it ended with.
 	Err error
+
+	stream ResponseStream
+}
+
+// Header returns the value of the request's first header called name, or "".
+func (r *HTTPRecord) Header(name string) string {
+	if r.stream != nil {
+		return r.stream.RequestHeaders().Get(name)
+	}
+	if EqualFold(name, "host") {
+		return r.Request.Host
+	}
+	return r.Request.Header.Get(name)
 }
 
 // The options of the command line that the log names where a limit turned a
@@ -121,6 +136,9 @@ func (x *exchange) admit() bool {
 	h, r := x.h, x.r
 	if h.MaxHeaderCount > 0 {
 		n := 1 // host
+		if x.stream != nil {
+			n = len(x.stream.RequestHeaders())
+		}
 		for _, values := range r.Header {
 			n += len(values)
 		}
@@ -159,6 +177,7 @@ func (x *exchange) report(err error) {
 		Duration: time.Since(x.begin),
 		Reason:   x.disconnectReason(),
 		Err:      err,
+		stream:   x.stream,
 	})
 }
 

@@ -158,10 +158,7 @@ func literal(text string) atom {
 
 func requestHeader(name string) atom {
 	return func(line []byte, rec *pagi.HTTPRecord) []byte {
-		value := rec.Request.Header.Get(name)
-		if pagi.EqualFold(name, "host") {
-			value = rec.Request.Host
-		}
+		value := rec.Header(name)
 		if value == "" {
 			return append(line, '-')
 		}

@@ -1,13 +1,9 @@
 package server
 
 import (
-	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,18 +30,17 @@ func (s *connSet) add(c net.Conn, limit int) *tracked {
 	return t
 }
 
-// closeUnused closes the connections on which no request has begun, which a
-// graceful stop of net/http would wait for.
-func (s *connSet) closeUnused() {
+// closeUnserved closes the connections that are still in their TLS handshake.
+func (s *connSet) closeUnserved() {
 	s.mu.Lock()
-	var unused []*tracked
+	var unserved []*tracked
 	for c := range s.conns {
-		if !c.used.Load() {
-			unused = append(unused, c)
+		if !c.served.Load() {
+			unserved = append(unserved, c)
 		}
 	}
 	s.mu.Unlock()
-	for _, c := range unused {
+	for _, c := range unserved {
 		_ = c.Close() // nothing was said on it that could be lost
 	}
 }
@@ -53,8 +48,8 @@ func (s *connSet) closeUnused() {
 // tracked is a connection that is in a connSet until it is closed.
 type tracked struct {
 	net.Conn
-	set  *connSet
-	used atomic.Bool // a request has begun
+	set    *connSet
+	served atomic.Bool // handed to what closes it when the server stops
 }
 
 func (c *tracked) Close() error {
@@ -64,126 +59,34 @@ func (c *tracked) Close() error {
 	return c.Conn.Close()
 }
 
-// httpConn is an HTTP/1 connection whose request heads are inspected on their way
-// to net/http.
-type httpConn struct {
-	net.Conn
-	tracked *tracked
-	framing framing
-}
-
-func (c *httpConn) init(r *running, conn net.Conn, t *tracked) {
-	c.Conn, c.tracked = conn, t
-	c.framing.r, c.framing.conn = r, t
-}
-
-func (c *httpConn) Read(p []byte) (int, error) {
-	// One byte is what net/http reads ahead, to notice a client that leaves, and
-	// breaks off when the response is done. With more room it reads a head, or a
-	// body, because it has used up everything before.
-	ahead := len(p) == 1
-	if c.framing.state == tooLarge && !ahead {
-		return 0, c.largeHead()
+// CloseWrite tells the client that nothing more will come.
+func (c *tracked) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
 	}
-	n, err := c.Conn.Read(p)
-	if n > 0 {
-		if !c.tracked.used.Load() {
-			c.tracked.used.Store(true)
-		}
-		n = c.framing.inspect(p[:n])
-		switch {
-		case n > 0:
-		case ahead:
-			p[0], n = 0, 1 // anything that does not end the head
-		default:
-			return 0, c.largeHead()
-		}
+	return errors.ErrUnsupported
+}
+
+// ReadFrom is what sendfile needs.
+func (c *tracked) ReadFrom(r io.Reader) (int64, error) {
+	if to, ok := c.Conn.(io.ReaderFrom); ok {
+		return to.ReadFrom(r)
 	}
-	if !ahead && c.framing.inHead() && errors.Is(err, os.ErrDeadlineExceeded) {
-		c.slowHead()
+	return io.Copy(struct{ io.Writer }{c.Conn}, r)
+}
+
+// WriteBuffers writes several pieces with one system call.
+func (c *tracked) WriteBuffers(pieces *net.Buffers) error {
+	_, err := pieces.WriteTo(c.Conn)
+	return err
+}
+
+// SetLinger is net.TCPConn's.
+func (c *tracked) SetLinger(seconds int) error {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		return tcp.SetLinger(seconds)
 	}
-	return n, err
-}
-
-const (
-	// refusalWrite is how long a client that is turned down may take for the answer.
-	refusalWrite = time.Second
-	// refusalLinger is how long it may then go on sending: closing a connection with
-	// something unread on it could cost it the answer.
-	refusalLinger = 500 * time.Millisecond
-)
-
-// slowHead answers a client that takes too long for its request's head; net/http
-// would say 400, or nothing.
-func (c *httpConn) slowHead() {
-	c.framing.r.log.Warn("request head is too slow", "option", "--header-timeout",
-		"limit", orDefault(c.framing.r.HeaderTimeout, DefaultHeaderTimeout).String(), "client", c.RemoteAddr().String())
-	c.answer(http.StatusRequestTimeout)
-	_ = c.Conn.Close() // everything the client sent was read
-}
-
-// largeHead answers a client whose request's head is too large, and returns what
-// Read is to return then.
-func (c *httpConn) largeHead() error {
-	c.answer(http.StatusRequestHeaderFieldsTooLarge)
-	// The connection is done with, whether the client hears about it or not.
-	_ = c.CloseWrite()
-	_ = c.Conn.SetReadDeadline(time.Now().Add(refusalLinger))
-	_, _ = io.Copy(io.Discard, c.Conn)
-	_ = c.Conn.Close()
-	return io.EOF
-}
-
-// answer writes a response that is the connection's last.
-func (c *httpConn) answer(status int) {
-	text := http.StatusText(status)
-	_ = c.Conn.SetWriteDeadline(time.Now().Add(refusalWrite))
-	// Whether the client hears it or not, it is done with.
-	_, _ = fmt.Fprintf(c.Conn, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n"+
-		"Connection: close\r\nContent-Length: %d\r\n\r\n%s\n", status, text, len(text)+1, text)
-}
-
-// CloseWrite lets net/http end a connection without losing its last response.
-func (c *httpConn) CloseWrite() error {
-	inner := c.Conn
-	if t, ok := inner.(*tracked); ok {
-		inner = t.Conn
-	}
-	if cw, ok := inner.(interface{ CloseWrite() error }); ok {
-		return cw.CloseWrite()
-	}
-	return nil
-}
-
-func (c *httpConn) stopInspecting() { c.framing.off.Store(true) }
-
-// tcpConn is a plain TCP connection; its ReadFrom is what sendfile needs.
-type tcpConn struct {
-	httpConn
-	tcp *net.TCPConn
-}
-
-func (c *tcpConn) ReadFrom(r io.Reader) (int64, error) { return c.tcp.ReadFrom(r) }
-func (c *tcpConn) SetLinger(sec int) error             { return c.tcp.SetLinger(sec) }
-
-// tlsConn is an HTTP/1 connection over TLS.
-type tlsConn struct {
-	httpConn
-	tls *tls.Conn
-}
-
-// ConnectionState is where net/http finds a request's TLS state.
-func (c *tlsConn) ConnectionState() tls.ConnectionState { return c.tls.ConnectionState() }
-
-// connState is the http.Server's hook: what follows a hijacked connection's last
-// request is not HTTP.
-func connState(c net.Conn, state http.ConnState) {
-	if state != http.StateHijacked {
-		return
-	}
-	if c, ok := c.(interface{ stopInspecting() }); ok {
-		c.stopInspecting()
-	}
+	return errors.ErrUnsupported
 }
 
 // plainListener accepts connections without TLS.
@@ -193,17 +96,11 @@ type plainListener struct {
 }
 
 func (l plainListener) Accept() (net.Conn, error) {
-	t, err := l.r.accept(l.Listener)
+	c, err := l.r.accept(l.Listener)
 	if err != nil {
 		return nil, err
 	}
-	if tcp, ok := t.Conn.(*net.TCPConn); ok {
-		c := &tcpConn{tcp: tcp}
-		c.init(l.r, t, t)
-		return c, nil
-	}
-	c := &httpConn{}
-	c.init(l.r, t, t)
+	c.served.Store(true)
 	return c, nil
 }
 
@@ -231,12 +128,4 @@ func (r *running) refuse(c net.Conn) {
 			"Retry-After: 1\r\nConnection: close\r\nContent-Length: 20\r\n\r\nService Unavailable\n")
 	}
 	_ = c.Close() // it got an answer or it did not
-}
-
-// front puts what belongs before net/http in front of a listener.
-func (r *running) front(l net.Listener) net.Listener {
-	if r.tls == nil || l.Addr().Network() == "unix" {
-		return plainListener{l, r}
-	}
-	return newTLSListener(l, r)
 }

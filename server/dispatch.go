@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/server/http1"
 )
 
 // dispatch is the one point every request comes through; here it is decided which
@@ -46,6 +47,21 @@ func (r *running) refuseHead(w http.ResponseWriter, req *http.Request) {
 		r.engine.Done(&pagi.HTTPRecord{
 			Request: req, Status: status, Bytes: int64(n), Begin: begin, Duration: time.Since(begin), Err: err,
 		})
+	}
+}
+
+// refused tells what turned an HTTP/1 request down.
+func (r *running) refused(f *http1.Refusal) {
+	switch {
+	case f.Status == http.StatusRequestHeaderFieldsTooLarge:
+		r.logHeadTooLarge(f.Client)
+	case f.Status == http.StatusRequestTimeout:
+		r.log.Warn("request head is too slow", "option", "--header-timeout",
+			"limit", orDefault(r.HeaderTimeout, DefaultHeaderTimeout).String(), "client", f.Client)
+	case f.Ambiguous:
+		r.log.Warn("request framing is ambiguous", "reason", f.Reason, "client", f.Client)
+	default:
+		r.log.Debug("request is refused", "status", f.Status, "reason", f.Reason, "client", f.Client)
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/server/http1"
 )
 
 // Defaults of the Server's fields.
@@ -129,7 +130,8 @@ type Server struct {
 type running struct {
 	*Server
 	log      *slog.Logger
-	http     *http.Server
+	http1    *http1.Server
+	http2    *http.Server // gets connections on which HTTP/2 was agreed
 	engine   *pagi.HTTPHandler
 	tls      *tls.Config // nil: plain
 	access   *accessLog  // nil: none
@@ -215,45 +217,49 @@ func (s *Server) prepare() (*running, error) {
 	if r.access != nil {
 		r.engine.Done = r.access.record
 	}
-	r.http = r.newHTTPServer()
+	r.setLimits()
+	r.http1, r.http2 = r.newHTTP1(), r.newHTTP2()
 	return r, nil
 }
 
-func (r *running) newHTTPServer() *http.Server {
-	timeout := orDefault(r.Timeout, DefaultTimeout)
-	headerTimeout := orDefault(r.HeaderTimeout, DefaultHeaderTimeout)
-	if headerTimeout < 0 {
-		headerTimeout = -1 // 0 would stand for the idle timeout
+func (r *running) newHTTP1() *http1.Server {
+	return &http1.Server{
+		Handler:     http.HandlerFunc(r.dispatch),
+		Context:     r.base,
+		MaxHead:     r.headLimit,
+		HeadTimeout: orDefault(r.HeaderTimeout, DefaultHeaderTimeout),
+		IdleTimeout: orDefault(r.Timeout, DefaultTimeout),
+		Refused:     r.refused,
+		Log:         r.log,
+	}
+}
+
+// newHTTP2 returns what serves HTTP/2.
+//
+// A request well beyond what net/http accepts costs the client the whole connection;
+// so there is room for those that dispatch only answers 431. HTTP/2 counts 32 bytes
+// more per field, and a cookie may be one field for each of its parts.
+func (r *running) newHTTP2() *http.Server {
+	const most = 1 << 30
+	room := most
+	if r.headLimit > 0 {
+		room = min(r.headLimit, most>>4)<<3 + 256<<10
 	}
 	return &http.Server{
-		Handler:           http.HandlerFunc(r.dispatch),
-		BaseContext:       func(net.Listener) context.Context { return r.base },
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       timeout,
-		MaxHeaderBytes:    r.maxHeaderBytes(),
-		ErrorLog:          slog.NewLogLogger(r.log.Handler(), slog.LevelWarn),
-		ConnState:         connState,
-		HTTP2:             &http.HTTP2Config{WriteByteTimeout: max(0, orDefault(r.WriteTimeout, DefaultWriteTimeout))},
+		Handler:        http.HandlerFunc(r.dispatch),
+		BaseContext:    func(net.Listener) context.Context { return r.base },
+		IdleTimeout:    orDefault(r.Timeout, DefaultTimeout),
+		MaxHeaderBytes: room,
+		ErrorLog:       slog.NewLogLogger(r.log.Handler(), slog.LevelWarn),
+		HTTP2:          &http.HTTP2Config{WriteByteTimeout: max(0, orDefault(r.WriteTimeout, DefaultWriteTimeout))},
 		// OPTIONS * is the application's to answer, like everything else.
 		DisableGeneralOptionsHandler: true,
 	}
 }
 
-// maxHeaderBytes sets headLimit, which is kept by framing on HTTP/1 and by dispatch
-// on HTTP/2, and returns a value of http.Server's MaxHeaderBytes that does not get
-// in the way.
-//
-// HTTP/2 counts 32 bytes more per field, and a cookie may be one field for each of
-// its parts. A request well beyond what net/http accepts costs the client the whole
-// connection; so there is room for those that are only answered 431.
-func (r *running) maxHeaderBytes() int {
-	const most = 1 << 30
-	limit := orDefault(r.MaxHeaderSize, DefaultMaxHeaderSize)
-	if limit < 0 {
-		return most
-	}
-	r.headLimit = limit
-	return min(limit, most>>4)<<3 + 256<<10
+// setLimits sets headLimit, which http1 keeps on HTTP/1 and dispatch on HTTP/2.
+func (r *running) setLimits() {
+	r.headLimit = max(0, orDefault(r.MaxHeaderSize, DefaultMaxHeaderSize))
 }
 
 func (r *running) shutdownTimeout() time.Duration {
@@ -275,7 +281,7 @@ func (r *running) serve(ctx context.Context, listeners listenerSet) error {
 	var serving sync.WaitGroup
 	for _, l := range listeners {
 		serving.Go(func() {
-			if err := r.http.Serve(r.front(l)); !errors.Is(err, http.ErrServerClosed) {
+			if err := r.serveListener(l); !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("serving %s: %w", l.Addr(), err)
 			}
 		})
@@ -285,7 +291,17 @@ func (r *running) serve(ctx context.Context, listeners listenerSet) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	r.stop(ctx)
+	r.stop(ctx, listeners)
 	serving.Wait()
 	return err
+}
+
+// serveListener accepts on a listener until it is closed. Unix sockets stay plain.
+func (r *running) serveListener(l net.Listener) error {
+	if r.tls == nil || l.Addr().Network() == "unix" {
+		return r.http1.Serve(plainListener{l, r})
+	}
+	agreed := newTLSListener(l, r)
+	defer agreed.Close()
+	return r.http2.Serve(agreed)
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -13,12 +14,14 @@ const afterCut = time.Second
 
 // stop ends serving: gracefully within ShutdownTimeout, then by force. ctx is the
 // ended context of Run.
-func (r *running) stop(ctx context.Context) {
+func (r *running) stop(ctx context.Context, listeners listenerSet) {
 	grace, cancel := context.WithTimeout(context.Background(), r.shutdownTimeout())
 	defer cancel()
 	defer afterClose(forced(ctx), cancel)()
-	r.conns.closeUnused()
-	if err := r.http.Shutdown(grace); err == nil {
+	r.conns.closeUnserved()
+	r.http1.Drain()
+	listeners.close()
+	if errors.Join(r.http2.Shutdown(grace), r.http1.Shutdown(grace)) == nil {
 		r.waitRequests(grace)
 		return
 	}
@@ -28,7 +31,8 @@ func (r *running) stop(ctx context.Context) {
 	defer cancelLast()
 	// What the listeners and connections have to say while they are closed is of
 	// no use to anybody.
-	_ = r.http.Close()
+	_ = r.http2.Close()
+	r.http1.Close()
 	r.waitRequests(last)
 }
 

@@ -52,9 +52,8 @@ func serverCert(config *tls.Config) func(*http.Request) string {
 	return func(*http.Request) string { return text }
 }
 
-// tlsListener hands out connections whose TLS handshake is done. net/http would do
-// it by itself, but for HTTP/1 over TLS the inspection of request heads has to
-// stand between the two.
+// tlsListener does the TLS handshake on connections, serves those that speak HTTP/1
+// and hands out, to net/http, those that speak HTTP/2.
 type tlsListener struct {
 	net.Listener
 	r      *running
@@ -111,14 +110,13 @@ func (l *tlsListener) acceptAll() {
 	}
 }
 
-// handshake makes a connection ready for net/http and hands it out.
+// handshake makes a connection ready and gives it to whom it belongs.
 func (l *tlsListener) handshake(c *tracked) {
-	ctx := l.ctx
+	ctx, cancel := context.WithCancel(l.ctx)
 	if d := orDefault(l.r.HeaderTimeout, DefaultHeaderTimeout); d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
-		defer cancel()
+		ctx, cancel = context.WithTimeout(l.ctx, d)
 	}
+	defer cancel()
 	conn := tls.Server(c, l.r.tls)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		l.r.log.Debug("TLS handshake failed", "client", c.RemoteAddr().String(), "error", err)
@@ -126,18 +124,16 @@ func (l *tlsListener) handshake(c *tracked) {
 		_ = c.Close() // it never was of use
 		return
 	}
-	var out net.Conn = conn
-	if conn.ConnectionState().NegotiatedProtocol == "h2" {
-		c.used.Store(true) // net/http says good-bye to HTTP/2 connections itself
-	} else {
-		tc := &tlsConn{tls: conn}
-		tc.init(l.r, conn, c)
-		out = tc
+	c.served.Store(true)
+	state := conn.ConnectionState()
+	if state.NegotiatedProtocol != "h2" {
+		l.r.http1.Take(conn, &state)
+		return
 	}
 	select {
-	case l.ready <- out:
+	case l.ready <- conn:
 	case <-l.ctx.Done():
-		_ = out.Close() // nobody takes it any more
+		_ = conn.Close() // nobody takes it any more
 	}
 }
 

@@ -76,6 +76,9 @@ func completePSGI(options any, m *Mount, s *Site) {
 	if o.Workers == 0 && o.MinWorkers == 0 && o.MaxWorkers == 0 { // else the mount's own say counts alone
 		o.Workers, o.MinWorkers, o.MaxWorkers = s.Settings.Workers, s.Settings.MinWorkers, s.Settings.MaxWorkers
 	}
+	if !m.says("preload") { // a false in the file counts, too
+		o.Preload = o.Preload || s.Settings.Preload
+	}
 	setDefault(&o.MaxRequests, s.Settings.MaxRequests)
 	setDefault(&o.MaxAge, s.Settings.MaxAge)
 	setDefault(&o.MaxRSS, s.Settings.MaxRSS)

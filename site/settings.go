@@ -47,6 +47,9 @@ type Settings struct {
 	MaxRSS      int64         `yaml:"max_rss"`
 	// Reload makes a PSGI mount load its application anew when a file of it changes.
 	Reload bool `yaml:"reload"`
+	// Preload has one process load the application and fork the others, for a PSGI
+	// mount that does not say itself.
+	Preload bool `yaml:"preload"`
 	// Perl is the perl to run.
 	Perl string `yaml:"perl"`
 	// Include are directories put in front of @INC.

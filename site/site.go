@@ -64,6 +64,12 @@ type Mount struct {
 // Name is the mount's host and path.
 func (m *Mount) Name() string { return apps.Mount{Host: m.Host, Path: m.Path}.Name() }
 
+// says reports whether the site file gives the mount this option.
+func (m *Mount) says(option string) bool {
+	_, ok := m.at.options[option]
+	return ok
+}
+
 // Middleware is a middleware and its name in the registry.
 type Middleware struct {
 	Name string

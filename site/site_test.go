@@ -15,6 +15,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 	"github.com/pagi-go/pagi-bridge/site"
@@ -103,7 +104,7 @@ func TestLoadUnderstandsEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := site.Settings{
-		Listen: []string{"127.0.0.1:0", "unix:testdata/right/run/site.sock"}, SocketMode: "0660", Environment: "staging", Workers: 3, MaxRequests: 100,
+		Listen: []string{"127.0.0.1:0", "unix:testdata/right/run/site.sock"}, SocketMode: "0660", Environment: "staging", Workers: 3, MaxRequests: 100, Preload: true,
 		Include: []string{"testdata/right/lib"}, MaxBodySize: -1, MaxHeaderCount: 50, Timeout: 90 * time.Second, ShutdownTimeout: 90 * time.Second,
 		RequestTimeout: 2500 * time.Millisecond, Lifespan: "on", AccessLog: "testdata/right/logs/access.log", AccessLogFormat: "combined", LogLevel: "warn",
 	}
@@ -129,7 +130,7 @@ func TestLoadUnderstandsEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := s.Mounts[0].Options.(*psgi.PSGI)
-	if o.App != dir+"/app.psgi" || o.Dir != "testdata/right" || o.Environment != "staging" || o.MaxRequests != 100 || o.RequestTimeout != 30*time.Second ||
+	if o.App != dir+"/app.psgi" || o.Dir != "testdata/right" || o.Environment != "staging" || o.MaxRequests != 100 || !o.Preload || o.RequestTimeout != 30*time.Second ||
 		o.Env["GREETING"] != "hello" || len(o.Include) != 1 || o.Include[0] != dir+"/lib" || o.Name != "/" {
 		t.Errorf("psgi options: %+v", o)
 	}
@@ -254,6 +255,35 @@ func TestSettingsCheckPlaces(t *testing.T) {
 	} {
 		if err := (&site.Settings{Listen: []string{spec}}).Check(); (err == nil) != ok {
 			t.Errorf("%q: %v", spec, err)
+		}
+	}
+}
+
+// A mount's own preload goes first, also where it says no.
+func TestPreloadOfSiteAndMount(t *testing.T) {
+	testkit.Tool(t, "perl", "perl")
+	for name, c := range map[string]struct {
+		site, mount string
+		want        bool
+	}{
+		"nobody says it":           {"", "", false},
+		"the site says it":         {"preload: true\n", "", true},
+		"the mount says it":        {"", "    preload: true\n", true},
+		"the mount does not want":  {"preload: true\n", "    preload: false\n", false},
+		"the mount alone wants it": {"preload: false\n", "    preload: true\n", true},
+	} {
+		dir := testkit.Tree(t, map[string]string{
+			"app.psgi": "sub { [200, [], []] }", "site.yaml": c.site + "mounts:\n  - path: /\n    psgi: app.psgi\n" + c.mount,
+		})
+		s, err := site.Load(filepath.Join(dir, "site.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Build(); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Mounts[0].Options.(*psgi.PSGI).Preload; got != c.want {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 }

@@ -74,6 +74,50 @@ func TestBatches(t *testing.T) {
 	}
 }
 
+// Answers may be kept together only once the application has been quick for long,
+// and never the last one's of a batch.
+func TestAnswersAreKeptTogether(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		steady int
+		want   string
+	}{
+		{"after thousands of quick answers", steadyRequests, "more more more last "},
+		{"otherwise", 0, "last last last last "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := start(t, Options{})
+			s.mu.Lock()
+			s.steady = c.steady
+			s.mu.Unlock()
+			got := ""
+			requests := []*Request{newRequest("more", true), newRequest("more", true), newRequest("more", true), newRequest("more", true)}
+			for _, waiting := range enqueue(t, s, requests...) {
+				got += (<-waiting).body + " "
+			}
+			if got != c.want {
+				t.Errorf("flags %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// One slow answer, and every answer is sent at once again.
+func TestASlowAnswerEndsSteadiness(t *testing.T) {
+	s := start(t, Options{})
+	s.mu.Lock()
+	s.steady = steadyRequests
+	s.mu.Unlock()
+	if o := s.do("sleep 20ms", true); o.err != nil {
+		t.Fatal(o.err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isSteady() {
+		t.Error("a slow answer was not noticed")
+	}
+}
+
 // A worker that writes much before it has read all it was sent must not block
 // the gateway.
 func TestLargeRequestsAndAnswersInABatch(t *testing.T) {
@@ -81,10 +125,11 @@ func TestLargeRequestsAndAnswersInABatch(t *testing.T) {
 	var requests []*Request
 	for range 32 {
 		b := &wire.RequestBuilder{}
-		b.Begin()
+		b.Begin(&names)
 		b.Pair("do", "echo-large")
 		b.Pair("HTTP_COOKIE", strings.Repeat("c", 30<<10))
-		requests = append(requests, &Request{Frame: b.Frame, Safe: true, Label: "large"})
+		b.Body(nil)
+		requests = append(requests, &Request{Frame: b.Frame, Names: b.Names(), Safe: true, Label: "large"})
 	}
 	for i, waiting := range enqueue(t, s, requests...) {
 		if o := <-waiting; o.err != nil || len(o.body) != 4<<20 {

@@ -29,7 +29,13 @@ func (c Circuit) String() string { return circuitNames[c] }
 // circuitLocked is looked at only by requests that found no idle worker.
 func (p *Pool) circuitLocked() Circuit {
 	if len(p.workers) == 0 {
-		return Open
+		switch {
+		case !p.nursery.raising:
+			return Open
+		case p.nursery.failures > 0:
+			return HalfOpen
+		}
+		return Closed // there was a zygote until just now
 	}
 	if p.failures == 0 {
 		return Closed
@@ -57,6 +63,14 @@ func (p *Pool) noteCircuitLocked() string {
 		return "no worker can be started: requests are answered 503 until one can be"
 	}
 	return "workers can be started again"
+}
+
+// nextAttemptLocked is when workers, or the zygote they come from, are tried again.
+func (p *Pool) nextAttemptLocked() time.Time {
+	if p.nursery.failures > 0 {
+		return p.nursery.nextTry
+	}
+	return p.nextTry
 }
 
 // tellCircuit logs a change of the circuit. Call it without the lock.

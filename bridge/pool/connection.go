@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,9 +20,9 @@ const (
 )
 
 // greet makes a connection a worker's.
-func (p *Pool) greet(conn net.Conn) {
+func (p *Pool) greet(conn *net.UnixConn) {
 	reader := wire.NewReader(bufio.NewReaderSize(conn, 64<<10), allocate)
-	w, err := p.introduce(conn, reader)
+	c, err := p.introduce(conn, reader)
 	if err != nil {
 		level := slog.LevelError
 		if errors.Is(err, io.EOF) { // it was killed while it started
@@ -31,9 +32,11 @@ func (p *Pool) greet(conn net.Conn) {
 		_ = conn.Close() // it was of no use anyway
 		return
 	}
-	err = w.read(reader) // never nil
+	w := c.self()
+	err = c.read(reader) // never nil
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, net.ErrClosed) && !isReset(err) {
-		w.logger().Error("the worker broke the protocol and is killed", "error", err)
+		what := cmp.Or(c.role(), "worker")
+		w.logger().Error("the "+what+" broke the protocol and is killed", "error", err)
 		p.mu.Lock()
 		w.failure = err.Error()
 		p.mu.Unlock()
@@ -42,7 +45,7 @@ func (p *Pool) greet(conn net.Conn) {
 	close(w.lost)
 }
 
-func (p *Pool) introduce(conn net.Conn, reader *wire.Reader) (*worker, error) {
+func (p *Pool) introduce(conn *net.UnixConn, reader *wire.Reader) (caller, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(helloTimeout)); err != nil {
 		return nil, err
 	}
@@ -61,33 +64,59 @@ func (p *Pool) introduce(conn net.Conn, reader *wire.Reader) (*worker, error) {
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {
 		return nil, err
 	}
+	c, err := p.callerOf(conn, hello.Token)
+	if err != nil {
+		return nil, err
+	}
+	w := c.self()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w := p.tokens[hello.Token]
-	if w == nil {
+	if p.tokens[hello.Token] == nil { // meanwhile it has ended
+		return nil, fmt.Errorf("HELLO of a process that has ended: %w", io.EOF)
+	}
+	switch role := hello.Info.Get("role"); {
+	case hello.Version != wire.Version:
+		w.failure = fmt.Sprintf("it speaks version %d of the protocol, the gateway %d", hello.Version, wire.Version)
+	case role != c.role():
+		w.failure = fmt.Sprintf("it was started with the role %q and says that it has the role %q", c.role(), role)
+	default:
+		delete(p.tokens, hello.Token)
+		w.conn = conn
+		close(w.known)
+		return c, nil
+	}
+	c.refusedLocked()
+	p.tasks.Go(w.kill)
+	return nil, errors.New(w.failure)
+}
+
+// callerOf returns whose token this is; the connection must be that process's.
+func (p *Pool) callerOf(conn *net.UnixConn, token string) (caller, error) {
+	p.mu.Lock()
+	c := p.tokens[token]
+	p.mu.Unlock()
+	if c == nil {
 		return nil, errors.New("HELLO with a token that is not expected")
 	}
-	if hello.Version != wire.Version {
-		w.failure = fmt.Sprintf("it speaks version %d of the protocol, the gateway %d", hello.Version, wire.Version)
-		w.leave(time.Now())
-		p.unlinkLocked(w)
-		p.tasks.Go(w.kill)
-		return nil, errors.New(w.failure)
+	x := c.self()
+	<-x.spawned // only a process that runs can know its token, so this is soon
+	if x.forked {
+		if err := checkPID(conn, x.pid); err != nil {
+			return nil, err
+		}
+		x.output.started(nil) // it has opened the other end
 	}
-	delete(p.tokens, hello.Token)
-	w.conn = conn
-	close(w.known)
-	return w, nil
+	return c, nil
 }
 
 // sendBatch writes what was put into the batch. An error needs no handling here:
 // the reader sees the end of the connection, too.
-func (w *worker) sendBatch() {
+func (w *peer) sendBatch() {
 	w.writing.Lock()
 	defer w.writing.Unlock()
 	w.pool.mu.Lock()
 	batch := w.batch
-	w.batch = w.spare[:0]
+	w.batch, w.lastFrame = w.spare[:0], 0
 	conn := w.conn
 	w.pool.mu.Unlock()
 	if conn != nil && len(batch) > 0 {
@@ -102,7 +131,7 @@ func (w *worker) sendBatch() {
 }
 
 // write sends a frame of its own.
-func (w *worker) write(frame []byte) {
+func (w *peer) write(frame []byte) {
 	w.pool.mu.Lock()
 	w.batch = append(w.batch, frame...)
 	w.pool.mu.Unlock()

@@ -78,11 +78,23 @@ func (p *Pool) assignLocked(w *worker, x *exchange) error {
 		w.begun = w.progress
 	}
 	x.stream, x.worker, x.queued = p.stream, w, false
+	if place := x.names.Place; w.names[place] != x.names {
+		w.names[place] = x.names
+		w.batch = append(w.batch, x.names.Frame...)
+	}
+	if w.lastFrame > 0 && p.isSteady() {
+		wire.SetFlag(w.batch[w.lastFrame-1:], wire.FlagMore)
+	}
+	w.lastFrame = len(w.batch) + 1
 	w.batch = append(w.batch, frame...)
 	w.inflight = append(w.inflight, x)
 	w.state = Busy
 	return nil
 }
+
+// isSteady reports whether the application has been answering quickly for so long
+// that a worker may keep the answer to a request until it has the next one's.
+func (p *Pool) isSteady() bool { return p.steady >= steadyRequests }
 
 // freeLocked gives a worker that has nothing to do its next work and reports
 // whether there is a batch to be sent, which the caller does without the lock.
@@ -103,6 +115,35 @@ func (p *Pool) freeLocked(w *worker) (send bool) {
 	if w.limit > 0 && w.served >= w.limit {
 		p.recycleLocked(w, dueRequests)
 	}
+	if !p.loadLocked(w) {
+		p.idle = append(p.idle, w)
+		p.checkDrainedLocked()
+		return false
+	}
+	return true
+}
+
+// refillBelow is how few requests a worker has left when it gets its next ones, so
+// that it need not wait for them.
+const refillBelow = 4
+
+// refillLocked gives more to a worker that will soon have answered what it has, and
+// reports whether there is a batch to be sent. A worker that is to be replaced gets
+// nothing, so that there is a moment when it has no request.
+func (p *Pool) refillLocked(w *worker) (send bool) {
+	n := len(w.inflight)
+	if n == 0 || n > refillBelow || p.queue.len() == 0 || !p.isSteady() {
+		return false
+	}
+	if w.state != Busy || w.cleaning || w.successor != nil || w.weigh || w.limit > 0 && w.served+n >= w.limit {
+		return false
+	}
+	return p.loadLocked(w)
+}
+
+// loadLocked moves requests from the queue to a worker and reports whether it did.
+func (p *Pool) loadLocked(w *worker) bool {
+	before := len(w.inflight)
 	share := (p.queue.len() + len(p.workers) - 1) / len(p.workers)
 	for x := p.queue.peek(); x != nil && w.takesLocked(x, share); x = p.queue.peek() {
 		p.queue.pop()
@@ -111,15 +152,10 @@ func (p *Pool) freeLocked(w *worker) (send bool) {
 			x.fail(err)
 		}
 	}
-	if len(w.inflight) == 0 {
-		p.idle = append(p.idle, w)
-		p.checkDrainedLocked()
-		return false
-	}
 	if len(w.inflight) > 1 {
 		w.armStall()
 	}
-	return true
+	return len(w.inflight) > before
 }
 
 // takesLocked reports whether x may join the batch that is being made for w: any

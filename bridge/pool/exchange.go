@@ -18,6 +18,8 @@ type Request struct {
 	// lock, again for every worker the request is given to, and must stay usable
 	// until the Answer is closed.
 	Frame func(stream uint32) ([]byte, error)
+	// Names are those of the frame's variables.
+	Names *wire.NameList
 	// Safe says that the request's method is safe (RFC 9110 section 9.2.1) and
 	// its body empty: it may be queued behind another one and be repeated.
 	Safe bool
@@ -56,6 +58,7 @@ type exchange struct {
 	answer Answer // handed out by Do
 	// Of the Request. frame must not be called once dropped is set.
 	frame func(stream uint32) ([]byte, error)
+	names *wire.NameList
 	safe  bool
 	label string
 	id    string
@@ -71,12 +74,16 @@ type exchange struct {
 
 	// nudged is set once the request has taken a while; see Answer.Next.
 	nudged atomic.Bool
+	// users are the client and the worker; see leave.
+	users atomic.Int32
 
 	mu        sync.Mutex
 	pieces    []Piece
-	few       [2]Piece // where pieces begins
-	memory    int      // bytes in pieces
-	touched   bool     // something has been delivered or at least received
+	few       [2]Piece  // where pieces begins
+	head      wire.Head // of the answer, once hasHead is set
+	hasHead   bool
+	memory    int  // bytes in pieces
+	touched   bool // something has been delivered or at least received
 	abandoned bool
 	fin       bool
 	err       error
@@ -89,11 +96,31 @@ type exchange struct {
 	room chan struct{} // capacity 1: there is room for the producer; nil until it waits
 }
 
+// exchanges are those that both their client and their worker have done with.
+var exchanges = sync.Pool{New: func() any { return &exchange{wake: make(chan struct{}, 1)} }}
+
 func newExchange(p *Pool, req *Request) *exchange {
-	x := &exchange{pool: p, frame: req.Frame, safe: req.Safe, label: req.Label, id: req.ID, wake: make(chan struct{}, 1)}
+	x := exchanges.Get().(*exchange)
+	x.pool, x.frame, x.names, x.safe, x.label, x.id = p, req.Frame, req.Names, req.Safe, req.Label, req.ID
 	x.answer.x = x
 	x.pieces = x.few[:0]
+	x.users.Store(2)
 	return x
+}
+
+// leave is called by the client when it has closed its answer and by the worker when
+// it has given all of it. An exchange that ends in another way is not used again.
+func (x *exchange) leave() {
+	if x.users.Add(-1) > 0 {
+		return
+	}
+	wake := x.wake
+	select {
+	case <-wake: // the last piece was there before it was waited for
+	default:
+	}
+	*x = exchange{wake: wake}
+	exchanges.Put(x)
 }
 
 // signal wakes whoever waits on c, now or later; nobody does on a nil one.
@@ -110,6 +137,16 @@ func (piece *Piece) cost() int {
 		return cap(*piece.buffer)
 	}
 	return len(piece.Body)
+}
+
+// keepHead returns where a head is kept that is to be delivered. A worker that sends
+// a second one must not change the first.
+func (x *exchange) keepHead(head wire.Head, informational bool) *wire.Head {
+	if informational || x.hasHead {
+		return &head
+	}
+	x.head, x.hasHead = head, true
+	return &x.head
 }
 
 // push delivers a piece that came from w. It waits while the client is too far
@@ -220,7 +257,8 @@ func (x *exchange) isTouched() bool {
 	return x.touched
 }
 
-// Answer is a worker's answer as it comes. It must be closed.
+// Answer is a worker's answer as it comes. It must be closed, once, and not be used
+// after that.
 type Answer struct {
 	x      *exchange
 	buffer *[]byte
@@ -324,6 +362,7 @@ func (a *Answer) Close() {
 		}
 	}
 	signal(room)
+	x.leave()
 }
 
 // Buffers for payloads come in two sizes: one for the small answers most are, one

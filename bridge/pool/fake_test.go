@@ -39,10 +39,21 @@ type fake struct {
 	conn   net.Conn
 	frames *bufio.Reader
 	queue  []wire.Frame
+	told   bool // the names of the requests' values
 	// version is what the worker found when it started.
 	version string
 	// linger: stay after DRAIN, and do not listen to TERM.
 	linger bool
+}
+
+// value returns the only value of a request.
+func (f *fake) value(frame wire.Frame) string {
+	if !f.told {
+		fmt.Fprintln(os.Stderr, "fake worker: a request whose names are not known")
+		os.Exit(1)
+	}
+	value, _, _ := strings.Cut(string(frame.Payload[2:]), "\x00")
+	return value
 }
 
 func runFake(mode string) error {
@@ -50,7 +61,13 @@ func runFake(mode string) error {
 	if err != nil {
 		return err
 	}
+	if len(input) == 0 {
+		os.Exit(0) // a zygote has died that was about to say what this is for
+	}
 	config := decodePairs(input)
+	if config["preload"] != "" {
+		return runFakeZygote(config, os.Getenv("FAKE_ZYGOTE"))
+	}
 	if mode == "no start" {
 		fmt.Fprintln(os.Stderr, "cannot find my boots")
 		os.Exit(9)
@@ -68,11 +85,7 @@ func runFake(mode string) error {
 	case "wrong token":
 		token = "guess"
 	}
-	hello := binary.BigEndian.AppendUint32(nil, version)
-	hello = binary.BigEndian.AppendUint32(hello, uint32(os.Getpid()))
-	hello = binary.BigEndian.AppendUint32(hello, uint32(len(token)))
-	hello = wire.AppendPairs(append(hello, token...))
-	f.put(wire.Hello, 0, 0, hello)
+	f.hello(version, token)
 	switch mode {
 	case "failed":
 		f.put(wire.Failed, 0, 0, []byte("no app today\n"))
@@ -146,6 +159,13 @@ func runFake(mode string) error {
 	return f.serve()
 }
 
+func (f *fake) hello(version uint32, token string, info ...string) {
+	hello := binary.BigEndian.AppendUint32(nil, version)
+	hello = binary.BigEndian.AppendUint32(hello, uint32(os.Getpid()))
+	hello = binary.BigEndian.AppendUint32(hello, uint32(len(token)))
+	f.put(wire.Hello, 0, 0, wire.AppendPairs(append(hello, token...), info...))
+}
+
 func decodePairs(p []byte) map[string]string {
 	next := func() string {
 		n := binary.BigEndian.Uint32(p)
@@ -189,6 +209,9 @@ func (f *fake) serve() error {
 					time.Sleep(time.Hour)
 				}
 				os.Exit(0)
+			case wire.Names:
+				batch--
+				f.told = true
 			case wire.Request:
 				f.do(frame, batch)
 			}
@@ -221,7 +244,7 @@ func (f *fake) read(wait bool) error {
 
 func (f *fake) do(frame wire.Frame, batch int) {
 	s := frame.Stream
-	verb, arg, _ := strings.Cut(decodePairs(frame.Payload)["do"], " ")
+	verb, arg, _ := strings.Cut(f.value(frame), " ")
 	switch verb {
 	case "pid":
 		f.reply(s, strconv.Itoa(os.Getpid()))
@@ -232,6 +255,16 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		f.reply(s, f.version)
 	case "batch":
 		f.reply(s, strconv.Itoa(batch))
+	case "more":
+		if frame.Has(wire.FlagMore) {
+			f.reply(s, "more")
+		} else {
+			f.reply(s, "last")
+		}
+	case "sleep":
+		d, _ := time.ParseDuration(arg)
+		time.Sleep(d)
+		f.reply(s, "")
 	case "note": // appends to a file, so that a test can count executions
 		file, err := os.OpenFile(arg, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err == nil {
@@ -428,11 +461,14 @@ func start(t *testing.T, opt Options) *started {
 	return s
 }
 
+var names wire.NameTable
+
 func newRequest(do string, safe bool) *Request {
 	b := &wire.RequestBuilder{}
-	b.Begin()
+	b.Begin(&names)
 	b.Pair("do", do)
-	return &Request{Frame: b.Frame, Safe: safe, Label: do, ID: "id of " + do}
+	b.Body(nil)
+	return &Request{Frame: b.Frame, Names: b.Names(), Safe: safe, Label: do, ID: "id of " + do}
 }
 
 // outcome is an answer read to its end.

@@ -35,6 +35,12 @@ func (js *journals) logger(log *slog.Logger) *slog.Logger {
 	return slog.New(&journalHandler{log.Handler(), &journal{journals: js}})
 }
 
+// journal returns the logger of one of the pool's processes, which has a journal of
+// its own.
+func (p *Pool) journal(kind string, id int) *slog.Logger {
+	return p.journals.logger(p.opt.Logger).With("mount", p.opt.Name, kind, id)
+}
+
 // flush waits until all has been written, for flushTimeout at most. A log that is
 // blocked for good keeps one goroutine for each journal.
 func (js *journals) flush() {

@@ -19,6 +19,7 @@ const maxLine = 8 << 10
 // output is a worker's standard output and error on their way into the log.
 type output struct {
 	read, write *os.File
+	path        string        // of the FIFO it comes through; "" for a pipe
 	done        chan struct{} // closed when the last line has been read
 
 	mu    sync.Mutex
@@ -48,7 +49,7 @@ func (o *output) lastWords() string {
 // captureOutput gives the command one pipe for both streams and starts to read it.
 // What a worker prints never reaches a client and never blocks the worker: see
 // journals.
-func (w *worker) captureOutput(cmd *exec.Cmd) (*output, error) {
+func (w *peer) captureOutput(cmd *exec.Cmd) (*output, error) {
 	r, wr, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -62,6 +63,9 @@ func (w *worker) captureOutput(cmd *exec.Cmd) (*output, error) {
 // started closes the gateway's copy of the end the worker writes to.
 func (o *output) started(err error) {
 	_ = o.write.Close() // nothing was written to it here
+	if o.path != "" {
+		_ = os.Remove(o.path) // it goes with the directory, at the latest
+	}
 	if err != nil {
 		o.end(0)
 	}
@@ -69,14 +73,17 @@ func (o *output) started(err error) {
 
 // ended makes the reader stop soon, even when a child the application left behind
 // still has the pipe.
-func (o *output) ended() { o.end(drainTimeout) }
+func (o *output) ended() {
+	o.started(nil)
+	o.end(drainTimeout)
+}
 
 func (o *output) end(in time.Duration) {
 	// A pipe that cannot have a deadline was closed already.
 	_ = o.read.SetReadDeadline(time.Now().Add(in))
 }
 
-func (o *output) pass(w *worker) {
+func (o *output) pass(w *peer) {
 	defer close(o.done)
 	defer func() { _ = o.read.Close() }() // only read from
 	lines := bufio.NewReaderSize(o.read, maxLine)

@@ -9,6 +9,10 @@
 // batch whose first request turns out to be slow is taken apart again: what waits
 // behind it moves to other workers.
 //
+// With Preload the workers are forked by a zygote, a process that has loaded what
+// they run. It is no worker and serves nothing; a worker that it has forked differs
+// from one that was started only in how its process is made and its end is learnt.
+//
 // One lock, Pool.mu, guards the queue, the set of workers and what each of them is
 // doing. It is never held during I/O.
 package pool
@@ -67,8 +71,11 @@ type Setup struct {
 	Socket string
 	// Token is to be repeated in HELLO.
 	Token string
-	// Worker counts the workers started so far, from 1.
+	// Worker counts the workers started so far, from 1; 0 for a zygote.
 	Worker int
+	// Preload is set for a zygote: it loads the application, says so, and forks the
+	// workers when it is told to.
+	Preload bool
 }
 
 // Options configure a Pool. Start is required.
@@ -79,6 +86,10 @@ type Options struct {
 	// standard input. The pool sets the command's process attributes and the
 	// other standard streams.
 	Start func(Setup) (*exec.Cmd, []byte, error)
+	// Preload has one process, the zygote, load the application and fork the workers.
+	// It is started by Start, too; where it ends, another one is started, and the
+	// workers go on.
+	Preload bool
 	// Workers is the number of processes; 0 means 5. Instead of it MinWorkers and
 	// MaxWorkers say how few and how many there are: one or more are added when
 	// requests have been waiting for about 100 ms, and one that had nothing to do
@@ -142,13 +153,14 @@ type Pool struct {
 	started    bool
 	closing    bool
 	workers    map[*worker]struct{}
-	tokens     map[string]*worker // workers that have not said hello yet
-	idle       []*worker          // last in, first out: the warmest serves next
+	tokens     map[string]caller // who has not said hello yet
+	idle       []*worker         // last in, first out: the warmest serves next
 	queue      queue
 	stream     uint32
+	steady     int // answers in a row that were not slow
 	want       int // how many workers there should be
 	scale      scaling
-	weighed    time.Time // when the memory of the workers was last looked at
+	weighed    time.Time // when the memory of the workers was last looked at; watch's own
 	launched   int
 	source     *source   // of the workers to be started
 	failures   int       // starts in a row that came to nothing
@@ -163,9 +175,11 @@ type Pool struct {
 	generation int     // of the newest source there has been
 	drained    chan struct{}
 	settled    chan error // nil but during Start: one value for each worker
+	nursery    nursery    // with Preload
 
 	tasks sync.WaitGroup // every goroutine of the pool
-	quit  chan struct{}  // closed when they are to end
+	halt  chan struct{}  // closed when the workers are to end
+	quit  chan struct{}  // closed when the goroutines are to end
 }
 
 // New returns a pool that has not been started.
@@ -177,36 +191,39 @@ func New(opt Options) *Pool {
 	p := &Pool{
 		opt:     opt,
 		workers: map[*worker]struct{}{},
-		tokens:  map[string]*worker{},
+		tokens:  map[string]caller{},
+		nursery: nursery{all: map[*zygote]struct{}{}},
+		halt:    make(chan struct{}),
 		quit:    make(chan struct{}),
 	}
 	p.log = p.journals.logger(opt.Logger).With("mount", opt.Name)
 	return p
 }
 
-// Start starts all workers (MinWorkers of them) side by side and returns when they are ready. When one
-// fails, those that were started are stopped and the error says why, in the
+// Start starts all workers (MinWorkers of them) side by side, with Preload after the
+// zygote, and returns when they are ready. When one fails, those that were started are
+// stopped and the error says why, in the
 // worker's own words where it gave any.
 func (p *Pool) Start(ctx context.Context) error {
-	first, err := p.newSource(ctx, 1)
-	if err != nil {
-		return err
-	}
 	if err := p.listen(); err != nil {
 		return err
 	}
-	p.source, p.generation = first, 1
-	p.want = p.opt.MinWorkers
-	p.settled = make(chan error, p.want)
 	p.mu.Lock()
 	p.started = true
-	for range p.want {
-		p.launchLocked(nil)
-	}
+	p.source, p.generation, p.want = &source{generation: 1}, 1, p.opt.MinWorkers
 	p.mu.Unlock()
 	p.tasks.Go(p.accept)
-	p.tasks.Go(p.watch)
-	err = p.awaitStart(ctx)
+	err := p.preload(ctx)
+	if err == nil {
+		p.mu.Lock()
+		p.settled = make(chan error, p.want)
+		for range p.want {
+			p.launchLocked(nil)
+		}
+		p.mu.Unlock()
+		p.tasks.Go(p.watch)
+		err = p.awaitStart(ctx)
+	}
 	p.mu.Lock()
 	p.settled = nil
 	p.mu.Unlock()
@@ -275,6 +292,7 @@ func (p *Pool) Stop(ctx context.Context) error {
 		return nil
 	}
 	p.closing = true
+	p.refuseZygotesLocked()
 	p.drained = make(chan struct{})
 	p.checkDrainedLocked()
 	p.mu.Unlock()
@@ -294,11 +312,13 @@ func (p *Pool) Stop(ctx context.Context) error {
 	for _, x := range waiting {
 		x.fail(ErrClosed)
 	}
+	close(p.halt)
 	var wg sync.WaitGroup
 	for _, w := range all {
 		wg.Go(func() { w.stop(ctx) })
 	}
 	wg.Wait()
+	p.stopZygotes(ctx)
 	close(p.quit)
 	err := p.listener.Close()
 	p.tasks.Wait()
@@ -327,7 +347,7 @@ func (p *Pool) checkDrainedLocked() {
 func (p *Pool) RetryAfter() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return max(time.Until(p.nextTry), time.Second)
+	return max(time.Until(p.nextTry), time.Until(p.nursery.nextTry), time.Second)
 }
 
 // Dir returns the pool's private directory; "" before Start.

@@ -15,6 +15,12 @@ const (
 	quickAverage = time.Millisecond
 	// stallTime is how long a batch may make no progress before it is taken apart.
 	stallTime = 5 * time.Millisecond
+	// slowAnswer is how long an answer may take that makes no worker send each
+	// answer at once, and steadyRequests how many such answers in a row let them
+	// send several together again. So a slow request keeps at most a few answers
+	// from their clients, and that once in thousands.
+	slowAnswer     = 10 * time.Millisecond
+	steadyRequests = 4096
 )
 
 // read handles a worker's frames until its connection ends.
@@ -107,7 +113,11 @@ func (w *worker) answer(frame wire.Frame) error {
 	p := w.pool
 	fin := frame.Has(wire.FlagFin)
 	p.mu.Lock()
-	w.progress = time.Now()
+	now := time.Now()
+	if p.steady++; now.Sub(w.progress) > slowAnswer && !w.paused {
+		p.steady = 0
+	}
+	w.progress = now
 	var x *exchange
 	if len(w.inflight) > 0 && w.inflight[0].stream == frame.Stream && !w.cleaning {
 		x = w.inflight[0]
@@ -135,8 +145,8 @@ func (w *worker) deliver(x *exchange, frame wire.Frame, fin bool) error {
 		if err != nil {
 			return err
 		}
-		piece.Head, piece.Body = &head, body
-		piece.Informational = frame.Type == wire.Informational
+		piece.Body, piece.Informational = body, frame.Type == wire.Informational
+		piece.Head = x.keepHead(head, piece.Informational)
 	case wire.Body:
 		piece.Body = frame.Payload
 	case wire.File:
@@ -170,20 +180,37 @@ func (w *worker) setPaused(is bool) {
 func (w *worker) finished(cleaning bool) {
 	p := w.pool
 	p.mu.Lock()
+	var answered *exchange
 	if len(w.inflight) > 0 {
-		w.cleanedUp, w.cleanedID = w.inflight[0].label, w.inflight[0].id
-		w.inflight[0].worker = nil
-		w.inflight = w.inflight[1:]
+		answered = w.inflight[0]
+		w.cleanedUp, w.cleanedID = answered.label, answered.id
+		answered.worker = nil
+		n := copy(w.inflight, w.inflight[1:])
+		w.inflight[n] = nil
+		w.inflight = w.inflight[:n]
 	}
 	w.served++
-	w.given++
 	p.failures = 0
 	w.cleaning = cleaning
-	send := w.restLocked()
+	w.measureLocked()
+	send := w.restLocked() || p.refillLocked(w)
 	p.mu.Unlock()
+	if answered != nil {
+		answered.leave()
+	}
 	if send {
 		w.sendBatch()
 	}
+}
+
+// measureLocked counts the time of the request that was just answered.
+func (w *worker) measureLocked() {
+	took := w.progress.Sub(w.begun)
+	w.begun = w.progress
+	if w.average == 0 {
+		w.average = took
+	}
+	w.average += (took - w.average) / 8
 }
 
 // restLocked frees the worker when it has nothing left to do.
@@ -191,16 +218,6 @@ func (w *worker) restLocked() (send bool) {
 	if len(w.inflight) > 0 || w.cleaning {
 		return false
 	}
-	w.inflight = nil
-	now := time.Now()
-	if took := now.Sub(w.begun); w.given > 0 {
-		took /= time.Duration(w.given)
-		if w.average == 0 {
-			w.average = took
-		}
-		w.average += (took - w.average) / 8
-	}
-	w.given = 0
 	if w.stall != nil {
 		w.stall.Stop()
 	}
@@ -281,6 +298,7 @@ func (w *worker) stalled() {
 		return
 	}
 	moved := append([]*exchange(nil), w.inflight[keep:]...)
+	clear(w.inflight[keep:])
 	w.inflight = w.inflight[:keep]
 	for _, x := range moved {
 		w.batch = wire.AppendFrame(w.batch, wire.Cancel, 0, x.stream, nil)
@@ -296,6 +314,14 @@ var levels = map[uint8]slog.Level{
 	wire.LevelError: slog.LevelError,
 	wire.LevelWarn:  slog.LevelWarn,
 	wire.LevelInfo:  slog.LevelInfo,
+}
+
+// levelOf returns the level of a LOG frame.
+func levelOf(frame wire.Frame) slog.Level {
+	if level, ok := levels[frame.Flags]; ok {
+		return level
+	}
+	return slog.LevelError
 }
 
 // about adds to a logger which request its records are about.
@@ -321,10 +347,7 @@ func (w *worker) logRecord(frame wire.Frame) {
 		log = about(log, w.inflight[0].label, w.inflight[0].id)
 	}
 	p.mu.Unlock()
-	level, ok := levels[frame.Flags]
-	if !ok {
-		level = slog.LevelError
-	}
+	level := levelOf(frame)
 	text := strings.TrimSpace(string(frame.Payload))
 	log.Log(context.Background(), level, text)
 	release(frame.Buffer)

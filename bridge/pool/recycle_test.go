@@ -25,7 +25,8 @@ func TestLimitsDiffer(t *testing.T) {
 		p := New(Options{MaxRequests: 1000, MaxAge: 1000 * time.Second, Jitter: c.jitter})
 		seen := map[int]bool{}
 		for range 2000 {
-			w := &worker{pool: p, since: time.Now()}
+			w := &worker{}
+			w.pool, w.since = p, time.Now()
 			w.drawLimits()
 			seen[w.limit] = true
 			age := w.expires.Sub(w.since).Seconds()

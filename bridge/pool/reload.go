@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,6 +17,8 @@ type reload struct {
 // Reload replaces every worker by one that has loaded the application anew, and
 // returns when the last one has been told to go. No request is failed or held up: a
 // worker gets new requests until its successor is ready, and finishes those it has.
+//
+// With Preload a new zygote loads the application first; the new workers come from it.
 //
 // The first successor is started alone, so that a version that cannot be loaded
 // costs one start; after it up to a quarter of the workers (at least one) are
@@ -61,7 +64,7 @@ func (p *Pool) runReloads() {
 	defer cancel(nil)
 	p.tasks.Go(func() {
 		select {
-		case <-p.quit:
+		case <-p.halt:
 			cancel(ErrClosed)
 		case <-ctx.Done():
 		}
@@ -90,6 +93,9 @@ func (p *Pool) reload(ctx context.Context) error {
 	}
 	for first := true; ; first = false {
 		trials, err := p.launchWave(src, first)
+		if err != nil {
+			p.abandonSource(src)
+		}
 		if err != nil || len(trials) == 0 {
 			return err
 		}
@@ -99,10 +105,11 @@ func (p *Pool) reload(ctx context.Context) error {
 			}
 		}
 		if err != nil {
+			p.abandonSource(src)
 			return err
 		}
 		p.mu.Lock()
-		p.source = src // what is started from now on is of the new generation
+		p.useSourceLocked(src)
 		p.failures = 0
 		p.topUpLocked()
 		p.mu.Unlock()
@@ -141,8 +148,14 @@ func (p *Pool) launchWave(src *source, first bool) ([]<-chan error, error) {
 
 // settleTrialLocked tells the reload that started w how that went; once.
 func (w *worker) settleTrialLocked(err error) {
-	if w.trial != nil {
-		w.trial <- err
-		w.trial = nil
+	switch {
+	case w.trial == nil:
+		return
+	case err == nil && !w.wasReady && w.unborn:
+		err = errors.New(w.failure)
+	case err == nil && !w.wasReady:
+		err = ErrClosed
 	}
+	w.trial <- err
+	w.trial = nil
 }

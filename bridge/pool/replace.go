@@ -18,14 +18,22 @@ const (
 	maxBackoff = 30 * time.Second
 )
 
+// backoff is how long to wait after a number of starts in a row that came to nothing.
+func backoff(failures int) time.Duration {
+	return min(time.Second<<min(failures-1, 5), maxBackoff)
+}
+
 // mayLaunchLocked reports whether the time for another attempt has come.
 func (p *Pool) mayLaunchLocked() bool {
-	return !p.closing && (p.failures == 0 || time.Now().After(p.nextTry))
+	return !p.closing && p.nurseLocked() && (p.failures == 0 || time.Now().After(p.nextTry))
 }
 
 // topUpLocked starts workers until there are as many as there should be; one at a
 // time while starting fails.
 func (p *Pool) topUpLocked() {
+	if !p.nurseLocked() {
+		return
+	}
 	serving := 0
 	for w := range p.workers {
 		if w.state == Starting && p.failures > 0 {
@@ -87,9 +95,6 @@ func (w *worker) bury() {
 	w.state = Dead
 	p.unlinkLocked(w)
 	startError := w.recordLocked(words, label != "")
-	if w.trial != nil && startError == nil {
-		startError = ErrClosed
-	}
 	w.settleTrialLocked(startError)
 	p.topUpLocked()
 	p.checkDrainedLocked()
@@ -97,11 +102,12 @@ func (w *worker) bury() {
 	if p.circuitLocked() != Closed {
 		stranded = p.queue.takeAll()
 	}
-	note, next := p.noteCircuitLocked(), p.nextTry
+	note, next := p.noteCircuitLocked(), p.nextAttemptLocked()
 	p.mu.Unlock()
 
 	p.tellCircuit(note, next)
 	switch {
+	case w.unborn:
 	case startError != nil:
 	case label != "":
 		about(w.logger(), label, id).Error("the worker died in a request", "exit", w.exit)
@@ -145,6 +151,10 @@ func (w *worker) partLocked() (begun *exchange, waiting []*exchange) {
 // is to be told about this one, nil when it had been a working worker.
 func (w *worker) recordLocked(words string, inRequest bool) error {
 	p := w.pool
+	if w.unborn { // the zygote's end has been told, and the next one is under way
+		p.startedLocked(errors.New(w.failure))
+		return nil
+	}
 	if p.closing || w.wasReady && (w.retired || w.killed || inRequest || w.served > 0 || time.Since(w.since) > longEnough) {
 		return nil
 	}
@@ -163,7 +173,7 @@ func (w *worker) recordLocked(words string, inRequest bool) error {
 	p.reason = reason
 	if p.failures == 0 || w.since.After(p.failedAt) { // those started side by side are one attempt
 		p.failures++
-		p.nextTry = now.Add(min(time.Second<<min(p.failures-1, 5), maxBackoff))
+		p.nextTry = now.Add(backoff(p.failures))
 	}
 	p.failedAt = now
 	if !w.wasReady && p.startedLocked(err) {

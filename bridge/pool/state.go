@@ -51,10 +51,25 @@ type WorkerStatus struct {
 	Resident int64
 }
 
+// ZygoteStatus describes one zygote at one moment.
+type ZygoteStatus struct {
+	ID  int
+	PID int
+	// State is starting, ready, retired (it stays for the workers it has forked) or
+	// leaving.
+	State string
+	// Children is the number of its workers whose end it has not reported.
+	Children int
+	// Since is when its process was started.
+	Since time.Time
+}
+
 // Status describes a pool at one moment.
 type Status struct {
 	// Workers are in the order they were started.
 	Workers []WorkerStatus
+	// Zygotes are there with Preload: one, and while it is replaced more.
+	Zygotes []ZygoteStatus
 	// Generation counts the reloads, from 1.
 	Generation int
 	// Queued is the number of requests that wait for a worker, Oldest how long the
@@ -84,6 +99,9 @@ func (p *Pool) Status() Status {
 	if p.failures > 0 {
 		s.StartError, s.NextStart = p.reason, p.nextTry
 	}
+	if p.nursery.failures > 0 {
+		s.StartError, s.NextStart = p.nursery.reason, p.nursery.nextTry
+	}
 	for w := range p.workers {
 		s.Workers = append(s.Workers, WorkerStatus{
 			ID: w.id, PID: w.pid, State: w.state, Generation: w.source.generation,
@@ -91,7 +109,11 @@ func (p *Pool) Status() Status {
 			Since: w.since, Age: now.Sub(w.since),
 		})
 	}
+	for z := range p.nursery.all {
+		s.Zygotes = append(s.Zygotes, ZygoteStatus{z.id, z.pid, z.state.String(), len(z.children), z.since})
+	}
 	p.mu.Unlock()
+	slices.SortFunc(s.Zygotes, func(a, b ZygoteStatus) int { return a.ID - b.ID })
 	slices.SortFunc(s.Workers, func(a, b WorkerStatus) int { return a.ID - b.ID })
 	for i := range s.Workers {
 		if w := &s.Workers[i]; w.PID != 0 {

@@ -2,14 +2,7 @@ package pool
 
 import (
 	"context"
-	"crypto/rand"
-	"fmt"
-	"log/slog"
-	"net"
-	"path/filepath"
-	"strings"
-	"sync"
-	"sync/atomic"
+	"errors"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
@@ -21,41 +14,28 @@ const (
 	drainTimeout = 500 * time.Millisecond
 )
 
-// worker is one process and its connection. Its fields are guarded by Pool.mu,
+// worker is a process that serves requests. Its fields are guarded by Pool.mu,
 // except where it says otherwise.
 type worker struct {
-	pool    *Pool
-	id      int
-	token   string
-	since   time.Time
-	spawned chan struct{} // closed when the process runs, or could not be started
-	known   chan struct{} // closed when it has said hello
-	lost    chan struct{} // closed when the connection's reader has ended
-	exited  chan struct{} // closed when the process has ended, or could not be started
-	abort   chan struct{} // closed when no client is to be waited for any more
-	exit    string        // how it ended; valid after exited
+	peer
+	maker maker         // what makes its process
+	abort chan struct{} // closed when no client is to be waited for any more
 
-	pid       int
-	output    *output  // nil until it has started
-	conn      net.Conn // nil until it has said hello
 	state     State
-	wasReady  bool
-	failure   string      // why it could not get ready, in its own words
-	inflight  []*exchange // what it has been given, in order
-	batch     []byte      // frames to be written
-	left      time.Time   // when it became Exiting
-	killed    bool        // kill is at work
-	retired   bool        // it served and was told to go
-	surprise  bool        // its process ended unasked
-	cleaning  bool        // busy with what an application does after its answer
-	cleanedUp string      // the request it has answered last, and cleans up after
-	cleanedID string      // and its ID
+	unborn    bool                          // what was to make its process has gone
+	inflight  []*exchange                   // what it has been given, in order
+	names     [wire.MaxNames]*wire.NameList // what it has been told
+	left      time.Time                     // when it became Exiting
+	killed    bool                          // kill is at work
+	retired   bool                          // it served and was told to go
+	surprise  bool                          // its process ended unasked
+	cleaning  bool                          // busy with what an application does after its answer
+	cleanedUp string                        // the request it has answered last, and cleans up after
+	cleanedID string                        // and its ID
 	served    int
-	progress  time.Time // of the last sign of life while busy
-	paused    bool      // the reader waits for a slow client
-	begun     time.Time // when the batch was given
-	given     int       // how many requests were in it
-	average   time.Duration
+	progress  time.Time     // of the last sign of life while busy
+	begun     time.Time     // about when the request it answers was begun
+	average   time.Duration // of its requests
 	stall     *time.Timer
 	successor *worker // takes over when it is ready
 	source    *source
@@ -64,34 +44,16 @@ type worker struct {
 	rss       int64        // its memory when it was last looked at
 	weigh     bool         // its memory is to be looked at when it is free
 	trial     chan<- error // of the reload that started it and waits for how that goes
-
-	log atomic.Pointer[slog.Logger]
-
-	writing sync.Mutex // held while batch is swapped and written
-	spare   []byte     // guarded by writing
 }
-
-func (w *worker) logger() *slog.Logger { return w.log.Load() }
 
 // launchLocked starts a worker, to take over from predecessor unless that is nil.
 func (p *Pool) launchLocked(predecessor *worker) { p.launchFromLocked(p.source, predecessor) }
 
 func (p *Pool) launchFromLocked(src *source, predecessor *worker) *worker {
 	p.launched++
-	w := &worker{
-		pool:    p,
-		source:  src,
-		id:      p.launched,
-		token:   rand.Text(),
-		since:   time.Now(),
-		spawned: make(chan struct{}),
-		known:   make(chan struct{}),
-		lost:    make(chan struct{}),
-		exited:  make(chan struct{}),
-		abort:   make(chan struct{}),
-	}
+	w := &worker{maker: src.makerLocked(p), source: src, abort: make(chan struct{})}
+	w.init(p, p.launched, p.journal("worker", p.launched))
 	w.drawLimits()
-	w.log.Store(p.journals.logger(p.opt.Logger).With("mount", p.opt.Name, "worker", w.id))
 	if predecessor != nil {
 		for other := range p.workers {
 			if other.successor == predecessor { // which is still being started itself
@@ -109,21 +71,17 @@ func (p *Pool) launchFromLocked(src *source, predecessor *worker) *worker {
 // live starts the process and sees it through to its end.
 func (w *worker) live() {
 	p := w.pool
-	err := w.start()
-	close(w.spawned)
-	if err != nil {
+	if err := w.start(w.maker); err != nil {
 		p.mu.Lock()
-		w.failure = err.Error()
+		w.unborn = errors.Is(err, errZygoteGone)
 		p.mu.Unlock()
-		w.exit = "it was not started"
-		close(w.exited)
 		w.bury()
 		return
 	}
 	select {
 	case <-w.exited:
 	case <-w.lost:
-		w.awaitExit()
+		w.awaitExit(w.patience())
 	}
 	p.mu.Lock()
 	w.surprise = w.isServing()
@@ -136,89 +94,23 @@ func (w *worker) live() {
 	w.bury()
 }
 
-// awaitExit waits for a process that has closed its connection: for a moment, or
-// for the kill grace where it was expected to go and may have END blocks to run.
-func (w *worker) awaitExit() {
+// patience is how long the process may take to end once its connection has: a
+// moment, or the kill grace where it was expected to go and may have END blocks to
+// run.
+func (w *worker) patience() time.Duration {
 	w.pool.mu.Lock()
-	patience := drainTimeout
+	defer w.pool.mu.Unlock()
 	if w.state == Draining || w.state == Exiting {
-		patience = w.pool.opt.KillGrace
+		return w.pool.opt.KillGrace
 	}
-	w.pool.mu.Unlock()
-	select {
-	case <-w.exited:
-	case <-time.After(patience):
-		w.kill()
-		<-w.exited
-	}
+	return drainTimeout
 }
 
-// readRest waits until what the process wrote before it ended has been read, and
-// closes the connection. A child of the application may have it open, too, so the
-// end of the data does not always show; a client that is slow to take it may take
-// its time.
-func (w *worker) readRest() {
-	p := w.pool
-	select {
-	case <-w.known:
-	case <-time.After(drainTimeout): // what it said before it ended may still be on its way
-	}
-	p.mu.Lock()
-	delete(p.tokens, w.token)
-	conn := w.conn
-	p.mu.Unlock()
-	if conn == nil {
-		return
-	}
-	for paused := true; paused; {
-		select {
-		case <-w.lost:
-			paused = false
-		case <-time.After(drainTimeout):
-			p.mu.Lock()
-			paused = w.paused
-			p.mu.Unlock()
-		}
-	}
-	_ = conn.Close() // an error tells nothing: the peer is gone
-	<-w.lost
-}
+func (w *worker) role() string { return "" }
 
-// start starts the process and the goroutines that read its output and wait for it.
-func (w *worker) start() error {
-	p := w.pool
-	cmd, input, err := w.source.start(Setup{
-		Dir:    p.dir,
-		Socket: filepath.Join(p.dir, "socket"),
-		Token:  w.token,
-		Worker: w.id,
-	})
-	if err != nil {
-		return err
-	}
-	cmd.Stdin = strings.NewReader(string(input))
-	isolate(cmd)
-	output, err := w.captureOutput(cmd)
-	if err != nil {
-		return err
-	}
-	err = cmd.Start()
-	output.started(err)
-	if err != nil {
-		return fmt.Errorf("start a worker: %w", err)
-	}
-	p.mu.Lock()
-	w.output, w.pid = output, cmd.Process.Pid
-	w.log.Store(w.logger().With("pid", w.pid))
-	p.mu.Unlock()
-	p.tasks.Go(func() {
-		// The error only repeats the state, or says that the input was not read.
-		_ = cmd.Wait()
-		w.exit = cmd.ProcessState.String()
-		output.ended()
-		close(w.exited)
-	})
-	return nil
+func (w *worker) refusedLocked() {
+	w.leave(time.Now())
+	w.pool.unlinkLocked(w)
 }
 
 // retire puts DRAIN into the batch: the worker ends once it has done what it has.
@@ -260,31 +152,4 @@ func (w *worker) stop(ctx context.Context) {
 	case <-time.After(drainTimeout): // it was never connected, or its client is slow and ctx has no end
 	}
 	close(w.abort)
-}
-
-// kill ends the worker's process group: TERM, then KILL after the grace for
-// whatever is left of it, the worker or what it has started.
-func (w *worker) kill() {
-	<-w.spawned
-	w.pool.mu.Lock()
-	pid := w.pid
-	w.pool.mu.Unlock()
-	if pid == 0 {
-		return // it could not be started
-	}
-	terminate(pid)
-	deadline := time.After(w.pool.opt.KillGrace)
-	exited := w.exited
-	for groupExists(pid) {
-		select {
-		case <-exited:
-			exited = nil // look after its children more often
-		case <-time.After(20 * time.Millisecond):
-		case <-deadline:
-			killGroup(pid)
-			<-w.exited
-			return
-		}
-	}
-	<-w.exited
 }

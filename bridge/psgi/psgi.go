@@ -66,6 +66,9 @@ type PSGI struct {
 	// IdleTimeout is how long a worker beyond MinWorkers may have nothing to do;
 	// 60 s by default.
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
+	// Preload has one process load the application and fork the workers, which
+	// share its memory. docs/psgi.md tells what an application must mind then.
+	Preload bool `yaml:"preload"`
 	// MaxRequests is how many requests a worker serves before another takes its
 	// place; 0 means no limit.
 	MaxRequests int `yaml:"max_requests"`
@@ -191,6 +194,7 @@ func (o *PSGI) pool() pool.Options {
 	return pool.Options{
 		Name:           o.Name,
 		Start:          o.command,
+		Preload:        o.Preload,
 		Workers:        o.Workers,
 		MinWorkers:     o.MinWorkers,
 		MaxWorkers:     o.MaxWorkers,
@@ -232,6 +236,10 @@ func (o *PSGI) command(setup pool.Setup) (*exec.Cmd, []byte, error) {
 		"token", setup.Token,
 		"name", o.Name,
 		"workers", fmt.Sprint(max(o.Workers, o.MaxWorkers)),
+		"worker", fmt.Sprint(setup.Worker),
+	}
+	if setup.Preload {
+		configuration = append(configuration, "preload", "1")
 	}
 	if o.App != "" {
 		configuration = append(configuration, "app", o.App)
@@ -260,6 +268,7 @@ type app struct {
 	development bool
 	pool        *pool.Pool // set by startup, before any request
 	banner      *banner    // nil where a failed reload is not shown
+	names       wire.NameTable
 }
 
 // Serve implements pagi.App.

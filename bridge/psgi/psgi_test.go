@@ -91,6 +91,31 @@ func TestInformational(t *testing.T) {
 	}
 }
 
+// A path with a NUL in it is no path; a body may have any.
+func TestNUL(t *testing.T) {
+	m := code(t, `sub { read $_[0]{'psgi.input'}, my $b, 99; [200, [], [$b]] }`)
+	var status *pagi.StatusError
+	if r := m.get("/a\x00b"); !errors.As(r.err, &status) || status.Status != 400 {
+		t.Errorf("%d, %v; want 400", r.status, r.err)
+	}
+	if r := m.do(call{method: "POST", path: "/", body: "\x00a\x00\x00"}); r.body != "\x00a\x00\x00" {
+		t.Errorf("the body came back as %q, %v", r.body, r.err)
+	}
+}
+
+// What one request does with its empty input is nothing to the next one.
+func TestEmptyInputIsOpen(t *testing.T) {
+	m := code(t, `sub { my $i = $_[0]{'psgi.input'}; my $open = defined fileno $i; seek $i, 5, 0; my $n = read $i, my $c, 99; close $i; [200, [], [$open ? "open $n" : 'closed']] }`)
+	for range 3 {
+		if r := m.get("/"); r.body != "open 0" {
+			t.Fatalf("the input is %s", r.body)
+		}
+	}
+	if r := m.do(call{method: "POST", body: "12345678"}); r.body != "open 3" {
+		t.Errorf("one with a body is %s", r.body)
+	}
+}
+
 // Everything an application can do wrong is one clear line and a 500 or 502, and
 // the next request is served.
 func TestMisbehaviour(t *testing.T) {

@@ -61,3 +61,26 @@ func TestReloadBeforeTheStart(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// With preload the new version is that of a new zygote.
+func TestReloadWithPreload(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "app.psgi")
+	writeFile(t, file, "my $loader = $$; sub { [200, [], ['one ', $$ == $loader ? 'loaded here' : 'forked']] }")
+	m := mount(t, PSGI{App: file, Workers: 2, Preload: true})
+	writeFile(t, file, "sub { syntax error here")
+	if err := m.reload(); err == nil || !strings.Contains(err.Error(), "syntax error at "+file) {
+		t.Errorf("of a broken version: %v", err)
+	}
+	if r := m.get("/"); r.body != "one forked" {
+		t.Errorf("%+v", r)
+	}
+	writeFile(t, file, "sub { [200, [], ['two']] }")
+	if err := m.reload(); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if r := m.get("/"); r.body != "two" {
+			t.Errorf("%+v", r)
+		}
+	}
+}

@@ -57,8 +57,8 @@ func (r *request) readBody(ctx context.Context, receive pagi.Receive, dir string
 const requestIDKey = "request_id"
 
 // encode makes the REQUEST frame: the environment as PSGI wants it, then the body.
-func (r *request) encode(scope *pagi.Scope) {
-	r.Begin()
+func (r *request) encode(scope *pagi.Scope, names *wire.NameTable) {
+	r.Begin(names)
 	length := r.body.Size()
 	if length == 0 && !scope.Headers.Has("content-length") {
 		length = -1 // a request without a body has no CONTENT_LENGTH
@@ -70,6 +70,7 @@ func (r *request) encode(scope *pagi.Scope) {
 	} else {
 		r.Body(r.body.Bytes())
 	}
+	r.pool.Names = r.Names()
 	r.pool.Safe = isSafe(scope.Method) && r.body.Size() == 0
 	r.pool.ID, _ = scope.Value(requestIDKey).(string)
 	r.pool.Label = scope.Method + " " + scope.RootPath + scope.Path

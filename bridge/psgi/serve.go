@@ -30,7 +30,7 @@ func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 		}
 		return err
 	}
-	r.encode(scope)
+	r.encode(scope, &a.names)
 	answer, err := a.pool.Do(&r.pool)
 	if err != nil {
 		return a.refusal(err)
@@ -118,7 +118,10 @@ func sendFile(ctx context.Context, ref *wire.FileRef, to client) error {
 
 // refusal is the answer to a request no worker could take.
 func (a *app) refusal(err error) error {
-	if errors.Is(err, wire.ErrTooLarge) {
+	switch {
+	case errors.Is(err, wire.ErrNUL): // %00 in the path
+		return &pagi.StatusError{Status: 400, Message: "Bad Request", Err: err}
+	case errors.Is(err, wire.ErrTooLarge):
 		return &pagi.StatusError{Status: 431, Message: "Request Header Fields Too Large", Err: err}
 	}
 	seconds := int(a.pool.RetryAfter().Seconds() + 0.5)
@@ -142,7 +145,8 @@ func (a *app) failure(ctx context.Context, err error, to client) error {
 		return &pagi.StatusError{Status: abortStatus(abort.Kind), Message: statusText(abortStatus(abort.Kind)), Err: fmt.Errorf("psgi: %w", err)}
 	case errors.Is(err, pool.ErrTimeout):
 		return &pagi.StatusError{Status: 504, Message: "Gateway Timeout", Err: fmt.Errorf("psgi: %w", err)}
-	case errors.Is(err, pool.ErrQueueTimeout), errors.Is(err, pool.ErrNoWorkers), errors.Is(err, pool.ErrClosed):
+	case errors.Is(err, pool.ErrQueueTimeout), errors.Is(err, pool.ErrNoWorkers), errors.Is(err, pool.ErrClosed),
+		errors.Is(err, wire.ErrNUL), errors.Is(err, wire.ErrTooLarge):
 		return a.refusal(err)
 	}
 	return &pagi.StatusError{Status: 502, Message: "Bad Gateway", Err: fmt.Errorf("psgi: %w", err)}

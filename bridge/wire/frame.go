@@ -15,7 +15,7 @@ import (
 )
 
 // Version is the protocol's version, exchanged in HELLO.
-const Version = 1
+const Version = 2
 
 const (
 	// HeaderSize is the size of a frame's header in bytes.
@@ -32,6 +32,8 @@ const (
 	Request Type = 0x01
 	Cancel  Type = 0x02
 	Drain   Type = 0x03
+	Fork    Type = 0x04
+	Names   Type = 0x05
 )
 
 // Frames from a worker to the gateway.
@@ -47,13 +49,16 @@ const (
 	Log           Type = 0x18
 	Idle          Type = 0x19
 	Exiting       Type = 0x1a
+	Forked        Type = 0x1b
 	Loaded        Type = 0x1c
+	Exited        Type = 0x1d
 )
 
 var typeNames = map[Type]string{
-	Request: "REQUEST", Cancel: "CANCEL", Drain: "DRAIN",
+	Request: "REQUEST", Cancel: "CANCEL", Drain: "DRAIN", Fork: "FORK", Names: "NAMES",
 	Hello: "HELLO", Ready: "READY", Failed: "FAILED", Response: "RESPONSE", Body: "BODY", File: "FILE",
-	Informational: "INFORMATIONAL", Abort: "ABORT", Log: "LOG", Idle: "IDLE", Exiting: "EXITING", Loaded: "LOADED",
+	Informational: "INFORMATIONAL", Abort: "ABORT", Log: "LOG", Idle: "IDLE", Exiting: "EXITING",
+	Forked: "FORKED", Loaded: "LOADED", Exited: "EXITED",
 }
 
 func (t Type) String() string {
@@ -70,9 +75,12 @@ const (
 	// FlagBusy, beside FlagFin, says that the worker is not free yet; an IDLE
 	// frame follows when it is.
 	FlagBusy uint8 = 0x02
-	// FlagBodyFile, on a REQUEST, says that what follows the variables is not
-	// the body but the path of a file that holds it.
+	// FlagBodyFile, on a REQUEST, says that what follows the values is not the
+	// body but the path of a file that holds it.
 	FlagBodyFile uint8 = 0x04
+	// FlagMore, on a REQUEST, says that another one follows at once and that both
+	// are expected to be quick.
+	FlagMore uint8 = 0x08
 )
 
 // Kinds of ABORT.
@@ -91,6 +99,9 @@ const (
 	LevelWarn  = 2
 	LevelInfo  = 3
 )
+
+// ErrNUL is the error of a request with a NUL in one of its values.
+var ErrNUL = errors.New("wire: a NUL in a request's variables")
 
 // Errors of decoding; both mean that the peer does not speak the protocol and
 // must be given up.
@@ -168,6 +179,9 @@ func readFrame(r io.Reader, header []byte, alloc Allocator) (Frame, error) {
 	}
 	return f, nil
 }
+
+// SetFlag sets a flag of the frame that p begins with.
+func SetFlag(p []byte, flag uint8) { p[9] |= flag }
 
 // AppendFrame appends a whole frame.
 func AppendFrame(b []byte, t Type, flags uint8, stream uint32, payload []byte) []byte {

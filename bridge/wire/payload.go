@@ -7,49 +7,6 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// RequestBuilder makes a REQUEST frame in place. Call Begin, then Pair for each
-// variable, then one of Body and BodyFile. The buffer is reused from one request
-// to the next.
-type RequestBuilder struct {
-	buf   []byte
-	pairs uint32
-	flags uint8
-}
-
-// Begin starts a new frame, forgetting the old one.
-func (b *RequestBuilder) Begin() {
-	b.buf = append(b.buf[:0], make([]byte, HeaderSize+4)...)
-	b.pairs, b.flags = 0, 0
-}
-
-// Pair adds a variable.
-func (b *RequestBuilder) Pair(name, value string) {
-	b.buf = appendString(b.buf, name)
-	b.buf = appendString(b.buf, value)
-	b.pairs++
-}
-
-// Body adds the request's body.
-func (b *RequestBuilder) Body(p []byte) { b.buf = append(b.buf, p...) }
-
-// BodyFile names the file in which the request's body is.
-func (b *RequestBuilder) BodyFile(path string) {
-	b.buf = append(b.buf, path...)
-	b.flags = FlagBodyFile
-}
-
-// Frame finishes the frame for the given stream and returns it; it is valid until
-// the next Begin. It can be called again with another stream.
-func (b *RequestBuilder) Frame(stream uint32) ([]byte, error) {
-	length := len(b.buf) - HeaderSize
-	if length > MaxPayload {
-		return nil, fmt.Errorf("%w: REQUEST of %d bytes, at most %d are allowed", ErrTooLarge, length, MaxPayload)
-	}
-	appendHeader(b.buf[:0], length, Request, b.flags, stream)
-	binary.BigEndian.PutUint32(b.buf[HeaderSize:], b.pairs)
-	return b.buf, nil
-}
-
 func appendString(b []byte, s string) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
 	return append(b, s...)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,9 +17,10 @@ import (
 
 // The bytes here are also in perl/t/wire.t: both sides must agree with them.
 const (
-	requestHex = "0000002a" + "00000007" + "01" + "00" +
-		"00000002" + "0000000e" + "524551554553545f4d4554484f44" + "00000003" + "474554" +
-		"00000001" + "41" + "00000000" + "626f6479"
+	namesHex = "00000019" + "00000000" + "05" + "00" +
+		"0000" + "0000000e" + "524551554553545f4d4554484f44" + "00000001" + "41"
+	requestHex = "0000000b" + "00000007" + "01" + "00" +
+		"0000" + "474554" + "00" + "00" + "626f6479"
 	responseHex = "00000017" + "00000007" + "13" + "01" +
 		"00c8" + "00000001" + "00000003" + "582d41" + "00000001" + "31" + "68656c6c6f"
 )
@@ -33,9 +35,10 @@ func unhex(t *testing.T, s string) []byte {
 }
 
 func TestRequestBytes(t *testing.T) {
+	var table NameTable
 	var b RequestBuilder
 	for range 2 { // the second time in the same buffer
-		b.Begin()
+		b.Begin(&table)
 		b.Pair("REQUEST_METHOD", "GET")
 		b.Pair("A", "")
 		b.Body([]byte("body"))
@@ -46,6 +49,9 @@ func TestRequestBytes(t *testing.T) {
 		if hex.EncodeToString(got) != requestHex {
 			t.Errorf("got  %x\nwant %s", got, requestHex)
 		}
+		if names := hex.EncodeToString(b.Names().Frame); names != namesHex {
+			t.Errorf("names\ngot  %s\nwant %s", names, namesHex)
+		}
 	}
 	again, err := b.Frame(8)
 	if err != nil || again[7] != 8 {
@@ -54,27 +60,97 @@ func TestRequestBytes(t *testing.T) {
 }
 
 func TestRequestWithABodyFile(t *testing.T) {
+	var table NameTable
 	var b RequestBuilder
-	b.Begin()
+	b.Begin(&table)
 	b.BodyFile("/tmp/x")
 	frame, err := b.Frame(1)
 	if err != nil || frame[9] != FlagBodyFile || !bytes.HasSuffix(frame, []byte("/tmp/x")) {
 		t.Errorf("% x, %v", frame, err)
 	}
-	b.Begin()
+	b.Begin(&table)
 	b.Body(nil)
 	if frame, err := b.Frame(1); err != nil || frame[9] != 0 {
 		t.Errorf("the flag is still set: % x, %v", frame, err)
 	}
+	if SetFlag(frame, FlagMore); frame[9] != FlagBodyFile|FlagMore && frame[9] != FlagMore {
+		t.Errorf("FlagMore is not set: % x", frame)
+	}
 }
 
 func TestRequestTooLarge(t *testing.T) {
+	var table NameTable
 	var b RequestBuilder
-	b.Begin()
+	b.Begin(&table)
 	b.Pair("X", strings.Repeat("x", MaxPayload))
+	b.Body(nil)
 	if _, err := b.Frame(1); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("error %v", err)
 	}
+}
+
+func TestRequestWithANUL(t *testing.T) {
+	var table NameTable
+	var b RequestBuilder
+	b.Begin(&table)
+	b.Pair("PATH_INFO", "/a\x00b")
+	b.Body([]byte("a body\x00may have one"))
+	if _, err := b.Frame(1); !errors.Is(err, ErrNUL) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Lists of names share the places there are; the same list has one place until that
+// is given away.
+func TestNameTable(t *testing.T) {
+	var table NameTable
+	list := func(name string) *NameList {
+		var b RequestBuilder
+		b.Begin(&table)
+		b.Pair(name, "")
+		b.Body(nil)
+		return b.Names()
+	}
+	first := list("A")
+	if list("A") != first || list("B") == first {
+		t.Fatal("a list is not its names'")
+	}
+	for i := range MaxNames {
+		if n := list(fmt.Sprint("N", i)); n.Place != (i+2)%MaxNames {
+			t.Fatalf("list %d has place %d", i, n.Place)
+		}
+	}
+	if list(fmt.Sprint("N", MaxNames-1)).Place != 1 {
+		t.Error("the newest list was forgotten")
+	}
+	if again := list("A"); again == first || again.Place != 2 {
+		t.Errorf("a list that lost its place is still known: %+v", again)
+	}
+	if n := len(*table.known.Load()); n != MaxNames {
+		t.Errorf("%d lists are known", n)
+	}
+}
+
+// A table may be used by many requests at once.
+func TestNameTableIsShared(t *testing.T) {
+	var table NameTable
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			var b RequestBuilder
+			for i := range 500 {
+				b.Begin(&table)
+				name := fmt.Sprint((g + i) % 100)
+				b.Pair(name, "")
+				b.Body(nil)
+				if got := b.Names().Frame[HeaderSize+6:]; string(got) != name {
+					t.Errorf("names of %s: %q", name, got)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestReadResponse(t *testing.T) {
@@ -134,6 +210,9 @@ func TestRefusals(t *testing.T) {
 		"a file with a relative path": func() error { _, err := DecodeFile(append(make([]byte, 32), "etc/passwd"...)); return err },
 		"a negative offset":           func() error { p := append(make([]byte, 32), "/f"...); p[0] = 0x80; _, err := DecodeFile(p); return err },
 		"an empty abort":              func() error { _, _, err := DecodeAbort(nil); return err },
+		"a fork without a pid":        func() error { _, err := DecodeForked([]byte{0, 0}); return err },
+		"a forked token that is cut":  func() error { _, err := DecodeForked(unhex(t, "0000002a"+"00000009"+"41")); return err },
+		"an end without a status":     func() error { _, _, err := DecodeExited(unhex(t, "0000002a"+"0000")); return err },
 	} {
 		if err := decode(); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
@@ -159,8 +238,28 @@ func TestHelloFileAbort(t *testing.T) {
 	}
 }
 
+// These bytes, too, are in perl/t/wire.t.
+const (
+	forkHex   = "00000032" + "00000000" + "04" + "00" + "00000003" + "00000005" + "746f6b656e" + "00000001" + "54" + "00000006" + "776f726b6572" + "00000001" + "39" + "00000006" + "6f7574707574" + "00000003" + "2f702f"
+	forkedHex = "0000002a" + "00000001" + "54" + "6e6f"
+	exitedHex = "0000002a" + "00000700"
+)
+
+func TestForking(t *testing.T) {
+	if got := hex.EncodeToString(AppendFork(nil, "T", 9, "/p/")); got != forkHex {
+		t.Errorf("got  %s\nwant %s", got, forkHex)
+	}
+	f, err := DecodeForked(unhex(t, forkedHex))
+	if diff := cmp.Diff(ForkedPayload{PID: 42, Token: "T", Error: "no"}, f); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	if pid, status, err := DecodeExited(unhex(t, exitedHex)); pid != 42 || status != 7<<8 || err != nil {
+		t.Errorf("%d %#x %v", pid, status, err)
+	}
+}
+
 func TestTypeNames(t *testing.T) {
-	for typ, want := range map[Type]string{Request: "REQUEST", Exiting: "EXITING", 0x77: "0x77"} {
+	for typ, want := range map[Type]string{Request: "REQUEST", Exiting: "EXITING", Fork: "FORK", Forked: "FORKED", Exited: "EXITED", 0x77: "0x77"} {
 		if typ.String() != want {
 			t.Errorf("%s, want %s", typ, want)
 		}
@@ -195,7 +294,7 @@ func TestDecodeLoaded(t *testing.T) {
 // FuzzDecode feeds every decoder with whatever comes; none may panic, and what
 // claims to be longer than it is must be refused.
 func FuzzDecode(f *testing.F) {
-	for _, s := range []string{requestHex, responseHex, "0000000400000000180168690a0a", "00000022000000011501"} {
+	for _, s := range []string{namesHex, requestHex, responseHex, "0000000400000000180168690a0a", "00000022000000011501"} {
 		b, err := hex.DecodeString(s)
 		if err != nil {
 			f.Fatal(err)
@@ -231,6 +330,8 @@ func FuzzDecode(f *testing.F) {
 					t.Fatalf("%d bytes of names in %d", size, len(p))
 				}
 			}
+			_, _ = DecodeForked(p)
+			_, _, _ = DecodeExited(p)
 		}
 	})
 }

@@ -15,17 +15,22 @@ pagi-worker.pl - a worker process of pagi-bridge
 
 Started by the gateway, which writes the configuration to its standard input: the
 pairs of F<bridge/wire/PROTOCOL.md>, section "Configuration". Loads the
-application, connects back and serves until told to stop.
+application, connects back and serves until told to stop. With C<preload> in the
+configuration it is a zygote: it loads the application, and the workers are forked
+from it.
 
 =cut
 
 use FindBin ();
 use lib "$FindBin::RealBin/../lib";
 
+use PagiBridge;
+use PagiBridge::Describe ();
 use PagiBridge::Loader;
 use PagiBridge::PSGI;
 use PagiBridge::Wire qw(unpack_pairs);
 use PagiBridge::Worker;
+use PagiBridge::Zygote;
 
 # The library of the runtime stays out of the application's @INC, and FindBin is
 # made to look again, for the application's sake.
@@ -48,7 +53,8 @@ $SIG{PIPE} = sub { };    # not IGNORE, which programs the application starts wou
 
 umask $config{umask} if defined $config{umask};
 
-my $worker = PagiBridge::Worker->connect($config{socket}, $config{token});
+my $worker = PagiBridge::Worker->connect($config{socket}, $config{token}, $config{preload} ? (role => 'zygote') : ());
+my $zygote = $config{preload} ? PagiBridge::Zygote->new($worker) : undef;
 my $app = eval {
     defined $config{code}
         ? PagiBridge::Loader::load_code($config{code})
@@ -56,6 +62,19 @@ my $app = eval {
 };
 if (!$app) {
     $worker->failed($@);
+    exit 1;
+}
+if ($zygote) {
+    $worker->ready;
+    $0 = "pagi-zygote $config{name}";
+    %config = (%config, %{ $zygote->run });
+    # From here on this is a worker, a child of the zygote; nothing that belongs to one
+    # process has been made before.
+    undef $zygote;
+    $worker = PagiBridge::Worker->connect($config{socket}, $config{token});
+}
+if (!eval { PagiBridge::run_after_fork($config{worker}); 1 }) {
+    $worker->failed('after_fork: ' . PagiBridge::Describe::message($@));
     exit 1;
 }
 my $handler = PagiBridge::PSGI->new(

@@ -71,6 +71,7 @@ func (o *options) define() {
 	f.IntVarP(&s.Workers, "workers", "w", 0, "`N` Perl processes per PSGI application (default 5)")
 	f.IntVar(&s.MinWorkers, "min-workers", 0, "instead of -w: at least `N` of them, by load")
 	f.IntVar(&s.MaxWorkers, "max-workers", 0, "and at most `N`")
+	f.BoolVar(&s.Preload, "preload", false, "load the PSGI application once and fork its processes")
 	f.IntVar(&s.MaxRequests, "max-requests", 0, "replace such a process after `N` requests (default 0: never)")
 	f.BoolVar(&s.Reload, "reload", false, "for development: load a PSGI application anew when its files change")
 	f.Var((*durationFlag)(&s.MaxAge), "max-age", "and after `SECONDS` (default 0: never)")

@@ -129,6 +129,7 @@ func TestFlagsBecomeSettings(t *testing.T) {
 		"--timeout 0 --header-timeout 1 --body-timeout 1.5 --write-timeout 1m --request-timeout 0 --shutdown-timeout 2s --lifespan-startup-timeout 3 --lifespan on": {
 			Timeout: -1, HeaderTimeout: time.Second, BodyTimeout: 1500 * time.Millisecond, WriteTimeout: time.Minute, ShutdownTimeout: 2 * time.Second,
 			LifespanStartupTimeout: 3 * time.Second, Lifespan: "on", Environment: "deployment"},
+		"--preload": {Preload: true, Environment: "deployment"},
 		"--min-workers 2 --max-workers 8 --max-age 1h --max-rss 200000000 --reload": {
 			MinWorkers: 2, MaxWorkers: 8, MaxAge: time.Hour, MaxRSS: 200_000_000, Reload: true, Environment: "deployment"},
 		"-c site.yaml --min-workers 2 --max-workers 8": {Listen: []string{"127.0.0.1:1"}, Environment: "staging", MinWorkers: 2, MaxWorkers: 8, Timeout: 9 * time.Second},
@@ -152,7 +153,7 @@ func TestFlagsBecomeSettings(t *testing.T) {
 
 func TestFlagsReachThePSGIApplication(t *testing.T) {
 	workplace(t)
-	s, err := made("-w", "3", "-I", "lib", "-MA", "-M", "B=c", "-E", "test", "--max-requests", "9", "app.psgi")
+	s, err := made("-w", "3", "-I", "lib", "-MA", "-M", "B=c", "-E", "test", "--max-requests", "9", "--preload", "app.psgi")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +161,7 @@ func TestFlagsReachThePSGIApplication(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := s.Mounts[0].Options.(*psgi.PSGI)
-	if o.Workers != 3 || !strings.HasSuffix(o.Include[0], "/lib") || !cmp.Equal(o.Modules, []string{"A", "B=c"}) || o.Environment != "test" || o.MaxRequests != 9 || s.Mounts[0].Workers != 3 {
+	if o.Workers != 3 || !strings.HasSuffix(o.Include[0], "/lib") || !cmp.Equal(o.Modules, []string{"A", "B=c"}) || o.Environment != "test" || o.MaxRequests != 9 || !o.Preload || s.Mounts[0].Workers != 3 {
 		t.Errorf("%+v", o)
 	}
 	if s, err = made("--min-workers", "2", "--max-workers", "4", "--max-age", "90", "--max-rss", "1000000", "--reload", "app.psgi"); err != nil {
@@ -234,6 +235,7 @@ func TestWrongCommandLines(t *testing.T) {
 		"--lib lib form.cgi":             `-I is for a PSGI application`,
 		"--perl perl public":             `--perl is for a PSGI application`,
 		"--max-requests 3 public":        `--max-requests is for a PSGI application`,
+		"--preload public":               `--preload is for a PSGI application`,
 		"-w 0 app.psgi":                  `--workers must be at least 1`,
 		"absent":                         `absent: no such file or directory`,
 		"absent.psgi":                    `absent.psgi: no such file or directory`,
@@ -293,7 +295,7 @@ func TestEveryFlagIsExplained(t *testing.T) {
 	}
 	for _, flag := range strings.Fields(`-o, --host -p, --port --listen -S, --socket --socket-mode -w, --workers -I, --include --lib -M, --module -e, --eval -E, --env -a, --app
 		--access-log --no-access-log --access-log-format -q, --quiet -v, --version -h, --help --ssl-cert --ssl-key --max-body-size --max-header-size --max-header-count
-		--timeout --shutdown-timeout --request-timeout --lifespan --lifespan-startup-timeout --log-level --cgi -c, --config -t, --test --max-requests --perl`) {
+		--timeout --shutdown-timeout --request-timeout --lifespan --lifespan-startup-timeout --log-level --cgi -c, --config -t, --test --max-requests --preload --perl`) {
 		if !strings.Contains(out.String(), flag) {
 			t.Errorf("the help lacks %s", flag)
 		}

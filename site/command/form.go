@@ -150,7 +150,7 @@ func (o *options) checkPSGI(m *site.Mount) error {
 	if m.Kind == site.KindPSGI {
 		return nil
 	}
-	for _, name := range []string{"module", "workers", "include", "perl", "min-workers", "max-workers", "max-requests", "max-age", "max-rss", "reload"} {
+	for _, name := range []string{"module", "workers", "preload", "include", "perl", "min-workers", "max-workers", "max-requests", "max-age", "max-rss", "reload"} {
 		if flag := o.set.Lookup(name); flag.Changed {
 			name = "--" + name
 			if flag.Shorthand != "" {

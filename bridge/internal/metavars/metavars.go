@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -185,7 +186,7 @@ func ServerNamePort(scope *pagi.Scope) (name, port string) {
 	}
 	switch {
 	case scope.Server.Port != 0:
-		port = strconv.Itoa(scope.Server.Port)
+		port = portText(scope.Server.Port)
 	case hostport != "":
 		port = hostport
 	case scope.Scheme == "https":
@@ -197,6 +198,25 @@ func ServerNamePort(scope *pagi.Scope) (name, port string) {
 		port = "80"
 	}
 	return hostname, port
+}
+
+// lastPort is a server's port as text: there are few, and most requests come by the
+// same one.
+var lastPort atomic.Pointer[struct {
+	number int
+	text   string
+}]
+
+func portText(number int) string {
+	if last := lastPort.Load(); last != nil && last.number == number {
+		return last.text
+	}
+	text := strconv.Itoa(number)
+	lastPort.Store(&struct {
+		number int
+		text   string
+	}{number, text})
+	return text
 }
 
 // plausibleHost reports whether s could be a host name or an address; it keeps

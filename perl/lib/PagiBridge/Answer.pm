@@ -33,7 +33,7 @@ use constant STATUS => qr/\A[2-9][0-9][0-9]\z/;
 
 =head1 FUNCTIONS
 
-=head2 simple($response)
+=head2 simple($status, $headers, $body)
 
 Packs a small array that has nothing wrong with it as the payload of a RESPONSE frame;
 returns undef for any other answer.
@@ -41,9 +41,7 @@ returns undef for any other answer.
 =cut
 
 sub simple {
-    my ($response) = @_;
-    return if ref $response ne 'ARRAY' || @$response != 3;
-    my ($status, $headers, $body) = @$response;
+    my ($status, $headers, $body) = @_;
     no warnings 'uninitialized';    # an undefined element is an empty one
     return if ref $body ne 'ARRAY' || ref $headers ne 'ARRAY' || @$headers % 2 || $status !~ STATUS;
     my $bytes = pack('n N (N/a*)*', $status, @$headers / 2, @$headers) . (@$body == 1 ? $body->[0] : join '', @$body);

@@ -38,15 +38,15 @@ sub new {
     return bless { handler => $handler, dir => Cwd::getcwd(), count => 0, told => {} }, $class;
 }
 
-=head2 handle($worker, $frame)
+=head2 handle($worker, @request)
 
-Serves one request and then reports what it has loaded.
+Has the other handler serve one request, and then reports what it has loaded.
 
 =cut
 
 sub handle {
-    my ($self, $worker, $frame) = @_;
-    $self->{handler}->handle($worker, $frame);
+    my ($self, $worker, @request) = @_;
+    $self->{handler}->handle($worker, @request);
     $self->report($worker) if keys %INC != $self->{count};
     return;
 }

@@ -29,9 +29,21 @@ C<psgix.informational>.
 
 =cut
 
+# What most requests have for a body. They share the handle: there is nothing to read
+# and nothing to set in it, and one that was closed is replaced.
+my $empty = empty();
+
+sub empty {
+    open my $handle, '<', \'' or die "cannot open an empty string: $!\n";
+    return $handle;
+}
+
+use constant PLACE_END => HEADER_SIZE + 2;
+
 sub new {
     my ($class, %arg) = @_;
     my $self = bless { app => $arg{app}, trace => $arg{trace} }, $class;
+    $self->{cleanup} = [];
     $self->{base} = [
         'psgi.version'         => [1, 1],
         'psgi.errors'          => PagiBridge::Errors->handle($arg{worker}),
@@ -48,50 +60,50 @@ sub new {
     return $self;
 }
 
-=head2 handle($worker, $frame)
+=head2 handle($worker, $frame, $flags, $names)
 
-Serves one request.
+Serves one request: C<$frame> has a value for each of the names, the body last.
 
 =cut
 
+# This is called for every request, so it does without calls and copies where it can.
 sub handle {
-    my ($self, $worker, $frame) = @_;
-    my $flags = unpack 'x9 C', $frame;
-    my @pairs = unpack 'x10 N/(N/a*N/a*) a*', $frame;
-    my $body  = pop @pairs;
-    my $input;
-    if (!open $input, '<', $flags & BODY_FILE ? $body : \$body) {
-        return $self->abort($worker, ABORT_DIED, "cannot open the request body: $!");
+    my ($self, $worker, $frame, $flags, $names) = @_;
+    my %env = @{ $self->{base} };
+    @env{@$names} = split /\0/, substr($frame, PLACE_END), @$names;
+    if ((my $body = $env{'psgi.input'}) ne '') {
+        my $input;
+        open $input, '<', $flags & BODY_FILE ? $body : \$body
+            or return $self->abort($worker, ABORT_DIED, "cannot open the request body: $!");
+        $env{'psgi.input'} = $input;
     }
-    my $cleanup = [];
-    my $env     = {
-        @{ $self->{base} }, @pairs,
-        'psgi.input'             => $input,
-        'psgix.cleanup.handlers' => $cleanup,
-    };
-    my ($simple, $answer, $error, $trace, $ok);
+    else {
+        $empty = empty() if !defined fileno $empty;
+        $env{'psgi.input'} = $empty;
+    }
+    my $cleanup = $env{'psgix.cleanup.handlers'} = $self->{cleanup};
+
+    my ($response, $answer, $error, $trace, $ok);
     {
         local $SIG{__DIE__} = sub { $trace = $self->{trace}->(); die @_ } if $self->{trace};
-        local $@;
         $ok = eval {
-            my $response = $self->{app}->($env);
-            $simple = PagiBridge::Answer::simple($response) if !@$cleanup && !$env->{'psgix.harakiri.commit'};
-            if (!defined $simple) {
-                $answer = PagiBridge::Answer->new($worker, $env, $cleanup);
-                $answer->give($response);
+            $response = $self->{app}->(\%env);
+            # Most answers are small arrays and leave here, in one frame.
+            if (!@$cleanup && ref $response eq 'ARRAY' && @$response == 3 && !$env{'psgix.harakiri.commit'}
+                && defined(my $simple = PagiBridge::Answer::simple(@$response))) {
+                $worker->{out} .= pack('N N C C', length $simple, $worker->{stream}, RESPONSE, FIN) . $simple;
+                return 1;
             }
+            $self->{cleanup} = [];    # this one is the request's now
+            $answer = PagiBridge::Answer->new($worker, \%env, $cleanup);
+            $answer->give($response);
             1;
         };
         $error = $@ if !$ok;
     }
-
-    # Most answers are small arrays and leave here, in one frame.
-    if (defined $simple) {
-        $worker->{out} .= pack('N N C C', length $simple, $worker->{stream}, RESPONSE, FIN) . $simple;
-        return;
-    }
-
-    $answer ||= PagiBridge::Answer->new($worker, $env, $cleanup);
+    return if $ok && !$answer;
+    $answer ||= PagiBridge::Answer->new($worker, \%env, $cleanup);
+    $self->{cleanup} = [];
     $answer->died($error, $trace) if !$ok;
     $answer->finish;
     return;

@@ -29,7 +29,7 @@ number in here.
 =cut
 
 use constant {
-    VERSION     => 1,
+    VERSION     => 2,
     HEADER_SIZE => 10,
     MAX_PAYLOAD => 16 * 1024 * 1024,
     CHUNK       => 64 * 1024,           # the most body in a frame
@@ -38,6 +38,8 @@ use constant {
     REQUEST => 0x01,
     CANCEL  => 0x02,
     DRAIN   => 0x03,
+    FORK    => 0x04,
+    NAMES   => 0x05,
 
     # worker to gateway
     HELLO         => 0x10,
@@ -51,12 +53,15 @@ use constant {
     LOG           => 0x18,
     IDLE          => 0x19,
     EXITING       => 0x1a,
+    FORKED        => 0x1b,
     LOADED        => 0x1c,
+    EXITED        => 0x1d,
 
     # flags
     FIN       => 0x01,
     BUSY      => 0x02,
     BODY_FILE => 0x04,
+    MORE      => 0x08,
 
     # kinds of ABORT
     ABORT_DIED    => 1,
@@ -71,9 +76,10 @@ use constant {
 
 our @FRAMES = qw(
     VERSION HEADER_SIZE MAX_PAYLOAD CHUNK
-    REQUEST CANCEL DRAIN
-    HELLO READY FAILED RESPONSE BODY FILE INFORMATIONAL ABORT LOG IDLE EXITING LOADED
-    FIN BUSY BODY_FILE
+    REQUEST CANCEL DRAIN FORK NAMES
+    HELLO READY FAILED RESPONSE BODY FILE INFORMATIONAL ABORT LOG IDLE EXITING
+    FORKED LOADED EXITED
+    FIN BUSY BODY_FILE MORE
     ABORT_DIED ABORT_INVALID ABORT_CUT
     LOG_ERROR LOG_WARN LOG_INFO
 );

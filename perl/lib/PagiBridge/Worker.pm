@@ -25,7 +25,8 @@ PagiBridge::Worker - one worker process: a socket to the gateway and a handler
 =head1 DESCRIPTION
 
 Reads request frames from the gateway, gives them to the handler one after
-another and writes what comes back, each answer as soon as it is there. A gateway
+another and writes what comes back: each answer as soon as it is there, or, where
+the gateway has said that requests are quick, a few of them together. A gateway
 under load sends several requests at once; after a slow one the worker looks
 whether it has taken back those that wait behind it.
 
@@ -35,22 +36,26 @@ use constant {
     READ_SIZE => 256 * 1024,
     # The gateway waits 5 ms before it takes requests back.
     SLOW => 0.002,
-    MAX_LOG => 64 * 1024,
+    # How many answers, and for how long, may wait to be written together.
+    HOLD      => 8,
+    HOLD_TIME => 0.000_3,
+    MAX_LOG   => 64 * 1024,
 };
 
 =head1 METHODS
 
-=head2 connect($path, $token)
+=head2 connect($path, $token, @info)
 
-Connects to the gateway's socket and says hello.
+Connects to the gateway's socket and says hello, with pairs of information beside
+those every worker gives.
 
 =cut
 
 sub connect {
-    my ($class, $path, $token) = @_;
+    my ($class, $path, $token, @info) = @_;
     my $socket = IO::Socket::UNIX->new(Peer => $path)
         or die "cannot connect to the gateway at $path: $!\n";
-    return $class->new($socket)->hello($token);
+    return $class->new($socket)->hello($token, @info);
 }
 
 sub new {
@@ -61,7 +66,8 @@ sub new {
         in        => '',      # bytes read, not yet a frame
         out       => '',      # frames made, not yet all written
         written   => 0,       # how much of them has been
-        queue     => [],      # request frames to be served
+        queue     => [],      # frames to be taken up in turn
+        names     => [],      # the lists of names the gateway has told
         stream    => 0,       # the stream being served, 0 for none
         cancelled => 0,       # the client of that stream has gone
         draining  => 0,       # the gateway wants it to end
@@ -70,9 +76,9 @@ sub new {
 }
 
 sub hello {
-    my ($self, $token) = @_;
+    my ($self, $token, @info) = @_;
     $self->write_now(frame(HELLO, 0, 0, pack 'N N N/a* a*', VERSION, $$, $token,
-        pack_pairs(runtime => 'perl', version => sprintf '%vd', $^V)));
+        pack_pairs(runtime => 'perl', version => sprintf('%vd', $^V), @info)));
     return $self;
 }
 
@@ -99,15 +105,15 @@ sub failed {
 =head2 run($handler)
 
 Serves until the gateway says to stop or goes away. The handler's C<handle>
-method is called with the worker and a request frame and answers through the
-methods below.
+method is called with the worker, a request frame, its flags and the names of its
+values, and answers through the methods below.
 
 =cut
 
 sub run {
     my ($self, $handler) = @_;
-    my $queue = $self->{queue};
-    my $began;
+    my ($queue, $lists) = @$self{qw(queue names)};
+    my ($began, $held) = (0, 0);
     while (!$self->{exiting}) {
         if (!@$queue) {
             return if $self->{draining} || !$self->fill;
@@ -115,13 +121,24 @@ sub run {
             next;
         }
         my $frame = shift @$queue;
-        $self->{stream}    = unpack 'x4 N', $frame;
+        (my $stream, my $type, my $flags, my $place) = unpack 'x4 N C C n', $frame;
+        if ($type == NAMES) {
+            $lists->[$place] = [unpack('x12 (N/a*)*', $frame), 'psgi.input'];
+            next;
+        }
+        $self->{stream}    = $stream;
         $self->{cancelled} = 0;
-        $handler->handle($self, $frame);
+        $handler->handle($self, $frame, $flags, $lists->[$place]);
         $self->{stream} = 0;
-        $self->flush;
-        next if !@$queue;
+        if (!@$queue) {
+            $self->flush;
+            $held = 0;
+            next;
+        }
         my $now = time;
+        next if $flags & MORE && ++$held < HOLD && $now - $began < HOLD_TIME;
+        $self->flush;
+        $held = 0;
         $self->poll if $now - $began > SLOW;
         $began = $now;
     }
@@ -160,10 +177,10 @@ sub accept_frames {
     my ($in, $queue) = (\$self->{in}, $self->{queue});
     while (length $$in >= HEADER_SIZE) {
         my ($length, $stream, $type) = unpack 'N N C', $$in;
-        check_length($length);
+        check_length($length) if $length > MAX_PAYLOAD;
         last if length $$in < HEADER_SIZE + $length;
         my $frame = substr $$in, 0, HEADER_SIZE + $length, '';
-        if    ($type == REQUEST) { push @$queue, $frame }
+        if    ($type == REQUEST || $type == NAMES) { push @$queue, $frame }
         elsif ($type == CANCEL)  { $self->cancel($stream) }
         elsif ($type == DRAIN)   { $self->{draining} = 1 }
         else { die sprintf "wire: unknown frame type 0x%02x from the gateway\n", $type }

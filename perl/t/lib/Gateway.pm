@@ -7,10 +7,10 @@ use Exporter 'import';
 use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
 
 use PagiBridge::PSGI;
-use PagiBridge::Wire qw(:frames frame parse_frames pack_pairs);
+use PagiBridge::Wire qw(:frames frame parse_frames);
 use PagiBridge::Worker;
 
-our @EXPORT = qw(start stop request to_worker next_frames answer);
+our @EXPORT = qw(start stop request names values_of to_worker next_frames answer);
 
 # The worker runs in a child; this process plays the gateway.
 my ($gateway, $buffer);
@@ -42,7 +42,16 @@ sub stop {
 
 sub request {
     my ($stream, $path, $body) = @_;
-    return frame(REQUEST, 0, $stream, pack_pairs(REQUEST_METHOD => 'GET', PATH_INFO => $path) . (defined $body ? $body : ''));
+    return names(qw(REQUEST_METHOD PATH_INFO)) . values_of($stream, 'GET', $path, defined $body ? $body : '');
+}
+
+# names tells the worker what the values of the requests that follow are.
+sub names { return frame(NAMES, 0, 0, pack 'n (N/a*)*', 0, @_) }
+
+# values_of is a request without its names; the last value is its body.
+sub values_of {
+    my ($stream, @values) = @_;
+    return frame(REQUEST, 0, $stream, pack('n', 0) . join "\0", @values);
 }
 
 sub to_worker { syswrite $gateway, join '', @_ }

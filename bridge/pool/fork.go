@@ -1,0 +1,198 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/bridge/wire"
+)
+
+const (
+	// tellTime is how long a zygote may take to report that a child has ended.
+	tellTime = 2 * time.Second
+	// lookAgain is how often a child is looked after that is not known to have ended.
+	lookAgain = 10 * time.Second
+)
+
+// spawn has the zygote fork a worker.
+func (z *zygote) spawn(x *peer) (spawned, error) {
+	output, err := x.openFIFO()
+	if err != nil {
+		return spawned{}, err
+	}
+	c, err := z.fork(x, output.path)
+	if err != nil {
+		output.started(err)
+		return spawned{}, err
+	}
+	return spawned{pid: c.pid, forked: true, output: output, wait: c.wait}, nil
+}
+
+// fork asks for a child and waits until it is there. A zygote that takes too long is
+// killed; so it is when the pool stops meanwhile and it does not answer at once.
+func (z *zygote) fork(x *peer, output string) (*child, error) {
+	p := z.pool
+	result := make(chan forkResult, 1)
+	p.mu.Lock()
+	if z.state != zygoteReady {
+		p.mu.Unlock()
+		return nil, errZygoteGone
+	}
+	z.forks[x.token] = result
+	z.batch = wire.AppendFork(z.batch, x.token, x.id, output)
+	p.mu.Unlock()
+	z.sendBatch()
+
+	timer := time.NewTimer(p.opt.StartTimeout)
+	defer timer.Stop()
+	for halt := p.halt; ; {
+		select {
+		case r := <-result:
+			return r.child, r.err
+		case <-halt:
+			halt = nil
+			timer.Reset(drainTimeout)
+			continue
+		case <-timer.C:
+		case <-z.gone:
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		select {
+		case r := <-result: // it was there in the same moment
+			return r.child, r.err
+		default:
+		}
+		delete(z.forks, x.token)
+		z.condemnLocked("it was asked for a worker and has not forked it in time")
+		return nil, fmt.Errorf("%w before it has forked the worker", errZygoteGone)
+	}
+}
+
+// forked handles FORKED.
+func (z *zygote) forked(payload []byte) error {
+	f, err := wire.DecodeForked(payload)
+	if err != nil {
+		return err
+	}
+	p := z.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	result := z.forks[f.Token]
+	delete(z.forks, f.Token)
+	late := result == nil && z.state >= zygoteLeaving // it has been given up
+	pid := int(f.PID)
+	switch {
+	case result == nil && !late:
+		return errors.New("FORKED for a worker that nobody has asked for")
+	case f.PID == 0:
+		if !late {
+			result <- forkResult{err: fmt.Errorf("the zygote cannot fork: %s", f.Error)}
+		}
+		return nil
+	case f.PID == 1 || f.PID > math.MaxInt32 || p.hasLocked(pid) || !leadsGroup(pid):
+		return fmt.Errorf("it says that it has forked process %d, which is no such process", f.PID)
+	case late:
+		killGroup(pid)
+		return nil
+	}
+	c := &child{zygote: z, pid: pid, told: make(chan struct{})}
+	c.ended, c.release = watchProcess(pid)
+	z.children[pid], z.useful = c, true
+	result <- forkResult{child: c}
+	return nil
+}
+
+// hasLocked reports whether one of the pool's processes has this pid.
+func (p *Pool) hasLocked(pid int) bool {
+	for w := range p.workers {
+		select {
+		case <-w.exited:
+		default:
+			if w.pid == pid {
+				return true
+			}
+		}
+	}
+	for z := range p.nursery.all {
+		if z.pid == pid || z.children[pid] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// childExited handles EXITED.
+func (z *zygote) childExited(payload []byte) error {
+	pid, status, err := wire.DecodeExited(payload)
+	if err != nil {
+		return err
+	}
+	p := z.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := z.children[int(pid)]
+	if c == nil {
+		return fmt.Errorf("EXITED for process %d, which is none of its children", pid)
+	}
+	delete(z.children, c.pid)
+	c.words = exitWords(status)
+	close(c.told)
+	if z.state == zygoteRetired {
+		z.retireLocked()
+	}
+	return nil
+}
+
+// child is a process that a zygote has forked.
+type child struct {
+	zygote  *zygote
+	pid     int
+	told    chan struct{} // closed when the zygote has said how it ended
+	words   string        // valid after told
+	ended   func(time.Duration) bool
+	release func()
+}
+
+// wait returns when the process has ended. That is seen here, whatever becomes of the
+// zygote; how it ended the zygote knows, or who takes over its children.
+func (c *child) wait() string {
+	defer c.release()
+	for {
+		select {
+		case <-c.told:
+			return c.words
+		default:
+		}
+		if c.ended(lookAgain) {
+			break
+		}
+	}
+	late := time.After(tellTime)
+	for gone := c.zygote.gone; ; {
+		select {
+		case <-c.told:
+			return c.words
+		case <-gone:
+			gone = nil
+			if words, ok := c.inherited(); ok {
+				return words
+			}
+			return "how is not known, its zygote having died before it"
+		case <-late:
+			return "how is not known, its zygote having kept silent"
+		}
+	}
+}
+
+// inherited reaps the process where it has become a child of this one.
+func (c *child) inherited() (string, bool) {
+	select {
+	case <-c.told: // the last thing it said
+		return c.words, true
+	default:
+		return reap(c.pid)
+	}
+}

@@ -1,0 +1,218 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// nursery is what a pool with Preload has beside its workers. Its fields are guarded
+// by Pool.mu.
+type nursery struct {
+	current  *zygote // forks the workers; nil while there is none
+	all      map[*zygote]struct{}
+	raised   int
+	raising  bool // a zygote is being started to become the current one
+	failures int  // zygotes in a row that came to nothing
+	nextTry  time.Time
+	reason   string // why the last one did
+	told     string // the last reason for that in the log
+	toldAt   time.Time
+}
+
+// makerLocked returns what makes a worker that is launched now.
+func (p *Pool) makerLocked() maker {
+	switch {
+	case !p.opt.Preload:
+		return program{}
+	case p.nursery.current == nil:
+		return nobody{}
+	}
+	return p.nursery.current
+}
+
+// nobody stands for a zygote that has gone.
+type nobody struct{}
+
+func (nobody) spawn(*peer) (spawned, error) { return spawned{}, errZygoteGone }
+
+// preload starts the first zygote.
+func (p *Pool) preload(ctx context.Context) error {
+	if !p.opt.Preload {
+		return nil
+	}
+	p.mu.Lock()
+	p.nursery.raising = true
+	p.mu.Unlock()
+	z, err := p.startZygote(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.nursery.raising = false
+	if err == nil {
+		p.adoptLocked(z)
+	}
+	return err
+}
+
+// startZygote starts a zygote, beside the current one where there is one, and returns
+// when it is ready. The error says why it is not, in the application's own words
+// where it gave any; it has been seen to, and the current one is left alone.
+func (p *Pool) startZygote(ctx context.Context) (*zygote, error) {
+	p.mu.Lock()
+	if !p.started || p.closing {
+		p.mu.Unlock()
+		return nil, ErrClosed
+	}
+	p.nursery.raised++
+	z := &zygote{
+		settled:  make(chan struct{}),
+		gone:     make(chan struct{}),
+		forks:    map[string]chan forkResult{},
+		children: map[int]*child{},
+	}
+	z.init(p, p.nursery.raised, p.journal("zygote", p.nursery.raised))
+	p.nursery.all[z] = struct{}{}
+	p.tokens[z.token] = z
+	p.tasks.Go(z.live)
+	p.mu.Unlock()
+
+	late := time.NewTimer(p.opt.StartTimeout)
+	defer late.Stop()
+	var cause error
+	select {
+	case <-z.settled:
+	case <-late.C:
+		cause = fmt.Errorf("it was not ready after %v", p.opt.StartTimeout)
+	case <-ctx.Done():
+		cause = fmt.Errorf("start the zygote: %w", context.Cause(ctx))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case z.state == zygoteReady:
+		return z, nil
+	case cause == nil:
+		return nil, errors.New(z.failure)
+	}
+	z.condemnLocked(cause.Error())
+	return nil, cause
+}
+
+// adoptLocked makes z the zygote that forks the workers from now on; the one before
+// it is retired. The caller starts the workers.
+func (p *Pool) adoptLocked(z *zygote) {
+	n := &p.nursery
+	if z.state != zygoteReady { // it has gone in this very moment
+		n.failedLocked()
+		return
+	}
+	old := n.current
+	n.current = z
+	if old != nil {
+		old.retireLocked()
+	}
+}
+
+// orphanLocked is called when z must not be asked to fork any more.
+func (p *Pool) orphanLocked(z *zygote) {
+	if p.nursery.current != z {
+		return
+	}
+	p.nursery.current = nil
+	if z.useful || time.Since(z.readyAt) > longEnough {
+		p.nursery.failures = 0
+	} else {
+		p.nursery.reason = "the zygote ended before it had forked a worker"
+		p.nursery.failedLocked()
+	}
+	p.nurseLocked()
+}
+
+// failedLocked keeps account of a zygote that came to nothing.
+func (n *nursery) failedLocked() {
+	n.failures++
+	n.nextTry = time.Now().Add(backoff(n.failures))
+}
+
+// nurseLocked reports whether workers can be launched: always without Preload, and
+// with it when there is a zygote. Where there is none one is started, if the time for
+// it has come; workers that are missing are launched when it is ready.
+func (p *Pool) nurseLocked() bool {
+	n := &p.nursery
+	if !p.opt.Preload || n.current != nil {
+		return true
+	}
+	if !p.closing && !n.raising && (n.failures == 0 || time.Now().After(n.nextTry)) {
+		n.raising = true
+		p.tasks.Go(p.raise)
+	}
+	return false
+}
+
+// raise starts a zygote in the place of one that has gone.
+func (p *Pool) raise() {
+	z, err := p.startZygote(context.Background()) // Stop ends it
+	var stranded []*exchange
+	p.mu.Lock()
+	n := &p.nursery
+	n.raising = false
+	if err == nil {
+		p.adoptLocked(z)
+		p.topUpLocked()
+	} else {
+		n.reason = err.Error()
+		n.failedLocked()
+	}
+	if p.circuitLocked() != Closed {
+		stranded = p.queue.takeAll()
+		p.checkDrainedLocked()
+	}
+	note, next := p.noteCircuitLocked(), p.nextAttemptLocked()
+	p.mu.Unlock()
+	p.tellCircuit(note, next)
+	if err != nil && !errors.Is(err, ErrClosed) {
+		p.tellZygote(err)
+	}
+	for _, x := range stranded {
+		x.fail(ErrNoWorkers)
+	}
+}
+
+// tellZygote logs why there is no zygote, the same reason only every now and then.
+func (p *Pool) tellZygote(err error) {
+	p.mu.Lock()
+	n := &p.nursery
+	level := slog.LevelDebug
+	if now := time.Now(); !p.closing && (err.Error() != n.told || now.Sub(n.toldAt) > tellAgain) {
+		level, n.told, n.toldAt = slog.LevelError, err.Error(), now
+	}
+	next := n.nextTry
+	p.mu.Unlock()
+	p.log.Log(context.Background(), level, "the application cannot be loaded", "error", err, "next", next.Format(time.TimeOnly))
+}
+
+// refuseZygotesLocked ends those that are starting: the pool stops.
+func (p *Pool) refuseZygotesLocked() {
+	for z := range p.nursery.all {
+		if z.state == zygoteStarting {
+			z.condemnLocked("the pool stops")
+		}
+	}
+}
+
+// stopZygotes ends them all, within ctx and the kill grace.
+func (p *Pool) stopZygotes(ctx context.Context) {
+	p.mu.Lock()
+	var wg sync.WaitGroup
+	for z := range p.nursery.all {
+		if z.state < zygoteLeaving {
+			z.drainLocked()
+		}
+		wg.Go(func() { z.dismiss(ctx) })
+	}
+	p.mu.Unlock()
+	wg.Wait()
+}

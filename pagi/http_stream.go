@@ -1,0 +1,71 @@
+package pagi
+
+import "net/http"
+
+// ResponseStream is an http.ResponseWriter that has the headers of a request and
+// takes those of a response as lists, in the order in which they are on the wire.
+// HTTPHandler uses it where its ResponseWriter is one; else it goes through the maps
+// of net/http. It must also have what an http.ResponseController calls.
+type ResponseStream interface {
+	http.ResponseWriter
+	// RequestHeaders returns the headers of the request as a scope has them: names
+	// in lower case, cookies in one line, without transfer-encoding.
+	RequestHeaders() Headers
+	// Addrs returns the addresses of the connection's ends.
+	Addrs() (client, server Addr)
+	// WriteHead is called once. The stream adds date, connection and what frames the
+	// body; of a connection header only the wish to close is given.
+	WriteHead(status int, headers Headers)
+	// WriteInformational writes an interim response.
+	WriteInformational(status int, headers Headers) error
+	// EndBody ends a response that has no trailers, and writes what is not written.
+	EndBody() error
+	// WriteTrailers ends a response with trailers.
+	WriteTrailers(headers Headers) error
+	// Sendfile reports whether the stream's ReadFrom ends in the kernel for a file.
+	Sendfile() bool
+}
+
+// writeHead gives the head to the ResponseWriter.
+func (x *exchange) writeHead(status int, headers Headers) {
+	if x.stream != nil {
+		x.stream.WriteHead(status, headers)
+		return
+	}
+	to := x.w.Header()
+	fillHeader(to, headers)
+	if _, typed := to["Content-Type"]; !typed {
+		to["Content-Type"] = nil // keeps net/http from guessing one
+	}
+	x.w.WriteHeader(status)
+}
+
+// writeInformational gives an interim response to the ResponseWriter.
+func (x *exchange) writeInformational(status int, headers Headers) error {
+	if x.stream != nil {
+		return x.stream.WriteInformational(status, headers)
+	}
+	to := x.w.Header()
+	preset := to.Clone()
+	fillHeader(to, headers)
+	x.w.WriteHeader(status)
+	clear(to)
+	for name, values := range preset {
+		to[name] = values
+	}
+	return nil
+}
+
+// fillHeader adds headers to a net/http header map.
+func fillHeader(to http.Header, headers Headers) {
+	values := make([]string, len(headers))
+	for i := range headers {
+		key := CanonicalName(headers[i].Name)
+		if earlier, ok := to[key]; ok {
+			to[key] = append(earlier, headers[i].Value)
+			continue
+		}
+		values[i] = headers[i].Value
+		to[key] = values[i : i+1 : i+1]
+	}
+}

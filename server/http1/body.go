@@ -1,0 +1,229 @@
+package http1
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// bodyState is where in a request's body its reader is.
+type bodyState uint8
+
+const (
+	atEnd     bodyState = iota // read to its end, or there is none
+	known                      // left bytes are to come
+	chunkLine                  // before a chunk's size
+	inChunk                    // left bytes of it are to come
+	chunkEnd                   // before the line end after it
+	trailers                   // in the trailer section
+	failed
+)
+
+// maxChunkLine is how long the line with a chunk's size, and each line of the
+// trailer section, may be.
+const maxChunkLine = 4 << 10
+
+var errChunk = errors.New("the request's chunked framing is broken")
+
+// body is a request's body, as it is without its framing (RFC 9112 sections 6, 7.1).
+type body struct {
+	c        *conn
+	state    bodyState
+	left     int64
+	total    int // bytes of framing read, to limit chunks that carry little
+	err      error
+	expected bool // the client waits for 100 Continue
+	done     atomic.Bool
+}
+
+// isDone reports whether there is nothing more to be read.
+func (b *body) isDone() bool { return b.state == atEnd || b.done.Load() }
+
+// Close does nothing: what is left of a body is the server's concern.
+func (b *body) Close() error { return nil }
+
+// Read implements io.Reader. An error other than io.EOF means that the connection
+// cannot be used for another request.
+func (b *body) Read(p []byte) (n int, err error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	if b.state == atEnd {
+		return 0, io.EOF
+	}
+	if b.expected {
+		b.expected = false
+		if err := b.c.sayContinue(); err != nil {
+			return 0, b.fail(err)
+		}
+	}
+	for len(p) > 0 && n == 0 && err == nil {
+		switch b.state {
+		case known, inChunk:
+			n, err = b.readLeft(p)
+		default:
+			err = b.readFraming()
+		}
+		if b.state == atEnd {
+			b.done.Store(true)
+			b.c.watch.bodyDone(b.c)
+			return n, io.EOF
+		}
+	}
+	if err != nil {
+		return n, b.fail(err)
+	}
+	return n, nil
+}
+
+// fail makes err the outcome of this read and all others. A time limit may be
+// extended.
+func (b *body) fail(err error) error {
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return err
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	b.err, b.state = err, failed
+	return err
+}
+
+// readLeft reads what is left of a body or chunk: from the buffer, or past it.
+func (b *body) readLeft(p []byte) (n int, err error) {
+	c := b.c
+	p = p[:min(int64(len(p)), b.left)]
+	switch {
+	case c.r < c.w:
+		n = copy(p, c.in[c.r:c.w])
+		c.advance(n)
+	case len(p) >= readBuffer:
+		n, err = c.net.Read(p)
+	default:
+		if _, err = c.fill(); err == nil {
+			n = copy(p, c.in[c.r:c.w])
+			c.advance(n)
+		}
+	}
+	if b.left -= int64(n); b.left == 0 {
+		if b.state == known {
+			b.state = atEnd
+		} else {
+			b.state = chunkEnd
+		}
+	}
+	if n > 0 {
+		err = nil // it comes again
+	}
+	return n, err
+}
+
+// readFraming reads a line between chunks.
+func (b *body) readFraming() error {
+	line, err := b.line()
+	if err != nil {
+		return err
+	}
+	switch b.state {
+	case chunkLine:
+		size, err := chunkSize(line)
+		if err != nil {
+			return err
+		}
+		b.left, b.state = size, inChunk
+		if size == 0 {
+			b.state, b.total = trailers, 0
+		}
+		// A peer that wraps every few bytes in a long extension makes us work for
+		// nothing: framing may be 16 KiB more than what it frames.
+		if b.total -= int(min(size, math.MaxInt32)); b.total < 0 {
+			b.total = 0
+		}
+	case chunkEnd:
+		if len(line) > 0 {
+			return errChunk
+		}
+		b.state = chunkLine
+	case trailers: // fields in it are of no use to anybody here
+		if len(line) == 0 {
+			b.state = atEnd
+		} else if line[0] == ' ' || line[0] == '\t' || bytes.IndexByte(line, ':') < 1 {
+			return errChunk
+		}
+	}
+	return nil
+}
+
+// line reads one line that ends in CRLF, and returns it without; it is valid until
+// the next read. A bare LF is an error: another reader may not take it for an end.
+func (b *body) line() ([]byte, error) {
+	c := b.c
+	for {
+		pending := c.in[c.r:c.w]
+		if i := bytes.IndexByte(pending, '\n'); i >= 0 {
+			if i == 0 || pending[i-1] != '\r' || i > maxChunkLine {
+				return nil, errChunk
+			}
+			if b.total += i + 1; b.total > 4*maxChunkLine {
+				return nil, errChunk
+			}
+			line := pending[:i-1]
+			if bytes.IndexByte(line, '\r') >= 0 {
+				return nil, errChunk
+			}
+			c.advance(i + 1)
+			return line, nil
+		}
+		if len(pending) > maxChunkLine {
+			return nil, errChunk
+		}
+		if c.in == nil {
+			c.in = make([]byte, readBuffer)
+		}
+		if _, err := c.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// chunkSize reads "1a" or "1a;name=value"; what the extension says is ignored, as
+// RFC 9112 section 7.1.1 wants it.
+func chunkSize(line []byte) (int64, error) {
+	digits, extension, extended := bytes.Cut(line, []byte{';'})
+	if extended {
+		digits = bytes.TrimRight(digits, " \t")
+	}
+	if len(digits) == 0 || len(digits) > 15 || !isValue(string(extension)) {
+		return 0, errChunk
+	}
+	var n int64
+	for _, d := range digits {
+		switch {
+		case isDigit(d):
+			n = n<<4 | int64(d-'0')
+		case 'a' <= d|0x20 && d|0x20 <= 'f':
+			n = n<<4 | int64(d|0x20-'a'+10)
+		default:
+			return 0, errChunk
+		}
+	}
+	return n, nil
+}
+
+// drain reads the rest of a body that is not long, and reports whether that was all.
+// A client that waits for 100 Continue has not sent it and will not.
+func (b *body) drain() bool {
+	if b.isDone() {
+		return true
+	}
+	if b.err != nil || b.expected || b.state == known && b.left > drainLimit {
+		return false
+	}
+	_ = b.c.setReadDeadline(time.Now().Add(lingerTime))
+	_, err := io.CopyN(io.Discard, b, drainLimit+1)
+	return err == io.EOF && b.isDone()
+}

@@ -1,0 +1,368 @@
+package http1
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// continueTime is how long a client may take for the few bytes of 100 Continue.
+const continueTime = 10 * time.Second
+
+// stream is one request and its response: the handler's http.ResponseWriter, and a
+// pagi.ResponseStream. Like those of net/http it may be used by one goroutine at a
+// time.
+type stream struct {
+	c       *conn
+	req     http.Request
+	url     url.URL
+	headers pagi.Headers // of the request
+	room    [8]pagi.Header
+	body    body
+	last    bool // the connection ends with this response
+	keep    bool // it does not, which an HTTP/1.0 client is to be told
+
+	status  int // 0: no head was written
+	header  http.Header
+	noBody  bool  // HEAD, 204, 304
+	chunked bool  // the body leaves in chunks
+	left    int64 // how much body is to come; -1: not known
+	ended   bool  // the response is complete
+	broken  bool  // the connection is
+}
+
+// RequestHeaders implements pagi.ResponseStream.
+func (x *stream) RequestHeaders() pagi.Headers { return x.headers }
+
+// Addrs implements pagi.ResponseStream.
+func (x *stream) Addrs() (client, server pagi.Addr) { return x.c.from, x.c.to }
+
+// Header implements http.ResponseWriter.
+func (x *stream) Header() http.Header {
+	if x.header == nil {
+		x.header = http.Header{}
+	}
+	return x.header
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (x *stream) WriteHeader(status int) {
+	var headers pagi.Headers
+	for _, name := range slices.Sorted(maps.Keys(x.header)) {
+		for _, value := range x.header[name] {
+			headers.Add(name, value)
+		}
+	}
+	x.WriteHead(status, headers)
+}
+
+// WriteHead implements pagi.ResponseStream. The head leaves with the first bytes of
+// the body, or with Flush.
+func (x *stream) WriteHead(status int, headers pagi.Headers) {
+	if x.status != 0 {
+		return
+	}
+	c := x.c
+	c.headOut.Lock()
+	c.headBegun = true
+	c.headOut.Unlock()
+	x.status = status
+	x.noBody = x.req.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
+
+	out := x.statusLine(c.buffer(), status)
+	dated, declared := false, false
+	for i := range headers {
+		h := &headers[i]
+		switch h.Name {
+		case "connection":
+			x.last = true // the handler's only wish
+			continue
+		case "date":
+			dated = true
+		case "content-length":
+			if n, err := strconv.ParseInt(h.Value, 10, 64); err == nil && n >= 0 {
+				declared, x.left = true, n
+			}
+		}
+		out = appendHeader(out, h)
+	}
+	if !dated {
+		out = appendDate(out)
+	}
+	switch {
+	case x.noBody:
+		x.left = 0
+	case declared:
+	case x.req.ProtoMinor > 0:
+		x.chunked = true
+		out = append(out, "Transfer-Encoding: chunked\r\n"...)
+	default: // its end is the connection's, RFC 9112 section 6.3
+		x.last, x.keep = true, false
+	}
+	// What is left of a long request body would have to be read first.
+	if !x.body.isDone() && (x.body.expected || x.body.state == known && x.body.left > drainLimit) || c.server.closing.Load() {
+		x.last, x.keep = true, false
+	}
+	switch {
+	case x.last && x.req.ProtoMinor > 0: // HTTP/1.0 expects nothing else
+		out = append(out, "Connection: close\r\n"...)
+	case x.keep:
+		out = append(out, "Connection: keep-alive\r\n"...)
+	}
+	c.out = append(out, "\r\n"...)
+}
+
+// WriteInformational implements pagi.ResponseStream: a response before the response
+// (RFC 9110 section 15.2).
+func (x *stream) WriteInformational(status int, headers pagi.Headers) error {
+	out := x.statusLine(x.c.buffer(), status)
+	for i := range headers {
+		out = appendHeader(out, &headers[i])
+	}
+	x.c.out = append(out, "\r\n"...)
+	return x.FlushError()
+}
+
+// Write implements http.ResponseWriter.
+func (x *stream) Write(p []byte) (int, error) {
+	if x.status == 0 {
+		x.WriteHeader(http.StatusOK)
+	}
+	switch {
+	case x.ended:
+		return 0, http.ErrBodyNotAllowed
+	case x.noBody:
+		return len(p), nil
+	case x.left >= 0 && int64(len(p)) > x.left:
+		return 0, http.ErrContentLength
+	case len(p) == 0:
+		return 0, nil
+	}
+	if x.left >= 0 {
+		x.left -= int64(len(p))
+	}
+	c := x.c
+	end := ""
+	if x.chunked {
+		end = "\r\n"
+		c.out = append(strconv.AppendInt(c.buffer(), int64(len(p)), 16), end...)
+	}
+	if err := x.send(p, end); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// send puts p and end behind what waits to be written, and writes all where it is
+// much.
+func (x *stream) send(p []byte, end string) error {
+	c := x.c
+	if len(c.out)+len(p)+len(end) <= cap(c.out) {
+		c.out = append(append(c.out, p...), end...)
+		return nil
+	}
+	if tcp, ok := c.net.(interface{ WriteBuffers(*net.Buffers) error }); ok {
+		pieces := net.Buffers{c.out, p, []byte(end)}
+		c.out = c.out[:0]
+		return x.note(tcp.WriteBuffers(&pieces))
+	}
+	if err := x.FlushError(); err != nil {
+		return err
+	}
+	if _, err := c.net.Write(p); err != nil {
+		return x.note(err)
+	}
+	c.out = append(c.buffer(), end...)
+	return nil
+}
+
+// note remembers that the connection cannot be used any more.
+func (x *stream) note(err error) error {
+	if err != nil {
+		x.broken = true
+	}
+	return err
+}
+
+// FlushError writes what waits to be written.
+func (x *stream) FlushError() error {
+	c := x.c
+	if len(c.out) == 0 {
+		return nil
+	}
+	_, err := c.net.Write(c.out)
+	c.out = c.out[:0]
+	return x.note(err)
+}
+
+// Flush implements http.Flusher.
+func (x *stream) Flush() { _ = x.FlushError() } // broken tells
+
+// EndBody implements pagi.ResponseStream.
+func (x *stream) EndBody() error {
+	if x.chunked {
+		x.c.out = append(x.c.buffer(), "0\r\n\r\n"...)
+	}
+	x.ended = true
+	return x.FlushError()
+}
+
+// WriteTrailers implements pagi.ResponseStream.
+func (x *stream) WriteTrailers(headers pagi.Headers) error {
+	if x.chunked {
+		out := append(x.c.buffer(), "0\r\n"...)
+		for i := range headers {
+			out = appendHeader(out, &headers[i])
+		}
+		x.c.out = append(out, "\r\n"...)
+	}
+	x.ended = true
+	return x.FlushError()
+}
+
+// Sendfile implements pagi.ResponseStream.
+func (x *stream) Sendfile() bool {
+	_, ok := x.c.net.(io.ReaderFrom)
+	return ok && x.c.tls == nil && !x.chunked
+}
+
+// ReadFrom implements io.ReaderFrom, by sendfile where the system can.
+func (x *stream) ReadFrom(r io.Reader) (int64, error) {
+	to, ok := x.c.net.(io.ReaderFrom)
+	if !ok || x.chunked || x.noBody {
+		return io.Copy(struct{ io.Writer }{x}, r)
+	}
+	if err := x.FlushError(); err != nil {
+		return 0, err
+	}
+	n, err := to.ReadFrom(r)
+	if x.left >= 0 {
+		x.left -= n
+	}
+	if n > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, err // it moves: the caller may go on
+	}
+	return n, x.note(err)
+}
+
+// SetReadDeadline, SetWriteDeadline and EnableFullDuplex are what an
+// http.ResponseController calls.
+func (x *stream) SetReadDeadline(t time.Time) error  { return x.c.setReadDeadline(t) }
+func (x *stream) SetWriteDeadline(t time.Time) error { return x.c.setWriteDeadline(t) }
+
+// EnableFullDuplex has nothing to do: nothing is read here before a response.
+func (x *stream) EnableFullDuplex() error { return nil }
+
+// Hijack implements http.Hijacker.
+func (x *stream) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c := x.c
+	if c.hijacked {
+		return nil, nil, http.ErrHijacked
+	}
+	if x.status != 0 {
+		if err := x.FlushError(); err != nil {
+			return nil, nil, err
+		}
+	}
+	c.watch.end(c)
+	c.hijacked = true
+	if err := c.net.SetDeadline(time.Time{}); err != nil {
+		return nil, nil, err
+	}
+	ahead := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(slices.Clone(c.in[c.r:c.w])), c.net), readBuffer)
+	if _, err := ahead.Peek(min(c.w-c.r, readBuffer)); err != nil { // from memory: cannot fail
+		return nil, nil, errors.Join(err, errors.New("http1: what was read ahead is lost"))
+	}
+	return c.net, bufio.NewReadWriter(ahead, bufio.NewWriter(c.net)), nil
+}
+
+// finish completes the response after the handler has returned, and reports whether
+// the connection can be used for another request.
+func (x *stream) finish() bool {
+	if x.status == 0 {
+		x.WriteHead(http.StatusOK, pagi.Headers{{Name: "content-length", Value: "0"}})
+	}
+	if !x.ended && !x.broken {
+		_ = x.EndBody() // broken tells
+	}
+	return !x.broken && x.left <= 0 && !x.last && x.body.drain()
+}
+
+// buffer returns what waits to be written, to be appended to.
+func (c *conn) buffer() []byte {
+	if c.out == nil {
+		c.out = make([]byte, 0, writeBuffer)
+	}
+	return c.out
+}
+
+// sayContinue answers an expectation, unless the response has begun.
+func (c *conn) sayContinue() error {
+	c.headOut.Lock()
+	defer c.headOut.Unlock()
+	if c.headBegun {
+		return nil
+	}
+	if err := c.setWriteDeadline(time.Now().Add(continueTime)); err != nil {
+		return err
+	}
+	_, err := io.WriteString(c.net, "HTTP/1.1 100 Continue\r\n\r\n")
+	return err
+}
+
+// statusLine appends "HTTP/1.1 200 OK", with the version of the request.
+func (x *stream) statusLine(out []byte, status int) []byte {
+	if x.req.ProtoMinor == 0 {
+		out = append(out, "HTTP/1.0 "...)
+	} else {
+		out = append(out, "HTTP/1.1 "...)
+	}
+	if status == http.StatusOK {
+		return append(out, "200 OK\r\n"...)
+	}
+	out = strconv.AppendInt(out, int64(status), 10)
+	out = append(out, ' ')
+	text := http.StatusText(status)
+	if text == "" {
+		text = "status code " + strconv.Itoa(status)
+	}
+	return append(append(out, text...), "\r\n"...)
+}
+
+func appendHeader(out []byte, h *pagi.Header) []byte {
+	out = append(out, pagi.CanonicalName(h.Name)...)
+	out = append(out, ": "...)
+	out = append(out, h.Value...)
+	return append(out, "\r\n"...)
+}
+
+// date is the Date header of a second.
+type date struct {
+	second int64
+	line   []byte
+}
+
+var today atomic.Pointer[date]
+
+// appendDate appends the Date header (RFC 9110 section 6.6.1).
+func appendDate(out []byte) []byte {
+	now := time.Now()
+	d := today.Load()
+	if d == nil || d.second != now.Unix() {
+		d = &date{now.Unix(), append(now.UTC().AppendFormat([]byte("Date: "), http.TimeFormat), "\r\n"...)}
+		today.Store(d)
+	}
+	return append(out, d.line...)
+}

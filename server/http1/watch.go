@@ -1,0 +1,120 @@
+package http1
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// connContext is the context of all requests on a connection. It ends with the
+// connection. Whether the client has left is looked for only from when somebody asks
+// for Done: most requests are over before anybody does.
+type connContext struct {
+	context.Context
+	c *conn
+}
+
+// Done implements context.Context.
+func (x *connContext) Done() <-chan struct{} {
+	x.c.watch.want(x.c)
+	return x.Context.Done()
+}
+
+// Value implements context.Context. It knows what net/http's contexts know of a
+// connection.
+func (x *connContext) Value(key any) any {
+	if key == http.LocalAddrContextKey {
+		return x.c.local
+	}
+	return x.Context.Value(key)
+}
+
+// watch reads ahead while a request is being handled, to notice a client that
+// leaves. What it reads is the next request's.
+type watch struct {
+	mu      sync.Mutex
+	handled bool // a handler is running
+	ready   bool // and the request's body has been read
+	wanted  bool
+	ending  bool
+	running chan struct{} // closed when the reading ahead has ended; nil: it has not begun
+}
+
+// begin is called before the handler is.
+func (w *watch) begin(ready bool) {
+	w.mu.Lock()
+	w.handled, w.ready, w.wanted = true, ready, false
+	w.mu.Unlock()
+}
+
+// bodyDone is called when the request's body has been read to its end.
+func (w *watch) bodyDone(c *conn) {
+	w.mu.Lock()
+	w.ready = true
+	w.startLocked(c)
+	w.mu.Unlock()
+}
+
+// want is called when somebody waits for the client's leaving.
+func (w *watch) want(c *conn) {
+	w.mu.Lock()
+	w.wanted = true
+	w.startLocked(c)
+	w.mu.Unlock()
+}
+
+func (w *watch) startLocked(c *conn) {
+	if !w.handled || !w.ready || !w.wanted || w.ending || w.running != nil {
+		return
+	}
+	if c.setReadDeadline(time.Time{}) != nil {
+		return // it is closed, and whoever writes to it learns that
+	}
+	w.running = make(chan struct{})
+	go w.readAhead(c, w.running)
+}
+
+func (w *watch) readAhead(c *conn, done chan struct{}) {
+	defer close(done)
+	for {
+		if c.r > 0 {
+			c.w = copy(c.in, c.in[c.r:c.w])
+			c.r = 0
+		}
+		if c.w == len(c.in) {
+			return // a client that has sent so much ahead is not watched
+		}
+		n, err := c.net.Read(c.in[c.w:])
+		c.w += n
+		if err == nil {
+			continue
+		}
+		w.mu.Lock()
+		ending := w.ending
+		w.mu.Unlock()
+		if !ending {
+			c.cancel(err)
+		}
+		return
+	}
+}
+
+// end is called when the handler has returned, and before the connection is handed
+// to somebody else.
+func (w *watch) end(c *conn) {
+	w.mu.Lock()
+	w.handled = false
+	running := w.running
+	if running == nil {
+		w.mu.Unlock()
+		return
+	}
+	w.ending = true
+	_ = c.setReadDeadline(time.Unix(1, 0)) // a connection that is closed has woken it already
+	w.mu.Unlock()
+	<-running
+	w.mu.Lock()
+	w.ending, w.running = false, nil
+	w.mu.Unlock()
+}
