@@ -55,6 +55,15 @@ func FuzzDecode(f *testing.F) {
 			_, _ = DecodeHello(bytes.Clone(p))
 			_, _ = DecodeFile(p)
 			_, _, _ = DecodeAbort(p)
+			if files, err := DecodeLoaded(p); err == nil {
+				size := 0
+				for _, file := range files {
+					size += 4 + len(file)
+				}
+				if size != len(p) {
+					t.Fatalf("%d bytes of names in %d", size, len(p))
+				}
+			}
 			_, _ = DecodeForked(p)
 			_, _, _ = DecodeExited(p)
 		}

@@ -266,6 +266,31 @@ func TestTypeNames(t *testing.T) {
 	}
 }
 
+func TestDecodeLoaded(t *testing.T) {
+	for hexed, want := range map[string]string{
+		"":                       "[]",
+		"000000022f61":           "[/a]",
+		"000000022f61000000012f": "[/a /]",
+		"0000000161":             "error", // relative
+		"00000000":               "error", // empty
+		"000000032f61":           "error", // longer than it is
+		"000000022f6100":         "error", // something behind it
+	} {
+		p, err := hex.DecodeString(hexed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := DecodeLoaded(p)
+		got := fmt.Sprint(files)
+		if err != nil {
+			got = "error"
+		}
+		if got != want || err != nil && !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %s, %v, want %s", hexed, got, err, want)
+		}
+	}
+}
+
 func BenchmarkDecodeHead(b *testing.B) {
 	payload := AppendPairs([]byte{0, 200}, "content-type", "text/plain", "content-length", "11")
 	b.ReportAllocs()

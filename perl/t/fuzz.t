@@ -34,7 +34,8 @@ sub random {
 }
 
 {
-    # A worker whose answers go nowhere, and whose gateway goes when it has said all.
+    # A worker whose answers go nowhere, and whose gateway goes when it has said all,
+    # piece by piece.
     package Deaf;
     our @ISA = ('PagiBridge::Worker');
     sub write_now { return }
@@ -42,32 +43,64 @@ sub random {
     sub poll      { return }
     sub fill {
         my ($self) = @_;
-        my $said = delete $self->{said};
-        return 0 if !defined $said;
-        $self->{in} .= $said;
-        $self->accept_frames;
+        return 0 if !@{ $self->{said} };
+        ${ $self->{in} } .= shift @{ $self->{said} };
         return 1;
     }
 }
 
-# expected says what a stream holds, in the simplest way there is: the requests that
-# are left in the end, the bytes behind the last whole frame, and whether it is refused.
+{
+    # A handler that only looks.
+    package Notes;
+    sub new { return bless {}, shift }
+    sub handle {
+        my ($self, $worker, $values, $flags, $names) = @_;
+        push @{ $self->{seen} }, join '|', $worker->{stream}, $flags, $values, @$names;
+        return;
+    }
+}
+
+# expected says what a worker makes of a stream, in the simplest way there is: the
+# requests, whether it is refused in the end, and whether it is told to go.
 sub expected {
     my ($bytes) = @_;
-    my ($at, @requests) = (0);
-    while (length($bytes) - $at >= HEADER_SIZE) {
-        my ($length, $stream, $type) = unpack 'N N C', substr $bytes, $at;
-        return (\@requests, undef, 1) if $length > MAX_PAYLOAD;
+    my ($at, $drained, @requests, @names) = (0, 0);
+    while (length($bytes) - $at >= 4) {    # a length is enough to refuse
+        my ($length, $stream, $type, $flags) = unpack 'N N C C', substr $bytes, $at;
+        return (\@requests, 1, $drained) if $length > MAX_PAYLOAD;
         last if length($bytes) - $at < HEADER_SIZE + $length;
-        if ($type == REQUEST || $type == NAMES) {
-            return (\@requests, undef, 1) if $length < 2;
-            push @requests, substr $bytes, $at, HEADER_SIZE + $length;
-        }
-        elsif ($type == CANCEL)  { @requests = grep { unpack('x4 N', $_) != $stream } @requests if $stream }
-        elsif ($type != DRAIN)   { return (\@requests, undef, 1) }
+        my $payload = substr $bytes, $at + HEADER_SIZE, $length;
         $at += HEADER_SIZE + $length;
+        if ($type == NAMES || $type == REQUEST) {
+            return (\@requests, 1, $drained) if $length < 2;
+            my $place = unpack 'n', $payload;
+            if ($type == NAMES) {
+                my @list = strings(substr $payload, 2);
+                return (\@requests, 1, $drained) if @list && !defined $list[-1];
+                $names[$place] = [@list, 'psgi.input'];
+            }
+            else {
+                return (\@requests, 1, $drained) if !$names[$place];
+                push @requests, join '|', $stream, $flags, substr($payload, 2), @{ $names[$place] };
+            }
+        }
+        elsif ($type == DRAIN)  { $drained = 1 }
+        elsif ($type != CANCEL) { return (\@requests, 1, $drained) }
     }
-    return (\@requests, substr($bytes, $at), 0);
+    return (\@requests, 0, $drained);
+}
+
+# strings takes strings with lengths apart; the last one is undef if they do not add up.
+sub strings {
+    my ($bytes) = @_;
+    my @list;
+    while ($bytes ne '') {
+        my $length = length $bytes < 4 ? 1e10 : unpack 'N', $bytes;
+        return (@list, undef) if $length > length($bytes) - 4;
+        push @list, substr $bytes, 4, $length;
+        $bytes = substr $bytes, 4 + $length;
+    }
+    return @list;
 }
 
 # problem runs code and says what it did that no decoder may do.
@@ -83,24 +116,28 @@ sub problem {
     return $ok || $@ =~ /\Awire: / ? '' : "died: $@";
 }
 
+# pieces cuts a stream.
+sub pieces {
+    my ($bytes, @cuts) = @_;
+    my $from = 0;
+    return grep { $_ ne '' } map { my $piece = substr $bytes, $from, $_ - $from; $from = $_; $piece } @cuts, length $bytes;
+}
+
 # wrong gives a stream to a worker in pieces and says what is wrong with the outcome.
 sub wrong {
     my ($bytes, @cuts) = @_;
     my $worker = Deaf->new(undef);
-    my ($refused, $from) = (1, 0);
-    my $problem = problem(sub {
-        for my $to (@cuts, length $bytes) {
-            $worker->{in} .= substr $bytes, $from, $to - $from;
-            $from = $to;
-            $worker->accept_frames;
-        }
-        $refused = 0;
-    });
+    $worker->{said} = [pieces($bytes, @cuts)];
+    my $notes   = Notes->new;
+    my $refused = 1;
+    my $problem = problem(sub { $worker->run($notes); $refused = 0 });
     return $problem if $problem;
-    my ($requests, $rest, $refuse) = expected($bytes);
-    return "refused: $refused" if $refused != $refuse;
-    return 'other requests' if join('|', @{ $worker->{queue} }) ne join('|', @$requests);
-    return $refused || $worker->{in} eq $rest ? '' : 'other bytes are kept';
+    my ($requests, $refuse, $drained) = expected($bytes);
+    my $seen = $notes->{seen} || [];
+    # Told to go, it does not read on, so it may not have come to the end.
+    $#$requests = $#$seen if $drained && @$seen < @$requests;
+    return 'other requests: ' . join ' ', map { unpack 'H*', $_ } @$seen if "@$seen" ne "@$requests";
+    return $refused == $refuse || $drained && !$refused ? '' : "refused: $refused";
 }
 
 # wrong_pairs does the same with the payload of a request.
@@ -117,7 +154,7 @@ sub wrong_pairs {
 sub wrong_run {
     my ($bytes) = @_;
     my $worker = Deaf->new(undef);
-    $worker->{said} = $bytes;
+    $worker->{said} = [$bytes];
     my $app = sub { return [200, [], [join '', map {"$_=$_[0]{$_}"} grep {/[A-Z]/} keys %{ $_[0] }]] };
     return problem(sub { $worker->run(PagiBridge::PSGI->new(app => $app, worker => $worker)) });
 }
