@@ -273,6 +273,7 @@ func (p *Pool) inspect(now time.Time) {
 	p.settleLocked(now)
 	send = append(send, p.scaleLocked(now)...)
 	p.recycleOldLocked(now)
+	p.remains.prune()
 	p.topUpLocked()
 	p.checkDrainedLocked()
 	p.mu.Unlock()

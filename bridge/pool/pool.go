@@ -176,6 +176,7 @@ type Pool struct {
 	drained    chan struct{}
 	settled    chan error // nil but during Start: one value for each worker
 	nursery    nursery    // with Preload
+	remains    remains
 
 	tasks sync.WaitGroup // every goroutine of the pool
 	halt  chan struct{}  // closed when the workers are to end
@@ -192,6 +193,7 @@ func New(opt Options) *Pool {
 		opt:     opt,
 		workers: map[*worker]struct{}{},
 		tokens:  map[string]caller{},
+		remains: remains{},
 		nursery: nursery{all: map[*zygote]struct{}{}},
 		halt:    make(chan struct{}),
 		quit:    make(chan struct{}),
@@ -283,8 +285,9 @@ func (p *Pool) listen() error {
 }
 
 // Stop refuses new requests, waits for the running ones, asks the workers to go
-// and, when ctx ends before they have, kills them. It returns once all processes
-// and goroutines of the pool have ended.
+// and, when ctx ends before they have, kills them. What they have started and left
+// behind is ended, too, unless it is in a process group of its own. It returns once
+// all processes and goroutines of the pool have ended.
 func (p *Pool) Stop(ctx context.Context) error {
 	p.mu.Lock()
 	if !p.started || p.closing {
@@ -322,6 +325,7 @@ func (p *Pool) Stop(ctx context.Context) error {
 	close(p.quit)
 	err := p.listener.Close()
 	p.tasks.Wait()
+	p.endRemains(ctx)
 	p.journals.flush()
 	return errors.Join(err, os.RemoveAll(p.dir))
 }

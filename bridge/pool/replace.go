@@ -86,6 +86,7 @@ func (w *worker) bury() {
 	}
 	delete(p.workers, w)
 	delete(p.tokens, w.token)
+	p.remains.add(w.pid)
 	label, id := "", ""
 	if len(w.inflight) > 0 && !w.cleaning {
 		label, id = w.inflight[0].label, w.inflight[0].id

@@ -83,6 +83,12 @@ func (w *worker) live() {
 	case <-w.lost:
 		w.awaitExit(w.patience())
 	}
+	w.end()
+}
+
+// end is called when the process has ended.
+func (w *worker) end() {
+	p := w.pool
 	p.mu.Lock()
 	w.surprise = w.isServing()
 	w.leave(time.Now())

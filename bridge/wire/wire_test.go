@@ -291,51 +291,6 @@ func TestDecodeLoaded(t *testing.T) {
 	}
 }
 
-// FuzzDecode feeds every decoder with whatever comes; none may panic, and what
-// claims to be longer than it is must be refused.
-func FuzzDecode(f *testing.F) {
-	for _, s := range []string{namesHex, requestHex, responseHex, "0000000400000000180168690a0a", "00000022000000011501"} {
-		b, err := hex.DecodeString(s)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
-	}
-	f.Fuzz(func(t *testing.T, stream []byte) {
-		r := NewReader(bytes.NewReader(stream), nil)
-		for {
-			frame, err := r.Next()
-			if err != nil {
-				return
-			}
-			p := frame.Payload
-			if head, rest, err := DecodeHead(Response, bytes.Clone(p)); err == nil {
-				size := 6
-				for _, h := range head.Headers {
-					size += 8 + len(h.Name) + len(h.Value)
-				}
-				if size+len(rest) != len(p) {
-					t.Fatalf("%d bytes decoded of %d", size+len(rest), len(p))
-				}
-			}
-			_, _ = DecodeHello(bytes.Clone(p))
-			_, _ = DecodeFile(p)
-			_, _, _ = DecodeAbort(p)
-			if files, err := DecodeLoaded(p); err == nil {
-				size := 0
-				for _, file := range files {
-					size += 4 + len(file)
-				}
-				if size != len(p) {
-					t.Fatalf("%d bytes of names in %d", size, len(p))
-				}
-			}
-			_, _ = DecodeForked(p)
-			_, _, _ = DecodeExited(p)
-		}
-	})
-}
-
 func BenchmarkDecodeHead(b *testing.B) {
 	payload := AppendPairs([]byte{0, 200}, "content-type", "text/plain", "content-length", "11")
 	b.ReportAllocs()

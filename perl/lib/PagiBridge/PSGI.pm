@@ -70,8 +70,11 @@ sub handle {
     my ($self, $worker, $values, $flags, $names) = @_;
     my %env = @{ $self->{base} };
     @env{@$names} = split /\0/, $values, @$names;
-    if ((my $body = $env{'psgi.input'}) ne '') {
+    my $body = $env{'psgi.input'};
+    die "wire: a request with too few values\n" if !defined $body;
+    if ($body ne '') {
         my $input;
+        no warnings;    # about a NUL in a path; the error says enough
         open $input, '<', $flags & BODY_FILE ? $body : \$body
             or return $self->abort($worker, ABORT_DIED, "cannot open the request body: $!");
         $env{'psgi.input'} = $input;
