@@ -271,9 +271,9 @@ func (p *Pool) inspect(now time.Time) {
 		p.tasks.Go(w.kill)
 	}
 	p.settleLocked(now)
-	p.remains.prune()
 	send = append(send, p.scaleLocked(now)...)
 	p.recycleOldLocked(now)
+	p.remains.prune()
 	p.topUpLocked()
 	p.checkDrainedLocked()
 	p.mu.Unlock()

@@ -261,13 +261,6 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		} else {
 			f.reply(s, "last")
 		}
-	case "sleep":
-		d, _ := time.ParseDuration(arg)
-		time.Sleep(d)
-		if err := f.poll(); err != nil {
-			os.Exit(1)
-		}
-		f.reply(s, "")
 	case "note": // appends to a file, so that a test can count executions
 		file, err := os.OpenFile(arg, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err == nil {
@@ -297,6 +290,13 @@ func (f *fake) do(frame wire.Frame, batch int) {
 	case "hang-deaf":
 		ossignal.Ignore(syscall.SIGTERM)
 		time.Sleep(time.Hour)
+	case "sleep":
+		d, _ := time.ParseDuration(arg)
+		time.Sleep(d)
+		if err := f.poll(); err != nil {
+			os.Exit(1)
+		}
+		f.reply(s, "")
 	case "hang":
 		time.Sleep(time.Hour)
 	case "crash":

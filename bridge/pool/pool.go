@@ -174,9 +174,9 @@ type Pool struct {
 	pending    *reload // the one after it
 	generation int     // of the newest source there has been
 	drained    chan struct{}
-	remains    remains
 	settled    chan error // nil but during Start: one value for each worker
 	nursery    nursery    // with Preload
+	remains    remains
 
 	tasks sync.WaitGroup // every goroutine of the pool
 	halt  chan struct{}  // closed when the workers are to end

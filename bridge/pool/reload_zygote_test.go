@@ -33,7 +33,7 @@ func TestReloadOfAZygote(t *testing.T) {
 	if got := fmt.Sprint(generations(s.Status())); got != "[3 3 3]" {
 		t.Errorf("generations %s", got)
 	}
-	testkit.Eventually(t, "the first zygote to go", func() bool { return isGone(first.PID) })
+	testkit.Eventually(t, "the first zygote to go", func() bool { return isGone(first.PID) && len(s.Status().Zygotes) == 1 })
 	all := s.Status().Zygotes
 	if len(all) != 1 || all[0].Children != 3 || all[0].State != "ready" {
 		t.Errorf("zygotes: %+v", all)

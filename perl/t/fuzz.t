@@ -4,10 +4,12 @@ use warnings;
 use Test::More;
 
 use FindBin;
-use lib "$FindBin::Bin/../lib";
+use lib "$FindBin::Bin/../lib", "$FindBin::Bin/lib";
+
+use Deaf;
 
 use PagiBridge::PSGI;
-use PagiBridge::Wire qw(:frames frame parse_frames pack_pairs unpack_pairs);
+use PagiBridge::Wire qw(:frames frame parse_frames pack_pairs unpack_pairs unpack_strings);
 use PagiBridge::Worker;
 
 # Feeds the decoders with what a broken gateway might send: the streams in
@@ -33,74 +35,30 @@ sub random {
     return $state % $below;
 }
 
-{
-    # A worker whose answers go nowhere, and whose gateway goes when it has said all,
-    # piece by piece.
-    package Deaf;
-    our @ISA = ('PagiBridge::Worker');
-    sub write_now { return }
-    sub flush     { $_[0]{out} = ''; return }
-    sub poll      { return }
-    sub fill {
-        my ($self) = @_;
-        return 0 if !@{ $self->{said} };
-        ${ $self->{in} } .= shift @{ $self->{said} };
-        return 1;
-    }
-}
-
-{
-    # A handler that only looks.
-    package Notes;
-    sub new { return bless {}, shift }
-    sub handle {
-        my ($self, $worker, $values, $flags, $names) = @_;
-        push @{ $self->{seen} }, join '|', $worker->{stream}, $flags, $values, @$names;
-        return;
-    }
-}
-
-# expected says what a worker makes of a stream, in the simplest way there is: the
-# requests, whether it is refused in the end, and whether it is told to go.
+# expected says what a stream holds, in the simplest way there is: the requests, how
+# many of them come before the first DRAIN (-1 where there is none), the bytes behind the
+# last whole frame, and whether it is refused.
 sub expected {
     my ($bytes) = @_;
-    my ($at, $drained, @requests, @names) = (0, 0);
-    while (length($bytes) - $at >= 4) {    # a length is enough to refuse
-        my ($length, $stream, $type, $flags) = unpack 'N N C C', substr $bytes, $at;
-        return (\@requests, 1, $drained) if $length > MAX_PAYLOAD;
+    my ($at, $until, @requests, @told) = (0, -1);
+    while (length($bytes) - $at >= HEADER_SIZE) {
+        my ($length, $stream, $type) = unpack 'N N C', substr $bytes, $at;
+        return (\@requests, $until, undef, 1) if $length > MAX_PAYLOAD;
         last if length($bytes) - $at < HEADER_SIZE + $length;
-        my $payload = substr $bytes, $at + HEADER_SIZE, $length;
-        $at += HEADER_SIZE + $length;
-        if ($type == NAMES || $type == REQUEST) {
-            return (\@requests, 1, $drained) if $length < 2;
-            my $place = unpack 'n', $payload;
-            if ($type == NAMES) {
-                my @list = strings(substr $payload, 2);
-                return (\@requests, 1, $drained) if @list && !defined $list[-1];
-                $names[$place] = [@list, 'psgi.input'];
-            }
-            else {
-                return (\@requests, 1, $drained) if !$names[$place];
-                push @requests, join '|', $stream, $flags, substr($payload, 2), @{ $names[$place] };
-            }
+        my ($place, $values) = unpack 'n a*', substr $bytes, $at + HEADER_SIZE, $length;
+        if ($type == REQUEST) {
+            return (\@requests, $until, undef, 1) if $length < 2 || !$told[$place];
+            push @requests, "$stream:$values";
         }
-        elsif ($type == DRAIN)  { $drained = 1 }
-        elsif ($type != CANCEL) { return (\@requests, 1, $drained) }
+        elsif ($type == NAMES) {
+            return (\@requests, $until, undef, 1) if $length < 2 || !eval { unpack_strings($values, 0); 1 };
+            $told[$place] = 1;
+        }
+        elsif ($type == DRAIN)  { $until = @requests if $until < 0 }
+        elsif ($type != CANCEL) { return (\@requests, $until, undef, 1) }
+        $at += HEADER_SIZE + $length;
     }
-    return (\@requests, 0, $drained);
-}
-
-# strings takes strings with lengths apart; the last one is undef if they do not add up.
-sub strings {
-    my ($bytes) = @_;
-    my @list;
-    while ($bytes ne '') {
-        my $length = length $bytes < 4 ? 1e10 : unpack 'N', $bytes;
-        return (@list, undef) if $length > length($bytes) - 4;
-        push @list, substr $bytes, 4, $length;
-        $bytes = substr $bytes, 4 + $length;
-    }
-    return @list;
+    return (\@requests, $until, substr($bytes, $at), 0);
 }
 
 # problem runs code and says what it did that no decoder may do.
@@ -116,28 +74,28 @@ sub problem {
     return $ok || $@ =~ /\Awire: / ? '' : "died: $@";
 }
 
-# pieces cuts a stream.
-sub pieces {
-    my ($bytes, @cuts) = @_;
-    my $from = 0;
-    return grep { $_ ne '' } map { my $piece = substr $bytes, $from, $_ - $from; $from = $_; $piece } @cuts, length $bytes;
-}
-
 # wrong gives a stream to a worker in pieces and says what is wrong with the outcome.
 sub wrong {
     my ($bytes, @cuts) = @_;
-    my $worker = Deaf->new(undef);
-    $worker->{said} = [pieces($bytes, @cuts)];
-    my $notes   = Notes->new;
+    my ($from, @pieces) = (0);
+    for my $to (@cuts, length $bytes) {
+        push @pieces, substr $bytes, $from, $to - $from;
+        $from = $to;
+    }
+    my $worker  = Deaf->fed(@pieces);
     my $refused = 1;
-    my $problem = problem(sub { $worker->run($notes); $refused = 0 });
+    my $problem = problem(sub { $worker->run($worker); $refused = 0 });
     return $problem if $problem;
-    my ($requests, $refuse, $drained) = expected($bytes);
-    my $seen = $notes->{seen} || [];
-    # Told to go, it does not read on, so it may not have come to the end.
-    $#$requests = $#$seen if $drained && @$seen < @$requests;
-    return 'other requests: ' . join ' ', map { unpack 'H*', $_ } @$seen if "@$seen" ne "@$requests";
-    return $refused == $refuse || $drained && !$refused ? '' : "refused: $refused";
+    my ($requests, $until, $rest, $refuse) = expected($bytes);
+    my @served = @{ $worker->{served} };
+    if ($until >= 0) {    # it may end as soon as it is told to
+        return 'it ends too early' if @served < $until;
+        splice @$requests, scalar @served;
+    }
+    return 'other requests' if join('|', @served) ne join('|', @$requests);
+    return '' if $until >= 0;
+    return "refused: $refused" if $refused != $refuse;
+    return $refused || ${ $worker->{in} } eq $rest ? '' : 'other bytes are kept';
 }
 
 # wrong_pairs does the same with the payload of a request.
@@ -153,8 +111,7 @@ sub wrong_pairs {
 # wrong_run has a worker serve a stream.
 sub wrong_run {
     my ($bytes) = @_;
-    my $worker = Deaf->new(undef);
-    $worker->{said} = [$bytes];
+    my $worker = Deaf->fed($bytes);
     my $app = sub { return [200, [], [join '', map {"$_=$_[0]{$_}"} grep {/[A-Z]/} keys %{ $_[0] }]] };
     return problem(sub { $worker->run(PagiBridge::PSGI->new(app => $app, worker => $worker)) });
 }

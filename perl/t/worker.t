@@ -139,7 +139,8 @@ sub read_streams {
     # However the gateway's bytes are cut, the same requests are found.
     my $stream = request(1, '/a') . frame(CANCEL, 0, 9, '') . request(2, '/b', 'body');
     my @same = grep {
-        my $worker = Deaf->feed(substr($stream, 0, $_), substr($stream, $_));
+        my $worker = Deaf->fed(substr($stream, 0, $_), substr($stream, $_));
+        $worker->run($worker);
         join('|', @{ $worker->{served} }) eq "1:GET\0/a\0|2:GET\0/b\0body" && ${ $worker->{in} } eq '';
     } 0 .. length $stream;
     is scalar @same, length($stream) + 1, 'requests cut at every byte';
@@ -147,11 +148,12 @@ sub read_streams {
 
 for my $case (
     [values_of(1, 'GET', '/', ''),               qr/names are not known/, 'a request before any names'],
-    [frame(REQUEST, 0, 1, ''),                   qr/names are not known/, 'an empty request'],
+    [frame(REQUEST, 0, 1, ''),                   qr/a request of 0 bytes/, 'an empty request'],
     [request(1, '/') . frame(0x77, 0, 0, 'x'),   qr/unknown frame type 0x77/, 'a frame of no type'],
 ) {
     my ($bytes, $message, $name) = @$case;
-    ok !eval { Deaf->feed($bytes) }, $name;
+    my $worker = Deaf->fed($bytes);
+    ok !eval { $worker->run($worker); 1 }, $name;
     like $@, qr/\Awire: .*$message/, 'says so';
 }
 

@@ -121,7 +121,7 @@ sub run {
     while (!$self->{exiting}) {
         my ($length, $stream, $type, $flags, $place) = unpack 'N N C C n', substr $$in, $at, PLACE_END;
         if (!defined $flags || $length > length($$in) - $at - HEADER_SIZE) {
-            check_length($length) if defined $length;
+            check_length($length) if defined $flags;
             $self->flush;
             substr $$in, 0, $at, '';
             $self->{at} = $at = $held = 0;
@@ -129,13 +129,11 @@ sub run {
             $began = time;
             next;
         }
+        die "wire: a request of $length bytes\n" if $length < 2 && ($type == REQUEST || $type == NAMES);
         my $payload = $length > 2 ? substr $$in, $at + PLACE_END, $length - 2 : '';
         $self->{at} = $at += HEADER_SIZE + $length;
         if ($type != REQUEST) {
-            if ($type == NAMES) {
-                die "wire: names of $length bytes\n" if $length < 2;
-                $lists->[$place] = [unpack_strings($payload, 0), 'psgi.input'];
-            }
+            if    ($type == NAMES)  { $lists->[$place] = [unpack_strings($payload, 0), 'psgi.input'] }
             elsif ($type == CANCEL) { delete $taken->{$stream} }    # it was heeded, or came too late
             elsif ($type == DRAIN)  { $self->{draining} = 1 }
             else                    { die sprintf "wire: unknown frame type 0x%02x from the gateway\n", $type }
@@ -145,7 +143,7 @@ sub run {
             $self->write_now(frame(BODY, FIN, $stream, ''));
             next;
         }
-        my $names = $length >= 2 && $lists->[$place] or die "wire: a request whose names are not known\n";
+        my $names = $lists->[$place] or die "wire: a request whose names are not known\n";
         $self->{stream}    = $stream;
         $self->{cancelled} = 0;
         $handler->handle($self, $payload, $flags, $names);

@@ -10,11 +10,11 @@ use PagiBridge::Worker;
 # A worker that is fed from memory, whose answers go nowhere, and which notes what it
 # was asked to serve: the stream and the values of each request.
 
-sub feed {
+# fed is given the pieces the gateway's bytes will come in.
+sub fed {
     my ($class, @pieces) = @_;
     my $self = $class->new(undef);
     @$self{qw(pieces served)} = (\@pieces, []);
-    $self->run($self);
     return $self;
 }
 
@@ -32,7 +32,7 @@ sub fill {
 }
 
 sub poll      { return }
-sub flush     { return }
+sub flush     { $_[0]{out} = ''; return }
 sub write_now { return }
 
 1;
