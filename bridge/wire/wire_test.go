@@ -300,3 +300,42 @@ func BenchmarkDecodeHead(b *testing.B) {
 		}
 	}
 }
+
+// endless repeats a frame for ever.
+type endless struct {
+	frame []byte
+	at    int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	n := copy(p, e.frame[e.at:])
+	e.at = (e.at + n) % len(e.frame)
+	return n, nil
+}
+
+// Once buffers and lists of names are there, frames cost no allocation.
+func TestFramesDoNotAllocate(t *testing.T) {
+	var table NameTable
+	var b RequestBuilder
+	buffer := make([]byte, 4096)
+	reader := NewReader(&endless{frame: unhex(t, responseHex)}, func(n int) *[]byte { buffer = buffer[:n]; return &buffer })
+	for name, work := range map[string]func() error{
+		"a REQUEST that is made": func() error {
+			b.Begin(&table)
+			b.Pair("REQUEST_METHOD", "GET")
+			b.Pair("PATH_INFO", "/")
+			b.Body(nil)
+			_, err := b.Frame(1)
+			return err
+		},
+		"a RESPONSE that is read": func() error { _, err := reader.Next(); return err },
+	} {
+		if n := testing.AllocsPerRun(1000, func() {
+			if err := work(); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
