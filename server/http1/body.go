@@ -26,6 +26,9 @@ const (
 // trailer section, may be.
 const maxChunkLine = 4 << 10
 
+// chunkCredit is how much framing every chunk may have, however small it is.
+const chunkCredit = 16
+
 var errChunk = errors.New("the request's chunked framing is broken")
 
 // body is a request's body, as it is without its framing (RFC 9112 sections 6, 7.1).
@@ -139,10 +142,8 @@ func (b *body) readFraming() error {
 			b.state, b.total = trailers, 0
 		}
 		// A peer that wraps every few bytes in a long extension makes us work for
-		// nothing: framing may be 16 KiB more than what it frames.
-		if b.total -= int(min(size, math.MaxInt32)); b.total < 0 {
-			b.total = 0
-		}
+		// nothing: framing may be 16 KiB more than what chunks of any size need.
+		b.total = max(0, b.total-chunkCredit-2*int(min(size, math.MaxInt32/4)))
 	case chunkEnd:
 		if len(line) > 0 {
 			return errChunk

@@ -246,6 +246,7 @@ var syntax = []struct {
 	{"no last chunk", chunks("3\r\nabc\r\n"), "400"},
 	{"a last chunk that is cut", chunks("3\r\nabc\r\n0\r\n"), "400"},
 	{"a long extension", chunks("3;" + strings.Repeat("a", 5000) + "\r\nabc\r\n0\r\n\r\n"), "400"},
+	{"many chunks of one byte", chunks(strings.Repeat("1\r\na\r\n", 4200) + "0\r\n\r\n"), "200"},
 	{"many long extensions", chunks(strings.Repeat("1;"+strings.Repeat("a", 1000)+"\r\na\r\n", 30) + "0\r\n\r\n"), "400"},
 
 	// Expect, RFC 9110 section 10.1.1.
