@@ -171,6 +171,21 @@ func TestUnreadBodies(t *testing.T) {
 	}
 }
 
+// An HTTP/1.0 client that asked for more is not promised it when the handler wants
+// to close.
+func TestHandlerClosesInHTTP10(t *testing.T) {
+	addr := launch(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(200)
+	})})
+	c := testkit.Dial(t, addr)
+	c.Say("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+	if head := c.Rest(); strings.Contains(strings.ToLower(head), "keep-alive") {
+		t.Errorf("answered %q", head)
+	}
+}
+
 func TestTimeouts(t *testing.T) {
 	refused := make(chan *Refusal, 9)
 	s := &Server{Handler: echo, HeadTimeout: 50 * time.Millisecond, IdleTimeout: 60 * time.Millisecond,

@@ -87,7 +87,7 @@ func (x *stream) WriteHead(status int, headers pagi.Headers) {
 		h := &headers[i]
 		switch h.Name {
 		case "connection":
-			x.last = true // the handler's only wish
+			x.last, x.keep = true, false // the handler's only wish
 			continue
 		case "date":
 			dated = true
