@@ -207,8 +207,10 @@ func (x *exchange) offerLength(n int64) {
 // openResponse hands the head to net/http, which writes it with the first bytes
 // of the body.
 func (x *exchange) openResponse(last bool) {
-	if x.trailer {
-		x.head.Del("content-length") // trailers need chunks (RFC 9112 section 7.1.2)
+	if x.trailer || x.status == http.StatusNoContent {
+		// Trailers need chunks (RFC 9112 section 7.1.2), 204 may have none (RFC 9110
+		// section 8.6).
+		x.head.Del("content-length")
 	}
 	if x.r.ProtoMajor == 1 && !x.bodyDone.Load() {
 		x.settleBody(last)
