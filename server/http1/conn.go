@@ -176,8 +176,12 @@ func (c *conn) awaitHead(first bool) []byte {
 		return nil // closed meanwhile
 	}
 	for searched, slow := 0, false; ; {
-		for c.r < c.w && searched == 0 && (c.in[c.r] == '\r' || c.in[c.r] == '\n') {
-			c.r++ // RFC 9112 section 2.2: empty lines before a request
+		for searched == 0 { // RFC 9112 section 2.2: empty lines before a request
+			n := emptyLine(c.in[c.r:c.w])
+			if n == 0 {
+				break
+			}
+			c.r += n
 		}
 		pending := c.in[c.r:c.w]
 		if limit := c.server.MaxHead; limit > 0 && len(pending) > limit {
@@ -211,6 +215,17 @@ func (c *conn) awaitHead(first bool) []byte {
 	}
 }
 
+// emptyLine returns the length of the line end p begins with; 0 where there is none.
+func emptyLine(p []byte) int {
+	switch {
+	case len(p) > 0 && p[0] == '\n':
+		return 1
+	case len(p) > 1 && p[0] == '\r' && p[1] == '\n':
+		return 2
+	}
+	return 0
+}
+
 // endOfHead returns the length of a head up to and with its empty line; 0 where it
 // is not complete. What stands before searched has been looked at.
 func endOfHead(p []byte, searched int) int {
@@ -220,11 +235,8 @@ func endOfHead(p []byte, searched int) int {
 			return 0
 		}
 		at += i + 1
-		switch rest := p[at:]; {
-		case len(rest) > 0 && rest[0] == '\n':
-			return at + 1
-		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
-			return at + 2
+		if n := emptyLine(p[at:]); n > 0 {
+			return at + n
 		}
 	}
 }

@@ -143,7 +143,7 @@ func (x *stream) settle(seen *fields) *Refusal {
 		return bad("there is no Host header")
 	case seen.hosts == 1:
 		r.Host = x.headers[seen.host].Value
-		if !isHost(r.Host) {
+		if r.Host != "" && !isAuthority(r.Host) {
 			return bad("the Host header is malformed")
 		}
 	}
@@ -217,9 +217,10 @@ func trim(s string) string {
 const (
 	classToken = 1 << iota // RFC 9110 section 5.6.2
 	classValue             // section 5.5: visible, space, tab, and bytes from 0x80
-	classHost              // RFC 3986 section 3.2.2, host and port
+	classHost              // RFC 3986 section 3.2.2, what a name or an IPv4 address has
 	classPath              // what a path may hold and stands for itself, section 3.3
 	classQuery             // section 3.4
+	classDigit
 )
 
 var classes = func() (t [256]uint8) {
@@ -231,7 +232,8 @@ var classes = func() (t [256]uint8) {
 	letters := "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 	mark(classToken|classHost|classPath|classQuery, letters)
 	mark(classToken, "!#$%&'*+-.^_`|~")
-	mark(classHost, "!$%&'()*+,-.:;=[]_~")
+	mark(classHost, "!$&'()*+,-.;=_~")
+	mark(classDigit, "0123456789")
 	mark(classPath, "-._~!$&'()*+,;=:@/")
 	mark(classQuery, "-._~!$&'()*+,;=:@/?%[]{}|^`\"<>\\") // what browsers send unescaped, too
 	for c := range 256 {
@@ -253,5 +255,4 @@ func all(s string, class uint8) bool {
 
 func isToken(s string) bool { return s != "" && all(s, classToken) }
 func isValue(s string) bool { return all(s, classValue) }
-func isHost(s string) bool  { return all(s, classHost) }
-func isDigit(c byte) bool   { return '0' <= c && c <= '9' }
+func isDigit(c byte) bool   { return classes[c]&classDigit != 0 }
