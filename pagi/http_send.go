@@ -302,11 +302,17 @@ func writeLost(err error) error {
 
 // setWriteDeadline gives the next write its time, unless it has it already.
 func (x *exchange) setWriteDeadline() {
-	if d := x.h.writeLimit(); d > 0 && !x.armed {
-		// A ResponseWriter without deadlines leaves the host server's in force.
-		_ = x.rc.SetWriteDeadline(time.Now().Add(d))
-		x.armed = true
+	d := x.h.writeLimit()
+	if d <= 0 || x.armed {
+		return
 	}
+	x.armed = true
+	if x.stream != nil {
+		_ = x.stream.LimitWrite(d) // where it fails, so does the write
+		return
+	}
+	// A ResponseWriter without deadlines leaves the host server's in force.
+	_ = x.rc.SetWriteDeadline(time.Now().Add(d))
 }
 
 // flush sends what net/http has buffered.

@@ -41,7 +41,9 @@ const (
 )
 
 // conn is one connection. Its fields belong to the goroutine that serves it, and to
-// the handler it calls, except where it says otherwise.
+// the handler it calls, except where it says otherwise. While the handler runs the read
+// buffer is the body's until that has been read, then watch's; the write buffer is the
+// response's.
 type conn struct {
 	server *Server
 	net    net.Conn
@@ -61,33 +63,10 @@ type conn struct {
 	out      []byte // write buffer
 	deadline struct{ read, write deadline }
 
-	headOut   sync.Mutex // held while it is decided whether 100 Continue may be sent
-	headBegun bool       // guarded by headOut: not any more
+	headOut   sync.Mutex // held while it is decided whether 100 Continue is sent
+	headBegun bool       // guarded by headOut: it is not any more
 	hijacked  bool
 	watch     watch
-}
-
-// deadline remembers what was set, so that setting about the same again can be
-// spared: it may be early by a sixty-fourth of the time it was set for.
-type deadline struct {
-	at    time.Time
-	slack time.Duration
-}
-
-// isNear reports whether the deadline in force will do for t.
-func (d *deadline) isNear(t time.Time) bool {
-	if d.at.IsZero() || t.IsZero() {
-		return d.at.IsZero() && t.IsZero()
-	}
-	ahead := t.Sub(d.at)
-	return ahead >= 0 && ahead <= d.slack
-}
-
-func (d *deadline) set(t time.Time) {
-	d.at, d.slack = t, 0
-	if !t.IsZero() {
-		d.slack = time.Until(t) / 64
-	}
 }
 
 func newConn(s *Server, c net.Conn, state *tls.ConnectionState) *conn {
@@ -148,7 +127,7 @@ func (c *conn) handle(x *stream) (ok bool) {
 	}()
 	c.headBegun = false
 	if !x.body.isDone() {
-		_ = c.setReadDeadline(time.Time{}) // the limits on a body are the handler's
+		c.limitRead(0) // the limits on a body are the handler's
 	}
 	c.watch.begin(x.body.isDone())
 	c.server.Handler.ServeHTTP(x, &x.req)
@@ -269,31 +248,6 @@ func (c *conn) advance(n int) {
 	}
 }
 
-// limitRead sets the read deadline d from now; 0 or less: none.
-func (c *conn) limitRead(d time.Duration) {
-	var t time.Time
-	if d > 0 {
-		t = time.Now().Add(d)
-	}
-	c.setReadDeadline(t)
-}
-
-func (c *conn) setReadDeadline(t time.Time) error {
-	if c.deadline.read.isNear(t) {
-		return nil
-	}
-	c.deadline.read.set(t)
-	return c.net.SetReadDeadline(t)
-}
-
-func (c *conn) setWriteDeadline(t time.Time) error {
-	if c.deadline.write.isNear(t) {
-		return nil
-	}
-	c.deadline.write.set(t)
-	return c.net.SetWriteDeadline(t)
-}
-
 // refuse answers a request that no handler sees, and ends the connection.
 func (c *conn) refuse(r *Refusal) {
 	r.Client = c.client
@@ -302,7 +256,7 @@ func (c *conn) refuse(r *Refusal) {
 	}
 	text := http.StatusText(r.Status)
 	// Whether the client hears it or not, it is done with.
-	_ = c.setWriteDeadline(time.Now().Add(refusalTime))
+	_ = c.limitWrite(refusalTime)
 	_, _ = fmt.Fprintf(c.net, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n"+
 		"Connection: close\r\nContent-Length: %d\r\n\r\n%s\n", r.Status, text, len(text)+1, text)
 	if r.Status != http.StatusRequestTimeout { // there everything it has sent was read
@@ -325,7 +279,7 @@ func (c *conn) discard() {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	_ = c.net.SetReadDeadline(time.Now().Add(lingerTime))
+	c.limitRead(lingerTime)
 	_, _ = io.Copy(io.Discard, io.LimitReader(c.net, 64*drainLimit)) // until it ends, in whatever way
 }
 

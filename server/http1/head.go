@@ -184,6 +184,7 @@ func (x *stream) settleBody(seen *fields) *Refusal {
 		x.req.ContentLength = -1
 		x.req.TransferEncoding = chunkedOnly
 		x.body.state = chunkLine
+		x.body.unread.Store(true)
 		return nil
 	case seen.lengths > 1:
 		return ambiguous("there are several content-lengths")
@@ -196,6 +197,8 @@ func (x *stream) settleBody(seen *fields) *Refusal {
 	}
 	if x.req.ContentLength > 0 {
 		x.body.state, x.body.left = known, x.req.ContentLength
+		x.body.unread.Store(true)
+		x.body.long.Store(x.body.left > drainLimit)
 	}
 	return nil
 }

@@ -64,13 +64,26 @@ func (w *watch) want(c *conn) {
 	w.mu.Unlock()
 }
 
+// limitBody sets the read deadline for a handler that reads the body. There is none
+// while the connection is read ahead, and it is not the handler's once that has
+// returned.
+func (w *watch) limitBody(c *conn, t time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.handled {
+		return http.ErrBodyReadAfterClose
+	}
+	if w.running != nil {
+		return nil
+	}
+	return c.setReadDeadline(t)
+}
+
 func (w *watch) startLocked(c *conn) {
 	if !w.handled || !w.ready || !w.wanted || w.ending || w.running != nil {
 		return
 	}
-	if c.setReadDeadline(time.Time{}) != nil {
-		return // it is closed, and whoever writes to it learns that
-	}
+	c.limitRead(0)
 	w.running = make(chan struct{})
 	go w.readAhead(c, w.running)
 }
@@ -111,7 +124,7 @@ func (w *watch) end(c *conn) {
 		return
 	}
 	w.ending = true
-	_ = c.setReadDeadline(time.Unix(1, 0)) // a connection that is closed has woken it already
+	_ = c.setReadDeadline(past) // a connection that is closed has woken it already
 	w.mu.Unlock()
 	<-running
 	w.mu.Lock()
