@@ -29,8 +29,6 @@ const (
 	// drainLimit is how much of a request body that nobody wanted is read to keep
 	// the connection.
 	drainLimit = 256 << 10
-	// refusalTime is how long a client that is turned down may take for the answer.
-	refusalTime = time.Second
 )
 
 // States of a connection, for Shutdown.
@@ -97,7 +95,7 @@ func (c *conn) serve() {
 		x, refusal := c.parse(head)
 		c.advance(len(head))
 		if refusal != nil {
-			c.refuse(refusal)
+			c.refuse(refusal, head)
 			return
 		}
 		if !c.handle(x) || c.hijacked {
@@ -170,7 +168,7 @@ func (c *conn) awaitHead(first bool) []byte {
 			return pending[:n]
 		}
 		if len(pending) < c.w-c.r || c.server.MaxHead > 0 && len(pending) == c.server.MaxHead {
-			c.refuse(&Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "the request's head is too large"})
+			c.refuse(&Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "the request's head is too large"}, pending)
 			return nil
 		}
 		searched = max(0, len(pending)-3)
@@ -182,11 +180,11 @@ func (c *conn) awaitHead(first bool) []byte {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if c.r < c.w {
-				c.refuse(&Refusal{Status: http.StatusRequestTimeout, Reason: "the request's head is too slow"})
+				c.refuse(&Refusal{Status: http.StatusRequestTimeout, Reason: "the request's head is too slow"}, c.in[c.r:c.w])
 			}
 			return nil
 		case errors.Is(err, io.EOF) && c.r < c.w:
-			c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "the request's head is incomplete"})
+			c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "the request's head is incomplete"}, c.in[c.r:c.w])
 			return nil
 		default:
 			return nil
@@ -245,22 +243,6 @@ func (c *conn) advance(n int) {
 		if len(c.in) > 4*readBuffer {
 			c.in = make([]byte, readBuffer) // a large head is rare
 		}
-	}
-}
-
-// refuse answers a request that no handler sees, and ends the connection.
-func (c *conn) refuse(r *Refusal) {
-	r.Client = c.client
-	if c.server.Refused != nil {
-		c.server.Refused(r)
-	}
-	text := http.StatusText(r.Status)
-	// Whether the client hears it or not, it is done with.
-	_ = c.limitWrite(refusalTime)
-	_, _ = fmt.Fprintf(c.net, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n"+
-		"Connection: close\r\nContent-Length: %d\r\n\r\n%s\n", r.Status, text, len(text)+1, text)
-	if r.Status != http.StatusRequestTimeout { // there everything it has sent was read
-		c.discard()
 	}
 }
 

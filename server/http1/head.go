@@ -8,14 +8,6 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// bad is a request that is turned down with 400.
-func bad(reason string) *Refusal { return &Refusal{Status: http.StatusBadRequest, Reason: reason} }
-
-// ambiguous is one that two readers could see differently.
-func ambiguous(reason string) *Refusal {
-	return &Refusal{Status: http.StatusBadRequest, Reason: reason, Ambiguous: true}
-}
-
 // parse makes a request of a head. The strings in it share one copy of the head.
 func (c *conn) parse(head []byte) (*stream, *Refusal) {
 	x := &stream{c: c, req: *c.blank, status: 0, left: -1}
