@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"sync"
@@ -31,7 +32,8 @@ func (x *connContext) Value(key any) any {
 }
 
 // watch reads ahead while a request is being handled, to notice a client that
-// leaves. What it reads is the next request's.
+// leaves. Once it has read a byte of the next request it stops: a client that says no
+// more after its requests waits for the answers.
 type watch struct {
 	mu      sync.Mutex
 	handled bool // a handler is running
@@ -95,8 +97,8 @@ func (w *watch) readAhead(c *conn, done chan struct{}) {
 			c.w = copy(c.in, c.in[c.r:c.w])
 			c.r = 0
 		}
-		if c.w == len(c.in) {
-			return // a client that has sent so much ahead is not watched
+		if ahead := c.in[:c.w]; len(ahead) == len(c.in) || len(bytes.Trim(ahead, "\r\n")) > 0 {
+			return
 		}
 		n, err := c.net.Read(c.in[c.w:])
 		c.w += n
