@@ -23,8 +23,8 @@ const (
 	// head makes one grow.
 	readBuffer  = 4 << 10
 	writeBuffer = 4 << 10
-	// lingerTime is how long a client whose request was not read to its end may go
-	// on sending: closing with something unread could cost it the answer.
+	// lingerTime is how long a client may go on sending what is not read any more,
+	// unless it closes before: closing with something unread could cost it the answer.
 	lingerTime = 500 * time.Millisecond
 	// drainLimit is how much of a request body that nobody wanted is read to keep
 	// the connection.
@@ -101,16 +101,20 @@ func (c *conn) serve() {
 		if !c.handle(x) || c.hijacked {
 			return
 		}
-		if !x.finish() {
+		if !x.finish() || c.isEnding() {
 			c.linger(x)
 			return
 		}
 		c.state.Store(stateIdle)
-		if c.server.closing.Load() || c.ctx.Context.Err() != nil {
+		if c.isEnding() { // since just now: Drain may have seen the request
+			c.linger(x)
 			return
 		}
 	}
 }
+
+// isEnding reports whether no further request is to be handled.
+func (c *conn) isEnding() bool { return c.server.closing.Load() || c.ctx.Context.Err() != nil }
 
 // handle calls the handler and reports whether the connection can be used further.
 func (c *conn) handle(x *stream) (ok bool) {
@@ -246,9 +250,11 @@ func (c *conn) advance(n int) {
 	}
 }
 
-// linger ends a connection on which not everything was read that has come.
+// linger ends a connection on which something may come that is not read: the rest of a
+// body, or a request of a client that does not know yet that the connection ends
+// (RFC 9112 section 9.6).
 func (c *conn) linger(x *stream) {
-	if !x.broken && (!x.body.isDone() || c.r < c.w) {
+	if !x.broken && (!x.asked || !x.body.isDone() || c.r < c.w) {
 		c.discard()
 	}
 }

@@ -156,7 +156,8 @@ func (x *stream) settle(seen *fields) *Refusal {
 		}
 		x.body.expected = r.ContentLength != 0
 	}
-	x.last = seen.close || old && !seen.keep
+	x.asked = seen.close || old && !seen.keep
+	x.last = x.asked
 	x.keep = old && !x.last
 	return nil
 }

@@ -28,7 +28,8 @@ type stream struct {
 	headers pagi.Headers // of the request
 	room    [8]pagi.Header
 	body    body
-	last    bool // the connection ends with this response
+	asked   bool // the client wants the connection to end with this response
+	last    bool // it does
 	keep    bool // it does not, which an HTTP/1.0 client is to be told
 
 	status  int // 0: no head was written
