@@ -35,6 +35,7 @@ func TestABadOptionIsNamedWhenTheAppIsBuilt(t *testing.T) {
 		"negative grace":               {CGI{Root: scripts, KillAfter: -1}, "kill_after: "},
 		"negative run time":            {CGI{Root: scripts, MaxTime: -1}, "max_time: "},
 		"too large a header limit":     {CGI{Root: scripts, HeaderLimit: 1<<20 + 1}, "header_limit: "},
+		"a word nph does not have":     {CGI{Root: scripts, NPH: "maybe"}, "nph: must be one of auto, on, off"},
 		"variable without a name":      {CGI{Root: scripts, Env: map[string]string{"": "x"}}, "env: "},
 		"variable with a bad name":     {CGI{Root: scripts, Env: map[string]string{"A=B": "x"}}, "env: "},
 		"variable with NUL":            {CGI{Root: scripts, Env: map[string]string{"A": "\x00"}}, "env: "},
@@ -51,6 +52,7 @@ func TestOptionsHaveTheirNamesInASiteFile(t *testing.T) {
 	const file = `
 root: cgi-bin
 index: index.cgi
+nph: on
 document_root: htdocs
 env: {REDIRECT_STATUS: "200"}
 pass_env: [PERL5LIB]
@@ -69,7 +71,7 @@ stderr_rate: 10
 		t.Fatal(err)
 	}
 	want := CGI{
-		Root: "cgi-bin", Index: "index.cgi", DocumentRoot: "htdocs",
+		Root: "cgi-bin", Index: "index.cgi", NPH: "on", DocumentRoot: "htdocs",
 		Env: map[string]string{"REDIRECT_STATUS": "200"}, PassEnv: []string{"PERL5LIB"}, Authorization: true,
 		ServerSoftware: "old-httpd", Timeout: 90 * time.Second, MaxTime: 10 * time.Minute, KillAfter: 2 * time.Second,
 		Concurrency: 8, QueueTimeout: 5 * time.Second, HeaderLimit: 8192, StderrRate: 10,

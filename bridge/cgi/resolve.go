@@ -21,6 +21,7 @@ type script struct {
 	file string // absolute
 	name string // SCRIPT_NAME
 	info string // PATH_INFO
+	nph  bool   // it writes a whole HTTP response
 }
 
 // refusal is the answer to a path that names no script.
@@ -53,6 +54,7 @@ func (a *app) resolve(scope *pagi.Scope) (script, error) {
 		file: filepath.Join(a.Root, rel),
 		name: scope.RootPath + "/" + rel,
 		info: info,
+		nph:  a.isNPH(rel),
 	}
 	if hidesSeparator(scope, s.name) {
 		return script{}, notFound
@@ -62,7 +64,7 @@ func (a *app) resolve(scope *pagi.Scope) (script, error) {
 
 // single is resolve for the Script option.
 func (a *app) single(scope *pagi.Scope) (script, error) {
-	s := script{file: a.Script, name: scope.RootPath, info: scope.Path}
+	s := script{file: a.Script, name: scope.RootPath, info: scope.Path, nph: a.isNPH(a.Script)}
 	if s.info == "/" && scope.RawPath != "" && !strings.HasSuffix(scope.RawPath, "/") {
 		s.info = "" // the slash is the mount's: the client's path ended with the script's name
 	}

@@ -114,26 +114,48 @@ type response struct {
 // reason to end the script, unless that has happened already.
 func (o *response) relay(ctx context.Context, buf []byte) (location string, err error) {
 	r := o.run
-	block, rest, err := readHead(r, buf, r.app.HeaderLimit)
-	if err == nil {
-		var h head
-		if h, err = parseHead(block); err == nil {
-			if h.location != "" {
-				err := r.discard(buf)
-				r.settle()
-				return h.location, err
-			}
-			return "", o.relayDocument(ctx, h, rest, buf)
-		}
+	h, rest, err := o.readHead(ctx, buf)
+	if err != nil {
+		r.settle() // a script that is about to end by itself shows its own exit status
+		return "", err
 	}
-	r.settle() // a script that is about to end by itself shows its own exit status
-	return "", badGateway(err)
+	if h.location != "" {
+		err := r.discard(buf)
+		r.settle()
+		return h.location, err
+	}
+	return "", o.relayDocument(ctx, h, rest, buf)
+}
+
+// readHead reads and parses the head of the answer.
+func (o *response) readHead(ctx context.Context, buf []byte) (head, []byte, error) {
+	if o.run.script.nph {
+		return o.readNPH(ctx, buf)
+	}
+	block, rest, err := readHead(o.run, buf, o.run.app.HeaderLimit)
+	if err != nil {
+		return head{}, nil, badGateway(err)
+	}
+	h, err := parseHead(block)
+	if err != nil {
+		return head{}, nil, badGateway(err)
+	}
+	return h, rest, nil
 }
 
 func (o *response) relayDocument(ctx context.Context, h head, rest, buf []byte) error {
 	o.left = h.length
+	source := io.Reader(o.run)
+	if h.chunked {
+		source, rest = dechunk(rest, source), nil
+	}
 	if err := o.emit(ctx, o.startEvent(h)); err != nil {
 		return err
+	}
+	if o.run.script.nph {
+		if err := o.emit(ctx, o.bodyEvent(nil, true)); err != nil { // its head goes out at once
+			return err
+		}
 	}
 	bodiless := o.scope.Method == http.MethodHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified
 	for {
@@ -144,14 +166,15 @@ func (o *response) relayDocument(ctx context.Context, h head, rest, buf []byte) 
 				}
 			}
 		}
-		n, err := o.run.Read(buf)
+		n, err := source.Read(buf)
 		rest = buf[:n]
+		if err == nil || n > 0 {
+			continue // an error comes again
+		}
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil {
-			return fmt.Errorf("read its output: %w", err)
-		}
+		return fmt.Errorf("read its output: %w", err)
 	}
 	if err := o.checkEnd(ctx, bodiless); err != nil {
 		return err

@@ -1,0 +1,118 @@
+//go:build unix
+
+package cgi
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+func (a *app) setPlace() error {
+	switch {
+	case a.Root == "" && a.Script == "":
+		return errors.New("root: set it to a directory of scripts, or set script")
+	case a.Root != "" && a.Script != "":
+		return errors.New("script: cannot be combined with root")
+	case strings.ContainsAny(a.Index, "/\x00") || strings.HasPrefix(a.Index, "."):
+		return fmt.Errorf("index: must be the name of a file in a directory of scripts, is %q", a.Index)
+	case a.Index != "" && a.Script != "":
+		return errors.New("index: is for a directory of scripts, not for a script")
+	}
+	if a.Root != "" {
+		if err := directory(&a.Root); err != nil {
+			return fmt.Errorf("root: %w", err)
+		}
+	} else if err := executable(&a.Script); err != nil {
+		return fmt.Errorf("script: %w", err)
+	}
+	if a.DocumentRoot != "" {
+		if err := directory(&a.DocumentRoot); err != nil {
+			return fmt.Errorf("document_root: %w", err)
+		}
+	}
+	return nil
+}
+
+func (a *app) setLimits() error {
+	switch {
+	case a.KillAfter < 0:
+		return fmt.Errorf("kill_after: must not be negative, is %v", a.KillAfter)
+	case a.MaxTime < 0:
+		return fmt.Errorf("max_time: must not be negative, is %v", a.MaxTime)
+	case a.HeaderLimit < 0 || a.HeaderLimit > 1<<20:
+		return fmt.Errorf("header_limit: must be 1 to %d bytes, is %d", 1<<20, a.HeaderLimit)
+	}
+	if err := oneOf("nph", a.NPH, NPHAuto, NPHOn, NPHOff); err != nil {
+		return err
+	}
+	setDefault(&a.NPH, NPHAuto)
+	setDefault(&a.Timeout, DefaultTimeout)
+	setDefault(&a.KillAfter, DefaultKillAfter)
+	setDefault(&a.Concurrency, DefaultConcurrency)
+	setDefault(&a.QueueTimeout, DefaultQueueTimeout)
+	setDefault(&a.BodyBuffer, DefaultBodyBuffer)
+	setDefault(&a.HeaderLimit, DefaultHeaderLimit)
+	setDefault(&a.StderrRate, DefaultStderrRate)
+	setDefault(&a.ServerSoftware, DefaultSoftware)
+	a.places = newLimiter(a.Concurrency, a.QueueTimeout)
+	size := max(bufferSize, a.HeaderLimit)
+	a.buffers.New = func() any { b := make([]byte, size); return &b }
+	return nil
+}
+
+// oneOf checks an option that takes one of some words; "" is its default.
+func oneOf(option, value string, words ...string) error {
+	if value == "" || slices.Contains(words, value) {
+		return nil
+	}
+	return fmt.Errorf("%s: must be one of %s, is %q", option, strings.Join(words, ", "), value)
+}
+
+func setDefault[T comparable](option *T, value T) {
+	if *option == *new(T) {
+		*option = value
+	}
+}
+
+// directory makes path absolute and checks that a directory is there.
+func directory(path *string) error {
+	abs, err := filepath.Abs(*path)
+	if err != nil {
+		return err
+	}
+	*path = abs
+	info, err := os.Stat(abs)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a directory", abs)
+	}
+	return err
+}
+
+// executable makes path absolute and checks that a script is there.
+func executable(path *string) error {
+	abs, err := filepath.Abs(*path)
+	if err != nil {
+		return err
+	}
+	*path = abs
+	info, err := os.Stat(abs)
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is not a file", abs)
+	case !runnable(info):
+		return fmt.Errorf("%s is not executable (chmod +x)", abs)
+	}
+	return nil
+}
+
+// runnable reports whether info is that of a file with an execute bit.
+func runnable(info fs.FileInfo) bool {
+	return info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
+}
