@@ -76,6 +76,9 @@ type CGI struct {
 	// ServerSoftware is SERVER_SOFTWARE; the default is "pagi-bridge".
 	ServerSoftware string `yaml:"server_software"`
 
+	// ServerAdmin is SERVER_ADMIN, the address of the site's keeper; not set without it.
+	ServerAdmin string `yaml:"server_admin"`
+
 	// Timeout is how long a script may keep us waiting: the time without a byte
 	// of output and without a byte of input taken. Waiting for the client does
 	// not count. The default is 60 s; negative means no limit. The script's

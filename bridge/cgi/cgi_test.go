@@ -58,6 +58,7 @@ env: {REDIRECT_STATUS: "200"}
 pass_env: [PERL5LIB]
 authorization: true
 server_software: old-httpd
+server_admin: web@example.org
 timeout: 90s
 max_time: 10m
 kill_after: 2s
@@ -73,7 +74,7 @@ stderr_rate: 10
 	want := CGI{
 		Root: "cgi-bin", Index: "index.cgi", NPH: "on", DocumentRoot: "htdocs",
 		Env: map[string]string{"REDIRECT_STATUS": "200"}, PassEnv: []string{"PERL5LIB"}, Authorization: true,
-		ServerSoftware: "old-httpd", Timeout: 90 * time.Second, MaxTime: 10 * time.Minute, KillAfter: 2 * time.Second,
+		ServerSoftware: "old-httpd", ServerAdmin: "web@example.org", Timeout: 90 * time.Second, MaxTime: 10 * time.Minute, KillAfter: 2 * time.Second,
 		Concurrency: 8, QueueTimeout: 5 * time.Second, HeaderLimit: 8192, StderrRate: 10,
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(CGI{}, "Redirect", "Logger")); diff != "" {

@@ -65,6 +65,9 @@ func parseNPH(block []byte) (head, error) {
 	if h.status, err = parseStatusLine(string(bytes.TrimSuffix(first, []byte("\r")))); err != nil {
 		return h, err
 	}
+	if bytes.Count(fields, []byte("\n")) > maxFields {
+		return h, fmt.Errorf("it sent more than %d header fields", maxFields)
+	}
 	for line := range bytes.Lines(fields) {
 		name, value, err := field(line)
 		if err != nil {

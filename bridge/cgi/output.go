@@ -17,6 +17,10 @@ import (
 // bufferSize is what is read from a script at a time: a pipe's capacity.
 const bufferSize = 64 << 10
 
+// maxFields is how many header fields a script may send. Looking a field up among
+// them is linear work.
+const maxFields = 1000
+
 // head is a script's parsed header block (RFC 3875 section 6.3).
 type head struct {
 	status   int // as given, or what the rules make of none
@@ -95,7 +99,9 @@ func parseHead(block []byte) (head, error) {
 		if err != nil {
 			return h, err
 		}
-		fields++
+		if fields++; fields > maxFields {
+			return h, fmt.Errorf("it sent more than %d header fields", maxFields)
+		}
 		switch name {
 		case "status":
 			if status != "" && status != value {
