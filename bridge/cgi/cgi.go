@@ -37,6 +37,7 @@ const (
 	DefaultKillAfter    = 5 * time.Second
 	DefaultConcurrency  = 100
 	DefaultQueueTimeout = 30 * time.Second
+	DefaultQueueSize    = 1024
 	DefaultBodyBuffer   = 1 << 20
 	DefaultHeaderLimit  = 32 << 10
 	DefaultStderrRate   = 100
@@ -54,6 +55,19 @@ type CGI struct {
 	Root string `yaml:"root"`
 	// Script is the one script that answers everything below the mount.
 	Script string `yaml:"script"`
+	// Interpreters names, by the extension of a file (".php"), the program that runs
+	// it: the program's absolute path. It is started with the file's absolute name as
+	// its argument. Such files need no execute bit.
+	Interpreters map[string]string `yaml:"interpreters"`
+	// PathInfo says whether a path may go on behind the script's name; nil means
+	// true. Where it is false such a path is 404.
+	PathInfo *bool `yaml:"path_info"`
+	// Static says what becomes of a request for a file that is no script, because it
+	// has neither an execute bit nor an interpreter: "refuse", the default, answers
+	// 403; "serve" leaves it to Files, unless the file begins with "#!".
+	Static string `yaml:"static"`
+	// Directories gives scripts below some paths options of their own.
+	Directories []Directory `yaml:"directories"`
 	// Index is the name of the script that answers for its directory. Without
 	// one a directory is 404.
 	Index string `yaml:"index"`
@@ -94,9 +108,15 @@ type CGI struct {
 	// Concurrency is the number of scripts that run at the same time. The
 	// default is 100; negative means no limit.
 	Concurrency int `yaml:"concurrency"`
+	// ScriptConcurrency is how often one script may run at the same time; 0 means no
+	// limit but Concurrency.
+	ScriptConcurrency int `yaml:"script_concurrency"`
 	// QueueTimeout is how long a request waits for one of these places before it
 	// gets 503 with Retry-After. The default is 30 s; negative means not to wait.
 	QueueTimeout time.Duration `yaml:"queue_timeout"`
+	// QueueSize is the number of requests that may wait for a place of one kind; one
+	// more gets 503 with Retry-After at once. The default is 1024.
+	QueueSize int `yaml:"queue_size"`
 	// BodyBuffer is how many bytes of a request body are taken in, in memory and
 	// above 64 KiB in a temporary file, before a place is asked for and the script
 	// is started. A shorter body is complete then: the script never waits for the
@@ -116,6 +136,9 @@ type CGI struct {
 	// outermost application, called with an empty RootPath. Without one, targets
 	// below this mount are answered here and others become a 302.
 	Redirect pagi.App `yaml:"-"`
+	// Files serves what Static lets through; its root is Root. The scope's path names
+	// a file.
+	Files pagi.App `yaml:"-"`
 	// Logger gets the scripts' standard error and what is worth a warning. The
 	// default is slog.Default().
 	Logger *slog.Logger `yaml:"-"`
@@ -127,8 +150,8 @@ type CGI struct {
 // Descriptors above 2 that this process inherited are marked close-on-exec, so
 // that they do not reach a script.
 func (c CGI) Build() (pagi.App, error) {
-	a := &app{CGI: c}
-	if err := errors.Join(a.setPlace(), a.setLimits(), a.setEnv()); err != nil {
+	a, err := newApp(c)
+	if err != nil {
 		return nil, fmt.Errorf("cgi: %w", err)
 	}
 	closeInherited()
@@ -138,14 +161,31 @@ func (c CGI) Build() (pagi.App, error) {
 	return a, nil
 }
 
-// app is a CGI with its defaults filled in and its paths absolute.
+// app is a CGI, or a directory of one that has options of its own, with its
+// defaults filled in and its paths absolute.
 type app struct {
 	CGI
-	inherited []string        // "name=value" of what every script gets
-	own       map[string]bool // names in inherited that the operator chose
-	places    limiter
-	later     afterwards
-	buffers   sync.Pool // *[]byte
+	inherited   []string        // "name=value" of what every script gets
+	own         map[string]bool // names in inherited that the operator chose
+	places      *limiter        // nil: of outer only
+	scripts     *scriptLimiter
+	later       *afterwards
+	buffers     sync.Pool // *[]byte
+	path        string    // below the mount, "" for the mount
+	outer       *app      // what encloses it; nil for the mount
+	mount       *app
+	directories []*app // of the mount, longer paths first
+}
+
+// newApp makes the application of a mount, with its directories.
+func newApp(c CGI) (*app, error) {
+	a := &app{CGI: c, later: &afterwards{}}
+	a.mount = a
+	if err := errors.Join(a.setPlace(), a.setLimits(), a.setEnv()); err != nil {
+		return nil, err
+	}
+	a.places = newLimiter(a.Concurrency, a.QueueSize, "concurrency")
+	return a, a.setDirectories()
 }
 
 func (a *app) logger() *slog.Logger {

@@ -13,6 +13,9 @@ import (
 )
 
 func (a *app) setPlace() error {
+	if err := a.checkFileRules(); err != nil {
+		return err
+	}
 	switch {
 	case a.Root == "" && a.Script == "":
 		return errors.New("root: set it to a directory of scripts, or set script")
@@ -27,7 +30,7 @@ func (a *app) setPlace() error {
 		if err := directory(&a.Root); err != nil {
 			return fmt.Errorf("root: %w", err)
 		}
-	} else if err := executable(&a.Script); err != nil {
+	} else if err := a.setScript(); err != nil {
 		return fmt.Errorf("script: %w", err)
 	}
 	if a.DocumentRoot != "" {
@@ -44,6 +47,10 @@ func (a *app) setLimits() error {
 		return fmt.Errorf("kill_after: must not be negative, is %v", a.KillAfter)
 	case a.MaxTime < 0:
 		return fmt.Errorf("max_time: must not be negative, is %v", a.MaxTime)
+	case a.ScriptConcurrency < 0:
+		return fmt.Errorf("script_concurrency: must not be negative, is %d", a.ScriptConcurrency)
+	case a.QueueSize < 0:
+		return fmt.Errorf("queue_size: must not be negative, is %d", a.QueueSize)
 	case a.HeaderLimit < 0 || a.HeaderLimit > 1<<20:
 		return fmt.Errorf("header_limit: must be 1 to %d bytes, is %d", 1<<20, a.HeaderLimit)
 	}
@@ -55,11 +62,13 @@ func (a *app) setLimits() error {
 	setDefault(&a.KillAfter, DefaultKillAfter)
 	setDefault(&a.Concurrency, DefaultConcurrency)
 	setDefault(&a.QueueTimeout, DefaultQueueTimeout)
+	setDefault(&a.QueueSize, DefaultQueueSize)
+	setDefault(&a.Static, StaticRefuse)
 	setDefault(&a.BodyBuffer, DefaultBodyBuffer)
 	setDefault(&a.HeaderLimit, DefaultHeaderLimit)
 	setDefault(&a.StderrRate, DefaultStderrRate)
 	setDefault(&a.ServerSoftware, DefaultSoftware)
-	a.places = newLimiter(a.Concurrency, a.QueueTimeout)
+	a.scripts = &scriptLimiter{places: a.ScriptConcurrency, queue: a.QueueSize}
 	size := max(bufferSize, a.HeaderLimit)
 	a.buffers.New = func() any { b := make([]byte, size); return &b }
 	return nil
@@ -93,21 +102,45 @@ func directory(path *string) error {
 	return err
 }
 
-// executable makes path absolute and checks that a script is there.
-func executable(path *string) error {
-	abs, err := filepath.Abs(*path)
+// setScript makes Script absolute and checks that it is there and can run.
+func (a *app) setScript() error {
+	abs, err := filepath.Abs(a.Script)
 	if err != nil {
 		return err
 	}
-	*path = abs
+	a.Script = abs
 	info, err := os.Stat(abs)
 	switch {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is not a file", abs)
-	case !runnable(info):
+	case !runnable(info) && a.interpreter(abs) == "":
 		return fmt.Errorf("%s is not executable (chmod +x)", abs)
+	}
+	return nil
+}
+
+// checkFileRules checks the options that say which files are scripts.
+func (a *app) checkFileRules() error {
+	for extension, program := range a.Interpreters {
+		info, err := os.Stat(program)
+		switch {
+		case len(extension) < 2 || extension[0] != '.' || filepath.Ext(extension) != extension || strings.Contains(extension, "/"):
+			return fmt.Errorf("interpreters: %q is no extension such as \".pl\"", extension)
+		case !filepath.IsAbs(program):
+			return fmt.Errorf("interpreters: %s: must be the absolute path of a program, is %q", extension, program)
+		case err != nil:
+			return fmt.Errorf("interpreters: %s: %w", extension, err)
+		case !runnable(info):
+			return fmt.Errorf("interpreters: %s: %s is no program", extension, program)
+		}
+	}
+	if err := oneOf("static", a.Static, StaticRefuse, StaticServe); err != nil {
+		return err
+	}
+	if a.Static == StaticServe && a.Files == nil {
+		return errors.New("static: serve needs an application for files (Files)")
 	}
 	return nil
 }

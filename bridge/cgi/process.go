@@ -30,17 +30,34 @@ type process struct {
 	status   syscall.WaitStatus // valid once finished
 }
 
-// startProcess runs file in its own directory with exactly three descriptors.
-// onExit is called when a watch has seen its end.
-func startProcess(file string, env []string, stdin, stdout, stderr int, onExit func()) (*process, error) {
+// command is what is started: a program in a directory with exactly three
+// descriptors. It does not see those of the gateway.
+type command struct {
+	argv                  []string // the program's absolute path first
+	dir                   string
+	env                   []string
+	stdin, stdout, stderr int
+}
+
+// newCommand returns the command for a run of s, without its descriptors.
+func newCommand(s script, env []string) command {
+	c := command{argv: []string{s.file}, dir: filepath.Dir(s.file), env: env}
+	if s.interpreter != "" {
+		c.argv = []string{s.interpreter, s.file}
+	}
+	return c
+}
+
+// startProcess starts c. onExit is called when a watch has seen its end.
+func startProcess(c command, onExit func()) (*process, error) {
 	p := &process{exited: make(chan struct{}), handle: -1, onExit: onExit}
 	attr := &syscall.ProcAttr{
-		Dir:   filepath.Dir(file),
-		Env:   env,
-		Files: []uintptr{uintptr(stdin), uintptr(stdout), uintptr(stderr)},
+		Dir:   c.dir,
+		Env:   c.env,
+		Files: []uintptr{uintptr(c.stdin), uintptr(c.stdout), uintptr(c.stderr)},
 		Sys:   p.attributes(),
 	}
-	pid, err := syscall.ForkExec(file, []string{file}, attr)
+	pid, err := syscall.ForkExec(c.argv[0], c.argv, attr)
 	if err != nil {
 		return nil, err
 	}

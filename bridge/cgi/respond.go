@@ -23,6 +23,11 @@ func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 	if scope.Type != pagi.TypeHTTP && scope.Type != pagi.TypeSSE {
 		return pagi.Unsupported(scope)
 	}
+	return a.under(scope.Path).serve(ctx, scope, receive, send)
+}
+
+// serve answers with the options of a.
+func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	s, err := a.resolve(scope)
 	if err != nil {
 		var no *refusal
@@ -30,6 +35,11 @@ func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 			return no.answer(ctx, scope, send)
 		}
 		return err
+	}
+	if s.static != "" {
+		file := scope.Clone()
+		file.Path = s.static
+		return a.Files.Serve(ctx, file, receive, send)
 	}
 	body, err := beginBody(ctx, scope, receive, a.BodyBuffer)
 	if err != nil {
@@ -45,13 +55,13 @@ func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 // runScript runs s once and sends its response, or returns the location of a
 // local redirect. It does not wait for a script that works on after its response.
 func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *requestBody, send pagi.Send) (location string, err error) {
-	if err := a.places.acquire(ctx); err != nil {
+	if err := a.acquire(ctx, s); err != nil {
 		body.close()
 		return "", err
 	}
 	r, err := a.start(ctx, scope, s, body)
 	if err != nil {
-		a.places.release()
+		a.release(s)
 		body.close()
 		return "", err
 	}
@@ -78,7 +88,7 @@ type ending struct {
 
 // conclude finishes the run and gives its buffer and its place back.
 func (r *run) conclude(buf *[]byte) ending {
-	defer r.app.places.release()
+	defer r.app.release(r.script)
 	defer r.app.buffers.Put(buf)
 	status, cause := r.finish(*buf)
 	return ending{status, cause}

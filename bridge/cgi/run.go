@@ -76,8 +76,9 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 		r.closePipes()
 		return nil, startFailure(s.file, err)
 	}
-	env := a.environ(scope, s, body.length)
-	r.proc, err = startProcess(s.file, env, stdin, r.out.script, r.errs.script, r.scriptExited)
+	c := newCommand(s, a.environ(scope, s, body.length))
+	c.stdin, c.stdout, c.stderr = stdin, r.out.script, r.errs.script
+	r.proc, err = startProcess(c, r.scriptExited)
 	if err != nil {
 		r.closePipes()
 		return nil, startFailure(s.file, err)
