@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -98,6 +99,33 @@ type CGI struct {
 	// not count. The default is 60 s; negative means no limit. The script's
 	// process group is ended and the answer is 504.
 	Timeout time.Duration `yaml:"timeout"`
+	// CPUTime is the processor time each process of a script may use, at least 1 s; it
+	// gets the signal XCPU then, and KILL after KillAfter. The answer is 504. Linux
+	// only, as are Memory, Processes, OpenFiles and Nice. 0 means no limit, here and in
+	// all of them.
+	CPUTime time.Duration `yaml:"cpu_time"`
+	// Memory is how many bytes of memory of its own each process of a script may have
+	// (RLIMIT_DATA). Programs fail then in their own way; where it shows that they did,
+	// the answer is 507.
+	Memory int64 `yaml:"memory"`
+	// Processes is how many processes and threads the user that scripts run as may have
+	// in all, the gateway's too where that is the same (RLIMIT_NPROC). The kernel does
+	// not count root's. The answer is 503.
+	Processes int `yaml:"processes"`
+	// OpenFiles is how many descriptors each process of a script may have, at least 3.
+	// The answer is 503.
+	OpenFiles int `yaml:"open_files"`
+	// OutputSize is how many bytes a script may write, its header included; what is
+	// more ends it, and the answer is 502. 0 means no limit.
+	OutputSize int64 `yaml:"output_size"`
+	// Nice is added to the priority value of scripts, -20 to 19; below 0 is for root.
+	Nice int `yaml:"nice"`
+	// User and Group are what scripts run as, by name or number: for a gateway that
+	// runs as root. The group is the user's own where it is not set, and the user's
+	// supplementary groups are set too. Both may not be root. Nothing is changed where
+	// neither is set.
+	User  string `yaml:"user"`
+	Group string `yaml:"group"`
 	// MaxTime is how long a script may run in all, whatever it does; 0 means no
 	// limit.
 	MaxTime time.Duration `yaml:"max_time"`
@@ -124,6 +152,17 @@ type CGI struct {
 	// one is handed on as it comes. The default is 1 MiB; negative means to start the
 	// script with the first piece, for those that answer while they read.
 	BodyBuffer int64 `yaml:"body_buffer"`
+	// Chunked says what becomes of a request body without a Content-Length: "spool"
+	// takes all of it in, in memory and above 64 KiB in a temporary file, so that
+	// CONTENT_LENGTH is known; "stream" treats it as BodyBuffer says, and a longer one
+	// has no CONTENT_LENGTH; "refuse" answers 411. The default is "spool", with a
+	// negative BodyBuffer "stream".
+	Chunked string `yaml:"chunked"`
+	// BufferOutput takes a response in, in memory and above 64 KiB in a temporary file,
+	// before any of it is sent: a script that fails in the middle is a 502, a
+	// Content-Length is added, and a slow client holds no place. NPH scripts are
+	// streamed all the same. nil means false.
+	BufferOutput *bool `yaml:"buffer_output"`
 	// HeaderLimit is the size in bytes of the largest header block a script may
 	// send. The default is 32 KiB, the most is 1 MiB.
 	HeaderLimit int `yaml:"header_limit"`
@@ -169,6 +208,8 @@ type app struct {
 	own         map[string]bool // names in inherited that the operator chose
 	places      *limiter        // nil: of outer only
 	scripts     *scriptLimiter
+	credential  *syscall.Credential // nil: the gateway's own
+	launcher    []string            // the beginning of a command, where a program must set the limits
 	later       *afterwards
 	buffers     sync.Pool // *[]byte
 	path        string    // below the mount, "" for the mount
@@ -181,11 +222,16 @@ type app struct {
 func newApp(c CGI) (*app, error) {
 	a := &app{CGI: c, later: &afterwards{}}
 	a.mount = a
-	if err := errors.Join(a.setPlace(), a.setLimits(), a.setEnv()); err != nil {
+	if err := a.prepare(); err != nil {
 		return nil, err
 	}
 	a.places = newLimiter(a.Concurrency, a.QueueSize, "concurrency")
 	return a, a.setDirectories()
+}
+
+// prepare checks the options and fills in what follows from them.
+func (a *app) prepare() error {
+	return errors.Join(a.setPlace(), a.setLimits(), a.checkResources(), a.setCredential(), a.setEnv(), a.setLauncher())
 }
 
 func (a *app) logger() *slog.Logger {

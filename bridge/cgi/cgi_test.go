@@ -45,6 +45,8 @@ func TestABadOptionIsNamedWhenTheAppIsBuilt(t *testing.T) {
 		"files without an application": {CGI{Root: scripts, Static: "serve"}, "static: serve needs"},
 		"negative queue":               {CGI{Root: scripts, QueueSize: -1}, "queue_size: "},
 		"negative places of a script":  {CGI{Root: scripts, ScriptConcurrency: -1}, "script_concurrency: "},
+		"a word chunked does not have": {CGI{Root: scripts, Chunked: "maybe"}, "chunked: must be one of"},
+		"negative output":              {CGI{Root: scripts, OutputSize: -1}, "output_size: "},
 		"variable without a name":      {CGI{Root: scripts, Env: map[string]string{"": "x"}}, "env: "},
 		"variable with a bad name":     {CGI{Root: scripts, Env: map[string]string{"A=B": "x"}}, "env: "},
 		"variable with NUL":            {CGI{Root: scripts, Env: map[string]string{"A": "\x00"}}, "env: "},
@@ -80,6 +82,9 @@ path_info: false
 static: serve
 script_concurrency: 3
 queue_size: 50
+chunked: refuse
+buffer_output: true
+output_size: 1000
 directories:
   - path: /admin
     timeout: 1m
@@ -94,7 +99,7 @@ directories:
 		Env: map[string]string{"REDIRECT_STATUS": "200"}, PassEnv: []string{"PERL5LIB"}, Authorization: true,
 		ServerSoftware: "old-httpd", ServerAdmin: "web@example.org", Timeout: 90 * time.Second, MaxTime: 10 * time.Minute, KillAfter: 2 * time.Second,
 		Concurrency: 8, QueueTimeout: 5 * time.Second, HeaderLimit: 8192, StderrRate: 10,
-		Interpreters: map[string]string{".pl": "/usr/bin/perl"}, PathInfo: new(false), Static: "serve", ScriptConcurrency: 3, QueueSize: 50,
+		Interpreters: map[string]string{".pl": "/usr/bin/perl"}, PathInfo: new(false), Static: "serve", ScriptConcurrency: 3, QueueSize: 50, Chunked: "refuse", BufferOutput: new(true), OutputSize: 1000,
 		Directories: []Directory{{Path: "/admin", CGI: CGI{Timeout: time.Minute, PathInfo: new(true)}}},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(CGI{}, "Redirect", "Logger", "Files")); diff != "" {

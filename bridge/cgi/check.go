@@ -54,9 +54,13 @@ func (a *app) setLimits() error {
 	case a.HeaderLimit < 0 || a.HeaderLimit > 1<<20:
 		return fmt.Errorf("header_limit: must be 1 to %d bytes, is %d", 1<<20, a.HeaderLimit)
 	}
-	if err := oneOf("nph", a.NPH, NPHAuto, NPHOn, NPHOff); err != nil {
+	if err := errors.Join(oneOf("nph", a.NPH, NPHAuto, NPHOn, NPHOff), oneOf("chunked", a.Chunked, ChunkedSpool, ChunkedStream, ChunkedRefuse)); err != nil {
 		return err
 	}
+	if a.BodyBuffer < 0 {
+		setDefault(&a.Chunked, ChunkedStream)
+	}
+	setDefault(&a.Chunked, ChunkedSpool)
 	setDefault(&a.NPH, NPHAuto)
 	setDefault(&a.Timeout, DefaultTimeout)
 	setDefault(&a.KillAfter, DefaultKillAfter)

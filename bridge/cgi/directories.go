@@ -53,7 +53,7 @@ func (a *app) directory(d Directory) (*app, error) {
 	}
 	sub := &app{CGI: d.CGI, path: d.Path, outer: a.under(d.Path), mount: a, later: a.later}
 	inherit(&sub.CGI, &sub.outer.CGI)
-	if err := errors.Join(sub.setPlace(), sub.setLimits(), sub.setEnv()); err != nil {
+	if err := sub.prepare(); err != nil {
 		return nil, err
 	}
 	if d.Concurrency != 0 {

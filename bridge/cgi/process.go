@@ -28,6 +28,7 @@ type process struct {
 	mu       sync.Mutex
 	finished bool
 	status   syscall.WaitStatus // valid once finished
+	usage    syscall.Rusage     // likewise: of the process and the children it waited for
 }
 
 // command is what is started: a program in a directory with exactly three
@@ -49,7 +50,7 @@ func newCommand(s script, env []string) command {
 }
 
 // startProcess starts c. onExit is called when a watch has seen its end.
-func startProcess(c command, onExit func()) (*process, error) {
+func (a *app) startProcess(c command, onExit func()) (*process, error) {
 	p := &process{exited: make(chan struct{}), handle: -1, onExit: onExit}
 	attr := &syscall.ProcAttr{
 		Dir:   c.dir,
@@ -57,12 +58,25 @@ func startProcess(c command, onExit func()) (*process, error) {
 		Files: []uintptr{uintptr(c.stdin), uintptr(c.stdout), uintptr(c.stderr)},
 		Sys:   p.attributes(),
 	}
-	pid, err := syscall.ForkExec(c.argv[0], c.argv, attr)
-	if err != nil {
-		return nil, err
+	attr.Sys.Credential = a.credential
+	var err error
+	switch {
+	case a.launcher != nil:
+		p.pid, err = a.forkExecLaunched(c, attr)
+	case a.hasResources():
+		p.pid, err = forkExecStopped(c, attr, a.limitResources)
+	default:
+		p.pid, err = syscall.ForkExec(c.argv[0], c.argv, attr)
 	}
-	p.pid = pid
-	return p, nil
+	if err == nil {
+		return p, nil
+	}
+	if p.pid != 0 { // it runs, but not as it should
+		p.signal(syscall.SIGKILL)
+		p.watch()
+		p.finish()
+	}
+	return nil, err
 }
 
 // watch makes a goroutine wait for the end, unless somebody does already. It ends
@@ -138,7 +152,7 @@ func (p *process) finish() syscall.WaitStatus {
 // wait4 reaps the process.
 func (p *process) wait4() {
 	for {
-		_, err := syscall.Wait4(p.pid, &p.status, 0, nil)
+		_, err := syscall.Wait4(p.pid, &p.status, 0, &p.usage)
 		if !errors.Is(err, syscall.EINTR) {
 			return // ECHILD: this process ignores SIGCHLD, the status is lost
 		}

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/pagi-go/pagi-bridge/internal/reply"
+	"github.com/pagi-go/pagi-bridge/internal/spool"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -41,7 +42,7 @@ func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 		file.Path = s.static
 		return a.Files.Serve(ctx, file, receive, send)
 	}
-	body, err := beginBody(ctx, scope, receive, a.BodyBuffer)
+	body, err := a.beginBody(ctx, scope, receive)
 	if err != nil {
 		return err
 	}
@@ -67,6 +68,7 @@ func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *
 	}
 	buf := a.buffers.Get().(*[]byte)
 	out := &response{run: r, scope: scope, send: send}
+	defer func() { err = errors.Join(err, out.store.Close()) }()
 	location, err = out.relay(ctx, *buf)
 	if err != nil {
 		r.end(err)
@@ -75,9 +77,10 @@ func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *
 		r.letGo()
 		ctx := context.WithoutCancel(ctx)
 		a.later.take(r, func() { _ = a.report(ctx, r, r.conclude(buf), true) }) // it is in the log
-		return "", nil
+	} else if err := a.report(ctx, r, r.conclude(buf), out.complete); err != nil {
+		return "", err
 	}
-	return location, a.report(ctx, r, r.conclude(buf), out.complete)
+	return location, out.deliver(ctx)
 }
 
 // ending is how a run ended: the script's status, and why it was made to end.
@@ -97,13 +100,18 @@ func (r *run) conclude(buf *[]byte) ending {
 // report logs how a run ended whose response was complete, and returns the error
 // of one whose response was not.
 func (a *app) report(ctx context.Context, r *run, e ending, complete bool) error {
-	how := describe(e.status)
+	how, limit := describe(e.status), r.limitHit(e.status)
 	switch {
 	case e.cause != nil && complete:
 		r.log.LogAttrs(ctx, slog.LevelWarn, "script ended after its response was complete",
 			slog.Any("cause", e.cause), slog.String("how", how))
+	case e.cause != nil && limit != nil && isOfItsAnswer(e.cause):
+		return scriptError(r.script.file, r.proc.pid, limit, how)
 	case e.cause != nil:
 		return scriptError(r.script.file, r.proc.pid, e.cause, how)
+	case limit != nil:
+		r.log.LogAttrs(ctx, slog.LevelWarn, "script failed after its response was complete",
+			slog.Any("cause", limit), slog.String("how", how))
 	case e.status != 0:
 		r.log.LogAttrs(ctx, slog.LevelInfo, "script failed after its response was complete", slog.String("how", how))
 	}
@@ -117,7 +125,11 @@ type response struct {
 	send     pagi.Send
 	left     int64 // bytes the script's Content-Length still allows; -1: no limit
 	excess   int64 // bytes it wrote beyond
-	complete bool  // the last event was sent
+	complete bool  // the last event was sent, or all is in store
+
+	head  head       // of what is in store
+	store spool.Body // a response that is sent when it is complete
+	kept  bool       // there is one
 }
 
 // relay reads the script's answer and sends it piece by piece. An error is the
@@ -154,10 +166,17 @@ func (o *response) readHead(ctx context.Context, buf []byte) (head, []byte, erro
 }
 
 func (o *response) relayDocument(ctx context.Context, h head, rest, buf []byte) error {
+	if limit := o.run.app.OutputSize; limit > 0 && h.length > limit {
+		return &limitError{"it announced too much", "output_size", limit, http.StatusBadGateway}
+	}
 	o.left = h.length
 	source := io.Reader(o.run)
 	if h.chunked {
 		source, rest = dechunk(rest, source), nil
+	}
+	bodiless := o.scope.Method == http.MethodHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified
+	if o.keeps() {
+		return o.keep(ctx, h, rest, buf, bodiless)
 	}
 	if err := o.emit(ctx, o.startEvent(h)); err != nil {
 		return err
@@ -167,7 +186,6 @@ func (o *response) relayDocument(ctx context.Context, h head, rest, buf []byte) 
 			return err
 		}
 	}
-	bodiless := o.scope.Method == http.MethodHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified
 	for {
 		if len(rest) > 0 && !bodiless {
 			if rest = o.clip(rest); len(rest) > 0 {
@@ -197,16 +215,33 @@ func (o *response) relayDocument(ctx context.Context, h head, rest, buf []byte) 
 	return nil
 }
 
+var errDied = errors.New("it died while it answered")
+
+// shortError is a response that ended before its Content-Length.
+type shortError struct{ missing int64 }
+
+func (e *shortError) Error() string {
+	return fmt.Sprintf("its output is %d bytes shorter than its Content-Length", e.missing)
+}
+
+// isOfItsAnswer reports whether err says only what was wrong with a script's answer,
+// and not why.
+func isOfItsAnswer(err error) bool {
+	var asked *pagi.StatusError
+	var short *shortError
+	return errors.Is(err, errDied) || errors.As(err, &short) || errors.As(err, &asked) && asked.Status == http.StatusBadGateway
+}
+
 // checkEnd says whether the output may be taken for complete.
 func (o *response) checkEnd(ctx context.Context, bodiless bool) error {
 	if cause := o.run.endCause(); cause != nil {
 		return cause
 	}
 	if status, ended := o.run.settle(); ended && status.Signaled() {
-		return errors.New("it died while it answered")
+		return errDied
 	}
 	if !bodiless && o.left > 0 {
-		return fmt.Errorf("its output is %d bytes shorter than its Content-Length", o.left)
+		return &shortError{o.left}
 	}
 	if o.excess > 0 {
 		o.run.log.LogAttrs(ctx, slog.LevelWarn, "script wrote more than its Content-Length", slog.Int64("excess_bytes", o.excess))
