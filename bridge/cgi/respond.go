@@ -47,6 +47,9 @@ func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 		return err
 	}
 	location, err := a.runScript(ctx, scope, s, body, send)
+	if no := (*refusal)(nil); errors.As(err, &no) {
+		return no.answer(ctx, scope, send)
+	}
 	if err != nil || location == "" {
 		return err
 	}

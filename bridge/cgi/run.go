@@ -29,6 +29,13 @@ const attendAfter = 20 * time.Millisecond
 // only a process that left the group can make us wait for it.
 const lastWords = 100 * time.Millisecond
 
+// A script that is just being written cannot be started. It is tried again that often,
+// with that much time between.
+const (
+	busyTries = 10
+	busyWait  = 10 * time.Millisecond
+)
+
 // run is one run of a script: the process, its three pipes and the timers. It is
 // an io.Reader of the script's output.
 //
@@ -77,14 +84,18 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 	stdin, pending, err := r.openPipes(body)
 	if err != nil {
 		r.closePipes()
-		return nil, startFailure(s.file, err)
+		return nil, startFailure(s, err)
 	}
 	c := newCommand(s, a.environ(scope, s, body.length))
 	c.stdin, c.stdout, c.stderr = stdin, r.out.script, r.errs.script
 	r.proc, err = a.startProcess(c, r.scriptExited)
+	for tries := 0; errors.Is(err, syscall.ETXTBSY) && tries < busyTries && ctx.Err() == nil; tries++ {
+		time.Sleep(busyWait)
+		r.proc, err = a.startProcess(c, r.scriptExited)
+	}
 	if err != nil {
 		r.closePipes()
-		return nil, startFailure(s.file, err)
+		return nil, startFailure(s, err)
 	}
 	r.out.closeScript()
 	r.errs.closeScript()
