@@ -31,7 +31,7 @@ func (p *Pool) Do(req *Request) (*Answer, error) {
 		return &x.answer, nil
 	}
 	defer p.mu.Unlock()
-	if len(p.workers) == 0 && !p.nursery.raising {
+	if p.circuitLocked() != Closed {
 		return nil, ErrNoWorkers
 	}
 	if p.queue.len() >= p.opt.QueueSize {
@@ -102,13 +102,18 @@ func (p *Pool) freeLocked(w *worker) (send bool) {
 	if w.state != Busy && w.state != Starting {
 		return false
 	}
+	if w.weigh {
+		w.weigh = false
+		p.tasks.Go(w.weighBetween)
+		return false
+	}
 	w.state = Ready
 	if w.successor != nil && w.successor.isServing() {
 		w.retire()
 		return true // DRAIN
 	}
-	if p.opt.MaxRequests > 0 && w.served >= p.opt.MaxRequests && w.successor == nil && p.mayLaunchLocked() {
-		p.launchLocked(w) // w goes on until the other is ready
+	if w.limit > 0 && w.served >= w.limit {
+		p.recycleLocked(w, dueRequests)
 	}
 	if !p.loadLocked(w) {
 		p.idle = append(p.idle, w)
@@ -130,7 +135,7 @@ func (p *Pool) refillLocked(w *worker) (send bool) {
 	if n == 0 || n > refillBelow || p.queue.len() == 0 || !p.isSteady() {
 		return false
 	}
-	if w.state != Busy || w.cleaning || w.successor != nil || p.opt.MaxRequests > 0 && w.served+n >= p.opt.MaxRequests {
+	if w.state != Busy || w.cleaning || w.successor != nil || w.weigh || w.limit > 0 && w.served+n >= w.limit {
 		return false
 	}
 	return p.loadLocked(w)
@@ -225,6 +230,7 @@ func (p *Pool) watch() {
 			return
 		case now := <-ticker.C:
 			p.inspect(now)
+			p.weigh(now)
 		}
 	}
 }
@@ -247,7 +253,11 @@ func (p *Pool) inspect(now time.Time) {
 			w.failure = why
 			p.unlinkLocked(w)
 		}
-		if len(w.inflight) > 0 && !w.cleaning {
+		log := w.logger()
+		if w.cleaning {
+			log = about(log, w.cleanedUp, w.cleanedID)
+		} else if len(w.inflight) > 0 {
+			log = about(log, w.inflight[0].label, w.inflight[0].id)
 			w.inflight[0].worker = nil
 			w.inflight[0].fail(ErrTimeout)
 			w.inflight = w.inflight[1:]
@@ -255,12 +265,15 @@ func (p *Pool) inspect(now time.Time) {
 		send = append(send, p.requeueLocked(w.inflight)...)
 		w.inflight = nil
 		if w.state != Starting {
-			w.logger().Error("a worker is killed", "reason", why)
+			log.Error("a worker is killed", "reason", why)
 		}
 		w.leave(now)
 		p.tasks.Go(w.kill)
 	}
 	p.settleLocked(now)
+	send = append(send, p.scaleLocked(now)...)
+	p.recycleOldLocked(now)
+	p.remains.prune()
 	p.topUpLocked()
 	p.checkDrainedLocked()
 	p.mu.Unlock()

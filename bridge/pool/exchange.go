@@ -23,8 +23,9 @@ type Request struct {
 	// Safe says that the request's method is safe (RFC 9110 section 9.2.1) and
 	// its body empty: it may be queued behind another one and be repeated.
 	Safe bool
-	// Label names the request in log records: "GET /path".
-	Label string
+	// Label names the request in log records: "GET /path". ID tells it from others
+	// there; "" where it has none.
+	Label, ID string
 }
 
 // Piece is a part of an answer. An answer is any number of pieces with
@@ -60,6 +61,7 @@ type exchange struct {
 	names *wire.NameList
 	safe  bool
 	label string
+	id    string
 
 	// Guarded by Pool.mu.
 	stream   uint32
@@ -99,7 +101,7 @@ var exchanges = sync.Pool{New: func() any { return &exchange{wake: make(chan str
 
 func newExchange(p *Pool, req *Request) *exchange {
 	x := exchanges.Get().(*exchange)
-	x.pool, x.frame, x.names, x.safe, x.label = p, req.Frame, req.Names, req.Safe, req.Label
+	x.pool, x.frame, x.names, x.safe, x.label, x.id = p, req.Frame, req.Names, req.Safe, req.Label, req.ID
 	x.answer.x = x
 	x.pieces = x.few[:0]
 	x.users.Store(2)

@@ -41,6 +41,8 @@ func (w *worker) read(reader *wire.Reader) error {
 			w.logRecord(frame)
 		case wire.Idle:
 			err = w.idle()
+		case wire.Loaded:
+			err = w.loaded(frame)
 		case wire.Exiting:
 			err = w.exiting(string(frame.Payload))
 		default:
@@ -59,7 +61,7 @@ func (w *worker) ready() error {
 		p.mu.Unlock()
 		return fmt.Errorf("%w: a second READY", ErrProtocol)
 	}
-	w.wasReady = true
+	w.wasReady, w.progress = true, time.Now()
 	var send []*worker
 	if w.state == Starting {
 		if p.closing {
@@ -70,9 +72,12 @@ func (w *worker) ready() error {
 		}
 		send = append(send, p.relieveLocked(w)...)
 		p.startedLocked(nil)
+		w.settleTrialLocked(nil)
 	}
 	output := w.output
+	note := p.noteCircuitLocked()
 	p.mu.Unlock()
+	p.tellCircuit(note, time.Time{})
 	w.logger().Debug("the worker is ready", "took", time.Since(w.since).Round(time.Millisecond))
 	for _, line := range output.firstLines() {
 		w.logger().Warn(line)
@@ -83,16 +88,16 @@ func (w *worker) ready() error {
 	return nil
 }
 
-// relieveLocked retires the worker w takes over from, if that is idle; a busy one
-// goes when it is free.
-func (p *Pool) relieveLocked(w *worker) []*worker {
+// relieveLocked retires whom w takes over from, if idle; a busy one goes when it is
+// free.
+func (p *Pool) relieveLocked(w *worker) (send []*worker) {
 	for other := range p.workers {
 		if other.successor == w && other.state == Ready {
 			other.retire()
-			return []*worker{other}
+			send = append(send, other)
 		}
 	}
-	return nil
+	return send
 }
 
 func (w *worker) failed(message string) {
@@ -178,7 +183,7 @@ func (w *worker) finished(cleaning bool) {
 	var answered *exchange
 	if len(w.inflight) > 0 {
 		answered = w.inflight[0]
-		w.cleanedUp = answered.label
+		w.cleanedUp, w.cleanedID = answered.label, answered.id
 		answered.worker = nil
 		n := copy(w.inflight, w.inflight[1:])
 		w.inflight[n] = nil
@@ -248,6 +253,7 @@ func (w *worker) exiting(reason string) error {
 	}
 	w.leave(time.Now())
 	p.removeIdleLocked(w)
+	p.unlinkLocked(w)
 	waiting := w.inflight
 	w.inflight = nil
 	send := p.requeueLocked(waiting)
@@ -318,24 +324,31 @@ func levelOf(frame wire.Frame) slog.Level {
 	return slog.LevelError
 }
 
+// about adds to a logger which request its records are about.
+func about(log *slog.Logger, label, id string) *slog.Logger {
+	if label != "" {
+		log = log.With("request", label)
+	}
+	if id != "" {
+		log = log.With("request_id", id)
+	}
+	return log
+}
+
 // logRecord passes on what the application printed to psgi.errors.
 func (w *worker) logRecord(frame wire.Frame) {
 	p := w.pool
 	p.mu.Lock()
-	label := ""
+	log := w.logger()
 	switch {
 	case w.cleaning:
-		label = w.cleanedUp
+		log = about(log, w.cleanedUp, w.cleanedID)
 	case len(w.inflight) > 0 && w.inflight[0].stream == frame.Stream:
-		label = w.inflight[0].label
+		log = about(log, w.inflight[0].label, w.inflight[0].id)
 	}
 	p.mu.Unlock()
-	log := w.logger()
 	level := levelOf(frame)
 	text := strings.TrimSpace(string(frame.Payload))
-	if label != "" {
-		log = log.With("request", label)
-	}
 	log.Log(context.Background(), level, text)
 	release(frame.Buffer)
 }

@@ -34,6 +34,8 @@ use PagiBridge::Zygote;
 
 # The library of the runtime stays out of the application's @INC, and FindBin is
 # made to look again, for the application's sake.
+my $lib;
+BEGIN { $lib = "$FindBin::RealBin/../lib" }
 no lib "$FindBin::RealBin/../lib";
 delete $INC{'FindBin.pm'};
 Symbol::delete_package('FindBin') if require Symbol;
@@ -48,6 +50,8 @@ open STDIN, '<', '/dev/null' or die "cannot open /dev/null: $!\n";
 STDOUT->autoflush(1);    # what is printed is for the log
 
 $SIG{PIPE} = sub { };    # not IGNORE, which programs the application starts would inherit
+
+umask $config{umask} if defined $config{umask};
 
 my $worker = PagiBridge::Worker->connect($config{socket}, $config{token}, $config{preload} ? (role => 'zygote') : ());
 my $zygote = $config{preload} ? PagiBridge::Zygote->new($worker) : undef;
@@ -79,7 +83,12 @@ my $handler = PagiBridge::PSGI->new(
     multiprocess => $config{workers} > 1,
     trace        => $config{development} ? \&trace : undef,
 );
+if ($config{reload}) {
+    require "$lib/PagiBridge/Loaded.pm";
+    $handler = PagiBridge::Loaded->new($handler);
+}
 $worker->ready;
+$handler->report($worker) if $config{reload};
 $0 = "pagi-worker $config{name}";
 $worker->run($handler);
 exit 0;

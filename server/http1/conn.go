@@ -298,9 +298,9 @@ func (c *conn) refuse(r *Refusal) {
 	}
 }
 
-// linger ends a connection whose last request was not read to its end.
+// linger ends a connection on which not everything was read that has come.
 func (c *conn) linger(x *stream) {
-	if !x.body.isDone() && !x.broken {
+	if !x.broken && (!x.body.isDone() || c.r < c.w) {
 		c.discard()
 	}
 }

@@ -81,6 +81,8 @@ type fields struct {
 	lengths, codings  int
 	close, keep, more bool // Connection: close, keep-alive; Expect: 100-continue
 	expect            bool
+	cookie            int      // where in headers it is
+	cookies           []string // all but the first
 }
 
 // parseHeader reads "Name: value" (RFC 9112 section 5).
@@ -116,12 +118,11 @@ func (x *stream) parseHeader(line string, seen *fields) *Refusal {
 		seen.expect = true
 		seen.more = pagi.EqualFold(value, "100-continue")
 	case "cookie":
-		for j := range x.headers {
-			if x.headers[j].Name == name { // RFC 9113 section 8.2.3, and one line is what everybody expects
-				x.headers[j].Value += "; " + value
-				return nil
-			}
+		if seen.cookie < len(x.headers) && x.headers[seen.cookie].Name == name {
+			seen.cookies = append(seen.cookies, value)
+			return nil
 		}
+		seen.cookie = len(x.headers)
 	}
 	x.headers = append(x.headers, pagi.Header{Name: name, Value: value})
 	return nil
@@ -131,6 +132,10 @@ func (x *stream) parseHeader(line string, seen *fields) *Refusal {
 func (x *stream) settle(seen *fields) *Refusal {
 	r := &x.req
 	old := r.ProtoMinor == 0
+	if len(seen.cookies) > 0 { // one line is what everybody expects, RFC 9113 section 8.2.3
+		first := &x.headers[seen.cookie].Value
+		*first = strings.Join(append([]string{*first}, seen.cookies...), "; ")
+	}
 	switch {
 	case seen.hosts > 1:
 		return ambiguous("there are several Host headers") // RFC 9112 section 3.2

@@ -38,8 +38,6 @@ sub empty {
     return $handle;
 }
 
-use constant PLACE_END => HEADER_SIZE + 2;
-
 sub new {
     my ($class, %arg) = @_;
     my $self = bless { app => $arg{app}, trace => $arg{trace} }, $class;
@@ -60,19 +58,23 @@ sub new {
     return $self;
 }
 
-=head2 handle($worker, $frame, $flags, $names)
+=head2 handle($worker, $values, $flags, $names)
 
-Serves one request: C<$frame> has a value for each of the names, the body last.
+Serves one request: C<$values> has a value for each of the names, with NULs between
+them, the body last.
 
 =cut
 
 # This is called for every request, so it does without calls and copies where it can.
 sub handle {
-    my ($self, $worker, $frame, $flags, $names) = @_;
+    my ($self, $worker, $values, $flags, $names) = @_;
     my %env = @{ $self->{base} };
-    @env{@$names} = split /\0/, substr($frame, PLACE_END), @$names;
-    if ((my $body = $env{'psgi.input'}) ne '') {
+    @env{@$names} = split /\0/, $values, @$names;
+    my $body = $env{'psgi.input'};
+    die "wire: a request with too few values\n" if !defined $body;
+    if ($body ne '') {
         my $input;
+        no warnings;    # about a NUL in a path; the error says enough
         open $input, '<', $flags & BODY_FILE ? $body : \$body
             or return $self->abort($worker, ABORT_DIED, "cannot open the request body: $!");
         $env{'psgi.input'} = $input;
