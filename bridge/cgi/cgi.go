@@ -83,7 +83,8 @@ type CGI struct {
 	// Env holds variables for the script. They win over all others.
 	Env map[string]string `yaml:"env"`
 	// PassEnv names variables of this process that are handed on besides
-	// PATH, LANG, LC_ALL, LC_CTYPE, TZ and TMPDIR. One that is not set is left out.
+	// PATH, TZ and TMPDIR. One that is not set is left out. A locale (LANG, LC_ALL)
+	// must be named: perl takes a tenth longer to start in one.
 	PassEnv []string `yaml:"pass_env"`
 	// Authorization lets scripts see the client's credentials as
 	// HTTP_AUTHORIZATION (RFC 3875 section 4.1.18 advises against it).
