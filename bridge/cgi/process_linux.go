@@ -3,6 +3,7 @@ package cgi
 import (
 	"errors"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -43,11 +44,22 @@ func (p *process) await() {
 	}
 }
 
+// tries is how often the end is looked for before a thread is given to waiting: a
+// process that has closed its output is about to end.
+const tries = 20
+
 // awaitBriefly waits for the end in the calling thread and reports whether it came
 // within d.
 func (p *process) awaitBriefly(d time.Duration) bool {
 	if p.handle < 0 {
 		return false
+	}
+	for range tries {
+		if p.hasEnded() {
+			_ = syscall.Close(p.handle) // Linux frees the descriptor whatever it returns
+			return true
+		}
+		runtime.Gosched()
 	}
 	for deadline := time.Now().Add(d); d > 0; d = time.Until(deadline) {
 		fds := []unix.PollFd{{Fd: int32(p.handle), Events: unix.POLLIN}}
@@ -61,6 +73,13 @@ func (p *process) awaitBriefly(d time.Duration) bool {
 		}
 	}
 	return false
+}
+
+// hasEnded reports whether the process is a zombie.
+func (p *process) hasEnded() bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PIDFD, p.handle, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+	return err == nil && info.Signo != 0
 }
 
 // poll waits by way of the pidfd and reports whether it could.

@@ -21,7 +21,7 @@ import (
 const settleTime = 100 * time.Millisecond
 
 // attendAfter is how long a script may run before goroutines look after its
-// standard error and its end. Most scripts are done by then, and what they wrote
+// standard error, its end and its client. Most scripts are done by then, and what they wrote
 // to standard error is still in the pipe; one that fills the pipe waits so long.
 const attendAfter = 20 * time.Millisecond
 
@@ -56,7 +56,8 @@ type run struct {
 	watch      *watchdog
 	attendant  *time.Timer
 	maxTimer   *time.Timer
-	detach     func() bool // stops listening to the client's context
+	ctx        context.Context
+	detach     func() bool // stops listening to ctx; guarded by mu, nil before attend
 	cancelFeed context.CancelFunc
 	fed        chan struct{} // closed when nobody feeds any more
 	errsDone   chan struct{} // closed when standard error is read, where attended
@@ -72,6 +73,7 @@ type run struct {
 	killed    chan struct{}
 	killTimer *time.Timer
 	attended  bool
+	lingering bool // the reader waits for more before it sends anything
 	over      bool // finish has begun to clean up: no signals, no deadlines
 }
 
@@ -112,14 +114,15 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 			r.end(&timeoutError{"it ran", "max_time", a.MaxTime})
 		})
 	}
-	r.detach = context.AfterFunc(ctx, func() { r.end(context.Cause(ctx)) })
+	r.ctx = ctx
 	r.stderr = stderrLog{ctx: context.WithoutCancel(ctx), log: r.log, rate: a.StderrRate, marks: a.watchedMarks()}
 	r.attendant = time.AfterFunc(attendAfter, r.attend)
-	feedCtx, cancel := context.WithCancel(ctx)
-	r.cancelFeed = cancel
 	if pending == nil && !body.more {
+		r.cancelFeed = func() {}
 		close(r.fed)
 	} else {
+		feedCtx, cancel := context.WithCancel(ctx)
+		r.cancelFeed = cancel
 		go func() {
 			defer close(r.fed)
 			r.feed(feedCtx, body, pending)
@@ -136,7 +139,11 @@ func (r *run) attend() {
 		return
 	}
 	r.attended = true
+	r.stopLingering()
 	r.proc.watch()
+	if !r.answered {
+		r.detach = context.AfterFunc(r.ctx, func() { r.end(context.Cause(r.ctx)) })
+	}
 	go func() {
 		defer close(r.errsDone)
 		r.stderr.copy(r.errs.ours)
@@ -263,9 +270,11 @@ func (r *run) kill() {
 // markAnswered lets the client go: what the script still does is its own affair.
 func (r *run) markAnswered() {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.answered = true
-	r.mu.Unlock()
-	r.detach()
+	if r.detach != nil {
+		r.detach()
+	}
 }
 
 // letGo ends the use of what belongs to the request, whose Serve is about to
@@ -317,7 +326,6 @@ func (r *run) finish(buf []byte) (syscall.WaitStatus, error) {
 		r.attend()
 		r.outlast(buf)
 	}
-	r.detach()
 	r.attendant.Stop()
 	r.watch.stop()
 	if r.maxTimer != nil {
@@ -329,6 +337,9 @@ func (r *run) finish(buf []byte) (syscall.WaitStatus, error) {
 	attended, cause := r.attended, r.cause
 	if r.killTimer != nil {
 		r.killTimer.Stop()
+	}
+	if r.detach != nil {
+		r.detach()
 	}
 	r.mu.Unlock()
 
