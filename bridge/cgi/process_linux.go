@@ -29,6 +29,14 @@ func rawPipe() (r, w int, err error) {
 	return fds[0], fds[1], err
 }
 
+// enlarge gives a pipe that much passes through more room, so that its two ends wait
+// for each other less often. The kernel may refuse: it limits a user's pipes.
+func (p *pipe) enlarge() {
+	if conn, err := p.ours.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, largePipe) })
+	}
+}
+
 // await returns when the process has become a zombie. With a pidfd the runtime's
 // poller does the waiting and no thread is held.
 func (p *process) await() {

@@ -214,6 +214,9 @@ func (r *run) Read(p []byte) (int, error) {
 	if n > 0 {
 		r.watch.progress()
 	}
+	if r.size < manyBytes && r.size+int64(n) >= manyBytes {
+		r.out.enlarge()
+	}
 	if r.size += int64(n); r.app.OutputSize > 0 && r.size > r.app.OutputSize {
 		err := &limitError{"it wrote too much", "output_size", r.app.OutputSize, http.StatusBadGateway}
 		r.end(err)
