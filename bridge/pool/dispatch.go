@@ -77,13 +77,17 @@ func (p *Pool) assignLocked(w *worker, x *exchange) error {
 	if len(w.inflight) == 0 {
 		w.begun = w.progress
 	}
-	x.stream, x.worker, x.queued = p.stream, w, false
+	x.stream, x.worker, x.queued, x.more = p.stream, w, false, false
 	if place := x.names.Place; w.names[place] != x.names {
 		w.names[place] = x.names
 		w.batch = append(w.batch, x.names.Frame...)
 	}
 	if w.lastFrame > 0 && p.isSteady() {
 		wire.SetFlag(w.batch[w.lastFrame-1:], wire.FlagMore)
+		w.inflight[len(w.inflight)-1].more = true
+	}
+	if w.firstStream == 0 {
+		w.firstStream = p.stream
 	}
 	w.lastFrame = len(w.batch) + 1
 	w.batch = append(w.batch, frame...)
@@ -256,7 +260,7 @@ func (p *Pool) inspect(now time.Time) {
 		log := w.logger()
 		if w.cleaning {
 			log = about(log, w.cleanedUp, w.cleanedID)
-		} else if len(w.inflight) > 0 {
+		} else if w.runsFirstLocked() {
 			log = about(log, w.inflight[0].label, w.inflight[0].id)
 			w.inflight[0].worker = nil
 			w.inflight[0].fail(ErrTimeout)
@@ -280,8 +284,12 @@ func (p *Pool) inspect(now time.Time) {
 	for _, x := range expired {
 		x.fail(ErrQueueTimeout)
 	}
-	for _, w := range send {
-		w.sendBatch()
+	if len(send) > 0 { // a worker that does not read must not keep the watch waiting
+		p.tasks.Go(func() {
+			for _, w := range send {
+				w.sendBatch()
+			}
+		})
 	}
 }
 
@@ -302,6 +310,10 @@ func (w *worker) overdueLocked(now time.Time) string {
 	case w.cleaning:
 		if limited {
 			return fmt.Sprintf("cleaning up after %s took longer than %v", w.cleanedUp, opt.RequestTimeout)
+		}
+	case w.unsure || len(w.inflight) > 0 && !w.runsFirstLocked():
+		if limited {
+			return fmt.Sprintf("one of several requests ran into its time limit: no sign of life for %v", opt.RequestTimeout)
 		}
 	case len(w.inflight) > 0:
 		if limited {

@@ -39,11 +39,20 @@ type fake struct {
 	conn   net.Conn
 	frames *bufio.Reader
 	queue  []wire.Frame
-	told   bool // the names of the requests' values
+	told   bool   // the names of the requests' values
+	held   []byte // answers that are kept
 	// version is what the worker found when it started.
 	version string
 	// linger: stay after DRAIN, and do not listen to TERM.
 	linger bool
+}
+
+// release sends the answers that were kept.
+func (f *fake) release() {
+	if _, err := f.conn.Write(f.held); err != nil {
+		os.Exit(0)
+	}
+	f.held = nil
 }
 
 // value returns the only value of a request.
@@ -255,6 +264,41 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		f.reply(s, f.version)
 	case "batch":
 		f.reply(s, strconv.Itoa(batch))
+	case "hold": // keeps its answer as a worker may that has the flag
+		f.held = wire.AppendFrame(f.held, wire.Response, wire.FlagFin, s, append(wire.AppendPairs([]byte{0, 200}), arg...))
+		if !frame.Has(wire.FlagMore) {
+			f.release()
+		}
+	case "hold-then":
+		how, file, _ := strings.Cut(arg, " ")
+		switch how {
+		case "wait":
+			for _, err := os.Stat(file); err != nil; _, err = os.Stat(file) {
+				time.Sleep(time.Millisecond)
+			}
+		case "hang":
+			time.Sleep(time.Hour)
+		case "crash":
+			os.Exit(7)
+		}
+		f.release()
+		if err := f.poll(); err != nil {
+			os.Exit(1)
+		}
+		f.reply(s, strconv.Itoa(os.Getpid()))
+	case "early":
+		n, _ := strconv.Atoi(arg)
+		for range n {
+			f.put(wire.Informational, 0, s, wire.AppendPairs([]byte{0, 103}, "link", strings.Repeat("x", 1000)))
+		}
+		f.reply(s, "")
+	case "two-heads":
+		f.put(wire.Response, 0, s, wire.AppendPairs([]byte{0, 200}))
+		f.put(wire.Response, 0, s, wire.AppendPairs([]byte{0, 200}))
+		time.Sleep(time.Hour)
+	case "late-failed":
+		f.put(wire.Failed, 0, 0, []byte("after all"))
+		time.Sleep(time.Hour)
 	case "more":
 		if frame.Has(wire.FlagMore) {
 			f.reply(s, "more")

@@ -105,12 +105,12 @@ func (p *Pool) startZygote(ctx context.Context) (*zygote, error) {
 // it is retired. The caller starts the workers.
 func (p *Pool) adoptLocked(z *zygote) {
 	n := &p.nursery
-	if z.state != zygoteReady { // it has gone in this very moment
-		n.failedLocked()
-		return
-	}
 	old := n.current
 	n.current = z
+	if z.state != zygoteReady { // it has gone in this very moment
+		n.current = nil
+		n.failedLocked()
+	}
 	if old != nil {
 		old.retireLocked()
 	}

@@ -36,7 +36,7 @@ func (w *worker) read(reader *wire.Reader) error {
 		case wire.Ready:
 			err = w.ready()
 		case wire.Failed:
-			w.failed(string(frame.Payload))
+			err = w.failed(string(frame.Payload))
 		case wire.Log:
 			w.logRecord(frame)
 		case wire.Idle:
@@ -100,12 +100,16 @@ func (p *Pool) relieveLocked(w *worker) (send []*worker) {
 	return send
 }
 
-func (w *worker) failed(message string) {
+func (w *worker) failed(message string) error {
 	w.pool.mu.Lock()
 	defer w.pool.mu.Unlock()
+	if w.wasReady {
+		return fmt.Errorf("%w: FAILED after READY", ErrProtocol)
+	}
 	w.failure = strings.TrimSpace(message)
 	w.leave(time.Now())
 	w.pool.unlinkLocked(w)
+	return nil
 }
 
 // answer handles the frames that carry a response.
@@ -113,11 +117,7 @@ func (w *worker) answer(frame wire.Frame) error {
 	p := w.pool
 	fin := frame.Has(wire.FlagFin)
 	p.mu.Lock()
-	now := time.Now()
-	if p.steady++; now.Sub(w.progress) > slowAnswer && !w.paused {
-		p.steady = 0
-	}
-	w.progress = now
+	w.progress = time.Now()
 	var x *exchange
 	if len(w.inflight) > 0 && w.inflight[0].stream == frame.Stream && !w.cleaning {
 		x = w.inflight[0]
@@ -126,6 +126,7 @@ func (w *worker) answer(frame wire.Frame) error {
 	if x == nil {
 		// The answer to a request that has moved to another worker meanwhile.
 		release(frame.Buffer)
+		w.answeredLate(frame.Stream, fin, frame.Has(wire.FlagBusy))
 		return nil
 	}
 	if err := w.deliver(x, frame, fin); err != nil {
@@ -145,8 +146,11 @@ func (w *worker) deliver(x *exchange, frame wire.Frame, fin bool) error {
 		if err != nil {
 			return err
 		}
+		if x.hasHead {
+			return fmt.Errorf("%w: a %s frame after the RESPONSE", ErrProtocol, frame.Type)
+		}
 		piece.Body, piece.Informational = body, frame.Type == wire.Informational
-		piece.Head = x.keepHead(head, piece.Informational)
+		piece.Head, piece.headSize = x.keepHead(head, piece.Informational), len(frame.Payload)-len(body)
 	case wire.Body:
 		piece.Body = frame.Payload
 	case wire.File:
@@ -173,6 +177,7 @@ func (w *worker) deliver(x *exchange, frame wire.Frame, fin bool) error {
 func (w *worker) setPaused(is bool) {
 	w.pool.mu.Lock()
 	w.paused, w.progress = is, time.Now()
+	w.begun = w.progress // waiting for a client is not the application's time
 	w.pool.mu.Unlock()
 }
 
@@ -207,6 +212,9 @@ func (w *worker) finished(cleaning bool) {
 func (w *worker) measureLocked() {
 	took := w.progress.Sub(w.begun)
 	w.begun = w.progress
+	if w.pool.steady++; took > slowAnswer {
+		w.pool.steady = 0
+	}
 	if w.average == 0 {
 		w.average = took
 	}
@@ -215,9 +223,10 @@ func (w *worker) measureLocked() {
 
 // restLocked frees the worker when it has nothing left to do.
 func (w *worker) restLocked() (send bool) {
-	if len(w.inflight) > 0 || w.cleaning {
+	if len(w.inflight) > 0 || w.cleaning || w.unsure && len(w.owed) > 0 {
 		return false
 	}
+	w.unsure = false
 	if w.stall != nil {
 		w.stall.Stop()
 	}
@@ -279,14 +288,14 @@ func (w *worker) armStall() {
 	}
 }
 
-// stalled takes a batch apart that makes no progress: what waits behind the first
-// request goes back to the queue, and the worker is told to leave it alone.
+// stalled takes a batch apart that makes no progress: what waits behind the request
+// that runs goes back to the queue, and the worker is told to leave it alone.
 func (w *worker) stalled() {
 	p := w.pool
 	p.mu.Lock()
-	keep := 1
-	if w.cleaning {
-		keep = 0
+	keep := 0
+	if !w.cleaning && w.runsFirstLocked() {
+		keep = 1
 	}
 	if w.state != Busy && w.state != Draining || len(w.inflight) <= keep {
 		p.mu.Unlock()
@@ -297,13 +306,7 @@ func (w *worker) stalled() {
 		p.mu.Unlock()
 		return
 	}
-	moved := append([]*exchange(nil), w.inflight[keep:]...)
-	clear(w.inflight[keep:])
-	w.inflight = w.inflight[:keep]
-	for _, x := range moved {
-		w.batch = wire.AppendFrame(w.batch, wire.Cancel, 0, x.stream, nil)
-	}
-	send := append(p.requeueLocked(moved), w)
+	send := append(p.requeueLocked(w.takeBackLocked(keep)), w)
 	p.mu.Unlock()
 	for _, other := range send {
 		other.sendBatch()

@@ -34,8 +34,8 @@ func TestLimitsDiffer(t *testing.T) {
 				t.Fatalf("jitter %g: %d requests and %g s, want %d to %d", c.jitter, w.limit, age, c.least, c.most)
 			}
 		}
-		if c.jitter >= 0 && (len(seen) < (c.most-c.least)/2 || !seen[c.most]) {
-			t.Errorf("jitter %g: %d different limits, with the highest: %v", c.jitter, len(seen), seen[c.most])
+		if c.jitter >= 0 && len(seen) < (c.most-c.least)/2 {
+			t.Errorf("jitter %g: %d different limits", c.jitter, len(seen))
 		}
 	}
 }

@@ -88,8 +88,11 @@ func (w *worker) bury() {
 	delete(p.tokens, w.token)
 	p.remains.add(w.pid)
 	label, id := "", ""
-	if len(w.inflight) > 0 && !w.cleaning {
+	if len(w.inflight) > 0 && !w.cleaning && w.inflight[0].stream != w.undelivered {
 		label, id = w.inflight[0].label, w.inflight[0].id
+		if !w.runsFirstLocked() {
+			label, id = fmt.Sprintf("%s, or one of the %d behind it", label, len(w.inflight)-1), ""
+		}
 	}
 	begun, waiting := w.partLocked()
 	send := p.requeueLocked(waiting)
@@ -131,16 +134,24 @@ func (w *worker) bury() {
 // partLocked divides what a dead worker had into the request that must fail, or
 // nil, and those that can be given to others: the ones it had not begun, and the
 // begun one once, when its method is safe and nothing has been seen of its answer.
+// Where it is not known which that is, it may be any of them.
 func (w *worker) partLocked() (begun *exchange, waiting []*exchange) {
+	runsFirst := w.runsFirstLocked()
 	waiting = w.inflight
 	w.inflight = nil
 	for _, x := range waiting {
 		x.worker = nil
 	}
-	if len(waiting) == 0 || w.cleaning {
+	if len(waiting) == 0 || w.cleaning || waiting[0].stream == w.undelivered {
 		return nil, waiting
 	}
 	first := waiting[0]
+	if !runsFirst && !w.pool.closing {
+		for _, x := range waiting {
+			x.repeated = true
+		}
+		return nil, waiting
+	}
 	if first.safe && !first.repeated && !first.isTouched() && !w.pool.closing {
 		first.repeated = true
 		return nil, waiting

@@ -39,6 +39,7 @@ func (p *Pool) useSourceLocked(src *source) {
 		return
 	}
 	p.source = src
+	p.steady = 0 // the new code may be slower
 	if src.zygote != nil {
 		p.nursery.failures = 0
 		p.adoptLocked(src.zygote)

@@ -24,6 +24,8 @@ type worker struct {
 	state     State
 	unborn    bool                          // what was to make its process has gone
 	inflight  []*exchange                   // what it has been given, in order
+	owed      map[uint32]struct{}           // streams taken back from it and not answered yet
+	unsure    bool                          // it is busy with one of those
 	names     [wire.MaxNames]*wire.NameList // what it has been told
 	left      time.Time                     // when it became Exiting
 	killed    bool                          // kill is at work
@@ -81,6 +83,9 @@ func (w *worker) live() {
 	select {
 	case <-w.exited:
 	case <-w.lost:
+		p.mu.Lock()
+		p.removeIdleLocked(w) // nothing reaches it any more
+		p.mu.Unlock()
 		w.awaitExit(w.patience())
 	}
 	w.end()

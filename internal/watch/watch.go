@@ -114,6 +114,7 @@ type watcher struct {
 	warn    func(error)
 	warned  map[string]bool
 	dirs    map[string]os.FileInfo // that are watched
+	watched map[string]bool        // as the system had it when the look began
 	seen    map[string]os.FileInfo // files
 	pending map[string]bool        // changes that were not told yet
 	looked  bool                   // the first look is over
@@ -147,6 +148,10 @@ func (w *watcher) hasSuffix(name string) bool {
 // it was added has not.
 func (w *watcher) look() {
 	dirs := map[string]os.FileInfo{}
+	w.watched = map[string]bool{}
+	for _, dir := range w.system.WatchList() {
+		w.watched[dir] = true
+	}
 	for _, tree := range w.trees {
 		w.watchDir(tree, dirs)
 		_ = filepath.WalkDir(tree, func(path string, entry fs.DirEntry, err error) error {
@@ -216,7 +221,7 @@ func (w *watcher) watchDir(dir string, dirs map[string]os.FileInfo) {
 			return
 		}
 		dirs[dir] = info
-		if before := w.dirs[dir]; before != nil && os.SameFile(before, info) && slices.Contains(w.system.WatchList(), dir) {
+		if before := w.dirs[dir]; before != nil && os.SameFile(before, info) && w.watched[dir] {
 			return
 		}
 		_ = w.system.Remove(dir) // another one that had the name; mostly there was none
