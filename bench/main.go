@@ -14,10 +14,13 @@
 //	go run ./bench memory      the gateway's memory while large bodies pass through
 //	go run ./bench slow        a fast client beside hundreds of slow ones
 //	go run ./bench preload     the memory that is saved when workers are forked
+//	go run ./bench cgi         CGI scripts: shell, Perl, Perl with CGI.pm
+//	go run ./bench cgi-large   500 MB into CGI scripts and out of them
+//	go run ./bench cgi-slow    300 clients of a script that sleeps, beside others
 //	go run ./bench profile     record the profile the compiler optimises by
 //
 // It needs Linux, wrk, and of the peers those that are to be compared: nginx, uwsgi
-// with its psgi plugin, starman, apache2 with mod_perl, feersum; one that is missing is
+// with its psgi plugin, starman, apache2 with mod_perl, feersum, lighttpd, fcgiwrap; one that is missing is
 // left out. Everything listens on 127.0.0.1.
 package main
 
@@ -69,6 +72,9 @@ var benchmarks = map[string]struct {
 	"memory":     {(*bench).memory, 0},
 	"slow":       {(*bench).slow, 4},
 	"preload":    {(*bench).preload, 0},
+	"cgi":        {(*bench).cgi, 4},
+	"cgi-large":  {(*bench).cgiLarge, 0},
+	"cgi-slow":   {(*bench).cgiSlow, 8},
 	"profile":    {(*bench).profile, 4},
 }
 

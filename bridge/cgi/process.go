@@ -28,24 +28,55 @@ type process struct {
 	mu       sync.Mutex
 	finished bool
 	status   syscall.WaitStatus // valid once finished
+	usage    syscall.Rusage     // likewise: of the process and the children it waited for
 }
 
-// startProcess runs file in its own directory with exactly three descriptors.
-// onExit is called when a watch has seen its end.
-func startProcess(file string, env []string, stdin, stdout, stderr int, onExit func()) (*process, error) {
+// command is what is started: a program in a directory with exactly three
+// descriptors. It does not see those of the gateway.
+type command struct {
+	argv                  []string // the program's absolute path first
+	dir                   string
+	env                   []string
+	stdin, stdout, stderr int
+}
+
+// newCommand returns the command for a run of s, without its descriptors.
+func newCommand(s script, env []string) command {
+	c := command{argv: []string{s.file}, dir: filepath.Dir(s.file), env: env}
+	if s.interpreter != "" {
+		c.argv = []string{s.interpreter, s.file}
+	}
+	return c
+}
+
+// startProcess starts c. onExit is called when a watch has seen its end.
+func (a *app) startProcess(c command, onExit func()) (*process, error) {
 	p := &process{exited: make(chan struct{}), handle: -1, onExit: onExit}
 	attr := &syscall.ProcAttr{
-		Dir:   filepath.Dir(file),
-		Env:   env,
-		Files: []uintptr{uintptr(stdin), uintptr(stdout), uintptr(stderr)},
+		Dir:   c.dir,
+		Env:   c.env,
+		Files: []uintptr{uintptr(c.stdin), uintptr(c.stdout), uintptr(c.stderr)},
 		Sys:   p.attributes(),
 	}
-	pid, err := syscall.ForkExec(file, []string{file}, attr)
-	if err != nil {
-		return nil, err
+	attr.Sys.Credential = a.credential
+	var err error
+	switch {
+	case a.launcher != nil:
+		p.pid, err = a.forkExecLaunched(c, attr)
+	case a.hasResources():
+		p.pid, err = forkExecStopped(c, attr, a.limitResources)
+	default:
+		p.pid, err = syscall.ForkExec(c.argv[0], c.argv, attr)
 	}
-	p.pid = pid
-	return p, nil
+	if err == nil {
+		return p, nil
+	}
+	if p.pid != 0 { // it runs, but not as it should
+		p.signal(syscall.SIGKILL)
+		p.watch()
+		p.finish()
+	}
+	return nil, err
 }
 
 // watch makes a goroutine wait for the end, unless somebody does already. It ends
@@ -121,7 +152,7 @@ func (p *process) finish() syscall.WaitStatus {
 // wait4 reaps the process.
 func (p *process) wait4() {
 	for {
-		_, err := syscall.Wait4(p.pid, &p.status, 0, nil)
+		_, err := syscall.Wait4(p.pid, &p.status, 0, &p.usage)
 		if !errors.Is(err, syscall.EINTR) {
 			return // ECHILD: this process ignores SIGCHLD, the status is lost
 		}
@@ -165,6 +196,12 @@ type pipe struct {
 	script int // close with closeScript
 	ours   *os.File
 }
+
+// After manyBytes a pipe is enlarged to largePipe bytes.
+const (
+	manyBytes = 256 << 10
+	largePipe = 512 << 10
+)
 
 // newPipe makes one. Which end is the script's is said by scriptReads.
 func newPipe(scriptReads bool) (*pipe, error) {
