@@ -169,11 +169,11 @@ func (g *gateway) ready(addrs []net.Addr) error {
 			return fmt.Errorf("status socket: %w", err)
 		}
 	}
-	if !g.options.quiet {
-		banner(p.Stderr, s, addrs)
-	}
 	if err := g.pid.write(); err != nil {
 		return err
+	}
+	if !g.options.quiet {
+		banner(p.Stderr, s, addrs)
 	}
 	g.manager.ready()
 	if err := p.takeover.tell(""); err != nil {
