@@ -13,7 +13,7 @@ type Logs struct {
 	// AccessLog is a file, "-" for standard error, or "off". By default it is "-"
 	// in development and "off" otherwise.
 	AccessLog string `yaml:"access_log"`
-	// AccessLogFormat is common, clf, combined, tiny, or a format of your own.
+	// AccessLogFormat is common, clf, combined, tiny, json, or a format of your own.
 	AccessLogFormat string `yaml:"access_log_format"`
 	// AccessLogMaxSize is from how many bytes on the file is put aside, AccessLogMaxAge
 	// for how long what was put aside is kept, and AccessLogBackups how many of it. With

@@ -124,7 +124,7 @@ func (o *options) defineLogs() {
 	f, s := o.set, &o.settings
 	f.StringVar(&s.AccessLog, "access-log", "", "log requests to `FILE`, - for standard error (default: - in development, else none)")
 	f.BoolVar(&o.noAccessLog, "no-access-log", false, "do not log requests")
-	f.StringVar(&s.AccessLogFormat, "access-log-format", "", "common, clf, combined, tiny, or a `FORMAT` of your own (default common)")
+	f.StringVar(&s.AccessLogFormat, "access-log-format", "", "common, clf, combined, tiny, json, or a `FORMAT` of your own (default common)")
 	f.Int64Var(&s.AccessLogMaxSize, "access-log-max-size", 0, "put the access log aside when it has `BYTES` (default 0: never)")
 	f.Var((*durationFlag)(&s.AccessLogMaxAge), "access-log-max-age", "remove what was put aside after `SECONDS` (default 0: never)")
 	f.IntVar(&s.AccessLogBackups, "access-log-backups", 0, "and when there are more than `N` of them (default 0: never)")

@@ -114,7 +114,7 @@ func (g *gateway) prepare(s *site.Site) (*prepared, error) {
 		return nil, err
 	}
 	srv := s.Settings.Server()
-	srv.App, srv.Logger, srv.AccessLog = app, g.logs.logger, access.w
+	srv.App, srv.Logger, srv.AccessLog, srv.Development = app, g.logs.logger, access.w, s.Development()
 	return &prepared{s, srv, access}, nil
 }
 
