@@ -107,6 +107,11 @@ func (o *options) defineListeners() {
 	f.StringVar(&s.TLS.MinVersion, "ssl-min-version", "", "1.2 or 1.3: `VERSION` (default 1.2)")
 	f.StringVar(&s.TLS.ClientAuth, "ssl-client-auth", "", "client certificates are off, optional or required: `MODE` (default off)")
 	f.StringVar(&s.TLS.ClientCA, "ssl-client-ca", "", "and signed by those in the PEM `FILE`")
+	f.StringArrayVar(&s.TLS.ACME.Domains, "acme", nil, "get a certificate for `DOMAIN` by ACME, from Let's Encrypt (repeatable)")
+	f.BoolVar(&s.TLS.ACME.Agree, "acme-agree", false, "you agree to the authority's terms")
+	f.StringVar(&s.TLS.ACME.Email, "acme-email", "", "whom the authority tells of problems: `ADDRESS`")
+	f.StringVar(&s.TLS.ACME.Directory, "acme-directory", "", "another authority's directory: `URL`")
+	f.StringVar(&s.TLS.ACME.Storage, "acme-storage", "", "keep keys and certificates in `DIR` (default acme)")
 }
 
 func (o *options) defineProcess() {
