@@ -109,6 +109,27 @@ type CGI struct {
 	// negative means all.
 	StderrRate int `yaml:"stderr_rate"`
 
+	// Mode says how scripts are run: "exec" starts a process for each request; "fork" has a
+	// Perl script compiled once and forks for each request; "persistent" runs the same
+	// compiled script again and again. The default is "auto": fork where it gives the
+	// same results as exec, which it looks for itself. What needs no Perl, or cannot be
+	// compiled once, is run by exec in every mode.
+	Mode string `yaml:"mode"`
+	// PreloadModules are loaded before each script that is compiled once.
+	PreloadModules []string `yaml:"preload_modules"`
+	// AcceleratedScripts is how many scripts stay compiled, the last used ones. The
+	// default is 64.
+	AcceleratedScripts int `yaml:"accelerated_scripts"`
+	// Persistent are names of scripts, or patterns such as "reports/*.cgi", that are run
+	// as mode persistent does. A pattern without a slash is about the file's name alone.
+	Persistent []string `yaml:"persistent"`
+	// PersistentWorkers is the number of processes that a persistent script has at most.
+	// The default is 4.
+	PersistentWorkers int `yaml:"persistent_workers"`
+	// PersistentRequests is how many requests such a process answers before another
+	// takes its place. The default is 1000; negative means no limit.
+	PersistentRequests int `yaml:"persistent_requests"`
+
 	// Redirect answers local redirects (RFC 3875 section 6.2.2): the site's
 	// outermost application, called with an empty RootPath. Without one, targets
 	// below this mount are answered here and others become a 302.
@@ -125,7 +146,7 @@ type CGI struct {
 // that they do not reach a script.
 func (c CGI) Build() (pagi.App, error) {
 	a := &app{CGI: c}
-	if err := errors.Join(a.setPlace(), a.setLimits(), a.setEnv()); err != nil {
+	if err := errors.Join(a.setPlace(), a.setLimits(), a.setEnv(), a.setMode()); err != nil {
 		return nil, fmt.Errorf("cgi: %w", err)
 	}
 	closeInherited()
@@ -142,6 +163,7 @@ type app struct {
 	own       map[string]bool // names in inherited that the operator chose
 	places    limiter
 	later     afterwards
+	fast      *accelerator
 	buffers   sync.Pool // *[]byte
 }
 

@@ -25,6 +25,9 @@ type process struct {
 	watched atomic.Bool // somebody waits, and closes exited
 	onExit  func()
 
+	said   []byte // what a script had written to standard error before it was forked
+	onReap func() // nil: nobody else has to know
+
 	mu       sync.Mutex
 	finished bool
 	status   syscall.WaitStatus // valid once finished
@@ -114,6 +117,9 @@ func (p *process) finish() syscall.WaitStatus {
 		p.signalLocked(syscall.SIGKILL)
 		p.reap()
 		p.finished = true
+		if p.onReap != nil {
+			p.onReap()
+		}
 	}
 	return p.status
 }

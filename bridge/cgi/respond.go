@@ -18,7 +18,7 @@ import (
 // Serve answers http, sse and lifespan scopes; it declines others.
 func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	if scope.Type == pagi.TypeLifespan {
-		return pagi.ServeLifespan(ctx, receive, send, nil, a.later.wait)
+		return pagi.ServeLifespan(ctx, receive, send, a.fast.start, a.shutdown)
 	}
 	if scope.Type != pagi.TypeHTTP && scope.Type != pagi.TypeSSE {
 		return pagi.Unsupported(scope)
@@ -40,6 +40,12 @@ func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 		return err
 	}
 	return a.redirect(ctx, scope, location, receive, send)
+}
+
+// shutdown waits for scripts that work on, and ends what is kept for later ones.
+func (a *app) shutdown(ctx context.Context) error {
+	defer a.fast.stop()
+	return a.later.wait(ctx)
 }
 
 // runScript runs s once and sends its response, or returns the location of a

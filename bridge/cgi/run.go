@@ -77,7 +77,7 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 		return nil, startFailure(s.file, err)
 	}
 	env := a.environ(scope, s, body.length)
-	r.proc, err = startProcess(s.file, env, stdin, r.out.script, r.errs.script, r.scriptExited)
+	r.proc, err = a.launch(ctx, s, env, [3]int{stdin, r.out.script, r.errs.script}, r.scriptExited)
 	if err != nil {
 		r.closePipes()
 		return nil, startFailure(s.file, err)
@@ -99,6 +99,7 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 	}
 	r.detach = context.AfterFunc(ctx, func() { r.end(context.Cause(ctx)) })
 	r.stderr = stderrLog{ctx: context.WithoutCancel(ctx), log: r.log, rate: a.StderrRate}
+	r.stderr.write(r.proc.said)
 	r.attendant = time.AfterFunc(attendAfter, r.attend)
 	feedCtx, cancel := context.WithCancel(ctx)
 	r.cancelFeed = cancel

@@ -1,0 +1,129 @@
+//go:build linux && (amd64 || arm64 || riscv64)
+
+package cgi
+
+import (
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// scouts is how many of a zygote's first children tell which modules they have
+// loaded while they ran.
+const scouts = 2
+
+// child is a process that a zygote has forked and that waits for a request.
+type child struct {
+	zygote *zygote
+	pid    int
+	job    int  // the socket it waits at
+	scout  bool // it will report what it has loaded
+}
+
+// begin hands the child a request. It returns nil where the child has died.
+func (c *child) begin(request []byte, fds [3]int, onExit func()) *process {
+	handle, err := unix.PidfdOpen(c.pid, 0)
+	if err == nil {
+		err = syscall.Sendmsg(c.job, request, syscall.UnixRights(fds[:]...), nil, syscall.MSG_NOSIGNAL|syscall.MSG_DONTWAIT)
+	}
+	if err != nil {
+		c.zygote.log().Debug("a forked process cannot be given a request", slog.Any("error", err))
+		if handle >= 0 {
+			_ = syscall.Close(handle) // nothing was written
+		}
+		c.dismiss()
+		return nil
+	}
+	p := &process{pid: c.pid, exited: make(chan struct{}), handle: handle, onExit: onExit, said: c.zygote.said}
+	p.onReap = func() {
+		if c.scout {
+			c.zygote.readReport(c.pid)
+		}
+		c.zygote.owner.disown(c.pid)
+	}
+	_ = syscall.Close(c.job) // Linux frees the descriptor whatever it returns
+	return p
+}
+
+// appendRequest appends the message for a child: four random bytes, then in what the
+// environment differs from the one the script was compiled with.
+func (z *zygote) appendRequest(b []byte, env []string) []byte {
+	b = b[:4]
+	_, _ = rand.Read(b) // never fails
+	same := 0
+	for _, variable := range env {
+		if z.base[variable] {
+			same++
+			continue
+		}
+		b = append(append(b, variable...), 0)
+	}
+	if same < len(z.base) {
+		for _, variable := range z.environ {
+			if name, _, _ := strings.Cut(variable, "="); lookup(env, name) == "" {
+				b = append(append(b, name...), 0)
+			}
+		}
+	}
+	return b
+}
+
+// dismiss ends a child that has no request.
+func (c *child) dismiss() {
+	if c == nil {
+		return
+	}
+	_ = syscall.Close(c.job) // Linux frees the descriptor whatever it returns
+	_ = syscall.Kill(c.pid, syscall.SIGKILL)
+	for {
+		if _, err := syscall.Wait4(c.pid, nil, 0, nil); !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	c.zygote.owner.disown(c.pid)
+}
+
+func (f *accelerator) disown(pid int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.children, pid)
+}
+
+var isModuleFile = regexp.MustCompile(`^[A-Za-z_][\w/]*\.pm$`)
+
+// maxLearned is how many modules are believed to be loaded by a script while it runs.
+const maxLearned = 100
+
+// readReport reads what one of the first children, which has ended, has loaded.
+func (z *zygote) readReport(pid int) {
+	z.mu.Lock()
+	z.scouts--
+	last := z.scouts == 0
+	z.mu.Unlock()
+	if last {
+		z.order(0)
+	}
+	name := filepath.Join(z.owner.dir, "loaded-"+strconv.Itoa(pid))
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return // it has ended in another way
+	}
+	_ = os.Remove(name) // else with the directory
+	var modules []string
+	for line := range strings.Lines(string(text)) {
+		if file := strings.TrimSuffix(line, "\n"); isModuleFile.MatchString(file) && len(modules) < maxLearned {
+			modules = append(modules, file)
+		}
+	}
+	if len(modules) > 0 {
+		z.owner.learn(z, modules)
+	}
+}

@@ -1,0 +1,72 @@
+//go:build unix
+
+package cgi
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// interpreter is what a script's first line asks for.
+type interpreter struct {
+	path string // absolute, or a name to be looked up in PATH
+	args []string
+}
+
+// isPerl matches the names under which perl is installed: perl, perl5, perl5.36.0.
+var isPerl = regexp.MustCompile(`^perl(5[.0-9]*)?$`)
+
+// perlOf returns the perl that a script asks for. The error says, for people, why it
+// does not, or not in a way that compiling it once would allow.
+func perlOf(file string) (interpreter, error) {
+	line, err := firstLine(file)
+	if err != nil {
+		return interpreter{}, err
+	}
+	rest, ok := strings.CutPrefix(line, "#!")
+	if !ok {
+		return interpreter{}, errors.New("it has no #! line")
+	}
+	words := strings.Fields(rest)
+	if len(words) == 0 {
+		return interpreter{}, errors.New("its #! line names no program")
+	}
+	if path.Base(words[0]) == "env" && len(words) > 1 {
+		words = words[1:]
+	} else if !path.IsAbs(words[0]) {
+		return interpreter{}, fmt.Errorf("its #! line names %s without a path", words[0])
+	}
+	perl := interpreter{path: words[0], args: words[1:]}
+	if !isPerl.MatchString(path.Base(perl.path)) {
+		return interpreter{}, fmt.Errorf("it is no Perl script: %s runs it", path.Base(perl.path))
+	}
+	if len(perl.args) > 1 || len(perl.args) == 1 && perl.args[0] != "-w" {
+		return interpreter{}, fmt.Errorf("its #! line has switches other than -w: %s", strings.Join(perl.args, " "))
+	}
+	return perl, nil
+}
+
+// firstLine returns it without its end.
+func firstLine(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() // opened for reading
+	start := make([]byte, 256)
+	n, err := io.ReadFull(f, start)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	line, _, whole := bytes.Cut(start[:n], []byte("\n"))
+	if !whole {
+		return "", errors.New("its first line is very long, or the only one")
+	}
+	return string(line), nil
+}

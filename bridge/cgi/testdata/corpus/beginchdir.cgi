@@ -1,0 +1,6 @@
+#!/usr/bin/perl
+#: not persistent .*
+print "Content-Type: text/plain\n\n";
+BEGIN { chdir 'lib' or die; umask 077 }
+use Cwd;
+print getcwd(), sprintf " %o\n", umask;

@@ -1,0 +1,6 @@
+#!/usr/bin/perl -w
+#: not persistent .*
+print "Content-Type: text/plain\n\n";
+$Some::name = 1;
+my $x; my $x;
+print "ran\n";
