@@ -98,19 +98,20 @@ sub header {
     return pack 'J L x4 J J J J l x4', 0, 0, address($_[0]), 1, $rights ? address($_[1]) : 0, $rights, 0;
 }
 
-=head2 take($socket)
+=head2 take($socket, $inherit)
 
 Waits for a message and returns it with the descriptors that have come along; nothing
-at the end.
+at the end. Programs that are run inherit the descriptors if C<$inherit> is true.
 
 =cut
 
 sub take {
-    my ($socket) = @_;
+    my ($socket, $inherit) = @_;
+    my $flags = $inherit ? 0 : $MSG_CMSG_CLOEXEC;
     my ($head, $length);
     do {
         $head   = header($piece, $control);
-        $length = syscall $number{recvmsg}, $socket, $head, $MSG_CMSG_CLOEXEC;
+        $length = syscall $number{recvmsg}, $socket, $head, $flags;
     } while ($length < 0 && $! == $EINTR);
     return if $length < 1;
     my $rights = unpack 'x40 J', $head;

@@ -13,6 +13,7 @@ PagiBridge::CGI::Zygote - compiles a CGI script once and runs it in a fresh proc
 =head1 SYNOPSIS
 
     perl -I/runtime/lib -MPagiBridge::CGI::Zygote=63,read,0,... script.cgi
+    perl -I/runtime/lib -MPagiBridge::CGI::Zygote=63,read,0,... -e 0    # persistent
 
 =head1 DESCRIPTION
 
@@ -30,6 +31,7 @@ others say what the numbers of the system calls are. Messages, one per packet:
 =item gateway, once
 
 pairs of a key and a value, each followed by NUL: C<module>, to be loaded before the script;
+C<script>, to be run in the same process many times, see L<PagiBridge::CGI::Persistent>;
 C<later>, to be loaded when it is compiled, if that can be done; C<report> with a directory, where
 children shall tell which modules they have loaded: the keys of C<%INC>, one per line, in a file
 C<loaded-PID>. Of interest are those from the directories that C<@INC> had when perl was started.
@@ -83,6 +85,16 @@ sub import {
         local @INC = ($home);
         require PagiBridge::CGI::Report;
         delete $INC{'PagiBridge/CGI/Report.pm'};
+    }
+    if ($config{script}) {
+        local @INC = ($home, @INC);
+        require PagiBridge::CGI::Persistent;
+        delete $INC{'PagiBridge/CGI/Persistent.pm'};
+    }
+    return if !$config{script};
+    if (!PagiBridge::CGI::Persistent::compile($config{script}[0])) {
+        print STDERR $@;
+        decline('it does not compile');
     }
     return;
 }
@@ -145,6 +157,7 @@ sub become {
     for my $file ($watch->files) {
         PagiBridge::CGI::Kernel::reopen(@$file) >= 0 or PagiBridge::CGI::Kernel::vanish();
     }
+    PagiBridge::CGI::Persistent::work($mine) if $config{script};
     my ($text, @standard) = PagiBridge::CGI::Kernel::take($mine);
     PagiBridge::CGI::Kernel::vanish() if @standard != 3;
     PagiBridge::CGI::Kernel::put($standard[$_], $_) for 0 .. 2;
