@@ -134,3 +134,17 @@ func TestCheck(t *testing.T) {
 		t.Error("Check is wrong")
 	}
 }
+
+func TestScopeSaysWhoIsAuthenticated(t *testing.T) {
+	scope := &pagi.Scope{}
+	if auth, ok := scope.Auth(); ok {
+		t.Errorf("nobody: %+v", auth)
+	}
+	inner := scope.With(pagi.AuthKey, pagi.Auth{Type: "basic", Username: "zoë"})
+	if auth, ok := inner.Auth(); !ok || auth != (pagi.Auth{Type: "basic", Username: "zoë"}) {
+		t.Errorf("%+v, %v", auth, ok)
+	}
+	if _, ok := scope.Auth(); ok {
+		t.Error("the outer scope has it too")
+	}
+}

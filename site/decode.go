@@ -150,6 +150,9 @@ func (d *decoder) value(field reflect.Value, p pair, where map[string]Position) 
 			return
 		}
 		wrong("a duration, as 30s or a number of seconds")
+	case field.Kind() == reflect.Pointer: // an option whose zero value means something
+		field.Set(reflect.New(field.Type().Elem()))
+		d.value(field.Elem(), p, where)
 	case field.Kind() == reflect.String:
 		if isScalar {
 			field.SetString(text)

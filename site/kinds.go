@@ -62,6 +62,9 @@ var kinds = map[string]kind{
 		complete: func(options any, _ *Mount, s *Site) {
 			o := options.(*cgi.CGI)
 			o.Redirect, o.Logger = s.self(), s.Logger
+			if o.Root != "" {
+				o.Files = &apps.File{Root: o.Root}
+			}
 		},
 	},
 	KindFile:      {main: always("root"), paths: []string{"root"}, new: func() any { return &apps.File{} }},

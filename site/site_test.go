@@ -160,6 +160,10 @@ func TestASiteServes(t *testing.T) {
 		body   string
 	}{
 		"/cgi-bin/hello.cgi":     {200, "hello from /cgi-bin/hello.cgi\n"},
+		"/cgi-bin/page.txt":      {200, "a page among scripts\n"},
+		"/cgi-bin/hello.cgi/x":   {200, "hello from /cgi-bin/hello.cgi\n"},
+		"/cgi-bin/plain.sh":      {200, "hello without a bit\n"},
+		"/cgi-bin/plain.sh/x":    {404, "Not Found\n"},
 		"/one":                   {200, "hello from /one\n"},
 		"/files/page.txt":        {200, "a static page\n"},
 		"/old":                   {301, "Moved Permanently\n"},

@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/pagi-go/pagi-bridge/perl"
+	perlside "github.com/pagi-go/pagi-bridge/perl"
 )
 
 const canAccelerate = true
@@ -27,6 +29,8 @@ const (
 	sweepEvery = 30 * time.Second
 	// lookEvery is how often the files that a script has loaded are looked at.
 	lookEvery = time.Second
+	// longEnough is how long a zygote must have lived for its death not to count.
+	longEnough = 10 * time.Second
 	// maxFailures is how many zygotes of a script may die in a row before it is left
 	// to exec.
 	maxFailures = 3
@@ -55,7 +59,7 @@ func newAccelerator(a *app) *accelerator {
 }
 
 // start makes scripts be compiled from now on.
-func (f *accelerator) start(context.Context) error {
+func (f *accelerator) start() error {
 	if f.app.Mode == ModeExec {
 		return nil
 	}
@@ -63,7 +67,10 @@ func (f *accelerator) start(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cgi: make a directory for the Perl side: %w", err)
 	}
-	if err := perl.Extract(dir); err != nil {
+	if err = perlside.Extract(dir); err == nil {
+		err = f.app.handOver(dir)
+	}
+	if err != nil {
 		return errors.Join(fmt.Errorf("cgi: %w", err), os.RemoveAll(dir))
 	}
 	f.mu.Lock()
@@ -134,22 +141,21 @@ func (f *accelerator) dropZygoteLocked(s *compiled) {
 	}
 }
 
-// process returns a process that runs s, or nil where exec is to do that. env is the
-// whole environment, fds are for descriptors 0, 1 and 2.
-func (f *accelerator) process(ctx context.Context, s script, env []string, fds [3]int, onExit func()) *process {
+// process returns a process that runs s, or nil where exec is to do that.
+func (f *accelerator) process(ctx context.Context, s script, c command, onExit func()) *process {
 	if f.app.Mode == ModeExec {
 		return nil
 	}
-	z := f.zygoteFor(ctx, s.file, env)
-	if z == nil || !z.accepts(env) {
+	z := f.zygoteFor(ctx, s, c.env)
+	if z == nil || !z.accepts(c.env) {
 		return nil
 	}
-	request := z.appendRequest(make([]byte, 0, 4<<10), env)
+	request := z.appendRequest(make([]byte, 0, 4<<10), c.env)
 	if len(request) > largestMessage {
 		return nil
 	}
-	for c := z.take(ctx); c != nil; c = z.take(ctx) {
-		if p := c.begin(request, fds, onExit); p != nil {
+	for waiting := z.take(ctx); waiting != nil; waiting = z.take(ctx) {
+		if p := waiting.begin(request, c, onExit); p != nil {
 			return p
 		}
 	}
@@ -157,7 +163,8 @@ func (f *accelerator) process(ctx context.Context, s script, env []string, fds [
 }
 
 // zygoteFor returns the zygote of a script, nil while there is none.
-func (f *accelerator) zygoteFor(ctx context.Context, file string, env []string) *zygote {
+func (f *accelerator) zygoteFor(ctx context.Context, asked script, env []string) *zygote {
+	file := asked.file
 	id, err := identify(file)
 	if err != nil {
 		return nil
@@ -170,7 +177,7 @@ func (f *accelerator) zygoteFor(ctx context.Context, file string, env []string) 
 	s := f.scripts[file]
 	if s == nil || s.id != id {
 		f.forgetLocked(file)
-		s = f.inspectLocked(file, id)
+		s = f.inspectLocked(asked, id)
 		f.scripts[file] = s
 	}
 	s.used = time.Now()
@@ -201,10 +208,20 @@ func (f *accelerator) zygoteFor(ctx context.Context, file string, env []string) 
 	return s.zygote
 }
 
+// handOver makes dir belong to the user whose scripts are to read it.
+func (a *app) handOver(dir string) error {
+	if a.credential == nil {
+		return nil
+	}
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, int(a.credential.Uid), int(a.credential.Gid)))
+	})
+}
+
 // inspectLocked begins a record of a script.
-func (f *accelerator) inspectLocked(file string, id fileID) *compiled {
-	s := &compiled{file: file, id: id, persistent: f.app.isPersistent(file)}
-	perl, err := perlOf(file)
+func (f *accelerator) inspectLocked(asked script, id fileID) *compiled {
+	s := &compiled{file: asked.file, id: id, persistent: f.app.isPersistent(asked.file)}
+	perl, err := perlOf(asked)
 	switch {
 	case err != nil:
 		f.giveUpLocked(s, err)
@@ -231,7 +248,7 @@ func (f *accelerator) giveUpLocked(s *compiled, why error) {
 // not there any more.
 func (f *accelerator) loseLocked(s *compiled) {
 	s.failures++
-	if s.zygote.isStale(s.used) {
+	if s.zygote.isStale(s.used) || time.Since(s.zygote.since) > longEnough {
 		s.failures = 0
 	}
 	f.dropZygoteLocked(s)

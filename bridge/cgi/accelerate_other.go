@@ -4,14 +4,17 @@ package cgi
 
 import "context"
 
-const canAccelerate = false
+const (
+	canAccelerate = false
+	controlFD     = 0 // there is none
+)
 
 // accelerator is for Linux.
 type accelerator struct{}
 
 func newAccelerator(*app) *accelerator { return &accelerator{} }
 
-func (*accelerator) start(context.Context) error { return nil }
-func (*accelerator) stop()                       {}
+func (*accelerator) start() error { return nil }
+func (*accelerator) stop()        {}
 
-func (*accelerator) process(context.Context, script, []string, [3]int, func()) *process { return nil }
+func (*accelerator) process(context.Context, script, command, func()) *process { return nil }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
+	"net/http"
 	"os"
 	"strconv"
 	"syscall"
@@ -26,21 +28,46 @@ type requestBody struct {
 	length  int64 // for CONTENT_LENGTH, -1: not known, or no body
 }
 
-// beginBody takes the body in until it is complete or limit bytes have come, so
-// that a slow client holds no place and no process. A body that is complete has a
-// known length; of others it is what Content-Length says, and not known for a
-// chunked one.
-func beginBody(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, limit int64) (*requestBody, error) {
+// Values of the Chunked option.
+const (
+	ChunkedSpool  = "spool"
+	ChunkedStream = "stream"
+	ChunkedRefuse = "refuse"
+)
+
+// errLengthRequired is the answer to a body whose length is not known.
+var errLengthRequired = &pagi.StatusError{
+	Status: http.StatusLengthRequired, Message: "A request body needs a Content-Length here.",
+	Err: errors.New("cgi: a request body has no Content-Length (option chunked)"),
+}
+
+// beginBody takes the body in until it is complete or as much has come as BodyBuffer
+// says, so that a slow client holds no place and no process. A body that is complete
+// has a known length; of others it is what Content-Length says. One without that is
+// treated as Chunked says.
+func (a *app) beginBody(ctx context.Context, scope *pagi.Scope, receive pagi.Receive) (*requestBody, error) {
 	b := &requestBody{receive: receive, length: -1}
+	announced, has := scope.Headers.Lookup("content-length")
+	known := has && !scope.Headers.Has("transfer-encoding")
+	limit := a.BodyBuffer
+	switch {
+	case known:
+	case a.Chunked == ChunkedSpool:
+		limit = math.MaxInt64
+	case a.Chunked == ChunkedRefuse:
+		limit = -1 // the first piece shows whether there is a body
+	}
 	size, err := b.takeIn(ctx, limit)
 	if err != nil {
 		return nil, fmt.Errorf("cgi: read the request body: %w", err)
 	}
-	announced, has := scope.Headers.Lookup("content-length")
 	switch {
+	case !known && a.Chunked == ChunkedRefuse && (b.more || size > 0):
+		b.close()
+		return nil, errLengthRequired
 	case !b.more && (has || size > 0):
 		b.length = size
-	case b.more && has && !scope.Headers.Has("transfer-encoding"):
+	case b.more && known:
 		if n, err := strconv.ParseUint(announced, 10, 63); err == nil {
 			b.length = int64(n)
 		}
@@ -93,14 +120,16 @@ func (b *requestBody) next(ctx context.Context) error {
 	return nil
 }
 
-// eachPiece calls give with all that is in a file.
-func eachPiece(file *os.File, give func([]byte)) error {
+// eachPiece calls give with all that is in a file, until it returns an error.
+func eachPiece(file *os.File, give func([]byte) error) error {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := file.Read(buf)
-		give(buf[:n])
 		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if err == nil {
+			err = give(buf[:n])
 		}
 		if err != nil {
 			return err
@@ -176,7 +205,7 @@ func (r *run) feed(ctx context.Context, body *requestBody, pending []byte) {
 		r.watch.progress()
 	}
 	if body.file != nil {
-		if err := eachPiece(body.file, give); err != nil {
+		if err := eachPiece(body.file, func(piece []byte) error { give(piece); return nil }); err != nil {
 			r.end(fmt.Errorf("read the request body: %w", err))
 			return
 		}

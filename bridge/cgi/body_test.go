@@ -11,7 +11,7 @@ import (
 )
 
 func TestASlowClientHoldsNoPlace(t *testing.T) {
-	application := build(t, CGI{Concurrency: 1, QueueTimeout: -1, BodyBuffer: 10})
+	application := build(t, CGI{Concurrency: 1, QueueTimeout: -1, BodyBuffer: 10, Chunked: ChunkedStream})
 	for range 3 {
 		slow := begin(t, application, request{method: "POST", target: "/cat.cgi"})
 		slow.feed("x", true)
@@ -34,7 +34,7 @@ func TestBodiesAroundTheBuffer(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	for _, limit := range []int64{-1, 100, 100_000} {
-		application := build(t, CGI{BodyBuffer: limit})
+		application := build(t, CGI{BodyBuffer: limit, Chunked: ChunkedStream})
 		for _, size := range []int{0, 99, 100, 250, 65_537, 150_000, 1 << 20} {
 			for _, chunked := range []bool{false, true} {
 				body := strings.Repeat("0123456789abcdefg", size/17+1)[:size]
@@ -51,5 +51,38 @@ func TestBodiesAroundTheBuffer(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("temporary files are left: %v %v", left, err)
+	}
+}
+
+func TestBodiesWithoutALength(t *testing.T) {
+	body := strings.Repeat("0123456789", 30_000)
+	for name, c := range map[string]struct {
+		options CGI
+		length  string // "": refused
+	}{
+		"spooled by default":            {CGI{BodyBuffer: 1000}, fmt.Sprint(len(body))},
+		"spooled":                       {CGI{BodyBuffer: -1, Chunked: ChunkedSpool}, fmt.Sprint(len(body))},
+		"streamed":                      {CGI{BodyBuffer: 1000, Chunked: ChunkedStream}, "unknown"},
+		"streamed, but it came at once": {CGI{Chunked: ChunkedStream}, fmt.Sprint(len(body))},
+		"streamed by body_buffer":       {CGI{BodyBuffer: -1}, "unknown"},
+		"refused":                       {CGI{Chunked: ChunkedRefuse}, ""},
+	} {
+		res := do(t, build(t, c.options), request{method: "POST", target: "/sha.cgi", body: body, chunked: true})
+		if c.length == "" {
+			if res.statusError() != 411 {
+				t.Errorf("%s: %+v", name, res)
+			}
+			continue
+		}
+		if want := fmt.Sprintf("%d %x %s\n", len(body), sha256.Sum256([]byte(body)), c.length); res.body != want || res.err != nil {
+			t.Errorf("%s: %q, want %q; %v", name, res.body, want, res.err)
+		}
+	}
+	refusing := build(t, CGI{Chunked: ChunkedRefuse})
+	if res := do(t, refusing, request{method: "POST", target: "/sha.cgi", body: "x"}); res.status != 200 {
+		t.Errorf("a body with a length: %+v", res)
+	}
+	if res := do(t, refusing, request{target: "/sha.cgi"}); res.status != 200 {
+		t.Errorf("no body: %+v", res)
 	}
 }

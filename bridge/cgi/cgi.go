@@ -24,12 +24,9 @@ package cgi
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -41,6 +38,7 @@ const (
 	DefaultKillAfter    = 5 * time.Second
 	DefaultConcurrency  = 100
 	DefaultQueueTimeout = 30 * time.Second
+	DefaultQueueSize    = 1024
 	DefaultBodyBuffer   = 1 << 20
 	DefaultHeaderLimit  = 32 << 10
 	DefaultStderrRate   = 100
@@ -58,9 +56,26 @@ type CGI struct {
 	Root string `yaml:"root"`
 	// Script is the one script that answers everything below the mount.
 	Script string `yaml:"script"`
+	// Interpreters names, by the extension of a file (".php"), the program that runs
+	// it: the program's absolute path. It is started with the file's absolute name as
+	// its argument. Such files need no execute bit.
+	Interpreters map[string]string `yaml:"interpreters"`
+	// PathInfo says whether a path may go on behind the script's name; nil means
+	// true. Where it is false such a path is 404.
+	PathInfo *bool `yaml:"path_info"`
+	// Static says what becomes of a request for a file that is no script, because it
+	// has neither an execute bit nor an interpreter: "refuse", the default, answers
+	// 403; "serve" leaves it to Files, unless the file begins with "#!".
+	Static string `yaml:"static"`
+	// Directories gives scripts below some paths options of their own.
+	Directories []Directory `yaml:"directories"`
 	// Index is the name of the script that answers for its directory. Without
 	// one a directory is 404.
 	Index string `yaml:"index"`
+	// NPH says which scripts write a whole HTTP response, status line and all (RFC
+	// 3875 section 5): "auto", the default, means those whose names begin with
+	// "nph-", "on" all, "off" none.
+	NPH string `yaml:"nph"`
 	// DocumentRoot is the directory of the site's static files: DOCUMENT_ROOT,
 	// and the base of PATH_TRANSLATED. Neither is set without it.
 	DocumentRoot string `yaml:"document_root"`
@@ -76,11 +91,41 @@ type CGI struct {
 	// ServerSoftware is SERVER_SOFTWARE; the default is "pagi-bridge".
 	ServerSoftware string `yaml:"server_software"`
 
+	// ServerAdmin is SERVER_ADMIN, the address of the site's keeper; not set without it.
+	ServerAdmin string `yaml:"server_admin"`
+
 	// Timeout is how long a script may keep us waiting: the time without a byte
 	// of output and without a byte of input taken. Waiting for the client does
 	// not count. The default is 60 s; negative means no limit. The script's
 	// process group is ended and the answer is 504.
 	Timeout time.Duration `yaml:"timeout"`
+	// CPUTime is the processor time each process of a script may use, at least 1 s; it
+	// gets the signal XCPU then, and KILL after KillAfter. The answer is 504. Linux
+	// only, as are Memory, Processes, OpenFiles and Nice. 0 means no limit, here and in
+	// all of them.
+	CPUTime time.Duration `yaml:"cpu_time"`
+	// Memory is how many bytes of memory of its own each process of a script may have
+	// (RLIMIT_DATA). Programs fail then in their own way; where it shows that they did,
+	// the answer is 507.
+	Memory int64 `yaml:"memory"`
+	// Processes is how many processes and threads the user that scripts run as may have
+	// in all, the gateway's too where that is the same (RLIMIT_NPROC). The kernel does
+	// not count root's. The answer is 503.
+	Processes int `yaml:"processes"`
+	// OpenFiles is how many descriptors each process of a script may have, at least 3.
+	// The answer is 503.
+	OpenFiles int `yaml:"open_files"`
+	// OutputSize is how many bytes a script may write, its header included; what is
+	// more ends it, and the answer is 502. 0 means no limit.
+	OutputSize int64 `yaml:"output_size"`
+	// Nice is added to the priority value of scripts, -20 to 19; below 0 is for root.
+	Nice int `yaml:"nice"`
+	// User and Group are what scripts run as, by name or number: for a gateway that
+	// runs as root. The group is the user's own where it is not set, and the user's
+	// supplementary groups are set too. Both may not be root. Nothing is changed where
+	// neither is set.
+	User  string `yaml:"user"`
+	Group string `yaml:"group"`
 	// MaxTime is how long a script may run in all, whatever it does; 0 means no
 	// limit.
 	MaxTime time.Duration `yaml:"max_time"`
@@ -91,9 +136,15 @@ type CGI struct {
 	// Concurrency is the number of scripts that run at the same time. The
 	// default is 100; negative means no limit.
 	Concurrency int `yaml:"concurrency"`
+	// ScriptConcurrency is how often one script may run at the same time; 0 means no
+	// limit but Concurrency.
+	ScriptConcurrency int `yaml:"script_concurrency"`
 	// QueueTimeout is how long a request waits for one of these places before it
 	// gets 503 with Retry-After. The default is 30 s; negative means not to wait.
 	QueueTimeout time.Duration `yaml:"queue_timeout"`
+	// QueueSize is the number of requests that may wait for a place of one kind; one
+	// more gets 503 with Retry-After at once. The default is 1024.
+	QueueSize int `yaml:"queue_size"`
 	// BodyBuffer is how many bytes of a request body are taken in, in memory and
 	// above 64 KiB in a temporary file, before a place is asked for and the script
 	// is started. A shorter body is complete then: the script never waits for the
@@ -101,6 +152,17 @@ type CGI struct {
 	// one is handed on as it comes. The default is 1 MiB; negative means to start the
 	// script with the first piece, for those that answer while they read.
 	BodyBuffer int64 `yaml:"body_buffer"`
+	// Chunked says what becomes of a request body without a Content-Length: "spool"
+	// takes all of it in, in memory and above 64 KiB in a temporary file, so that
+	// CONTENT_LENGTH is known; "stream" treats it as BodyBuffer says, and a longer one
+	// has no CONTENT_LENGTH; "refuse" answers 411. The default is "spool", with a
+	// negative BodyBuffer "stream".
+	Chunked string `yaml:"chunked"`
+	// BufferOutput takes a response in, in memory and above 64 KiB in a temporary file,
+	// before any of it is sent: a script that fails in the middle is a 502, a
+	// Content-Length is added, and a slow client holds no place. NPH scripts are
+	// streamed all the same. nil means false.
+	BufferOutput *bool `yaml:"buffer_output"`
 	// HeaderLimit is the size in bytes of the largest header block a script may
 	// send. The default is 32 KiB, the most is 1 MiB.
 	HeaderLimit int `yaml:"header_limit"`
@@ -134,6 +196,9 @@ type CGI struct {
 	// outermost application, called with an empty RootPath. Without one, targets
 	// below this mount are answered here and others become a 302.
 	Redirect pagi.App `yaml:"-"`
+	// Files serves what Static lets through; its root is Root. The scope's path names
+	// a file.
+	Files pagi.App `yaml:"-"`
 	// Logger gets the scripts' standard error and what is worth a warning. The
 	// default is slog.Default().
 	Logger *slog.Logger `yaml:"-"`
@@ -145,8 +210,8 @@ type CGI struct {
 // Descriptors above 2 that this process inherited are marked close-on-exec, so
 // that they do not reach a script.
 func (c CGI) Build() (pagi.App, error) {
-	a := &app{CGI: c}
-	if err := errors.Join(a.setPlace(), a.setLimits(), a.setEnv(), a.setMode()); err != nil {
+	a, err := newApp(c)
+	if err != nil {
 		return nil, fmt.Errorf("cgi: %w", err)
 	}
 	closeInherited()
@@ -156,108 +221,39 @@ func (c CGI) Build() (pagi.App, error) {
 	return a, nil
 }
 
-// app is a CGI with its defaults filled in and its paths absolute.
+// app is a CGI, or a directory of one that has options of its own, with its
+// defaults filled in and its paths absolute.
 type app struct {
 	CGI
-	inherited []string        // "name=value" of what every script gets
-	own       map[string]bool // names in inherited that the operator chose
-	places    limiter
-	later     afterwards
-	fast      *accelerator
-	buffers   sync.Pool // *[]byte
+	inherited   []string        // "name=value" of what every script gets
+	own         map[string]bool // names in inherited that the operator chose
+	places      *limiter        // nil: of outer only
+	scripts     *scriptLimiter
+	credential  *syscall.Credential // nil: the gateway's own
+	launcher    []string            // the beginning of a command, where a program must set the limits
+	later       *afterwards
+	fast        *accelerator
+	buffers     sync.Pool // *[]byte
+	path        string    // below the mount, "" for the mount
+	outer       *app      // what encloses it; nil for the mount
+	mount       *app
+	directories []*app // of the mount, longer paths first
 }
 
-func (a *app) setPlace() error {
-	switch {
-	case a.Root == "" && a.Script == "":
-		return errors.New("root: set it to a directory of scripts, or set script")
-	case a.Root != "" && a.Script != "":
-		return errors.New("script: cannot be combined with root")
-	case strings.ContainsAny(a.Index, "/\x00") || strings.HasPrefix(a.Index, "."):
-		return fmt.Errorf("index: must be the name of a file in a directory of scripts, is %q", a.Index)
-	case a.Index != "" && a.Script != "":
-		return errors.New("index: is for a directory of scripts, not for a script")
+// newApp makes the application of a mount, with its directories.
+func newApp(c CGI) (*app, error) {
+	a := &app{CGI: c, later: &afterwards{}}
+	a.mount = a
+	if err := a.prepare(); err != nil {
+		return nil, err
 	}
-	if a.Root != "" {
-		if err := directory(&a.Root); err != nil {
-			return fmt.Errorf("root: %w", err)
-		}
-	} else if err := executable(&a.Script); err != nil {
-		return fmt.Errorf("script: %w", err)
-	}
-	if a.DocumentRoot != "" {
-		if err := directory(&a.DocumentRoot); err != nil {
-			return fmt.Errorf("document_root: %w", err)
-		}
-	}
-	return nil
+	a.places = newLimiter(a.Concurrency, a.QueueSize, "concurrency")
+	return a, a.setDirectories()
 }
 
-func (a *app) setLimits() error {
-	switch {
-	case a.KillAfter < 0:
-		return fmt.Errorf("kill_after: must not be negative, is %v", a.KillAfter)
-	case a.MaxTime < 0:
-		return fmt.Errorf("max_time: must not be negative, is %v", a.MaxTime)
-	case a.HeaderLimit < 0 || a.HeaderLimit > 1<<20:
-		return fmt.Errorf("header_limit: must be 1 to %d bytes, is %d", 1<<20, a.HeaderLimit)
-	}
-	setDefault(&a.Timeout, DefaultTimeout)
-	setDefault(&a.KillAfter, DefaultKillAfter)
-	setDefault(&a.Concurrency, DefaultConcurrency)
-	setDefault(&a.QueueTimeout, DefaultQueueTimeout)
-	setDefault(&a.BodyBuffer, DefaultBodyBuffer)
-	setDefault(&a.HeaderLimit, DefaultHeaderLimit)
-	setDefault(&a.StderrRate, DefaultStderrRate)
-	setDefault(&a.ServerSoftware, DefaultSoftware)
-	a.places = newLimiter(a.Concurrency, a.QueueTimeout)
-	size := max(bufferSize, a.HeaderLimit)
-	a.buffers.New = func() any { b := make([]byte, size); return &b }
-	return nil
-}
-
-func setDefault[T comparable](option *T, value T) {
-	if *option == *new(T) {
-		*option = value
-	}
-}
-
-// directory makes path absolute and checks that a directory is there.
-func directory(path *string) error {
-	abs, err := filepath.Abs(*path)
-	if err != nil {
-		return err
-	}
-	*path = abs
-	info, err := os.Stat(abs)
-	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s is not a directory", abs)
-	}
-	return err
-}
-
-// executable makes path absolute and checks that a script is there.
-func executable(path *string) error {
-	abs, err := filepath.Abs(*path)
-	if err != nil {
-		return err
-	}
-	*path = abs
-	info, err := os.Stat(abs)
-	switch {
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a file", abs)
-	case !runnable(info):
-		return fmt.Errorf("%s is not executable (chmod +x)", abs)
-	}
-	return nil
-}
-
-// runnable reports whether info is that of a file with an execute bit.
-func runnable(info fs.FileInfo) bool {
-	return info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
+// prepare checks the options and fills in what follows from them.
+func (a *app) prepare() error {
+	return errors.Join(a.setPlace(), a.setLimits(), a.checkResources(), a.setCredential(), a.setEnv(), a.setLauncher(), a.setMode())
 }
 
 func (a *app) logger() *slog.Logger {

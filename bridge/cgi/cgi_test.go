@@ -35,6 +35,18 @@ func TestABadOptionIsNamedWhenTheAppIsBuilt(t *testing.T) {
 		"negative grace":               {CGI{Root: scripts, KillAfter: -1}, "kill_after: "},
 		"negative run time":            {CGI{Root: scripts, MaxTime: -1}, "max_time: "},
 		"too large a header limit":     {CGI{Root: scripts, HeaderLimit: 1<<20 + 1}, "header_limit: "},
+		"a word nph does not have":     {CGI{Root: scripts, NPH: "maybe"}, "nph: must be one of auto, on, off"},
+		"an extension without a dot":   {CGI{Root: scripts, Interpreters: map[string]string{"pl": "/bin/sh"}}, "interpreters: "},
+		"an extension of two":          {CGI{Root: scripts, Interpreters: map[string]string{".a.pl": "/bin/sh"}}, "interpreters: "},
+		"a relative interpreter":       {CGI{Root: scripts, Interpreters: map[string]string{".pl": "perl"}}, "interpreters: .pl: must be the absolute path"},
+		"an interpreter not there":     {CGI{Root: scripts, Interpreters: map[string]string{".pl": "/no/such/perl"}}, "interpreters: .pl: "},
+		"an interpreter that is none":  {CGI{Root: scripts, Interpreters: map[string]string{".pl": "/etc/passwd"}}, "is no program"},
+		"a word static does not have":  {CGI{Root: scripts, Static: "allow"}, "static: must be one of"},
+		"files without an application": {CGI{Root: scripts, Static: "serve"}, "static: serve needs"},
+		"negative queue":               {CGI{Root: scripts, QueueSize: -1}, "queue_size: "},
+		"negative places of a script":  {CGI{Root: scripts, ScriptConcurrency: -1}, "script_concurrency: "},
+		"a word chunked does not have": {CGI{Root: scripts, Chunked: "maybe"}, "chunked: must be one of"},
+		"negative output":              {CGI{Root: scripts, OutputSize: -1}, "output_size: "},
 		"variable without a name":      {CGI{Root: scripts, Env: map[string]string{"": "x"}}, "env: "},
 		"variable with a bad name":     {CGI{Root: scripts, Env: map[string]string{"A=B": "x"}}, "env: "},
 		"variable with NUL":            {CGI{Root: scripts, Env: map[string]string{"A": "\x00"}}, "env: "},
@@ -51,11 +63,13 @@ func TestOptionsHaveTheirNamesInASiteFile(t *testing.T) {
 	const file = `
 root: cgi-bin
 index: index.cgi
+nph: on
 document_root: htdocs
 env: {REDIRECT_STATUS: "200"}
 pass_env: [PERL5LIB]
 authorization: true
 server_software: old-httpd
+server_admin: web@example.org
 timeout: 90s
 max_time: 10m
 kill_after: 2s
@@ -63,18 +77,32 @@ concurrency: 8
 queue_timeout: 5s
 header_limit: 8192
 stderr_rate: 10
+interpreters: {.pl: /usr/bin/perl}
+path_info: false
+static: serve
+script_concurrency: 3
+queue_size: 50
+chunked: refuse
+buffer_output: true
+output_size: 1000
+directories:
+  - path: /admin
+    timeout: 1m
+    path_info: true
 `
 	var got CGI
 	if err := yaml.UnmarshalWithOptions([]byte(file), &got, yaml.Strict()); err != nil {
 		t.Fatal(err)
 	}
 	want := CGI{
-		Root: "cgi-bin", Index: "index.cgi", DocumentRoot: "htdocs",
+		Root: "cgi-bin", Index: "index.cgi", NPH: "on", DocumentRoot: "htdocs",
 		Env: map[string]string{"REDIRECT_STATUS": "200"}, PassEnv: []string{"PERL5LIB"}, Authorization: true,
-		ServerSoftware: "old-httpd", Timeout: 90 * time.Second, MaxTime: 10 * time.Minute, KillAfter: 2 * time.Second,
+		ServerSoftware: "old-httpd", ServerAdmin: "web@example.org", Timeout: 90 * time.Second, MaxTime: 10 * time.Minute, KillAfter: 2 * time.Second,
 		Concurrency: 8, QueueTimeout: 5 * time.Second, HeaderLimit: 8192, StderrRate: 10,
+		Interpreters: map[string]string{".pl": "/usr/bin/perl"}, PathInfo: new(false), Static: "serve", ScriptConcurrency: 3, QueueSize: 50, Chunked: "refuse", BufferOutput: new(true), OutputSize: 1000,
+		Directories: []Directory{{Path: "/admin", CGI: CGI{Timeout: time.Minute, PathInfo: new(true)}}},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(CGI{}, "Redirect", "Logger")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(CGI{}, "Redirect", "Logger", "Files")); diff != "" {
 		t.Error(diff)
 	}
 	if err := yaml.UnmarshalWithOptions([]byte("script: a.cgi"), &got, yaml.Strict()); err != nil || got.Script != "a.cgi" {

@@ -5,6 +5,7 @@ package cgi
 import (
 	"crypto/rand"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -24,23 +25,33 @@ const scouts = 2
 type child struct {
 	zygote *zygote
 	pid    int
-	job    int  // the socket it waits at
-	scout  bool // it will report what it has loaded
+	job    int     // the socket it waits at
+	scout  bool    // it will report what it has loaded
+	worker *worker // of a persistent script
 }
 
 // begin hands the child a request. It returns nil where the child has died.
-func (c *child) begin(request []byte, fds [3]int, onExit func()) *process {
-	handle, err := unix.PidfdOpen(c.pid, 0)
+func (c *child) begin(request []byte, to command, onExit func()) *process {
+	handle, err := -1, error(nil)
+	if c.worker == nil {
+		handle, err = unix.PidfdOpen(c.pid, 0)
+	}
 	if err == nil {
-		err = syscall.Sendmsg(c.job, request, syscall.UnixRights(fds[:]...), nil, syscall.MSG_NOSIGNAL|syscall.MSG_DONTWAIT)
+		err = syscall.Sendmsg(c.job, request, syscall.UnixRights(to.stdin, to.stdout, to.stderr), nil, syscall.MSG_NOSIGNAL|syscall.MSG_DONTWAIT)
 	}
 	if err != nil {
 		c.zygote.log().Debug("a forked process cannot be given a request", slog.Any("error", err))
 		if handle >= 0 {
 			_ = syscall.Close(handle) // nothing was written
 		}
+		if c.worker != nil {
+			c.zygote.lost()
+		}
 		c.dismiss()
 		return nil
+	}
+	if c.worker != nil {
+		return c.worker.lend(onExit)
 	}
 	p := &process{pid: c.pid, exited: make(chan struct{}), handle: handle, onExit: onExit, said: c.zygote.said}
 	p.onReap = func() {
@@ -81,6 +92,10 @@ func (c *child) dismiss() {
 	if c == nil {
 		return
 	}
+	if c.worker != nil {
+		c.worker.retire()
+		return
+	}
 	_ = syscall.Close(c.job) // Linux frees the descriptor whatever it returns
 	_ = syscall.Kill(c.pid, syscall.SIGKILL)
 	for {
@@ -112,7 +127,7 @@ func (z *zygote) readReport(pid int) {
 		z.order(0)
 	}
 	name := filepath.Join(z.owner.dir, "loaded-"+strconv.Itoa(pid))
-	text, err := os.ReadFile(name)
+	text, err := readPlain(name)
 	if err != nil {
 		return // it has ended in another way
 	}
@@ -126,4 +141,18 @@ func (z *zygote) readReport(pid int) {
 	if len(modules) > 0 {
 		z.owner.learn(z, modules)
 	}
+}
+
+// readPlain reads a small file that is neither a link nor anything that would keep us
+// waiting.
+func readPlain(name string) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // opened for reading
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, errors.New("no regular file"))
+	}
+	return io.ReadAll(io.LimitReader(f, largestMessage))
 }

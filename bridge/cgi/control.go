@@ -63,8 +63,8 @@ func newControl() (ours *os.File, theirs int, err error) {
 	return os.NewFile(uintptr(pair[0]), "zygote"), pair[1], nil
 }
 
-// say sends one message. The other side reads all that it is sent at once.
-func say(control *os.File, message []byte) error {
+// post sends one message. The other side reads all that it is sent at once.
+func post(control *os.File, message []byte) error {
 	conn, err := control.SyscallConn()
 	if err != nil {
 		return err

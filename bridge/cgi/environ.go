@@ -3,11 +3,15 @@
 package cgi
 
 import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/pagi-go/pagi-bridge/bridge/internal/metavars"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -63,7 +67,7 @@ func checkVariable(name, value string) error {
 // environ returns the environment for one run of s. length is the request
 // body's, -1 where it is not known or there is no body (RFC 3875 section 4.1.2).
 func (a *app) environ(scope *pagi.Scope, s script, length int64) []string {
-	env := make([]string, len(a.inherited), len(a.inherited)+len(scope.Headers)+24)
+	env := make([]string, len(a.inherited), len(a.inherited)+len(scope.Headers)+32)
 	copy(env, a.inherited)
 	set := func(name, value string) {
 		if !a.own[name] && strings.IndexByte(value, 0) < 0 {
@@ -88,6 +92,13 @@ func (a *app) environ(scope *pagi.Scope, s script, length int64) []string {
 	set("GATEWAY_INTERFACE", "CGI/1.1")
 	set("SERVER_SOFTWARE", a.ServerSoftware)
 	set("SCRIPT_FILENAME", s.file)
+	set("UNIQUE_ID", uniqueID(scope))
+	if a.ServerAdmin != "" {
+		set("SERVER_ADMIN", a.ServerAdmin)
+	}
+	if state := scope.TLS(); state != nil {
+		eachTLS(state, set)
+	}
 	if host := scope.Server.Host; host != "" && !strings.HasPrefix(host, "/") {
 		set("SERVER_ADDR", host)
 	}
@@ -98,4 +109,24 @@ func (a *app) environ(scope *pagi.Scope, s script, length int64) []string {
 		}
 	}
 	return env
+}
+
+// requestIDKey is the scope value of the request's id, where a middleware gave it
+// one.
+const requestIDKey = "request_id"
+
+// idPrefix tells this process's ids from those of all others.
+var idPrefix = func() (b [10]byte) {
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return b
+}()
+
+var lastID atomic.Uint64
+
+// uniqueID is the request's id, or a new one of 24 letters, digits, "-" and "_".
+func uniqueID(scope *pagi.Scope) string {
+	if id, _ := scope.Value(requestIDKey).(string); id != "" {
+		return id
+	}
+	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64(idPrefix[:], lastID.Add(1)))
 }

@@ -3,6 +3,7 @@
 package cgi
 
 import (
+	"crypto/tls"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -102,6 +104,7 @@ func TestTheEnvironmentIsExactlyThis(t *testing.T) {
 				"authorization", "Basic c2VjcmV0", "a=b", "x", "transfer-encoding", "chunked")}, base},
 		"credentials when asked for": {CGI{Authorization: true},
 			request{target: "/cgi-bin/env.cgi", headers: pagi.NewHeaders("authorization", "Basic x")}, with("HTTP_AUTHORIZATION", "Basic x")},
+		"the keeper's address": {CGI{ServerAdmin: "web@example.org"}, request{target: "/cgi-bin/env.cgi"}, with("SERVER_ADMIN", "web@example.org")},
 		"own variables win": {CGI{Env: map[string]string{"SERVER_NAME": "mine", "EXTRA": "1"}, PassEnv: []string{"PERL5LIB", "NOT_SET"}, ServerSoftware: "x/1"},
 			request{target: "/cgi-bin/env.cgi"},
 			with("SERVER_NAME", "mine", "EXTRA", "1", "PERL5LIB", "/opt/perl", "SERVER_SOFTWARE", "x/1")},
@@ -109,6 +112,10 @@ func TestTheEnvironmentIsExactlyThis(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.req.root = "/cgi-bin"
 			got := environment(t, do(t, build(t, c.options), c.req))
+			if len(got["UNIQUE_ID"]) != 24 {
+				t.Errorf("UNIQUE_ID is %q", got["UNIQUE_ID"])
+			}
+			delete(got, "UNIQUE_ID")
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -172,6 +179,79 @@ func TestADirectoryDescriptorsAndArgumentsOfAScript(t *testing.T) {
 	for _, req := range []request{{target: "/fds.cgi"}, {method: "POST", target: "/fds.cgi", body: "x"}} {
 		if res := do(t, application, req); res.body != "0 1 2\n" {
 			t.Errorf("%s: descriptors %q", req.method, res.body)
+		}
+	}
+}
+
+// serveScope serves a scope that request cannot describe.
+func serveScope(t *testing.T, scope *pagi.Scope) *result {
+	t.Helper()
+	res := &result{}
+	res.err = build(t, CGI{}).Serve(t.Context(), scope, request{}.receive(), res.take(pagi.TypeHTTP))
+	return res
+}
+
+func TestIDsAreUniqueAndTheMiddlewaresGoFirst(t *testing.T) {
+	scope := request{target: "/env.cgi"}.scope()
+	first := environment(t, serveScope(t, scope))["UNIQUE_ID"]
+	if second := environment(t, serveScope(t, scope))["UNIQUE_ID"]; first == second || first == "" {
+		t.Errorf("%q and then %q", first, second)
+	}
+	if id := environment(t, serveScope(t, scope.With("request_id", "from-the-middleware")))["UNIQUE_ID"]; id != "from-the-middleware" {
+		t.Errorf("UNIQUE_ID is %q", id)
+	}
+}
+
+func TestWhoIsAuthenticated(t *testing.T) {
+	for name, c := range map[string]struct {
+		auth       any
+		kind, user string
+	}{
+		"nobody":             {nil, "", ""},
+		"basic":              {pagi.Auth{Type: "basic", Username: "zoë"}, "Basic", "zoë"},
+		"a token, no name":   {pagi.Auth{Type: "bearer"}, "Bearer", ""},
+		"something else":     {"zoë", "", ""},
+		"a name with NUL":    {pagi.Auth{Type: "basic", Username: "a\x00b"}, "Basic", ""},
+		"a name with equals": {pagi.Auth{Type: "basic", Username: "a=b\nc"}, "Basic", "a=b\nc"},
+	} {
+		scope := request{target: "/env.cgi", headers: pagi.NewHeaders("remote-user", "forged", "auth-type", "forged", "remote_user", "forged")}.scope()
+		if c.auth != nil {
+			scope = scope.With(pagi.AuthKey, c.auth)
+		}
+		env := environment(t, serveScope(t, scope))
+		if env["AUTH_TYPE"] != c.kind || env["REMOTE_USER"] != c.user {
+			t.Errorf("%s: %q %q", name, env["AUTH_TYPE"], env["REMOTE_USER"])
+		}
+	}
+}
+
+func TestVariablesOfTLS(t *testing.T) {
+	scope := func(state *pagi.TLS) *pagi.Scope {
+		s := request{target: "/env.cgi"}.scope()
+		s.Scheme, s.Extensions = "https", map[string]any{pagi.ExtTLS: state}
+		return s
+	}
+	certificate := testkit.Certificate(t).PEM
+	for name, c := range map[string]struct {
+		state *pagi.TLS
+		want  map[string]string
+	}{
+		"TLS 1.3": {&pagi.TLS{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256},
+			map[string]string{"SSL_PROTOCOL": "TLSv1.3", "SSL_CIPHER": "TLS_AES_128_GCM_SHA256", "SSL_CIPHER_USEKEYSIZE": "128", "SSL_CLIENT_VERIFY": "NONE", "SSL_CLIENT_S_DN": ""}},
+		"TLS 1.2": {&pagi.TLS{Version: tls.VersionTLS12, CipherSuite: tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384},
+			map[string]string{"SSL_PROTOCOL": "TLSv1.2", "SSL_CIPHER": "ECDHE-RSA-AES256-GCM-SHA384", "SSL_CIPHER_USEKEYSIZE": "256"}},
+		"TLS 1.0": {&pagi.TLS{Version: tls.VersionTLS10, CipherSuite: tls.TLS_RSA_WITH_AES_128_CBC_SHA},
+			map[string]string{"SSL_PROTOCOL": "TLSv1", "SSL_CIPHER": "AES128-SHA"}},
+		"a client's certificate": {&pagi.TLS{Version: tls.VersionTLS13, CipherSuite: tls.TLS_CHACHA20_POLY1305_SHA256, ClientCertChain: []string{certificate}, ClientCertName: "CN=Zoë"},
+			map[string]string{"SSL_CLIENT_VERIFY": "SUCCESS", "SSL_CLIENT_S_DN": "CN=Zoë", "SSL_CLIENT_M_SERIAL": "1", "SSL_CIPHER_ALGKEYSIZE": "256"}},
+		"one that was not verified": {&pagi.TLS{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256, ClientCertChain: []string{"nonsense"}, ClientCertName: "CN=x", ClientCertError: "expired"},
+			map[string]string{"SSL_CLIENT_VERIFY": "FAILED:expired", "SSL_CLIENT_S_DN": "CN=x", "SSL_CLIENT_M_SERIAL": ""}},
+	} {
+		env := environment(t, serveScope(t, scope(c.state)))
+		for variable, want := range c.want {
+			if env[variable] != want {
+				t.Errorf("%s: %s is %q, want %q", name, variable, env[variable], want)
+			}
 		}
 	}
 }

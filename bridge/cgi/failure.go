@@ -38,7 +38,10 @@ func scriptError(file string, pid int, err error, how string) error {
 		err = fmt.Errorf("cgi: script %s: %w", file, err)
 	}
 	var late *timeoutError
+	var limit *limitError
 	switch {
+	case errors.As(err, &limit):
+		return &pagi.StatusError{Status: limit.status, Message: "The script went beyond a limit.", Err: err}
 	case errors.As(err, &late):
 		return &pagi.StatusError{Status: 504, Message: "The script did not answer in time.", Err: err}
 	case asked != nil || errors.As(err, &asked):

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -129,6 +130,10 @@ func (r *result) take(scopeType string) pagi.Send {
 		case pagi.SSEHTTPResponseStart:
 			return r.begin(e.Status, e.Headers)
 		case pagi.HTTPResponseBody:
+			if e.FH != nil {
+				b, err := io.ReadAll(e.FH)
+				return errors.Join(err, r.piece(b, false))
+			}
 			return r.piece(e.Body, e.More)
 		case pagi.SSEHTTPResponseBody:
 			return r.piece(e.Body, e.More)

@@ -64,9 +64,8 @@ func TestLargeBodiesInFlatMemory(t *testing.T) {
 
 	for _, announced := range []bool{true, false} {
 		scope := request{method: "POST", target: "/sha.cgi"}.scope()
-		length := "unknown"
+		length := fmt.Sprint(in) // of a chunked body it is found out
 		if announced {
-			length = fmt.Sprint(in)
 			scope.Headers.Add("content-length", length)
 		}
 		receive, digest := upload(in)
@@ -79,6 +78,7 @@ func TestLargeBodiesInFlatMemory(t *testing.T) {
 		}
 	}
 
+	application = build(t, CGI{Chunked: ChunkedStream})
 	both := &sink{digest: sha256.New()}
 	receive, digest := upload(in)
 	if err := application.Serve(t.Context(), request{method: "POST", target: "/cat.cgi"}.scope(), receive, both.send); err != nil {
@@ -103,5 +103,41 @@ func TestLargeBodiesInFlatMemory(t *testing.T) {
 
 	if grown := residentPeak(t) - before; grown > 40<<20 && !raceEnabled {
 		t.Errorf("memory grew by %d MB", grown>>20)
+	}
+}
+
+// TestBodiesOver4GB sends more than 32 bits can count through a script, both ways.
+func TestBodiesOver4GB(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	const size = 1<<32 + 12345
+	piece, sent, got := make([]byte, 1<<20), 0, 0
+	scope := request{method: "POST", target: "/count.cgi"}.scope()
+	scope.Headers.Add("content-length", fmt.Sprint(size))
+	receive := func(ctx context.Context) (pagi.Event, error) {
+		if sent == size {
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		}
+		n := min(len(piece), size-sent)
+		sent += n
+		return pagi.HTTPRequest{Body: piece[:n], More: sent < size}, nil
+	}
+	var length string
+	send := func(_ context.Context, ev pagi.Event) error {
+		switch e := ev.(type) {
+		case pagi.HTTPResponseStart:
+			length = e.Headers.Get("x-length")
+		case pagi.HTTPResponseBody:
+			got += len(e.Body)
+		}
+		return nil
+	}
+	if err := build(t, CGI{}).Serve(t.Context(), scope, receive, send); err != nil {
+		t.Fatal(err)
+	}
+	if length != fmt.Sprint(size) || got != size {
+		t.Errorf("CONTENT_LENGTH %s, %d bytes back; want %d", length, got, size)
 	}
 }

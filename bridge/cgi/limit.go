@@ -6,30 +6,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// limiter hands out places to run in. A nil places channel has no limit.
+// limiter hands out places to run in. A nil limiter has no limit.
 type limiter struct {
-	places chan struct{}
-	wait   time.Duration
+	places  chan struct{}
+	option  string // that says how many there are
+	queue   int64  // how many may wait
+	waiting atomic.Int64
 }
 
-func newLimiter(n int, wait time.Duration) limiter {
-	l := limiter{wait: wait}
-	if n > 0 {
-		l.places = make(chan struct{}, n)
+// newLimiter returns a limiter of n places, nil where n is no limit.
+func newLimiter(n, queue int, option string) *limiter {
+	if n <= 0 {
+		return nil
 	}
-	return l
+	return &limiter{places: make(chan struct{}, n), option: option, queue: int64(queue)}
 }
 
 var errBusy = errors.New("no place became free")
 
-// acquire waits for a place. The error is a 503 after the wait, or why ctx ended.
-func (l *limiter) acquire(ctx context.Context) error {
-	if l.places == nil {
+// acquire waits for a place until deadline. The error is a 503, or why ctx ended.
+func (l *limiter) acquire(ctx context.Context, deadline time.Time) error {
+	if l == nil {
 		return nil
 	}
 	select {
@@ -37,7 +41,12 @@ func (l *limiter) acquire(ctx context.Context) error {
 		return nil
 	default:
 	}
-	timer := time.NewTimer(max(l.wait, 0))
+	defer l.waiting.Add(-1)
+	if l.waiting.Add(1) > l.queue {
+		return unavailable(fmt.Errorf("cgi: %d scripts are running (option %s) and %d requests wait already (option queue_size)", cap(l.places), l.option, l.queue))
+	}
+	begin := time.Now()
+	timer := time.NewTimer(deadline.Sub(begin))
 	defer timer.Stop()
 	select {
 	case l.places <- struct{}{}:
@@ -45,13 +54,101 @@ func (l *limiter) acquire(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("cgi: while waiting for a place to run: %w", context.Cause(ctx))
 	case <-timer.C:
-		return unavailable(fmt.Errorf("cgi: %d scripts are running (option concurrency) and after %v %w", cap(l.places), max(l.wait, 0), errBusy))
+		return unavailable(fmt.Errorf("cgi: %d scripts are running (option %s) and after %v %w (option queue_timeout)",
+			cap(l.places), l.option, max(deadline.Sub(begin), 0).Round(time.Millisecond), errBusy))
 	}
 }
 
 func (l *limiter) release() {
-	if l.places != nil {
+	if l != nil {
 		<-l.places
+	}
+}
+
+// acquire waits for a place for s: first among the runs of the same script, then in
+// the directories that enclose it, in the mount last, so that those who wait for a
+// narrow place hold no wide one. The places are given back by release.
+func (a *app) acquire(ctx context.Context, s script) error {
+	deadline := time.Now().Add(max(a.QueueTimeout, 0))
+	script := a.scripts.take(s.file)
+	if err := script.acquire(ctx, deadline); err != nil {
+		a.scripts.leave(s.file)
+		return err
+	}
+	for at := a; at != nil; at = at.outer {
+		if err := at.places.acquire(ctx, deadline); err != nil {
+			a.releaseTo(at, s, script)
+			return err
+		}
+	}
+	return nil
+}
+
+// release gives the places of a run of s back.
+func (a *app) release(s script) { a.releaseTo(nil, s, a.scripts.of(s.file)) }
+
+// releaseTo gives back what was acquired before the place in end.
+func (a *app) releaseTo(end *app, s script, script *limiter) {
+	for at := a; at != end; at = at.outer {
+		at.places.release()
+	}
+	script.release()
+	a.scripts.leave(s.file)
+}
+
+// scriptLimiter has a limiter for every script that runs or waits.
+type scriptLimiter struct {
+	places int // 0: no limit
+	queue  int
+
+	mu  sync.Mutex
+	all map[string]*scriptPlaces
+}
+
+type scriptPlaces struct {
+	limiter *limiter
+	users   int
+}
+
+// take returns the script's limiter, nil for none. It stays until as many calls of
+// leave.
+func (l *scriptLimiter) take(file string) *limiter {
+	if l.places == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all == nil {
+		l.all = map[string]*scriptPlaces{}
+	}
+	p := l.all[file]
+	if p == nil {
+		p = &scriptPlaces{limiter: newLimiter(l.places, l.queue, "script_concurrency")}
+		l.all[file] = p
+	}
+	p.users++
+	return p.limiter
+}
+
+// of returns the limiter of a script that was taken.
+func (l *scriptLimiter) of(file string) *limiter {
+	if l.places == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all[file].limiter
+}
+
+func (l *scriptLimiter) leave(file string) {
+	if l.places == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.all[file]
+	if p.users--; p.users == 0 {
+		delete(l.all, file)
 	}
 }
 

@@ -96,10 +96,10 @@ func (a *app) isPersistent(file string) bool {
 // moduleFile is the key of a module in Perl's %INC.
 func moduleFile(module string) string { return strings.ReplaceAll(module, "::", "/") + ".pm" }
 
-// launch gives a script the process it runs in. fds are for descriptors 0, 1 and 2.
-func (a *app) launch(ctx context.Context, s script, env []string, fds [3]int, onExit func()) (*process, error) {
-	if p := a.fast.process(ctx, s, env, fds, onExit); p != nil {
+// launch gives a run of s its process.
+func (a *app) launch(ctx context.Context, s script, c command, onExit func()) (*process, error) {
+	if p := a.fast.process(ctx, s, c, onExit); p != nil {
 		return p, nil
 	}
-	return startProcess(s.file, env, fds[0], fds[1], fds[2], onExit)
+	return a.startProcess(c, onExit)
 }

@@ -17,12 +17,17 @@ import (
 // bufferSize is what is read from a script at a time: a pipe's capacity.
 const bufferSize = 64 << 10
 
+// maxFields is how many header fields a script may send. Looking a field up among
+// them is linear work.
+const maxFields = 1000
+
 // head is a script's parsed header block (RFC 3875 section 6.3).
 type head struct {
 	status   int // as given, or what the rules make of none
 	headers  pagi.Headers
 	location string // of a local redirect
 	length   int64  // Content-Length, -1 where there is none
+	chunked  bool   // an NPH script's body has the chunked coding
 }
 
 // readHead reads from r into buf, which is as large as a header block may be,
@@ -94,7 +99,9 @@ func parseHead(block []byte) (head, error) {
 		if err != nil {
 			return h, err
 		}
-		fields++
+		if fields++; fields > maxFields {
+			return h, fmt.Errorf("it sent more than %d header fields", maxFields)
+		}
 		switch name {
 		case "status":
 			if status != "" && status != value {
@@ -113,21 +120,9 @@ func parseHead(block []byte) (head, error) {
 				continue
 			}
 			location = value
-		case "content-type":
-			h.headers.Set(name, value) // the last one counts
-			continue
-		case "content-length":
-			n, err := strconv.ParseUint(value, 10, 63)
-			if err != nil || h.length >= 0 && h.length != int64(n) {
-				return h, fmt.Errorf("it sent a bad Content-Length, %q", value)
-			}
-			if h.length >= 0 {
-				continue
-			}
-			h.length = int64(n)
 		}
-		if !dropped[name] {
-			h.headers.Add(name, value)
+		if err := h.add(name, value); err != nil {
+			return h, err
 		}
 	}
 	switch {
@@ -146,6 +141,28 @@ func parseHead(block []byte) (head, error) {
 	return h, nil
 }
 
+// add takes a field over.
+func (h *head) add(name, value string) error {
+	switch name {
+	case "content-type":
+		h.headers.Set(name, value) // the last one counts
+		return nil
+	case "content-length":
+		n, err := strconv.ParseUint(value, 10, 63)
+		if err != nil || h.length >= 0 && h.length != int64(n) {
+			return fmt.Errorf("it sent a bad Content-Length, %q", value)
+		}
+		if h.length >= 0 {
+			return nil
+		}
+		h.length = int64(n)
+	}
+	if !dropped[name] {
+		h.headers.Add(name, value)
+	}
+	return nil
+}
+
 // isLocal reports whether a Location is a path on this site and not another
 // site's address ("//host/path" is one).
 func isLocal(location string) bool {
@@ -160,7 +177,10 @@ func isLocal(location string) bool {
 func field(line []byte) (name, value string, err error) {
 	line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
 	before, after, ok := bytes.Cut(line, []byte(":"))
-	if !ok {
+	switch {
+	case !ok && bytes.HasPrefix(line, []byte("HTTP/1.")):
+		return "", "", fmt.Errorf("%s is a status line, which only an NPH script sends (option nph)", excerpt(line))
+	case !ok:
 		return "", "", fmt.Errorf("%s is not a header line", excerpt(line))
 	}
 	one := pagi.NewHeaders(string(before), string(bytes.Trim(after, " \t")))
@@ -174,11 +194,21 @@ func field(line []byte) (name, value string, err error) {
 // reason is not kept: HTTP/2 has no place for it.
 func parseStatus(s string) (int, error) {
 	code, _, _ := strings.Cut(s, " ")
-	n, err := strconv.Atoi(code)
-	if err != nil || len(code) != 3 || n < 200 {
+	n, ok := threeDigits(code)
+	if !ok || n < 200 {
 		return 0, fmt.Errorf("it sent a bad Status, %q: it must be three digits from 200 to 999 and a reason", s)
 	}
 	return n, nil
+}
+
+func threeDigits(code string) (n int, ok bool) {
+	for i := range len(code) {
+		if code[i] < '0' || code[i] > '9' {
+			return 0, false
+		}
+		n = n*10 + int(code[i]-'0')
+	}
+	return n, len(code) == 3
 }
 
 // excerpt quotes the beginning of what a script wrote, for the log.

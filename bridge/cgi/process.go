@@ -27,28 +27,83 @@ type process struct {
 
 	said   []byte // what a script had written to standard error before it was forked
 	onReap func() // nil: nobody else has to know
+	loan   loan   // nil: the process ends with the request
 
 	mu       sync.Mutex
 	finished bool
 	status   syscall.WaitStatus // valid once finished
+	usage    syscall.Rusage     // likewise: of the process and the children it waited for
 }
 
-// startProcess runs file in its own directory with exactly three descriptors.
-// onExit is called when a watch has seen its end.
-func startProcess(file string, env []string, stdin, stdout, stderr int, onExit func()) (*process, error) {
+// loan is a process that runs more than one request. Its end is that of a request then.
+type loan interface {
+	// await returns when the request has ended, or the process.
+	await()
+	// awaitBriefly is await with a time limit, and reports whether the end has come.
+	awaitBriefly(time.Duration) bool
+	// giveBack reports whether the process lives, and how the request ended.
+	giveBack(*syscall.WaitStatus) bool
+}
+
+// command is what is started: a program in a directory with exactly three
+// descriptors. It does not see those of the gateway.
+type command struct {
+	argv                  []string // the program's absolute path first
+	dir                   string
+	env                   []string
+	stdin, stdout, stderr int
+	control               int // a zygote's, for its descriptor controlFD; 0: none
+}
+
+// files returns what the descriptors are from 0 on.
+func (c *command) files() []uintptr {
+	files := []uintptr{uintptr(c.stdin), uintptr(c.stdout), uintptr(c.stderr)}
+	if c.control != 0 {
+		for len(files) < controlFD {
+			files = append(files, ^uintptr(0)) // closed
+		}
+		files = append(files, uintptr(c.control))
+	}
+	return files
+}
+
+// newCommand returns the command for a run of s, without its descriptors.
+func newCommand(s script, env []string) command {
+	c := command{argv: []string{s.file}, dir: filepath.Dir(s.file), env: env}
+	if s.interpreter != "" {
+		c.argv = []string{s.interpreter, s.file}
+	}
+	return c
+}
+
+// startProcess starts c. onExit is called when a watch has seen its end.
+func (a *app) startProcess(c command, onExit func()) (*process, error) {
 	p := &process{exited: make(chan struct{}), handle: -1, onExit: onExit}
 	attr := &syscall.ProcAttr{
-		Dir:   filepath.Dir(file),
-		Env:   env,
-		Files: []uintptr{uintptr(stdin), uintptr(stdout), uintptr(stderr)},
+		Dir:   c.dir,
+		Env:   c.env,
+		Files: c.files(),
 		Sys:   p.attributes(),
 	}
-	pid, err := syscall.ForkExec(file, []string{file}, attr)
-	if err != nil {
-		return nil, err
+	attr.Sys.Credential = a.credential
+	var err error
+	switch {
+	case a.launcher != nil:
+		p.pid, err = a.forkExecLaunched(c, attr)
+	case a.hasResources():
+		p.pid, err = forkExecStopped(c, attr, a.limitResources)
+	default:
+		p.pid, err = syscall.ForkExec(c.argv[0], c.argv, attr)
 	}
-	p.pid = pid
-	return p, nil
+	if err == nil {
+		return p, nil
+	}
+	if p.pid != 0 { // it runs, but not as it should
+		p.signal(syscall.SIGKILL)
+		p.watch()
+		p.finish()
+	}
+	return nil, err
 }
 
 // watch makes a goroutine wait for the end, unless somebody does already. It ends
@@ -60,7 +115,11 @@ func (p *process) watch() {
 }
 
 func (p *process) keepWatch() {
-	p.await()
+	if p.loan != nil {
+		p.loan.await()
+	} else {
+		p.await()
+	}
 	close(p.exited)
 	p.onExit()
 }
@@ -69,7 +128,7 @@ func (p *process) keepWatch() {
 // it came. A process nobody watches yet costs no goroutine when it ends in time.
 func (p *process) exitsWithin(d time.Duration) bool {
 	if p.watched.CompareAndSwap(false, true) {
-		if p.awaitBriefly(d) {
+		if p.endsWithin(d) {
 			close(p.exited)
 			return true
 		}
@@ -83,6 +142,13 @@ func (p *process) exitsWithin(d time.Duration) bool {
 	case <-timer.C:
 		return false
 	}
+}
+
+func (p *process) endsWithin(d time.Duration) bool {
+	if p.loan != nil {
+		return p.loan.awaitBriefly(d)
+	}
+	return p.awaitBriefly(d)
 }
 
 // signal sends sig to every process of the group that is still there.
@@ -114,8 +180,10 @@ func (p *process) finish() syscall.WaitStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.finished {
-		p.signalLocked(syscall.SIGKILL)
-		p.reap()
+		if p.loan == nil || !p.loan.giveBack(&p.status) {
+			p.signalLocked(syscall.SIGKILL)
+			p.reap()
+		}
 		p.finished = true
 		if p.onReap != nil {
 			p.onReap()
@@ -127,7 +195,7 @@ func (p *process) finish() syscall.WaitStatus {
 // wait4 reaps the process.
 func (p *process) wait4() {
 	for {
-		_, err := syscall.Wait4(p.pid, &p.status, 0, nil)
+		_, err := syscall.Wait4(p.pid, &p.status, 0, &p.usage)
 		if !errors.Is(err, syscall.EINTR) {
 			return // ECHILD: this process ignores SIGCHLD, the status is lost
 		}

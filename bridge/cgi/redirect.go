@@ -52,7 +52,7 @@ func (a *app) redirect(ctx context.Context, scope *pagi.Scope, location string, 
 	if below == "" {
 		next.Path = "/"
 	}
-	return a.Serve(ctx, next, emptyBody(scope.Type, receive), send)
+	return a.mount.Serve(ctx, next, emptyBody(scope.Type, receive), send)
 }
 
 // emptyBody is a Receive that begins with the end of an empty body and goes on

@@ -21,6 +21,11 @@ type script struct {
 	file string // absolute
 	name string // SCRIPT_NAME
 	info string // PATH_INFO
+	nph  bool   // it writes a whole HTTP response
+	// interpreter is the program that runs file; "" where file runs by itself.
+	interpreter string
+	// static is the path of a file that is to be served instead, below the mount.
+	static string
 }
 
 // refusal is the answer to a path that names no script.
@@ -45,14 +50,9 @@ func (a *app) resolve(scope *pagi.Scope) (script, error) {
 	if a.Script != "" {
 		return a.single(scope)
 	}
-	rel, info, err := a.walk(scope)
+	s, err := a.walk(scope)
 	if err != nil {
 		return script{}, err
-	}
-	s := script{
-		file: filepath.Join(a.Root, rel),
-		name: scope.RootPath + "/" + rel,
-		info: info,
 	}
 	if hidesSeparator(scope, s.name) {
 		return script{}, notFound
@@ -62,7 +62,7 @@ func (a *app) resolve(scope *pagi.Scope) (script, error) {
 
 // single is resolve for the Script option.
 func (a *app) single(scope *pagi.Scope) (script, error) {
-	s := script{file: a.Script, name: scope.RootPath, info: scope.Path}
+	s := script{file: a.Script, name: scope.RootPath, info: scope.Path, nph: a.isNPH(a.Script)}
 	if s.info == "/" && scope.RawPath != "" && !strings.HasSuffix(scope.RawPath, "/") {
 		s.info = "" // the slash is the mount's: the client's path ended with the script's name
 	}
@@ -71,25 +71,27 @@ func (a *app) single(scope *pagi.Scope) (script, error) {
 		return script{}, notFound
 	case err != nil:
 		return script{}, fmt.Errorf("cgi: script: %w", err)
-	case !runnable(info):
+	case !runnable(info) && a.interpreter(s.file) == "":
 		return script{}, forbidden
+	case s.info != "" && !a.acceptsPathInfo():
+		return script{}, notFound
 	}
+	s.interpreter = a.interpreter(s.file)
 	return s, nil
 }
 
-// walk follows the path's segments down from Root to the first file and returns
-// its name relative to Root and what follows in the path. Below a file nothing
-// can exist, so that is the longest existing script.
+// walk follows the path's segments down from Root to the first file. Below a file
+// nothing can exist, so that is the longest existing script.
 //
 // Root is opened anew each time: it may be a link that a deployment moves.
-func (a *app) walk(scope *pagi.Scope) (rel, info string, err error) {
+func (a *app) walk(scope *pagi.Scope) (script, error) {
 	root, err := os.OpenRoot(a.Root)
 	if err != nil {
-		return "", "", fmt.Errorf("cgi: root: %w", err)
+		return script{}, fmt.Errorf("cgi: root: %w", err)
 	}
 	defer root.Close() // a directory opened for reading
 
-	rest := scope.Path
+	rel, rest := "", scope.Path
 	if rest == "" {
 		rest = "/"
 	}
@@ -97,48 +99,69 @@ func (a *app) walk(scope *pagi.Scope) (rel, info string, err error) {
 		segment, after := firstSegment(rest)
 		if segment == "" {
 			if after != "" { // two slashes in a row name nothing
-				return "", "", notFound
+				return script{}, notFound
 			}
-			return a.index(root, rel)
+			return a.index(scope, root, rel)
 		}
 		if segment[0] == '.' || strings.IndexByte(segment, '\\') >= 0 {
-			return "", "", notFound
+			return script{}, notFound
 		}
 		rel, rest = path.Join(rel, segment), after
 		entry, err := root.Stat(rel)
 		switch {
 		case errors.Is(err, fs.ErrPermission):
-			return "", "", forbidden
+			return script{}, forbidden
 		case err != nil: // missing, too long, a link in circles, a link that leads out
-			return "", "", notFound
+			return script{}, notFound
 		case entry.IsDir():
 			continue
 		case !entry.Mode().IsRegular():
-			return "", "", notFound
-		case !runnable(entry):
-			return "", "", forbidden
+			return script{}, notFound
 		}
-		return rel, rest, nil
+		return a.found(scope, root, rel, rest, entry)
 	}
 	// A directory without its slash: relative links in its index would miss.
-	if _, _, err := a.index(root, rel); err != nil {
-		return "", "", err
+	if _, err := a.index(scope, root, rel); err != nil {
+		return script{}, err
 	}
-	return "", "", movedToSlash(scope)
+	return script{}, movedToSlash(scope)
+}
+
+// found judges the file rel, behind whose name the path goes on with info.
+func (a *app) found(scope *pagi.Scope, root *os.Root, rel, info string, entry fs.FileInfo) (script, error) {
+	s := script{
+		file: filepath.Join(a.Root, rel),
+		name: scope.RootPath + "/" + rel,
+		info: info,
+		nph:  a.isNPH(rel),
+
+		interpreter: a.interpreter(rel),
+	}
+	switch isScript := s.interpreter != "" || runnable(entry); {
+	case isScript && (info == "" || a.acceptsPathInfo()):
+		return s, nil
+	case isScript:
+		return script{}, notFound
+	case a.Static != StaticServe || beginsLikeAScript(root, rel):
+		return script{}, forbidden
+	case info != "":
+		return script{}, notFound
+	}
+	s.static = "/" + rel
+	return s, nil
 }
 
 // index finds the index script of the directory rel.
-func (a *app) index(root *os.Root, rel string) (string, string, error) {
+func (a *app) index(scope *pagi.Scope, root *os.Root, rel string) (script, error) {
 	if a.Index == "" {
-		return "", "", notFound
+		return script{}, notFound
 	}
 	rel = path.Join(rel, a.Index)
-	if entry, err := root.Stat(rel); err != nil || !entry.Mode().IsRegular() {
-		return "", "", notFound
-	} else if !runnable(entry) {
-		return "", "", forbidden
+	entry, err := root.Stat(rel)
+	if err != nil || !entry.Mode().IsRegular() {
+		return script{}, notFound
 	}
-	return rel, "", nil
+	return a.found(scope, root, rel, "", entry)
 }
 
 // movedToSlash sends the client to the same path with a slash at its end.

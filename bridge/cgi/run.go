@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync"
 	"syscall"
@@ -53,6 +54,8 @@ type run struct {
 	fed        chan struct{} // closed when nobody feeds any more
 	errsDone   chan struct{} // closed when standard error is read, where attended
 
+	size int64 // bytes of output so far; the reader's own
+
 	receiving sync.Mutex // held while the feeder takes a piece from the client
 	released  bool       // no more of that; guarded by receiving
 
@@ -76,8 +79,9 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 		r.closePipes()
 		return nil, startFailure(s.file, err)
 	}
-	env := a.environ(scope, s, body.length)
-	r.proc, err = a.launch(ctx, s, env, [3]int{stdin, r.out.script, r.errs.script}, r.scriptExited)
+	c := newCommand(s, a.environ(scope, s, body.length))
+	c.stdin, c.stdout, c.stderr = stdin, r.out.script, r.errs.script
+	r.proc, err = a.launch(ctx, s, c, r.scriptExited)
 	if err != nil {
 		r.closePipes()
 		return nil, startFailure(s.file, err)
@@ -98,7 +102,7 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 		})
 	}
 	r.detach = context.AfterFunc(ctx, func() { r.end(context.Cause(ctx)) })
-	r.stderr = stderrLog{ctx: context.WithoutCancel(ctx), log: r.log, rate: a.StderrRate}
+	r.stderr = stderrLog{ctx: context.WithoutCancel(ctx), log: r.log, rate: a.StderrRate, marks: a.watchedMarks()}
 	r.stderr.write(r.proc.said)
 	r.attendant = time.AfterFunc(attendAfter, r.attend)
 	feedCtx, cancel := context.WithCancel(ctx)
@@ -192,6 +196,11 @@ func (r *run) Read(p []byte) (int, error) {
 	n, err := r.out.ours.Read(p)
 	if n > 0 {
 		r.watch.progress()
+	}
+	if r.size += int64(n); r.app.OutputSize > 0 && r.size > r.app.OutputSize {
+		err := &limitError{"it wrote too much", "output_size", r.app.OutputSize, http.StatusBadGateway}
+		r.end(err)
+		return 0, err
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = io.EOF

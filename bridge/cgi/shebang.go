@@ -24,15 +24,32 @@ var isPerl = regexp.MustCompile(`^perl(5[.0-9]*)?$`)
 
 // perlOf returns the perl that a script asks for. The error says, for people, why it
 // does not, or not in a way that compiling it once would allow.
-func perlOf(file string) (interpreter, error) {
-	line, err := firstLine(file)
+func perlOf(s script) (interpreter, error) {
+	line, err := firstLine(s.file)
 	if err != nil {
 		return interpreter{}, err
 	}
 	rest, ok := strings.CutPrefix(line, "#!")
+	if s.interpreter != "" {
+		// perl reads the line too, and runs another program if that is what it asks for.
+		if !ok {
+			rest = s.interpreter
+		}
+		perl, err := parse(rest)
+		perl.path, perl.args = s.interpreter, nil
+		if err == nil && !isPerl.MatchString(path.Base(s.interpreter)) {
+			err = fmt.Errorf("it is no Perl script: %s runs it", path.Base(s.interpreter))
+		}
+		return perl, err
+	}
 	if !ok {
 		return interpreter{}, errors.New("it has no #! line")
 	}
+	return parse(rest)
+}
+
+// parse reads what follows the #!.
+func parse(rest string) (interpreter, error) {
 	words := strings.Fields(rest)
 	if len(words) == 0 {
 		return interpreter{}, errors.New("its #! line names no program")

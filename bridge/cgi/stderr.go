@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -23,6 +24,10 @@ type stderrLog struct {
 	ctx  context.Context
 	log  *slog.Logger
 	rate int // negative: no limit
+	// marks are texts in lower case that show which limit a script ran into; marked is
+	// the last one whose text was seen.
+	marks  map[string][]string
+	marked string
 
 	line    []byte
 	cut     bool // the line was longer than stderrLine
@@ -96,6 +101,7 @@ func (l *stderrLog) add(part []byte) {
 func (l *stderrLog) flush() {
 	text, cut := strings.ToValidUTF8(strings.TrimRight(string(l.line), "\r"), "\uFFFD"), l.cut
 	l.line, l.cut = l.line[:0], false
+	l.look(text)
 	if now := time.Now(); now.Sub(l.second) >= time.Second {
 		l.reportDropped()
 		l.second, l.logged = now, 0
@@ -109,6 +115,19 @@ func (l *stderrLog) flush() {
 		text += "... (cut)"
 	}
 	l.log.LogAttrs(l.ctx, slog.LevelWarn, "script stderr", slog.String("line", text))
+}
+
+// look notes a mark in a line.
+func (l *stderrLog) look(line string) {
+	if l.marks == nil {
+		return
+	}
+	line = strings.ToLower(line)
+	for option, texts := range l.marks {
+		if slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(line, text) }) {
+			l.marked = option
+		}
+	}
 }
 
 func (l *stderrLog) reportDropped() {

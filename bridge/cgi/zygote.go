@@ -38,6 +38,11 @@ type zygote struct {
 	file    string
 	proc    *process
 	control *os.File
+	since   time.Time
+	// persistent has its children run the script many times.
+	persistent    bool
+	program, data string // the main program then, and where in file DATA begins
+
 	environ []string        // what the script was compiled with
 	base    map[string]bool // the same, "NAME=VALUE"
 	reads   []string        // variables that the compilation has looked at
@@ -52,6 +57,7 @@ type zygote struct {
 	looked   time.Time
 	stale    bool
 	scouts   int  // how many children still tell what they have loaded
+	workers  int  // of a persistent script
 	owed     int  // processes ordered by requests that have gone away
 	mismatch bool // it has been logged that requests differ in what was read
 }
@@ -78,11 +84,17 @@ func (f *accelerator) baseOf(env []string) []string {
 // env is the environment of the request that has it compiled.
 func (f *accelerator) startZygote(s *compiled, env, later []string) (*zygote, error) {
 	z := &zygote{
-		owner: f, file: s.file, environ: f.baseOf(env), base: map[string]bool{},
+		owner: f, file: s.file, since: time.Now(), persistent: s.persistent, environ: f.baseOf(env), base: map[string]bool{},
 		idle: make(chan *child, maxWaiting), gone: make(chan struct{}),
 	}
 	for _, variable := range z.environ {
 		z.base[variable] = true
+	}
+	if z.persistent {
+		if err := z.writeProgram(); err != nil {
+			return nil, err
+		}
+		defer os.Remove(z.program) // perl has read it
 	}
 	output, err := z.launch(s.perl)
 	if err != nil {
@@ -98,7 +110,9 @@ func (f *accelerator) startZygote(s *compiled, env, later []string) (*zygote, er
 		return nil, err
 	}
 	f.tasks.Go(z.live)
-	z.order(spare)
+	if !z.persistent {
+		z.order(spare)
+	}
 	return z, nil
 }
 
@@ -136,17 +150,19 @@ func (z *zygote) launch(perl interpreter) (output [2]*pipe, err error) {
 			return output, err
 		}
 	}
-	files := make([]uintptr, controlFD+1)
-	for i := range files {
-		files[i] = ^uintptr(0) // closed
+	c := command{
+		argv:  append([]string{program}, perl.args...),
+		dir:   filepath.Dir(z.file),
+		env:   z.environ,
+		stdin: input.script, stdout: output[0].script, stderr: output[1].script, control: theirs,
 	}
-	files[0], files[1], files[2] = uintptr(input.script), uintptr(output[0].script), uintptr(output[1].script)
-	files[controlFD] = uintptr(theirs)
-	argv := append([]string{perl.path}, perl.args...)
-	argv = append(argv, "-I"+filepath.Join(z.owner.dir, "lib"), loadArgument("PagiBridge::CGI::Zygote"), z.file)
-	z.proc = &process{exited: make(chan struct{}), handle: -1, onExit: func() {}}
-	attr := &syscall.ProcAttr{Dir: filepath.Dir(z.file), Env: z.environ, Files: files, Sys: z.proc.attributes()}
-	if z.proc.pid, err = syscall.ForkExec(program, argv, attr); err != nil {
+	c.argv = append(c.argv, "-I"+filepath.Join(z.owner.dir, "lib"), loadArgument("PagiBridge::CGI::Zygote"))
+	if z.persistent {
+		c.argv = append(c.argv, z.program)
+	} else {
+		c.argv = append(c.argv, z.file)
+	}
+	if z.proc, err = z.owner.app.startProcess(c, func() {}); err != nil {
 		return output, errors.Join(err, control.Close())
 	}
 	z.control = control
@@ -182,12 +198,16 @@ func (z *zygote) settle(later []string) error {
 	for _, file := range later {
 		configuration = appendPairs(configuration, "later", file)
 	}
-	if later == nil {
+	if z.persistent {
+		configuration = appendPairs(configuration, "script", z.file)
+		if z.data != "" {
+			configuration = appendPairs(configuration, "data", z.data)
+		}
+	} else if later == nil {
 		z.scouts = scouts
 		configuration = appendPairs(configuration, "report", z.owner.dir)
 	}
-	configuration = appendPairs(configuration, "mode", ModeFork)
-	if err := say(z.control, configuration); err != nil {
+	if err := post(z.control, configuration); err != nil {
 		return fmt.Errorf("compile it: %w", err)
 	}
 	limit := z.owner.app.Timeout
@@ -297,6 +317,11 @@ func (z *zygote) live() {
 	_ = z.control.Close() // the error tells nothing: the zygote has gone
 	close(z.gone)
 	z.bury()
+	z.drain()
+}
+
+// drain ends the processes that wait, when the zygote has gone.
+func (z *zygote) drain() {
 	for {
 		select {
 		case c := <-z.idle:
@@ -339,7 +364,11 @@ func (z *zygote) handle(message string, fd int) bool {
 		}
 		return false
 	}
-	z.put(&child{zygote: z, pid: pid, job: fd, scout: scout})
+	c := &child{zygote: z, pid: pid, job: fd, scout: scout}
+	if z.persistent {
+		c.worker = &worker{child: c}
+	}
+	z.put(c)
 	return true
 }
 
@@ -364,11 +393,15 @@ func (f *accelerator) adopt(pid int) bool {
 }
 
 // order asks for n more processes. A zygote that has gone is seen by who waits.
-func (z *zygote) order(n int) { _ = say(z.control, []byte{byte(n)}) }
+func (z *zygote) order(n int) { _ = post(z.control, []byte{byte(n)}) }
 
 // take returns a process that waits for a request, nil where none can be had. For
-// each that is taken another one is ordered.
+// each that is taken another one is ordered; of a persistent script's as many as there
+// may be.
 func (z *zygote) take(ctx context.Context) *child {
+	if z.persistent {
+		return z.takeWorker(ctx)
+	}
 	if !z.isOwed() {
 		z.order(1)
 	}
@@ -387,6 +420,41 @@ func (z *zygote) take(ctx context.Context) *child {
 		z.mu.Unlock()
 	}
 	return nil
+}
+
+// takeWorker waits no longer than for a place to run in.
+func (z *zygote) takeWorker(ctx context.Context) *child {
+	select {
+	case c := <-z.idle:
+		return c
+	default:
+	}
+	z.mu.Lock()
+	if more := z.workers < z.owner.app.PersistentWorkers; more {
+		z.workers++
+		z.order(1)
+	}
+	z.mu.Unlock()
+	timer := time.NewTimer(max(z.owner.app.QueueTimeout, 0))
+	defer timer.Stop()
+	select {
+	case c := <-z.idle:
+		if c == nil {
+			z.lost()
+		}
+		return c
+	case <-z.gone:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// lost is called when a worker has ended, or will.
+func (z *zygote) lost() {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.workers--
 }
 
 func (z *zygote) isOwed() bool {

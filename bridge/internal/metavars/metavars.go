@@ -54,6 +54,12 @@ func Each(scope *pagi.Scope, opt Options, yield func(name, value string)) {
 	if scope.Scheme == "https" {
 		yield("HTTPS", "on")
 	}
+	if auth, ok := scope.Auth(); ok {
+		yield("AUTH_TYPE", authType(auth.Type))
+		if auth.Username != "" {
+			yield("REMOTE_USER", auth.Username)
+		}
+	}
 	if ct, ok := scope.Headers.Lookup("content-type"); ok {
 		yield("CONTENT_TYPE", ct)
 	}
@@ -61,6 +67,14 @@ func Each(scope *pagi.Scope, opt Options, yield func(name, value string)) {
 		yield("CONTENT_LENGTH", strconv.FormatInt(opt.ContentLength, 10))
 	}
 	eachHeader(scope.Headers, opt, yield)
+}
+
+// authType spells a scheme as it is registered: "Basic" (section 4.1.1).
+func authType(scheme string) string {
+	if scheme == "" {
+		return scheme
+	}
+	return strings.ToUpper(scheme[:1]) + scheme[1:]
 }
 
 // pathInfo returns PATH_INFO, which begins with a slash or is empty (section 4.1.5):

@@ -1,5 +1,4 @@
 #!/usr/bin/perl
-#: not persistent .*
 print "Content-Type: text/plain\n\n";
 BEGIN { chdir 'lib' or die; umask 077 }
 use Cwd;

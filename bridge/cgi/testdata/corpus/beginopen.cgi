@@ -1,4 +1,5 @@
 #!/usr/bin/perl
+#: persistent exec keeps a file open
 print "Content-Type: text/plain\n\n";
 my ($file, $line);
 BEGIN { open $file, '<', __FILE__ or die; $line = <$file> }

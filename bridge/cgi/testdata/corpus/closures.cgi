@@ -1,5 +1,4 @@
 #!/usr/bin/perl
-#: not persistent .*
 print "Content-Type: text/plain\n\n";
 my $total = 0;
 sub add { $total += shift } add($_) for 1 .. 4;

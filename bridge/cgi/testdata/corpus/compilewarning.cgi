@@ -1,5 +1,4 @@
 #!/usr/bin/perl -w
-#: not persistent .*
 print "Content-Type: text/plain\n\n";
 $Some::name = 1;
 my $x; my $x;

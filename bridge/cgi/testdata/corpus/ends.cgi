@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-#: not persistent .*
+#: persistent differs package variables stay
 print "Content-Type: text/plain\n\n";
 END { print "first, status $?\n"; $? = 7 }
 END { print "second, status $?\n" }

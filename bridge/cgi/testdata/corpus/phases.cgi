@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-#: not persistent .*
+#: persistent exec INIT block
 print "Content-Type: text/plain\n\n";
 BEGIN { push @main::phases, "begin ${^GLOBAL_PHASE}" }
 UNITCHECK { push @main::phases, "unitcheck ${^GLOBAL_PHASE}" }

@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-#: not persistent nothing
+#: persistent differs there is one more socket
 print "Content-Type: text/plain\n\n";
 printf "parent %d, leader %d, umask %o, \$0 %s\n", getppid, getpgrp == $$, umask, $0;
 print "descriptors: @{[grep { -e qq(/proc/self/fd/$_) } 0 .. 100]}\n";

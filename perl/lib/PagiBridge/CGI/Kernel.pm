@@ -37,6 +37,7 @@ my $SIGCHLD = 17;
 my $SIGKILL = 9;
 my $PR_SET_PDEATHSIG = 1;
 my $F_SETFD = 2;
+my $F_DUPFD_CLOEXEC = 1030;
 my $FD_CLOEXEC = 1;
 my $AT_FDCWD = -100;
 my $O_CLOEXEC = 0x80000;
@@ -144,6 +145,19 @@ sub put {
     my ($from, $to) = @_;
     syscall $number{dup3}, $from, $to, 0;
     return syscall $number{close}, $from;
+}
+
+=head2 away($descriptor)
+
+Moves a descriptor to a number where it is in nobody's way, and returns that.
+
+=cut
+
+sub away {
+    my ($descriptor) = @_;
+    my $high = syscall $number{fcntl}, $descriptor, $F_DUPFD_CLOEXEC, 64;
+    syscall $number{close}, $descriptor;
+    return $high;
 }
 
 =head2 shut($descriptor)

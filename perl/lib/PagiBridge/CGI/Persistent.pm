@@ -1,15 +1,9 @@
 package PagiBridge::CGI::Persistent;
 
-# evaluate stands above every variable of this file and without strictures, so that the
-# script sees nothing of either.
-sub evaluate {
-    ## no critic (ProhibitNoStrict ProhibitNoWarnings ProhibitStringyEval RequireFinalReturn)
-    eval $_[0];
-}
-
 use strict;
 use warnings;
 
+use B                       ();
 use PagiBridge::CGI::Kernel ();
 
 =head1 NAME
@@ -18,58 +12,53 @@ PagiBridge::CGI::Persistent - runs the same compiled CGI script for one request 
 
 =head1 SYNOPSIS
 
-    PagiBridge::CGI::Persistent::compile('/srv/cgi-bin/script.cgi') or die $@;
-    PagiBridge::CGI::Persistent::work($socket);    # in a process of its own; does not return
+    PAGI_BRIDGE_NEXT: PagiBridge::CGI::Persistent::next_request();
+    #line 1 "/srv/cgi-bin/script.cgi"
+    ... the script ...
+    ;PAGI_BRIDGE_END: PagiBridge::CGI::Persistent::end_request();
+    goto PAGI_BRIDGE_NEXT;
 
 =head1 DESCRIPTION
 
-A script becomes a subroutine in package C<main> of a process that runs nothing else. Before
-each run C<%ENV>, the standard handles, C<@ARGV>, C<@INC>, C<$0>, the working directory, the umask,
-signal handlers, an alarm, the special variables and the globals of CGI.pm and CGI::Carp are made as
-for the first; after it the script's C<END> blocks are run. Its own package variables stay as they
-are, and so do file-scoped lexicals that a named subroutine refers to.
+This is the main program, which the gateway makes of a script. It leaves no scope at the end
+of a run, so that a named subroutine goes on to see the same file-scoped lexicals as the rest;
+they are given back the values of the first run in between. A run that has left a
+reference to one of them somewhere is the last of its process: another one takes its place.
+
+Before each run C<%ENV>, the standard handles, C<@ARGV>, C<@INC>, C<$0>, the working directory,
+the umask, signal handlers, an alarm, the special variables and the globals of CGI.pm and CGI::Carp
+are made as for the first; after it the script's C<END> blocks are run. Package variables
+and C<state> stay as they are.
 
 C<exit> ends the run and not the process. Where that cannot be, in a sort block or a
-signal handler, and where the script dies, the process ends as perl would have it end: another takes its place.
+signal handler, and where the script dies, the process ends as perl would have it end.
 
 =cut
 
 # What a script may leave behind, and how it is found at the beginning.
 my @SIGNALS = qw(__DIE__ __WARN__ ALRM CHLD HUP INT PIPE QUIT TERM USR1 USR2);
 my @CGI     = qw(XHTML DEFAULT_DTD NOSTICKY NPH DEBUG TABINDEX CLOSE_UPLOAD_FILES HEADERS_ONCE USE_PARAM_SEMICOLONS
-    NO_UNDEF_PARAMS PARAM_UTF8 PUTDATA_UPLOAD APPEND_QUERY_STRING POST_MAX DISABLE_UPLOADS);
+    NO_UNDEF_PARAMS PARAM_UTF8 PUTDATA_UPLOAD APPEND_QUERY_STRING POST_MAX DISABLE_UPLOADS LIST_CONTEXT_WARN);
 
-my ($file, $directory, $data, $ends, $worker, $status);
-my (%environment, @library, %signal, %cgi, $umask, $warnings);
+my ($file, $data, $socket, $watch);
+my ($worker, $status, $directory, $umask, $warnings, @ends, @lexicals);
+my (%environment, @library, %signal, %cgi, @layers);
 
 =head1 FUNCTIONS
 
-=head2 compile($file)
+=head2 prepare($file, $data)
 
-Returns false where that fails; perl's message is in C<$@>.
+To be called before the script is compiled: its name, and where in it C<DATA> begins, if there
+is one.
 
 =cut
 
-sub compile {
-    ($file) = @_;
-    die "a quote in the name of the file\n" if $file =~ /["\n]/;
-    ($directory) = $file =~ m{\A(.*)/}s;
-    open my $in, '<', $file or die "$file: $!\n";
-    my $source = do { local $/; <$in> };
-    close $in;
-    if ($source =~ /^__(?:END|DATA)__(?:\n|\z)/m) {
-        $data   = $+[0];
-        $source = substr $source, 0, $-[0];
-    }
-    $ends = $source =~ /^\s*(?:sub\s+)?END\b/m;
+sub prepare {
+    ($file, $data) = @_;
     no warnings 'once';
     *CORE::GLOBAL::exit = \&leave;
     $0 = $file;
-    my $closure = $^W ? '' : "use warnings 'closure';";
-    evaluate("package main; $closure sub PagiBridge::CGI::Script::run {\n#line 1 \"$file\"\n$source\n}");
-    return if $@ ne '';
-    if ($ends) { require B }
-    return 1;
+    return;
 }
 
 # leave stands for exit.
@@ -77,60 +66,107 @@ sub leave {
     $status = @_ ? $_[0] : 0;
     CORE::exit($status) if !defined $worker || $$ != $worker;
     no warnings 'exiting';
-    eval { last REQUEST };    # fails in a sort block, for one
+    eval { goto PAGI_BRIDGE_END };    # fails in a sort block, for one
     CORE::exit($status);
 }
 
-=head2 work($socket)
+=head2 begin($socket, $watch)
 
-Answers what comes through a socket, as L<PagiBridge::CGI::Zygote> has it. After each run
-it sends C<D> and the status that the process would have ended with.
+To be called in the process that is to answer requests, when the script is compiled: the socket at
+which they come, and what has watched it.
 
 =cut
 
-sub work {
-    my ($socket) = @_;
-    ($worker, $umask, $warnings) = ($$, umask, $^W);
+sub begin {
+    ($socket, $watch) = @_;
+    $socket = PagiBridge::CGI::Kernel::away($socket);
+    ($worker, $umask, $warnings, $directory) = ($$, umask, $^W, readlink '/proc/self/cwd');
     %environment = %ENV;
     @library     = @INC;
     %signal      = map { $_ => $SIG{$_} } @SIGNALS;
-    %cgi         = map { no strict 'refs'; $_ => ${"CGI::$_"} } @CGI if $INC{'CGI.pm'};
-    close STDIN;
-    close STDOUT;
-    close STDERR;
-    while (my ($text, @standard) = PagiBridge::CGI::Kernel::take($socket, 1)) {
-        PagiBridge::CGI::Kernel::vanish() if @standard != 3;
-        for (0 .. 2) { PagiBridge::CGI::Kernel::put($standard[$_], $_) if $standard[$_] != $_ }
-        prepare($text);
-        $status = 0;
-        REQUEST: {
-            local ($/, $\, $,, $", $;) = ("\n", undef, undef, ' ', "\034");
-            local $_;
-            PagiBridge::CGI::Script::run();
-        }
-        CORE::exit(0) if $$ != $worker;    # a child that the script has forked
-        $status = run_ends($status) if $ends;
-        PagiBridge::CGI::Kernel::hand_on($socket, pack 'a L', 'D', $status & 255);
-        tidy();
+    @layers      = map { layers($_) } *STDIN, *STDOUT, *STDERR;
+    if ($INC{'CGI.pm'}) {
+        no strict 'refs';
+        %cgi = map { $_ => ${"CGI::$_"} } @CGI;
     }
-    if ($ends) {
-        run_ends(0, 1);
-        PagiBridge::CGI::Kernel::vanish();
-    }
-    CORE::exit(0);
+    find_lexicals();
+    my $ends = B::end_av();
+    @ends = map { [ $_->FILE eq $file, $_->object_2svref ] } $ends->ARRAY if $ends->can('ARRAY');
+    close_standard();
+    return;
 }
 
-# prepare makes everything as it is for the first run.
-sub prepare {
-    my ($text) = @_;
+# layers returns what binmode must be told to give a handle its layers back.
+sub layers {
+    my ($handle) = @_;
+    my @all = grep { !/\A(?:unix|perlio)\z/ } PerlIO::get_layers($handle);
+    pop @all if @all > 1 && $all[-1] eq 'utf8';    # a flag of the one before it
+    return join '', map {":$_"} @all;
+}
+
+# find_lexicals notes the file-scoped lexicals of the main program, each with its value
+# and with how many references there are to it.
+sub find_lexicals {
+    my ($names, $pad) = map { $_->can('ARRAY') ? [ $_->ARRAY ] : [] } (B::main_cv()->PADLIST->ARRAY)[0, 1];
+    my ($last, @found) = 0;
+    for my $index (1 .. $#{$names}) {
+        my $name = $names->[$index];
+        next if !$name->can('COP_SEQ_RANGE_HIGH') || $name->FLAGS & 2 || $name->FLAGS & 16;    # state, our
+        my ($end, $text) = ($name->COP_SEQ_RANGE_HIGH, $name->can('PVX') && $name->PVX);
+        next if !defined $text || $text !~ /\A[\$\@%]/ || !$pad->[$index] || !$pad->[$index]->can('object_2svref');
+        $last = $end if $end > $last;
+        push @found, [ $end, $pad->[$index]->object_2svref ];
+    }
+    for my $lexical (map { $_->[1] } grep { $_->[0] == $last } @found) {
+        my $value = ref $lexical eq 'ARRAY' ? [@$lexical] : ref $lexical eq 'HASH' ? {%$lexical} : [$$lexical];
+        push @lexicals, [ $lexical, $value, count($lexical) ];
+    }
+    return;
+}
+
+sub count {
+    my ($lexical) = @_;
+    return Internals::SvREFCNT(@$lexical) if ref $lexical eq 'ARRAY';
+    return Internals::SvREFCNT(%$lexical) if ref $lexical eq 'HASH';
+    return Internals::SvREFCNT($$lexical);
+}
+
+=head2 next_request
+
+Returns when there is a request. At the end the process exits.
+
+=cut
+
+sub next_request {
+    my ($text, @standard) = PagiBridge::CGI::Kernel::take($socket, 1) or quit();
+    PagiBridge::CGI::Kernel::vanish() if @standard != 3;
+    for (0 .. 2) { PagiBridge::CGI::Kernel::put($standard[$_], $_) if $standard[$_] != $_ }
     open STDIN,  '<&=', 0;
     open STDOUT, '>&=', 1;
     open STDERR, '>&=', 2;
+    for my $handle (grep { $layers[$_] ne '' } 0 .. 2) {
+        binmode((*STDIN, *STDOUT, *STDERR)[$handle], $layers[$handle]);
+    }
+    select STDERR;
+    $| = 1;
     select STDOUT;
     $| = 0;
+    set_environment(split /\0/, substr $text, 4);
+    if (defined $data) {
+        open main::DATA, '<', $file;
+        seek main::DATA, $data, 0;
+    }
+    ($status, $^T) = (0, time);
+    srand unpack 'L', $text;
+    ($@, $!, $?) = ('', 0, 0);
+    return;
+}
+
+sub set_environment {
     my %want = %environment;
-    for my $variable (split /\0/, substr $text, 4) {
+    for my $variable (@_) {
         my ($name, $value) = split /=/, $variable, 2;
+        next if $watch->overrides($name);
         if (defined $value) { $want{$name} = $value }
         else { delete $want{$name} }
     }
@@ -138,22 +174,67 @@ sub prepare {
         my $is = $ENV{$name};
         $ENV{$name} = $want{$name} if !defined $is || $is ne $want{$name};
     }
-    if (keys %ENV > keys %want) {
-        delete @ENV{ grep { !exists $want{$_} } keys %ENV };
-    }
-    open main::DATA, '<', $file and seek main::DATA, $data, 0 if defined $data;
-    @ARGV = ();
-    $0    = $file if $0 ne $file;
-    ($@, $!, $?, $^T, $^W) = ('', 0, 0, time, $warnings);
-    srand unpack 'L', $text;
+    delete @ENV{ grep { !exists $want{$_} } keys %ENV } if keys %ENV > keys %want;
     return;
 }
 
-# tidy takes back what a run has changed, while nobody waits.
-sub tidy {
+=head2 end_request
+
+Tells the gateway that the run has ended: C<D> and the status that the process would have
+ended with. Then it takes back what the run has changed, while nobody waits.
+
+=cut
+
+sub end_request {
+    CORE::exit($status) if $$ != $worker;    # a child that the script has forked
+    my $code = $status;
+    {
+        local $? = $code;
+        $_->[1]->() for grep { $_->[0] } @ends;
+        $code = $?;
+    }
+    my $reusable = eval { take_back_lexicals() };    # a destructor may die, or a constant refuse
+    PagiBridge::CGI::Kernel::hand_on($socket, pack 'a L', $reusable ? 'D' : 'L', $code & 255);
+    close_standard();
+    quit() if !$reusable;
+    take_back();
+    return;
+}
+
+# close_standard leaves descriptors 0 to 2 to the next request, whatever the script has
+# opened in their place.
+sub close_standard {
     close STDIN;
     close STDOUT;
     close STDERR;
+    PagiBridge::CGI::Kernel::shut($_) for 0 .. 2;
+    return;
+}
+
+# take_back_lexicals reports whether nobody has kept a reference to one.
+sub take_back_lexicals {
+    for (@lexicals) {
+        my ($lexical, $value) = @$_;
+        untie_lexical($lexical);
+        if (ref $lexical eq 'ARRAY')   { @$lexical = @$value }
+        elsif (ref $lexical eq 'HASH') { %$lexical = %$value }
+        else                           { $$lexical = $value->[0] }
+    }
+    for (@lexicals) {
+        return 0 if count($_->[0]) > $_->[2];
+    }
+    return 1;
+}
+
+sub untie_lexical {
+    my ($lexical) = @_;
+    if (ref $lexical eq 'ARRAY')   { untie @$lexical if tied @$lexical }
+    elsif (ref $lexical eq 'HASH') { untie %$lexical if tied %$lexical }
+    elsif (tied $$lexical)         { untie $$lexical }
+    return;
+}
+
+sub take_back {
     alarm 0;
     for my $name (@SIGNALS) {
         my ($is, $was) = ($SIG{$name}, $signal{$name});
@@ -161,9 +242,13 @@ sub tidy {
         if (defined $was || $name !~ /\A_/) { $SIG{$name} = defined $was ? $was : 'DEFAULT' }
         else { delete $SIG{$name} }
     }
-    @INC = @library if @INC != @library;
+    @INC  = @library if @INC != @library;
+    @ARGV = ();
     umask $umask;
-    chdir $directory or CORE::exit(0);
+    chdir $directory or quit();
+    $0 = $file if $0 ne $file;
+    ($/, $\, $,, $", $;, $^W) = ("\n", undef, undef, ' ', "\034", $warnings);
+    undef $_;
     if (%cgi) {
         CGI::initialize_globals();
         no strict 'refs';
@@ -176,18 +261,11 @@ sub tidy {
     return;
 }
 
-# run_ends runs the script's END blocks, or all others, and returns the status that they
-# leave.
-sub run_ends {
-    my ($code, $others) = @_;
-    my $all = B::end_av();
-    local $? = $code;
-    return $code if !$all->can('ARRAY');
-    for my $block ($all->ARRAY) {
-        my $own = $block->FILE eq $file;
-        $block->object_2svref->() if $others ? !$own : $own;
-    }
-    return $?;
+# quit ends the process. The script's END blocks have run; those of modules have not.
+sub quit {
+    $_->[1]->() for grep { !$_->[0] } @ends;
+    PagiBridge::CGI::Kernel::vanish();
+    return;
 }
 
 1;

@@ -13,7 +13,6 @@ PagiBridge::CGI::Zygote - compiles a CGI script once and runs it in a fresh proc
 =head1 SYNOPSIS
 
     perl -I/runtime/lib -MPagiBridge::CGI::Zygote=63,read,0,... script.cgi
-    perl -I/runtime/lib -MPagiBridge::CGI::Zygote=63,read,0,... -e 0    # persistent
 
 =head1 DESCRIPTION
 
@@ -31,7 +30,7 @@ others say what the numbers of the system calls are. Messages, one per packet:
 =item gateway, once
 
 pairs of a key and a value, each followed by NUL: C<module>, to be loaded before the script;
-C<script>, to be run in the same process many times, see L<PagiBridge::CGI::Persistent>;
+C<script> and C<data>, where the main program is that of L<PagiBridge::CGI::Persistent>;
 C<later>, to be loaded when it is compiled, if that can be done; C<report> with a directory, where
 children shall tell which modules they have loaded: the keys of C<%INC>, one per line, in a file
 C<loaded-PID>. Of interest are those from the directories that C<@INC> had when perl was started.
@@ -68,7 +67,6 @@ sub import {
     my $home = __FILE__;
     $home =~ s{/PagiBridge/CGI/Zygote[.]pm\z}{};
     @INC = grep { $_ ne $home } @INC;
-    delete @INC{ grep { m{\APagiBridge/} } keys %INC };
     @library = grep { m{\A/} } @INC;
     if (!PagiBridge::CGI::Kernel::set(@numbers)) {
         print STDERR "this perl is not of the gateway's architecture\n";
@@ -76,25 +74,17 @@ sub import {
     }
     PagiBridge::CGI::Kernel::keep($control);
     read_configuration();
+    {
+        local @INC = ($home, @INC);
+        require PagiBridge::CGI::Report     if $config{report};
+        require PagiBridge::CGI::Persistent if $config{script};
+    }
+    delete @INC{ grep { m{\APagiBridge/} } keys %INC };    # there may be others of that name
+    PagiBridge::CGI::Persistent::prepare(@{ $config{script} }, @{ $config{data} || [] }) if $config{script};
     $watch = PagiBridge::CGI::Watch->begin(control => $control);
     for my $file (@{ $config{module} || [] }) {
         next if eval { require $file };
         decline("$file, of preload_modules, cannot be loaded: $@");
-    }
-    if ($config{report}) {
-        local @INC = ($home);
-        require PagiBridge::CGI::Report;
-        delete $INC{'PagiBridge/CGI/Report.pm'};
-    }
-    if ($config{script}) {
-        local @INC = ($home, @INC);
-        require PagiBridge::CGI::Persistent;
-        delete $INC{'PagiBridge/CGI/Persistent.pm'};
-    }
-    return if !$config{script};
-    if (!PagiBridge::CGI::Persistent::compile($config{script}[0])) {
-        print STDERR $@;
-        decline('it does not compile');
     }
     return;
 }
@@ -127,6 +117,7 @@ sub serve {
         eval { require $file };    # the script will see what is wrong with it
     }
     my $why = $watch->end;
+    $why = 'it keeps a file open' if $why eq '' && $config{script} && $watch->files;
     decline($why) if $why ne '';
     my @included = grep { defined && m{\A/} } values %INC;
     PagiBridge::CGI::Kernel::hand_on($control, join '', 'R', map {"$_\0"} map({"v$_"} $watch->names), map {"i$_"} @included);
@@ -157,7 +148,7 @@ sub become {
     for my $file ($watch->files) {
         PagiBridge::CGI::Kernel::reopen(@$file) >= 0 or PagiBridge::CGI::Kernel::vanish();
     }
-    PagiBridge::CGI::Persistent::work($mine) if $config{script};
+    return PagiBridge::CGI::Persistent::begin($mine, $watch) if $config{script};
     my ($text, @standard) = PagiBridge::CGI::Kernel::take($mine);
     PagiBridge::CGI::Kernel::vanish() if @standard != 3;
     PagiBridge::CGI::Kernel::put($standard[$_], $_) for 0 .. 2;
