@@ -4,7 +4,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export STATICCHECK
 
-.PHONY: build run test lint unit perl-test cross clean
+.PHONY: build run test lint unit perl-test fuzz cross clean
 
 ## build: the gateway, as bin/pagi-bridge
 build:
@@ -30,6 +30,10 @@ unit:
 ## perl-test: the tests of the Perl runtime alone
 perl-test:
 	prove -r perl/t
+
+## fuzz: every fuzzer for FUZZTIME (30s), Go and Perl
+fuzz:
+	scripts/fuzz
 
 ## cross: does it compile elsewhere?
 cross:

@@ -2,23 +2,37 @@
 // measures them in turn, so that what is compared was measured within the same
 // minutes. It prints Markdown; docs/benchmarks.md keeps the last honest table.
 //
-//	go run ./bench hello     throughput and latency of a small PSGI answer
-//	go run ./bench memory    the gateway's memory while large bodies pass through
-//	go run ./bench slow      a fast client beside hundreds of slow ones
-//	go run ./bench preload   the memory that is saved when workers are forked
-//	go run ./bench profile   record the profile the compiler optimises by
+//	go run ./bench hello       throughput and latency of a small PSGI answer
+//	go run ./bench frameworks  Dancer2 and Catalyst pages
+//	go run ./bench mixed       quick requests beside slow ones
+//	go run ./bench idle        the load of hello beside 1000 idle connections
+//	go run ./bench latency     what a request alone takes longer than a call of the application
+//	go run ./bench rest        memory of the gateway and its workers at rest
+//	go run ./bench kill        workers killed under load
+//	go run ./bench reload      reloads under load
+//	go run ./bench soak        everything at once, for long; writes docs/soak.svg
+//	go run ./bench memory      the gateway's memory while large bodies pass through
+//	go run ./bench slow        a fast client beside hundreds of slow ones
+//	go run ./bench preload     the memory that is saved when workers are forked
+//	go run ./bench cgi         CGI scripts: shell, Perl, Perl with CGI.pm
+//	go run ./bench cgi-large   500 MB into CGI scripts and out of them
+//	go run ./bench cgi-slow    300 clients of a script that sleeps, beside others
+//	go run ./bench profile     record the profile the compiler optimises by
 //
-// It needs wrk, and of the peers those that are to be compared: nginx, uwsgi with
-// its psgi plugin, starman. Everything listens on 127.0.0.1.
+// It needs Linux, wrk, and of the peers those that are to be compared: nginx, uwsgi
+// with its psgi plugin, starman, apache2 with mod_perl, feersum, lighttpd, fcgiwrap; one that is missing is
+// left out. Everything listens on 127.0.0.1.
 package main
 
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -41,12 +55,27 @@ type bench struct {
 	binary string // pagi-bridge
 }
 
-var benchmarks = map[string]func(*bench) error{
-	"hello":   (*bench).hello,
-	"memory":  (*bench).memory,
-	"slow":    (*bench).slow,
-	"preload": (*bench).preload,
-	"profile": (*bench).profile,
+// benchmarks have the time a run takes unless --seconds says otherwise.
+var benchmarks = map[string]struct {
+	run     func(*bench) error
+	seconds int
+}{
+	"hello":      {(*bench).hello, 4},
+	"frameworks": {(*bench).frameworks, 4},
+	"mixed":      {(*bench).mixed, 10},
+	"idle":       {(*bench).idle, 4},
+	"latency":    {(*bench).latency, 4},
+	"rest":       {(*bench).rest, 1},
+	"kill":       {(*bench).kill, 60},
+	"reload":     {(*bench).reload, 60},
+	"soak":       {(*bench).soak, 900},
+	"memory":     {(*bench).memory, 0},
+	"slow":       {(*bench).slow, 4},
+	"preload":    {(*bench).preload, 0},
+	"cgi":        {(*bench).cgi, 4},
+	"cgi-large":  {(*bench).cgiLarge, 0},
+	"cgi-slow":   {(*bench).cgiSlow, 8},
+	"profile":    {(*bench).profile, 4},
 }
 
 func main() {
@@ -60,7 +89,7 @@ func run(args []string) (err error) {
 	var o options
 	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
 	flags.IntVarP(&o.rounds, "rounds", "n", 5, "how often each contestant runs; medians are printed")
-	flags.IntVarP(&o.seconds, "seconds", "s", 4, "how long each run takes")
+	flags.IntVarP(&o.seconds, "seconds", "s", 0, "how long each run takes; the benchmark's own time by default")
 	flags.IntVarP(&o.conns, "connections", "c", 64, "how many connections")
 	flags.IntVarP(&o.workers, "workers", "w", 2, "how many Perl workers each contestant has")
 	flags.StringVar(&o.binary, "binary", "", "the pagi-bridge to measure; built from this tree by default")
@@ -68,8 +97,12 @@ func run(args []string) (err error) {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if flags.NArg() != 1 || benchmarks[flags.Arg(0)] == nil {
-		return fmt.Errorf("usage: go run ./bench [flags] hello|memory|slow|preload|profile\n%s", flags.FlagUsages())
+	benchmark, known := benchmarks[flags.Arg(0)]
+	if flags.NArg() != 1 || !known {
+		return fmt.Errorf("usage: go run ./bench [flags] %s\n%s", strings.Join(slices.Sorted(maps.Keys(benchmarks)), "|"), flags.FlagUsages())
+	}
+	if o.seconds == 0 {
+		o.seconds = benchmark.seconds
 	}
 	dir, err := os.MkdirTemp("", "pagi-bench-")
 	if err != nil {
@@ -80,17 +113,18 @@ func run(args []string) (err error) {
 			err = e
 		}
 	}()
+	if err := os.Chmod(dir, 0o711); err != nil { // Apache reads the application as www-data
+		return err
+	}
 	b := &bench{options: o, dir: dir, binary: o.binary}
 	if b.binary == "" {
 		b.binary = filepath.Join(dir, "pagi-bridge")
-		build := exec.Command("go", "build", "-o", b.binary, "./cmd/pagi-bridge")
-		build.Stderr = os.Stderr
-		if err := build.Run(); err != nil {
-			return fmt.Errorf("build pagi-bridge: %w", err)
+		if err := b.build(b.binary, "./cmd/pagi-bridge"); err != nil {
+			return err
 		}
 	}
 	fmt.Printf("%d CPUs, %s, %s\n\n", runtime.NumCPU(), runtime.Version(), kernel())
-	return benchmarks[flags.Arg(0)](b)
+	return benchmark.run(b)
 }
 
 func kernel() string {
@@ -101,8 +135,18 @@ func kernel() string {
 	return strings.TrimSpace(string(bytes.TrimSpace(out)))
 }
 
+// build compiles a command of this module.
+func (b *bench) build(binary, command string) error {
+	build := exec.Command("go", "build", "-o", binary, command)
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("build %s: %w", command, err)
+	}
+	return nil
+}
+
 // write puts a file into the benchmark's directory.
 func (b *bench) write(name, content string) (string, error) {
 	path := filepath.Join(b.dir, name)
-	return path, os.WriteFile(path, []byte(content), 0o700)
+	return path, os.WriteFile(path, []byte(content), 0o755)
 }

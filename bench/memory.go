@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -70,7 +69,7 @@ func (b *bench) memory() error {
 	}
 	fmt.Println("| | transfer | took | peak memory of the gateway |")
 	fmt.Println("| --- | --- | ---: | ---: |")
-	for _, way := range []struct {
+	for _, kind := range []struct {
 		name string
 		args []string
 		path string
@@ -78,12 +77,12 @@ func (b *bench) memory() error {
 		{"PSGI", []string{"-w", "2", app}, "/"},
 		{"CGI", []string{"--cgi", scripts}, "/index.cgi"},
 	} {
-		ours := contestant{name: way.name, ready: way.path, start: func(b *bench, _ string, port int) ([]*exec.Cmd, error) {
-			args := append([]string{"-q", "--no-access-log", "--max-body-size", "0", "-p", strconv.Itoa(port)}, way.args...)
+		way := contestant{name: kind.name, ready: kind.path, start: func(b *bench, s setup) ([]*exec.Cmd, error) {
+			args := append([]string{"-q", "--no-access-log", "--max-body-size", "0", "-p", strconv.Itoa(s.port)}, kind.args...)
 			return launch(exec.Command(b.binary, args...))
 		}}
 		for _, transfer := range []string{"upload of 100 MiB", "download of 1 GiB"} {
-			err := b.serve(ours, "", func(url string, processes []*exec.Cmd) error {
+			err := b.serve(way, "", 2, func(url string, processes []*exec.Cmd) error {
 				start := time.Now()
 				if transfer[0] == 'u' {
 					err = upload(url + "/upload")
@@ -94,7 +93,7 @@ func (b *bench) memory() error {
 					return err
 				}
 				took := time.Since(start)
-				peak, err := peakMemory(processes[0].Process.Pid)
+				peak, err := kilobytes(processes[0].Process.Pid, "status", "VmHWM")
 				fmt.Printf("| %s | %s | %v | %.1f MiB |\n", way.name, transfer, took.Round(10*time.Millisecond), float64(peak)/(1<<20))
 				return err
 			})
@@ -135,19 +134,4 @@ func download(url string) error {
 		err = fmt.Errorf("%s: %d bytes arrived", res.Status, n)
 	}
 	return err
-}
-
-// peakMemory returns the largest resident size a process has had, in bytes.
-func peakMemory(pid int) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range bytes.Lines(status) {
-		if fields := bytes.Fields(line); len(fields) > 1 && string(fields[0]) == "VmHWM:" {
-			kb, err := strconv.ParseInt(string(fields[1]), 10, 64)
-			return kb << 10, err
-		}
-	}
-	return 0, fmt.Errorf("no VmHWM for process %d", pid)
 }

@@ -1,17 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 )
 
@@ -38,11 +33,12 @@ func (b *bench) preload() error {
 		{"each loads the application", nil},
 		{"`preload`", []string{"--preload"}},
 	} {
-		ours := contestant{name: way.name, start: func(b *bench, app string, port int) ([]*exec.Cmd, error) {
-			args := append([]string{"-q", "--no-access-log", "-E", "deployment", "-p", strconv.Itoa(port), "-w", strconv.Itoa(preloadWorkers)}, way.args...)
-			return launch(exec.Command(b.binary, append(args, app)...))
+		ours := contestant{name: way.name, start: func(b *bench, s setup) ([]*exec.Cmd, error) {
+			cmd := b.gateway(s)
+			cmd.Args = append(cmd.Args, way.args...)
+			return launch(cmd)
 		}}
-		err := b.serve(ours, app, func(url string, processes []*exec.Cmd) error {
+		err := b.serve(ours, app, preloadWorkers, func(url string, processes []*exec.Cmd) error {
 			gateway := processes[0].Process.Pid
 			count, before, err := descendantsPSS(gateway)
 			if err != nil {
@@ -95,53 +91,16 @@ func askMany(url string, n int) error {
 
 // descendantsPSS counts the processes below one, and sums up their memory in bytes.
 func descendantsPSS(root int) (count int, sum int64, err error) {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	pids, err := descendants(root)
 	if err != nil {
 		return 0, 0, err
 	}
-	parent := map[int]int{}
-	for _, path := range stats {
-		stat, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) || len(stat) == 0 {
-			continue // it has ended
-		}
-		// The name in parentheses may have anything in it; state and parent follow.
-		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		pid, err1 := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		ppid, err2 := strconv.Atoi(fields[1])
-		if err := errors.Join(err, err1, err2); err != nil {
-			return 0, 0, err
-		}
-		parent[pid] = ppid
-	}
-	for pid := range parent {
-		above := parent[pid]
-		for above != root && above > 1 {
-			above = parent[above]
-		}
-		if above != root {
-			continue
-		}
-		n, err := pss(pid)
+	for _, pid := range pids {
+		n, err := kilobytes(pid, "smaps_rollup", "Pss")
 		if err != nil {
 			return 0, 0, err
 		}
-		count++
 		sum += n
 	}
-	return count, sum, nil
-}
-
-func pss(pid int) (int64, error) {
-	rollup, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range bytes.Lines(rollup) {
-		if fields := bytes.Fields(line); len(fields) > 1 && string(fields[0]) == "Pss:" {
-			kb, err := strconv.ParseInt(string(fields[1]), 10, 64)
-			return kb << 10, err
-		}
-	}
-	return 0, fmt.Errorf("no Pss for process %d", pid)
+	return len(pids), sum, nil
 }

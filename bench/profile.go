@@ -51,7 +51,7 @@ func (b *bench) profile() (err error) {
 	if err := pprof.StartCPUProfile(f); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	l, loadErr := b.wrk("http://"+address.String()+"/", b.conns)
+	l, loadErr := b.wrk("http://"+address.String()+"/", b.conns, b.seconds)
 	pprof.StopCPUProfile()
 	fmt.Printf("%s: recorded at %.0f requests/s\n", profileFile, l.rate)
 	cancel()

@@ -33,8 +33,8 @@ func (b *bench) slow() error {
 	}
 	var alone, beside []load
 	for range b.rounds {
-		err := b.serve(contestants[0], app, func(url string, _ []*exec.Cmd) error {
-			l, err := b.wrk(url, b.conns)
+		err := b.serve(ours, app, b.workers, func(url string, _ []*exec.Cmd) error {
+			l, err := b.wrk(url, b.conns, b.seconds)
 			if err != nil {
 				return err
 			}
@@ -43,7 +43,7 @@ func (b *bench) slow() error {
 			if err != nil {
 				return err
 			}
-			l, err = b.wrk(url, b.conns)
+			l, err = b.wrk(url, b.conns, b.seconds)
 			beside = append(beside, l)
 			crowd.leave()
 			return err

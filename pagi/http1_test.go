@@ -31,6 +31,9 @@ func serveHTTP1(t *testing.T, handler http.Handler) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &http1.Server{Handler: handler, Context: ctx, Log: slog.New(slog.DiscardHandler)}
+	if h, ok := handler.(*pagi.HTTPHandler); ok {
+		s.Refused = func(r *http1.Refusal) { h.Done(&r.Record) }
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
 	t.Cleanup(func() {

@@ -58,11 +58,11 @@ type exchange struct {
 	mu        sync.Mutex
 	phase     phase
 	closed    bool   // the application has returned
-	duplex    bool   // net/http leaves the rest of the request body alone
+	duplex    bool   // net/http was told to leave the rest of the request body alone
 	holdsRead bool   // rmu is held until the response is written
 	lost      string // why a write failed
 	armed     bool   // the write deadline is fresh
-	hijack    bool   // the connection was taken from net/http and closed
+	hijack    bool   // the connection was taken from its server and closed
 	status    int
 	head      Headers   // of the response, until it is written
 	room      [8]Header // where head begins
@@ -100,9 +100,9 @@ func (x *exchange) notice() {
 	}
 }
 
-// gone runs when net/http has ended the request's context: the client left, or
-// the server cancelled all requests. In the first case it waits for a running
-// Send, which knows better when it is its write that failed.
+// gone runs when the request's context has ended: the client left, or the server
+// cancelled all requests. In the first case it waits for a running Send, which knows
+// better when it is its write that failed.
 func (x *exchange) gone() {
 	reason := x.goneReason("")
 	if reason == "" {

@@ -66,6 +66,15 @@ func TestBackstop(t *testing.T) {
 	}
 }
 
+// A 204 has no content-length, RFC 9110 section 8.6.
+func TestStatusErrorWithoutContent(t *testing.T) {
+	x := serve(t, HTTPHandler{}, func(*call) error { return &StatusError{Status: 204} })
+	res, _ := x.request(get).Response("GET")
+	if length, sent := res.Header["Content-Length"]; res.StatusCode != 204 || sent {
+		t.Errorf("status %d, content-length %v", res.StatusCode, length)
+	}
+}
+
 func TestUnfinishedResponseIsCut(t *testing.T) {
 	for _, tt := range []struct {
 		name string

@@ -136,8 +136,8 @@ func (x *exchange) copyFile(src io.Reader, size int64) error {
 	return nil
 }
 
-// sendfileable reports whether net/http's ReadFrom ends in the kernel: a file, to
-// a TCP connection without TLS.
+// sendfileable reports whether the ResponseWriter's ReadFrom ends in the kernel: a
+// file, to a TCP connection without TLS.
 func (x *exchange) sendfileable(src io.Reader) bool {
 	if _, ok := src.(*os.File); !ok || x.r.ProtoMajor != 1 || x.r.TLS != nil {
 		return false

@@ -110,8 +110,8 @@ func (x *exchange) answer(status int, message string, headers Headers, closing b
 	x.conn.started.Store(true)
 	x.openResponse(true)
 	if closing && !x.bodyDone.Load() {
-		// net/http reads some of what the client still sends, lest a reset destroy
-		// the response on its way.
+		// Some of what the client still sends is read below us, lest a reset destroy
+		// the response on its way. (A ResponseStream may set a limit of its own.)
 		_ = x.rc.SetReadDeadline(time.Now().Add(lingerTime))
 	}
 	x.phase = phaseComplete
@@ -149,7 +149,7 @@ func (x *exchange) abandon() {
 	}
 }
 
-// takeOver takes the connection out of net/http's hands; nil where it cannot.
+// takeOver takes the connection out of its server's hands; nil where it cannot.
 func (x *exchange) takeOver() net.Conn {
 	if x.hijack || x.r.ProtoMajor != 1 {
 		return nil
@@ -163,8 +163,9 @@ func (x *exchange) takeOver() net.Conn {
 }
 
 // closeAfterReply makes net/http close the connection after a response whose head
-// is out already. http.MaxBytesReader has that effect when it finds its limit
-// exceeded, and there is no other way to ask for it.
+// is out already, with some of the request body unread that net/http was told to leave
+// alone; a ResponseStream sees to that itself. http.MaxBytesReader has that effect when
+// it finds its limit exceeded, and there is no other way to ask for it.
 func closeAfterReply(w http.ResponseWriter) {
 	var b [1]byte
 	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("..")), 0).Read(b[:])

@@ -204,13 +204,15 @@ func (x *exchange) offerLength(n int64) {
 	x.head = append(x.head, Header{"content-length", strconv.FormatInt(n, 10)})
 }
 
-// openResponse hands the head to net/http, which writes it with the first bytes
-// of the body.
+// openResponse hands the head to the ResponseWriter, which writes it with the first
+// bytes of the body.
 func (x *exchange) openResponse(last bool) {
-	if x.trailer {
-		x.head.Del("content-length") // trailers need chunks (RFC 9112 section 7.1.2)
+	if x.trailer || x.status == http.StatusNoContent {
+		// Trailers need chunks (RFC 9112 section 7.1.2), 204 may have none (RFC 9110
+		// section 8.6).
+		x.head.Del("content-length")
 	}
-	if x.r.ProtoMajor == 1 && !x.bodyDone.Load() {
+	if x.stream == nil && x.r.ProtoMajor == 1 && !x.bodyDone.Load() {
 		x.settleBody(last)
 	}
 	x.phase = phaseOpen
@@ -218,7 +220,8 @@ func (x *exchange) openResponse(last bool) {
 	x.writeHead(x.status, x.head)
 }
 
-// settleBody decides what becomes of a request body that is not read to its end.
+// settleBody decides what becomes of a request body that is not read to its end, over
+// net/http; a ResponseStream reads nothing by itself before the response has ended.
 // Left alone, net/http reads up to 256 KiB of it before it writes the head, which
 // is right for a response that is complete, and keeps the connection usable. A
 // response that streams must not wait for that, and one that is sent while a
@@ -300,14 +303,20 @@ func writeLost(err error) error {
 
 // setWriteDeadline gives the next write its time, unless it has it already.
 func (x *exchange) setWriteDeadline() {
-	if d := x.h.writeLimit(); d > 0 && !x.armed {
-		// A ResponseWriter without deadlines leaves the host server's in force.
-		_ = x.rc.SetWriteDeadline(time.Now().Add(d))
-		x.armed = true
+	d := x.h.writeLimit()
+	if d <= 0 || x.armed {
+		return
 	}
+	x.armed = true
+	if x.stream != nil {
+		_ = x.stream.LimitWrite(d) // where it fails, so does the write
+		return
+	}
+	// A ResponseWriter without deadlines leaves the host server's in force.
+	_ = x.rc.SetWriteDeadline(time.Now().Add(d))
 }
 
-// flush sends what net/http has buffered.
+// flush sends what the ResponseWriter has buffered.
 func (x *exchange) flush() error {
 	err := x.rc.Flush()
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -360,7 +369,7 @@ func (x *exchange) endBody() error {
 }
 
 // sendTrailers ends the response. HTTP/1.0 and responses without a body cannot
-// carry trailers; net/http leaves them out there.
+// carry trailers; the ResponseWriter leaves them out there.
 func (x *exchange) sendTrailers(e *HTTPResponseTrailers) error {
 	switch {
 	case x.phase == phaseIdle, !x.trailer:

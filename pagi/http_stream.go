@@ -1,11 +1,15 @@
 package pagi
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // ResponseStream is an http.ResponseWriter that has the headers of a request and
 // takes those of a response as lists, in the order in which they are on the wire.
 // HTTPHandler uses it where its ResponseWriter is one; else it goes through the maps
 // of net/http. It must also have what an http.ResponseController calls.
+// The request's body may be read, and deadlines set, while the response is written.
 type ResponseStream interface {
 	http.ResponseWriter
 	// RequestHeaders returns the headers of the request as a scope has them: names
@@ -22,6 +26,9 @@ type ResponseStream interface {
 	EndBody() error
 	// WriteTrailers ends a response with trailers.
 	WriteTrailers(headers Headers) error
+	// LimitWrite gives what is written from now on d to leave; SetWriteDeadline with
+	// one look at the clock less.
+	LimitWrite(d time.Duration) error
 	// Sendfile reports whether the stream's ReadFrom ends in the kernel for a file.
 	Sendfile() bool
 }

@@ -36,6 +36,7 @@ var accessFormats = map[string]string{
 //	%{X}i  request header X, "-" when missing
 //	%%     a percent sign
 //
+// Of a request whose first line could not be read %r, %m, %U and %H are "-".
 // What comes from the client is escaped: a quote or a backslash by a backslash,
 // everything outside printable ASCII as \xhh, so that no request can forge a line.
 type AccessFormat struct{ atoms []atom }
@@ -109,16 +110,19 @@ var atoms = map[byte]atom{
 		return rec.Begin.AppendFormat(line, "02/Jan/2006:15:04:05 -0700")
 	},
 	'r': func(line []byte, rec *pagi.HTTPRecord) []byte {
+		if rec.Request.Method == "" {
+			return append(line, '-')
+		}
 		line = appendEscaped(line, rec.Request.Method)
 		line = append(line, ' ')
 		line = appendEscaped(line, rec.Request.RequestURI)
 		line = append(line, ' ')
 		return appendProtocol(line, rec)
 	},
-	'm': func(line []byte, rec *pagi.HTTPRecord) []byte { return appendEscaped(line, rec.Request.Method) },
+	'm': func(line []byte, rec *pagi.HTTPRecord) []byte { return appendKnown(line, rec.Request.Method) },
 	'U': func(line []byte, rec *pagi.HTTPRecord) []byte {
 		path, _, _ := strings.Cut(rec.Request.RequestURI, "?")
-		return appendEscaped(line, path)
+		return appendKnown(line, path)
 	},
 	'q': func(line []byte, rec *pagi.HTTPRecord) []byte {
 		if _, query, found := strings.Cut(rec.Request.RequestURI, "?"); found {
@@ -178,7 +182,15 @@ func appendProtocol(line []byte, rec *pagi.HTTPRecord) []byte {
 	if rec.Request.ProtoMajor >= 2 {
 		return strconv.AppendInt(append(line, "HTTP/"...), int64(rec.Request.ProtoMajor), 10)
 	}
-	return appendEscaped(line, rec.Request.Proto)
+	return appendKnown(line, rec.Request.Proto)
+}
+
+// appendKnown appends s, escaped, or "-" where a request line could not be read.
+func appendKnown(line []byte, s string) []byte {
+	if s == "" {
+		return append(line, '-')
+	}
+	return appendEscaped(line, s)
 }
 
 // appendEscaped appends s such that it can neither end a quoted field nor a line.

@@ -43,6 +43,7 @@ func TestAccessFormats(t *testing.T) {
 			"192.0.2.7 - - GET /a%20b ?x=1 HTTP/1.1 200 200 1234 1234 1.235 1234567 1 % example.org - end"},
 		{"%h %H %U%q %s %b %B", &other, "- HTTP/2 * 499 - 0"},
 		{"%h", &v6, "2001:db8::1"},
+		{`"%r" %m %U %q %H.`, &v6, `"-" - -  -.`},
 	} {
 		t.Run(tt.format, func(t *testing.T) {
 			f, err := ParseAccessFormat(tt.format)
@@ -69,6 +70,38 @@ func TestAccessLogIsFlushedPeriodicallyAndAtTheEnd(t *testing.T) {
 	x.stop()
 	if got := x.access.String(); got != "GET /first 200 7\nPOST /second 413 25\n" {
 		t.Errorf("log %q", got)
+	}
+}
+
+// Requests that no application sees are in it, with what is known of them.
+func TestAccessLogOfRequestsTurnedDown(t *testing.T) {
+	const h = "Host: x\r\n"
+	for _, tt := range []struct{ name, request, want string }{
+		{"no host", "GET /a HTTP/1.1\r\n\r\n", `127.0.0.1 "GET /a HTTP/1.1" 400 12`},
+		{"ambiguous", "POST /b HTTP/1.1\r\n" + h + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", `127.0.0.1 "POST /b HTTP/1.1" 400 12`},
+		{"a broken target", "GET /%zz HTTP/1.1\r\n" + h + "\r\n", `127.0.0.1 "GET /%zz HTTP/1.1" 400 12`},
+		{"a line that would forge another", "GET /\"\x01 HTTP/1.1\r\n" + h + "\r\n", `127.0.0.1 "GET /\"\x01 HTTP/1.1" 400 12`},
+		{"no request at all", "\x16\x03\x01\r\n\r\n", `127.0.0.1 "-" 400 12`},
+		{"too slow", "GET /c HTTP/1.1\r\n" + h, `127.0.0.1 "GET /c HTTP/1.1" 408 16`},
+		{"too slow in its first line", "GET /c", `127.0.0.1 "-" 408 16`},
+		{"an unknown expectation", "GET /d HTTP/1.1\r\n" + h + "Expect: wonders\r\n\r\n", `127.0.0.1 "GET /d HTTP/1.1" 417 19`},
+		{"too large", "GET /e HTTP/1.1\r\n" + h + "A: " + strings.Repeat("x", DefaultMaxHeaderSize) + "\r\n\r\n", `127.0.0.1 "GET /e HTTP/1.1" 431 32`},
+		{"an unknown coding", "POST /f HTTP/1.1\r\n" + h + "Transfer-Encoding: gzip\r\n\r\n", `127.0.0.1 "POST /f HTTP/1.1" 501 16`},
+		{"an unknown version", "GET /g HTTP/3.0\r\n" + h + "\r\n", `127.0.0.1 "GET /g HTTP/3.0" 505 27`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			x := launch(t, &Server{App: echo, AccessLogFormat: `%h "%r" %s %B`, HeaderTimeout: 100 * time.Millisecond})
+			c := x.request(tt.request)
+			res, _ := c.Response("GET")
+			_ = c.Close() // lets the server close at once
+			if _, err := http.ParseTime(res.Header.Get("Date")); err != nil {
+				t.Error(err)
+			}
+			x.stop()
+			if got := x.access.String(); got != tt.want+"\n" {
+				t.Errorf("logged %s", got)
+			}
+		})
 	}
 }
 

@@ -50,8 +50,11 @@ func (r *running) refuseHead(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// refused tells what turned an HTTP/1 request down.
+// refused tells what turned an HTTP/1 request down, and the access log that it was.
 func (r *running) refused(f *http1.Refusal) {
+	if r.engine.Done != nil {
+		r.engine.Done(&f.Record)
+	}
 	switch {
 	case f.Status == http.StatusRequestHeaderFieldsTooLarge:
 		r.logHeadTooLarge(f.Client)

@@ -46,7 +46,7 @@ func always(option string) func(string) string { return func(string) string { re
 var kinds = map[string]kind{
 	KindPSGI: {
 		main:     always("app"),
-		paths:    []string{"app", "include", "dir"},
+		paths:    []string{"app", "include", "dir", "local_lib"},
 		new:      func() any { return &psgi.PSGI{} },
 		complete: completePSGI,
 	},
@@ -76,22 +76,37 @@ var kinds = map[string]kind{
 func completePSGI(options any, m *Mount, s *Site) {
 	o := options.(*psgi.PSGI)
 	o.Name, o.Logger = m.Name(), s.Logger
-	setDefault(&o.Workers, s.Settings.Workers)
+	if o.Workers == 0 && o.MinWorkers == 0 && o.MaxWorkers == 0 { // else the mount's own say counts alone
+		o.Workers, o.MinWorkers, o.MaxWorkers = s.Settings.Workers, s.Settings.MinWorkers, s.Settings.MaxWorkers
+	}
 	if !m.says("preload") { // a false in the file counts, too
 		o.Preload = o.Preload || s.Settings.Preload
 	}
 	setDefault(&o.MaxRequests, s.Settings.MaxRequests)
+	setDefault(&o.MaxAge, s.Settings.MaxAge)
+	setDefault(&o.MaxRSS, s.Settings.MaxRSS)
 	setDefault(&o.Perl, s.Settings.Perl)
 	setDefault(&o.Environment, s.Settings.Environment)
 	setDefault(&o.Dir, s.base())
 	o.Include = append(o.Include, s.Settings.Include...)
 	// PSGI means relative names from Dir; here they are meant from the site file.
 	o.App = absolute(o.App)
-	for i, dir := range o.Include {
-		o.Include[i] = absolute(dir)
+	for _, list := range [][]string{o.Include, o.LocalLib} {
+		for i, dir := range list {
+			list[i] = absolute(dir)
+		}
 	}
-	setDefault(&o.Workers, pool.DefaultWorkers)
-	m.Workers = o.Workers
+	if s.Settings.Reload {
+		m.files = watchedFiles(o)
+		o.Loaded = m.files.Add
+	}
+	if o.MaxWorkers == 0 {
+		setDefault(&o.Workers, pool.DefaultWorkers)
+	}
+	m.Workers, m.MaxWorkers = o.Workers, o.MaxWorkers
+	if o.MaxWorkers > 0 {
+		m.Workers = o.MinWorkers
+	}
 }
 
 // absolute leaves a name as it is when the current directory is gone; Build finds

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/server"
 )
@@ -36,11 +37,19 @@ type Settings struct {
 	// Workers is the number of Perl processes for a PSGI mount that does not say
 	// itself; 5 by default.
 	Workers int `yaml:"workers"`
+	// MinWorkers and MaxWorkers, instead of Workers, let the number follow the load.
+	MinWorkers int `yaml:"min_workers"`
+	MaxWorkers int `yaml:"max_workers"`
+	// MaxRequests is after how many requests such a process is replaced, MaxAge
+	// after how long, MaxRSS from how many bytes of memory on.
+	MaxRequests int           `yaml:"max_requests"`
+	MaxAge      time.Duration `yaml:"max_age"`
+	MaxRSS      int64         `yaml:"max_rss"`
+	// Reload makes a PSGI mount load its application anew when a file of it changes.
+	Reload bool `yaml:"reload"`
 	// Preload has one process load the application and fork the others, for a PSGI
 	// mount that does not say itself.
 	Preload bool `yaml:"preload"`
-	// MaxRequests is after how many requests such a process is replaced.
-	MaxRequests int `yaml:"max_requests"`
 	// Perl is the perl to run.
 	Perl string `yaml:"perl"`
 	// Include are directories put in front of @INC.
@@ -187,6 +196,8 @@ func (s *Settings) Check() error {
 	default:
 		errs = append(errs, pagi.BadOption("log_level", "must be debug, info, warn or error, is %q", s.LogLevel))
 	}
+	workers := pool.Options{Workers: s.Workers, MinWorkers: s.MinWorkers, MaxWorkers: s.MaxWorkers, MaxRSS: s.MaxRSS}
+	errs = append(errs, workers.Check())
 	for _, spec := range s.Listen {
 		errs = append(errs, checkListen(spec))
 	}

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/pagi-go/pagi-bridge/apps"
+	"github.com/pagi-go/pagi-bridge/internal/watch"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/server"
 )
@@ -50,10 +51,14 @@ type Mount struct {
 	// Middleware is around this mount, inside the site's.
 	Middleware []*Middleware `yaml:"-"`
 	// Workers is the number of processes behind the mount; 0: none of its own.
-	// Build sets it.
-	Workers int `yaml:"-"`
+	// MaxWorkers is how many they may become where their number follows the load,
+	// else 0. Build sets both.
+	Workers    int `yaml:"-"`
+	MaxWorkers int `yaml:"-"`
 
-	at places
+	at    places
+	app   pagi.App     // what Build made of it
+	files *watch.Files // of a mount that is reloaded when they change
 }
 
 // Name is the mount's host and path.
@@ -100,6 +105,7 @@ func (s *Site) Build() (pagi.App, error) {
 			problems.addOf(m.at, err)
 			app = pagi.Broken(err) // go on and find what else is wrong
 		}
+		m.app = app
 		mount := apps.Mount{Host: m.Host, Path: m.Path, App: s.chain(app, m.Middleware, &problems)}
 		if other := taken[mount.Place()]; other != nil {
 			problems.add(m.at.part, "%s is mounted already%s", m.Name(), first(other.at.part))

@@ -191,11 +191,15 @@ func (p *pipe) fill(b []byte) ([]byte, error) {
 // A client that goes away in the middle ends the script, before it could take the
 // end of its input for the end of the body.
 func (r *run) feed(ctx context.Context, body *requestBody, pending []byte) {
-	wanted := true
+	wanted, fed := true, 0
 	give := func(piece []byte) {
 		if !wanted || len(piece) == 0 {
 			return
 		}
+		if fed < manyBytes && fed+len(piece) >= manyBytes {
+			r.in.enlarge()
+		}
+		fed += len(piece)
 		if _, err := r.in.ours.Write(piece); err != nil {
 			wanted = false
 			if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed) {

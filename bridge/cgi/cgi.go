@@ -12,13 +12,14 @@
 // has begun is returned as a *pagi.StatusError whose Err says which script failed
 // and how; one after it is returned too, so that the server cuts the connection.
 //
-// The way of a request through the files of this package: resolve.go finds the
-// script, body.go takes in the body, limit.go waits for a place, environ.go makes
-// the variables, run.go
-// starts the process (process*.go) and looks after it until nothing is left of
-// it, output.go reads what it answers, respond.go sends that on, redirect.go
-// follows a local redirect, afterwards.go keeps a script that works on when its
-// answer is complete.
+// The way of a request through the files of this package: directories.go chooses the
+// options that count for its path, resolve.go finds the script (or static.go a file),
+// body.go takes in the body, limit.go waits for a place, environ.go makes the
+// variables, run.go starts the process (process*.go, as credential.go and
+// resources*.go say) and looks after it until nothing is left of it, output.go or
+// nph.go reads the head of what it answers, respond.go sends that on, linger.go and
+// keep.go hold it back, redirect.go follows a local redirect, afterwards.go keeps a
+// script that works on when its answer is complete.
 package cgi
 
 import (
@@ -83,7 +84,8 @@ type CGI struct {
 	// Env holds variables for the script. They win over all others.
 	Env map[string]string `yaml:"env"`
 	// PassEnv names variables of this process that are handed on besides
-	// PATH, LANG, LC_ALL, LC_CTYPE, TZ and TMPDIR. One that is not set is left out.
+	// PATH, TZ and TMPDIR. One that is not set is left out. A locale (LANG, LC_ALL)
+	// must be named: perl takes a tenth longer to start in one.
 	PassEnv []string `yaml:"pass_env"`
 	// Authorization lets scripts see the client's credentials as
 	// HTTP_AUTHORIZATION (RFC 3875 section 4.1.18 advises against it).

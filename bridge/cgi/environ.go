@@ -21,7 +21,7 @@ import (
 const defaultPath = "/usr/local/bin:/usr/bin:/bin"
 
 // passedOn names the variables of this process that every script gets.
-var passedOn = []string{"PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"}
+var passedOn = []string{"PATH", "TZ", "TMPDIR"}
 
 // setEnv collects the part of the environment that is the same for all requests.
 func (a *app) setEnv() error {

@@ -50,6 +50,7 @@ func clearEnv(t *testing.T) {
 func TestTheEnvironmentIsExactlyThis(t *testing.T) {
 	clearEnv(t)
 	t.Setenv("PATH", "/usr/bin:/bin")
+	t.Setenv("TZ", "UTC")
 	t.Setenv("LANG", "C.UTF-8")
 	t.Setenv("SECRET_TOKEN", "do not leak")
 	t.Setenv("PERL5LIB", "/opt/perl")
@@ -62,7 +63,7 @@ func TestTheEnvironmentIsExactlyThis(t *testing.T) {
 		"SCRIPT_NAME": "/cgi-bin/env.cgi", "SCRIPT_FILENAME": root + "/env.cgi",
 		"SERVER_NAME": "example.org", "SERVER_PORT": "8080", "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_SOFTWARE": "pagi-bridge",
 		"SERVER_ADDR": "192.0.2.1", "REMOTE_ADDR": "192.0.2.7", "REMOTE_HOST": "192.0.2.7", "REMOTE_PORT": "40001",
-		"HTTP_HOST": "example.org", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8",
+		"HTTP_HOST": "example.org", "PATH": "/usr/bin:/bin", "TZ": "UTC",
 	}
 	with := func(pairs ...string) map[string]string {
 		m := map[string]string{}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
@@ -55,10 +56,20 @@ func badGateway(err error) error {
 	return &pagi.StatusError{Status: 502, Message: "The script did not give a valid answer.", Err: err}
 }
 
-// startFailure says why a script could not be started.
-func startFailure(file string, err error) error {
+// startFailure says why a script could not be started. It is a *refusal when the file
+// was taken away since it was found.
+func startFailure(s script, err error) error {
+	file := s.file
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EACCES) {
+		switch info, gone := os.Stat(file); {
+		case errors.Is(gone, fs.ErrNotExist):
+			return notFound
+		case gone == nil && !runnable(info) && s.interpreter == "":
+			return forbidden
+		}
+	}
 	switch {
-	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ETXTBSY):
 		return unavailable(scriptError(file, 0, fmt.Errorf("cannot be started: %w", err), ""))
 	case errors.Is(err, syscall.E2BIG):
 		return &pagi.StatusError{

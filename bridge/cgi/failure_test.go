@@ -14,10 +14,10 @@ import (
 
 func TestWhyAScriptCannotBeStartedDecidesTheStatus(t *testing.T) {
 	for err, status := range map[error]int{
-		syscall.EAGAIN: 503, syscall.ENOMEM: 503, syscall.EMFILE: 503, syscall.ENFILE: 503,
+		syscall.EAGAIN: 503, syscall.ENOMEM: 503, syscall.EMFILE: 503, syscall.ENFILE: 503, syscall.ETXTBSY: 503,
 		syscall.E2BIG: 431, syscall.EACCES: 502, syscall.ENOENT: 502, syscall.ENOEXEC: 502, syscall.ELOOP: 502,
 	} {
-		got := startFailure(scripts+"/hello.cgi", fmt.Errorf("fork: %w", err))
+		got := startFailure(script{file: scripts + "/hello.cgi"}, fmt.Errorf("fork: %w", err))
 		var e *pagi.StatusError
 		if !errors.As(got, &e) || e.Status != status || !errors.Is(got, err) || (status == 503) != e.Headers.Has("retry-after") {
 			t.Errorf("%v: %v, want %d", err, got, status)

@@ -8,6 +8,8 @@ import (
 	"hash"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -139,5 +141,18 @@ func TestBodiesOver4GB(t *testing.T) {
 	}
 	if length != fmt.Sprint(size) || got != size {
 		t.Errorf("CONTENT_LENGTH %s, %d bytes back; want %d", length, got, size)
+	}
+}
+
+func TestAPipeIsEnlarged(t *testing.T) {
+	p, err := newPipe(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	p.enlarge()
+	size, err := unix.FcntlInt(uintptr(p.script), unix.F_GETPIPE_SZ, 0)
+	if err != nil || size != largePipe {
+		t.Errorf("%d bytes, %v", size, err)
 	}
 }

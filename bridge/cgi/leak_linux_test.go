@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,11 +13,15 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// TestNothingIsLeftAfterManyRuns counts descriptors, children and goroutines.
+// TestNothingIsLeftAfterManyRuns counts descriptors, children and goroutines. The
+// variable CGI_TEST_RUNS says after how many runs.
 func TestNothingIsLeftAfterManyRuns(t *testing.T) {
 	runs := 500
 	if testing.Short() {
 		runs = 50
+	}
+	if more, err := strconv.Atoi(os.Getenv("CGI_TEST_RUNS")); err == nil {
+		runs = more
 	}
 	application := build(t, CGI{KillAfter: 50 * time.Millisecond})
 	requests := []request{
@@ -30,6 +35,8 @@ func TestNothingIsLeftAfterManyRuns(t *testing.T) {
 		{target: "/none.cgi"},
 		{target: "/raw.cgi?nonsense"},
 		{target: "/redirect.cgi?/hello.cgi"},
+		{target: "/leaves.cgi"},
+		{target: "/nph-raw.cgi?HTTP/1.1%20200%20OK%0A%0Ax"},
 	}
 	do(t, application, requests[0]) // opens what is opened once
 	fds, goroutines := descriptors(t), runtime.NumGoroutine()

@@ -240,6 +240,12 @@ type pipe struct {
 	ours   *os.File
 }
 
+// After manyBytes a pipe is enlarged to largePipe bytes.
+const (
+	manyBytes = 256 << 10
+	largePipe = 512 << 10
+)
+
 // newPipe makes one. Which end is the script's is said by scriptReads.
 func newPipe(scriptReads bool) (*pipe, error) {
 	r, w, err := rawPipe()

@@ -3,6 +3,7 @@ package cgi
 import (
 	"errors"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -28,6 +29,14 @@ func rawPipe() (r, w int, err error) {
 	return fds[0], fds[1], err
 }
 
+// enlarge gives a pipe that much passes through more room, so that its two ends wait
+// for each other less often. The kernel may refuse: it limits a user's pipes.
+func (p *pipe) enlarge() {
+	if conn, err := p.ours.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, largePipe) })
+	}
+}
+
 // await returns when the process has become a zombie. With a pidfd the runtime's
 // poller does the waiting and no thread is held.
 func (p *process) await() {
@@ -43,11 +52,22 @@ func (p *process) await() {
 	}
 }
 
+// tries is how often the end is looked for before a thread is given to waiting: a
+// process that has closed its output is about to end.
+const tries = 20
+
 // awaitBriefly waits for the end in the calling thread and reports whether it came
 // within d.
 func (p *process) awaitBriefly(d time.Duration) bool {
 	if p.handle < 0 {
 		return false
+	}
+	for range tries {
+		if p.hasEnded() {
+			_ = syscall.Close(p.handle) // Linux frees the descriptor whatever it returns
+			return true
+		}
+		runtime.Gosched()
 	}
 	for deadline := time.Now().Add(d); d > 0; d = time.Until(deadline) {
 		fds := []unix.PollFd{{Fd: int32(p.handle), Events: unix.POLLIN}}
@@ -61,6 +81,13 @@ func (p *process) awaitBriefly(d time.Duration) bool {
 		}
 	}
 	return false
+}
+
+// hasEnded reports whether the process is a zombie.
+func (p *process) hasEnded() bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PIDFD, p.handle, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+	return err == nil && info.Signo != 0
 }
 
 // poll waits by way of the pidfd and reports whether it could.

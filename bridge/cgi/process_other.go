@@ -25,6 +25,9 @@ func rawPipe() (r, w int, err error) {
 	return fds[0], fds[1], err
 }
 
+// enlarge is for systems whose pipes have a size that can be set.
+func (p *pipe) enlarge() {}
+
 // await reaps the process when it ends. The group keeps its number for as long
 // as it has a member; an empty one could in theory be a stranger's by the time
 // finish signals it, which only Linux's way of waiting rules out.

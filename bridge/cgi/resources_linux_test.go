@@ -34,8 +34,6 @@ func openTree(t *testing.T, files map[string]string) string {
 	return dir + "/cgi-bin"
 }
 
-const perl = "#!/usr/bin/perl\n"
-
 // needsRoot skips a test that only root can pass.
 func needsRoot(t *testing.T) {
 	t.Helper()

@@ -47,6 +47,9 @@ func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 		return err
 	}
 	location, err := a.runScript(ctx, scope, s, body, send)
+	if no := (*refusal)(nil); errors.As(err, &no) {
+		return no.answer(ctx, scope, send)
+	}
 	if err != nil || location == "" {
 		return err
 	}
@@ -197,6 +200,12 @@ func (o *response) relayDocument(ctx context.Context, h head, rest, buf []byte) 
 	if o.keeps() {
 		return o.keep(ctx, h, rest, buf, bodiless)
 	}
+	if !h.chunked && !o.run.script.nph {
+		var ended bool
+		if rest, ended = o.run.linger(rest); ended && o.run.proc.exitsWithin(endTime) {
+			return o.sendWhole(ctx, h, o.clip(rest), bodiless)
+		}
+	}
 	if err := o.emit(ctx, o.startEvent(h)); err != nil {
 		return err
 	}
@@ -232,6 +241,29 @@ func (o *response) relayDocument(ctx context.Context, h head, rest, buf []byte) 
 	}
 	o.complete = true
 	return nil
+}
+
+// sendWhole sends a response whose script has ended: in one piece, where nothing is
+// wrong with it.
+func (o *response) sendWhole(ctx context.Context, h head, body []byte, bodiless bool) error {
+	if bodiless {
+		body = nil
+	}
+	wrong := o.checkEnd(ctx, bodiless)
+	if wrong == nil {
+		o.run.markAnswered()
+	}
+	if err := o.emit(ctx, o.startEvent(h)); err != nil {
+		return err
+	}
+	if wrong != nil && len(body) == 0 {
+		return wrong
+	}
+	if err := o.emit(ctx, o.bodyEvent(body, wrong != nil)); err != nil {
+		return err
+	}
+	o.complete = wrong == nil
+	return wrong
 }
 
 var errDied = errors.New("it died while it answered")

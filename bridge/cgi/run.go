@@ -21,13 +21,20 @@ import (
 const settleTime = 100 * time.Millisecond
 
 // attendAfter is how long a script may run before goroutines look after its
-// standard error and its end. Most scripts are done by then, and what they wrote
+// standard error, its end and its client. Most scripts are done by then, and what they wrote
 // to standard error is still in the pipe; one that fills the pipe waits so long.
 const attendAfter = 20 * time.Millisecond
 
 // lastWords is how long we read on in standard error after the group was killed;
 // only a process that left the group can make us wait for it.
 const lastWords = 100 * time.Millisecond
+
+// A script that is just being written cannot be started. It is tried again that often,
+// with that much time between.
+const (
+	busyTries = 10
+	busyWait  = 10 * time.Millisecond
+)
 
 // run is one run of a script: the process, its three pipes and the timers. It is
 // an io.Reader of the script's output.
@@ -49,7 +56,8 @@ type run struct {
 	watch      *watchdog
 	attendant  *time.Timer
 	maxTimer   *time.Timer
-	detach     func() bool // stops listening to the client's context
+	ctx        context.Context
+	detach     func() bool // stops listening to ctx; guarded by mu, nil before attend
 	cancelFeed context.CancelFunc
 	fed        chan struct{} // closed when nobody feeds any more
 	errsDone   chan struct{} // closed when standard error is read, where attended
@@ -65,6 +73,7 @@ type run struct {
 	killed    chan struct{}
 	killTimer *time.Timer
 	attended  bool
+	lingering bool // the reader waits for more before it sends anything
 	over      bool // finish has begun to clean up: no signals, no deadlines
 }
 
@@ -77,14 +86,18 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 	stdin, pending, err := r.openPipes(body)
 	if err != nil {
 		r.closePipes()
-		return nil, startFailure(s.file, err)
+		return nil, startFailure(s, err)
 	}
 	c := newCommand(s, a.environ(scope, s, body.length))
 	c.stdin, c.stdout, c.stderr = stdin, r.out.script, r.errs.script
 	r.proc, err = a.launch(ctx, s, c, r.scriptExited)
+	for tries := 0; errors.Is(err, syscall.ETXTBSY) && tries < busyTries && ctx.Err() == nil; tries++ {
+		time.Sleep(busyWait)
+		r.proc, err = a.launch(ctx, s, c, r.scriptExited)
+	}
 	if err != nil {
 		r.closePipes()
-		return nil, startFailure(s.file, err)
+		return nil, startFailure(s, err)
 	}
 	r.out.closeScript()
 	r.errs.closeScript()
@@ -101,15 +114,16 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 			r.end(&timeoutError{"it ran", "max_time", a.MaxTime})
 		})
 	}
-	r.detach = context.AfterFunc(ctx, func() { r.end(context.Cause(ctx)) })
+	r.ctx = ctx
 	r.stderr = stderrLog{ctx: context.WithoutCancel(ctx), log: r.log, rate: a.StderrRate, marks: a.watchedMarks()}
 	r.stderr.write(r.proc.said)
 	r.attendant = time.AfterFunc(attendAfter, r.attend)
-	feedCtx, cancel := context.WithCancel(ctx)
-	r.cancelFeed = cancel
 	if pending == nil && !body.more {
+		r.cancelFeed = func() {}
 		close(r.fed)
 	} else {
+		feedCtx, cancel := context.WithCancel(ctx)
+		r.cancelFeed = cancel
 		go func() {
 			defer close(r.fed)
 			r.feed(feedCtx, body, pending)
@@ -126,7 +140,11 @@ func (r *run) attend() {
 		return
 	}
 	r.attended = true
+	r.stopLingering()
 	r.proc.watch()
+	if !r.answered {
+		r.detach = context.AfterFunc(r.ctx, func() { r.end(context.Cause(r.ctx)) })
+	}
 	go func() {
 		defer close(r.errsDone)
 		r.stderr.copy(r.errs.ours)
@@ -197,6 +215,9 @@ func (r *run) Read(p []byte) (int, error) {
 	if n > 0 {
 		r.watch.progress()
 	}
+	if r.size < manyBytes && r.size+int64(n) >= manyBytes {
+		r.out.enlarge()
+	}
 	if r.size += int64(n); r.app.OutputSize > 0 && r.size > r.app.OutputSize {
 		err := &limitError{"it wrote too much", "output_size", r.app.OutputSize, http.StatusBadGateway}
 		r.end(err)
@@ -253,9 +274,11 @@ func (r *run) kill() {
 // markAnswered lets the client go: what the script still does is its own affair.
 func (r *run) markAnswered() {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.answered = true
-	r.mu.Unlock()
-	r.detach()
+	if r.detach != nil {
+		r.detach()
+	}
 }
 
 // letGo ends the use of what belongs to the request, whose Serve is about to
@@ -307,7 +330,6 @@ func (r *run) finish(buf []byte) (syscall.WaitStatus, error) {
 		r.attend()
 		r.outlast(buf)
 	}
-	r.detach()
 	r.attendant.Stop()
 	r.watch.stop()
 	if r.maxTimer != nil {
@@ -319,6 +341,9 @@ func (r *run) finish(buf []byte) (syscall.WaitStatus, error) {
 	attended, cause := r.attended, r.cause
 	if r.killTimer != nil {
 		r.killTimer.Stop()
+	}
+	if r.detach != nil {
+		r.detach()
 	}
 	r.mu.Unlock()
 

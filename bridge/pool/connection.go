@@ -115,13 +115,18 @@ func (w *peer) sendBatch() {
 	w.writing.Lock()
 	defer w.writing.Unlock()
 	w.pool.mu.Lock()
-	batch := w.batch
-	w.batch, w.lastFrame = w.spare[:0], 0
+	batch, first := w.batch, w.firstStream
+	w.batch, w.lastFrame, w.firstStream = w.spare[:0], 0, 0
 	conn := w.conn
 	w.pool.mu.Unlock()
 	if conn != nil && len(batch) > 0 {
-		if _, err := conn.Write(batch); err != nil {
+		if n, err := conn.Write(batch); err != nil {
 			w.logger().Debug("cannot write to the worker", "error", err)
+			if n == 0 {
+				w.pool.mu.Lock()
+				w.undelivered = first
+				w.pool.mu.Unlock()
+			}
 		}
 	}
 	w.spare = batch

@@ -67,15 +67,17 @@ func TestCrashes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-				t.Errorf("the child: %v", err)
-			}
-		})
 		testkit.Eventually(t, "another worker", func() bool { return s.Status().Launched == 2 })
 		if o := s.do("pid", false); o.err != nil {
 			t.Errorf("the next one: %+v", o)
 		}
+		if err := syscall.Kill(pid, 0); err != nil {
+			t.Errorf("the child must go on as long as the pool does: %v", err)
+		}
+		if err := s.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		testkit.Eventually(t, "the child to be gone", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })
 	})
 }
 

@@ -31,7 +31,7 @@ func (p *Pool) Do(req *Request) (*Answer, error) {
 		return &x.answer, nil
 	}
 	defer p.mu.Unlock()
-	if len(p.workers) == 0 && !p.nursery.raising {
+	if p.circuitLocked() != Closed {
 		return nil, ErrNoWorkers
 	}
 	if p.queue.len() >= p.opt.QueueSize {
@@ -77,13 +77,17 @@ func (p *Pool) assignLocked(w *worker, x *exchange) error {
 	if len(w.inflight) == 0 {
 		w.begun = w.progress
 	}
-	x.stream, x.worker, x.queued = p.stream, w, false
+	x.stream, x.worker, x.queued, x.more = p.stream, w, false, false
 	if place := x.names.Place; w.names[place] != x.names {
 		w.names[place] = x.names
 		w.batch = append(w.batch, x.names.Frame...)
 	}
 	if w.lastFrame > 0 && p.isSteady() {
 		wire.SetFlag(w.batch[w.lastFrame-1:], wire.FlagMore)
+		w.inflight[len(w.inflight)-1].more = true
+	}
+	if w.firstStream == 0 {
+		w.firstStream = p.stream
 	}
 	w.lastFrame = len(w.batch) + 1
 	w.batch = append(w.batch, frame...)
@@ -102,13 +106,18 @@ func (p *Pool) freeLocked(w *worker) (send bool) {
 	if w.state != Busy && w.state != Starting {
 		return false
 	}
+	if w.weigh {
+		w.weigh = false
+		p.tasks.Go(w.weighBetween)
+		return false
+	}
 	w.state = Ready
 	if w.successor != nil && w.successor.isServing() {
 		w.retire()
 		return true // DRAIN
 	}
-	if p.opt.MaxRequests > 0 && w.served >= p.opt.MaxRequests && w.successor == nil && p.mayLaunchLocked() {
-		p.launchLocked(w) // w goes on until the other is ready
+	if w.limit > 0 && w.served >= w.limit {
+		p.recycleLocked(w, dueRequests)
 	}
 	if !p.loadLocked(w) {
 		p.idle = append(p.idle, w)
@@ -130,7 +139,7 @@ func (p *Pool) refillLocked(w *worker) (send bool) {
 	if n == 0 || n > refillBelow || p.queue.len() == 0 || !p.isSteady() {
 		return false
 	}
-	if w.state != Busy || w.cleaning || w.successor != nil || p.opt.MaxRequests > 0 && w.served+n >= p.opt.MaxRequests {
+	if w.state != Busy || w.cleaning || w.successor != nil || w.weigh || w.limit > 0 && w.served+n >= w.limit {
 		return false
 	}
 	return p.loadLocked(w)
@@ -225,6 +234,7 @@ func (p *Pool) watch() {
 			return
 		case now := <-ticker.C:
 			p.inspect(now)
+			p.weigh(now)
 		}
 	}
 }
@@ -247,7 +257,11 @@ func (p *Pool) inspect(now time.Time) {
 			w.failure = why
 			p.unlinkLocked(w)
 		}
-		if len(w.inflight) > 0 && !w.cleaning {
+		log := w.logger()
+		if w.cleaning {
+			log = about(log, w.cleanedUp, w.cleanedID)
+		} else if w.runsFirstLocked() {
+			log = about(log, w.inflight[0].label, w.inflight[0].id)
 			w.inflight[0].worker = nil
 			w.inflight[0].fail(ErrTimeout)
 			w.inflight = w.inflight[1:]
@@ -255,20 +269,27 @@ func (p *Pool) inspect(now time.Time) {
 		send = append(send, p.requeueLocked(w.inflight)...)
 		w.inflight = nil
 		if w.state != Starting {
-			w.logger().Error("a worker is killed", "reason", why)
+			log.Error("a worker is killed", "reason", why)
 		}
 		w.leave(now)
 		p.tasks.Go(w.kill)
 	}
 	p.settleLocked(now)
+	send = append(send, p.scaleLocked(now)...)
+	p.recycleOldLocked(now)
+	p.remains.prune()
 	p.topUpLocked()
 	p.checkDrainedLocked()
 	p.mu.Unlock()
 	for _, x := range expired {
 		x.fail(ErrQueueTimeout)
 	}
-	for _, w := range send {
-		w.sendBatch()
+	if len(send) > 0 { // a worker that does not read must not keep the watch waiting
+		p.tasks.Go(func() {
+			for _, w := range send {
+				w.sendBatch()
+			}
+		})
 	}
 }
 
@@ -289,6 +310,10 @@ func (w *worker) overdueLocked(now time.Time) string {
 	case w.cleaning:
 		if limited {
 			return fmt.Sprintf("cleaning up after %s took longer than %v", w.cleanedUp, opt.RequestTimeout)
+		}
+	case w.unsure || len(w.inflight) > 0 && !w.runsFirstLocked():
+		if limited {
+			return fmt.Sprintf("one of several requests ran into its time limit: no sign of life for %v", opt.RequestTimeout)
 		}
 	case len(w.inflight) > 0:
 		if limited {

@@ -23,8 +23,9 @@ type Request struct {
 	// Safe says that the request's method is safe (RFC 9110 section 9.2.1) and
 	// its body empty: it may be queued behind another one and be repeated.
 	Safe bool
-	// Label names the request in log records: "GET /path".
-	Label string
+	// Label names the request in log records: "GET /path". ID tells it from others
+	// there; "" where it has none.
+	Label, ID string
 }
 
 // Piece is a part of an answer. An answer is any number of pieces with
@@ -38,7 +39,8 @@ type Piece struct {
 	File *wire.FileRef
 	Last bool
 
-	buffer *[]byte // the pooled buffer Body lies in, or nil
+	headSize int     // bytes of the frame the head was in
+	buffer   *[]byte // the pooled buffer Body lies in, or nil
 }
 
 // AbortError is the error of an answer its worker gave up.
@@ -60,6 +62,7 @@ type exchange struct {
 	names *wire.NameList
 	safe  bool
 	label string
+	id    string
 
 	// Guarded by Pool.mu.
 	stream   uint32
@@ -67,6 +70,7 @@ type exchange struct {
 	queued   bool
 	since    time.Time // when it was queued
 	alone    bool      // must not share a batch again
+	more     bool      // its answer may be kept until the next one's
 	repeated bool      // has been given to a second worker after the first one died
 	dropped  bool      // nobody waits for it any more
 
@@ -99,7 +103,7 @@ var exchanges = sync.Pool{New: func() any { return &exchange{wake: make(chan str
 
 func newExchange(p *Pool, req *Request) *exchange {
 	x := exchanges.Get().(*exchange)
-	x.pool, x.frame, x.names, x.safe, x.label = p, req.Frame, req.Names, req.Safe, req.Label
+	x.pool, x.frame, x.names, x.safe, x.label, x.id = p, req.Frame, req.Names, req.Safe, req.Label, req.ID
 	x.answer.x = x
 	x.pieces = x.few[:0]
 	x.users.Store(2)
@@ -132,15 +136,14 @@ func signal(c chan struct{}) {
 // cost is the memory a piece keeps, which for a small one is more than its length.
 func (piece *Piece) cost() int {
 	if piece.buffer != nil {
-		return cap(*piece.buffer)
+		return cap(*piece.buffer) + piece.headSize
 	}
-	return len(piece.Body)
+	return len(piece.Body) + piece.headSize
 }
 
-// keepHead returns where a head is kept that is to be delivered. A worker that sends
-// a second one must not change the first.
+// keepHead returns where a head is kept that is to be delivered.
 func (x *exchange) keepHead(head wire.Head, informational bool) *wire.Head {
-	if informational || x.hasHead {
+	if informational {
 		return &head
 	}
 	x.head, x.hasHead = head, true
@@ -188,10 +191,10 @@ func (x *exchange) takeLocked(piece *Piece) bool {
 		release(piece.buffer)
 		return true
 	case x.spillTo == x.spillFrom && x.joinLocked(piece):
-	case piece.Head != nil, x.spillTo == x.spillFrom && (len(x.pieces) == 0 || x.memory+piece.cost() <= x.pool.opt.Memory):
+	case x.spillTo == x.spillFrom && (len(x.pieces) == 0 || x.memory+piece.cost() <= x.pool.opt.Memory):
 		x.pieces = append(x.pieces, *piece)
 		x.memory += piece.cost()
-	case x.spillTo+int64(size) <= x.pool.opt.Spool:
+	case piece.Head == nil && x.spillTo+int64(size) <= x.pool.opt.Spool:
 		err := x.spillLocked(piece.Body)
 		release(piece.buffer)
 		if err != nil {

@@ -10,8 +10,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	ossignal "os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,7 +39,20 @@ type fake struct {
 	conn   net.Conn
 	frames *bufio.Reader
 	queue  []wire.Frame
-	told   bool // the names of the requests' values
+	told   bool   // the names of the requests' values
+	held   []byte // answers that are kept
+	// version is what the worker found when it started.
+	version string
+	// linger: stay after DRAIN, and do not listen to TERM.
+	linger bool
+}
+
+// release sends the answers that were kept.
+func (f *fake) release() {
+	if _, err := f.conn.Write(f.held); err != nil {
+		os.Exit(0)
+	}
+	f.held = nil
 }
 
 // value returns the only value of a request.
@@ -90,10 +105,47 @@ func runFake(mode string) error {
 	case "idle before ready":
 		f.put(wire.Idle, 0, 0, nil)
 		time.Sleep(time.Hour)
-	case "fails when": // the file exists
-		if _, err := os.Stat(arg); err == nil {
+	case "fails when": // the file exists; before it, a second one is waited for
+		file, gate, _ := strings.Cut(arg, ":")
+		for _, err := os.Stat(gate); gate != "" && err != nil; _, err = os.Stat(gate) {
+			time.Sleep(time.Millisecond)
+		}
+		if _, err := os.Stat(file); err == nil {
 			f.put(wire.Failed, 0, 0, []byte("no app today\n"))
 			time.Sleep(time.Hour)
+		}
+	case "fails from": // the n-th worker on, when the file exists
+		n, file, _ := strings.Cut(arg, ":")
+		from, _ := strconv.Atoi(n)
+		number, _ := strconv.Atoi(os.Getenv("FAKE_NUMBER"))
+		if _, err := os.Stat(file); err == nil && number >= from {
+			f.put(wire.Failed, 0, 0, []byte("no app today\n"))
+			return nil
+		}
+	case "dies when": // the file exists
+		if _, err := os.Stat(arg); err == nil {
+			return errors.New("cannot find my boots")
+		}
+	case "exits when": // the file exists
+		if _, err := os.Stat(arg); err == nil {
+			os.Exit(9)
+		}
+	case "hangs deaf when": // the file exists
+		if _, err := os.Stat(arg); err == nil {
+			ossignal.Ignore(syscall.SIGTERM)
+			_ = os.WriteFile(arg+".deaf", nil, 0o600)
+			time.Sleep(time.Hour)
+		}
+	case "hangs when": // the file exists
+		if _, err := os.Stat(arg); err == nil {
+			time.Sleep(time.Hour)
+		}
+	case "lingers":
+		f.linger = true
+		ossignal.Ignore(syscall.SIGTERM)
+	case "starts when": // the file exists
+		for _, err := os.Stat(arg); err != nil; _, err = os.Stat(arg) {
+			time.Sleep(time.Millisecond)
 		}
 	case "ends when": // the file exists, after it was ready
 		if _, err := os.Stat(arg); err == nil {
@@ -102,6 +154,13 @@ func runFake(mode string) error {
 		}
 	case "talks":
 		fmt.Println("deprecated: all of it")
+	case "version": // in the file
+		version, err := os.ReadFile(arg)
+		if err != nil {
+			f.put(wire.Failed, 0, 0, []byte("no app today\n"))
+			return nil
+		}
+		f.version = string(version)
 	case "silent":
 		time.Sleep(time.Hour)
 	}
@@ -155,6 +214,9 @@ func (f *fake) serve() error {
 			f.queue = f.queue[1:]
 			switch frame.Type {
 			case wire.Drain:
+				if f.linger {
+					time.Sleep(time.Hour)
+				}
 				os.Exit(0)
 			case wire.Names:
 				batch--
@@ -195,18 +257,54 @@ func (f *fake) do(frame wire.Frame, batch int) {
 	switch verb {
 	case "pid":
 		f.reply(s, strconv.Itoa(os.Getpid()))
+	case "bloat":
+		bloat(arg)
+		f.reply(s, strconv.Itoa(os.Getpid()))
+	case "version":
+		f.reply(s, f.version)
 	case "batch":
 		f.reply(s, strconv.Itoa(batch))
+	case "hold": // keeps its answer as a worker may that has the flag
+		f.held = wire.AppendFrame(f.held, wire.Response, wire.FlagFin, s, append(wire.AppendPairs([]byte{0, 200}), arg...))
+		if !frame.Has(wire.FlagMore) {
+			f.release()
+		}
+	case "hold-then":
+		how, file, _ := strings.Cut(arg, " ")
+		switch how {
+		case "wait":
+			for _, err := os.Stat(file); err != nil; _, err = os.Stat(file) {
+				time.Sleep(time.Millisecond)
+			}
+		case "hang":
+			time.Sleep(time.Hour)
+		case "crash":
+			os.Exit(7)
+		}
+		f.release()
+		if err := f.poll(); err != nil {
+			os.Exit(1)
+		}
+		f.reply(s, strconv.Itoa(os.Getpid()))
+	case "early":
+		n, _ := strconv.Atoi(arg)
+		for range n {
+			f.put(wire.Informational, 0, s, wire.AppendPairs([]byte{0, 103}, "link", strings.Repeat("x", 1000)))
+		}
+		f.reply(s, "")
+	case "two-heads":
+		f.put(wire.Response, 0, s, wire.AppendPairs([]byte{0, 200}))
+		f.put(wire.Response, 0, s, wire.AppendPairs([]byte{0, 200}))
+		time.Sleep(time.Hour)
+	case "late-failed":
+		f.put(wire.Failed, 0, 0, []byte("after all"))
+		time.Sleep(time.Hour)
 	case "more":
 		if frame.Has(wire.FlagMore) {
 			f.reply(s, "more")
 		} else {
 			f.reply(s, "last")
 		}
-	case "sleep":
-		d, _ := time.ParseDuration(arg)
-		time.Sleep(d)
-		f.reply(s, "")
 	case "note": // appends to a file, so that a test can count executions
 		file, err := os.OpenFile(arg, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err == nil {
@@ -225,6 +323,24 @@ func (f *fake) do(frame wire.Frame, batch int) {
 			os.Exit(1)
 		}
 		f.reply(s, strconv.Itoa(os.Getpid()))
+	case "loaded":
+		f.put(wire.Loaded, 0, 0, append(binary.BigEndian.AppendUint32(nil, uint32(len(arg))), arg...))
+		f.reply(s, "")
+	case "wait-and-crash": // until the file exists
+		for _, err := os.Stat(arg); err != nil; _, err = os.Stat(arg) {
+			time.Sleep(time.Millisecond)
+		}
+		os.Exit(7)
+	case "hang-deaf":
+		ossignal.Ignore(syscall.SIGTERM)
+		time.Sleep(time.Hour)
+	case "sleep":
+		d, _ := time.ParseDuration(arg)
+		time.Sleep(d)
+		if err := f.poll(); err != nil {
+			os.Exit(1)
+		}
+		f.reply(s, "")
 	case "hang":
 		time.Sleep(time.Hour)
 	case "crash":
@@ -306,11 +422,20 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		f.put(wire.Response, wire.FlagFin|wire.FlagBusy, s, wire.AppendPairs([]byte{0, 200}))
 		f.put(wire.Exiting, 0, 0, []byte("had enough"))
 		os.Exit(0)
+	case "shout": // a line of that length, in a LOG frame
+		n, _ := strconv.Atoi(strings.Fields(arg)[0])
+		f.put(wire.Log, wire.LevelWarn, s, []byte(strings.Repeat("x", n)))
+		fmt.Println(strings.Repeat("y", 8000))
+		f.reply(s, "")
+	case "log-cleaning":
+		f.put(wire.Response, wire.FlagFin|wire.FlagBusy, s, wire.AppendPairs([]byte{0, 200}))
+		f.put(wire.Log, wire.LevelWarn, s, []byte("logged "+arg))
+		f.put(wire.Idle, 0, s, nil)
 	case "print":
 		fmt.Println(arg)
 		f.put(wire.Log, wire.LevelWarn, s, []byte("logged "+arg))
 		f.reply(s, "")
-	case "daemon": // leaves a child behind that holds the connection and the output
+	case "daemon": // leaves, unless told otherwise, a child behind that holds the connection and the output
 		cmd := exec.Command("sleep", "3600")
 		file, err := f.conn.(*net.UnixConn).File()
 		if err == nil {
@@ -321,7 +446,9 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		if err == nil {
 			f.reply(s, strconv.Itoa(cmd.Process.Pid))
 		}
-		os.Exit(0)
+		if arg == "" {
+			os.Exit(0)
+		}
 	}
 }
 
@@ -349,7 +476,7 @@ type started struct {
 func fakeStart(mode string) func(Setup) (*exec.Cmd, []byte, error) {
 	return func(s Setup) (*exec.Cmd, []byte, error) {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), "FAKE_WORKER="+mode, "GORACE=atexit_sleep_ms=0")
+		cmd.Env = append(os.Environ(), "FAKE_WORKER="+mode, fmt.Sprint("FAKE_NUMBER=", s.Worker), "GORACE=atexit_sleep_ms=0")
 		return cmd, wire.AppendPairs(nil, "socket", s.Socket, "token", s.Token), nil
 	}
 }
@@ -357,7 +484,7 @@ func fakeStart(mode string) func(Setup) (*exec.Cmd, []byte, error) {
 func start(t *testing.T, opt Options) *started {
 	t.Helper()
 	s := &started{t: t, log: &testkit.Log{}}
-	if opt.Workers == 0 {
+	if opt.Workers == 0 && opt.MaxWorkers == 0 {
 		opt.Workers = 1
 	}
 	opt.Logger = s.log.Logger()
@@ -388,7 +515,7 @@ func newRequest(do string, safe bool) *Request {
 	b.Begin(&names)
 	b.Pair("do", do)
 	b.Body(nil)
-	return &Request{Frame: b.Frame, Names: b.Names(), Safe: safe, Label: do}
+	return &Request{Frame: b.Frame, Names: b.Names(), Safe: safe, Label: do, ID: "id of " + do}
 }
 
 // outcome is an answer read to its end.

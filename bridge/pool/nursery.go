@@ -18,6 +18,7 @@ type nursery struct {
 	raising  bool // a zygote is being started to become the current one
 	failures int  // zygotes in a row that came to nothing
 	nextTry  time.Time
+	reason   string // why the last one did
 	told     string // the last reason for that in the log
 	toldAt   time.Time
 }
@@ -72,7 +73,7 @@ func (p *Pool) startZygote(ctx context.Context) (*zygote, error) {
 		forks:    map[string]chan forkResult{},
 		children: map[int]*child{},
 	}
-	z.init(p, p.nursery.raised, p.log.With("zygote", p.nursery.raised))
+	z.init(p, p.nursery.raised, p.journal("zygote", p.nursery.raised))
 	p.nursery.all[z] = struct{}{}
 	p.tokens[z.token] = z
 	p.tasks.Go(z.live)
@@ -104,12 +105,12 @@ func (p *Pool) startZygote(ctx context.Context) (*zygote, error) {
 // it is retired. The caller starts the workers.
 func (p *Pool) adoptLocked(z *zygote) {
 	n := &p.nursery
-	if z.state != zygoteReady { // it has gone in this very moment
-		n.failedLocked()
-		return
-	}
 	old := n.current
 	n.current = z
+	if z.state != zygoteReady { // it has gone in this very moment
+		n.current = nil
+		n.failedLocked()
+	}
 	if old != nil {
 		old.retireLocked()
 	}
@@ -124,6 +125,7 @@ func (p *Pool) orphanLocked(z *zygote) {
 	if z.useful || time.Since(z.readyAt) > longEnough {
 		p.nursery.failures = 0
 	} else {
+		p.nursery.reason = "the zygote ended before it had forked a worker"
 		p.nursery.failedLocked()
 	}
 	p.nurseLocked()
@@ -161,13 +163,16 @@ func (p *Pool) raise() {
 		p.adoptLocked(z)
 		p.topUpLocked()
 	} else {
+		n.reason = err.Error()
 		n.failedLocked()
 	}
-	if len(p.workers) == 0 && !n.raising {
+	if p.circuitLocked() != Closed {
 		stranded = p.queue.takeAll()
 		p.checkDrainedLocked()
 	}
+	note, next := p.noteCircuitLocked(), p.nextAttemptLocked()
 	p.mu.Unlock()
+	p.tellCircuit(note, next)
 	if err != nil && !errors.Is(err, ErrClosed) {
 		p.tellZygote(err)
 	}

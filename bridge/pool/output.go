@@ -47,8 +47,8 @@ func (o *output) lastWords() string {
 }
 
 // captureOutput gives the command one pipe for both streams and starts to read it.
-// Nothing a worker prints is ever lost to a client or can block the worker for
-// longer than the log does.
+// What a worker prints never reaches a client and never blocks the worker: see
+// journals.
 func (w *peer) captureOutput(cmd *exec.Cmd) (*output, error) {
 	r, wr, err := os.Pipe()
 	if err != nil {

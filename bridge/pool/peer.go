@@ -32,7 +32,10 @@ type peer struct {
 	failure   string // why it could not get ready, in its own words
 	batch     []byte // frames to be written
 	lastFrame int    // where in batch the last request begins, plus one; 0: there is none
-	paused    bool   // the reader waits for a slow client
+	// firstStream is that of the first request in batch, undelivered that of the first
+	// one that could not be written; 0: there is none.
+	firstStream, undelivered uint32
+	paused                   bool // the reader waits for a slow client
 
 	log atomic.Pointer[slog.Logger]
 

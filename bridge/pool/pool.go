@@ -41,6 +41,8 @@ const (
 	DefaultMaxBatch       = 32
 	DefaultMemory         = 256 << 10
 	DefaultSpool          = 1 << 30
+	DefaultIdleTimeout    = 60 * time.Second
+	DefaultJitter         = 0.1
 )
 
 // Errors a request can end with.
@@ -88,8 +90,15 @@ type Options struct {
 	// It is started by Start, too; where it ends, another one is started, and the
 	// workers go on.
 	Preload bool
-	// Workers is the number of processes; 0 means 5.
-	Workers int
+	// Workers is the number of processes; 0 means 5. Instead of it MinWorkers and
+	// MaxWorkers say how few and how many there are: one or more are added when
+	// requests have been waiting for about 100 ms, and one that had nothing to do
+	// for IdleTimeout goes.
+	Workers                int
+	MinWorkers, MaxWorkers int
+	// IdleTimeout is that time, and the least time between adding workers and
+	// letting one go; 0 means 60 s.
+	IdleTimeout time.Duration
 	// QueueSize is how many requests may wait for a worker; 0 means 1024.
 	QueueSize int
 	// QueueTimeout is how long one may wait; 0 means 30 s.
@@ -103,8 +112,17 @@ type Options struct {
 	// KillGrace is the time between TERM and KILL; 0 means 5 s.
 	KillGrace time.Duration
 	// MaxRequests is how many requests a worker serves before another takes its
-	// place; 0 means no limit.
+	// place; 0 means no limit. MaxAge is the same for its age.
 	MaxRequests int
+	MaxAge      time.Duration
+	// Jitter is the part of MaxRequests and MaxAge by which a worker may fall short
+	// of them, each by an amount of its own, so that they do not all go at once; 0
+	// means 0.1, less than 0 none, and 1 is the most.
+	Jitter float64
+	// MaxRSS is how many bytes of memory (its resident set) a worker may have
+	// between two requests before another takes its place; 0 means no limit. It is
+	// looked at once per second. It needs a /proc.
+	MaxRSS int64
 	// MaxBatch is how many requests with safe methods a worker may be given at
 	// once; 0 means 32, 1 turns batches off.
 	MaxBatch int
@@ -114,63 +132,51 @@ type Options struct {
 	// Spool is how many bytes of one answer may be in that file before the worker
 	// has to wait for the client; 0 means 1 GiB, less than 0 no file.
 	Spool int64
+	// Loaded, where it is not nil, is told the files an application consists of, as
+	// its workers find out. It must not block.
+	Loaded func(files []string)
 	// Logger gets the pool's own records and the workers' output; nil means
 	// slog.Default.
 	Logger *slog.Logger
-}
-
-func (o *Options) setDefaults() {
-	def := func(p *int, v int) {
-		if *p == 0 {
-			*p = v
-		}
-	}
-	defTime := func(p *time.Duration, v time.Duration) {
-		if *p == 0 {
-			*p = v
-		}
-	}
-	def(&o.Workers, DefaultWorkers)
-	def(&o.QueueSize, DefaultQueueSize)
-	def(&o.MaxBatch, DefaultMaxBatch)
-	def(&o.Memory, DefaultMemory)
-	defTime(&o.QueueTimeout, DefaultQueueTimeout)
-	defTime(&o.RequestTimeout, DefaultRequestTimeout)
-	defTime(&o.StartTimeout, DefaultStartTimeout)
-	defTime(&o.KillGrace, DefaultKillGrace)
-	if o.Spool == 0 {
-		o.Spool = DefaultSpool
-	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
 }
 
 // Pool is a set of worker processes. Make one with New, start it, give it
 // requests with Do, stop it.
 type Pool struct {
 	opt      Options
-	log      *slog.Logger
+	log      *slog.Logger // its records, like the workers', go through a journal
+	journals journals
 	dir      string
 	listener *net.UnixListener
 
-	mu       sync.Mutex
-	started  bool
-	closing  bool
-	workers  map[*worker]struct{}
-	tokens   map[string]caller // who has not said hello yet
-	idle     []*worker         // last in, first out: the warmest serves next
-	queue    queue
-	stream   uint32
-	steady   int // answers in a row that were not slow
-	launched int
-	failures int       // starts in a row that came to nothing
-	nextTry  time.Time // when failures > 0
-	told     string    // the last reason for that in the log
-	toldAt   time.Time
-	drained  chan struct{}
-	settled  chan error // nil but during Start: one value for each worker
-	nursery  nursery    // with Preload
+	mu         sync.Mutex
+	started    bool
+	closing    bool
+	workers    map[*worker]struct{}
+	tokens     map[string]caller // who has not said hello yet
+	idle       []*worker         // last in, first out: the warmest serves next
+	queue      queue
+	stream     uint32
+	steady     int // answers in a row that were not slow
+	want       int // how many workers there should be
+	scale      scaling
+	weighed    time.Time // when the memory of the workers was last looked at; watch's own
+	launched   int
+	source     *source   // of the workers to be started
+	failures   int       // starts in a row that came to nothing
+	nextTry    time.Time // when failures > 0
+	failedAt   time.Time // when the last one did
+	reason     string    // why the last one did
+	open       bool      // the circuit was not closed when it was last looked at
+	told       string    // the last reason for a failed start in the log
+	toldAt     time.Time
+	reloading  *reload // the one that runs
+	pending    *reload // the one after it
+	generation int     // of the newest source there has been
+	drained    chan struct{}
+	settled    chan error // nil but during Start: one value for each worker
+	nursery    nursery    // with Preload
+	remains    remains
 
 	tasks sync.WaitGroup // every goroutine of the pool
 	halt  chan struct{}  // closed when the workers are to end
@@ -180,19 +186,25 @@ type Pool struct {
 // New returns a pool that has not been started.
 func New(opt Options) *Pool {
 	opt.setDefaults()
-	return &Pool{
+	if opt.Logger == nil {
+		opt.Logger = slog.Default()
+	}
+	p := &Pool{
 		opt:     opt,
-		log:     opt.Logger.With("mount", opt.Name),
 		workers: map[*worker]struct{}{},
 		tokens:  map[string]caller{},
+		remains: remains{},
 		nursery: nursery{all: map[*zygote]struct{}{}},
 		halt:    make(chan struct{}),
 		quit:    make(chan struct{}),
 	}
+	p.log = p.journals.logger(opt.Logger).With("mount", opt.Name)
+	return p
 }
 
-// Start starts all workers side by side, with Preload after the zygote, and returns
-// when they are ready. When one fails, those that were started are stopped and the error says why, in the
+// Start starts all workers (MinWorkers of them) side by side, with Preload after the
+// zygote, and returns when they are ready. When one fails, those that were started are
+// stopped and the error says why, in the
 // worker's own words where it gave any.
 func (p *Pool) Start(ctx context.Context) error {
 	if err := p.listen(); err != nil {
@@ -200,13 +212,14 @@ func (p *Pool) Start(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	p.started = true
+	p.source, p.generation, p.want = &source{generation: 1}, 1, p.opt.MinWorkers
 	p.mu.Unlock()
 	p.tasks.Go(p.accept)
 	err := p.preload(ctx)
 	if err == nil {
 		p.mu.Lock()
-		p.settled = make(chan error, p.opt.Workers)
-		for range p.opt.Workers {
+		p.settled = make(chan error, p.want)
+		for range p.want {
 			p.launchLocked(nil)
 		}
 		p.mu.Unlock()
@@ -226,7 +239,7 @@ func (p *Pool) Start(ctx context.Context) error {
 
 // awaitStart waits for every worker of the first set, or for the first that fails.
 func (p *Pool) awaitStart(ctx context.Context) error {
-	for range p.opt.Workers {
+	for range p.opt.MinWorkers {
 		select {
 		case err := <-p.settled:
 			if err != nil {
@@ -272,8 +285,9 @@ func (p *Pool) listen() error {
 }
 
 // Stop refuses new requests, waits for the running ones, asks the workers to go
-// and, when ctx ends before they have, kills them. It returns once all processes
-// and goroutines of the pool have ended.
+// and, when ctx ends before they have, kills them. What they have started and left
+// behind is ended, too, unless it is in a process group of its own. It returns once
+// all processes and goroutines of the pool have ended.
 func (p *Pool) Stop(ctx context.Context) error {
 	p.mu.Lock()
 	if !p.started || p.closing {
@@ -311,6 +325,8 @@ func (p *Pool) Stop(ctx context.Context) error {
 	close(p.quit)
 	err := p.listener.Close()
 	p.tasks.Wait()
+	p.endRemains(ctx)
+	p.journals.flush()
 	return errors.Join(err, os.RemoveAll(p.dir))
 }
 

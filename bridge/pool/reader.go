@@ -36,11 +36,13 @@ func (w *worker) read(reader *wire.Reader) error {
 		case wire.Ready:
 			err = w.ready()
 		case wire.Failed:
-			w.failed(string(frame.Payload))
+			err = w.failed(string(frame.Payload))
 		case wire.Log:
 			w.logRecord(frame)
 		case wire.Idle:
 			err = w.idle()
+		case wire.Loaded:
+			err = w.loaded(frame)
 		case wire.Exiting:
 			err = w.exiting(string(frame.Payload))
 		default:
@@ -59,7 +61,7 @@ func (w *worker) ready() error {
 		p.mu.Unlock()
 		return fmt.Errorf("%w: a second READY", ErrProtocol)
 	}
-	w.wasReady = true
+	w.wasReady, w.progress = true, time.Now()
 	var send []*worker
 	if w.state == Starting {
 		if p.closing {
@@ -70,9 +72,12 @@ func (w *worker) ready() error {
 		}
 		send = append(send, p.relieveLocked(w)...)
 		p.startedLocked(nil)
+		w.settleTrialLocked(nil)
 	}
 	output := w.output
+	note := p.noteCircuitLocked()
 	p.mu.Unlock()
+	p.tellCircuit(note, time.Time{})
 	w.logger().Debug("the worker is ready", "took", time.Since(w.since).Round(time.Millisecond))
 	for _, line := range output.firstLines() {
 		w.logger().Warn(line)
@@ -83,24 +88,28 @@ func (w *worker) ready() error {
 	return nil
 }
 
-// relieveLocked retires the worker w takes over from, if that is idle; a busy one
-// goes when it is free.
-func (p *Pool) relieveLocked(w *worker) []*worker {
+// relieveLocked retires whom w takes over from, if idle; a busy one goes when it is
+// free.
+func (p *Pool) relieveLocked(w *worker) (send []*worker) {
 	for other := range p.workers {
 		if other.successor == w && other.state == Ready {
 			other.retire()
-			return []*worker{other}
+			send = append(send, other)
 		}
 	}
-	return nil
+	return send
 }
 
-func (w *worker) failed(message string) {
+func (w *worker) failed(message string) error {
 	w.pool.mu.Lock()
 	defer w.pool.mu.Unlock()
+	if w.wasReady {
+		return fmt.Errorf("%w: FAILED after READY", ErrProtocol)
+	}
 	w.failure = strings.TrimSpace(message)
 	w.leave(time.Now())
 	w.pool.unlinkLocked(w)
+	return nil
 }
 
 // answer handles the frames that carry a response.
@@ -108,11 +117,7 @@ func (w *worker) answer(frame wire.Frame) error {
 	p := w.pool
 	fin := frame.Has(wire.FlagFin)
 	p.mu.Lock()
-	now := time.Now()
-	if p.steady++; now.Sub(w.progress) > slowAnswer && !w.paused {
-		p.steady = 0
-	}
-	w.progress = now
+	w.progress = time.Now()
 	var x *exchange
 	if len(w.inflight) > 0 && w.inflight[0].stream == frame.Stream && !w.cleaning {
 		x = w.inflight[0]
@@ -121,6 +126,7 @@ func (w *worker) answer(frame wire.Frame) error {
 	if x == nil {
 		// The answer to a request that has moved to another worker meanwhile.
 		release(frame.Buffer)
+		w.answeredLate(frame.Stream, fin, frame.Has(wire.FlagBusy))
 		return nil
 	}
 	if err := w.deliver(x, frame, fin); err != nil {
@@ -140,8 +146,11 @@ func (w *worker) deliver(x *exchange, frame wire.Frame, fin bool) error {
 		if err != nil {
 			return err
 		}
+		if x.hasHead {
+			return fmt.Errorf("%w: a %s frame after the RESPONSE", ErrProtocol, frame.Type)
+		}
 		piece.Body, piece.Informational = body, frame.Type == wire.Informational
-		piece.Head = x.keepHead(head, piece.Informational)
+		piece.Head, piece.headSize = x.keepHead(head, piece.Informational), len(frame.Payload)-len(body)
 	case wire.Body:
 		piece.Body = frame.Payload
 	case wire.File:
@@ -168,6 +177,7 @@ func (w *worker) deliver(x *exchange, frame wire.Frame, fin bool) error {
 func (w *worker) setPaused(is bool) {
 	w.pool.mu.Lock()
 	w.paused, w.progress = is, time.Now()
+	w.begun = w.progress // waiting for a client is not the application's time
 	w.pool.mu.Unlock()
 }
 
@@ -178,7 +188,7 @@ func (w *worker) finished(cleaning bool) {
 	var answered *exchange
 	if len(w.inflight) > 0 {
 		answered = w.inflight[0]
-		w.cleanedUp = answered.label
+		w.cleanedUp, w.cleanedID = answered.label, answered.id
 		answered.worker = nil
 		n := copy(w.inflight, w.inflight[1:])
 		w.inflight[n] = nil
@@ -202,6 +212,9 @@ func (w *worker) finished(cleaning bool) {
 func (w *worker) measureLocked() {
 	took := w.progress.Sub(w.begun)
 	w.begun = w.progress
+	if w.pool.steady++; took > slowAnswer {
+		w.pool.steady = 0
+	}
 	if w.average == 0 {
 		w.average = took
 	}
@@ -210,9 +223,10 @@ func (w *worker) measureLocked() {
 
 // restLocked frees the worker when it has nothing left to do.
 func (w *worker) restLocked() (send bool) {
-	if len(w.inflight) > 0 || w.cleaning {
+	if len(w.inflight) > 0 || w.cleaning || w.unsure && len(w.owed) > 0 {
 		return false
 	}
+	w.unsure = false
 	if w.stall != nil {
 		w.stall.Stop()
 	}
@@ -248,6 +262,7 @@ func (w *worker) exiting(reason string) error {
 	}
 	w.leave(time.Now())
 	p.removeIdleLocked(w)
+	p.unlinkLocked(w)
 	waiting := w.inflight
 	w.inflight = nil
 	send := p.requeueLocked(waiting)
@@ -273,14 +288,14 @@ func (w *worker) armStall() {
 	}
 }
 
-// stalled takes a batch apart that makes no progress: what waits behind the first
-// request goes back to the queue, and the worker is told to leave it alone.
+// stalled takes a batch apart that makes no progress: what waits behind the request
+// that runs goes back to the queue, and the worker is told to leave it alone.
 func (w *worker) stalled() {
 	p := w.pool
 	p.mu.Lock()
-	keep := 1
-	if w.cleaning {
-		keep = 0
+	keep := 0
+	if !w.cleaning && w.runsFirstLocked() {
+		keep = 1
 	}
 	if w.state != Busy && w.state != Draining || len(w.inflight) <= keep {
 		p.mu.Unlock()
@@ -291,13 +306,7 @@ func (w *worker) stalled() {
 		p.mu.Unlock()
 		return
 	}
-	moved := append([]*exchange(nil), w.inflight[keep:]...)
-	clear(w.inflight[keep:])
-	w.inflight = w.inflight[:keep]
-	for _, x := range moved {
-		w.batch = wire.AppendFrame(w.batch, wire.Cancel, 0, x.stream, nil)
-	}
-	send := append(p.requeueLocked(moved), w)
+	send := append(p.requeueLocked(w.takeBackLocked(keep)), w)
 	p.mu.Unlock()
 	for _, other := range send {
 		other.sendBatch()
@@ -318,24 +327,31 @@ func levelOf(frame wire.Frame) slog.Level {
 	return slog.LevelError
 }
 
+// about adds to a logger which request its records are about.
+func about(log *slog.Logger, label, id string) *slog.Logger {
+	if label != "" {
+		log = log.With("request", label)
+	}
+	if id != "" {
+		log = log.With("request_id", id)
+	}
+	return log
+}
+
 // logRecord passes on what the application printed to psgi.errors.
 func (w *worker) logRecord(frame wire.Frame) {
 	p := w.pool
 	p.mu.Lock()
-	label := ""
+	log := w.logger()
 	switch {
 	case w.cleaning:
-		label = w.cleanedUp
+		log = about(log, w.cleanedUp, w.cleanedID)
 	case len(w.inflight) > 0 && w.inflight[0].stream == frame.Stream:
-		label = w.inflight[0].label
+		log = about(log, w.inflight[0].label, w.inflight[0].id)
 	}
 	p.mu.Unlock()
-	log := w.logger()
 	level := levelOf(frame)
 	text := strings.TrimSpace(string(frame.Payload))
-	if label != "" {
-		log = log.With("request", label)
-	}
 	log.Log(context.Background(), level, text)
 	release(frame.Buffer)
 }

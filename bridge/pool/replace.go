@@ -39,11 +39,14 @@ func (p *Pool) topUpLocked() {
 		if w.state == Starting && p.failures > 0 {
 			return
 		}
+		if w.state == Exiting && !w.wasReady && w.trial == nil {
+			return // it has failed, and is about to be counted
+		}
 		if w.state <= Busy && w.successor == nil {
 			serving++
 		}
 	}
-	for ; serving < p.opt.Workers && p.mayLaunchLocked(); serving++ {
+	for ; serving < p.want && p.mayLaunchLocked(); serving++ {
 		p.launchLocked(nil)
 		if p.failures > 0 {
 			return
@@ -83,28 +86,35 @@ func (w *worker) bury() {
 	}
 	delete(p.workers, w)
 	delete(p.tokens, w.token)
-	label := ""
-	if len(w.inflight) > 0 && !w.cleaning {
-		label = w.inflight[0].label
+	p.remains.add(w.pid)
+	label, id := "", ""
+	if len(w.inflight) > 0 && !w.cleaning && w.inflight[0].stream != w.undelivered {
+		label, id = w.inflight[0].label, w.inflight[0].id
+		if !w.runsFirstLocked() {
+			label, id = fmt.Sprintf("%s, or one of the %d behind it", label, len(w.inflight)-1), ""
+		}
 	}
 	begun, waiting := w.partLocked()
 	send := p.requeueLocked(waiting)
 	w.state = Dead
 	p.unlinkLocked(w)
 	startError := w.recordLocked(words, label != "")
+	w.settleTrialLocked(startError)
 	p.topUpLocked()
 	p.checkDrainedLocked()
 	var stranded []*exchange
-	if len(p.workers) == 0 && !p.nursery.raising {
+	if p.circuitLocked() != Closed {
 		stranded = p.queue.takeAll()
 	}
+	note, next := p.noteCircuitLocked(), p.nextAttemptLocked()
 	p.mu.Unlock()
 
+	p.tellCircuit(note, next)
 	switch {
 	case w.unborn:
 	case startError != nil:
 	case label != "":
-		w.logger().Error("the worker died in a request", "request", label, "exit", w.exit)
+		about(w.logger(), label, id).Error("the worker died in a request", "exit", w.exit)
 	case w.surprise:
 		w.logger().Warn("the worker ended by itself", "exit", w.exit)
 	default:
@@ -124,16 +134,24 @@ func (w *worker) bury() {
 // partLocked divides what a dead worker had into the request that must fail, or
 // nil, and those that can be given to others: the ones it had not begun, and the
 // begun one once, when its method is safe and nothing has been seen of its answer.
+// Where it is not known which that is, it may be any of them.
 func (w *worker) partLocked() (begun *exchange, waiting []*exchange) {
+	runsFirst := w.runsFirstLocked()
 	waiting = w.inflight
 	w.inflight = nil
 	for _, x := range waiting {
 		x.worker = nil
 	}
-	if len(waiting) == 0 || w.cleaning {
+	if len(waiting) == 0 || w.cleaning || waiting[0].stream == w.undelivered {
 		return nil, waiting
 	}
 	first := waiting[0]
+	if !runsFirst && !w.pool.closing {
+		for _, x := range waiting {
+			x.repeated = true
+		}
+		return nil, waiting
+	}
 	if first.safe && !first.repeated && !first.isTouched() && !w.pool.closing {
 		first.repeated = true
 		return nil, waiting
@@ -149,7 +167,7 @@ func (w *worker) recordLocked(words string, inRequest bool) error {
 		p.startedLocked(errors.New(w.failure))
 		return nil
 	}
-	if p.closing || w.wasReady && (inRequest || w.served > 0 || time.Since(w.since) > longEnough) {
+	if p.closing || w.wasReady && (w.retired || w.killed || inRequest || w.served > 0 || time.Since(w.since) > longEnough) {
 		return nil
 	}
 	reason := w.failure
@@ -160,9 +178,16 @@ func (w *worker) recordLocked(words string, inRequest bool) error {
 		}
 	}
 	err := errors.New(reason)
+	if w.trial != nil {
+		return err // Reload tells it, and what serves goes on
+	}
 	now := time.Now()
-	p.failures++
-	p.nextTry = now.Add(backoff(p.failures))
+	p.reason = reason
+	if p.failures == 0 || w.since.After(p.failedAt) { // those started side by side are one attempt
+		p.failures++
+		p.nextTry = now.Add(backoff(p.failures))
+	}
+	p.failedAt = now
 	if !w.wasReady && p.startedLocked(err) {
 		return err // Start tells it
 	}

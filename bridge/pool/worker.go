@@ -24,31 +24,50 @@ type worker struct {
 	state     State
 	unborn    bool                          // what was to make its process has gone
 	inflight  []*exchange                   // what it has been given, in order
+	owed      map[uint32]struct{}           // streams taken back from it and not answered yet
+	unsure    bool                          // it is busy with one of those
 	names     [wire.MaxNames]*wire.NameList // what it has been told
 	left      time.Time                     // when it became Exiting
 	killed    bool                          // kill is at work
+	retired   bool                          // it served and was told to go
 	surprise  bool                          // its process ended unasked
 	cleaning  bool                          // busy with what an application does after its answer
 	cleanedUp string                        // the request it has answered last, and cleans up after
+	cleanedID string                        // and its ID
 	served    int
 	progress  time.Time     // of the last sign of life while busy
 	begun     time.Time     // about when the request it answers was begun
 	average   time.Duration // of its requests
 	stall     *time.Timer
 	successor *worker // takes over when it is ready
+	source    *source
+	limit     int          // how many requests it is to serve, 0 for any number
+	expires   time.Time    // when it is to be replaced, where there is a MaxAge
+	rss       int64        // its memory when it was last looked at
+	weigh     bool         // its memory is to be looked at when it is free
+	trial     chan<- error // of the reload that started it and waits for how that goes
 }
 
 // launchLocked starts a worker, to take over from predecessor unless that is nil.
-func (p *Pool) launchLocked(predecessor *worker) {
+func (p *Pool) launchLocked(predecessor *worker) { p.launchFromLocked(p.source, predecessor) }
+
+func (p *Pool) launchFromLocked(src *source, predecessor *worker) *worker {
 	p.launched++
-	w := &worker{maker: p.makerLocked(), abort: make(chan struct{})}
-	w.init(p, p.launched, p.log.With("worker", p.launched))
+	w := &worker{maker: src.makerLocked(p), source: src, abort: make(chan struct{})}
+	w.init(p, p.launched, p.journal("worker", p.launched))
+	w.drawLimits()
 	if predecessor != nil {
+		for other := range p.workers {
+			if other.successor == predecessor { // which is still being started itself
+				other.successor = w
+			}
+		}
 		predecessor.successor = w
 	}
 	p.workers[w] = struct{}{}
 	p.tokens[w.token] = w
 	p.tasks.Go(w.live)
+	return w
 }
 
 // live starts the process and sees it through to its end.
@@ -64,12 +83,22 @@ func (w *worker) live() {
 	select {
 	case <-w.exited:
 	case <-w.lost:
+		p.mu.Lock()
+		p.removeIdleLocked(w) // nothing reaches it any more
+		p.mu.Unlock()
 		w.awaitExit(w.patience())
 	}
+	w.end()
+}
+
+// end is called when the process has ended.
+func (w *worker) end() {
+	p := w.pool
 	p.mu.Lock()
 	w.surprise = w.isServing()
 	w.leave(time.Now())
 	p.removeIdleLocked(w)
+	p.unlinkLocked(w)
 	p.topUpLocked()
 	p.mu.Unlock()
 	w.readRest()
@@ -100,7 +129,7 @@ func (w *worker) refusedLocked() {
 func (w *worker) retire() {
 	switch w.state {
 	case Ready, Busy:
-		w.state, w.progress = Draining, time.Now()
+		w.state, w.progress, w.retired = Draining, time.Now(), true
 	case Starting:
 		w.leave(time.Now())
 	default:

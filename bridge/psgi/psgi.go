@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,15 +50,38 @@ type PSGI struct {
 	Environment string `yaml:"environment"`
 	// Env is added to the environment of the workers, which is the gateway's.
 	Env map[string]string `yaml:"env"`
+	// LocalLib are directories as local::lib and carton make them. DIR/lib/perl5 is
+	// put in front of PERL5LIB, so behind Include, and DIR/bin in front of PATH. A
+	// relative name is meant from Dir.
+	LocalLib []string `yaml:"local_lib"`
+	// Umask of the workers in octal, "0027"; by default the gateway's.
+	Umask string `yaml:"umask"`
 
 	// Workers is the number of processes; 5 by default.
 	Workers int `yaml:"workers"`
+	// MinWorkers and MaxWorkers, given instead of Workers, let the number follow
+	// the load.
+	MinWorkers int `yaml:"min_workers"`
+	MaxWorkers int `yaml:"max_workers"`
+	// IdleTimeout is how long a worker beyond MinWorkers may have nothing to do;
+	// 60 s by default.
+	IdleTimeout time.Duration `yaml:"idle_timeout"`
 	// Preload has one process load the application and fork the workers, which
 	// share its memory. docs/psgi.md tells what an application must mind then.
 	Preload bool `yaml:"preload"`
 	// MaxRequests is how many requests a worker serves before another takes its
 	// place; 0 means no limit.
 	MaxRequests int `yaml:"max_requests"`
+	// MaxAge is how old a worker becomes before another takes its place; 0 means
+	// no limit.
+	MaxAge time.Duration `yaml:"max_age"`
+	// MaxRequestsJitter is the part of MaxRequests and MaxAge by which workers may
+	// fall short of them, each by its own amount: 0 to 1, 0.1 by default, less than
+	// 0 for none.
+	MaxRequestsJitter float64 `yaml:"max_requests_jitter"`
+	// MaxRSS is how many bytes of memory a worker may have between two requests
+	// before another takes its place; 0 means no limit. It needs a /proc.
+	MaxRSS int64 `yaml:"max_rss"`
 	// QueueSize is how many requests may wait for a worker; 1024 by default.
 	// One more is answered 503 with Retry-After.
 	QueueSize int `yaml:"queue_size"`
@@ -74,7 +98,19 @@ type PSGI struct {
 	// MaxBatch is how many requests with safe methods a worker may be given at
 	// once under load; 32 by default, 1 for one by one.
 	MaxBatch int `yaml:"max_batch"`
+	// AnswerMemory is how many bytes of an answer are kept in memory while its
+	// client is slow; 256 KiB by default. More goes to a temporary file.
+	AnswerMemory int `yaml:"answer_memory"`
+	// AnswerSpool is how many bytes may be in that file before the worker has to
+	// wait for the client; 1 GiB by default, less than 0 means no file.
+	AnswerSpool int64 `yaml:"answer_spool"`
 
+	// Loaded, where it is not nil, is told the files the application consists of:
+	// those in %INC, as absolute paths, first when a worker has started and then as
+	// it loads more. It must not block. It is for development; together with
+	// Environment "development" it also makes a Reload that failed be shown on top
+	// of HTML pages until one succeeds.
+	Loaded func(files []string) `yaml:"-"`
 	// Name stands for the application in log records: the path it is mounted at.
 	Name string `yaml:"-"`
 	// Logger gets what the workers print; nil means slog.Default.
@@ -110,28 +146,40 @@ func (o PSGI) Build() (pagi.App, error) {
 	if o.Perl, err = exec.LookPath(o.Perl); err != nil {
 		return nil, fmt.Errorf("psgi: perl: %w", err)
 	}
-	for name, n := range map[string]int{
-		"workers": o.Workers, "max_requests": o.MaxRequests, "queue_size": o.QueueSize, "max_batch": o.MaxBatch,
-	} {
-		if n < 0 {
-			return nil, fmt.Errorf("psgi: %s: must not be negative, is %d", name, n)
-		}
+	if err := o.checkEnviron(); err != nil {
+		return nil, fmt.Errorf("psgi: %w", err)
 	}
-	for name, d := range map[string]time.Duration{"queue_timeout": o.QueueTimeout, "start_timeout": o.StartTimeout} {
-		if d < 0 {
-			return nil, fmt.Errorf("psgi: %s: must not be negative, is %v", name, d)
-		}
+	options := o.pool()
+	if err := options.Check(); err != nil {
+		return nil, named(err)
 	}
 	if o.Environment == "" {
 		o.Environment = "deployment"
 	}
-	if o.Workers == 0 {
+	if o.Workers == 0 && o.MaxWorkers == 0 {
 		o.Workers = pool.DefaultWorkers
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &app{opt: o, development: o.Environment == "development"}, nil
+	a := &app{opt: o, development: o.Environment == "development"}
+	if a.development && o.Loaded != nil {
+		a.banner = &banner{}
+	}
+	return a, nil
+}
+
+// named puts the part's name in front of each of joined errors.
+func named(err error) error {
+	joined, is := err.(interface{ Unwrap() []error })
+	if !is {
+		return fmt.Errorf("psgi: %w", err)
+	}
+	var errs []error
+	for _, each := range joined.Unwrap() {
+		errs = append(errs, fmt.Errorf("psgi: %w", each))
+	}
+	return errors.Join(errs...)
 }
 
 func (o *PSGI) path(p string) string {
@@ -139,6 +187,32 @@ func (o *PSGI) path(p string) string {
 		return p
 	}
 	return filepath.Join(o.Dir, p)
+}
+
+// pool returns the options of the workers' pool.
+func (o *PSGI) pool() pool.Options {
+	return pool.Options{
+		Name:           o.Name,
+		Start:          o.command,
+		Preload:        o.Preload,
+		Workers:        o.Workers,
+		MinWorkers:     o.MinWorkers,
+		MaxWorkers:     o.MaxWorkers,
+		IdleTimeout:    o.IdleTimeout,
+		QueueSize:      o.QueueSize,
+		QueueTimeout:   o.QueueTimeout,
+		RequestTimeout: o.RequestTimeout,
+		StartTimeout:   o.StartTimeout,
+		MaxRequests:    o.MaxRequests,
+		MaxAge:         o.MaxAge,
+		Jitter:         o.MaxRequestsJitter,
+		MaxRSS:         o.MaxRSS,
+		MaxBatch:       o.MaxBatch,
+		Memory:         o.AnswerMemory,
+		Spool:          o.AnswerSpool,
+		Loaded:         o.Loaded,
+		Logger:         o.Logger,
+	}
 }
 
 // command makes the process that pool starts.
@@ -156,15 +230,12 @@ func (o *PSGI) command(setup pool.Setup) (*exec.Cmd, []byte, error) {
 	args = append(args, filepath.Join(setup.Dir, perl.WorkerScript))
 	cmd := exec.Command(o.Perl, args...)
 	cmd.Dir = o.Dir
-	cmd.Env = append(os.Environ(), "PLACK_ENV="+o.Environment)
-	for name, value := range o.Env {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
+	cmd.Env = o.environ()
 	configuration := []string{
 		"socket", setup.Socket,
 		"token", setup.Token,
 		"name", o.Name,
-		"workers", fmt.Sprint(o.Workers),
+		"workers", fmt.Sprint(max(o.Workers, o.MaxWorkers)),
 		"worker", fmt.Sprint(setup.Worker),
 	}
 	if setup.Preload {
@@ -174,6 +245,16 @@ func (o *PSGI) command(setup pool.Setup) (*exec.Cmd, []byte, error) {
 		configuration = append(configuration, "app", o.App)
 	} else {
 		configuration = append(configuration, "code", o.Code)
+	}
+	if o.Umask != "" {
+		mask, err := o.umask()
+		if err != nil {
+			return nil, nil, err
+		}
+		configuration = append(configuration, "umask", strconv.Itoa(int(mask)))
+	}
+	if o.Loaded != nil {
+		configuration = append(configuration, "reload", "1")
 	}
 	if o.Environment == "development" {
 		configuration = append(configuration, "development", "1")
@@ -186,6 +267,7 @@ type app struct {
 	opt         PSGI
 	development bool
 	pool        *pool.Pool // set by startup, before any request
+	banner      *banner    // nil where a failed reload is not shown
 	names       wire.NameTable
 }
 
@@ -201,19 +283,7 @@ func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 }
 
 func (a *app) startup(ctx context.Context) error {
-	p := pool.New(pool.Options{
-		Name:           a.opt.Name,
-		Start:          a.opt.command,
-		Preload:        a.opt.Preload,
-		Workers:        a.opt.Workers,
-		QueueSize:      a.opt.QueueSize,
-		QueueTimeout:   a.opt.QueueTimeout,
-		RequestTimeout: a.opt.RequestTimeout,
-		StartTimeout:   a.opt.StartTimeout,
-		MaxRequests:    a.opt.MaxRequests,
-		MaxBatch:       a.opt.MaxBatch,
-		Logger:         a.opt.Logger,
-	})
+	p := pool.New(a.opt.pool())
 	if err := p.Start(ctx); err != nil {
 		return err
 	}

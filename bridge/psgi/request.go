@@ -53,6 +53,9 @@ func (r *request) readBody(ctx context.Context, receive pagi.Receive, dir string
 	}
 }
 
+// requestIDKey is where middleware that gives requests an id leaves it in the scope.
+const requestIDKey = "request_id"
+
 // encode makes the REQUEST frame: the environment as PSGI wants it, then the body.
 func (r *request) encode(scope *pagi.Scope, names *wire.NameTable) {
 	r.Begin(names)
@@ -69,6 +72,7 @@ func (r *request) encode(scope *pagi.Scope, names *wire.NameTable) {
 	}
 	r.pool.Names = r.Names()
 	r.pool.Safe = isSafe(scope.Method) && r.body.Size() == 0
+	r.pool.ID, _ = scope.Value(requestIDKey).(string)
 	r.pool.Label = scope.Method + " " + scope.RootPath + scope.Path
 }
 

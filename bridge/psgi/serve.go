@@ -36,6 +36,9 @@ func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 		return a.refusal(err)
 	}
 	defer answer.Close()
+	if a.banner != nil {
+		send = a.banner.on(scope, send)
+	}
 	return a.forward(ctx, answer, client{scope, send})
 }
 

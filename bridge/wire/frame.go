@@ -50,6 +50,7 @@ const (
 	Idle          Type = 0x19
 	Exiting       Type = 0x1a
 	Forked        Type = 0x1b
+	Loaded        Type = 0x1c
 	Exited        Type = 0x1d
 )
 
@@ -57,7 +58,7 @@ var typeNames = map[Type]string{
 	Request: "REQUEST", Cancel: "CANCEL", Drain: "DRAIN", Fork: "FORK", Names: "NAMES",
 	Hello: "HELLO", Ready: "READY", Failed: "FAILED", Response: "RESPONSE", Body: "BODY", File: "FILE",
 	Informational: "INFORMATIONAL", Abort: "ABORT", Log: "LOG", Idle: "IDLE", Exiting: "EXITING",
-	Forked: "FORKED", Exited: "EXITED",
+	Forked: "FORKED", Loaded: "LOADED", Exited: "EXITED",
 }
 
 func (t Type) String() string {

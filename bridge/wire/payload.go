@@ -188,3 +188,19 @@ func DecodeAbort(p []byte) (kind int, message string, err error) {
 	kind = int(d.uint8())
 	return kind, string(d.p), d.err(Abort)
 }
+
+// DecodeLoaded decodes a LOADED frame: the names of files.
+func DecodeLoaded(p []byte) (files []string, err error) {
+	d := decoder{p: p}
+	for len(d.p) > 0 && !d.bad {
+		name := string(d.take(int(d.uint32())))
+		if name == "" || name[0] != '/' {
+			d.bad = true
+		}
+		files = append(files, name)
+	}
+	if err := d.err(Loaded); err != nil {
+		return nil, err
+	}
+	return files, nil
+}

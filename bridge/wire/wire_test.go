@@ -266,40 +266,29 @@ func TestTypeNames(t *testing.T) {
 	}
 }
 
-// FuzzDecode feeds every decoder with whatever comes; none may panic, and what
-// claims to be longer than it is must be refused.
-func FuzzDecode(f *testing.F) {
-	for _, s := range []string{namesHex, requestHex, responseHex, "0000000400000000180168690a0a", "00000022000000011501"} {
-		b, err := hex.DecodeString(s)
+func TestDecodeLoaded(t *testing.T) {
+	for hexed, want := range map[string]string{
+		"":                       "[]",
+		"000000022f61":           "[/a]",
+		"000000022f61000000012f": "[/a /]",
+		"0000000161":             "error", // relative
+		"00000000":               "error", // empty
+		"000000032f61":           "error", // longer than it is
+		"000000022f6100":         "error", // something behind it
+	} {
+		p, err := hex.DecodeString(hexed)
 		if err != nil {
-			f.Fatal(err)
+			t.Fatal(err)
 		}
-		f.Add(b)
+		files, err := DecodeLoaded(p)
+		got := fmt.Sprint(files)
+		if err != nil {
+			got = "error"
+		}
+		if got != want || err != nil && !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %s, %v, want %s", hexed, got, err, want)
+		}
 	}
-	f.Fuzz(func(t *testing.T, stream []byte) {
-		r := NewReader(bytes.NewReader(stream), nil)
-		for {
-			frame, err := r.Next()
-			if err != nil {
-				return
-			}
-			p := frame.Payload
-			if head, rest, err := DecodeHead(Response, bytes.Clone(p)); err == nil {
-				size := 6
-				for _, h := range head.Headers {
-					size += 8 + len(h.Name) + len(h.Value)
-				}
-				if size+len(rest) != len(p) {
-					t.Fatalf("%d bytes decoded of %d", size+len(rest), len(p))
-				}
-			}
-			_, _ = DecodeHello(bytes.Clone(p))
-			_, _ = DecodeFile(p)
-			_, _, _ = DecodeAbort(p)
-			_, _ = DecodeForked(p)
-			_, _, _ = DecodeExited(p)
-		}
-	})
 }
 
 func BenchmarkDecodeHead(b *testing.B) {
@@ -308,6 +297,45 @@ func BenchmarkDecodeHead(b *testing.B) {
 	for b.Loop() {
 		if _, _, err := DecodeHead(Response, payload); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// endless repeats a frame for ever.
+type endless struct {
+	frame []byte
+	at    int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	n := copy(p, e.frame[e.at:])
+	e.at = (e.at + n) % len(e.frame)
+	return n, nil
+}
+
+// Once buffers and lists of names are there, frames cost no allocation.
+func TestFramesDoNotAllocate(t *testing.T) {
+	var table NameTable
+	var b RequestBuilder
+	buffer := make([]byte, 4096)
+	reader := NewReader(&endless{frame: unhex(t, responseHex)}, func(n int) *[]byte { buffer = buffer[:n]; return &buffer })
+	for name, work := range map[string]func() error{
+		"a REQUEST that is made": func() error {
+			b.Begin(&table)
+			b.Pair("REQUEST_METHOD", "GET")
+			b.Pair("PATH_INFO", "/")
+			b.Body(nil)
+			_, err := b.Frame(1)
+			return err
+		},
+		"a RESPONSE that is read": func() error { _, err := reader.Next(); return err },
+	} {
+		if n := testing.AllocsPerRun(1000, func() {
+			if err := work(); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
 }

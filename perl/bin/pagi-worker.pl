@@ -21,22 +21,21 @@ from it.
 
 =cut
 
-use FindBin ();
-use lib "$FindBin::RealBin/../lib";
-
+# The modules of the runtime are found beside this file. Their directory stays out of
+# the application's @INC.
+my $lib;
+BEGIN {
+    ($lib) = $0 =~ m{\A(.*)/bin/[^/]+\z} or die "$0: give the whole path of this file\n";
+    $lib .= '/lib';
+}
+use lib $lib;
 use PagiBridge;
 use PagiBridge::Describe ();
 use PagiBridge::Loader;
 use PagiBridge::PSGI;
 use PagiBridge::Wire qw(unpack_pairs);
 use PagiBridge::Worker;
-use PagiBridge::Zygote;
-
-# The library of the runtime stays out of the application's @INC, and FindBin is
-# made to look again, for the application's sake.
-no lib "$FindBin::RealBin/../lib";
-delete $INC{'FindBin.pm'};
-Symbol::delete_package('FindBin') if require Symbol;
+no lib $lib;
 
 binmode STDIN;
 my $configuration = do { local $/; <STDIN> };
@@ -45,12 +44,14 @@ pop @pairs;
 my %config = @pairs;
 close STDIN;    # resets $., which perl would name in every message
 open STDIN, '<', '/dev/null' or die "cannot open /dev/null: $!\n";
-STDOUT->autoflush(1);    # what is printed is for the log
+select((select(STDOUT), $| = 1)[0]);    # what is printed is for the log
 
 $SIG{PIPE} = sub { };    # not IGNORE, which programs the application starts would inherit
 
+umask $config{umask} if defined $config{umask};
+
 my $worker = PagiBridge::Worker->connect($config{socket}, $config{token}, $config{preload} ? (role => 'zygote') : ());
-my $zygote = $config{preload} ? PagiBridge::Zygote->new($worker) : undef;
+my $zygote = $config{preload} ? zygote($worker) : undef;
 my $app = eval {
     defined $config{code}
         ? PagiBridge::Loader::load_code($config{code})
@@ -79,10 +80,28 @@ my $handler = PagiBridge::PSGI->new(
     multiprocess => $config{workers} > 1,
     trace        => $config{development} ? \&trace : undef,
 );
+if ($config{reload}) {
+    load('PagiBridge/Loaded.pm');
+    $handler = PagiBridge::Loaded->new($handler);
+}
 $worker->ready;
+$handler->report($worker) if $config{reload};
 $0 = "pagi-worker $config{name}";
 $worker->run($handler);
 exit 0;
+
+# load loads a module of the runtime that not every worker needs.
+sub load {
+    my ($file) = @_;
+    local @INC = ($lib, @INC);
+    return require $file;
+}
+
+sub zygote {
+    my ($gateway) = @_;
+    load('PagiBridge/Zygote.pm');
+    return PagiBridge::Zygote->new($gateway);
+}
 
 # trace renders the call stack of an exception for the development page, without
 # the frames of this runtime and without arguments, which may hold secrets.

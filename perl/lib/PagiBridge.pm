@@ -3,8 +3,6 @@ package PagiBridge;
 use strict;
 use warnings;
 
-use Carp ();
-
 =head1 NAME
 
 PagiBridge - what an application can ask of the gateway it runs under
@@ -46,7 +44,10 @@ connections to databases and other servers, and what is random.
 
 sub after_fork {
     my ($code) = @_;
-    Carp::croak('PagiBridge::after_fork wants a code reference') if ref $code ne 'CODE';
+    if (ref $code ne 'CODE') {
+        my (undef, $file, $line) = caller;
+        die "PagiBridge::after_fork wants a code reference at $file line $line.\n";
+    }
     if (defined $worker_number) { $code->($worker_number) }
     else                        { push @hooks, $code }
     return;

@@ -6,7 +6,7 @@ use Test::More;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 
-use PagiBridge::Wire qw(:frames frame parse_frames pack_pairs unpack_pairs);
+use PagiBridge::Wire qw(:frames frame parse_frames pack_pairs unpack_pairs unpack_strings);
 
 # The bytes here are also in bridge/wire/wire_test.go: both sides must agree with them.
 my $names = pack 'H*', '00000019' . '00000000' . '05' . '00'
@@ -43,12 +43,16 @@ my $long = pack 'N N C C', MAX_PAYLOAD + 1, 1, REQUEST, 0;
 ok !eval { parse_frames(\$long); 1 }, 'a frame over the limit';
 like $@, qr/over the limit/, 'says so';
 
-# Whatever arrives, the parser either waits, returns frames or dies with its own message.
-srand 20;
-for (1 .. 2000) {
-    my $noise = join '', map { chr int rand 256 } 1 .. rand 64;
-    next if eval { my @frames = parse_frames(\$noise); unpack_pairs($_) for map { substr $_, HEADER_SIZE } @frames; 1 };
-    like $@, qr/\Awire: |unpack/, 'noise is refused' or last;
+# What does not add up; perl/t/fuzz.t has more.
+for my $pairs ('', "\0\0\0", pack('N', 0xffffffff), pack('N N a', 1, 1, 'A'), pack('N N a N a', 1, 1, 'A', 2, 'b')) {
+    ok !eval { unpack_pairs($pairs); 1 }, 'pairs: ' . unpack 'H*', $pairs;
+    like $@, qr/\Awire: .* do not add up\n\z/, 'is refused';
 }
+
+for my $strings ("\0", pack('N', 1), pack 'N/a* N a', 'one', 4, 'two') {
+    ok !eval { unpack_strings($strings, 0); 1 }, 'strings: ' . unpack 'H*', $strings;
+    is $@, "wire: strings that do not add up\n", 'are refused';
+}
+is_deeply [unpack_strings(pack('n (N/a*)*', 1, 'A', '', 'B'), 2)], ['A', '', 'B'], 'strings from a place on';
 
 done_testing;

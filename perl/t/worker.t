@@ -6,6 +6,7 @@ use Test::More;
 use FindBin;
 use lib "$FindBin::Bin/../lib", "$FindBin::Bin/lib";
 
+use Deaf;
 use Gateway;
 use PagiBridge::Wire qw(:frames frame);
 
@@ -138,14 +139,22 @@ sub read_streams {
     # However the gateway's bytes are cut, the same requests are found.
     my $stream = request(1, '/a') . frame(CANCEL, 0, 9, '') . request(2, '/b', 'body');
     my @same = grep {
-        my $worker = PagiBridge::Worker->new(undef);
-        for my $part (substr($stream, 0, $_), substr($stream, $_)) {
-            $worker->{in} .= $part;
-            $worker->accept_frames;
-        }
-        join('', @{ $worker->{queue} }) eq request(1, '/a') . request(2, '/b', 'body') && $worker->{in} eq '';
+        my $worker = Deaf->fed(substr($stream, 0, $_), substr($stream, $_));
+        $worker->run($worker);
+        join('|', @{ $worker->{served} }) eq "1:GET\0/a\0|2:GET\0/b\0body" && ${ $worker->{in} } eq '';
     } 0 .. length $stream;
     is scalar @same, length($stream) + 1, 'requests cut at every byte';
+}
+
+for my $case (
+    [values_of(1, 'GET', '/', ''),               qr/names are not known/, 'a request before any names'],
+    [frame(REQUEST, 0, 1, ''),                   qr/a request of 0 bytes/, 'an empty request'],
+    [request(1, '/') . frame(0x77, 0, 0, 'x'),   qr/unknown frame type 0x77/, 'a frame of no type'],
+) {
+    my ($bytes, $message, $name) = @$case;
+    my $worker = Deaf->fed($bytes);
+    ok !eval { $worker->run($worker); 1 }, $name;
+    like $@, qr/\Awire: .*$message/, 'says so';
 }
 
 done_testing;

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"math"
+	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -26,21 +28,42 @@ const (
 // trailer section, may be.
 const maxChunkLine = 4 << 10
 
+// continueTime is how long a client may take for the few bytes of 100 Continue.
+const continueTime = 10 * time.Second
+
+// chunkCredit is how much framing every chunk may have, however small it is.
+const chunkCredit = 16
+
 var errChunk = errors.New("the request's chunked framing is broken")
 
 // body is a request's body, as it is without its framing (RFC 9112 sections 6, 7.1).
+// It may be read while the response is written.
 type body struct {
-	c        *conn
-	state    bodyState
-	left     int64
-	total    int // bytes of framing read, to limit chunks that carry little
-	err      error
-	expected bool // the client waits for 100 Continue
-	done     atomic.Bool
+	c     *conn
+	mu    sync.Mutex // held by the running Read
+	state bodyState
+	left  int64
+	total int // bytes of framing read, to limit chunks that carry little
+	err   error
+	// The client waits for 100 Continue; this changes with the connection's headOut
+	// held.
+	expected bool
+	// What the response wants to know: there is something to be read; it is known to
+	// be more than drainLimit.
+	unread, long atomic.Bool
 }
 
 // isDone reports whether there is nothing more to be read.
-func (b *body) isDone() bool { return b.state == atEnd || b.done.Load() }
+func (b *body) isDone() bool { return !b.unread.Load() }
+
+// take ends all reading. A Read that waits must have been woken.
+func (b *body) take() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil {
+		b.err = http.ErrHijacked
+	}
+}
 
 // Close does nothing: what is left of a body is the server's concern.
 func (b *body) Close() error { return nil }
@@ -48,6 +71,8 @@ func (b *body) Close() error { return nil }
 // Read implements io.Reader. An error other than io.EOF means that the connection
 // cannot be used for another request.
 func (b *body) Read(p []byte) (n int, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.err != nil {
 		return 0, b.err
 	}
@@ -55,8 +80,7 @@ func (b *body) Read(p []byte) (n int, err error) {
 		return 0, io.EOF
 	}
 	if b.expected {
-		b.expected = false
-		if err := b.c.sayContinue(); err != nil {
+		if err := b.sayContinue(); err != nil {
 			return 0, b.fail(err)
 		}
 	}
@@ -68,7 +92,7 @@ func (b *body) Read(p []byte) (n int, err error) {
 			err = b.readFraming()
 		}
 		if b.state == atEnd {
-			b.done.Store(true)
+			b.unread.Store(false)
 			b.c.watch.bodyDone(b.c)
 			return n, io.EOF
 		}
@@ -109,7 +133,11 @@ func (b *body) readLeft(p []byte) (n int, err error) {
 			c.advance(n)
 		}
 	}
-	if b.left -= int64(n); b.left == 0 {
+	b.left -= int64(n)
+	if b.left <= drainLimit && b.long.Load() {
+		b.long.Store(false)
+	}
+	if b.left == 0 {
 		if b.state == known {
 			b.state = atEnd
 		} else {
@@ -139,10 +167,8 @@ func (b *body) readFraming() error {
 			b.state, b.total = trailers, 0
 		}
 		// A peer that wraps every few bytes in a long extension makes us work for
-		// nothing: framing may be 16 KiB more than what it frames.
-		if b.total -= int(min(size, math.MaxInt32)); b.total < 0 {
-			b.total = 0
-		}
+		// nothing: framing may be 16 KiB more than what chunks of any size need.
+		b.total = max(0, b.total-chunkCredit-2*int(min(size, math.MaxInt32/4)))
 	case chunkEnd:
 		if len(line) > 0 {
 			return errChunk
@@ -181,9 +207,6 @@ func (b *body) line() ([]byte, error) {
 		if len(pending) > maxChunkLine {
 			return nil, errChunk
 		}
-		if c.in == nil {
-			c.in = make([]byte, readBuffer)
-		}
 		if _, err := c.fill(); err != nil {
 			return nil, err
 		}
@@ -214,16 +237,32 @@ func chunkSize(line []byte) (int64, error) {
 	return n, nil
 }
 
+// sayContinue answers an expectation, unless the response has begun.
+func (b *body) sayContinue() error {
+	c := b.c
+	c.headOut.Lock()
+	defer c.headOut.Unlock()
+	if c.headBegun {
+		return nil
+	}
+	b.expected = false
+	if err := c.limitWrite(continueTime); err != nil {
+		return err
+	}
+	_, err := io.WriteString(c.net, "HTTP/1.1 100 Continue\r\n\r\n")
+	return err
+}
+
 // drain reads the rest of a body that is not long, and reports whether that was all.
 // A client that waits for 100 Continue has not sent it and will not.
 func (b *body) drain() bool {
 	if b.isDone() {
 		return true
 	}
-	if b.err != nil || b.expected || b.state == known && b.left > drainLimit {
+	if b.err != nil || b.expected || b.long.Load() {
 		return false
 	}
-	_ = b.c.setReadDeadline(time.Now().Add(lingerTime))
+	b.c.limitRead(lingerTime)
 	_, err := io.CopyN(io.Discard, b, drainLimit+1)
 	return err == io.EOF && b.isDone()
 }

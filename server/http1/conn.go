@@ -23,14 +23,12 @@ const (
 	// head makes one grow.
 	readBuffer  = 4 << 10
 	writeBuffer = 4 << 10
-	// lingerTime is how long a client whose request was not read to its end may go
-	// on sending: closing with something unread could cost it the answer.
+	// lingerTime is how long a client may go on sending what is not read any more,
+	// unless it closes before: closing with something unread could cost it the answer.
 	lingerTime = 500 * time.Millisecond
 	// drainLimit is how much of a request body that nobody wanted is read to keep
 	// the connection.
 	drainLimit = 256 << 10
-	// refusalTime is how long a client that is turned down may take for the answer.
-	refusalTime = time.Second
 )
 
 // States of a connection, for Shutdown.
@@ -41,7 +39,9 @@ const (
 )
 
 // conn is one connection. Its fields belong to the goroutine that serves it, and to
-// the handler it calls, except where it says otherwise.
+// the handler it calls, except where it says otherwise. While the handler runs the read
+// buffer is the body's until that has been read, then watch's; the write buffer is the
+// response's.
 type conn struct {
 	server *Server
 	net    net.Conn
@@ -61,33 +61,10 @@ type conn struct {
 	out      []byte // write buffer
 	deadline struct{ read, write deadline }
 
-	headOut   sync.Mutex // held while it is decided whether 100 Continue may be sent
-	headBegun bool       // guarded by headOut: not any more
+	headOut   sync.Mutex // held while it is decided whether 100 Continue is sent
+	headBegun bool       // guarded by headOut: it is not any more
 	hijacked  bool
 	watch     watch
-}
-
-// deadline remembers what was set, so that setting about the same again can be
-// spared: it may be early by a sixty-fourth of the time it was set for.
-type deadline struct {
-	at    time.Time
-	slack time.Duration
-}
-
-// isNear reports whether the deadline in force will do for t.
-func (d *deadline) isNear(t time.Time) bool {
-	if d.at.IsZero() || t.IsZero() {
-		return d.at.IsZero() && t.IsZero()
-	}
-	ahead := t.Sub(d.at)
-	return ahead >= 0 && ahead <= d.slack
-}
-
-func (d *deadline) set(t time.Time) {
-	d.at, d.slack = t, 0
-	if !t.IsZero() {
-		d.slack = time.Until(t) / 64
-	}
 }
 
 func newConn(s *Server, c net.Conn, state *tls.ConnectionState) *conn {
@@ -118,22 +95,26 @@ func (c *conn) serve() {
 		x, refusal := c.parse(head)
 		c.advance(len(head))
 		if refusal != nil {
-			c.refuse(refusal)
+			c.refuse(refusal, head)
 			return
 		}
 		if !c.handle(x) || c.hijacked {
 			return
 		}
-		if !x.finish() {
+		if !x.finish() || c.isEnding() {
 			c.linger(x)
 			return
 		}
 		c.state.Store(stateIdle)
-		if c.server.closing.Load() || c.ctx.Context.Err() != nil {
+		if c.isEnding() { // since just now: Drain may have seen the request
+			c.linger(x)
 			return
 		}
 	}
 }
+
+// isEnding reports whether no further request is to be handled.
+func (c *conn) isEnding() bool { return c.server.closing.Load() || c.ctx.Context.Err() != nil }
 
 // handle calls the handler and reports whether the connection can be used further.
 func (c *conn) handle(x *stream) (ok bool) {
@@ -148,7 +129,7 @@ func (c *conn) handle(x *stream) (ok bool) {
 	}()
 	c.headBegun = false
 	if !x.body.isDone() {
-		_ = c.setReadDeadline(time.Time{}) // the limits on a body are the handler's
+		c.limitRead(0) // the limits on a body are the handler's
 	}
 	c.watch.begin(x.body.isDone())
 	c.server.Handler.ServeHTTP(x, &x.req)
@@ -176,8 +157,12 @@ func (c *conn) awaitHead(first bool) []byte {
 		return nil // closed meanwhile
 	}
 	for searched, slow := 0, false; ; {
-		for c.r < c.w && searched == 0 && (c.in[c.r] == '\r' || c.in[c.r] == '\n') {
-			c.r++ // RFC 9112 section 2.2: empty lines before a request
+		for searched == 0 { // RFC 9112 section 2.2: empty lines before a request
+			n := emptyLine(c.in[c.r:c.w])
+			if n == 0 {
+				break
+			}
+			c.r += n
 		}
 		pending := c.in[c.r:c.w]
 		if limit := c.server.MaxHead; limit > 0 && len(pending) > limit {
@@ -187,7 +172,7 @@ func (c *conn) awaitHead(first bool) []byte {
 			return pending[:n]
 		}
 		if len(pending) < c.w-c.r || c.server.MaxHead > 0 && len(pending) == c.server.MaxHead {
-			c.refuse(&Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "the request's head is too large"})
+			c.refuse(&Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "the request's head is too large"}, pending)
 			return nil
 		}
 		searched = max(0, len(pending)-3)
@@ -199,16 +184,27 @@ func (c *conn) awaitHead(first bool) []byte {
 		case err == nil:
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if c.r < c.w {
-				c.refuse(&Refusal{Status: http.StatusRequestTimeout, Reason: "the request's head is too slow"})
+				c.refuse(&Refusal{Status: http.StatusRequestTimeout, Reason: "the request's head is too slow"}, c.in[c.r:c.w])
 			}
 			return nil
 		case errors.Is(err, io.EOF) && c.r < c.w:
-			c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "the request's head is incomplete"})
+			c.refuse(&Refusal{Status: http.StatusBadRequest, Reason: "the request's head is incomplete"}, c.in[c.r:c.w])
 			return nil
 		default:
 			return nil
 		}
 	}
+}
+
+// emptyLine returns the length of the line end p begins with; 0 where there is none.
+func emptyLine(p []byte) int {
+	switch {
+	case len(p) > 0 && p[0] == '\n':
+		return 1
+	case len(p) > 1 && p[0] == '\r' && p[1] == '\n':
+		return 2
+	}
+	return 0
 }
 
 // endOfHead returns the length of a head up to and with its empty line; 0 where it
@@ -220,11 +216,8 @@ func endOfHead(p []byte, searched int) int {
 			return 0
 		}
 		at += i + 1
-		switch rest := p[at:]; {
-		case len(rest) > 0 && rest[0] == '\n':
-			return at + 1
-		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
-			return at + 2
+		if n := emptyLine(p[at:]); n > 0 {
+			return at + n
 		}
 	}
 }
@@ -257,50 +250,11 @@ func (c *conn) advance(n int) {
 	}
 }
 
-// limitRead sets the read deadline d from now; 0 or less: none.
-func (c *conn) limitRead(d time.Duration) {
-	var t time.Time
-	if d > 0 {
-		t = time.Now().Add(d)
-	}
-	c.setReadDeadline(t)
-}
-
-func (c *conn) setReadDeadline(t time.Time) error {
-	if c.deadline.read.isNear(t) {
-		return nil
-	}
-	c.deadline.read.set(t)
-	return c.net.SetReadDeadline(t)
-}
-
-func (c *conn) setWriteDeadline(t time.Time) error {
-	if c.deadline.write.isNear(t) {
-		return nil
-	}
-	c.deadline.write.set(t)
-	return c.net.SetWriteDeadline(t)
-}
-
-// refuse answers a request that no handler sees, and ends the connection.
-func (c *conn) refuse(r *Refusal) {
-	r.Client = c.client
-	if c.server.Refused != nil {
-		c.server.Refused(r)
-	}
-	text := http.StatusText(r.Status)
-	// Whether the client hears it or not, it is done with.
-	_ = c.setWriteDeadline(time.Now().Add(refusalTime))
-	_, _ = fmt.Fprintf(c.net, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n"+
-		"Connection: close\r\nContent-Length: %d\r\n\r\n%s\n", r.Status, text, len(text)+1, text)
-	if r.Status != http.StatusRequestTimeout { // there everything it has sent was read
-		c.discard()
-	}
-}
-
-// linger ends a connection whose last request was not read to its end.
+// linger ends a connection on which something may come that is not read: the rest of a
+// body, or a request of a client that does not know yet that the connection ends
+// (RFC 9112 section 9.6).
 func (c *conn) linger(x *stream) {
-	if !x.body.isDone() && !x.broken {
+	if !x.broken && (!x.asked || !x.body.isDone() || c.r < c.w) {
 		c.discard()
 	}
 }
@@ -313,7 +267,7 @@ func (c *conn) discard() {
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	_ = c.net.SetReadDeadline(time.Now().Add(lingerTime))
+	c.limitRead(lingerTime)
 	_, _ = io.Copy(io.Discard, io.LimitReader(c.net, 64*drainLimit)) // until it ends, in whatever way
 }
 

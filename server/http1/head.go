@@ -8,14 +8,6 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// bad is a request that is turned down with 400.
-func bad(reason string) *Refusal { return &Refusal{Status: http.StatusBadRequest, Reason: reason} }
-
-// ambiguous is one that two readers could see differently.
-func ambiguous(reason string) *Refusal {
-	return &Refusal{Status: http.StatusBadRequest, Reason: reason, Ambiguous: true}
-}
-
 // parse makes a request of a head. The strings in it share one copy of the head.
 func (c *conn) parse(head []byte) (*stream, *Refusal) {
 	x := &stream{c: c, req: *c.blank, status: 0, left: -1}
@@ -81,6 +73,8 @@ type fields struct {
 	lengths, codings  int
 	close, keep, more bool // Connection: close, keep-alive; Expect: 100-continue
 	expect            bool
+	cookie            int      // where in headers it is
+	cookies           []string // all but the first
 }
 
 // parseHeader reads "Name: value" (RFC 9112 section 5).
@@ -116,12 +110,11 @@ func (x *stream) parseHeader(line string, seen *fields) *Refusal {
 		seen.expect = true
 		seen.more = pagi.EqualFold(value, "100-continue")
 	case "cookie":
-		for j := range x.headers {
-			if x.headers[j].Name == name { // RFC 9113 section 8.2.3, and one line is what everybody expects
-				x.headers[j].Value += "; " + value
-				return nil
-			}
+		if seen.cookie < len(x.headers) && x.headers[seen.cookie].Name == name {
+			seen.cookies = append(seen.cookies, value)
+			return nil
 		}
+		seen.cookie = len(x.headers)
 	}
 	x.headers = append(x.headers, pagi.Header{Name: name, Value: value})
 	return nil
@@ -131,6 +124,10 @@ func (x *stream) parseHeader(line string, seen *fields) *Refusal {
 func (x *stream) settle(seen *fields) *Refusal {
 	r := &x.req
 	old := r.ProtoMinor == 0
+	if len(seen.cookies) > 0 { // one line is what everybody expects, RFC 9113 section 8.2.3
+		first := &x.headers[seen.cookie].Value
+		*first = strings.Join(append([]string{*first}, seen.cookies...), "; ")
+	}
 	switch {
 	case seen.hosts > 1:
 		return ambiguous("there are several Host headers") // RFC 9112 section 3.2
@@ -138,7 +135,7 @@ func (x *stream) settle(seen *fields) *Refusal {
 		return bad("there is no Host header")
 	case seen.hosts == 1:
 		r.Host = x.headers[seen.host].Value
-		if !isHost(r.Host) {
+		if r.Host != "" && !isAuthority(r.Host) {
 			return bad("the Host header is malformed")
 		}
 	}
@@ -159,7 +156,8 @@ func (x *stream) settle(seen *fields) *Refusal {
 		}
 		x.body.expected = r.ContentLength != 0
 	}
-	x.last = seen.close || old && !seen.keep
+	x.asked = seen.close || old && !seen.keep
+	x.last = x.asked
 	x.keep = old && !x.last
 	return nil
 }
@@ -179,6 +177,7 @@ func (x *stream) settleBody(seen *fields) *Refusal {
 		x.req.ContentLength = -1
 		x.req.TransferEncoding = chunkedOnly
 		x.body.state = chunkLine
+		x.body.unread.Store(true)
 		return nil
 	case seen.lengths > 1:
 		return ambiguous("there are several content-lengths")
@@ -191,6 +190,8 @@ func (x *stream) settleBody(seen *fields) *Refusal {
 	}
 	if x.req.ContentLength > 0 {
 		x.body.state, x.body.left = known, x.req.ContentLength
+		x.body.unread.Store(true)
+		x.body.long.Store(x.body.left > drainLimit)
 	}
 	return nil
 }
@@ -212,9 +213,10 @@ func trim(s string) string {
 const (
 	classToken = 1 << iota // RFC 9110 section 5.6.2
 	classValue             // section 5.5: visible, space, tab, and bytes from 0x80
-	classHost              // RFC 3986 section 3.2.2, host and port
+	classHost              // RFC 3986 section 3.2.2, what a name or an IPv4 address has
 	classPath              // what a path may hold and stands for itself, section 3.3
 	classQuery             // section 3.4
+	classDigit
 )
 
 var classes = func() (t [256]uint8) {
@@ -226,7 +228,8 @@ var classes = func() (t [256]uint8) {
 	letters := "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 	mark(classToken|classHost|classPath|classQuery, letters)
 	mark(classToken, "!#$%&'*+-.^_`|~")
-	mark(classHost, "!$%&'()*+,-.:;=[]_~")
+	mark(classHost, "!$&'()*+,-.;=_~")
+	mark(classDigit, "0123456789")
 	mark(classPath, "-._~!$&'()*+,;=:@/")
 	mark(classQuery, "-._~!$&'()*+,;=:@/?%[]{}|^`\"<>\\") // what browsers send unescaped, too
 	for c := range 256 {
@@ -248,5 +251,4 @@ func all(s string, class uint8) bool {
 
 func isToken(s string) bool { return s != "" && all(s, classToken) }
 func isValue(s string) bool { return all(s, classValue) }
-func isHost(s string) bool  { return all(s, classHost) }
-func isDigit(c byte) bool   { return '0' <= c && c <= '9' }
+func isDigit(c byte) bool   { return classes[c]&classDigit != 0 }

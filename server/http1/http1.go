@@ -7,7 +7,8 @@
 // the gateway's own and the rules of the specification are the handler's.
 //
 // Files: http1.go the server and its set of connections, conn.go one connection from
-// request to request, head.go and target.go what a request's head says, body.go the
+// request to request, deadline.go its time limits, head.go and target.go what a
+// request's head says, refuse.go what becomes of one that is turned down, body.go the
 // request's body, response.go the response, watch.go how a client that leaves is
 // noticed.
 package http1
@@ -52,16 +53,6 @@ type Server struct {
 	mu      sync.Mutex
 	conns   map[*conn]struct{}
 	gone    chan struct{} // made by Shutdown: closed when no connection is left
-}
-
-// Refusal tells of a request that was turned down.
-type Refusal struct {
-	Client string // address
-	Status int    // what it was answered
-	Reason string
-	// Ambiguous says that another reader might have seen another request, or two
-	// (RFC 9112 section 11.2).
-	Ambiguous bool
 }
 
 // Serve accepts connections until l fails or is closed. The error is

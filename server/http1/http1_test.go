@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -82,6 +83,41 @@ func TestRequestsThatComeWhileAnotherIsWatched(t *testing.T) {
 		if _, body := c.Response("POST"); body != `POST /next x "`+strings.Repeat("a", 100)+`"` {
 			t.Fatalf("answer %d is %q", i, body)
 		}
+	}
+}
+
+// A client that sends all it has to say and then says that it has may wait for the
+// answers.
+func TestPipelineThatIsHalfClosed(t *testing.T) {
+	for _, between := range []string{"", "\r\n\r\n"} {
+		begun, goOn := make(chan struct{}, 1), make(chan struct{})
+		addr := launch(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/first" {
+				done := r.Context().Done()
+				begun <- struct{}{}
+				<-goOn
+				select {
+				case <-done:
+					t.Error("the client is taken for gone")
+				case <-time.After(20 * time.Millisecond): // nothing comes, however long one waits
+				}
+			}
+			echo(w, r)
+		})})
+		c := testkit.Dial(t, addr)
+		c.Say("GET /first HTTP/1.1\r\nHost: x\r\n\r\n")
+		testkit.Await(t, begun)
+		c.Say(between + get + get)
+		if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		close(goOn)
+		for i := range 3 {
+			if res, _ := c.Response("GET"); res.StatusCode != 200 {
+				t.Errorf("answer %d: status %d", i, res.StatusCode)
+			}
+		}
+		c.Closed()
 	}
 }
 
@@ -168,6 +204,21 @@ func TestUnreadBodies(t *testing.T) {
 				t.Errorf("the next one: status %d", res.StatusCode)
 			}
 		})
+	}
+}
+
+// An HTTP/1.0 client that asked for more is not promised it when the handler wants
+// to close.
+func TestHandlerClosesInHTTP10(t *testing.T) {
+	addr := launch(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(200)
+	})})
+	c := testkit.Dial(t, addr)
+	c.Say("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+	if head := c.Rest(); strings.Contains(strings.ToLower(head), "keep-alive") {
+		t.Errorf("answered %q", head)
 	}
 }
 

@@ -18,12 +18,9 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// continueTime is how long a client may take for the few bytes of 100 Continue.
-const continueTime = 10 * time.Second
-
 // stream is one request and its response: the handler's http.ResponseWriter, and a
 // pagi.ResponseStream. Like those of net/http it may be used by one goroutine at a
-// time.
+// time, and another may read the request's body meanwhile and set deadlines.
 type stream struct {
 	c       *conn
 	req     http.Request
@@ -31,7 +28,8 @@ type stream struct {
 	headers pagi.Headers // of the request
 	room    [8]pagi.Header
 	body    body
-	last    bool // the connection ends with this response
+	asked   bool // the client wants the connection to end with this response
+	last    bool // it does
 	keep    bool // it does not, which an HTTP/1.0 client is to be told
 
 	status  int // 0: no head was written
@@ -77,6 +75,7 @@ func (x *stream) WriteHead(status int, headers pagi.Headers) {
 	c := x.c
 	c.headOut.Lock()
 	c.headBegun = true
+	expected := x.body.expected
 	c.headOut.Unlock()
 	x.status = status
 	x.noBody = x.req.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
@@ -87,7 +86,7 @@ func (x *stream) WriteHead(status int, headers pagi.Headers) {
 		h := &headers[i]
 		switch h.Name {
 		case "connection":
-			x.last = true // the handler's only wish
+			x.last, x.keep = true, false // the handler's only wish
 			continue
 		case "date":
 			dated = true
@@ -112,7 +111,7 @@ func (x *stream) WriteHead(status int, headers pagi.Headers) {
 		x.last, x.keep = true, false
 	}
 	// What is left of a long request body would have to be read first.
-	if !x.body.isDone() && (x.body.expected || x.body.state == known && x.body.left > drainLimit) || c.server.closing.Load() {
+	if !x.body.isDone() && (expected || x.body.long.Load()) || c.server.closing.Load() {
 		x.last, x.keep = true, false
 	}
 	switch {
@@ -257,9 +256,12 @@ func (x *stream) ReadFrom(r io.Reader) (int64, error) {
 	return n, x.note(err)
 }
 
+// LimitWrite implements pagi.ResponseStream.
+func (x *stream) LimitWrite(d time.Duration) error { return x.c.limitWrite(d) }
+
 // SetReadDeadline, SetWriteDeadline and EnableFullDuplex are what an
-// http.ResponseController calls.
-func (x *stream) SetReadDeadline(t time.Time) error  { return x.c.setReadDeadline(t) }
+// http.ResponseController calls. The read deadline is the body's.
+func (x *stream) SetReadDeadline(t time.Time) error  { return x.c.watch.limitBody(x.c, t) }
 func (x *stream) SetWriteDeadline(t time.Time) error { return x.c.setWriteDeadline(t) }
 
 // EnableFullDuplex has nothing to do: nothing is read here before a response.
@@ -276,11 +278,13 @@ func (x *stream) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 			return nil, nil, err
 		}
 	}
-	c.watch.end(c)
-	c.hijacked = true
+	c.watch.end(c)              // nobody begins to read ahead any more, or sets a read deadline
+	_ = c.setReadDeadline(past) // one that is closed has woken the body's reader already
+	x.body.take()
 	if err := c.net.SetDeadline(time.Time{}); err != nil {
 		return nil, nil, err
 	}
+	c.hijacked = true
 	ahead := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(slices.Clone(c.in[c.r:c.w])), c.net), readBuffer)
 	if _, err := ahead.Peek(min(c.w-c.r, readBuffer)); err != nil { // from memory: cannot fail
 		return nil, nil, errors.Join(err, errors.New("http1: what was read ahead is lost"))
@@ -306,20 +310,6 @@ func (c *conn) buffer() []byte {
 		c.out = make([]byte, 0, writeBuffer)
 	}
 	return c.out
-}
-
-// sayContinue answers an expectation, unless the response has begun.
-func (c *conn) sayContinue() error {
-	c.headOut.Lock()
-	defer c.headOut.Unlock()
-	if c.headBegun {
-		return nil
-	}
-	if err := c.setWriteDeadline(time.Now().Add(continueTime)); err != nil {
-		return err
-	}
-	_, err := io.WriteString(c.net, "HTTP/1.1 100 Continue\r\n\r\n")
-	return err
 }
 
 // statusLine appends "HTTP/1.1 200 OK", with the version of the request.

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"sync"
@@ -31,7 +32,8 @@ func (x *connContext) Value(key any) any {
 }
 
 // watch reads ahead while a request is being handled, to notice a client that
-// leaves. What it reads is the next request's.
+// leaves. Once it has read a byte of the next request it stops: a client that says no
+// more after its requests waits for the answers.
 type watch struct {
 	mu      sync.Mutex
 	handled bool // a handler is running
@@ -64,13 +66,26 @@ func (w *watch) want(c *conn) {
 	w.mu.Unlock()
 }
 
+// limitBody sets the read deadline for a handler that reads the body. There is none
+// while the connection is read ahead, and it is not the handler's once that has
+// returned.
+func (w *watch) limitBody(c *conn, t time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.handled {
+		return http.ErrBodyReadAfterClose
+	}
+	if w.running != nil {
+		return nil
+	}
+	return c.setReadDeadline(t)
+}
+
 func (w *watch) startLocked(c *conn) {
 	if !w.handled || !w.ready || !w.wanted || w.ending || w.running != nil {
 		return
 	}
-	if c.setReadDeadline(time.Time{}) != nil {
-		return // it is closed, and whoever writes to it learns that
-	}
+	c.limitRead(0)
 	w.running = make(chan struct{})
 	go w.readAhead(c, w.running)
 }
@@ -82,8 +97,8 @@ func (w *watch) readAhead(c *conn, done chan struct{}) {
 			c.w = copy(c.in, c.in[c.r:c.w])
 			c.r = 0
 		}
-		if c.w == len(c.in) {
-			return // a client that has sent so much ahead is not watched
+		if ahead := c.in[:c.w]; len(ahead) == len(c.in) || len(bytes.Trim(ahead, "\r\n")) > 0 {
+			return
 		}
 		n, err := c.net.Read(c.in[c.w:])
 		c.w += n
@@ -111,7 +126,7 @@ func (w *watch) end(c *conn) {
 		return
 	}
 	w.ending = true
-	_ = c.setReadDeadline(time.Unix(1, 0)) // a connection that is closed has woken it already
+	_ = c.setReadDeadline(past) // a connection that is closed has woken it already
 	w.mu.Unlock()
 	<-running
 	w.mu.Lock()

@@ -33,6 +33,9 @@ func banner(w io.Writer, s *site.Site, addrs []net.Addr) {
 func nature(m *site.Mount) string {
 	switch m.Kind {
 	case site.KindPSGI:
+		if m.MaxWorkers > 0 {
+			return fmt.Sprintf("PSGI, %d to %d workers", m.Workers, m.MaxWorkers)
+		}
 		if m.Workers == 1 {
 			return "PSGI, 1 worker"
 		}

@@ -69,8 +69,13 @@ func (o *options) define() {
 	f.StringArrayVarP(&s.Include, "include", "I", nil, "put `DIR` in front of @INC (repeatable; also --lib)")
 	f.StringVar(&o.cgi, "cgi", "", "serve the CGI scripts in a directory, or one script: `DIR|SCRIPT`")
 	f.IntVarP(&s.Workers, "workers", "w", 0, "`N` Perl processes per PSGI application (default 5)")
+	f.IntVar(&s.MinWorkers, "min-workers", 0, "instead of -w: at least `N` of them, by load")
+	f.IntVar(&s.MaxWorkers, "max-workers", 0, "and at most `N`")
 	f.BoolVar(&s.Preload, "preload", false, "load the PSGI application once and fork its processes")
 	f.IntVar(&s.MaxRequests, "max-requests", 0, "replace such a process after `N` requests (default 0: never)")
+	f.BoolVar(&s.Reload, "reload", false, "for development: load a PSGI application anew when its files change")
+	f.Var((*durationFlag)(&s.MaxAge), "max-age", "and after `SECONDS` (default 0: never)")
+	f.Int64Var(&s.MaxRSS, "max-rss", 0, "and when it has more than `BYTES` of memory (default 0: never)")
 	f.StringVar(&s.Perl, "perl", "", "the `PERL` to run (default perl, from PATH)")
 	f.StringVarP(&s.Environment, "env", "E", "", "`ENV`: development, production, deployment, none or a name of your own")
 
@@ -146,8 +151,10 @@ func (o *options) check() error {
 	if o.noAccessLog && o.set.Changed("access-log") {
 		return errors.New("--access-log and --no-access-log exclude one another")
 	}
-	if o.set.Changed("workers") && o.settings.Workers == 0 {
-		return errors.New("--workers must be at least 1")
+	for _, name := range []string{"workers", "min-workers", "max-workers"} {
+		if o.set.Changed(name) && o.set.Lookup(name).Value.String() == "0" {
+			return fmt.Errorf("--%s must be at least 1", name)
+		}
 	}
 	if o.port < 0 || o.port > 65535 {
 		return fmt.Errorf("--port must be 0 to 65535, is %d", o.port)

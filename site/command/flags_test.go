@@ -31,8 +31,11 @@ func workplace(t *testing.T) {
 		}
 	}
 	site := "listen: 127.0.0.1:1\nenvironment: staging\nworkers: 2\ntimeout: 9\nmounts:\n  - {path: /, psgi: app.psgi}\n  - {path: /s, file: public}\n"
-	if err := os.WriteFile("site.yaml", []byte(site), 0o644); err != nil {
-		t.Fatal(err)
+	scaled := "min_workers: 2\nmax_workers: 4\nmounts: [{psgi: app.psgi}]\n"
+	for name, text := range map[string]string{"site.yaml": site, "scaled.yaml": scaled} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -126,11 +129,16 @@ func TestFlagsBecomeSettings(t *testing.T) {
 		"--timeout 0 --header-timeout 1 --body-timeout 1.5 --write-timeout 1m --request-timeout 0 --shutdown-timeout 2s --lifespan-startup-timeout 3 --lifespan on": {
 			Timeout: -1, HeaderTimeout: time.Second, BodyTimeout: 1500 * time.Millisecond, WriteTimeout: time.Minute, ShutdownTimeout: 2 * time.Second,
 			LifespanStartupTimeout: 3 * time.Second, Lifespan: "on", Environment: "deployment"},
-		"--preload":                             {Preload: true, Environment: "deployment"},
-		"--perl /usr/bin/perl":                  {Perl: "/usr/bin/perl", Environment: "deployment"},
-		"-c site.yaml":                          {Listen: []string{"127.0.0.1:1"}, Environment: "staging", Workers: 2, Timeout: 9 * time.Second},
-		"-c site.yaml -p 2 -E none --timeout=1": {Listen: []string{"127.0.0.1:2"}, Environment: "none", Workers: 2, Timeout: time.Second},
-		"-c site.yaml -S y":                     {Listen: []string{"unix:y"}, Environment: "staging", Workers: 2, Timeout: 9 * time.Second},
+		"--preload": {Preload: true, Environment: "deployment"},
+		"--min-workers 2 --max-workers 8 --max-age 1h --max-rss 200000000 --reload": {
+			MinWorkers: 2, MaxWorkers: 8, MaxAge: time.Hour, MaxRSS: 200_000_000, Reload: true, Environment: "deployment"},
+		"-c site.yaml --min-workers 2 --max-workers 8": {Listen: []string{"127.0.0.1:1"}, Environment: "staging", MinWorkers: 2, MaxWorkers: 8, Timeout: 9 * time.Second},
+		"-c scaled.yaml -w 3":                          {Workers: 3, Environment: "deployment"},
+		"-c scaled.yaml --max-workers 9":               {MinWorkers: 2, MaxWorkers: 9, Environment: "deployment"},
+		"--perl /usr/bin/perl":                         {Perl: "/usr/bin/perl", Environment: "deployment"},
+		"-c site.yaml":                                 {Listen: []string{"127.0.0.1:1"}, Environment: "staging", Workers: 2, Timeout: 9 * time.Second},
+		"-c site.yaml -p 2 -E none --timeout=1":        {Listen: []string{"127.0.0.1:2"}, Environment: "none", Workers: 2, Timeout: time.Second},
+		"-c site.yaml -S y":                            {Listen: []string{"unix:y"}, Environment: "staging", Workers: 2, Timeout: 9 * time.Second},
 	} {
 		s, err := made(strings.Fields(line)...)
 		if err != nil {
@@ -154,6 +162,15 @@ func TestFlagsReachThePSGIApplication(t *testing.T) {
 	}
 	o := s.Mounts[0].Options.(*psgi.PSGI)
 	if o.Workers != 3 || !strings.HasSuffix(o.Include[0], "/lib") || !cmp.Equal(o.Modules, []string{"A", "B=c"}) || o.Environment != "test" || o.MaxRequests != 9 || !o.Preload || s.Mounts[0].Workers != 3 {
+		t.Errorf("%+v", o)
+	}
+	if s, err = made("--min-workers", "2", "--max-workers", "4", "--max-age", "90", "--max-rss", "1000000", "--reload", "app.psgi"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Build(); err != nil {
+		t.Fatal(err)
+	}
+	if o := s.Mounts[0].Options.(*psgi.PSGI); o.Workers != 0 || o.MinWorkers != 2 || o.MaxWorkers != 4 || o.MaxAge != 90*time.Second || o.MaxRSS != 1_000_000 || o.Loaded == nil {
 		t.Errorf("%+v", o)
 	}
 	if s, err = made("-e", "sub { }"); err != nil || s.Mounts[0].Options.(*psgi.PSGI).Code != "sub { }" {
@@ -208,6 +225,9 @@ func TestWrongCommandLines(t *testing.T) {
 		"-c site.yaml -M Foo":            `-M belongs to an application; in a site file write it as "modules" of the mount`,
 		"-M Foo public":                  `-M is for a PSGI application`,
 		"-M Foo --cgi scripts":           `-M is for a PSGI application`,
+		"--reload public":                `--reload is for a PSGI application`,
+		"--max-rss 1 form.cgi":           `--max-rss is for a PSGI application`,
+		"--min-workers 0 app.psgi":       `--min-workers must be at least 1`,
 		"-w 3 public":                    `-w is for a PSGI application`,
 		"-w 3 --cgi scripts":             `-w is for a PSGI application`,
 		"-w 3 form.cgi":                  `-w is for a PSGI application`,

@@ -48,6 +48,14 @@ func (o *options) override(to *site.Settings) {
 			target.Field(i).Set(from.Field(i))
 		}
 	}
+	switch { // a fixed number and one that follows the load replace one another
+	case o.set.Changed("min-workers") || o.set.Changed("max-workers"):
+		if !o.set.Changed("workers") {
+			to.Workers = 0
+		}
+	case o.set.Changed("workers"):
+		to.MinWorkers, to.MaxWorkers = 0, 0
+	}
 	if o.set.Changed("ssl-cert") || o.set.Changed("ssl-key") {
 		to.TLS = o.settings.TLS
 	}
@@ -142,7 +150,7 @@ func (o *options) checkPSGI(m *site.Mount) error {
 	if m.Kind == site.KindPSGI {
 		return nil
 	}
-	for _, name := range []string{"module", "workers", "preload", "include", "perl", "max-requests"} {
+	for _, name := range []string{"module", "workers", "preload", "include", "perl", "min-workers", "max-workers", "max-requests", "max-age", "max-rss", "reload"} {
 		if flag := o.set.Lookup(name); flag.Changed {
 			name = "--" + name
 			if flag.Shorthand != "" {

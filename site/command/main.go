@@ -16,7 +16,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
 
 	"github.com/pagi-go/pagi-bridge/server"
 	"github.com/pagi-go/pagi-bridge/site"
@@ -30,11 +32,15 @@ const (
 )
 
 // Main runs the command line of this process and exits. The first TERM or INT
-// stops gracefully, a second one at once.
+// stops gracefully, a second one at once; HUP reloads the applications.
 func Main() {
 	relaxGC()
 	ctx, stop := server.SignalContext(context.Background())
-	code := Run(ctx, os.Args[1:], System())
+	hangups := make(chan os.Signal, 1) // during a reload one more is remembered
+	signal.Notify(hangups, syscall.SIGHUP)
+	process := System()
+	process.Hangups = hangups
+	code := Run(ctx, os.Args[1:], process)
 	stop()
 	os.Exit(code)
 }
@@ -58,6 +64,8 @@ type Process struct {
 	// Interactive says whether a person is sitting there: standard input is a
 	// terminal.
 	Interactive bool
+	// Hangups yields the signals at which the applications are reloaded.
+	Hangups <-chan os.Signal
 }
 
 // System is this process.
@@ -109,10 +117,19 @@ func serve(ctx context.Context, s *site.Site, srv *server.Server, quiet bool, p 
 		return complain(p.Stderr, ExitUsage, err)
 	}
 	srv.AccessLog = access
-	if !quiet {
-		srv.Ready = func(addrs []net.Addr) { banner(p.Stderr, s, addrs) }
+	ready := make(chan struct{})
+	srv.Ready = func(addrs []net.Addr) {
+		if !quiet {
+			banner(p.Stderr, s, addrs)
+		}
+		close(ready)
 	}
-	err = errors.Join(srv.Run(ctx), closeAccess())
+	stopReloading := besides(ctx, func(ctx context.Context) {
+		(&reloader{s, srv.Logger}).run(ctx, p.Hangups, ready)
+	})
+	err = srv.Run(ctx)
+	stopReloading()
+	err = errors.Join(err, closeAccess())
 	if err != nil {
 		return complain(p.Stderr, ExitFailure, err)
 	}

@@ -20,7 +20,7 @@ Usage:
 
 Options:
 ` + o.set.FlagUsagesWrapped(100) + `
-Signals: TERM and INT stop gracefully, a second one at once.
+Signals: TERM and INT stop gracefully, a second one at once; HUP loads PSGI applications anew.
 Exit codes: 0 all went well, 1 could not start or broke, 2 wrong usage or site file.
 Environment: PAGI_ENV, then PLACK_ENV, where -E is not given; without either it is development
 at a terminal and deployment elsewhere.

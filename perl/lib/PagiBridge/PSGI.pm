@@ -29,21 +29,9 @@ C<psgix.informational>.
 
 =cut
 
-# What most requests have for a body. They share the handle: there is nothing to read
-# and nothing to set in it, and one that was closed is replaced.
-my $empty = empty();
-
-sub empty {
-    open my $handle, '<', \'' or die "cannot open an empty string: $!\n";
-    return $handle;
-}
-
-use constant PLACE_END => HEADER_SIZE + 2;
-
 sub new {
     my ($class, %arg) = @_;
     my $self = bless { app => $arg{app}, trace => $arg{trace} }, $class;
-    $self->{cleanup} = [];
     $self->{base} = [
         'psgi.version'         => [1, 1],
         'psgi.errors'          => PagiBridge::Errors->handle($arg{worker}),
@@ -60,28 +48,30 @@ sub new {
     return $self;
 }
 
-=head2 handle($worker, $frame, $flags, $names)
+=head2 handle($worker, $values, $flags, $names)
 
-Serves one request: C<$frame> has a value for each of the names, the body last.
+Serves one request: C<$values> has a value for each of the names, with NULs between
+them, the body last.
 
 =cut
 
 # This is called for every request, so it does without calls and copies where it can.
 sub handle {
-    my ($self, $worker, $frame, $flags, $names) = @_;
+    my ($self, $worker, $values, $flags, $names) = @_;
     my %env = @{ $self->{base} };
-    @env{@$names} = split /\0/, substr($frame, PLACE_END), @$names;
-    if ((my $body = $env{'psgi.input'}) ne '') {
-        my $input;
-        open $input, '<', $flags & BODY_FILE ? $body : \$body
-            or return $self->abort($worker, ABORT_DIED, "cannot open the request body: $!");
+    @env{@$names} = split /\0/, $values, @$names;
+    my $body = $env{'psgi.input'};
+    die "wire: a request with too few values\n" if !defined $body;
+    if ($flags & BODY_FILE) {
+        no warnings;    # about a NUL in a path; the error says enough
+        open my $input, '<', $body or return $self->abort($worker, ABORT_DIED, "cannot open the request body: $!");
         $env{'psgi.input'} = $input;
     }
     else {
-        $empty = empty() if !defined fileno $empty;
-        $env{'psgi.input'} = $empty;
+        open my $input, '<', \$body or return $self->abort($worker, ABORT_DIED, "cannot open the request body: $!");
+        $env{'psgi.input'} = $input;
     }
-    my $cleanup = $env{'psgix.cleanup.handlers'} = $self->{cleanup};
+    my $cleanup = $env{'psgix.cleanup.handlers'} = [];
 
     my ($response, $answer, $error, $trace, $ok);
     {
@@ -94,7 +84,6 @@ sub handle {
                 $worker->{out} .= pack('N N C C', length $simple, $worker->{stream}, RESPONSE, FIN) . $simple;
                 return 1;
             }
-            $self->{cleanup} = [];    # this one is the request's now
             $answer = PagiBridge::Answer->new($worker, \%env, $cleanup);
             $answer->give($response);
             1;
@@ -103,7 +92,6 @@ sub handle {
     }
     return if $ok && !$answer;
     $answer ||= PagiBridge::Answer->new($worker, \%env, $cleanup);
-    $self->{cleanup} = [];
     $answer->died($error, $trace) if !$ok;
     $answer->finish;
     return;

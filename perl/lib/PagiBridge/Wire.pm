@@ -54,6 +54,7 @@ use constant {
     IDLE          => 0x19,
     EXITING       => 0x1a,
     FORKED        => 0x1b,
+    LOADED        => 0x1c,
     EXITED        => 0x1d,
 
     # flags
@@ -77,12 +78,12 @@ our @FRAMES = qw(
     VERSION HEADER_SIZE MAX_PAYLOAD CHUNK
     REQUEST CANCEL DRAIN FORK NAMES
     HELLO READY FAILED RESPONSE BODY FILE INFORMATIONAL ABORT LOG IDLE EXITING
-    FORKED EXITED
+    FORKED LOADED EXITED
     FIN BUSY BODY_FILE MORE
     ABORT_DIED ABORT_INVALID ABORT_CUT
     LOG_ERROR LOG_WARN LOG_INFO
 );
-our @EXPORT_OK   = (@FRAMES, qw(check_length frame parse_frames pack_pairs unpack_pairs));
+our @EXPORT_OK   = (@FRAMES, qw(check_length frame parse_frames pack_pairs unpack_pairs unpack_strings));
 our %EXPORT_TAGS = (frames => \@FRAMES);
 
 =head1 FUNCTIONS
@@ -140,10 +141,42 @@ sub pack_pairs { return pack 'N (N/a*)*', @_ / 2, @_ }
 =head2 unpack_pairs($bytes)
 
 Returns the list of names and values that C<pack_pairs> made, and behind it, as
-the last element, whatever bytes followed.
+the last element, whatever bytes followed. Dies when they do not add up, where
+C<unpack> counts to whatever number it is told.
 
 =cut
 
-sub unpack_pairs { return unpack 'N/(N/a*N/a*) a*', $_[0] }
+sub unpack_pairs {
+    my ($bytes) = @_;
+    my $end = length $bytes;
+    my $strings = $end < 4 ? $end : 2 * unpack 'N', $bytes;
+    die "wire: pairs that do not add up\n" if 4 + 4 * $strings > $end;
+    my $at   = 4;
+    my @list = map { next_string($bytes, $at) } 1 .. $strings;
+    return (@list, substr $bytes, $at);
+}
+
+=head2 unpack_strings($bytes, $at)
+
+Returns the strings, each behind its length, that there are from a place on. Dies when
+they do not add up.
+
+=cut
+
+sub unpack_strings {
+    my ($bytes, $at) = @_;
+    my @list;
+    push @list, next_string($bytes, $at) while $at < length $bytes;
+    return @list;
+}
+
+# next_string returns the string at a place, and moves that behind it.
+sub next_string {
+    my $from = $_[1] + 4;
+    die "wire: strings that do not add up\n" if $from > length $_[0];
+    $_[1] = $from + unpack 'N', substr $_[0], $_[1], 4;
+    die "wire: strings that do not add up\n" if $_[1] > length $_[0];
+    return substr $_[0], $from, $_[1] - $from;
+}
 
 1;

@@ -4,12 +4,9 @@ use strict;
 use warnings;
 
 use Errno qw(EINTR);
-use IO::Handle ();
-use IO::Socket::UNIX ();
-use POSIX ();
 use Time::HiRes qw(time);
 
-use PagiBridge::Wire qw(:frames check_length frame pack_pairs);
+use PagiBridge::Wire qw(:frames check_length frame pack_pairs unpack_strings);
 
 =head1 NAME
 
@@ -34,6 +31,7 @@ whether it has taken back those that wait behind it.
 
 use constant {
     READ_SIZE => 256 * 1024,
+    PLACE_END => HEADER_SIZE + 2,
     # The gateway waits 5 ms before it takes requests back.
     SLOW => 0.002,
     # How many answers, and for how long, may wait to be written together.
@@ -53,20 +51,34 @@ those every worker gives.
 
 sub connect {
     my ($class, $path, $token, @info) = @_;
-    my $socket = IO::Socket::UNIX->new(Peer => $path)
+    return $class->new(connected($path))->hello($token, @info);
+}
+
+# connected returns a socket that is connected to a Unix one. Socket.pm takes nearly a
+# megabyte of every worker, so on Linux it is done without, where the numbers are the
+# usual ones.
+sub connected {
+    my ($path) = @_;
+    my $socket;
+    return $socket
+        if $^O eq 'linux' && socket($socket, 1, 1, 0) && CORE::connect($socket, pack 'S Z*', 1, $path);
+    require Socket;
+    socket($socket, Socket::PF_UNIX(), Socket::SOCK_STREAM(), 0) && CORE::connect($socket, Socket::pack_sockaddr_un($path))
         or die "cannot connect to the gateway at $path: $!\n";
-    return $class->new($socket)->hello($token, @info);
+    return $socket;
 }
 
 sub new {
     my ($class, $socket) = @_;
+    my $in = '';
     return bless {
         socket    => $socket,
         pid       => $$,
-        in        => '',      # bytes read, not yet a frame
+        in        => \$in,    # bytes read
+        at        => 0,       # how many of them have been taken up
         out       => '',      # frames made, not yet all written
         written   => 0,       # how much of them has been
-        queue     => [],      # frames to be taken up in turn
+        taken     => {},      # streams the gateway has taken back
         names     => [],      # the lists of names the gateway has told
         stream    => 0,       # the stream being served, 0 for none
         cancelled => 0,       # the client of that stream has gone
@@ -105,36 +117,47 @@ sub failed {
 =head2 run($handler)
 
 Serves until the gateway says to stop or goes away. The handler's C<handle>
-method is called with the worker, a request frame, its flags and the names of its
-values, and answers through the methods below.
+method is called with the worker, the values of a request, its flags and the names of
+the values, and answers through the methods below.
 
 =cut
 
+# This loop is run for every request, so it does without calls and copies where it can.
 sub run {
     my ($self, $handler) = @_;
-    my ($queue, $lists) = @$self{qw(queue names)};
-    my ($began, $held) = (0, 0);
+    my ($in, $taken, $lists) = @$self{qw(in taken names)};
+    my ($at, $began, $held) = (0, 0, 0);
     while (!$self->{exiting}) {
-        if (!@$queue) {
+        my ($length, $stream, $type, $flags, $place) = unpack 'N N C C n', substr $$in, $at, PLACE_END;
+        if (!defined $flags || $length > length($$in) - $at - HEADER_SIZE) {
+            check_length($length) if defined $flags;
+            $self->flush;
+            substr $$in, 0, $at, '';
+            $self->{at} = $at = $held = 0;
             return if $self->{draining} || !$self->fill;
             $began = time;
             next;
         }
-        my $frame = shift @$queue;
-        (my $stream, my $type, my $flags, my $place) = unpack 'x4 N C C n', $frame;
-        if ($type == NAMES) {
-            $lists->[$place] = [unpack('x12 (N/a*)*', $frame), 'psgi.input'];
+        die "wire: a request of $length bytes\n" if $length < 2 && ($type == REQUEST || $type == NAMES);
+        my $payload = $length > 2 ? substr $$in, $at + PLACE_END, $length - 2 : '';
+        $self->{at} = $at += HEADER_SIZE + $length;
+        if ($type != REQUEST) {
+            if    ($type == NAMES)  { $lists->[$place] = [unpack_strings($payload, 0), 'psgi.input'] }
+            elsif ($type == CANCEL) { delete $taken->{$stream} }    # it was heeded, or came too late
+            elsif ($type == DRAIN)  { $self->{draining} = 1 }
+            else                    { die sprintf "wire: unknown frame type 0x%02x from the gateway\n", $type }
             next;
         }
+        if (%$taken && delete $taken->{$stream}) {
+            $self->write_now(frame(BODY, FIN, $stream, ''));
+            next;
+        }
+        my $names = $lists->[$place] or die "wire: a request whose names are not known\n";
         $self->{stream}    = $stream;
         $self->{cancelled} = 0;
-        $handler->handle($self, $frame, $flags, $lists->[$place]);
+        $handler->handle($self, $payload, $flags, $names);
         $self->{stream} = 0;
-        if (!@$queue) {
-            $self->flush;
-            $held = 0;
-            next;
-        }
+        next if $at == length $$in;
         my $now = time;
         next if $flags & MORE && ++$held < HOLD && $now - $began < HOLD_TIME;
         $self->flush;
@@ -142,64 +165,43 @@ sub run {
         $self->poll if $now - $began > SLOW;
         $began = $now;
     }
+    $self->flush;
     return;
 }
 
 # fill waits for at least one more read; false when the gateway has gone.
 sub fill {
     my ($self) = @_;
+    my $in = $self->{in};
     while (1) {
-        my $n = sysread $self->{socket}, $self->{in}, READ_SIZE, length $self->{in};
+        my $n = sysread $self->{socket}, $$in, READ_SIZE, length $$in;
         next if !defined $n && $! == EINTR;
-        return 0 if !$n;
-        $self->accept_frames;
-        return 1;
+        return $n ? 1 : 0;
     }
 }
 
-# poll takes in what has arrived, without waiting.
+# poll takes in what has arrived, without waiting, and looks in it for what the
+# gateway has taken back: of the request being served nobody waits for the answer any
+# more, and one that waits here must not be begun.
 sub poll {
     my ($self) = @_;
     my $bits = '';
     vec($bits, fileno $self->{socket}, 1) = 1;
     return if select($bits, undef, undef, 0) < 1;
+    my ($in, $at) = @$self{qw(in at)};
     if (!$self->fill) {
         $self->{draining} = $self->{cancelled} = 1;
-        @{ $self->{queue} } = ();
-    }
-    return;
-}
-
-# accept_frames sorts what has been read. The loop is that of
-# PagiBridge::Wire::parse_frames, without making a list on the way.
-sub accept_frames {
-    my ($self) = @_;
-    my ($in, $queue) = (\$self->{in}, $self->{queue});
-    while (length $$in >= HEADER_SIZE) {
-        my ($length, $stream, $type) = unpack 'N N C', $$in;
-        check_length($length) if $length > MAX_PAYLOAD;
-        last if length $$in < HEADER_SIZE + $length;
-        my $frame = substr $$in, 0, HEADER_SIZE + $length, '';
-        if    ($type == REQUEST || $type == NAMES) { push @$queue, $frame }
-        elsif ($type == CANCEL)  { $self->cancel($stream) }
-        elsif ($type == DRAIN)   { $self->{draining} = 1 }
-        else { die sprintf "wire: unknown frame type 0x%02x from the gateway\n", $type }
-    }
-    return;
-}
-
-# cancel is about the request being served or one that waits; that one is not begun
-# any more, but answered, as every request is.
-sub cancel {
-    my ($self, $stream) = @_;
-    if ($stream == $self->{stream}) {
-        $self->{cancelled} = 1;
+        substr $$in, $at, length($$in) - $at, '';
         return;
     }
-    my $queue = $self->{queue};
-    my $waiting = @$queue;
-    @$queue = grep { unpack('x4 N', $_) != $stream } @$queue;
-    $self->write_now(frame(BODY, FIN, $stream, '')) if @$queue < $waiting;
+    while (length($$in) - $at >= HEADER_SIZE) {
+        my ($length, $stream, $type) = unpack 'N N C', substr $$in, $at, HEADER_SIZE;
+        if ($type == CANCEL) {
+            if   ($stream == $self->{stream}) { $self->{cancelled} = 1 }
+            else                              { $self->{taken}{$stream} = 1 }
+        }
+        $at += HEADER_SIZE + $length;
+    }
     return;
 }
 
@@ -219,7 +221,7 @@ Writes all that is queued.
 
 sub flush {
     my ($self) = @_;
-    POSIX::_exit(0) if $$ != $self->{pid};    # a child the application forked came back here
+    leave() if $$ != $self->{pid};    # a child the application forked came back here
     while ($self->{written} < length $self->{out}) {
         my $before = $self->{written};
         # An application's signal handler may throw an exception through here, and
@@ -234,6 +236,12 @@ sub flush {
     }
     @$self{qw(out written)} = ('', 0);
     return;
+}
+
+# leave ends this process without running what the end of a worker runs.
+sub leave {
+    require POSIX;
+    POSIX::_exit(0);
 }
 
 =head2 write_now($bytes)

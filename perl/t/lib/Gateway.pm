@@ -16,7 +16,7 @@ our @EXPORT = qw(start stop request names values_of to_worker next_frames answer
 my ($gateway, $buffer);
 
 sub start {
-    my ($app, $quiet) = @_;
+    my ($app, $quiet, $around) = @_;
     socketpair $gateway, my $socket, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
     $buffer = '';
     my $pid = fork;
@@ -25,7 +25,8 @@ sub start {
         open STDERR, '>', '/dev/null' if $quiet;
         close $gateway;
         my $worker = PagiBridge::Worker->new($socket);
-        $worker->run(PagiBridge::PSGI->new(app => $app, worker => $worker));
+        my $handler = PagiBridge::PSGI->new(app => $app, worker => $worker);
+        $worker->run($around ? $around->($handler) : $handler);
         exit 0;
     }
     close $socket;
@@ -75,7 +76,7 @@ sub answer {
         for (next_frames()) {
             my ($type, $flags) = unpack 'x8 C C', $_;
             push @list, [$type, $flags, substr $_, HEADER_SIZE];
-            next if $type == LOG;
+            next if $type == LOG || $type == LOADED;
             $done = $type == IDLE || $flags & FIN && ($end_only || !($flags & BUSY));
         }
     }

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// contestant is something that serves a PSGI application over HTTP.
+type contestant struct {
+	name string
+	// needs are the programs it is made of, modules the Perl modules.
+	needs, modules []string
+	// start starts it and returns its processes, the one that listens last.
+	start func(b *bench, s setup) ([]*exec.Cmd, error)
+	// ready is the path that answers 200 when it serves; "" means /.
+	ready string
+}
+
+// setup is what a contestant is started with.
+type setup struct {
+	app     string // the application's file
+	port    int    // on 127.0.0.1
+	workers int
+}
+
+// address is what it is to listen at.
+func (s setup) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+
+// launch starts commands, each in a process group of its own; they end with us,
+// however we do.
+func launch(commands ...*exec.Cmd) ([]*exec.Cmd, error) {
+	for i, cmd := range commands {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+		if cmd.Stderr == nil {
+			cmd.Stderr = io.Discard
+		}
+		if os.Getenv("BENCH_VERBOSE") != "" {
+			cmd.Stderr = os.Stderr
+		}
+		if err := cmd.Start(); err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", cmd.Path, err), halt(commands[:i]))
+		}
+	}
+	return commands, nil
+}
+
+// halt ends processes and their groups.
+func halt(commands []*exec.Cmd) error {
+	for _, cmd := range slices.Backward(commands) {
+		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+		done := make(chan struct{})
+		go func() {
+			_ = cmd.Wait() // it was told to end; how it did is of no interest
+			close(done)
+		}()
+		select {
+		case <-done:
+		case <-time.After(5 * time.Second):
+			if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil {
+				return err
+			}
+			<-done
+		}
+	}
+	return nil
+}
+
+// isHere reports whether a contestant was asked for and can run; one that cannot is
+// named.
+func (b *bench) isHere(c contestant) bool {
+	if len(b.contests) > 0 && !slices.Contains(b.contests, c.name) {
+		return false
+	}
+	for _, program := range c.needs {
+		if _, err := exec.LookPath(program); err != nil {
+			fmt.Printf("(%s is left out: no %s)\n\n", c.name, program)
+			return false
+		}
+	}
+	for _, module := range c.modules {
+		if err := exec.Command("perl", "-M"+module, "-e", "1").Run(); err != nil {
+			fmt.Printf("(%s is left out: no Perl module %s)\n\n", c.name, module)
+			return false
+		}
+	}
+	return true
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
+}
+
+// serve starts a contestant, waits until it answers with 200, calls use with its
+// URL and processes, and ends it.
+func (b *bench) serve(c contestant, app string, workers int, use func(url string, processes []*exec.Cmd) error) (err error) {
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	processes, err := c.start(b, setup{app, port, workers})
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.name, err)
+	}
+	defer func() { err = errors.Join(err, halt(processes)) }()
+	url := fmt.Sprintf("http://127.0.0.1:%d", port)
+	if err := waitUntilServing(url + c.ready); err != nil {
+		return fmt.Errorf("%s: %w", c.name, err)
+	}
+	return use(url, processes)
+}
+
+func waitUntilServing(url string) error {
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	var last error
+	for range 200 {
+		res, err := client.Get(url)
+		if err == nil {
+			err = res.Body.Close()
+			if res.StatusCode == 200 {
+				return err
+			}
+			err = fmt.Errorf("it answers %s", res.Status)
+		}
+		last = err
+		time.Sleep(100 * time.Millisecond)
+	}
+	return fmt.Errorf("it does not serve: %w", last)
+}

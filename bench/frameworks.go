@@ -1,0 +1,43 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+)
+
+// frameworks measures a page made of a template in two frameworks: against Starman
+// with as many connections as it can serve, which says what the rate is to be held
+// against, and without keep-alive with as many as there are, which says it of p99.
+func (b *bench) frameworks() error {
+	fmt.Printf("%d rounds of %d s, wrk -t1; medians\n\n", b.rounds, b.seconds)
+	for _, framework := range []struct{ name, file, module string }{
+		{"Dancer2", "dancer2.psgi", "Dancer2"},
+		{"Catalyst", "catalyst.psgi", "Catalyst::View::TT"},
+	} {
+		app, err := filepath.Abs(filepath.Join("bench/apps", framework.file))
+		if err != nil {
+			return err
+		}
+		if !b.isHere(contestant{name: ours.name, modules: []string{framework.module}}) {
+			continue
+		}
+		bouts, err := b.those([]bout{
+			{contestant: ours, app: app, workers: b.workers, connections: b.conns},
+			{contestant: starman, app: app, workers: b.workers, connections: b.workers},
+			{contestant: starmanClosing, app: app, workers: b.workers, connections: b.conns},
+			{contestant: nginxUWSGI, app: app, workers: b.workers, connections: b.conns},
+			{contestant: ours, app: app, workers: b.workers, connections: b.workers, rival: 4},
+		})
+		if err != nil {
+			return err
+		}
+		results, err := rounds(b, bouts, b.throughput)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s:\n\n", framework.name)
+		table(bouts, results)
+		fmt.Println()
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// tick is the unit of /proc/stat; Linux shows programs 100 of them a second.
+const tick = 10 * time.Millisecond
+
+// busyTime returns how long the CPUs have worked since the machine was started,
+// all of them together.
+func busyTime() (time.Duration, error) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	line, _, _ := strings.Cut(string(stat), "\n")
+	fields := strings.Fields(line)
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return 0, fmt.Errorf("/proc/stat begins with %q", line)
+	}
+	var busy time.Duration
+	for i, field := range fields[1:8] { // user nice system idle iowait irq softirq
+		if i == 3 || i == 4 {
+			continue
+		}
+		ticks, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/stat: %w", err)
+		}
+		busy += time.Duration(ticks) * tick
+	}
+	return busy, nil
+}
+
+// descendants returns the processes below one, in no order.
+func descendants(pid int) (list []int, err error) {
+	files, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
+	}
+	children := map[int][]int{}
+	for _, file := range files {
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		// The name is in parentheses and may hold anything.
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		child, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil || len(fields) < 2 {
+			return nil, fmt.Errorf("%s holds %q", file, stat)
+		}
+		parent, err := strconv.Atoi(fields[1])
+		if err != nil {
+			return nil, fmt.Errorf("%s holds %q", file, stat)
+		}
+		children[parent] = append(children[parent], child)
+	}
+	for next := children[pid]; len(next) > 0; {
+		list = append(list, next[0])
+		next = append(next[1:], children[next[0]]...)
+	}
+	return list, nil
+}
+
+// workersOf returns the gateway's worker processes that serve: those that have set
+// their name to that of a worker and have no children, as one that forks them has.
+func workersOf(gateway int) (list []int, err error) {
+	all, err := descendants(gateway)
+	for _, pid := range all {
+		cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err != nil || !bytes.HasPrefix(cmdline, []byte("pagi-worker ")) {
+			continue // it has ended, or is something else
+		}
+		if children, err := descendants(pid); err == nil && len(children) == 0 {
+			list = append(list, pid)
+		}
+	}
+	slices.Sort(list)
+	return list, err
+}
+
+// kilobytes returns a value of a file in /proc that has lines like "Pss:  120 kB",
+// in bytes.
+func kilobytes(pid int, file, name string) (int64, error) {
+	path := fmt.Sprintf("/proc/%d/%s", pid, file)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(content) {
+		if fields := bytes.Fields(line); len(fields) > 1 && string(fields[0]) == name+":" {
+			kb, err := strconv.ParseInt(string(fields[1]), 10, 64)
+			return kb << 10, err
+		}
+	}
+	return 0, fmt.Errorf("no %s in %s", name, path)
+}

@@ -1,0 +1,159 @@
+package pool
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
+)
+
+func TestLimitsDiffer(t *testing.T) {
+	for _, c := range []struct {
+		jitter      float64
+		least, most int
+	}{
+		{0, 900, 1000}, // the default
+		{0.5, 500, 1000},
+		{1, 1, 1000},
+		{-1, 1000, 1000},
+	} {
+		p := New(Options{MaxRequests: 1000, MaxAge: 1000 * time.Second, Jitter: c.jitter})
+		seen := map[int]bool{}
+		for range 2000 {
+			w := &worker{}
+			w.pool, w.since = p, time.Now()
+			w.drawLimits()
+			seen[w.limit] = true
+			age := w.expires.Sub(w.since).Seconds()
+			if w.limit < c.least || w.limit > c.most || age < float64(c.least)-1 || age > float64(c.most) {
+				t.Fatalf("jitter %g: %d requests and %g s, want %d to %d", c.jitter, w.limit, age, c.least, c.most)
+			}
+		}
+		if c.jitter >= 0 && len(seen) < (c.most-c.least)/2 {
+			t.Errorf("jitter %g: %d different limits", c.jitter, len(seen))
+		}
+	}
+}
+
+func TestMaxAge(t *testing.T) {
+	s := start(t, Options{Workers: 2, MaxAge: 300 * time.Millisecond})
+	gate := filepath.Join(t.TempDir(), "gate")
+	running := s.async("wait "+gate, false)
+	var busy WorkerStatus
+	testkit.Eventually(t, "a busy worker", func() bool {
+		for _, w := range s.Status().Workers {
+			if w.State == Busy {
+				busy = w
+			}
+		}
+		return busy.PID != 0
+	})
+	testkit.Eventually(t, "all workers but the busy one to be young", func() bool {
+		for _, w := range s.Status().Workers {
+			if w.State == Ready && w.ID <= 2 {
+				return false
+			}
+		}
+		return s.Status().Launched >= 4
+	})
+	if got := fmt.Sprint(states(s.Status())); !strings.Contains(got, "busy") {
+		t.Errorf("the busy worker did not stay: %s", got)
+	}
+	touch(t, gate)
+	if o := <-running; o.err != nil || o.body != strconv.Itoa(busy.PID) {
+		t.Errorf("%+v, want an answer of the worker that had begun it, %d", o, busy.PID)
+	}
+	s.log.WaitFor(t, "level=INFO", `msg="a worker is replaced"`, "reason=max_age", "worker=")
+}
+
+// Memory counts when the worker is between two requests, idle or not.
+func TestMaxRSS(t *testing.T) {
+	if _, err := Resident(os.Getpid()); err != nil {
+		t.Skip(err)
+	}
+	for name, busy := range map[string]bool{"of an idle worker": false, "of one that always has work": true} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, Options{MaxRSS: 100 << 20})
+			first := s.do("pid", false).body
+			if o := s.do("bloat 150", false); o.err != nil || o.body != first {
+				t.Fatalf("%+v", o)
+			}
+			testkit.Eventually(t, "another worker", func() bool {
+				if !busy {
+					return s.Status().Launched == 2 && len(s.Status().Workers) == 1
+				}
+				o := s.do("pid", false)
+				return o.err != nil || o.body != first
+			})
+			if o := s.do("pid", false); o.err != nil || o.body == first {
+				t.Errorf("%+v, before it was %s", o, first)
+			}
+			s.log.WaitFor(t, `msg="a worker is replaced"`, "reason=max_rss")
+		})
+	}
+}
+
+func TestResidentOfNobody(t *testing.T) {
+	if n, err := Resident(1 << 30); err == nil {
+		t.Errorf("%d bytes", n)
+	}
+}
+
+// However many are due at once, a quarter are replaced at a time.
+func TestRecyclingIsSpread(t *testing.T) {
+	gate := filepath.Join(t.TempDir(), "gate")
+	touch(t, gate)
+	s := start(t, Options{Workers: 8, MaxAge: 200 * time.Millisecond, Jitter: -1, Start: fakeStart("starts when:" + gate), KillGrace: 100 * time.Millisecond})
+	if err := os.Remove(gate); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the first to be replaced", func() bool { return s.Status().Launched > 8 })
+	time.Sleep(200 * time.Millisecond) // several looks
+	if n := s.Status().Launched - 8; n != 2 {
+		t.Errorf("%d of 8 are being replaced at once", n)
+	}
+	touch(t, gate)
+	testkit.Eventually(t, "the rest", func() bool { return s.Status().Launched >= 16 })
+}
+
+func TestBadOptions(t *testing.T) {
+	for _, c := range []struct {
+		opt  Options
+		want string
+	}{
+		{Options{}, ""},
+		{Options{Workers: 3, MaxRequests: 5, MaxAge: time.Hour, MaxRSS: 1, Jitter: 1, RequestTimeout: -1, Spool: -1}, ""},
+		{Options{MinWorkers: 1, MaxWorkers: 1}, ""},
+		{Options{Workers: -1}, "workers: must not be negative, is -1"},
+		{Options{MaxRequests: -1, MaxAge: -1}, "max_requests: must not be negative, is -1\nmax_age: must not be negative, is -1ns"},
+		{Options{Workers: 3, MinWorkers: 1, MaxWorkers: 3}, "workers: excludes min_workers and max_workers"},
+		{Options{MinWorkers: 1}, "max_workers: is missing"},
+		{Options{MaxWorkers: 1}, "min_workers: is missing"},
+		{Options{MinWorkers: 2, MaxWorkers: 1}, "max_workers: must not be less than min_workers, is 1 and 2"},
+		{Options{Jitter: 1.5}, "max_requests_jitter: must be at most 1, is 1.5"},
+	} {
+		err := c.opt.Check()
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), c.want)) {
+			t.Errorf("%+v: %v, want %q", c.opt, err, c.want)
+		}
+	}
+}
+
+// bloated is what the fake worker keeps.
+var bloated [][]byte
+
+func bloat(megabytes string) {
+	n, _ := strconv.Atoi(megabytes)
+	for range n {
+		block := make([]byte, 1<<20)
+		for i := range block {
+			block[i] = 1
+		}
+		bloated = append(bloated, block)
+	}
+}

@@ -1,0 +1,277 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
+)
+
+// versioned starts a pool whose workers answer "version" with what the file held
+// when they were started, and which cannot be started without the file.
+func versioned(t *testing.T, opt Options) (s *started, file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "version")
+	setVersion(t, file, "one")
+	opt.Start = fakeStart("version:" + file)
+	if opt.KillGrace == 0 {
+		opt.KillGrace = 200 * time.Millisecond
+	}
+	return start(t, opt), file
+}
+
+func setVersion(t *testing.T, file, version string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(version), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reload reloads with the patience of a test.
+func (s *started) reload() error {
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
+	defer cancel()
+	return s.Reload(ctx)
+}
+
+func generations(s Status) (out []int) {
+	for _, w := range s.Workers {
+		if w.State <= Busy {
+			out = append(out, w.Generation)
+		}
+	}
+	return out
+}
+
+func TestReload(t *testing.T) {
+	s, file := versioned(t, Options{Workers: 5})
+	for n, version := range []string{"two", "three"} {
+		setVersion(t, file, version)
+		if err := s.reload(); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			if o := s.do("version", false); o.body != version || o.err != nil {
+				t.Fatalf("after the reload: %+v, want %s", o, version)
+			}
+		}
+		want := fmt.Sprint([]int{n + 2, n + 2, n + 2, n + 2, n + 2})
+		if got := fmt.Sprint(generations(s.Status())); got != want || s.Status().Generation != n+2 {
+			t.Errorf("generations %s of %d, want %s", got, s.Status().Generation, want)
+		}
+		if launched := s.Status().Launched; launched != 5*(n+2) {
+			t.Errorf("%d workers were started, want %d", launched, 5*(n+2))
+		}
+	}
+	testkit.Eventually(t, "the old ones to be gone", func() bool { return len(s.Status().Workers) == 5 })
+}
+
+// A worker with a request finishes it; its successor serves meanwhile.
+func TestReloadWaitsForNoRequest(t *testing.T) {
+	s, file := versioned(t, Options{Workers: 1})
+	gate := filepath.Join(t.TempDir(), "gate")
+	running := s.async("wait "+gate, false)
+	setVersion(t, file, "two")
+	if err := s.reload(); err != nil {
+		t.Fatal(err)
+	}
+	if o := s.do("version", false); o.body != "two" {
+		t.Errorf("%+v", o)
+	}
+	touch(t, gate)
+	if o := <-running; o.err != nil {
+		t.Error(o.err)
+	}
+	testkit.Eventually(t, "the old one to be gone", func() bool { return len(s.Status().Workers) == 1 })
+}
+
+func TestReloadUnderLoad(t *testing.T) {
+	s, file := versioned(t, Options{Workers: 4})
+	done := make(chan struct{})
+	var clients sync.WaitGroup
+	for n := range 8 {
+		clients.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if o := s.do("version", n%2 == 0); o.err != nil || o.body == "" {
+					t.Errorf("%+v", o)
+					return
+				}
+			}
+		})
+	}
+	for n := range 4 {
+		setVersion(t, file, fmt.Sprint(n))
+		if err := s.reload(); err != nil {
+			t.Error(err)
+		}
+	}
+	close(done)
+	clients.Wait()
+}
+
+// A version that cannot be loaded costs one start, and what serves goes on.
+func TestReloadOfABrokenVersion(t *testing.T) {
+	for name, c := range map[string]struct{ mode, words string }{
+		"that says why":               {"fails when:", "no app today"},
+		"that ends with words":        {"dies when:", "cannot find my boots"},
+		"that is never ready":         {"hangs when:", "not ready after 500ms"},
+		"that ends as soon as it can": {"exits when:", "exit status 9"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			broken := filepath.Join(t.TempDir(), "broken")
+			s := start(t, Options{Workers: 3, Start: fakeStart(c.mode + broken), StartTimeout: 500 * time.Millisecond, KillGrace: 100 * time.Millisecond})
+			touch(t, broken)
+			if err := s.reload(); err == nil || !strings.Contains(err.Error(), c.words) {
+				t.Errorf("%v, want %q", err, c.words)
+			}
+			status := s.Status()
+			if got := fmt.Sprint(generations(status)); got != "[1 1 1]" || status.Launched != 4 || status.Generation != 1 {
+				t.Errorf("%+v", status)
+			}
+			if status.StartError != "" || status.Circuit != Closed {
+				t.Errorf("a failed reload counts as a failed start: %+v", status)
+			}
+			if o := s.do("pid", false); o.err != nil {
+				t.Error(o.err)
+			}
+			if err := os.Remove(broken); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.reload(); err != nil {
+				t.Errorf("once it is repaired: %v", err)
+			}
+			if got := fmt.Sprint(generations(s.Status())); got != "[3 3 3]" {
+				t.Errorf("generations %s", got)
+			}
+		})
+	}
+}
+
+// What breaks half-way stays half-way.
+func TestReloadThatBreaksHalfWay(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "broken")
+	s := start(t, Options{Workers: 3, Start: fakeStart("fails from:6:" + broken)})
+	touch(t, broken)
+	if err := s.reload(); err == nil || !strings.Contains(err.Error(), "no app today") {
+		t.Errorf("%v", err)
+	}
+	if got := fmt.Sprint(generations(s.Status())); got != "[1 2 2]" {
+		t.Errorf("generations %s, want the last one as it was", got)
+	}
+	if got := s.Status().Generation; got != 2 {
+		t.Errorf("what is started now is of generation %d", got)
+	}
+}
+
+// A reload repairs a pool that cannot start any worker, without waiting for the time
+// of the next attempt.
+func TestReloadOfADeadPool(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "broken")
+	s := start(t, Options{Workers: 2, Start: fakeStart("exits when:" + broken)})
+	touch(t, broken)
+	for s.Status().Circuit == Closed {
+		s.do("crash", false)
+	}
+	testkit.Eventually(t, "no worker to be left and a long wait", func() bool {
+		status := s.Status()
+		return len(status.Workers) == 0 && time.Until(status.NextStart) > 2*time.Second
+	})
+	if err := os.Remove(broken); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := s.reload(); err != nil {
+		t.Fatal(err)
+	}
+	if o := s.do("pid", false); o.err != nil || time.Since(began) > 2*time.Second {
+		t.Errorf("%+v after %v", o, time.Since(began))
+	}
+	testkit.Eventually(t, "both workers", func() bool { return fmt.Sprint(generations(s.Status())) == "[2 2]" })
+}
+
+// However many ask during a reload, there is one more.
+func TestReloadsAreJoined(t *testing.T) {
+	gate := filepath.Join(t.TempDir(), "gate")
+	touch(t, gate)
+	s := start(t, Options{Start: fakeStart("starts when:" + gate)})
+	if err := os.Remove(gate); err != nil {
+		t.Fatal(err)
+	}
+	results := make(chan error, 6)
+	ask := func() { results <- s.reload() }
+	go ask()
+	testkit.Eventually(t, "the first to begin", func() bool { return s.Status().Launched == 2 })
+	for range 5 {
+		go ask()
+	}
+	testkit.Eventually(t, "the others to wait", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.pending != nil
+	})
+	short, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Reload(short); !errors.Is(err, context.Canceled) {
+		t.Errorf("one that does not want to wait: %v", err)
+	}
+	touch(t, gate)
+	for range 6 {
+		if err := testkit.Await(t, results); err != nil {
+			t.Error(err)
+		}
+	}
+	if status := s.Status(); status.Launched > 4 || status.Generation > 4 { // 1, the first, the joined, and one of the 5 that came late
+		t.Errorf("%+v", status)
+	}
+}
+
+func TestReloadOfAClosedPool(t *testing.T) {
+	s := start(t, Options{})
+	if err := New(Options{}).Reload(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("before the start: %v", err)
+	}
+	if err := s.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Reload(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestStopEndsAReload(t *testing.T) {
+	gate := filepath.Join(t.TempDir(), "gate")
+	touch(t, gate)
+	s := start(t, Options{Start: fakeStart("starts when:" + gate), KillGrace: 100 * time.Millisecond})
+	if err := os.Remove(gate); err != nil {
+		t.Fatal(err)
+	}
+	results := make(chan error, 2)
+	for range 2 {
+		go func() { results <- s.reload() }()
+	}
+	testkit.Eventually(t, "the new worker to be started and another reload to wait", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.pending != nil && s.launched == 2
+	})
+	if err := s.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if err := testkit.Await(t, results); !errors.Is(err, ErrClosed) {
+			t.Errorf("%v", err)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package pool
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
+)
+
+// newest returns the worker that was started last.
+func (s *started) newest() (w *worker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for other := range s.workers {
+		if w == nil || other.id > w.id {
+			w = other
+		}
+	}
+	return w
+}
+
+// passes waits until w has been in each of the states, in this order.
+func (s *started) passes(w *worker, states ...State) {
+	s.t.Helper()
+	for _, state := range states {
+		testkit.Eventually(s.t, "a worker to be "+state.String(), func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return w.state == state
+		})
+	}
+}
+
+// Every arrow of the drawing in state.go.
+func TestTransitions(t *testing.T) {
+	const grace = 200 * time.Millisecond
+	path := func(t *testing.T) string { return filepath.Join(t.TempDir(), "f") }
+	background := context.Background()
+	kill := func(t *testing.T, pid int) {
+		t.Helper()
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	}
+	// reloadInto starts another worker, beside what the test does next.
+	reloadInto := func(s *started) *worker {
+		before := s.newest()
+		result := make(chan error, 1)
+		go func() { result <- s.Reload(background) }()
+		s.t.Cleanup(func() { <-result }) // what it is does not matter here
+		testkit.Eventually(s.t, "a new worker", func() bool { return s.newest() != before })
+		return s.newest()
+	}
+
+	t.Run("starting, ready, busy, ready", func(t *testing.T) {
+		gate, work := path(t), path(t)
+		touch(t, gate)
+		s := start(t, Options{Start: fakeStart("starts when:" + gate)})
+		if err := os.Remove(gate); err != nil {
+			t.Fatal(err)
+		}
+		w := reloadInto(s)
+		s.passes(w, Starting)
+		touch(t, gate)
+		s.passes(w, Ready)
+		running := s.async("wait "+work, false)
+		s.passes(w, Busy)
+		touch(t, work)
+		<-running
+		s.passes(w, Ready)
+	})
+	t.Run("starting, exiting because it failed, dead", func(t *testing.T) {
+		broken := path(t)
+		s := start(t, Options{Start: fakeStart("fails when:" + broken), KillGrace: grace})
+		touch(t, broken)
+		s.passes(reloadInto(s), Exiting, Dead)
+	})
+	t.Run("starting, exiting because it is late, dead", func(t *testing.T) {
+		broken := path(t)
+		s := start(t, Options{Start: fakeStart("hangs deaf when:" + broken), StartTimeout: 300 * time.Millisecond, KillGrace: grace})
+		touch(t, broken)
+		s.passes(reloadInto(s), Starting, Exiting, Dead)
+	})
+	t.Run("starting, exiting because it was told to go, dead", func(t *testing.T) {
+		broken := path(t)
+		s := start(t, Options{Start: fakeStart("hangs deaf when:" + broken), KillGrace: grace})
+		touch(t, broken)
+		w := reloadInto(s)
+		testkit.Eventually(t, "it not to listen", func() bool { _, err := os.Stat(broken + ".deaf"); return err == nil })
+		stopped := make(chan error, 1)
+		go func() { stopped <- s.Stop(background) }()
+		s.passes(w, Exiting, Dead)
+		<-stopped
+	})
+	t.Run("ready, draining, exiting because it does not go, dead", func(t *testing.T) {
+		s := start(t, Options{Start: fakeStart("lingers"), KillGrace: grace})
+		w := s.newest()
+		reloadInto(s)
+		s.passes(w, Draining, Exiting, Dead)
+		s.log.WaitFor(t, "it was told to go and has not gone for 200ms")
+	})
+	t.Run("busy, draining, dead", func(t *testing.T) {
+		s := start(t, Options{KillGrace: grace})
+		w := s.newest()
+		running := s.async("hang-deaf", false)
+		s.passes(w, Busy)
+		time.Sleep(50 * time.Millisecond) // it must have stopped listening
+		ctx, cancel := context.WithCancel(background)
+		cancel()
+		stopped := make(chan error, 1)
+		go func() { stopped <- s.Stop(ctx) }()
+		s.passes(w, Draining, Dead)
+		<-running
+		<-stopped
+	})
+	t.Run("busy, exiting because it said so, dead", func(t *testing.T) {
+		s := start(t, Options{KillGrace: grace})
+		w := s.newest()
+		s.do("leave-slowly", false)
+		s.passes(w, Exiting, Dead)
+	})
+	t.Run("busy, exiting because it ran into its limit, dead", func(t *testing.T) {
+		s := start(t, Options{KillGrace: grace, RequestTimeout: 200 * time.Millisecond})
+		w := s.newest()
+		s.do("hang-deaf", false)
+		s.passes(w, Exiting, Dead)
+	})
+	t.Run("ready, exiting because its process ended, dead", func(t *testing.T) {
+		s := start(t, Options{})
+		w := s.newest()
+		child, err := strconv.Atoi(s.do("daemon stays", false).body) // it keeps the connection open
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.passes(w, Ready)
+		kill(t, w.pid)
+		s.passes(w, Exiting, Dead)
+		kill(t, child)
+	})
+	t.Run("draining, dead because it went", func(t *testing.T) {
+		s := start(t, Options{})
+		w := s.newest()
+		reloadInto(s)
+		s.passes(w, Dead)
+	})
+}

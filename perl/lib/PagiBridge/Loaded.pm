@@ -1,0 +1,77 @@
+package PagiBridge::Loaded;
+
+use strict;
+use warnings;
+
+use Cwd ();
+use File::Spec ();
+
+use PagiBridge::Wire qw(LOADED frame);
+
+=head1 NAME
+
+PagiBridge::Loaded - tells the gateway which files an application has loaded
+
+=head1 SYNOPSIS
+
+    my $handler = PagiBridge::Loaded->new(PagiBridge::PSGI->new(...));
+    $worker->ready;
+    $handler->report($worker);
+    $worker->run($handler);
+
+=head1 DESCRIPTION
+
+Stands around another handler and looks at C<%INC> after each request. For
+development only, where the gateway loads an application anew when one of its files
+has changed.
+
+=head1 METHODS
+
+=head2 new($handler)
+
+Relative names in C<%INC> are meant from the directory that is current now.
+
+=cut
+
+sub new {
+    my ($class, $handler) = @_;
+    return bless { handler => $handler, dir => Cwd::getcwd(), count => 0, told => {} }, $class;
+}
+
+=head2 handle($worker, @request)
+
+Has the other handler serve one request, and then reports what it has loaded.
+
+=cut
+
+sub handle {
+    my ($self, $worker, @request) = @_;
+    $self->{handler}->handle($worker, @request);
+    $self->report($worker) if keys %INC != $self->{count};
+    return;
+}
+
+=head2 report($worker)
+
+Sends the files that were not told before. What is no file, as the modules that a
+hook in C<@INC> has made up, is left out.
+
+=cut
+
+sub report {
+    my ($self, $worker) = @_;
+    $self->{count} = keys %INC;
+    my @files;
+    for my $name (sort keys %INC) {
+        my $path = $INC{$name};
+        next if !defined $path || ref $path || $self->{told}{$path}++;
+        my $file = File::Spec->rel2abs($path, $self->{dir});
+        next if $file =~ m{/PagiBridge/[^/]+\.pm\z} || !-f $file;
+        utf8::encode($file) if utf8::is_utf8($file);
+        push @files, $file;
+    }
+    $worker->write_now(frame(LOADED, 0, 0, pack '(N/a*)*', @files)) if @files;
+    return;
+}
+
+1;

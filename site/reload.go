@@ -1,0 +1,33 @@
+package site
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// reloader is an application that can load its code anew while it serves.
+type reloader interface {
+	Reload(ctx context.Context) error
+}
+
+var errNotStarted = errors.New("the applications are not running")
+
+// Reload makes every mount that can load its code anew, one after another: PSGI
+// applications, and Go applications with a method Reload(context.Context) error. A
+// mount that fails goes on with the code it has, and the others are reloaded all the
+// same; the error names each. The site file is not read again.
+func (s *Site) Reload(ctx context.Context) error {
+	if s.root == nil {
+		return errNotStarted
+	}
+	var errs []error
+	for _, m := range s.Mounts {
+		if app, ok := m.app.(reloader); ok {
+			if err := app.Reload(ctx); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", m.Name(), err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
