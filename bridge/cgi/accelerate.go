@@ -237,7 +237,10 @@ func (f *accelerator) giveUpLocked(s *compiled, why error) {
 	s.settleLocked(slow)
 	s.why = why.Error()
 	level := slog.LevelInfo
-	if f.app.Mode != ModeAuto || s.persistent {
+	switch {
+	case errors.Is(why, errNotPerl):
+		level = slog.LevelDebug // nobody expects it
+	case f.app.Mode != ModeAuto || s.persistent:
 		level = slog.LevelWarn
 	}
 	f.app.logger().Log(context.Background(), level, "script is run by exec, a new process for each request",

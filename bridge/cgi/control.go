@@ -38,6 +38,7 @@ var systemCalls = []struct {
 	{"recvmsg", syscall.SYS_RECVMSG},
 	{"sendmsg", syscall.SYS_SENDMSG},
 	{"socketpair", syscall.SYS_SOCKETPAIR},
+	{"waitid", syscall.SYS_WAITID},
 }
 
 // loadArgument makes perl load module, one of ours, before a script.

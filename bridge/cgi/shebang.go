@@ -22,6 +22,8 @@ type interpreter struct {
 // isPerl matches the names under which perl is installed: perl, perl5, perl5.36.0.
 var isPerl = regexp.MustCompile(`^perl(5[.0-9]*)?$`)
 
+var errNotPerl = errors.New("it is no Perl script")
+
 // perlOf returns the perl that a script asks for. The error says, for people, why it
 // does not, or not in a way that compiling it once would allow.
 func perlOf(s script) (interpreter, error) {
@@ -38,12 +40,12 @@ func perlOf(s script) (interpreter, error) {
 		perl, err := parse(rest)
 		perl.path, perl.args = s.interpreter, nil
 		if err == nil && !isPerl.MatchString(path.Base(s.interpreter)) {
-			err = fmt.Errorf("it is no Perl script: %s runs it", path.Base(s.interpreter))
+			err = fmt.Errorf("%w: %s runs it", errNotPerl, path.Base(s.interpreter))
 		}
 		return perl, err
 	}
 	if !ok {
-		return interpreter{}, errors.New("it has no #! line")
+		return interpreter{}, fmt.Errorf("%w: it has no #! line", errNotPerl)
 	}
 	return parse(rest)
 }
@@ -61,7 +63,7 @@ func parse(rest string) (interpreter, error) {
 	}
 	perl := interpreter{path: words[0], args: words[1:]}
 	if !isPerl.MatchString(path.Base(perl.path)) {
-		return interpreter{}, fmt.Errorf("it is no Perl script: %s runs it", path.Base(perl.path))
+		return interpreter{}, fmt.Errorf("%w: %s runs it", errNotPerl, path.Base(perl.path))
 	}
 	if len(perl.args) > 1 || len(perl.args) == 1 && perl.args[0] != "-w" {
 		return interpreter{}, fmt.Errorf("its #! line has switches other than -w: %s", strings.Join(perl.args, " "))

@@ -5,6 +5,7 @@ package cgi
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -356,9 +356,11 @@ func (z *zygote) handle(message string, fd int) bool {
 		z.put(nil)
 		return true
 	}
-	number, scout := strings.CutPrefix(message, "S")
-	pid, err := strconv.Atoi(strings.TrimPrefix(number, "C"))
-	if err != nil || pid <= 1 || fd < 0 || !z.owner.adopt(pid) {
+	pid, scout := 0, strings.HasPrefix(message, "S")
+	if len(message) == 5 && (scout || message[0] == 'C') {
+		pid = int(int32(binary.NativeEndian.Uint32([]byte(message[1:]))))
+	}
+	if pid <= 1 || fd < 0 || !z.owner.adopt(pid) {
 		if fd >= 0 {
 			_ = syscall.Close(fd) // nothing was written
 		}

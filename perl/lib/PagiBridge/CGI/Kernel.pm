@@ -32,10 +32,7 @@ my $SOL_SOCKET = 1;
 my $SCM_RIGHTS = 1;
 my $MSG_NOSIGNAL = 0x4000;
 my $MSG_CMSG_CLOEXEC = 0x40000000;
-my $CLONE_PARENT = 0x8000;
 my $SIGCHLD = 17;
-my $SIGKILL = 9;
-my $PR_SET_PDEATHSIG = 1;
 my $F_SETFD = 2;
 my $F_DUPFD_CLOEXEC = 1030;
 my $FD_CLOEXEC = 1;
@@ -119,21 +116,13 @@ sub take {
     return substr($text, 0, $length), $rights < 16 ? () : unpack 'x16 l' . int(((unpack 'J', $control) - 16) / 4), $control;
 }
 
-=head2 twin
+=head2 offspring
 
-Forks a child that is the gateway's and not this process's: returns its pid, in it 0.
-
-=cut
-
-sub twin { return syscall $number{clone}, $CLONE_PARENT | $SIGCHLD, 0, 0, 0, 0 }
-
-=head2 end_with_parent
-
-Has this process killed when its parent dies.
+Forks a child of this process: returns its pid, in it 0.
 
 =cut
 
-sub end_with_parent { return syscall $number{prctl}, $PR_SET_PDEATHSIG, $SIGKILL, 0, 0, 0 }
+sub offspring { return syscall $number{clone}, $SIGCHLD, 0, 0, 0, 0 }
 
 =head2 put($from, $to)
 
@@ -202,12 +191,20 @@ Reads up to two bytes past Perl's buffers and returns how many there were.
 
 sub taste { my ($descriptor) = @_; return syscall $number{read}, $descriptor, $two, 2 }
 
-=head2 vanish
+=head2 vanish($status)
 
-Ends this process at once: no END block, no destructor.
+Ends this process at once, with status 0 by default: no END block, no destructor.
 
 =cut
 
-sub vanish { syscall $number{exit_group}, 0; return }
+sub vanish { syscall $number{exit_group}, @_ ? 0 + $_[0] : 0; return }
+
+=head2 numbers(@names)
+
+Returns the numbers of system calls, for those who have no time for the functions above.
+
+=cut
+
+sub numbers { return @number{@_} }
 
 1;

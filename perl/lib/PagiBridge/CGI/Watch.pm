@@ -97,13 +97,15 @@ sub names { my ($self) = @_; return sort keys %{ $self->{notes}{read} } }
 
 =head2 overrides($name)
 
-Reports whether the script has itself said what the variable is.
+Reports whether the script has itself said what the variable is; without a name, whether it
+has of any.
 
 =cut
 
 sub overrides {
     my ($self, $name) = @_;
-    return $self->{notes}{cleared} || $self->{notes}{own}{$name};
+    my $notes = $self->{notes};
+    return $notes->{cleared} || (defined $name ? $notes->{own}{$name} : %{ $notes->{own} } ? 1 : 0);
 }
 
 =head2 files

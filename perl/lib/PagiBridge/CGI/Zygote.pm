@@ -47,8 +47,8 @@ one byte: how many processes to fork; 0 says that those to come need not report.
 
 =item zygote
 
-C<C> and a pid, with a socket on which this child waits for its request; C<S> where it will
-report; C<E> and why there is none.
+C<C> and a pid (four bytes, native), with a socket on which this child waits for its request; C<S>
+where it will report; C<E> and why there is none.
 
 =item gateway, to a child
 
@@ -59,7 +59,7 @@ is not there. With it come the descriptors for STDIN, STDOUT and STDERR.
 
 =cut
 
-my ($control, $watch, %config, @library);
+my ($control, $watch, $self, $reserve, %config, @library);
 
 sub import {
     my (undef, $descriptor, @numbers) = @_;
@@ -76,8 +76,8 @@ sub import {
     read_configuration();
     {
         local @INC = ($home, @INC);
-        require PagiBridge::CGI::Report     if $config{report};
-        require PagiBridge::CGI::Persistent if $config{script};
+        if   ($config{script}) { require PagiBridge::CGI::Persistent }
+        else                   { require PagiBridge::CGI::Ending }
     }
     delete @INC{ grep { m{\APagiBridge/} } keys %INC };    # there may be others of that name
     PagiBridge::CGI::Persistent::prepare(@{ $config{script} }, @{ $config{data} || [] }) if $config{script};
@@ -107,62 +107,111 @@ sub decline {
 
 INIT {
     local ($@, $!, $?, $_);
+    $self = CORE::__SUB__;    # perl would take it to pieces in every child
     serve() if defined $control;
 }
 
 # serve returns in a child that has got its request.
 sub serve {
     for my $file (@{ $config{later} || [] }) {
-        local ($SIG{__DIE__}, $SIG{__WARN__});
         eval { require $file };    # the script will see what is wrong with it
     }
     my $why = $watch->end;
     $why = 'it keeps a file open' if $why eq '' && $config{script} && $watch->files;
     decline($why) if $why ne '';
     my @included = grep { defined && m{\A/} } values %INC;
+    PagiBridge::CGI::Ending::probe() if !$config{script};
     PagiBridge::CGI::Kernel::hand_on($control, join '', 'R', map {"$_\0"} map({"v$_"} $watch->names), map {"i$_"} @included);
-    while (1) {
-        my ($count) = PagiBridge::CGI::Kernel::take($control) or PagiBridge::CGI::Kernel::vanish();
-        delete $config{report} if $count eq "\0";
-        for (1 .. ord $count) {
-            my ($mine, $theirs) = PagiBridge::CGI::Kernel::pair();
-            my $pid = defined $mine ? PagiBridge::CGI::Kernel::twin() : -1;
-            if (!$pid) {
-                PagiBridge::CGI::Kernel::shut($theirs);
-                return become($mine);
-            }
-            PagiBridge::CGI::Kernel::hand_on($control, $pid > 0 ? (($config{report} ? 'S' : 'C') . $pid, $theirs) : "E$!");
-            next if !defined $mine;
-            PagiBridge::CGI::Kernel::shut($mine);
-            PagiBridge::CGI::Kernel::shut($theirs);
-        }
-    }
+    multiply();
     return;
 }
 
-# become makes the process of a request of a child.
-sub become {
-    my ($mine) = @_;
-    PagiBridge::CGI::Kernel::shut($control);
-    PagiBridge::CGI::Kernel::end_with_parent();
-    for my $file ($watch->files) {
-        PagiBridge::CGI::Kernel::reopen(@$file) >= 0 or PagiBridge::CGI::Kernel::vanish();
+# multiply forks whenever it is told to. It returns in a child, when that has got its request.
+#
+# Of all that a process writes to, the kernel first makes it a copy, page by page. So
+# this does as little as it can, in one place and without subroutines, in variables that are there
+# before.
+sub multiply {
+    my ($read, $socketpair, $clone, $sendmsg, $recvmsg, $close, $dup3, $prctl)
+        = PagiBridge::CGI::Kernel::numbers(qw(read socketpair clone sendmsg recvmsg close dup3 prctl));
+    my $pair   = PagiBridge::CGI::Kernel::space(8);
+    my $count  = PagiBridge::CGI::Kernel::space(1);
+    my $note   = 'C' . "\0" x 4;
+    my $rights = pack 'J l l l x4', 20, 1, 1, 0;                   # SOL_SOCKET, SCM_RIGHTS, a descriptor
+    my $vector = pack 'J J', PagiBridge::CGI::Kernel::address($note), 5;
+    my $header = PagiBridge::CGI::Kernel::header($vector, $rights);
+    my $text   = PagiBridge::CGI::Kernel::space(65_536);
+    my $given  = PagiBridge::CGI::Kernel::space(32);               # room for three descriptors
+    my $into   = pack 'J J', PagiBridge::CGI::Kernel::address($text), 65_536;
+    my $job    = PagiBridge::CGI::Kernel::header($into, $given);
+    my @files  = $watch->files;
+    my ($overrides, $kept) = ($watch->overrides, 0);
+    my ($order, $pid, $mine, $theirs, $length, $in, $out, $err, $end) = (0) x 9;
+    $reserve = reserve();
+    while (1) {
+        $order = syscall $read, $control, $count, 1;
+        next if $order < 0 && $! == 4;                             # EINTR
+        PagiBridge::CGI::Kernel::vanish() if $order < 1;
+        $order = ord $count;
+        delete $config{report} if !$order;
+        while ($order--) {
+            if (syscall($socketpair, 1, 0x80005, 0, $pair) < 0) {  # AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC
+                PagiBridge::CGI::Kernel::hand_on($control, "E$!");
+                next;
+            }
+            ($mine, $theirs) = unpack 'l l', $pair;
+            $pid = syscall $clone, 0x8011, 0, 0, 0, 0;             # CLONE_PARENT | SIGCHLD
+            last if !$pid;
+            if ($pid < 0) {
+                PagiBridge::CGI::Kernel::hand_on($control, "E$!");
+            }
+            else {
+                substr $note,   0,  5, pack 'a l', $config{report} ? 'S' : 'C', $pid;
+                substr $rights, 16, 4, pack 'l', $theirs;
+                syscall $sendmsg, $control, $header, 0x4000;       # MSG_NOSIGNAL
+            }
+            syscall $close, $mine;
+            syscall $close, $theirs;
+        }
+        last if !$pid && $mine;
+    }
+    syscall $close, $theirs;
+    syscall $close, $control;
+    syscall $prctl, 1, 9, 0, 0, 0;                                 # PR_SET_PDEATHSIG, SIGKILL
+    for (@files) {
+        PagiBridge::CGI::Kernel::reopen(@$_) >= 0 or PagiBridge::CGI::Kernel::vanish();
     }
     return PagiBridge::CGI::Persistent::begin($mine, $watch) if $config{script};
-    my ($text, @standard) = PagiBridge::CGI::Kernel::take($mine);
-    PagiBridge::CGI::Kernel::vanish() if @standard != 3;
-    PagiBridge::CGI::Kernel::put($standard[$_], $_) for 0 .. 2;
-    PagiBridge::CGI::Kernel::shut($mine);
-    PagiBridge::CGI::Report::begin($config{report}[0], @library) if $config{report};
-    for my $variable (split /\0/, substr $text, 4) {
-        my ($name, $value) = split /=/, $variable, 2;
-        next if $watch->overrides($name);
-        if (defined $value) { $ENV{$name} = $value }
-        else { delete $ENV{$name} }
+    PagiBridge::CGI::Ending::begin($config{report}[0], @library) if $config{report};
+    $PagiBridge::CGI::Ending::process = $$;
+    do { $length = syscall $recvmsg, $mine, $job, 0x40000000 } while ($length < 0 && $! == 4);    # MSG_CMSG_CLOEXEC
+    PagiBridge::CGI::Kernel::vanish() if $length < 4 || unpack('J', $given) != 28;
+    ($in, $out, $err) = unpack 'x16 l l l', $given;
+    syscall $dup3, $in, 0, 0;
+    syscall $close, $in;
+    syscall $dup3, $out, 1, 0;
+    syscall $close, $out;
+    syscall $dup3, $err, 2, 0;
+    syscall $close, $err;
+    syscall $close, $mine;
+    for (split /\0/, substr $text, 4, $length - 4) {
+        $end  = index $_, '=';
+        $kept = $overrides && $watch->overrides($end < 0 ? $_ : substr $_, 0, $end);
+        if    ($kept)    { }
+        elsif ($end < 0) { delete $ENV{$_} }
+        else             { $ENV{ substr $_, 0, $end } = substr $_, $end + 1 }
     }
     $^T = time;
     srand unpack 'L', $text;
     return;
+}
+
+# reserve fills the gaps that the compilation has left in perl's memory. What a child makes
+# new lies together then, in pages of its own.
+sub reserve {
+    my @all = ((1) x 2000, map({"x$_"} 1 .. 300), map({ [$_] } 1 .. 50), map({ +{ x => $_ } } 1 .. 20), { map { $_ => 1 } 1 .. 300 });
+    for my $size (1 .. 64) { push @all, map { 'x' x (16 * $size - 1) } 1 .. 8 }
+    return \@all;
 }
 
 1;
