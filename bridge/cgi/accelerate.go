@@ -306,5 +306,5 @@ func (f *accelerator) learn(z *zygote, modules []string) {
 		return
 	}
 	s.taught = true
-	f.tasks.Go(func() { f.compile(s, z.environ, modules) })
+	f.tasks.Go(func() { f.compile(s, z.trigger, modules) })
 }

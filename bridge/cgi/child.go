@@ -69,17 +69,18 @@ func (c *child) begin(request []byte, to command, onExit func()) *process {
 func (z *zygote) appendRequest(b []byte, env []string) []byte {
 	b = b[:4]
 	_, _ = rand.Read(b) // never fails
-	same := 0
+	present := 0
 	for _, variable := range env {
-		if z.base[variable] {
-			same++
-			continue
+		if name, _, _ := strings.Cut(variable, "="); z.known[name] {
+			present++
 		}
-		b = append(append(b, variable...), 0)
+		if !z.base[variable] {
+			b = append(append(b, variable...), 0)
+		}
 	}
-	if same < len(z.base) {
-		for _, variable := range z.environ {
-			if name, _, _ := strings.Cut(variable, "="); lookup(env, name) == "" {
+	if present < len(z.known) {
+		for name := range z.known {
+			if lookup(env, name) == "" {
 				b = append(append(b, name...), 0)
 			}
 		}

@@ -45,6 +45,8 @@ type zygote struct {
 
 	environ []string        // what the script was compiled with
 	base    map[string]bool // the same, "NAME=VALUE"
+	known   map[string]bool // names of variables that a child has, unless it is told otherwise
+	trigger []string        // the environment of the request that has it compiled
 	reads   []string        // variables that the compilation has looked at
 	said    []byte          // what it has written to standard error
 	loaded  map[string]fileID
@@ -84,11 +86,12 @@ func (f *accelerator) baseOf(env []string) []string {
 // env is the environment of the request that has it compiled.
 func (f *accelerator) startZygote(s *compiled, env, later []string) (*zygote, error) {
 	z := &zygote{
-		owner: f, file: s.file, since: time.Now(), persistent: s.persistent, environ: f.baseOf(env), base: map[string]bool{},
+		owner: f, file: s.file, since: time.Now(), persistent: s.persistent, environ: f.baseOf(env), base: map[string]bool{}, known: map[string]bool{}, trigger: env,
 		idle: make(chan *child, maxWaiting), gone: make(chan struct{}),
 	}
 	for _, variable := range z.environ {
-		z.base[variable] = true
+		name, _, _ := strings.Cut(variable, "=")
+		z.base[variable], z.known[name] = true, true
 	}
 	if z.persistent {
 		if err := z.writeProgram(); err != nil {
@@ -102,7 +105,7 @@ func (f *accelerator) startZygote(s *compiled, env, later []string) (*zygote, er
 	}
 	err = z.settle(later)
 	if err == nil {
-		err = z.checkReads(env)
+		err = z.checkReads()
 	}
 	if err = z.checkOutput(output, err); err != nil {
 		z.retire()
@@ -153,8 +156,11 @@ func (z *zygote) launch(perl interpreter) (output [2]*pipe, err error) {
 	c := command{
 		argv:  append([]string{program}, perl.args...),
 		dir:   filepath.Dir(z.file),
-		env:   z.environ,
+		env:   z.environ[:len(z.environ):len(z.environ)],
 		stdin: input.script, stdout: output[0].script, stderr: output[1].script, control: theirs,
+	}
+	if !z.owner.app.own[bindNow] {
+		c.env = append(c.env, bindNow+"=1")
 	}
 	c.argv = append(c.argv, "-I"+filepath.Join(z.owner.dir, "lib"), loadArgument("PagiBridge::CGI::Zygote"))
 	if z.persistent {
@@ -168,6 +174,10 @@ func (z *zygote) launch(perl interpreter) (output [2]*pipe, err error) {
 	z.control = control
 	return output, nil
 }
+
+// bindNow is the variable that has the loader find a program's functions when it is
+// loaded, and not, in each child again, when they are called.
+const bindNow = "LD_BIND_NOW"
 
 // lookPath finds a program as env(1) does.
 func lookPath(program string, env []string) (string, error) {
@@ -207,6 +217,15 @@ func (z *zygote) settle(later []string) error {
 		z.scouts = scouts
 		configuration = appendPairs(configuration, "report", z.owner.dir)
 	}
+	for _, variable := range z.trigger {
+		if name, _, _ := strings.Cut(variable, "="); !z.known[name] {
+			z.known[name] = true
+			configuration = appendPairs(configuration, "expect", name)
+		}
+	}
+	if !z.owner.app.own[bindNow] {
+		configuration = appendPairs(configuration, "unset", bindNow)
+	}
 	if err := post(z.control, configuration); err != nil {
 		return fmt.Errorf("compile it: %w", err)
 	}
@@ -243,9 +262,9 @@ func (z *zygote) settle(later []string) error {
 }
 
 // checkReads looks whether the compilation has seen what is the request's own.
-func (z *zygote) checkReads(env []string) error {
+func (z *zygote) checkReads() error {
 	for _, name := range z.reads {
-		if lookup(env, name) != lookup(z.environ, name) {
+		if lookup(z.trigger, name) != lookup(z.environ, name) {
 			return fmt.Errorf("it looks at %s, while it is compiled", name)
 		}
 	}

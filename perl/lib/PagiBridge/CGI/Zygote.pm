@@ -35,6 +35,9 @@ C<later>, to be loaded when it is compiled, if that can be done; C<report> with 
 children shall tell which modules they have loaded: the keys of C<%INC>, one per line, in a file
 C<loaded-PID>. Of interest are those from the directories that C<@INC> had when perl was started.
 
+Further C<expect> and the name of a variable that most requests have; C<unset> and that of one
+which is not the script's.
+
 =item zygote, once
 
 C<R>, then NUL-terminated entries: C<v> and the name of a variable that the compilation has
@@ -61,6 +64,21 @@ is not there. With it come the descriptors for STDIN, STDOUT and STDERR.
 
 my ($control, $watch, $self, $reserve, %config, @library);
 
+# What multiply works with: messages for the kernel, and what it reads from them.
+my ($read, $socketpair, $clone, $sendmsg, $recvmsg, $close, $dup3, $prctl);
+my ($order, $pid, $mine, $theirs, $length, $in, $out, $err, $end, $kept) = (0) x 10;
+my ($overrides, @files);
+my $pair   = PagiBridge::CGI::Kernel::space(8);
+my $count  = PagiBridge::CGI::Kernel::space(1);
+my $note   = 'C' . "\0" x 4;
+my $rights = pack 'J l l l x4', 20, 1, 1, 0;                       # SOL_SOCKET, SCM_RIGHTS, a descriptor
+my $vector = pack 'J J', PagiBridge::CGI::Kernel::address($note), 5;
+my $header = PagiBridge::CGI::Kernel::header($vector, $rights);
+my $text   = PagiBridge::CGI::Kernel::space(65_536);
+my $given  = PagiBridge::CGI::Kernel::space(32);                   # room for three descriptors
+my $into   = pack 'J J', PagiBridge::CGI::Kernel::address($text), 65_536;
+my $job    = PagiBridge::CGI::Kernel::header($into, $given);
+
 sub import {
     my (undef, $descriptor, @numbers) = @_;
     $control = 0 + $descriptor;
@@ -74,6 +92,7 @@ sub import {
     }
     PagiBridge::CGI::Kernel::keep($control);
     read_configuration();
+    delete @ENV{ @{ $config{unset} || [] } };
     {
         local @INC = ($home, @INC);
         if   ($config{script}) { require PagiBridge::CGI::Persistent }
@@ -108,11 +127,15 @@ sub decline {
 INIT {
     local ($@, $!, $?, $_);
     $self = CORE::__SUB__;    # perl would take it to pieces in every child
-    serve() if defined $control;
+    if (defined $control) {
+        settle();
+        multiply();
+    }
 }
 
-# serve returns in a child that has got its request.
-sub serve {
+# settle tells the gateway what has come of the compilation. All it has needed for that is
+# given back before the first fork.
+sub settle {
     for my $file (@{ $config{later} || [] }) {
         eval { require $file };    # the script will see what is wrong with it
     }
@@ -121,8 +144,13 @@ sub serve {
     decline($why) if $why ne '';
     my @included = grep { defined && m{\A/} } values %INC;
     PagiBridge::CGI::Ending::probe() if !$config{script};
+    @files     = $watch->files;
+    $overrides = $watch->overrides;
+    reserve();
+    for my $name (grep { !exists $ENV{$_} } @{ $config{expect} || [] }) {
+        $ENV{$name} = ' ' x 64;    # it has its place in memory now
+    }
     PagiBridge::CGI::Kernel::hand_on($control, join '', 'R', map {"$_\0"} map({"v$_"} $watch->names), map {"i$_"} @included);
-    multiply();
     return;
 }
 
@@ -130,24 +158,10 @@ sub serve {
 #
 # Of all that a process writes to, the kernel first makes it a copy, page by page. So
 # this does as little as it can, in one place and without subroutines, in variables that are there
-# before.
+# before and after.
 sub multiply {
-    my ($read, $socketpair, $clone, $sendmsg, $recvmsg, $close, $dup3, $prctl)
+    ($read, $socketpair, $clone, $sendmsg, $recvmsg, $close, $dup3, $prctl)
         = PagiBridge::CGI::Kernel::numbers(qw(read socketpair clone sendmsg recvmsg close dup3 prctl));
-    my $pair   = PagiBridge::CGI::Kernel::space(8);
-    my $count  = PagiBridge::CGI::Kernel::space(1);
-    my $note   = 'C' . "\0" x 4;
-    my $rights = pack 'J l l l x4', 20, 1, 1, 0;                   # SOL_SOCKET, SCM_RIGHTS, a descriptor
-    my $vector = pack 'J J', PagiBridge::CGI::Kernel::address($note), 5;
-    my $header = PagiBridge::CGI::Kernel::header($vector, $rights);
-    my $text   = PagiBridge::CGI::Kernel::space(65_536);
-    my $given  = PagiBridge::CGI::Kernel::space(32);               # room for three descriptors
-    my $into   = pack 'J J', PagiBridge::CGI::Kernel::address($text), 65_536;
-    my $job    = PagiBridge::CGI::Kernel::header($into, $given);
-    my @files  = $watch->files;
-    my ($overrides, $kept) = ($watch->overrides, 0);
-    my ($order, $pid, $mine, $theirs, $length, $in, $out, $err, $end) = (0) x 9;
-    $reserve = reserve();
     while (1) {
         $order = syscall $read, $control, $count, 1;
         next if $order < 0 && $! == 4;                             # EINTR
@@ -211,7 +225,8 @@ sub multiply {
 sub reserve {
     my @all = ((1) x 2000, map({"x$_"} 1 .. 300), map({ [$_] } 1 .. 50), map({ +{ x => $_ } } 1 .. 20), { map { $_ => 1 } 1 .. 300 });
     for my $size (1 .. 64) { push @all, map { 'x' x (16 * $size - 1) } 1 .. 8 }
-    return \@all;
+    $reserve = \@all;
+    return;
 }
 
 1;
