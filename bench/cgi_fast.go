@@ -8,8 +8,8 @@ import (
 
 // The contestants that keep a Perl script compiled, and pagi-bridge in its modes.
 var (
-	oursFork       = contestant{name: "pagi-bridge, fork", start: startOursFork, ready: cgiReady}
-	oursPersistent = contestant{name: "pagi-bridge, persistent", start: startOursPersistent, ready: cgiReady}
+	oursFork       = contestant{name: "pagi-bridge fork", start: startOursFork, ready: cgiReady}
+	oursPersistent = contestant{name: "pagi-bridge persistent", start: startOursPersistent, ready: cgiReady}
 	registry       = contestant{name: "ModPerl::Registry", needs: []string{"apache2"}, modules: []string{"ModPerl::Registry"}, start: startRegistry, ready: "/cgi-bin/plain.cgi"}
 	plackCGI       = contestant{name: "Starman+CGIBin", needs: []string{"starman"}, modules: []string{"Plack::App::CGIBin", "CGI::Compile", "CGI::Emulate::PSGI"}, start: startPlackCGI, ready: "/cgi-bin/plain.cgi"}
 )

@@ -108,15 +108,27 @@ func (f *accelerator) sweep() {
 		case <-f.ctx.Done():
 			return
 		case now := <-tick.C:
-			f.mu.Lock()
-			for file, s := range f.scripts {
-				if s.state != compiling && now.Sub(s.used) > idleAfter {
-					f.forgetLocked(file)
-				}
+			for _, z := range f.sweepOnce(now) {
+				z.rest()
 			}
-			f.mu.Unlock()
 		}
 	}
+}
+
+// sweepOnce returns the zygotes that have had nothing to do lately.
+func (f *accelerator) sweepOnce(now time.Time) (quiet []*zygote) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for file, s := range f.scripts {
+		switch idle := now.Sub(s.used); {
+		case s.state == compiling:
+		case idle > idleAfter:
+			f.forgetLocked(file)
+		case s.state == fast && idle > sweepEvery:
+			quiet = append(quiet, s.zygote)
+		}
+	}
+	return quiet
 }
 
 // forgetLocked ends what there is of a script.
@@ -150,7 +162,11 @@ func (f *accelerator) process(ctx context.Context, s script, c command, onExit f
 	if z == nil || !z.accepts(c.env) {
 		return nil
 	}
-	request := z.appendRequest(make([]byte, 0, 4<<10), c.env)
+	null, err := devNull()
+	if err != nil {
+		return nil
+	}
+	request := z.appendRequest(make([]byte, 0, 4<<10), c.env, c.stdin != int(null.Fd()))
 	if len(request) > largestMessage {
 		return nil
 	}

@@ -64,11 +64,15 @@ func (c *child) begin(request []byte, to command, onExit func()) *process {
 	return p
 }
 
-// appendRequest appends the message for a child: four random bytes, then in what the
-// environment differs from the one the script was compiled with.
-func (z *zygote) appendRequest(b []byte, env []string) []byte {
-	b = b[:4]
-	_, _ = rand.Read(b) // never fails
+// appendRequest appends the message for a child: four random bytes, whether there is
+// a body, then in what the environment differs from the one the script was compiled with.
+func (z *zygote) appendRequest(b []byte, env []string, hasBody bool) []byte {
+	b = b[:5]
+	_, _ = rand.Read(b[:4]) // never fails
+	b[4] = 0
+	if hasBody {
+		b[4] = 1
+	}
 	present := 0
 	for _, variable := range env {
 		if name, _, _ := strings.Cut(variable, "="); z.known[name] {

@@ -27,6 +27,7 @@ var systemCalls = []struct {
 }{
 	{"clone", syscall.SYS_CLONE},
 	{"close", syscall.SYS_CLOSE},
+	{"dup", syscall.SYS_DUP},
 	{"dup3", syscall.SYS_DUP3},
 	{"exit_group", syscall.SYS_EXIT_GROUP},
 	{"fcntl", syscall.SYS_FCNTL},

@@ -21,8 +21,12 @@ import (
 )
 
 const (
-	// spare is how many processes wait for the next requests of a script.
-	spare = 3
+	// maxSpare is how many processes wait for the next requests of a script at most:
+	// one in the beginning, and one more whenever a request had to wait.
+	maxSpare = 6
+	// batch is how many of those that were taken are replaced at once, where some are
+	// left.
+	batch = 3
 	// lingering is how long a zygote may take to end that was told to.
 	lingering = time.Second
 	// maxWaiting is how many forked processes may wait to be taken up.
@@ -60,7 +64,8 @@ type zygote struct {
 	stale    bool
 	scouts   int  // how many children still tell what they have loaded
 	workers  int  // of a persistent script
-	owed     int  // processes ordered by requests that have gone away
+	spare    int  // how many processes there are beyond those that requests wait for
+	debt     int  // how many were taken and not ordered yet
 	mismatch bool // it has been logged that requests differ in what was read
 }
 
@@ -114,7 +119,7 @@ func (f *accelerator) startZygote(s *compiled, env, later []string) (*zygote, er
 	}
 	f.tasks.Go(z.live)
 	if !z.persistent {
-		z.order(spare)
+		z.order(1)
 	}
 	return z, nil
 }
@@ -423,9 +428,7 @@ func (z *zygote) take(ctx context.Context) *child {
 	if z.persistent {
 		return z.takeWorker(ctx)
 	}
-	if !z.isOwed() {
-		z.order(1)
-	}
+	z.replace()
 	select {
 	case c := <-z.idle:
 		return c
@@ -437,10 +440,47 @@ func (z *zygote) take(ctx context.Context) *child {
 	case <-z.gone:
 	case <-ctx.Done():
 		z.mu.Lock()
-		z.owed++
+		z.debt-- // the process that comes is one too many
 		z.mu.Unlock()
 	}
 	return nil
+}
+
+// replace orders a process for one that is being taken, with others that were.
+func (z *zygote) replace() {
+	z.mu.Lock()
+	z.debt++
+	waits := len(z.idle) == 0
+	if waits && z.spare < maxSpare {
+		z.spare++
+		z.debt++
+	}
+	n := z.debt
+	if n < 1 || !waits && n < batch {
+		n = 0
+	}
+	z.debt -= n
+	z.mu.Unlock()
+	if n > 0 {
+		z.order(n)
+	}
+}
+
+// rest ends the processes that wait, all but one.
+func (z *zygote) rest() {
+	z.mu.Lock()
+	z.spare, z.debt = 0, 0
+	z.mu.Unlock()
+	for len(z.idle) > 1 {
+		select {
+		case c := <-z.idle:
+			if c != nil && c.worker != nil {
+				z.lost()
+			}
+			c.dismiss()
+		default:
+		}
+	}
 }
 
 // takeWorker waits no longer than for a place to run in.
@@ -476,16 +516,6 @@ func (z *zygote) lost() {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.workers--
-}
-
-func (z *zygote) isOwed() bool {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	if z.owed == 0 {
-		return false
-	}
-	z.owed--
-	return true
 }
 
 // retire tells the zygote to end. What it has forked and still tells of is taken in.

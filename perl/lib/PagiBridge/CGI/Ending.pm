@@ -54,9 +54,9 @@ END {
                 $quick = 0 if $_->{DESTROY} && *{ $_->{DESTROY} }{CODE} || $_->{AUTOLOAD} && *{ $_->{AUTOLOAD} }{CODE};
             }
             if ($quick && syscall($waitid, $P_ALL, 0, $info, $WNOHANG_WEXITED_WNOWAIT, 0) < 0) {
-                # Perl flushes all handles before it runs a program, even one that is not there.
+                # Perl flushes all handles before it runs a program, even one that cannot be run.
                 no warnings 'exec';
-                exec {'/proc/self/fd/none'} 'none';
+                exec {'/'} 'none';
                 syscall $exit_group, $? + 0;
             }
         }

@@ -40,7 +40,11 @@ my @SIGNALS = qw(__DIE__ __WARN__ ALRM CHLD HUP INT PIPE QUIT TERM USR1 USR2);
 my @CGI     = qw(XHTML DEFAULT_DTD NOSTICKY NPH DEBUG TABINDEX CLOSE_UPLOAD_FILES HEADERS_ONCE USE_PARAM_SEMICOLONS
     NO_UNDEF_PARAMS PARAM_UTF8 PUTDATA_UPLOAD APPEND_QUERY_STRING POST_MAX DISABLE_UPLOADS LIST_CONTEXT_WARN);
 
+my @STANDARD = (\*STDIN, \*STDOUT, \*STDERR);
+
 my ($file, $data, $socket, $watch);
+my ($dup, $dup3, $close, $null, $with_body, $pristine, @last);
+my $snapshot = '';
 my ($worker, $status, $directory, $umask, $warnings, @ends, @lexicals);
 my (%environment, @library, %signal, %cgi, @layers);
 
@@ -84,22 +88,28 @@ sub begin {
     %environment = %ENV;
     @library     = @INC;
     %signal      = map { $_ => $SIG{$_} } @SIGNALS;
-    @layers      = map { layers($_) } *STDIN, *STDOUT, *STDERR;
+    @layers      = map { layers($_) } @STANDARD;
     if ($INC{'CGI.pm'}) {
         no strict 'refs';
         %cgi = map { $_ => ${"CGI::$_"} } @CGI;
     }
+    ($dup, $dup3, $close) = PagiBridge::CGI::Kernel::numbers(qw(dup dup3 close));
     find_lexicals();
     my $ends = B::end_av();
     @ends = map { [ $_->FILE eq $file, $_->object_2svref ] } $ends->ARRAY if $ends->can('ARRAY');
-    close_standard();
+    open my $device, '+<', '/dev/null' or quit();
+    $null = PagiBridge::CGI::Kernel::away(fileno $device);
+    end_output();
+    close $device;
     return;
 }
 
 # layers returns what binmode must be told to give a handle its layers back.
 sub layers {
     my ($handle) = @_;
-    my @all = grep { !/\A(?:unix|perlio)\z/ } PerlIO::get_layers($handle);
+    my @all = PerlIO::get_layers($handle);
+    return '' if @all == 2 && $all[1] eq 'perlio';
+    @all = grep { !/\A(?:unix|perlio)\z/ } @all;
     pop @all if @all > 1 && $all[-1] eq 'utf8';    # a flag of the one before it
     return join '', map {":$_"} @all;
 }
@@ -138,20 +148,15 @@ Returns when there is a request. At the end the process exits.
 =cut
 
 sub next_request {
-    my ($text, @standard) = PagiBridge::CGI::Kernel::take($socket, 1) or quit();
+    my ($text, @standard) = PagiBridge::CGI::Kernel::take($socket) or quit();
     PagiBridge::CGI::Kernel::vanish() if @standard != 3;
-    for (0 .. 2) { PagiBridge::CGI::Kernel::put($standard[$_], $_) if $standard[$_] != $_ }
-    open STDIN,  '<&=', 0;
-    open STDOUT, '>&=', 1;
-    open STDERR, '>&=', 2;
-    for my $handle (grep { $layers[$_] ne '' } 0 .. 2) {
-        binmode((*STDIN, *STDOUT, *STDERR)[$handle], $layers[$handle]);
+    for (0 .. 2) {
+        syscall $dup3,  $standard[$_], $_, 0;
+        syscall $close, $standard[$_];
     }
-    select STDERR;
-    $| = 1;
-    select STDOUT;
-    $| = 0;
-    set_environment(split /\0/, substr $text, 4);
+    $with_body = ord substr $text, 4, 1;
+    open_standard($with_body) if $with_body || !$pristine;
+    set_environment(split /\0/, substr $text, 5);
     if (defined $data) {
         open main::DATA, '<', $file;
         seek main::DATA, $data, 0;
@@ -162,7 +167,42 @@ sub next_request {
     return;
 }
 
+# open_standard makes new handles of descriptors 0 to 2, of the first alone where the others
+# are as they were.
+sub open_standard {
+    for my $number ($pristine ? 0 : (0 .. 2)) {
+        my $copy = syscall $dup, $number;
+        close $STANDARD[$number];
+        syscall $dup3,  $copy, $number, 0;
+        syscall $close, $copy;
+        open $STANDARD[$number], ($number ? '>&=' : '<&='), $number;
+        binmode $STANDARD[$number], $layers[$number] if $layers[$number] ne '';
+    }
+    return if $pristine;
+    select STDERR;
+    $| = 1;
+    select STDOUT;
+    $| = 0;
+    return;
+}
+
+# set_environment makes %ENV of the variables a request has besides those it always has. Most
+# are those of the request before, and few scripts change %ENV.
 sub set_environment {
+    if (@_ == @last && join("\0", %ENV) eq $snapshot) {
+        my @changed = grep { $_[$_] ne $last[$_] } 0 .. $#_;
+        return if !@changed;
+        my @names = map { [ /\A([^=]*)=/, $last[$_] =~ /\A([^=]*)=/ ] } @changed;
+        if (!grep { @$_ != 2 || $_->[0] ne $_->[1] } @names) {
+            for my $at (@changed) {
+                my ($name, $value) = split /=/, $_[$at], 2;
+                $ENV{$name} = $value if !$watch->overrides($name);
+            }
+            @last     = @_;
+            $snapshot = join "\0", %ENV;
+            return;
+        }
+    }
     my %want = %environment;
     for my $variable (@_) {
         my ($name, $value) = split /=/, $variable, 2;
@@ -175,6 +215,8 @@ sub set_environment {
         $ENV{$name} = $want{$name} if !defined $is || $is ne $want{$name};
     }
     delete @ENV{ grep { !exists $want{$_} } keys %ENV } if keys %ENV > keys %want;
+    @last     = @_;
+    $snapshot = join "\0", %ENV;
     return;
 }
 
@@ -195,19 +237,34 @@ sub end_request {
     }
     my $reusable = eval { take_back_lexicals() };    # a destructor may die, or a constant refuse
     PagiBridge::CGI::Kernel::hand_on($socket, pack 'a L', $reusable ? 'D' : 'L', $code & 255);
-    close_standard();
+    end_output();
     quit() if !$reusable;
     take_back();
     return;
 }
 
-# close_standard leaves descriptors 0 to 2 to the next request, whatever the script has
-# opened in their place.
-sub close_standard {
-    close STDIN;
-    close STDOUT;
-    close STDERR;
-    PagiBridge::CGI::Kernel::shut($_) for 0 .. 2;
+# end_output lets go of the descriptors of a request. The handles stay, unless the script
+# has done something to them.
+sub end_output {
+    $pristine = 1;
+    for my $number (0 .. 2) {
+        my $handle = $STANDARD[$number];
+        my $is = fileno $handle;
+        $pristine = 0 if !defined $is || $is != $number || tied *$handle || $layers[$number] ne layers($handle);
+    }
+    if ($pristine) {
+        for my $handle ($layers[2] eq '' ? () : \*STDERR, \*STDOUT) {
+            select $handle;
+            $| = 0;
+            $| = 1;    # flushes
+        }
+        $| = 0;
+    }
+    else {
+        close $_ for @STANDARD;
+    }
+    syscall $dup3, $null, $_, 0 for 0 .. 2;
+    open_standard(1) if $pristine && $with_body;
     return;
 }
 

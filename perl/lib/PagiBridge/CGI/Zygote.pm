@@ -55,7 +55,7 @@ where it will report; C<E> and why there is none.
 
 =item gateway, to a child
 
-four random bytes, then NUL-terminated variables: C<NAME=VALUE>, or C<NAME> for one that
+four random bytes, one that is 1 where STDIN is not F</dev/null>, then NUL-terminated variables: C<NAME=VALUE>, or C<NAME> for one that
 is not there. With it come the descriptors for STDIN, STDOUT and STDERR.
 
 =back
@@ -199,7 +199,7 @@ sub multiply {
     PagiBridge::CGI::Ending::begin($config{report}[0], @library) if $config{report};
     $PagiBridge::CGI::Ending::process = $$;
     do { $length = syscall $recvmsg, $mine, $job, 0x40000000 } while ($length < 0 && $! == 4);    # MSG_CMSG_CLOEXEC
-    PagiBridge::CGI::Kernel::vanish() if $length < 4 || unpack('J', $given) != 28;
+    PagiBridge::CGI::Kernel::vanish() if $length < 5 || unpack('J', $given) != 28;
     ($in, $out, $err) = unpack 'x16 l l l', $given;
     syscall $dup3, $in, 0, 0;
     syscall $close, $in;
@@ -208,7 +208,7 @@ sub multiply {
     syscall $dup3, $err, 2, 0;
     syscall $close, $err;
     syscall $close, $mine;
-    for (split /\0/, substr $text, 4, $length - 4) {
+    for (split /\0/, substr $text, 5, $length - 5) {
         $end  = index $_, '=';
         $kept = $overrides && $watch->overrides($end < 0 ? $_ : substr $_, 0, $end);
         if    ($kept)    { }
@@ -225,6 +225,8 @@ sub multiply {
 sub reserve {
     my @all = ((1) x 2000, map({"x$_"} 1 .. 300), map({ [$_] } 1 .. 50), map({ +{ x => $_ } } 1 .. 20), { map { $_ => 1 } 1 .. 300 });
     for my $size (1 .. 64) { push @all, map { 'x' x (16 * $size - 1) } 1 .. 8 }
+    my $large = 'x' x 100_000;    # has malloc put small pieces together that are free
+    undef $large;
     $reserve = \@all;
     return;
 }
