@@ -57,6 +57,9 @@ func (a *app) setMode() error {
 	if len(a.Persistent) > 0 && a.Mode == ModeExec {
 		return errors.New("persistent: cannot be combined with mode exec")
 	}
+	if (len(a.Persistent) > 0 || a.Mode == ModePersistent) && a.CPUTime != 0 {
+		return errors.New("persistent: cannot be combined with cpu_time, which a process has once for all its requests")
+	}
 	for _, name := range a.PreloadModules {
 		if !isModule.MatchString(name) {
 			return fmt.Errorf("preload_modules: %q is not the name of a Perl module", name)
@@ -76,7 +79,12 @@ var errPattern = errors.New("it must be a name or a pattern such as reports/*.cg
 
 // isPersistent reports whether the operator wants this script to be run many times in
 // the same processes. A pattern without a slash is about the name alone.
+//
+// A limit of processor time is one for the life of a process, so with that nothing is.
 func (a *app) isPersistent(file string) bool {
+	if a.CPUTime != 0 {
+		return false
+	}
 	if a.Mode == ModePersistent {
 		return true
 	}

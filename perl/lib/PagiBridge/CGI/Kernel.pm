@@ -138,13 +138,15 @@ sub put {
 
 =head2 away($descriptor)
 
-Moves a descriptor to a number where it is in nobody's way, and returns that.
+Moves a descriptor to a number where it is in nobody's way, if the limit of open files lets
+it, and returns where it is.
 
 =cut
 
 sub away {
     my ($descriptor) = @_;
     my $high = syscall $number{fcntl}, $descriptor, $F_DUPFD_CLOEXEC, 64;
+    return $descriptor if $high < 0;
     syscall $number{close}, $descriptor;
     return $high;
 }

@@ -95,6 +95,7 @@ sub begin {
     }
     ($dup, $dup3, $close) = PagiBridge::CGI::Kernel::numbers(qw(dup dup3 close));
     find_lexicals();
+    $_->[2] = count($_->[0]) for @lexicals;    # now that the search holds none
     my $ends = B::end_av();
     @ends = map { [ $_->FILE eq $file, $_->object_2svref ] } $ends->ARRAY if $ends->can('ARRAY');
     open my $device, '+<', '/dev/null' or quit();
@@ -114,8 +115,7 @@ sub layers {
     return join '', map {":$_"} @all;
 }
 
-# find_lexicals notes the file-scoped lexicals of the main program, each with its value
-# and with how many references there are to it.
+# find_lexicals notes the file-scoped lexicals of the main program, each with its value.
 sub find_lexicals {
     my ($names, $pad) = map { $_->can('ARRAY') ? [ $_->ARRAY ] : [] } (B::main_cv()->PADLIST->ARRAY)[0, 1];
     my ($last, @found) = 0;
@@ -129,7 +129,7 @@ sub find_lexicals {
     }
     for my $lexical (map { $_->[1] } grep { $_->[0] == $last } @found) {
         my $value = ref $lexical eq 'ARRAY' ? [@$lexical] : ref $lexical eq 'HASH' ? {%$lexical} : [$$lexical];
-        push @lexicals, [ $lexical, $value, count($lexical) ];
+        push @lexicals, [ $lexical, $value ];
     }
     return;
 }

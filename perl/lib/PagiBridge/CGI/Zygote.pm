@@ -142,7 +142,8 @@ sub settle {
     my $why = $watch->end;
     $why = 'it keeps a file open' if $why eq '' && $config{script} && $watch->files;
     decline($why) if $why ne '';
-    my @included = grep { defined && m{\A/} } values %INC;
+    my $here     = readlink '/proc/self/cwd';
+    my @included = map { m{\A/} ? $_ : "$here/$_" } grep { defined && !ref } values %INC;
     PagiBridge::CGI::Ending::probe() if !$config{script};
     @files     = $watch->files;
     $overrides = $watch->overrides;
