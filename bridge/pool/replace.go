@@ -94,6 +94,9 @@ func (w *worker) bury() {
 			label, id = fmt.Sprintf("%s, or one of the %d behind it", label, len(w.inflight)-1), ""
 		}
 	}
+	if w.unsure {
+		label, id = "one that was taken back", ""
+	}
 	begun, waiting := w.partLocked()
 	send := p.requeueLocked(waiting)
 	w.state = Dead

@@ -35,7 +35,7 @@ func TestRequestBehindKeptAnswers(t *testing.T) {
 	}{
 		{"is slow", "hold-then wait ", nil, 0},
 		{"hangs", "hold-then hang ", ErrTimeout, 2},
-		{"crashes", "hold-then crash ", ErrWorkerDied, 2},
+		{"crashes", "hold-then crash ", ErrWorkerDied, 3}, // taken back, alone, and repeated once
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := start(t, Options{Workers: 3, RequestTimeout: 500 * time.Millisecond, KillGrace: 100 * time.Millisecond})
