@@ -1,13 +1,15 @@
 //go:build unix
 
 // Package cgi serves CGI scripts (RFC 3875), one or a directory of them, as a
-// pagi.App. A process is started per request; any language will do.
+// pagi.App. A process is started per request; any language will do. Perl scripts are
+// compiled once where that makes no difference, and a process is forked per request.
 //
 //	app, err := cgi.CGI{Root: "cgi-bin"}.Build()
 //
 // What comes in is an http or sse scope whose RootPath is the mount's path; what
 // goes out is the script's response, each piece as soon as the script wrote it.
-// The lifespan scope's shutdown waits for scripts that work on after their answer.
+// The lifespan scope's startup lets scripts be compiled; its shutdown ends what was
+// compiled and waits for scripts that work on after their answer.
 // The package knows of no sockets towards clients. A failure before the response
 // has begun is returned as a *pagi.StatusError whose Err says which script failed
 // and how; one after it is returned too, so that the server cuts the connection.
@@ -20,6 +22,11 @@
 // nph.go reads the head of what it answers, respond.go sends that on, linger.go and
 // keep.go hold it back, redirect.go follows a local redirect, afterwards.go keeps a
 // script that works on when its answer is complete.
+//
+// A script that is compiled gets its process from accelerate.go instead: compiled.go is
+// what is known of a script, shebang.go whether perl runs it, zygote.go the process
+// that has compiled it, child.go one that it has forked, worker.go one that answers many
+// requests with the program of persistent.go, control.go how they are spoken with.
 package cgi
 
 import (
