@@ -38,7 +38,7 @@ func (s setup) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 // however we do.
 func launch(commands ...*exec.Cmd) ([]*exec.Cmd, error) {
 	for i, cmd := range commands {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+		cmd.SysProcAttr = procAttr()
 		if cmd.Stderr == nil {
 			cmd.Stderr = io.Discard
 		}

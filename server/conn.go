@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/sysio"
 )
 
 // connSet knows the open connections.
@@ -25,7 +27,7 @@ func (s *connSet) add(c net.Conn, limit int) *tracked {
 	if s.conns == nil {
 		s.conns = map[*tracked]struct{}{}
 	}
-	t := &tracked{Conn: c, set: s}
+	t := &tracked{Conn: sysio.New(c), inner: c, set: s}
 	s.conns[t] = struct{}{}
 	return t
 }
@@ -48,6 +50,7 @@ func (s *connSet) closeUnserved() {
 // tracked is a connection that is in a connSet until it is closed.
 type tracked struct {
 	net.Conn
+	inner  net.Conn // the one it was accepted as
 	set    *connSet
 	served atomic.Bool // handed to what closes it when the server stops
 }
@@ -61,7 +64,7 @@ func (c *tracked) Close() error {
 
 // CloseWrite tells the client that nothing more will come.
 func (c *tracked) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+	if half, ok := c.inner.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported
@@ -69,7 +72,7 @@ func (c *tracked) CloseWrite() error {
 
 // ReadFrom is what sendfile needs.
 func (c *tracked) ReadFrom(r io.Reader) (int64, error) {
-	if to, ok := c.Conn.(io.ReaderFrom); ok {
+	if to, ok := c.inner.(io.ReaderFrom); ok {
 		return to.ReadFrom(r)
 	}
 	return io.Copy(struct{ io.Writer }{c.Conn}, r)
@@ -77,13 +80,13 @@ func (c *tracked) ReadFrom(r io.Reader) (int64, error) {
 
 // WriteBuffers writes several pieces with one system call.
 func (c *tracked) WriteBuffers(pieces *net.Buffers) error {
-	_, err := pieces.WriteTo(c.Conn)
+	_, err := pieces.WriteTo(c.inner)
 	return err
 }
 
 // SetLinger is net.TCPConn's.
 func (c *tracked) SetLinger(seconds int) error {
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+	if tcp, ok := c.inner.(*net.TCPConn); ok {
 		return tcp.SetLinger(seconds)
 	}
 	return errors.ErrUnsupported

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/sysio"
 )
 
 const (
@@ -21,8 +22,9 @@ const (
 
 // greet makes a connection a worker's.
 func (p *Pool) greet(conn *net.UnixConn) {
-	reader := wire.NewReader(bufio.NewReaderSize(conn, 64<<10), allocate)
-	c, err := p.introduce(conn, reader)
+	quick := sysio.New(conn)
+	reader := wire.NewReader(bufio.NewReaderSize(quick, 64<<10), allocate)
+	c, err := p.introduce(conn, quick, reader)
 	if err != nil {
 		level := slog.LevelError
 		if errors.Is(err, io.EOF) { // it was killed while it started
@@ -45,7 +47,7 @@ func (p *Pool) greet(conn *net.UnixConn) {
 	close(w.lost)
 }
 
-func (p *Pool) introduce(conn *net.UnixConn, reader *wire.Reader) (caller, error) {
+func (p *Pool) introduce(conn *net.UnixConn, quick net.Conn, reader *wire.Reader) (caller, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(helloTimeout)); err != nil {
 		return nil, err
 	}
@@ -81,7 +83,7 @@ func (p *Pool) introduce(conn *net.UnixConn, reader *wire.Reader) (caller, error
 		w.failure = fmt.Sprintf("it was started with the role %q and says that it has the role %q", c.role(), role)
 	default:
 		delete(p.tokens, hello.Token)
-		w.conn = conn
+		w.conn = quick
 		close(w.known)
 		return c, nil
 	}

@@ -36,6 +36,7 @@ const (
 func Main() {
 	relaxGC()
 	ctx, stop := server.SignalContext(context.Background())
+	fitProcs(ctx)
 	hangups := make(chan os.Signal, 1) // during a reload one more is remembered
 	signal.Notify(hangups, syscall.SIGHUP)
 	process := System()

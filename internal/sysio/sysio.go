@@ -1,0 +1,136 @@
+// Package sysio reads and writes sockets that never block without telling Go's
+// scheduler of each system call.
+//
+// What the scheduler is told of, it watches: every 20 µs its monitor thread looks for
+// calls that take longer, as a write to a loopback socket does when the kernel lets
+// the receiver run at once, and gives their place to another thread. A gateway that
+// does little but such calls pays for that with a wake-up of the monitor and of a
+// thread every few requests. A call on a socket that does not block needs no watching.
+package sysio
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// watched is the number of bytes from which a call takes long enough, copying them,
+// for the scheduler to be told of it.
+const watched = 64 << 10
+
+// Conn is a connection whose Read and Write are as said above. It keeps to the
+// contract of net.Conn, deadlines and concurrent calls included.
+type Conn struct {
+	net.Conn
+	in, out direction
+}
+
+// direction is one of a connection's two: what a call is about, kept here so that
+// no call allocates.
+type direction struct {
+	mu   sync.Mutex // a call at a time
+	wait func(func(fd uintptr) bool) error
+	try  func(fd uintptr) bool
+	p    []byte
+	n    int
+	err  error
+}
+
+// New returns c itself where its calls cannot be made otherwise.
+func New(c net.Conn) net.Conn {
+	if !unwatched {
+		return c
+	}
+	has, ok := c.(syscall.Conn)
+	if !ok {
+		return c
+	}
+	raw, err := has.SyscallConn()
+	if err != nil {
+		return c // closed already: the first call tells
+	}
+	x := &Conn{Conn: c}
+	x.in.wait, x.in.try = raw.Read, x.in.read
+	x.out.wait, x.out.try = raw.Write, x.out.write
+	return x
+}
+
+// Read implements net.Conn.
+func (c *Conn) Read(p []byte) (int, error) {
+	if len(p) == 0 || len(p) > watched {
+		return c.Conn.Read(p)
+	}
+	n, err := c.in.do(c, "read", p)
+	if n == 0 && err == nil {
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c *Conn) Write(p []byte) (int, error) {
+	if len(p) == 0 || len(p) > watched {
+		return c.Conn.Write(p)
+	}
+	return c.out.do(c, "write", p)
+}
+
+func (d *direction) do(c *Conn, name string, p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.p, d.n, d.err = p, 0, nil
+	err := d.wait(d.try)
+	n := d.n
+	d.p = nil
+	if err == nil {
+		err = d.err
+	}
+	if err == nil {
+		return n, nil
+	}
+	var known *net.OpError
+	if errors.As(err, &known) {
+		err = known.Err
+	}
+	return n, &net.OpError{Op: name, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+}
+
+// read tries to read once; false: there is nothing yet.
+func (d *direction) read(fd uintptr) bool {
+	for {
+		n, errno := call(syscall.SYS_READ, fd, d.p)
+		switch errno {
+		case 0:
+			d.n = n
+			return true
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		default:
+			d.err = os.NewSyscallError("read", errno)
+			return true
+		}
+	}
+}
+
+// write writes what the socket takes; false: it did not take all.
+func (d *direction) write(fd uintptr) bool {
+	for {
+		n, errno := call(syscall.SYS_WRITE, fd, d.p[d.n:])
+		switch errno {
+		case 0:
+			if d.n += n; d.n == len(d.p) {
+				return true
+			}
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		default:
+			d.err = os.NewSyscallError("write", errno)
+			return true
+		}
+	}
+}

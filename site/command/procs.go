@@ -1,0 +1,84 @@
+package command
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// How GOMAXPROCS follows what the gateway does. The numbers are decision 9's.
+const (
+	procsInterval = 100 * time.Millisecond
+	// raiseAbove and lowerBelow are shares of the processors in use, and of half of
+	// them; calmIntervals is for how long the gateway must have used little.
+	raiseAbove    = 0.5
+	lowerBelow    = 0.3
+	calmIntervals = 10
+)
+
+// fitProcs gives Go's scheduler as many processors as the gateway has work for, from
+// one to what it would have had, until ctx ends. Beside Perl workers that have the
+// processors busy, every further one costs: Go wakes a thread to look for work at
+// each event, it finds none, and has taken a processor and its caches from a worker.
+// The environment variable GOMAXPROCS turns this off.
+func fitProcs(ctx context.Context) {
+	if _, set := os.LookupEnv("GOMAXPROCS"); set {
+		return
+	}
+	p := &procs{most: runtime.GOMAXPROCS(0), now: 1}
+	if p.most == 1 {
+		return
+	}
+	runtime.GOMAXPROCS(p.now)
+	go p.follow(ctx)
+}
+
+// procs decides on the number of processors.
+type procs struct {
+	most, now int
+	calm      int // intervals in a row with little use
+}
+
+func (p *procs) follow(ctx context.Context) {
+	ticks := time.NewTicker(procsInterval)
+	defer ticks.Stop()
+	used, at := processTime(), time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+		usedNow, now := processTime(), time.Now()
+		before := p.now
+		if p.fit(float64(usedNow-used) / float64(now.Sub(at))); p.now != before {
+			runtime.GOMAXPROCS(p.now)
+		}
+		used, at = usedNow, now
+	}
+}
+
+// fit takes in that so many processors were in use.
+func (p *procs) fit(used float64) {
+	switch {
+	case used > raiseAbove*float64(p.now):
+		p.now, p.calm = min(2*p.now, p.most), 0
+	case p.now > 1 && used < lowerBelow*float64(p.now)/2:
+		if p.calm++; p.calm == calmIntervals {
+			p.now, p.calm = (p.now+1)/2, 0
+		}
+	default:
+		p.calm = 0
+	}
+}
+
+// processTime is the processor time this process has used.
+func processTime() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0 // it cannot fail
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
