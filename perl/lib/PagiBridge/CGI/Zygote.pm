@@ -198,7 +198,7 @@ sub multiply {
     }
     return PagiBridge::CGI::Persistent::begin($mine, $watch) if $config{script};
     PagiBridge::CGI::Ending::begin($config{report}[0], @library) if $config{report};
-    $PagiBridge::CGI::Ending::process = $$;
+    { no warnings 'once'; $PagiBridge::CGI::Ending::process = $$ }
     do { $length = syscall $recvmsg, $mine, $job, 0x40000000 } while ($length < 0 && $! == 4);    # MSG_CMSG_CLOEXEC
     PagiBridge::CGI::Kernel::vanish() if $length < 5 || unpack('J', $given) != 28;
     ($in, $out, $err) = unpack 'x16 l l l', $given;
