@@ -7,14 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
-
-	perlside "github.com/pagi-go/pagi-bridge/perl"
 )
 
 const canAccelerate = true
@@ -34,48 +30,60 @@ const (
 	// maxFailures is how many zygotes of a script may die in a row before it is left
 	// to exec.
 	maxFailures = 3
+	// compileAgainAfter is how long a script that could not be compiled for a reason that
+	// may pass is run by exec.
+	compileAgainAfter = 10 * time.Second
+	// leastFiles is the limit of open files from which on zygotes work: a process takes in
+	// four descriptors beside those of the script.
+	leastFiles = 16
 )
 
 // accelerator keeps Perl scripts compiled. It does so between start and stop, which
 // are the lifespan's: every process it has started ends with stop.
 type accelerator struct {
 	app   *app
-	dir   string // private, holds the Perl side
 	tasks sync.WaitGroup
-	ctx   context.Context // ends with stop
-	halt  context.CancelFunc
 
 	mu       sync.Mutex
 	running  bool
+	dir      string          // private, holds the Perl side
+	ctx      context.Context // ends with stop
+	halt     context.CancelFunc
 	scripts  map[string]*compiled // by file
 	recent   list.List            // of *compiled with a zygote, the last used first
 	children map[int]struct{}     // pids of what zygotes have forked
 }
 
 func newAccelerator(a *app) *accelerator {
-	f := &accelerator{app: a, scripts: map[string]*compiled{}, children: map[int]struct{}{}}
-	f.ctx, f.halt = context.WithCancel(context.Background())
-	return f
+	return &accelerator{app: a, scripts: map[string]*compiled{}, children: map[int]struct{}{}}
 }
 
-// start makes scripts be compiled from now on.
+// start makes scripts be compiled from now on. In mode auto what stands in the way of
+// that is a warning.
 func (f *accelerator) start() error {
 	if f.app.Mode == ModeExec {
 		return nil
 	}
-	dir, err := os.MkdirTemp("", "pagi-cgi-*") // mode 0700
-	if err != nil {
-		return fmt.Errorf("cgi: make a directory for the Perl side: %w", err)
+	err := f.prepare()
+	if err != nil && f.app.Mode == ModeAuto && len(f.app.Persistent) == 0 {
+		f.app.logger().Warn("cgi: all scripts are run by exec", "reason", err)
+		return nil
 	}
-	if err = perlside.Extract(dir); err == nil {
-		err = f.app.handOver(dir)
+	return err
+}
+
+func (f *accelerator) prepare() error {
+	if f.app.OpenFiles > 0 && f.app.OpenFiles < leastFiles {
+		return fmt.Errorf("cgi: open_files: mode %s needs at least %d", f.app.Mode, leastFiles)
 	}
+	dir, err := f.app.extract()
 	if err != nil {
-		return errors.Join(fmt.Errorf("cgi: %w", err), os.RemoveAll(dir))
+		return fmt.Errorf("cgi: write down the Perl side: %w", err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dir, f.running = dir, true
+	f.ctx, f.halt = context.WithCancel(context.Background())
 	f.tasks.Go(f.sweep)
 	return nil
 }
@@ -96,6 +104,19 @@ func (f *accelerator) stop() {
 	f.tasks.Wait()
 	if err := os.RemoveAll(f.dir); err != nil {
 		f.app.logger().Warn("cgi: remove the directory of the Perl side", "error", err)
+	}
+}
+
+// spawn calls task in a goroutine that stop waits for; after stop in this one.
+func (f *accelerator) spawn(task func()) {
+	f.mu.Lock()
+	running := f.running
+	if running {
+		f.tasks.Go(task)
+	}
+	f.mu.Unlock()
+	if !running {
+		task()
 	}
 }
 
@@ -153,58 +174,48 @@ func (f *accelerator) dropZygoteLocked(s *compiled) {
 	}
 }
 
-// process returns a process that runs s, or nil where exec is to do that.
-func (f *accelerator) process(ctx context.Context, s script, c command, onExit func()) *process {
+// process returns a process that has compiled the script of r, or nil where exec is to run
+// it.
+func (f *accelerator) process(r *run, c command) *process {
 	if f.app.Mode == ModeExec {
 		return nil
 	}
-	z := f.zygoteFor(ctx, s, c.env)
+	z := f.zygoteFor(r.ctx, r.script, c.env)
 	if z == nil || !z.accepts(c.env) {
 		return nil
 	}
-	null, err := devNull()
-	if err != nil {
-		return nil
-	}
-	request := z.appendRequest(make([]byte, 0, 4<<10), c.env, c.stdin != int(null.Fd()))
-	if len(request) > largestMessage {
-		return nil
-	}
-	for waiting := z.take(ctx); waiting != nil; waiting = z.take(ctx) {
-		if p := waiting.begin(request, c, onExit); p != nil {
-			return p
-		}
-	}
-	return nil
+	return z.process(r, c)
 }
 
 // zygoteFor returns the zygote of a script, nil while there is none.
 func (f *accelerator) zygoteFor(ctx context.Context, asked script, env []string) *zygote {
-	file := asked.file
-	id, err := identify(file)
+	id, err := identify(asked.file)
 	if err != nil {
+		return nil
+	}
+	s := f.find(asked, id)
+	if s == nil {
 		return nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.running {
-		return nil
-	}
-	s := f.scripts[file]
-	if s == nil || s.id != id {
-		f.forgetLocked(file)
-		s = f.inspectLocked(asked, id)
-		f.scripts[file] = s
+	if !f.running || f.scripts[asked.file] != s {
+		return nil // it has changed again
 	}
 	s.used = time.Now()
 	s.requests++
-	if s.state == fast && (s.zygote.isGone() || s.zygote.isStale(s.used)) {
-		f.loseLocked(s)
+	if z := s.zygote; s.state == fast {
+		f.mu.Unlock()
+		lost := z.isGone() || z.isStale(time.Now())
+		f.mu.Lock()
+		if lost && s.zygote == z {
+			f.loseLocked(s)
+		}
 	}
 	auto := f.app.Mode == ModeAuto && !s.persistent
-	if s.state == untried && (!auto || s.requests >= worthwhile) {
+	if s.state == untried && (!auto || s.requests >= worthwhile) && f.running && !s.used.Before(s.again) {
 		s.state, s.settled = compiling, make(chan struct{})
-		f.tasks.Go(func() { f.compile(s, env, nil) })
+		f.tasks.Go(func() { f.compile(s, env) })
 	}
 	if s.state == compiling && !auto {
 		settled := s.settled
@@ -224,27 +235,29 @@ func (f *accelerator) zygoteFor(ctx context.Context, asked script, env []string)
 	return s.zygote
 }
 
-// handOver makes dir belong to the user whose scripts are to read it.
-func (a *app) handOver(dir string) error {
-	if a.credential == nil {
-		return nil
+// find returns the record of a version of a script, nil after stop.
+func (f *accelerator) find(asked script, id fileID) *compiled {
+	f.mu.Lock()
+	s, running := f.scripts[asked.file], f.running
+	f.mu.Unlock()
+	if !running || s != nil && s.id == id {
+		return s
 	}
-	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		return errors.Join(err, os.Lchown(path, int(a.credential.Uid), int(a.credential.Gid)))
-	})
-}
-
-// inspectLocked begins a record of a script.
-func (f *accelerator) inspectLocked(asked script, id fileID) *compiled {
-	s := &compiled{file: asked.file, id: id, persistent: f.app.isPersistent(asked.file)}
-	perl, err := perlOf(asked)
+	perl, err := perlOf(asked) // it reads the script, which may take its time
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.scripts[asked.file]; s != nil && s.id == id || !f.running {
+		return s
+	}
+	f.forgetLocked(asked.file)
+	s = &compiled{file: asked.file, id: id, perl: perl, persistent: f.app.isPersistent(asked.file)}
 	switch {
 	case err != nil:
 		f.giveUpLocked(s, err)
 	case id.setsID():
 		f.giveUpLocked(s, errors.New("it has a set-user-ID or set-group-ID bit"))
 	}
-	s.perl = perl
+	f.scripts[asked.file] = s
 	return s
 }
 
@@ -277,14 +290,13 @@ func (f *accelerator) loseLocked(s *compiled) {
 	}
 }
 
-// compile has a script compiled and puts its zygote in place. later names modules
-// that the script loads while it runs.
-func (f *accelerator) compile(s *compiled, env []string, later []string) {
-	z, err := f.startZygote(s, env, later)
+// compile has a script compiled and puts its zygote in place.
+func (f *accelerator) compile(s *compiled, env []string) {
+	z, err := f.startZygote(s, env)
 	if err == nil {
 		if id, statErr := identify(s.file); statErr != nil || id != s.id {
 			z.retire()
-			err = errors.New("it was changed while it was compiled")
+			err = transientError{errors.New("it was changed while it was compiled")}
 		}
 	}
 	f.mu.Lock()
@@ -299,7 +311,13 @@ func (f *accelerator) compile(s *compiled, env []string, later []string) {
 		s.settleLocked(fast)
 		f.evictLocked()
 		f.app.logger().Debug("script is compiled", slog.String("script", s.file), slog.Int("pid", z.proc.pid))
-	case s.zygote == nil && wanted: // else the old one goes on
+	case s.zygote != nil || !wanted: // the old one goes on
+	case errors.As(err, new(transientError)):
+		s.settleLocked(untried)
+		s.again = time.Now().Add(compileAgainAfter)
+		f.app.logger().Warn("script cannot be compiled just now and is run by exec", slog.String("script", s.file),
+			slog.Any("reason", err), slog.Duration("try_again_after", compileAgainAfter))
+	default:
 		f.giveUpLocked(s, err)
 	}
 }
@@ -310,17 +328,4 @@ func (f *accelerator) evictLocked() {
 		s := f.recent.Back().Value.(*compiled)
 		f.forgetLocked(s.file)
 	}
-}
-
-// learn compiles a script anew, with modules that it has been seen to load while it
-// ran. The zygote it has serves until then.
-func (f *accelerator) learn(z *zygote, modules []string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s := f.scripts[z.file]
-	if !f.running || s == nil || s.zygote != z || s.taught {
-		return
-	}
-	s.taught = true
-	f.tasks.Go(func() { f.compile(s, z.trigger, modules) })
 }

@@ -2,8 +2,6 @@
 
 package cgi
 
-import "context"
-
 const (
 	canAccelerate = false
 	controlFD     = 0 // there is none
@@ -17,4 +15,4 @@ func newAccelerator(*app) *accelerator { return &accelerator{} }
 func (*accelerator) start() error { return nil }
 func (*accelerator) stop()        {}
 
-func (*accelerator) process(context.Context, script, command, func()) *process { return nil }
+func (*accelerator) process(*run, command) *process { return nil }

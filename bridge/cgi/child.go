@@ -5,21 +5,12 @@ package cgi
 import (
 	"crypto/rand"
 	"errors"
-	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
-
-// scouts is how many of a zygote's first children tell which modules they have
-// loaded while they ran.
-const scouts = 2
 
 // child is a process that a zygote has forked and that waits for a request.
 type child struct {
@@ -30,48 +21,102 @@ type child struct {
 	worker *worker // of a persistent script
 }
 
-// begin hands the child a request. It returns nil where the child has died.
-func (c *child) begin(request []byte, to command, onExit func()) *process {
-	handle, err := -1, error(nil)
-	if c.worker == nil {
-		handle, err = unix.PidfdOpen(c.pid, 0)
+// What the fifth byte of a request tells a worker. A process of one request gets
+// descriptors for STDIN, STDOUT and STDERR in any case.
+const (
+	withInput  = 1 << iota // one for STDIN comes along; else that is /dev/null
+	withOutput             // those for STDOUT and STDERR do, for this and all later requests
+)
+
+// childTries is how many processes of a zygote are tried that turn out to have died.
+const childTries = 3
+
+// process has a request run by one of the zygote's processes; nil where exec is to do it.
+func (z *zygote) process(r *run, c command) *process {
+	null, err := devNull()
+	if err != nil {
+		return nil
 	}
-	if err == nil {
-		err = syscall.Sendmsg(c.job, request, syscall.UnixRights(to.stdin, to.stdout, to.stderr), nil, syscall.MSG_NOSIGNAL|syscall.MSG_DONTWAIT)
+	request := z.appendRequest(make([]byte, 0, 4<<10), c.env)
+	if len(request) > largestMessage {
+		return nil
+	}
+	if c.stdin != int(null.Fd()) {
+		request[4] |= withInput
+	}
+	for range childTries {
+		waiting := z.take(r.ctx)
+		if waiting == nil {
+			return nil
+		}
+		var p *process
+		if waiting.worker != nil {
+			p, err = waiting.worker.begin(request, c, r)
+		} else {
+			p, err = waiting.begin(request, c, r)
+		}
+		if err == nil {
+			return p
+		}
+		z.log().Debug("a forked process cannot be given a request", slog.Any("error", err))
+		if waiting.worker != nil {
+			z.supply.lost()
+		}
+		waiting.dismiss()
+		if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.ESRCH) {
+			return nil // the next one would fare no better
+		}
+	}
+	return nil
+}
+
+// begin hands the child its request.
+func (c *child) begin(request []byte, to command, r *run) (*process, error) {
+	if err := r.openOutputs(); err != nil {
+		return nil, err
+	}
+	handle, err := unix.PidfdOpen(c.pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil, err
 	}
 	if err != nil {
-		c.zygote.log().Debug("a forked process cannot be given a request", slog.Any("error", err))
+		handle = -1 // this kernel has none, or there are too many
+	}
+	if err = c.send(request, []int{to.stdin, r.out.script, r.errs.script}); err != nil {
 		if handle >= 0 {
 			_ = syscall.Close(handle) // nothing was written
 		}
-		if c.worker != nil {
-			c.zygote.lost()
-		}
-		c.dismiss()
-		return nil
+		return nil, err
 	}
-	if c.worker != nil {
-		return c.worker.lend(onExit)
-	}
-	p := &process{pid: c.pid, exited: make(chan struct{}), handle: handle, onExit: onExit, said: c.zygote.said}
+	p := &process{pid: c.pid, exited: make(chan struct{}), handle: handle, onExit: r.scriptExited, said: c.zygote.said}
 	p.onReap = func() {
+		c.zygote.owner.disown(c.pid)
 		if c.scout {
 			c.zygote.readReport(c.pid)
 		}
-		c.zygote.owner.disown(c.pid)
 	}
 	_ = syscall.Close(c.job) // Linux frees the descriptor whatever it returns
-	return p
+	return p, nil
 }
 
-// appendRequest appends the message for a child: four random bytes, whether there is
-// a body, then in what the environment differs from the one the script was compiled with.
-func (z *zygote) appendRequest(b []byte, env []string, hasBody bool) []byte {
+// send hands over a request.
+func (c *child) send(request []byte, fds []int) error {
+	var rights []byte
+	if len(fds) > 0 {
+		rights = syscall.UnixRights(fds...)
+	}
+	return syscall.Sendmsg(c.job, request, rights, nil, syscall.MSG_NOSIGNAL|syscall.MSG_DONTWAIT)
+}
+
+// appendRequest appends the message for a child: four random bytes, what comes along,
+// of a persistent script the text of the mark, then in what the environment differs from
+// the one the script was compiled with.
+func (z *zygote) appendRequest(b []byte, env []string) []byte {
 	b = b[:5]
 	_, _ = rand.Read(b[:4]) // never fails
 	b[4] = 0
-	if hasBody {
-		b[4] = 1
+	if z.persistent {
+		b = append(b, rand.Text()...)
 	}
 	present := 0
 	for _, variable := range env {
@@ -94,9 +139,6 @@ func (z *zygote) appendRequest(b []byte, env []string, hasBody bool) []byte {
 
 // dismiss ends a child that has no request.
 func (c *child) dismiss() {
-	if c == nil {
-		return
-	}
 	if c.worker != nil {
 		c.worker.retire()
 		return
@@ -109,55 +151,4 @@ func (c *child) dismiss() {
 		}
 	}
 	c.zygote.owner.disown(c.pid)
-}
-
-func (f *accelerator) disown(pid int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.children, pid)
-}
-
-var isModuleFile = regexp.MustCompile(`^[A-Za-z_][\w/]*\.pm$`)
-
-// maxLearned is how many modules are believed to be loaded by a script while it runs.
-const maxLearned = 100
-
-// readReport reads what one of the first children, which has ended, has loaded.
-func (z *zygote) readReport(pid int) {
-	z.mu.Lock()
-	z.scouts--
-	last := z.scouts == 0
-	z.mu.Unlock()
-	if last {
-		z.order(0)
-	}
-	name := filepath.Join(z.owner.dir, "loaded-"+strconv.Itoa(pid))
-	text, err := readPlain(name)
-	if err != nil {
-		return // it has ended in another way
-	}
-	_ = os.Remove(name) // else with the directory
-	var modules []string
-	for line := range strings.Lines(string(text)) {
-		if file := strings.TrimSuffix(line, "\n"); isModuleFile.MatchString(file) && len(modules) < maxLearned {
-			modules = append(modules, file)
-		}
-	}
-	if len(modules) > 0 {
-		z.owner.learn(z, modules)
-	}
-}
-
-// readPlain reads a small file that is neither a link nor anything that would keep us
-// waiting.
-func readPlain(name string) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() // opened for reading
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(err, errors.New("no regular file"))
-	}
-	return io.ReadAll(io.LimitReader(f, largestMessage))
 }

@@ -11,7 +11,8 @@ import (
 // compiledState is where a version of a script is.
 //
 //	untried --compile--> compiling --ready--> fast --zygote died, a module changed--> untried
-//	   |                     |
+//	   |                     |   |
+//	   |                     |   +-- failed for now --> untried, for a while
 //	   +---- no Perl, -------+---- declined ----> slow
 //
 // exhausted is the end of every version: the file was changed, or is not asked for.
@@ -40,8 +41,10 @@ type compiled struct {
 	used     time.Time
 	requests int
 	failures int
-	why      string // where slow
-	taught   bool   // it has been compiled with what it loads later
+	again    time.Time // not to be compiled before, because that has just failed
+	why      string    // where slow
+	taught   bool      // it is known what it loads later:
+	later    []string
 }
 
 func (s *compiled) settleLocked(to compiledState) {
@@ -64,7 +67,17 @@ func identify(file string) (fileID, error) {
 	if err := syscall.Stat(file, &st); err != nil {
 		return fileID{}, err
 	}
-	return fileID{uint64(st.Dev), st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano(), st.Mode}, nil
+	return idOf(&st), nil
+}
+
+func idOf(st *syscall.Stat_t) fileID {
+	return fileID{uint64(st.Dev), st.Ino, st.Size, st.Mtim.Nano(), st.Ctim.Nano(), st.Mode}
+}
+
+// isNewerThan reports whether the file was changed after t, as far as the kernel's clock
+// for files can tell.
+func (id fileID) isNewerThan(t time.Time) bool {
+	return id.ctime > t.Add(-20*time.Millisecond).UnixNano()
 }
 
 func (id fileID) setsID() bool { return id.mode&(syscall.S_ISUID|syscall.S_ISGID) != 0 }

@@ -3,6 +3,7 @@
 package cgi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // controlFD is the descriptor of a zygote's control socket, high enough that it takes
@@ -30,16 +33,19 @@ var systemCalls = []struct {
 	{"dup", syscall.SYS_DUP},
 	{"dup3", syscall.SYS_DUP3},
 	{"exit_group", syscall.SYS_EXIT_GROUP},
+	{"faccessat", syscall.SYS_FACCESSAT},
 	{"fcntl", syscall.SYS_FCNTL},
 	{"getpid", syscall.SYS_GETPID},
 	{"lseek", syscall.SYS_LSEEK},
 	{"openat", syscall.SYS_OPENAT},
 	{"prctl", syscall.SYS_PRCTL},
+	{"prlimit64", unix.SYS_PRLIMIT64},
 	{"read", syscall.SYS_READ},
 	{"recvmsg", syscall.SYS_RECVMSG},
 	{"sendmsg", syscall.SYS_SENDMSG},
 	{"socketpair", syscall.SYS_SOCKETPAIR},
 	{"waitid", syscall.SYS_WAITID},
+	{"write", syscall.SYS_WRITE},
 }
 
 // loadArgument makes perl load module, one of ours, before a script.
@@ -65,19 +71,22 @@ func newControl() (ours *os.File, theirs int, err error) {
 	return os.NewFile(uintptr(pair[0]), "zygote"), pair[1], nil
 }
 
-// post sends one message. The other side reads all that it is sent at once.
+// post sends one message. It does not wait: the other side reads all that it is sent
+// at once, unless something is wrong with it.
 func post(control *os.File, message []byte) error {
 	conn, err := control.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var sent error
-	err = conn.Write(func(fd uintptr) bool {
-		sent = syscall.Sendmsg(int(fd), message, nil, nil, syscall.MSG_NOSIGNAL)
-		return !errors.Is(sent, syscall.EAGAIN)
+	err = conn.Control(func(fd uintptr) {
+		sent = syscall.Sendmsg(int(fd), message, nil, nil, syscall.MSG_NOSIGNAL|syscall.MSG_DONTWAIT)
 	})
 	return errors.Join(err, sent)
 }
+
+// errNoRoom is that a descriptor was sent and we may have no more.
+var errNoRoom = errors.New("too many open files")
 
 // hear waits for a message and returns it, a part of buf, with the descriptor that
 // has come along or -1; io.EOF at the end.
@@ -87,11 +96,11 @@ func hear(control *os.File, buf []byte) (message []byte, fd int, err error) {
 		return nil, -1, err
 	}
 	var rights [64]byte
-	var n, rightsLen int
+	var n, rightsLen, flags int
 	var got error
 	err = conn.Read(func(s uintptr) bool {
 		for {
-			n, rightsLen, _, _, got = syscall.Recvmsg(int(s), buf, rights[:], syscall.MSG_CMSG_CLOEXEC)
+			n, rightsLen, flags, _, got = syscall.Recvmsg(int(s), buf, rights[:], syscall.MSG_CMSG_CLOEXEC)
 			if !errors.Is(got, syscall.EINTR) {
 				return !errors.Is(got, syscall.EAGAIN)
 			}
@@ -101,8 +110,15 @@ func hear(control *os.File, buf []byte) (message []byte, fd int, err error) {
 		return nil, -1, err
 	}
 	fd, err = oneDescriptor(rights[:rightsLen])
-	if n == 0 && err == nil {
+	switch {
+	case err == nil && fd < 0 && flags&syscall.MSG_CTRUNC != 0:
+		err = errNoRoom
+	case err == nil && n == 0:
 		err = io.EOF
+	}
+	if err != nil && fd >= 0 {
+		_ = syscall.Close(fd) // it came with nothing
+		fd = -1
 	}
 	return buf[:n], fd, err
 }
@@ -133,14 +149,18 @@ func oneDescriptor(rights []byte) (int, error) {
 	return one, nil
 }
 
-// hearWithin is hear with a time limit.
-func hearWithin(control *os.File, buf []byte, d time.Duration) ([]byte, error) {
+// hearWithin is hear with a time limit, in the life of ctx.
+func hearWithin(ctx context.Context, control *os.File, buf []byte, d time.Duration) ([]byte, error) {
 	if err := control.SetReadDeadline(time.Now().Add(d)); err != nil {
 		return nil, err
 	}
+	stop := context.AfterFunc(ctx, func() { _ = control.SetReadDeadline(time.Unix(1, 0)) }) // fails when it is closed
 	message, fd, err := hear(control, buf)
 	if fd >= 0 {
 		_ = syscall.Close(fd) // not asked for
+	}
+	if !stop() {
+		return nil, errors.Join(err, context.Cause(ctx))
 	}
 	return message, errors.Join(err, control.SetReadDeadline(time.Time{}))
 }

@@ -3,7 +3,6 @@
 package cgi
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -103,11 +102,3 @@ func (a *app) isPersistent(file string) bool {
 
 // moduleFile is the key of a module in Perl's %INC.
 func moduleFile(module string) string { return strings.ReplaceAll(module, "::", "/") + ".pm" }
-
-// launch gives a run of s its process.
-func (a *app) launch(ctx context.Context, s script, c command, onExit func()) (*process, error) {
-	if p := a.fast.process(ctx, s, c, onExit); p != nil {
-		return p, nil
-	}
-	return a.startProcess(c, onExit)
-}

@@ -95,7 +95,7 @@ func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *
 	if err != nil {
 		r.end(err)
 	}
-	if out.complete && !r.proc.isFinished() {
+	if out.complete && !r.hasEnded() {
 		r.letGo()
 		ctx := context.WithoutCancel(ctx)
 		a.later.take(r, func() { _ = a.report(ctx, r, r.conclude(buf), true) }) // it is in the log

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"regexp"
 	"strings"
@@ -17,6 +16,8 @@ import (
 type interpreter struct {
 	path string // absolute, or a name to be looked up in PATH
 	args []string
+	// interpreted says that the operator has chosen it, and not the script.
+	interpreted bool
 }
 
 // isPerl matches the names under which perl is installed: perl, perl5, perl5.36.0.
@@ -38,7 +39,7 @@ func perlOf(s script) (interpreter, error) {
 			rest = s.interpreter
 		}
 		perl, err := parse(rest)
-		perl.path, perl.args = s.interpreter, nil
+		perl.path, perl.args, perl.interpreted = s.interpreter, nil, true
 		if err == nil && !isPerl.MatchString(path.Base(s.interpreter)) {
 			err = fmt.Errorf("%w: %s runs it", errNotPerl, path.Base(s.interpreter))
 		}
@@ -52,12 +53,18 @@ func perlOf(s script) (interpreter, error) {
 
 // parse reads what follows the #!.
 func parse(rest string) (interpreter, error) {
-	words := strings.Fields(rest)
-	if len(words) == 0 {
+	// What the kernel does: a program, and all else is one argument.
+	words := strings.FieldsFunc(rest, func(r rune) bool { return r == ' ' || r == '\t' })
+	switch {
+	case len(words) == 0:
 		return interpreter{}, errors.New("its #! line names no program")
+	case strings.ContainsRune(rest, '\r'):
+		return interpreter{}, errors.New("its #! line ends with CR LF")
 	}
 	if path.Base(words[0]) == "env" && len(words) > 1 {
-		words = words[1:]
+		if words = words[1:]; len(words) > 1 {
+			return interpreter{}, fmt.Errorf("its #! line has env look for a program called %q", strings.Join(words, " "))
+		}
 	} else if !path.IsAbs(words[0]) {
 		return interpreter{}, fmt.Errorf("its #! line names %s without a path", words[0])
 	}
@@ -73,7 +80,7 @@ func parse(rest string) (interpreter, error) {
 
 // firstLine returns it without its end.
 func firstLine(file string) (string, error) {
-	f, err := os.Open(file)
+	f, err := openPlain(file, 0)
 	if err != nil {
 		return "", err
 	}

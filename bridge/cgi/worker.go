@@ -3,7 +3,6 @@
 package cgi
 
 import (
-	"encoding/binary"
 	"errors"
 	"log/slog"
 	"os"
@@ -13,24 +12,74 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// worker is a child that runs a script many times: the loan of the process of each
-// of its requests. Its end of a request is a message, or the end of the worker.
+// worker is a child that runs a script many times: the loan of the process of each of its
+// requests. It writes to the same two pipes all its life, and a mark ends its output of each
+// request.
+//
+// It is used by one request at a time, or by who retires it.
 type worker struct {
 	child    *child
 	requests int
-	job      *os.File // child.job, once somebody had to wait longer
+	job      *os.File // child.job, once it was given a request
+	out      *pipe    // likewise
+	errs     *pipe
+	woken    bool // the watch of the last request was told to end
 }
 
-// lend makes the process of the worker's next request.
-func (w *worker) lend(onExit func()) *process {
-	w.requests++
-	return &process{
-		pid: w.child.pid, exited: make(chan struct{}), handle: -1, onExit: onExit, loan: w,
-		said: w.child.zygote.said, onReap: func() {},
+// begin hands the worker a request.
+func (w *worker) begin(request []byte, c command, r *run) (*process, error) {
+	var fds []int
+	if request[4]&withInput != 0 {
+		fds = append(fds, c.stdin)
 	}
+	if w.out == nil {
+		if err := w.open(); err != nil {
+			return nil, err
+		}
+		request[4] |= withOutput
+		fds = append(fds, w.out.script, w.errs.script)
+	} else {
+		request[4] &^= withOutput
+	}
+	if w.woken {
+		w.woken = false
+		if err := errors.Join(w.job.SetReadDeadline(time.Time{}), w.out.ours.SetReadDeadline(time.Time{}), w.errs.ours.SetReadDeadline(time.Time{})); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.child.send(request, fds); err != nil {
+		return nil, err
+	}
+	w.out.closeScript()
+	w.errs.closeScript()
+	w.requests++
+	r.out, r.errs, r.mark = w.out, w.errs, &mark{text: string(request[5 : 5+markText])}
+	owner := w.child.zygote.owner
+	return &process{
+		pid: w.child.pid, exited: make(chan struct{}), handle: -1, onExit: r.scriptExited, loan: w,
+		said: w.child.zygote.said, onReap: func() { owner.disown(w.child.pid) },
+	}, nil
 }
 
-// awaitBriefly waits in the calling thread.
+// open makes what a worker has from its first request on.
+func (w *worker) open() (err error) {
+	if w.job == nil {
+		if err := syscall.SetNonblock(w.child.job, true); err != nil {
+			return os.NewSyscallError("fcntl", err)
+		}
+		w.job = os.NewFile(uintptr(w.child.job), "worker")
+	}
+	if w.out, err = newPipe(false); err != nil {
+		return err
+	}
+	if w.errs, err = newPipe(false); err != nil {
+		w.out.close()
+		w.out = nil
+	}
+	return err
+}
+
+// awaitBriefly waits for the worker's end in the calling thread.
 func (w *worker) awaitBriefly(d time.Duration) bool {
 	for deadline := time.Now().Add(d); d > 0; d = time.Until(deadline) {
 		fds := []unix.PollFd{{Fd: int32(w.child.job), Events: unix.POLLIN}}
@@ -45,58 +94,58 @@ func (w *worker) awaitBriefly(d time.Duration) bool {
 	return false
 }
 
-// await has the runtime's poller wait. It leaves the message where it is.
+// await has the runtime's poller wait for the worker's end, or for wake.
 func (w *worker) await() {
-	if w.job == nil {
-		if err := syscall.SetNonblock(w.child.job, true); err == nil {
-			w.job = os.NewFile(uintptr(w.child.job), "worker")
-		}
-	}
-	for {
-		if w.job != nil {
-			if conn, err := w.job.SyscallConn(); err == nil && conn.Read(isReadable) == nil {
-				return
-			}
-		}
-		if w.awaitBriefly(time.Minute) {
-			return
-		}
+	if conn, err := w.job.SyscallConn(); err == nil {
+		_ = conn.Read(isReadable) // an error is a deadline's: wake
 	}
 }
 
+// isReadable is true when there is something to be read, or the end.
 func isReadable(fd uintptr) bool {
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
 	return n == 1 || err != nil && !errors.Is(err, unix.EINTR)
 }
 
-// giveBack takes the message that ends a request, and keeps the worker for the next.
-func (w *worker) giveBack(status *syscall.WaitStatus) bool {
-	var message [16]byte
-	n, _, err := syscall.Recvfrom(w.child.job, message[:], syscall.MSG_DONTWAIT)
-	if err != nil || n != 5 || message[0] != 'D' && message[0] != 'L' {
-		w.child.zygote.lost()
-		w.close()
-		w.child.zygote.owner.disown(w.child.pid)
+// wake ends await.
+func (w *worker) wake() {
+	w.woken = true
+	_ = w.job.SetReadDeadline(time.Unix(1, 0)) // a socket has deadlines
+}
+
+// giveBack takes the worker back at the end of a request. One that has ended was given
+// back without its mark.
+func (w *worker) giveBack(marked, attended bool) bool {
+	z := w.child.zygote
+	if !marked {
+		z.supply.lost()
+		w.forget()
 		return false
 	}
-	*status = syscall.WaitStatus(binary.NativeEndian.Uint32(message[1:]) << 8)
-	z := w.child.zygote
+	w.woken = w.woken || attended // there were deadlines
 	limit := z.owner.app.PersistentRequests
-	if message[0] == 'L' || isClosed(z.gone) || limit > 0 && w.requests >= limit {
-		z.lost()
-		z.owner.tasks.Go(w.retire)
-		return true
-	}
-	z.put(w.child)
-	if isClosed(z.gone) {
-		z.drain()
+	if limit > 0 && w.requests >= limit || !z.supply.give(w.child) {
+		z.supply.lost()
+		z.owner.spawn(w.retire)
 	}
 	return true
 }
 
+// forget is called when the process ends, and its pipes are the last request's.
+func (w *worker) forget() {
+	if w.job != nil {
+		_ = w.job.Close() // nothing was written by way of it
+	} else {
+		_ = syscall.Close(w.child.job) // Linux frees the descriptor whatever it returns
+	}
+	w.out, w.errs = nil, nil
+}
+
 // retire has a worker end that has no request. It may tidy up.
 func (w *worker) retire() {
-	w.close()
+	w.out.close()
+	w.errs.close()
+	w.forget()
 	p := &process{pid: w.child.pid, exited: make(chan struct{}), handle: -1, onExit: func() {}}
 	if handle, err := unix.PidfdOpen(p.pid, 0); err == nil {
 		p.handle = handle
@@ -105,14 +154,7 @@ func (w *worker) retire() {
 		p.signal(syscall.SIGKILL)
 	}
 	how := p.finish()
-	w.child.zygote.log().Debug("a script's worker has ended", slog.Int("pid", p.pid), slog.Int("requests", w.requests), slog.String("how", describe(how)))
-	w.child.zygote.owner.disown(p.pid)
-}
-
-func (w *worker) close() {
-	if w.job != nil {
-		_ = w.job.Close() // nothing was written by way of it
-		return
-	}
-	_ = syscall.Close(w.child.job) // Linux frees the descriptor whatever it returns
+	z := w.child.zygote
+	z.log().Debug("a script's worker has ended", slog.Int("pid", p.pid), slog.Int("requests", w.requests), slog.String("how", describe(how)))
+	z.owner.disown(p.pid)
 }

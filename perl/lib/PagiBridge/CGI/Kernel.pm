@@ -10,9 +10,8 @@ PagiBridge::CGI::Kernel - the system calls that a zygote needs and Perl has no w
 =head1 SYNOPSIS
 
     PagiBridge::CGI::Kernel::set(read => 0, sendmsg => 46, ...);
-    my ($mine, $theirs) = PagiBridge::CGI::Kernel::pair() or die $!;
-    PagiBridge::CGI::Kernel::hand_on($control, 'some text', $theirs);
-    my ($text, @descriptors) = PagiBridge::CGI::Kernel::take($mine);
+    my ($text, @descriptors) = PagiBridge::CGI::Kernel::take($socket);
+    PagiBridge::CGI::Kernel::hand_on($socket, 'some text');
 
 =head1 DESCRIPTION
 
@@ -25,11 +24,6 @@ Functions that fail return an empty list or -1 and leave the reason in C<$!>.
 =cut
 
 # What Linux calls these; `constant` would be one module more.
-my $AF_UNIX = 1;
-my $SOCK_SEQPACKET = 5;
-my $SOCK_CLOEXEC = 0x80000;
-my $SOL_SOCKET = 1;
-my $SCM_RIGHTS = 1;
 my $MSG_NOSIGNAL = 0x4000;
 my $MSG_CMSG_CLOEXEC = 0x40000000;
 my $SIGCHLD = 17;
@@ -66,29 +60,16 @@ sub set {
     return length(pack 'J', 0) == 8 && syscall($number{getpid}) == $$;
 }
 
-=head2 pair
+=head2 hand_on($socket, $message)
 
-Returns the two descriptors of a socket pair that keeps messages apart.
-
-=cut
-
-sub pair {
-    return if syscall($number{socketpair}, $AF_UNIX, $SOCK_SEQPACKET | $SOCK_CLOEXEC, 0, $two) < 0;
-    return unpack 'l l', $two;
-}
-
-=head2 hand_on($socket, $message, @descriptors)
-
-Sends a message and copies of the descriptors. It does not block longer than the other
-side takes to read.
+Sends a message. It does not block longer than the other side takes to read.
 
 =cut
 
 sub hand_on {
-    my ($socket, $message, @descriptors) = @_;
+    my ($socket, $message) = @_;
     my $vector = pack 'J J', address($message), length $message;
-    my $rights = @descriptors ? pack 'J l l l* x!8', 16 + 4 * @descriptors, $SOL_SOCKET, $SCM_RIGHTS, @descriptors : '';
-    return syscall $number{sendmsg}, $socket, header($vector, $rights), $MSG_NOSIGNAL;
+    return syscall $number{sendmsg}, $socket, header($vector, ''), $MSG_NOSIGNAL;
 }
 
 sub header {
@@ -96,25 +77,32 @@ sub header {
     return pack 'J L x4 J J J J l x4', 0, 0, address($_[0]), 1, $rights ? address($_[1]) : 0, $rights, 0;
 }
 
-=head2 take($socket, $inherit)
+=head2 take($socket)
 
 Waits for a message and returns it with the descriptors that have come along; nothing
-at the end. Programs that are run inherit the descriptors if C<$inherit> is true.
+at the end.
 
 =cut
 
 sub take {
-    my ($socket, $inherit) = @_;
-    my $flags = $inherit ? 0 : $MSG_CMSG_CLOEXEC;
+    my ($socket) = @_;
     my ($head, $length);
     do {
         $head   = header($piece, $control);
-        $length = syscall $number{recvmsg}, $socket, $head, $flags;
+        $length = syscall $number{recvmsg}, $socket, $head, $MSG_CMSG_CLOEXEC;
     } while ($length < 0 && $! == $EINTR);
     return if $length < 1;
     my $rights = unpack 'x40 J', $head;
     return substr($text, 0, $length), $rights < 16 ? () : unpack 'x16 l' . int(((unpack 'J', $control) - 16) / 4), $control;
 }
+
+=head2 allowed($file, $mode)
+
+Reports whether the user of this process may read (4), run (1), read and run (5) a file.
+
+=cut
+
+sub allowed { my ($file, $mode) = @_; return syscall($number{faccessat}, $AT_FDCWD, $file, 0 + $mode, 0) == 0 }
 
 =head2 offspring
 
@@ -123,18 +111,6 @@ Forks a child of this process: returns its pid, in it 0.
 =cut
 
 sub offspring { return syscall $number{clone}, $SIGCHLD, 0, 0, 0, 0 }
-
-=head2 put($from, $to)
-
-Gives a descriptor another number, at which programs inherit it.
-
-=cut
-
-sub put {
-    my ($from, $to) = @_;
-    syscall $number{dup3}, $from, $to, 0;
-    return syscall $number{close}, $from;
-}
 
 =head2 away($descriptor)
 

@@ -42,10 +42,14 @@ my @CGI     = qw(XHTML DEFAULT_DTD NOSTICKY NPH DEBUG TABINDEX CLOSE_UPLOAD_FILE
 
 my @STANDARD = (\*STDIN, \*STDOUT, \*STDERR);
 
+# Bits of the fifth byte of a request, and where what follows it begins.
+my ($WITH_INPUT, $WITH_OUTPUT) = (1, 2);
+my $MARK = 26;
+
 my ($file, $data, $socket, $watch);
-my ($dup, $dup3, $close, $null, $with_body, $pristine, @last);
+my ($dup, $dup3, $close, $write, $null, @kept, $with_input, $pristine, $plain, @last);
 my $snapshot = '';
-my ($worker, $status, $directory, $umask, $warnings, @ends, @lexicals);
+my ($worker, $status, $mark, $directory, $umask, $warnings, @ends, @lexicals);
 my (%environment, @library, %signal, %cgi, @layers);
 
 =head1 FUNCTIONS
@@ -89,19 +93,26 @@ sub begin {
     @library     = @INC;
     %signal      = map { $_ => $SIG{$_} } @SIGNALS;
     @layers      = map { layers($_) } @STANDARD;
-    if ($INC{'CGI.pm'}) {
-        no strict 'refs';
-        %cgi = map { $_ => ${"CGI::$_"} } @CGI;
-    }
-    ($dup, $dup3, $close) = PagiBridge::CGI::Kernel::numbers(qw(dup dup3 close));
+    note_cgi() if $INC{'CGI.pm'};
+    ($dup, $dup3, $close, $write, my $prctl) = PagiBridge::CGI::Kernel::numbers(qw(dup dup3 close write prctl));
+    syscall $prctl, 36, 1, 0, 0, 0;    # PR_SET_CHILD_SUBREAPER: all that a run leaves behind are children
     find_lexicals();
     $_->[2] = count($_->[0]) for @lexicals;    # now that the search holds none
     my $ends = B::end_av();
     @ends = map { [ $_->FILE eq $file, $_->object_2svref ] } $ends->ARRAY if $ends->can('ARRAY');
-    open my $device, '+<', '/dev/null' or quit();
+    open my $device, '+<', '/dev/null' or quit(255);
     $null = PagiBridge::CGI::Kernel::away(fileno $device);
-    end_output();
     close $device;
+    syscall $dup3, $null, 0, 0;
+    look_at_handles();
+    # Only ASCII, as the mark is, comes through these layers as it is.
+    $plain = $layers[1] =~ /\A(?::utf8|:encoding\(utf-?8(?:-strict)?\))?\z/i;
+    return;
+}
+
+sub note_cgi {
+    no strict 'refs';
+    %cgi = map { $_ => ${"CGI::$_"} } @CGI;
     return;
 }
 
@@ -148,15 +159,20 @@ Returns when there is a request. At the end the process exits.
 =cut
 
 sub next_request {
-    my ($text, @standard) = PagiBridge::CGI::Kernel::take($socket) or quit();
-    PagiBridge::CGI::Kernel::vanish() if @standard != 3;
-    for (0 .. 2) {
-        syscall $dup3,  $standard[$_], $_, 0;
-        syscall $close, $standard[$_];
+    my ($text, @given) = PagiBridge::CGI::Kernel::take($socket) or quit(0);
+    my $flags = ord substr $text, 4, 1;
+    $with_input = $flags & $WITH_INPUT;
+    my @numbers = (($with_input ? 0 : ()), ($flags & $WITH_OUTPUT ? (1, 2) : ()));
+    PagiBridge::CGI::Kernel::vanish() if @given != @numbers || !($flags & $WITH_OUTPUT || @kept);
+    for my $number (@numbers) {
+        my $is = shift @given;
+        syscall $dup3, $is, $number, 0;
+        if   ($number) { push @kept, PagiBridge::CGI::Kernel::away($is) }
+        else           { syscall $close, $is }
     }
-    $with_body = ord substr $text, 4, 1;
-    open_standard($with_body) if $with_body || !$pristine;
-    set_environment(split /\0/, substr $text, 5);
+    open_standard() if $with_input || !$pristine;
+    $mark = substr $text, 5, $MARK;
+    set_environment(split /\0/, substr $text, 5 + $MARK);
     if (defined $data) {
         open main::DATA, '<', $file;
         seek main::DATA, $data, 0;
@@ -183,6 +199,17 @@ sub open_standard {
     $| = 1;
     select STDOUT;
     $| = 0;
+    return;
+}
+
+# look_at_handles sets $pristine: the standard handles are as perl made them.
+sub look_at_handles {
+    $pristine = 1;
+    for my $number (0 .. 2) {
+        my $handle = $STANDARD[$number];
+        my $is = fileno $handle;
+        $pristine = 0 if !defined $is || $is != $number || tied *$handle || $layers[$number] ne layers($handle);
+    }
     return;
 }
 
@@ -222,8 +249,9 @@ sub set_environment {
 
 =head2 end_request
 
-Tells the gateway that the run has ended: C<D> and the status that the process would have
-ended with. Then it takes back what the run has changed, while nobody waits.
+Ends a run: behind its output it writes the mark of the request and the status that the
+process would have ended with, three digits. Then it takes back what the run has changed, while
+nobody waits. A process that cannot do that, or that has children left, ends instead.
 
 =cut
 
@@ -233,38 +261,50 @@ sub end_request {
     {
         local $? = $code;
         $_->[1]->() for grep { $_->[0] } @ends;
-        $code = $?;
+        $code = $? & 255;
     }
-    my $reusable = eval { take_back_lexicals() };    # a destructor may die, or a constant refuse
-    PagiBridge::CGI::Kernel::hand_on($socket, pack 'a L', $reusable ? 'D' : 'L', $code & 255);
-    end_output();
-    quit() if !$reusable;
+    alarm 0;
+    my $reusable = eval { take_back_lexicals() }    # a destructor may die, or a constant refuse
+        && chdir $directory && !has_children();
+    look_at_handles();
+    quit($code) if !$reusable;
+    end_output(sprintf '%s%03d', $mark, $code);
     take_back();
     return;
 }
 
-# end_output lets go of the descriptors of a request. The handles stay, unless the script
-# has done something to them.
-sub end_output {
-    $pristine = 1;
-    for my $number (0 .. 2) {
-        my $handle = $STANDARD[$number];
-        my $is = fileno $handle;
-        $pristine = 0 if !defined $is || $is != $number || tied *$handle || $layers[$number] ne layers($handle);
+# has_children reports whether any process lives that this run has started.
+sub has_children {
+    local ($?, $!);
+    while ((my $pid = waitpid -1, 1) >= 0) {    # WNOHANG
+        return 1 if !$pid;
     }
+    return 0;
+}
+
+# end_output writes the rest of the output and then the mark. The handles stay, unless the
+# script has done something to them; descriptors that it has closed are opened again.
+sub end_output {
+    my ($last) = @_;
     if ($pristine) {
+        local ($\, $,);
         for my $handle ($layers[2] eq '' ? () : \*STDERR, \*STDOUT) {
             select $handle;
             $| = 0;
+            print {$handle} $last if $plain && $handle == \*STDOUT;
             $| = 1;    # flushes
         }
         $| = 0;
+        syscall $write, $kept[0], $last, length $last if !$plain;
+        return if !$with_input;
+        syscall $dup3, $null, 0, 0;
+        open_standard();
+        return;
     }
-    else {
-        close $_ for @STANDARD;
-    }
-    syscall $dup3, $null, $_, 0 for 0 .. 2;
-    open_standard(1) if $pristine && $with_body;
+    close $_ for @STANDARD;
+    syscall $dup3, $null, 0, 0;
+    syscall $dup3, $kept[$_], $_ + 1, 0 for 0, 1;
+    syscall $write, $kept[0], $last, length $last;
     return;
 }
 
@@ -292,22 +332,21 @@ sub untie_lexical {
 }
 
 sub take_back {
-    alarm 0;
     for my $name (@SIGNALS) {
         my ($is, $was) = ($SIG{$name}, $signal{$name});
         next if defined $is ? defined $was && $is eq $was : !defined $was;
         if (defined $was || $name !~ /\A_/) { $SIG{$name} = defined $was ? $was : 'DEFAULT' }
         else { delete $SIG{$name} }
     }
-    @INC  = @library if @INC != @library;
+    @INC = @library if join("\0", @INC) ne join "\0", @library;
     @ARGV = ();
     umask $umask;
-    chdir $directory or quit();
     $0 = $file if $0 ne $file;
     ($/, $\, $,, $", $;, $^W) = ("\n", undef, undef, ' ', "\034", $warnings);
     undef $_;
-    if (%cgi) {
+    if ($INC{'CGI.pm'}) {
         CGI::initialize_globals();
+        note_cgi() if !%cgi;    # this run has loaded it
         no strict 'refs';
         ${"CGI::$_"} = $cgi{$_} for @CGI;
     }
@@ -318,10 +357,13 @@ sub take_back {
     return;
 }
 
-# quit ends the process. The script's END blocks have run; those of modules have not.
+# quit ends the process with this status. The script's END blocks have run; those of
+# modules have not.
 sub quit {
+    my ($code) = @_;
     $_->[1]->() for grep { !$_->[0] } @ends;
-    PagiBridge::CGI::Kernel::vanish();
+    close $_ for @STANDARD;
+    PagiBridge::CGI::Kernel::vanish($code);
     return;
 }
 

@@ -35,14 +35,16 @@ C<later>, to be loaded when it is compiled, if that can be done; C<report> with 
 children shall tell which modules they have loaded: the keys of C<%INC>, one per line, in a file
 C<loaded-PID>. Of interest are those from the directories that C<@INC> had when perl was started.
 
-Further C<expect> and the name of a variable that most requests have; C<unset> and that of one
+C<file> and C<access>, what the user must be allowed to do with it, as C<PagiBridge::CGI::Kernel::allowed>
+takes it. C<cpu> twice: the seconds of processor time each process may use, and those after which it is
+killed. Further C<expect> and the name of a variable that most requests have; C<unset> and that of one
 which is not the script's.
 
 =item zygote, once
 
 C<R>, then NUL-terminated entries: C<v> and the name of a variable that the compilation has
 looked at, C<i> and a file that it has loaded. Or C<D> and why this cannot be done for this
-script.
+script, C<A> and what of it is not allowed.
 
 =item gateway
 
@@ -55,7 +57,7 @@ where it will report; C<E> and why there is none.
 
 =item gateway, to a child
 
-four random bytes, one that is 1 where STDIN is not F</dev/null>, then NUL-terminated variables: C<NAME=VALUE>, or C<NAME> for one that
+four random bytes, one that is 0, then NUL-terminated variables: C<NAME=VALUE>, or C<NAME> for one that
 is not there. With it come the descriptors for STDIN, STDOUT and STDERR.
 
 =back
@@ -67,7 +69,7 @@ my ($control, $watch, $self, $reserve, %config, @library);
 # What multiply works with: messages for the kernel, and what it reads from them.
 my ($read, $socketpair, $clone, $sendmsg, $recvmsg, $close, $dup3, $prctl);
 my ($order, $pid, $mine, $theirs, $length, $in, $out, $err, $end, $kept) = (0) x 10;
-my ($overrides, @files);
+my ($overrides, $prlimit, $cpu, @files);
 my $pair   = PagiBridge::CGI::Kernel::space(8);
 my $count  = PagiBridge::CGI::Kernel::space(1);
 my $note   = 'C' . "\0" x 4;
@@ -92,6 +94,12 @@ sub import {
     }
     PagiBridge::CGI::Kernel::keep($control);
     read_configuration();
+    my ($file, $access) = map { $_->[0] } @config{qw(file access)};
+    if (!PagiBridge::CGI::Kernel::allowed($file, $access)) {
+        PagiBridge::CGI::Kernel::hand_on($control, $access == 4 ? 'Aread it' : 'Aread and run it');
+        PagiBridge::CGI::Kernel::vanish();
+    }
+    $cpu = pack 'J J', @{ $config{cpu} } if $config{cpu};
     delete @ENV{ @{ $config{unset} || [] } };
     {
         local @INC = ($home, @INC);
@@ -161,8 +169,8 @@ sub settle {
 # this does as little as it can, in one place and without subroutines, in variables that are there
 # before and after.
 sub multiply {
-    ($read, $socketpair, $clone, $sendmsg, $recvmsg, $close, $dup3, $prctl)
-        = PagiBridge::CGI::Kernel::numbers(qw(read socketpair clone sendmsg recvmsg close dup3 prctl));
+    ($read, $socketpair, $clone, $sendmsg, $recvmsg, $close, $dup3, $prctl, $prlimit)
+        = PagiBridge::CGI::Kernel::numbers(qw(read socketpair clone sendmsg recvmsg close dup3 prctl prlimit64));
     while (1) {
         $order = syscall $read, $control, $count, 1;
         next if $order < 0 && $! == 4;                             # EINTR
@@ -193,6 +201,7 @@ sub multiply {
     syscall $close, $theirs;
     syscall $close, $control;
     syscall $prctl, 1, 9, 0, 0, 0;                                 # PR_SET_PDEATHSIG, SIGKILL
+    syscall $prlimit, 0, 0, $cpu, 0 if defined $cpu;               # RLIMIT_CPU, of this process
     for (@files) {
         PagiBridge::CGI::Kernel::reopen(@$_) >= 0 or PagiBridge::CGI::Kernel::vanish();
     }
