@@ -41,8 +41,9 @@ const (
 // accelerator keeps Perl scripts compiled. It does so between start and stop, which
 // are the lifespan's: every process it has started ends with stop.
 type accelerator struct {
-	app   *app
-	tasks sync.WaitGroup
+	app      *app
+	forkTime time.Duration // how long a zygote may take to fork
+	tasks    sync.WaitGroup
 
 	mu       sync.Mutex
 	running  bool
@@ -55,7 +56,7 @@ type accelerator struct {
 }
 
 func newAccelerator(a *app) *accelerator {
-	return &accelerator{app: a, scripts: map[string]*compiled{}, children: map[int]struct{}{}}
+	return &accelerator{app: a, forkTime: usualForkTime, scripts: map[string]*compiled{}, children: map[int]struct{}{}}
 }
 
 // start makes scripts be compiled from now on. In mode auto what stands in the way of

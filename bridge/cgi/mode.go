@@ -78,12 +78,7 @@ var errPattern = errors.New("it must be a name or a pattern such as reports/*.cg
 
 // isPersistent reports whether the operator wants this script to be run many times in
 // the same processes. A pattern without a slash is about the name alone.
-//
-// A limit of processor time is one for the life of a process, so with that nothing is.
 func (a *app) isPersistent(file string) bool {
-	if a.CPUTime != 0 {
-		return false
-	}
 	if a.Mode == ModePersistent {
 		return true
 	}

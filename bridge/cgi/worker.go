@@ -20,7 +20,7 @@ import (
 type worker struct {
 	child    *child
 	requests int
-	job      *os.File // child.job, once it was given a request
+	life     *os.File // becomes readable when the process ends; nil before the first request
 	out      *pipe    // likewise
 	errs     *pipe
 	woken    bool // the watch of the last request was told to end
@@ -43,7 +43,7 @@ func (w *worker) begin(request []byte, c command, r *run) (*process, error) {
 	}
 	if w.woken {
 		w.woken = false
-		if err := errors.Join(w.job.SetReadDeadline(time.Time{}), w.out.ours.SetReadDeadline(time.Time{}), w.errs.ours.SetReadDeadline(time.Time{})); err != nil {
+		if err := errors.Join(w.life.SetReadDeadline(time.Time{}), w.out.ours.SetReadDeadline(time.Time{}), w.errs.ours.SetReadDeadline(time.Time{})); err != nil {
 			return nil, err
 		}
 	}
@@ -63,11 +63,20 @@ func (w *worker) begin(request []byte, c command, r *run) (*process, error) {
 
 // open makes what a worker has from its first request on.
 func (w *worker) open() (err error) {
-	if w.job == nil {
-		if err := syscall.SetNonblock(w.child.job, true); err != nil {
-			return os.NewSyscallError("fcntl", err)
+	if w.life == nil {
+		// A process without a pidfd is known to have ended when its socket is closed, but
+		// its children may have that, too.
+		fd, err := unix.PidfdOpen(w.child.pid, 0)
+		if err != nil && !errors.Is(err, unix.ESRCH) {
+			fd, err = unix.FcntlInt(uintptr(w.child.job), unix.F_DUPFD_CLOEXEC, 0)
 		}
-		w.job = os.NewFile(uintptr(w.child.job), "worker")
+		if err != nil {
+			return err
+		}
+		if err := syscall.SetNonblock(fd, true); err != nil {
+			return errors.Join(os.NewSyscallError("fcntl", err), syscall.Close(fd))
+		}
+		w.life = os.NewFile(uintptr(fd), "worker")
 	}
 	if w.out, err = newPipe(false); err != nil {
 		return err
@@ -81,22 +90,16 @@ func (w *worker) open() (err error) {
 
 // awaitBriefly waits for the worker's end in the calling thread.
 func (w *worker) awaitBriefly(d time.Duration) bool {
-	for deadline := time.Now().Add(d); d > 0; d = time.Until(deadline) {
-		fds := []unix.PollFd{{Fd: int32(w.child.job), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds, int(d/time.Millisecond)+1)
-		switch {
-		case err == nil && n == 1:
-			return true
-		case err != nil && !errors.Is(err, unix.EINTR):
-			return false
-		}
+	ended := false
+	if conn, err := w.life.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { ended = awaitReadable(int(fd), d) }) // fails only for a closed file
 	}
-	return false
+	return ended
 }
 
 // await has the runtime's poller wait for the worker's end, or for wake.
 func (w *worker) await() {
-	if conn, err := w.job.SyscallConn(); err == nil {
+	if conn, err := w.life.SyscallConn(); err == nil {
 		_ = conn.Read(isReadable) // an error is a deadline's: wake
 	}
 }
@@ -110,7 +113,7 @@ func isReadable(fd uintptr) bool {
 // wake ends await.
 func (w *worker) wake() {
 	w.woken = true
-	_ = w.job.SetReadDeadline(time.Unix(1, 0)) // a socket has deadlines
+	_ = w.life.SetReadDeadline(time.Unix(1, 0)) // what can be polled has deadlines
 }
 
 // giveBack takes the worker back at the end of a request. One that has ended was given
@@ -133,10 +136,9 @@ func (w *worker) giveBack(marked, attended bool) bool {
 
 // forget is called when the process ends, and its pipes are the last request's.
 func (w *worker) forget() {
-	if w.job != nil {
-		_ = w.job.Close() // nothing was written by way of it
-	} else {
-		_ = syscall.Close(w.child.job) // Linux frees the descriptor whatever it returns
+	_ = syscall.Close(w.child.job) // Linux frees the descriptor whatever it returns
+	if w.life != nil {
+		_ = w.life.Close() // nothing was written by way of it
 	}
 	w.out, w.errs = nil, nil
 }

@@ -17,9 +17,9 @@ import (
 const (
 	// lingering is how long a zygote may take to end that was told to.
 	lingering = time.Second
-	// forkTime is how long a zygote may take to fork. One that takes longer is stopped,
-	// or stuck, and is ended.
-	forkTime = 10 * time.Second
+	// usualForkTime is how long a zygote may take to fork. One that takes longer is
+	// stopped, or stuck, and is ended.
+	usualForkTime = 10 * time.Second
 )
 
 // zygote is a process that has compiled a script and forks one for each request. It
@@ -175,6 +175,7 @@ func (z *zygote) order(n int) {
 
 // take returns a process that waits for a request, nil where none can be had.
 func (z *zygote) take(ctx context.Context) *child {
+	forkTime := z.owner.forkTime
 	patience := forkTime
 	if z.persistent { // all may be busy
 		patience = z.owner.app.QueueTimeout

@@ -47,7 +47,7 @@ my ($WITH_INPUT, $WITH_OUTPUT) = (1, 2);
 my $MARK = 26;
 
 my ($file, $data, $socket, $watch);
-my ($dup, $dup3, $close, $write, $null, @kept, $with_input, $pristine, $plain, @last);
+my ($dup, $dup3, $close, $write, $null, @pipes, $with_input, $pristine, $plain, @last);
 my $snapshot = '';
 my ($worker, $status, $mark, $directory, $umask, $warnings, @ends, @lexicals);
 my (%environment, @library, %signal, %cgi, @layers);
@@ -163,14 +163,14 @@ sub next_request {
     my $flags = ord substr $text, 4, 1;
     $with_input = $flags & $WITH_INPUT;
     my @numbers = (($with_input ? 0 : ()), ($flags & $WITH_OUTPUT ? (1, 2) : ()));
-    PagiBridge::CGI::Kernel::vanish() if @given != @numbers || !($flags & $WITH_OUTPUT || @kept);
+    PagiBridge::CGI::Kernel::vanish() if @given != @numbers;
     for my $number (@numbers) {
         my $is = shift @given;
-        syscall $dup3, $is, $number, 0;
-        if   ($number) { push @kept, PagiBridge::CGI::Kernel::away($is) }
-        else           { syscall $close, $is }
+        syscall $dup3,  $is, $number, 0;
+        syscall $close, $is;
     }
-    open_standard() if $with_input || !$pristine;
+    @pipes = map { descriptor($_) } 1, 2 if $flags & $WITH_OUTPUT;
+    open_standard() if $with_input;
     $mark = substr $text, 5, $MARK;
     set_environment(split /\0/, substr $text, 5 + $MARK);
     if (defined $data) {
@@ -202,15 +202,21 @@ sub open_standard {
     return;
 }
 
-# look_at_handles sets $pristine: the standard handles are as perl made them.
+# descriptor returns what a descriptor is open on.
+sub descriptor { return readlink("/proc/self/fd/$_[0]") || '' }
+
+# look_at_handles sets $pristine: the standard handles are as perl made them. It reports
+# whether the descriptors for output are.
 sub look_at_handles {
     $pristine = 1;
     for my $number (0 .. 2) {
         my $handle = $STANDARD[$number];
+        untie *$handle if tied *$handle;
         my $is = fileno $handle;
-        $pristine = 0 if !defined $is || $is != $number || tied *$handle || $layers[$number] ne layers($handle);
+        $pristine = 0 if !defined $is || $is != $number || $layers[$number] ne layers($handle);
     }
-    return;
+    return descriptor(1) eq $pipes[0] && descriptor(2) eq $pipes[1] if @pipes;
+    return 1;
 }
 
 # set_environment makes %ENV of the variables a request has besides those it always has. Most
@@ -251,7 +257,8 @@ sub set_environment {
 
 Ends a run: behind its output it writes the mark of the request and the status that the
 process would have ended with, three digits. Then it takes back what the run has changed, while
-nobody waits. A process that cannot do that, or that has children left, ends instead.
+nobody waits. A process that cannot do that, that has children left or another STDOUT, ends instead, as
+it would without any of this.
 
 =cut
 
@@ -264,9 +271,8 @@ sub end_request {
         $code = $? & 255;
     }
     alarm 0;
-    my $reusable = eval { take_back_lexicals() }    # a destructor may die, or a constant refuse
-        && chdir $directory && !has_children();
-    look_at_handles();
+    my $reusable = eval { take_back_lexicals() };    # a destructor may die, or a constant refuse
+    $reusable = 0 if !look_at_handles() || has_children() || !chdir $directory;
     quit($code) if !$reusable;
     end_output(sprintf '%s%03d', $mark, $code);
     take_back();
@@ -283,28 +289,27 @@ sub has_children {
 }
 
 # end_output writes the rest of the output and then the mark. The handles stay, unless the
-# script has done something to them; descriptors that it has closed are opened again.
+# script has done something to them.
 sub end_output {
     my ($last) = @_;
+    my $fits = $pristine && $plain;
     if ($pristine) {
         local ($\, $,);
         for my $handle ($layers[2] eq '' ? () : \*STDERR, \*STDOUT) {
             select $handle;
             $| = 0;
-            print {$handle} $last if $plain && $handle == \*STDOUT;
+            print {$handle} $last if $fits && $handle == \*STDOUT;
             $| = 1;    # flushes
         }
         $| = 0;
-        syscall $write, $kept[0], $last, length $last if !$plain;
-        return if !$with_input;
+    }
+    else { open_standard() }
+    syscall $write, 1, $last, length $last if !$fits;
+    if ($with_input || !$pristine) {
         syscall $dup3, $null, 0, 0;
         open_standard();
-        return;
+        $pristine = 1;
     }
-    close $_ for @STANDARD;
-    syscall $dup3, $null, 0, 0;
-    syscall $dup3, $kept[$_], $_ + 1, 0 for 0, 1;
-    syscall $write, $kept[0], $last, length $last;
     return;
 }
 

@@ -50,7 +50,23 @@ sub begin {
     }, $class;
     $self->{notes} = tie %{ $self->{watched} }, 'PagiBridge::CGI::Watch::Environment', $self->{real};
     *main::ENV = $self->{watched};
+    watch_sockets();
     return $self;
+}
+
+my $sockets = 0;
+
+# watch_sockets has calls of socket counted in all that is compiled from now on.
+sub watch_sockets {
+    no warnings 'once';
+    *CORE::GLOBAL::socket = sub (*$$$) {
+        $sockets++;
+        return CORE::socket($_[0], $_[1], $_[2], $_[3]) if !defined $_[0] || ref $_[0] || ref \$_[0] eq 'GLOB';
+        no strict 'refs';    # a name, of the caller's package
+        my $name = $_[0] =~ /::|'/ ? $_[0] : caller() . "::$_[0]";
+        return CORE::socket(*{$name}, $_[1], $_[2], $_[3]);
+    };
+    return;
 }
 
 sub first_random { srand $SEED; my $first = rand; srand $SEED; return $first }
@@ -76,6 +92,9 @@ sub end {
     return 'it starts threads' if entries('/proc/self/task') > 1;
     return 'it uses random numbers' if rand() != $self->{random};
     return 'it sets an alarm' if alarm 0;
+    return 'it opens a socket' if $sockets;
+    no warnings 'once';
+    return 'it connects to a database' if $INC{'DBI.pm'} && %DBI::installed_drh;
     return $self->look_at_descriptors;
 }
 
