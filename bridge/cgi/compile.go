@@ -81,6 +81,7 @@ func (f *accelerator) startZygote(s *compiled, env []string) (*zygote, error) {
 	}
 	if err = z.checkOutput(output, err); err != nil {
 		z.retire()
+		z.proc.signal(syscall.SIGKILL) // nothing of it is of use
 	}
 	f.tasks.Go(z.live) // in any case: it sees the zygote to its end
 	if err != nil {
@@ -213,7 +214,8 @@ func (z *zygote) configuration(s *compiled) []byte {
 // settle tells the zygote what it needs to know and waits until it has compiled the
 // script.
 func (z *zygote) settle(s *compiled) error {
-	if err := post(z.control, z.configuration(s)); err != nil {
+	// One that has ended already has a reason that is told below.
+	if err := post(z.control, z.configuration(s)); err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 		return transientError{fmt.Errorf("compile it: %w", err)}
 	}
 	limit := z.owner.app.Timeout
@@ -226,7 +228,7 @@ func (z *zygote) settle(s *compiled) error {
 		return transientError{context.Cause(z.owner.ctx)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return transientError{fmt.Errorf("it was not compiled after %v", limit)}
-	case errors.Is(err, io.EOF), err == nil && len(answer) == 0:
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), err == nil && len(answer) == 0:
 		return errors.New("its compilation ends the process")
 	case err != nil:
 		return transientError{fmt.Errorf("compile it: %w", err)}
@@ -276,13 +278,13 @@ func (z *zygote) checkOutput(output [2]*sayings, err error) error {
 	if len(printed) > 0 {
 		return fmt.Errorf("it prints %s, while it is compiled", excerpt(printed))
 	}
+	if len(said) >= mostSaid {
+		return errors.New("it writes much to standard error, while it is compiled")
+	}
 	for line := range bytes.Lines(said) {
 		if !isWarning.Match(bytes.TrimSuffix(line, []byte("\n"))) {
 			return fmt.Errorf("it writes to standard error, while it is compiled: %s", excerpt(bytes.TrimSpace(line)))
 		}
-	}
-	if len(said) >= mostSaid {
-		return errors.New("it writes much to standard error, while it is compiled")
 	}
 	z.said = said
 	return nil

@@ -46,7 +46,7 @@ func (z *zygote) writeProgram(s *compiled) (err error) {
 	}
 	f, err := os.CreateTemp(z.owner.dir, "program-*.pl") // mode 0600
 	if err != nil {
-		return err
+		return transientError{err}
 	}
 	z.program = f.Name()
 	// The empty pod ends one that the script has left open.
