@@ -55,9 +55,13 @@ type HTTPHandler struct {
 	// "x-request-timeout", or client_timeout where it was waiting for the request
 	// body. 0 or less: no limit.
 	RequestTimeout time.Duration
-	// ServerCert returns, in PEM, the certificate the server sent on a connection,
-	// for the tls extension. Nil: not known.
-	ServerCert func(*http.Request) string
+	// TLSInfo returns what the tls extension tells of the connection a request came
+	// by, which several scopes may share. Nil, or a nil result: TLSOf the request's
+	// connection.
+	TLSInfo func(*http.Request) *TLS
+	// Stopping is closed when the application is about to be shut down or replaced:
+	// what would go on without end (websocket and sse scopes) is then ended. Nil: never.
+	Stopping <-chan struct{}
 	// Logger receives failures of the application and requests turned down for a
 	// limit. Nil: slog.Default().
 	Logger *slog.Logger
