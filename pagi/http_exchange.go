@@ -70,6 +70,8 @@ type exchange struct {
 	sent      int64     // body bytes written
 	noBody    bool      // HEAD, 204, 304
 	trailer   bool      // trailers were announced
+	queue     atomic.Pointer[queue]
+	sse       *eventStream // nil: an http scope
 
 	// The end. endMu is held only for looking and setting.
 	endMu   sync.Mutex
@@ -111,6 +113,9 @@ func (x *exchange) gone() {
 		reason = x.lost
 		x.mu.Unlock()
 		if done || x.reading.Load() {
+			if done && x.sse != nil { // it may wait in vain for an event otherwise
+				x.endContext(&DisconnectError{ReasonClientClosed})
+			}
 			return // it left with its response; or the running Receive learns why
 		}
 		if reason == "" {
@@ -168,6 +173,15 @@ func (x *exchange) endSignal() <-chan struct{} {
 		}
 	}
 	return x.endedCh
+}
+
+// awaitQueue waits until what the application sent is written, so that who holds mu
+// may use the ResponseWriter.
+func (x *exchange) awaitQueue() error {
+	if q := x.queue.Load(); q != nil {
+		return q.wait()
+	}
+	return nil
 }
 
 // disconnected reports whether the request has ended abnormally.

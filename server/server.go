@@ -101,6 +101,14 @@ type Server struct {
 	// RequestTimeout is how long a request may go without reading from or writing
 	// to the client. Default: no limit.
 	RequestTimeout time.Duration
+	// SSEIdleTimeout is how long an open event stream may go without anything being
+	// sent, comments included; then it is ended. Default: no limit.
+	SSEIdleTimeout time.Duration
+	// WriteHighWatermark and WriteLowWatermark are the marks of a scope's transport: how
+	// many bytes an application that looks at it may have sent before Send blocks, and
+	// how few must be left before it goes on. Defaults: 65536, 16384; a low mark above
+	// the high one is lowered to it.
+	WriteHighWatermark, WriteLowWatermark int
 	// ShutdownTimeout is how long running requests, and after them the
 	// application's lifespan shutdown, may take once Run's context has ended.
 	// Default: 30 s; negative: no time at all.
@@ -142,6 +150,7 @@ type running struct {
 
 	base       context.Context // of all requests
 	cancelBase context.CancelCauseFunc
+	stopping   chan struct{} // closed when Run begins to stop
 	requests   atomic.Int64 // in dispatch
 }
 
@@ -182,7 +191,7 @@ func (s *Server) prepare() (*running, error) {
 	if s.App == nil {
 		return nil, errors.New("server: no application")
 	}
-	r := &running{Server: s, log: s.Logger}
+	r := &running{Server: s, log: s.Logger, stopping: make(chan struct{})}
 	if r.log == nil {
 		r.log = slog.Default()
 	}
@@ -209,6 +218,10 @@ func (s *Server) prepare() (*running, error) {
 		BodyTimeout:    orDefault(s.BodyTimeout, DefaultBodyTimeout),
 		WriteTimeout:   orDefault(s.WriteTimeout, DefaultWriteTimeout),
 		RequestTimeout: s.RequestTimeout,
+		SSEIdleTimeout: s.SSEIdleTimeout,
+		HighWaterMark:  s.WriteHighWatermark,
+		LowWaterMark:   s.WriteLowWatermark,
+		Stopping:       r.stopping,
 		Logger:         r.log,
 	}
 	if r.tls != nil {

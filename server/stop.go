@@ -18,6 +18,7 @@ func (r *running) stop(ctx context.Context, listeners listenerSet) {
 	grace, cancel := context.WithTimeout(context.Background(), r.shutdownTimeout())
 	defer cancel()
 	defer afterClose(forced(ctx), cancel)()
+	close(r.stopping)
 	r.conns.closeUnserved()
 	r.http1.Drain()
 	listeners.close()
@@ -40,7 +41,7 @@ func (r *running) stop(ctx context.Context, listeners listenerSet) {
 func (r *running) waitRequests(ctx context.Context) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for r.requests.Load() > 0 {
+	for r.requests.Load() > 0 || r.engine.Running() > 0 {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

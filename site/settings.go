@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -74,6 +75,11 @@ type Settings struct {
 	WriteTimeout time.Duration `yaml:"write_timeout" zero:"off"`
 	// RequestTimeout is how long a request may stall.
 	RequestTimeout time.Duration `yaml:"request_timeout"`
+	// SSEIdleTimeout is how long an event stream may go without anything being sent.
+	SSEIdleTimeout time.Duration `yaml:"sse_idle_timeout"`
+	// WriteHighWatermark and WriteLowWatermark are those of a scope's transport.
+	WriteHighWatermark int `yaml:"write_high_watermark"`
+	WriteLowWatermark  int `yaml:"write_low_watermark"`
 	// ShutdownTimeout is how long a graceful stop may take.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" zero:"off"`
 
@@ -198,6 +204,9 @@ func (s *Settings) Check() error {
 	}
 	workers := pool.Options{Workers: s.Workers, MinWorkers: s.MinWorkers, MaxWorkers: s.MaxWorkers, MaxRSS: s.MaxRSS}
 	errs = append(errs, workers.Check())
+	if high := cmp.Or(s.WriteHighWatermark, pagi.DefaultHighWaterMark); s.WriteLowWatermark > high {
+		errs = append(errs, pagi.BadOption("write_low_watermark", "must be at most write_high_watermark, %d, is %d", high, s.WriteLowWatermark))
+	}
 	for _, spec := range s.Listen {
 		errs = append(errs, checkListen(spec))
 	}
@@ -216,6 +225,7 @@ func (s *Settings) Server() *server.Server {
 		MaxBodySize: s.MaxBodySize, MaxHeaderSize: s.MaxHeaderSize, MaxHeaderCount: s.MaxHeaderCount, MaxConnections: s.MaxConnections,
 		Timeout: s.Timeout, HeaderTimeout: s.HeaderTimeout, BodyTimeout: s.BodyTimeout, WriteTimeout: s.WriteTimeout,
 		RequestTimeout: s.RequestTimeout, ShutdownTimeout: s.ShutdownTimeout,
+		SSEIdleTimeout: s.SSEIdleTimeout, WriteHighWatermark: s.WriteHighWatermark, WriteLowWatermark: s.WriteLowWatermark,
 		Lifespan: server.LifespanMode(s.Lifespan), LifespanStartupTimeout: startup,
 		AccessLogFormat: s.AccessLogFormat,
 	}
