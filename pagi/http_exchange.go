@@ -103,14 +103,17 @@ func (x *exchange) notice() {
 }
 
 // gone runs when the request's context has ended: the client left, or the server
-// cancelled all requests. In the first case it waits for a running Send, which knows
-// better when it is its write that failed.
+// cancelled all requests. In the first case it waits for a running Send, or a write of
+// the queue's, which knows better when it is its write that failed.
 func (x *exchange) gone() {
 	reason := x.goneReason("")
 	if reason == "" {
 		x.mu.Lock()
 		done := x.phase == phaseComplete
 		reason = x.lost
+		if q := x.queue.Load(); q != nil && !done && reason == "" {
+			reason = q.verdict()
+		}
 		x.mu.Unlock()
 		if done || x.reading.Load() {
 			if done && x.sse != nil { // it may wait in vain for an event otherwise

@@ -56,7 +56,9 @@ func (x *exchange) finishQueue() *connectionLost {
 	}
 	var lost *connectionLost
 	if !x.disconnected() {
-		lost = asLost(q.wait())
+		if lost = asLost(q.wait()); lost == nil {
+			return nil
+		}
 	}
 	x.sent -= int64(q.giveUp())
 	return lost

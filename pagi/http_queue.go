@@ -120,6 +120,23 @@ func (q *queue) wait() error {
 	}
 }
 
+// verdict waits for the write that goes on, if any, and returns why it failed; "" where
+// it did not.
+func (q *queue) verdict() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.writing {
+		changed := q.change()
+		q.mu.Unlock()
+		<-changed
+		q.mu.Lock()
+	}
+	if q.lost != nil {
+		return q.lost.reason
+	}
+	return ""
+}
+
 // change returns what is closed at the next change. mu is held.
 func (q *queue) change() <-chan struct{} {
 	if q.changed == nil {

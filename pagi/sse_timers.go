@@ -11,7 +11,7 @@ type streamTimers struct {
 	comment   []byte        // it sends, as it stands on the wire
 	keepalive *time.Timer
 	idle      *time.Timer
-	touched   time.Time // when the last piece was sent, where there is an idle limit
+	touched   time.Time     // when the last piece was sent, where there is an idle limit
 	quit      chan struct{} // closed to end the wait for the server's stop; nil: there is none
 }
 

@@ -151,7 +151,7 @@ type running struct {
 	base       context.Context // of all requests
 	cancelBase context.CancelCauseFunc
 	stopping   chan struct{} // closed when Run begins to stop
-	requests   atomic.Int64 // in dispatch
+	requests   atomic.Int64  // in dispatch
 }
 
 // Run opens the listeners, starts the application and serves until ctx ends, then

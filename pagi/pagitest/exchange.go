@@ -245,7 +245,7 @@ func (e *Exchange) send(ctx context.Context, ev pagi.Event) error {
 	}
 	select {
 	case e.sent <- ev:
-		if completed && e.Scope.Type == pagi.TypeSSE {
+		if _, declined := ev.(pagi.SSEHTTPResponseBody); completed && declined {
 			e.cancel(&pagi.DisconnectError{Reason: pagi.ReasonClientClosed}) // the connection has ended with it
 		}
 		return nil
