@@ -407,57 +407,6 @@ func (x *exchange) endBody() error {
 	return nil
 }
 
-// sendTrailers ends the response. HTTP/1.0 and responses without a body cannot
-// carry trailers; the ResponseWriter leaves them out there.
-func (x *exchange) sendTrailers(e *HTTPResponseTrailers) error {
-	switch {
-	case x.phase == phaseIdle, !x.trailer:
-		return &EventError{e.EventType(), "", "http.response.start must have announced trailers"}
-	case x.phase == phaseComplete:
-		return &EventError{e.EventType(), "", "the response is complete"}
-	case x.phase != phaseTrailers:
-		return &EventError{e.EventType(), "", "the body must end first"}
-	}
-	if x.stream != nil {
-		x.setWriteDeadline()
-		if err := x.stream.WriteTrailers(e.Headers); err != nil {
-			return writeLost(err)
-		}
-		x.phase = phaseComplete
-		x.disarm()
-		return nil
-	}
-	to := x.w.Header()
-	for _, t := range e.Headers {
-		to.Add(http.TrailerPrefix+CanonicalName(t.Name), t.Value)
-	}
-	x.phase = phaseComplete
-	return nil
-}
-
-func (x *exchange) sendInformational(e *HTTPResponseInformational) error {
-	if x.phase != phaseIdle {
-		return &EventError{e.EventType(), "", "the response was started already"}
-	}
-	if !x.r.ProtoAtLeast(1, 1) {
-		return nil // RFC 9110 section 15.2: never to an HTTP/1.0 client
-	}
-	if err := x.setHeader(e.EventType(), e.Headers); err != nil {
-		x.resetHeader()
-		return err
-	}
-	x.head.Del("content-length")
-	x.setWriteDeadline()
-	err := x.writeInformational(e.Status, x.head)
-	x.resetHeader()
-	if err != nil {
-		return writeLost(err)
-	}
-	x.disarm()
-	x.touch()
-	return nil
-}
-
 func (x *exchange) sendFullFlush() error {
 	switch x.phase {
 	case phaseIdle, phaseComplete:
