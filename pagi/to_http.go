@@ -65,12 +65,13 @@ type HTTPHandler struct {
 	// less: DefaultHighWaterMark, DefaultLowWaterMark. A low mark above the high one
 	// is lowered to it.
 	HighWaterMark, LowWaterMark int
+	// TLSInfo returns what the tls extension tells of the connection a request came
+	// by, which several scopes may share. Nil, or a nil result: TLSOf the request's
+	// connection.
+	TLSInfo func(*http.Request) *TLS
 	// Stopping is closed when the application is about to be shut down or replaced:
-	// open event streams are ended then, with reason server_shutdown. Nil: never.
+	// what would go on without end (websocket and sse scopes) is then ended. Nil: never.
 	Stopping <-chan struct{}
-	// ServerCert returns, in PEM, the certificate the server sent on a connection,
-	// for the tls extension. Nil: not known.
-	ServerCert func(*http.Request) string
 	// Logger receives failures of the application and requests turned down for a
 	// limit. Nil: slog.Default().
 	Logger *slog.Logger

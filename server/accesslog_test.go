@@ -111,12 +111,8 @@ func (failingWriter) Write([]byte) (int, error) { return 0, errors.New("disk ful
 
 func TestAccessLogThatCannotBeWrittenIsReportedOnce(t *testing.T) {
 	log := &testkit.Log{}
-	f, err := ParseAccessFormat("tiny")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := newAccessLog(failingWriter{}, f, slog.New(slog.NewTextHandler(log, nil)))
-	a.start()
+	a := newAccessLog(slog.New(slog.NewTextHandler(log, nil)))
+	a.set(&Server{AccessLog: failingWriter{}, AccessLogFormat: "tiny"})
 	for range 3 {
 		a.record(&pagi.HTTPRecord{Request: &http.Request{RequestURI: strings.Repeat("x", accessBuffer)}})
 	}

@@ -111,7 +111,7 @@ func (x *stream) WriteHead(status int, headers pagi.Headers) {
 		x.last, x.keep = true, false
 	}
 	// What is left of a long request body would have to be read first.
-	if !x.body.isDone() && (expected || x.body.long.Load()) || c.server.closing.Load() {
+	if !x.body.isDone() && (expected || x.body.long.Load()) || c.isLast() {
 		x.last, x.keep = true, false
 	}
 	switch {
