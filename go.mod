@@ -14,3 +14,8 @@ require (
 	github.com/pires/go-proxyproto v0.15.0
 	golang.org/x/crypto v0.58.0
 )
+
+require (
+	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
+)

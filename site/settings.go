@@ -77,6 +77,16 @@ type Settings struct {
 	RequestTimeout time.Duration `yaml:"request_timeout"`
 	// SSEIdleTimeout is how long an event stream may go without anything being sent.
 	SSEIdleTimeout time.Duration `yaml:"sse_idle_timeout"`
+	// H2C allows HTTP/2 without TLS.
+	H2C bool `yaml:"h2c"`
+	// H2MaxStreams is how many requests an HTTP/2 connection may have at once.
+	H2MaxStreams int `yaml:"h2_max_concurrent_streams" zero:"off"`
+	// H2ResetBurst and H2ResetRate are how many of them its client may reset.
+	H2ResetBurst int `yaml:"h2_rst_burst" zero:"off"`
+	H2ResetRate  int `yaml:"h2_rst_rate"`
+	// H2ControlBurst and H2ControlRate are how many frames without content it may send.
+	H2ControlBurst int `yaml:"h2_control_burst" zero:"off"`
+	H2ControlRate  int `yaml:"h2_control_rate"`
 	// WriteHighWatermark and WriteLowWatermark are those of a scope's transport.
 	WriteHighWatermark int `yaml:"write_high_watermark"`
 	WriteLowWatermark  int `yaml:"write_low_watermark"`
@@ -225,6 +235,8 @@ func (s *Settings) Server() *server.Server {
 		MaxBodySize: s.MaxBodySize, MaxHeaderSize: s.MaxHeaderSize, MaxHeaderCount: s.MaxHeaderCount, MaxConnections: s.MaxConnections,
 		Timeout: s.Timeout, HeaderTimeout: s.HeaderTimeout, BodyTimeout: s.BodyTimeout, WriteTimeout: s.WriteTimeout,
 		RequestTimeout: s.RequestTimeout, ShutdownTimeout: s.ShutdownTimeout,
+		H2C: s.H2C, H2MaxStreams: s.H2MaxStreams, H2ResetBurst: s.H2ResetBurst, H2ResetRate: s.H2ResetRate,
+		H2ControlBurst: s.H2ControlBurst, H2ControlRate: s.H2ControlRate,
 		SSEIdleTimeout: s.SSEIdleTimeout, WriteHighWatermark: s.WriteHighWatermark, WriteLowWatermark: s.WriteLowWatermark,
 		Lifespan: server.LifespanMode(s.Lifespan), LifespanStartupTimeout: startup,
 		AccessLogFormat: s.AccessLogFormat,

@@ -97,6 +97,12 @@ func (o *options) define() {
 	f.IntVar(&s.MaxHeaderSize, "max-header-size", 0, "largest request head in `BYTES` (default 32 KiB)")
 	f.IntVar(&s.MaxHeaderCount, "max-header-count", 0, "largest number of header lines: `N` (default 100)")
 	f.IntVar(&s.MaxConnections, "max-connections", 0, "connections open at once: `N` (default 0: no limit)")
+	f.BoolVar(&s.H2C, "h2c", false, "speak HTTP/2 without TLS, too")
+	f.IntVar(&s.H2MaxStreams, "h2-max-concurrent-streams", 0, "requests at once on an HTTP/2 connection: `N` (default 100)")
+	f.IntVar(&s.H2ResetBurst, "h2-rst-burst", 0, "requests a client may reset at once on one: `N` (default 1000)")
+	f.IntVar(&s.H2ResetRate, "h2-rst-rate", 0, "and how many more each second: `N` (default 33)")
+	f.IntVar(&s.H2ControlBurst, "h2-control-burst", 0, "frames without content it may send at once: `N` (default 1000)")
+	f.IntVar(&s.H2ControlRate, "h2-control-rate", 0, "and how many more each second: `N` (default 100)")
 	f.IntVar(&s.WriteHighWatermark, "write-high-watermark", 0, "with `BYTES` unsent, an application's send waits (default 65536)")
 	f.IntVar(&s.WriteLowWatermark, "write-low-watermark", 0, "until `BYTES` are left (default 16384)")
 	for _, d := range []struct {
