@@ -16,6 +16,7 @@ import (
 // one, and each Reload puts another in its place.
 type generation struct {
 	*Server
+	app      pagi.App // the Server's, or one around it
 	log      *slog.Logger
 	engine   *pagi.HTTPHandler
 	lifespan *lifespan
@@ -42,6 +43,10 @@ func (r *running) newGeneration(s *Server) (*generation, error) {
 	if g.lifespan, err = newLifespan(s, g.log); err != nil {
 		return nil, err
 	}
+	g.app = s.App
+	if s.Development {
+		g.app = development{s.App}
+	}
 	g.headLimit = max(0, orDefault(s.MaxHeaderSize, DefaultMaxHeaderSize))
 	g.connLimit = max(0, orDefault(s.MaxConnections, defaultMaxConnections()))
 	g.engine = r.newEngine(g)
@@ -50,7 +55,7 @@ func (r *running) newGeneration(s *Server) (*generation, error) {
 
 func (r *running) newEngine(g *generation) *pagi.HTTPHandler {
 	engine := &pagi.HTTPHandler{
-		App:            g.App,
+		App:            g.app,
 		State:          g.lifespan.requestState,
 		MaxBodySize:    orDefault(g.MaxBodySize, DefaultMaxBodySize),
 		MaxHeaderCount: orDefault(g.MaxHeaderCount, DefaultMaxHeaderCount),

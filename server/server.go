@@ -153,9 +153,15 @@ type Server struct {
 	// AccessLog receives a line per request; nil: none. It is written to by one
 	// goroutine at a time, at the latest a second after the request.
 	AccessLog io.Writer
-	// AccessLogFormat is "common", "clf", "combined", "tiny", or a format string; see
-	// AccessFormat. Default: common.
+	// AccessLogFormat is "common", "clf", "combined", "tiny", "json", or a format
+	// string; see AccessFormat. Default: common.
 	AccessLogFormat string
+
+	// Development has every event that breaks a rule of the specification be a failure,
+	// even where the application overlooks that Send has refused it, and answers a
+	// request that has failed with a page that says why. It shows the inside to
+	// everybody: not for a server that others can reach.
+	Development bool
 
 	// Logger receives everything else. Default: slog.Default().
 	Logger *slog.Logger
