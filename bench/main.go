@@ -17,8 +17,12 @@
 //	go run ./bench tls         TLS handshakes per second
 //	go run ./bench preload     the memory that is saved when workers are forked
 //	go run ./bench cgi         CGI scripts: shell, Perl, Perl with CGI.pm
+//	go run ./bench cgi-fast    Perl scripts that are compiled once, against each other's ways
 //	go run ./bench cgi-large   500 MB into CGI scripts and out of them
 //	go run ./bench cgi-slow    300 clients of a script that sleeps, beside others
+//	go run ./bench native      Go applications, and files
+//	go run ./bench sse         one event to 5000 clients
+//	go run ./bench slowhttp    a normal client beside each attack of slowhttptest
 //	go run ./bench profile     record the profile the compiler optimises by
 //
 // It needs Linux, wrk, and of the peers those that are to be compared: nginx, uwsgi
@@ -75,8 +79,12 @@ var benchmarks = map[string]struct {
 	"slow":       {(*bench).slow, 4},
 	"preload":    {(*bench).preload, 0},
 	"cgi":        {(*bench).cgi, 4},
+	"cgi-fast":   {(*bench).cgiFast, 4},
 	"cgi-large":  {(*bench).cgiLarge, 0},
 	"cgi-slow":   {(*bench).cgiSlow, 8},
+	"native":     {(*bench).native, 4},
+	"sse":        {(*bench).sse, 0},
+	"slowhttp":   {(*bench).slowHTTP, 15},
 	"profile":    {(*bench).profile, 4},
 	"slowloris":  {(*bench).slowloris, 4},
 	"tls":        {(*bench).tls, 4},

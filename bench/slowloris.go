@@ -27,7 +27,7 @@ func (b *bench) slowloris() error {
 	var alone, beside []load
 	var ratios []float64
 	for range b.rounds {
-		err := b.serve(ours, app, b.workers, func(url string, _ []*exec.Cmd) error {
+		err := b.serve(ours, setup{app: app, workers: b.workers}, func(url string, _ []*exec.Cmd) error {
 			if _, err := b.wrk(url, b.conns, 1); err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/server/http1"
+	"github.com/pagi-go/pagi-bridge/server/http2"
 )
 
 // dispatch is the one point every request comes through; here it is decided which
@@ -16,6 +17,14 @@ func (r *running) dispatch(w http.ResponseWriter, req *http.Request) {
 	defer g.requests.Add(-1)
 	if g.headLimit > 0 && req.ProtoMajor > 1 && headSize(req) > g.headLimit {
 		r.refuseHead(w, req, g)
+		return
+	}
+	switch {
+	case req.ProtoMajor > 1:
+		if h2, ok := req.Context().Value(http2ConnKey{}).(*http2.Conn); ok {
+			req.TLS = h2.TLS
+		}
+	case r.cleartext != nil && r.cleartext.upgrade(w, req):
 		return
 	}
 	g.engine.ServeHTTP(w, req)

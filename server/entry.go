@@ -111,7 +111,7 @@ func (e *entry) let(c *tracked) {
 		return
 	}
 	select {
-	case e.ready <- conn:
+	case e.ready <- e.r.http2Conn(conn, &state, nil):
 	case <-e.ctx.Done():
 		_ = conn.Close() // nobody takes it any more
 	}

@@ -62,6 +62,9 @@ func (r *running) newEngine(g *generation) *pagi.HTTPHandler {
 		BodyTimeout:    orDefault(g.BodyTimeout, DefaultBodyTimeout),
 		WriteTimeout:   orDefault(g.WriteTimeout, DefaultWriteTimeout),
 		RequestTimeout: g.RequestTimeout,
+		SSEIdleTimeout: g.SSEIdleTimeout,
+		HighWaterMark:  g.WriteHighWatermark,
+		LowWaterMark:   g.WriteLowWatermark,
 		TLSInfo:        tlsInfo,
 		Stopping:       g.stopping,
 		Logger:         g.log,
@@ -81,6 +84,9 @@ func (g *generation) limits() http1.Limits {
 		MaxRequests: g.MaxRequestsPerConnection,
 	}
 }
+
+// isIdle reports whether nothing of the application runs any more.
+func (g *generation) isIdle() bool { return g.requests.Load() == 0 && g.engine.Running() == 0 }
 
 // enter counts a request in and returns the generation that serves it.
 func (r *running) enter() *generation {
@@ -145,7 +151,7 @@ func (r *running) retire(g *generation) {
 	grace, cancel := context.WithTimeout(context.Background(), g.shutdownTimeout())
 	defer cancel()
 	defer context.AfterFunc(r.stopping, cancel)()
-	if waitUntil(grace, func() bool { return g.requests.Load() == 0 }) != nil {
+	if waitUntil(grace, g.isIdle) != nil {
 		g.log.Warn("shutting the old application down under requests that did not finish in time",
 			"requests", g.requests.Load(), "shutdown_timeout", g.shutdownTimeout().String())
 	}

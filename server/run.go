@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -20,6 +19,7 @@ type running struct {
 	http1     *http1.Server
 	redirects *http1.Server // sends everybody to https
 	http2     *http.Server  // gets connections on which HTTP/2 was agreed
+	cleartext *cleartext    // gets those on which it is spoken without TLS; nil: none may
 	tls       *tlsFront     // nil: no listener speaks TLS
 	proxies   proxies       // who may send a PROXY header
 	access    *accessLog
@@ -60,42 +60,25 @@ func (s *Server) prepare(ctx context.Context) (*running, error) {
 	if r.tls, err = s.newTLSFront(r.log); err != nil {
 		return nil, err
 	}
+	if s.H2C {
+		r.cleartext = newCleartext(r)
+	}
 	r.http1, r.http2, r.redirects = r.newHTTP1(g), r.newHTTP2(g), r.newRedirects(g)
 	return r, nil
 }
 
 func (r *running) newHTTP1(g *generation) *http1.Server {
-	return &http1.Server{
+	server := &http1.Server{
 		Handler: http.HandlerFunc(r.dispatch),
 		Context: r.base,
 		Limits:  g.limits(),
 		Refused: r.refused,
 		Log:     r.log,
 	}
-}
-
-// newHTTP2 returns what serves HTTP/2.
-//
-// A request well beyond what net/http accepts costs the client the whole connection;
-// so there is room for those that dispatch only answers 431. HTTP/2 counts 32 bytes
-// more per field, and a cookie may be one field for each of its parts.
-func (r *running) newHTTP2(g *generation) *http.Server {
-	const most = 1 << 30
-	room := most
-	if g.headLimit > 0 {
-		room = min(g.headLimit, most>>4)<<3 + 256<<10
+	if r.cleartext != nil {
+		server.HTTP2 = r.cleartext.take
 	}
-	return &http.Server{
-		Handler:        http.HandlerFunc(r.dispatch),
-		BaseContext:    func(net.Listener) context.Context { return r.base },
-		ConnContext:    connContext,
-		IdleTimeout:    orDefault(g.Timeout, DefaultTimeout),
-		MaxHeaderBytes: room,
-		ErrorLog:       slog.NewLogLogger(r.log.Handler(), slog.LevelWarn),
-		HTTP2:          &http.HTTP2Config{WriteByteTimeout: max(0, orDefault(g.WriteTimeout, DefaultWriteTimeout))},
-		// OPTIONS * is the application's to answer, like everything else.
-		DisableGeneralOptionsHandler: true,
-	}
+	return server
 }
 
 func (g *generation) shutdownTimeout() time.Duration {
@@ -121,6 +104,9 @@ func (r *running) serve(ctx context.Context, listeners listenerSet) error {
 				failed <- fmt.Errorf("serving %s: %w", l.Addr(), err)
 			}
 		})
+	}
+	if r.cleartext != nil {
+		serving.Go(func() { _ = r.http2.Serve(r.cleartext) }) // it ends when http2 is shut down
 	}
 	var err error
 	select {

@@ -117,6 +117,28 @@ type Server struct {
 	// RequestTimeout is how long a request may go without reading from or writing
 	// to the client. Default: no limit.
 	RequestTimeout time.Duration
+	// SSEIdleTimeout is how long an open event stream may go without anything being
+	// sent, comments included; then it is ended. Default: no limit.
+	SSEIdleTimeout time.Duration
+	// WriteHighWatermark and WriteLowWatermark are the marks of a scope's transport: how
+	// many bytes an application that looks at it may have sent before Send blocks, and
+	// how few must be left before it goes on. Defaults: 65536, 16384; a low mark above
+	// the high one is lowered to it.
+	WriteHighWatermark, WriteLowWatermark int
+	// H2MaxStreams is how many requests an HTTP/2 connection may have at once.
+	// Default: 100.
+	H2MaxStreams int
+	// H2ResetBurst is how many requests the client of an HTTP/2 connection may reset at
+	// once, H2ResetRate how many more each second; beyond it the connection is ended.
+	// Defaults: 1000, 33.
+	H2ResetBurst, H2ResetRate int
+	// H2ControlBurst and H2ControlRate are the same for frames that carry nothing: PING,
+	// SETTINGS, PRIORITY, unknown ones and empty DATA. Defaults: 1000, 100.
+	H2ControlBurst, H2ControlRate int
+	// H2C allows HTTP/2 without TLS: by prior knowledge, and by Upgrade from HTTP/1.1.
+	// Behind a proxy that passes Upgrade on it lets clients speak past the proxy.
+	// Default: off.
+	H2C bool
 	// ShutdownTimeout is how long running requests, and after them the
 	// application's lifespan shutdown, may take once Run's context has ended.
 	// Default: 30 s; negative: no time at all.

@@ -66,7 +66,7 @@ func (r *running) fade(grace context.Context, listeners listenerSet) {
 // for ctx.
 func (r *running) waitRequests(ctx context.Context) error {
 	g := r.current.Load()
-	return waitUntil(ctx, func() bool { return g.requests.Load() == 0 })
+	return waitUntil(ctx, g.isIdle)
 }
 
 // waitUntil waits until done reports true, or for ctx, whose error it then returns.

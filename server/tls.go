@@ -1,13 +1,11 @@
 package server
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -299,11 +297,6 @@ func verifyClient(chain []*x509.Certificate, roots *x509.CertPool) string {
 		return err.Error()
 	}
 	return ""
-}
-
-// connContext gives the requests of an HTTP/2 connection what http1 gives its own.
-func connContext(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, http1.ConnContextKey, c)
 }
 
 // tlsInfo returns what is known of the TLS a request came by.

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"reflect"
@@ -89,6 +90,21 @@ type Settings struct {
 	WriteTimeout time.Duration `yaml:"write_timeout" zero:"off"`
 	// RequestTimeout is how long a request may stall.
 	RequestTimeout time.Duration `yaml:"request_timeout"`
+	// SSEIdleTimeout is how long an event stream may go without anything being sent.
+	SSEIdleTimeout time.Duration `yaml:"sse_idle_timeout"`
+	// H2C allows HTTP/2 without TLS.
+	H2C bool `yaml:"h2c"`
+	// H2MaxStreams is how many requests an HTTP/2 connection may have at once.
+	H2MaxStreams int `yaml:"h2_max_concurrent_streams" zero:"off"`
+	// H2ResetBurst and H2ResetRate are how many of them its client may reset.
+	H2ResetBurst int `yaml:"h2_rst_burst" zero:"off"`
+	H2ResetRate  int `yaml:"h2_rst_rate"`
+	// H2ControlBurst and H2ControlRate are how many frames without content it may send.
+	H2ControlBurst int `yaml:"h2_control_burst" zero:"off"`
+	H2ControlRate  int `yaml:"h2_control_rate"`
+	// WriteHighWatermark and WriteLowWatermark are those of a scope's transport.
+	WriteHighWatermark int `yaml:"write_high_watermark"`
+	WriteLowWatermark  int `yaml:"write_low_watermark"`
 	// ShutdownTimeout is how long a graceful stop may take.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" zero:"off"`
 
@@ -161,6 +177,9 @@ func (s *Settings) Check() error {
 	}
 	workers := pool.Options{Workers: s.Workers, MinWorkers: s.MinWorkers, MaxWorkers: s.MaxWorkers, MaxRSS: s.MaxRSS}
 	errs = append(errs, workers.Check())
+	if high := cmp.Or(s.WriteHighWatermark, pagi.DefaultHighWaterMark); s.WriteLowWatermark > high {
+		errs = append(errs, pagi.BadOption("write_low_watermark", "must be at most write_high_watermark, %d, is %d", high, s.WriteLowWatermark))
+	}
 	for _, spec := range s.Listen {
 		errs = append(errs, s.checkListen(spec))
 	}
@@ -181,6 +200,9 @@ func (s *Settings) Server() *server.Server {
 		MaxConnectionsPerAddress: s.MaxConnectionsPerAddress, MaxRequestsPerConnection: s.MaxRequestsPerConnection,
 		Timeout: s.Timeout, HeaderTimeout: s.HeaderTimeout, BodyTimeout: s.BodyTimeout, WriteTimeout: s.WriteTimeout,
 		RequestTimeout: s.RequestTimeout, ShutdownTimeout: s.ShutdownTimeout,
+		H2C: s.H2C, H2MaxStreams: s.H2MaxStreams, H2ResetBurst: s.H2ResetBurst, H2ResetRate: s.H2ResetRate,
+		H2ControlBurst: s.H2ControlBurst, H2ControlRate: s.H2ControlRate,
+		SSEIdleTimeout: s.SSEIdleTimeout, WriteHighWatermark: s.WriteHighWatermark, WriteLowWatermark: s.WriteLowWatermark,
 		Lifespan: server.LifespanMode(s.Lifespan), LifespanStartupTimeout: startup,
 		AccessLogFormat: s.AccessLogFormat,
 	}

@@ -94,10 +94,18 @@ func (c *conn) serve() {
 		if head == nil {
 			return
 		}
+		if first && c.server.HTTP2 != nil && string(head) == prefaceHead {
+			c.handOver()
+			return
+		}
 		x, refusal := c.parse(head)
 		c.advance(len(head))
 		if refusal != nil {
-			c.refuse(refusal, head)
+			// Where HTTP/2 is spoken, too, what is neither may be a broken preface,
+			// which has no answer (RFC 9113 section 3.4).
+			if !first || c.server.HTTP2 == nil || namesHTTP(head) {
+				c.refuse(refusal, head)
+			}
 			return
 		}
 		if !c.handle(x) || c.hijacked {
@@ -113,6 +121,25 @@ func (c *conn) serve() {
 			return
 		}
 	}
+}
+
+// prefaceHead is how the preface of HTTP/2 begins: what looks like a request's head.
+const prefaceHead = "PRI * HTTP/2.0\r\n\r\n"
+
+// namesHTTP reports whether the first line of a head says that it is of HTTP.
+func namesHTTP(head []byte) bool {
+	line, _, _ := bytes.Cut(head, []byte{'\n'})
+	return bytes.Contains(line, []byte(" HTTP/"))
+}
+
+// handOver gives the connection to who speaks HTTP/2.
+func (c *conn) handOver() {
+	c.hijacked = true
+	if err := c.net.SetDeadline(time.Time{}); err != nil {
+		_ = c.net.Close() // it is closed already
+		return
+	}
+	c.server.HTTP2(c.net, c.in[c.r:c.w])
 }
 
 // isEnding reports whether no further request is to be handled.

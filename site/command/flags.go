@@ -147,6 +147,14 @@ func (o *options) defineLimits() {
 	f.IntVar(&s.MaxConnections, "max-connections", 0, "connections open at once: `N`; 0: no limit (default: four fifths of the open files allowed)")
 	f.IntVar(&s.MaxConnectionsPerAddress, "max-connections-per-address", 0, "and from one address: `N` (default 0: no limit)")
 	f.IntVar(&s.MaxRequestsPerConnection, "max-requests-per-connection", 0, "requests on one connection of HTTP/1: `N` (default 0: no limit)")
+	f.BoolVar(&s.H2C, "h2c", false, "speak HTTP/2 without TLS, too")
+	f.IntVar(&s.H2MaxStreams, "h2-max-concurrent-streams", 0, "requests at once on an HTTP/2 connection: `N` (default 100)")
+	f.IntVar(&s.H2ResetBurst, "h2-rst-burst", 0, "requests a client may reset at once on one: `N` (default 1000)")
+	f.IntVar(&s.H2ResetRate, "h2-rst-rate", 0, "and how many more each second: `N` (default 33)")
+	f.IntVar(&s.H2ControlBurst, "h2-control-burst", 0, "frames without content it may send at once: `N` (default 1000)")
+	f.IntVar(&s.H2ControlRate, "h2-control-rate", 0, "and how many more each second: `N` (default 100)")
+	f.IntVar(&s.WriteHighWatermark, "write-high-watermark", 0, "with `BYTES` unsent, an application's send waits (default 65536)")
+	f.IntVar(&s.WriteLowWatermark, "write-low-watermark", 0, "until `BYTES` are left (default 16384)")
 	for _, d := range []struct {
 		to          *durationFlag
 		name, usage string
@@ -156,6 +164,7 @@ func (o *options) defineLimits() {
 		{(*durationFlag)(&s.BodyTimeout), "body-timeout", "each piece of a request body may take `SECONDS` (default 30)"},
 		{(*durationFlag)(&s.WriteTimeout), "write-timeout", "a write may make no progress for `SECONDS` (default 60)"},
 		{(*durationFlag)(&s.RequestTimeout), "request-timeout", "a request may stall for `SECONDS` (default 0: no limit)"},
+		{(*durationFlag)(&s.SSEIdleTimeout), "sse-idle-timeout", "an event stream may send nothing for `SECONDS` (default 0: no limit)"},
 		{(*durationFlag)(&s.ShutdownTimeout), "shutdown-timeout", "a graceful stop may take `SECONDS` (default 30)"},
 		{(*durationFlag)(&s.LifespanStartupTimeout), "lifespan-startup-timeout", "applications may take `SECONDS` to start (default 90)"},
 	} {
