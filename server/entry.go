@@ -29,8 +29,17 @@ type entry struct {
 func newEntry(l *listener, r *running) *entry {
 	e := &entry{listener: l, r: r, ready: make(chan net.Conn), failed: make(chan error)}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.running.Go(e.acceptAll)
+	e.enter(e.acceptAll)
 	return e
+}
+
+// enter runs f, which Close waits for.
+func (e *entry) enter(f func()) {
+	e.r.entering.Add(1)
+	e.running.Go(func() {
+		defer e.r.entering.Add(-1)
+		f()
+	})
 }
 
 // Accept returns the next connection that speaks HTTP/2.
@@ -60,7 +69,7 @@ func (e *entry) acceptAll() {
 	for {
 		c, err := e.r.accept(e.listener)
 		if err == nil {
-			e.running.Go(func() { e.let(c) })
+			e.enter(func() { e.let(c) })
 			continue
 		}
 		if e.r.stopping.Err() != nil {
