@@ -93,9 +93,9 @@ type Settings struct {
 	// SSEIdleTimeout is how long an event stream may go without anything being sent.
 	SSEIdleTimeout time.Duration `yaml:"sse_idle_timeout"`
 	// H2C allows HTTP/2 without TLS.
-	H2C bool `yaml:"h2c"`
+	H2C bool `yaml:"h2c" change:"restart"`
 	// H2MaxStreams is how many requests an HTTP/2 connection may have at once.
-	H2MaxStreams int `yaml:"h2_max_concurrent_streams" zero:"off"`
+	H2MaxStreams int `yaml:"h2_max_concurrent_streams" zero:"off" change:"restart"`
 	// H2ResetBurst and H2ResetRate are how many of them its client may reset.
 	H2ResetBurst int `yaml:"h2_rst_burst" zero:"off"`
 	H2ResetRate  int `yaml:"h2_rst_rate"`
