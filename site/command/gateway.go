@@ -77,6 +77,9 @@ func (g *gateway) serve(ctx context.Context, s *site.Site) (code int) {
 	}
 	g.setCurrent(s)
 	if err := g.run(ctx); err != nil {
+		if g.logs.file != nil { // standard error may lead nowhere
+			g.logs.logger.Error("the gateway ends", "error", err)
+		}
 		return complain(p, ExitFailure, err)
 	}
 	if !g.options.quiet {
