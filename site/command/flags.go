@@ -164,6 +164,7 @@ func (o *options) defineLimits() {
 		{(*durationFlag)(&s.BodyTimeout), "body-timeout", "each piece of a request body may take `SECONDS` (default 30)"},
 		{(*durationFlag)(&s.WriteTimeout), "write-timeout", "a write may make no progress for `SECONDS` (default 60)"},
 		{(*durationFlag)(&s.RequestTimeout), "request-timeout", "a request may stall for `SECONDS` (default 0: no limit)"},
+		{(*durationFlag)(&s.MaxRequestTime), "max-request-time", "a request may take `SECONDS` as a whole (default 0: no limit)"},
 		{(*durationFlag)(&s.SSEIdleTimeout), "sse-idle-timeout", "an event stream may send nothing for `SECONDS` (default 0: no limit)"},
 		{(*durationFlag)(&s.ShutdownTimeout), "shutdown-timeout", "a graceful stop may take `SECONDS` (default 30)"},
 		{(*durationFlag)(&s.LifespanStartupTimeout), "lifespan-startup-timeout", "applications may take `SECONDS` to start (default 90)"},
