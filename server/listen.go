@@ -98,11 +98,8 @@ func (r *running) listen() (set listenerSet, err error) {
 	return set, nil
 }
 
-// settle decides on TLS, and limits what the kernel buffers.
+// settle decides on TLS.
 func (r *running) settle(l *listener) error {
-	if err := limitUnsent(l.Listener); err != nil {
-		return fmt.Errorf("server: listening on %s: %w", l.place.Address, err)
-	}
 	if l.place.TLS && r.tls == nil {
 		return fmt.Errorf("server: listening on %s: it is to speak TLS, but there is no certificate", l.place.Address)
 	}

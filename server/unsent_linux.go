@@ -13,9 +13,10 @@ import (
 // do not read leave no memory for the connections of the others.
 const unsentLimit = 256 << 10
 
-// limitUnsent sets unsentLimit for all connections of a listener.
-func limitUnsent(l net.Listener) error {
-	socket, ok := l.(*net.TCPListener)
+// limitUnsent sets unsentLimit for a connection. (What a listener has is not handed on by
+// one that could speak Multipath TCP, and Go's could.)
+func limitUnsent(c net.Conn) error {
+	socket, ok := c.(*net.TCPConn)
 	if !ok {
 		return nil
 	}

@@ -5,4 +5,4 @@ package server
 import "net"
 
 // limitUnsent leaves it to the system how much it takes of a response.
-func limitUnsent(net.Listener) error { return nil }
+func limitUnsent(net.Conn) error { return nil }
