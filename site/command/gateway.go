@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -41,6 +42,7 @@ func (g *gateway) setCurrent(s *site.Site) {
 	g.mu.Lock()
 	g.site = s
 	g.mu.Unlock()
+	g.process.procs.startsPrograms(slices.ContainsFunc(s.Mounts, func(m *site.Mount) bool { return m.Kind == site.KindCGI }))
 }
 
 // serve serves a site until ctx ends, and returns the exit code.

@@ -37,8 +37,8 @@ const (
 func Main() {
 	relaxGC()
 	ctx, stop := server.SignalContext(context.Background())
-	fitProcs(ctx)
 	process, err := System()
+	process.procs = fitProcs(ctx)
 	if err != nil {
 		os.Exit(complain(process, ExitFailure, err))
 	}
@@ -83,6 +83,7 @@ type Process struct {
 	environ  []string        // the environment at the start, for another process
 	program  string          // what to start for it
 	sockets  []server.Socket // that systemd has opened
+	procs    *procs          // nil: none that follow what is used
 	takeover *takeover       // what another process of the program has passed; nil: nothing
 }
 
