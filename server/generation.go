@@ -70,6 +70,9 @@ func (r *running) newEngine(g *generation) *pagi.HTTPHandler {
 		Stopping:       g.stopping,
 		Logger:         g.log,
 	}
+	if g.HTTP3 {
+		engine.App = altSvc(engine.App)
+	}
 	if g.AccessLog != nil {
 		engine.Done = r.access.record
 	}

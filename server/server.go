@@ -138,6 +138,11 @@ type Server struct {
 	// H2ControlBurst and H2ControlRate are the same for frames that carry nothing: PING,
 	// SETTINGS, PRIORITY, unknown ones and empty DATA. Defaults: 1000, 100.
 	H2ControlBurst, H2ControlRate int
+	// HTTP3 adds HTTP/3, at the UDP port of every TCP listener that speaks TLS; responses
+	// of HTTP/1 and HTTP/2 then tell of it (alt-svc). H2MaxStreams, MaxHeaderSize and the
+	// timeouts hold for it, too, MaxConnectionsPerAddress does not. Its connections do
+	// not outlast the process, whoever takes over. Default: off.
+	HTTP3 bool
 	// H2C allows HTTP/2 without TLS: by prior knowledge, and by Upgrade from HTTP/1.1.
 	// Behind a proxy that passes Upgrade on it lets clients speak past the proxy.
 	// Default: off.
@@ -201,6 +206,10 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	defer listeners.close()
+	if r.quic, err = r.openQUIC(listeners); err != nil {
+		return err
+	}
+	defer r.quic.close()
 	if s.Bound != nil {
 		if err := s.Bound(); err != nil {
 			return err

@@ -94,6 +94,8 @@ type Settings struct {
 	MaxRequestTime time.Duration `yaml:"max_request_time"`
 	// SSEIdleTimeout is how long an event stream may go without anything being sent.
 	SSEIdleTimeout time.Duration `yaml:"sse_idle_timeout"`
+	// HTTP3 adds HTTP/3 to the listeners that speak TLS.
+	HTTP3 bool `yaml:"http3"`
 	// H2C allows HTTP/2 without TLS.
 	H2C bool `yaml:"h2c" change:"restart"`
 	// H2MaxStreams is how many requests an HTTP/2 connection may have at once.
@@ -202,7 +204,7 @@ func (s *Settings) Server() *server.Server {
 		MaxConnectionsPerAddress: s.MaxConnectionsPerAddress, MaxRequestsPerConnection: s.MaxRequestsPerConnection,
 		Timeout: s.Timeout, HeaderTimeout: s.HeaderTimeout, BodyTimeout: s.BodyTimeout, WriteTimeout: s.WriteTimeout,
 		RequestTimeout: s.RequestTimeout, MaxRequestTime: s.MaxRequestTime, ShutdownTimeout: s.ShutdownTimeout,
-		H2C: s.H2C, H2MaxStreams: s.H2MaxStreams, H2ResetBurst: s.H2ResetBurst, H2ResetRate: s.H2ResetRate,
+		HTTP3: s.HTTP3, H2C: s.H2C, H2MaxStreams: s.H2MaxStreams, H2ResetBurst: s.H2ResetBurst, H2ResetRate: s.H2ResetRate,
 		H2ControlBurst: s.H2ControlBurst, H2ControlRate: s.H2ControlRate,
 		SSEIdleTimeout: s.SSEIdleTimeout, WriteHighWatermark: s.WriteHighWatermark, WriteLowWatermark: s.WriteLowWatermark,
 		Lifespan: server.LifespanMode(s.Lifespan), LifespanStartupTimeout: startup,
