@@ -46,6 +46,8 @@ type exchange struct {
 
 	begin time.Time // set where Done wants it
 
+	session *WebSocketSession // of a websocket scope
+
 	// The request body; rmu is held by the running Receive.
 	rmu      sync.Mutex
 	bodyLeft int64 // bytes to come; -1: not known

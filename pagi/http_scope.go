@@ -153,7 +153,7 @@ func requestHeaders(r *http.Request) Headers {
 		values := f.values
 		lower := LowerName(f.name)
 		switch lower {
-		case "host", "transfer-encoding":
+		case "host", "transfer-encoding", ":protocol":
 			continue
 		case "content-length":
 			haveLength = true

@@ -58,6 +58,14 @@ type HTTPHandler struct {
 	// ServerCert returns, in PEM, the certificate the server sent on a connection,
 	// for the tls extension. Nil: not known.
 	ServerCert func(*http.Request) string
+	// WebSocket completes WebSocket handshakes, which then become websocket scopes. Nil:
+	// they are requests as any other, as they are to a server that does not know the
+	// protocol (RFC 9110 section 7.8).
+	WebSocket WebSocketUpgrader
+	// MaxReceiveQueue is how many messages of a WebSocket may wait for the application;
+	// one more closes the connection with 1008 and reason queue_overflow. 0: 1000; less
+	// than 0: no limit.
+	MaxReceiveQueue int
 	// Logger receives failures of the application and requests turned down for a
 	// limit. Nil: slog.Default().
 	Logger *slog.Logger
@@ -110,8 +118,13 @@ func (h *HTTPHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.Done != nil {
 		x.begin = time.Now()
 	}
-	if !x.admit() {
+	upgrade := x.isHandshake()
+	if !x.admit(upgrade) {
 		x.report(nil)
+		return
+	}
+	if upgrade {
+		x.serveWebSocket()
 		return
 	}
 	x.makeScope()
@@ -131,8 +144,8 @@ func (h *HTTPHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // admit turns down what the application must not see and reports whether the
-// request may go on.
-func (x *exchange) admit() bool {
+// request may go on. A handshake may be a CONNECT.
+func (x *exchange) admit(handshake bool) bool {
 	h, r := x.h, x.r
 	if h.MaxHeaderCount > 0 {
 		n := 1 // host
@@ -154,7 +167,7 @@ func (x *exchange) admit() bool {
 		return false
 	}
 	switch {
-	case r.Method == http.MethodConnect:
+	case r.Method == http.MethodConnect && !handshake:
 		x.answer(http.StatusNotImplemented, "", nil, true)
 		return false
 	case r.URL.Path != "*" && r.URL.Path != "" && !strings.HasPrefix(r.URL.Path, "/") || r.URL.Opaque != "":

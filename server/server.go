@@ -23,6 +23,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/server/http1"
+	"github.com/pagi-go/pagi-bridge/server/ws"
 )
 
 // Defaults of the Server's fields.
@@ -38,6 +39,9 @@ const (
 	DefaultWriteTimeout           = 60 * time.Second
 	DefaultShutdownTimeout        = 30 * time.Second
 	DefaultLifespanStartupTimeout = 30 * time.Second
+	DefaultMaxReceiveQueue        = pagi.DefaultMaxReceiveQueue
+	DefaultMaxWSFrameSize         = ws.DefaultMaxFrameSize
+	DefaultMaxWSMessageSize       = ws.DefaultMaxMessageSize
 )
 
 // Server serves one application on any number of listeners. Only App must be set;
@@ -106,6 +110,20 @@ type Server struct {
 	// Default: 30 s; negative: no time at all.
 	ShutdownTimeout time.Duration
 
+	// MaxWSFrameSize is the largest payload of a WebSocket frame in bytes, and
+	// MaxWSMessageSize the largest message, uncompressed, over all its frames; more
+	// closes the connection with 1009. Defaults: 64 KiB, 1 MiB.
+	MaxWSFrameSize, MaxWSMessageSize int
+	// MaxReceiveQueue is how many messages of a WebSocket may wait for the
+	// application; one more closes the connection with 1008. Default: 1000.
+	MaxReceiveQueue int
+	// WSIdleTimeout is how long no frame may come or go on a WebSocket before it is
+	// closed with 1001. Default: no limit.
+	WSIdleTimeout time.Duration
+	// WSCompression says whether permessage-deflate is agreed to. Default:
+	// WSCompressionOn.
+	WSCompression WSCompressionMode
+
 	// Lifespan says how to treat the lifespan protocol. Default: LifespanAuto.
 	Lifespan LifespanMode
 	// LifespanStartupTimeout is how long the application may take to start.
@@ -132,6 +150,7 @@ type running struct {
 	log      *slog.Logger
 	http1    *http1.Server
 	http2    *http.Server // gets connections on which HTTP/2 was agreed
+	ws       *ws.Server
 	engine   *pagi.HTTPHandler
 	tls      *tls.Config // nil: plain
 	access   *accessLog  // nil: none
@@ -200,16 +219,21 @@ func (s *Server) prepare() (*running, error) {
 	if r.lifespan, err = newLifespan(s, r.log); err != nil {
 		return nil, err
 	}
+	if r.ws, err = s.newWS(); err != nil {
+		return nil, err
+	}
 	r.base, r.cancelBase = context.WithCancelCause(context.Background())
 	r.engine = &pagi.HTTPHandler{
-		App:            s.App,
-		State:          r.lifespan.requestState,
-		MaxBodySize:    orDefault(s.MaxBodySize, DefaultMaxBodySize),
-		MaxHeaderCount: orDefault(s.MaxHeaderCount, DefaultMaxHeaderCount),
-		BodyTimeout:    orDefault(s.BodyTimeout, DefaultBodyTimeout),
-		WriteTimeout:   orDefault(s.WriteTimeout, DefaultWriteTimeout),
-		RequestTimeout: s.RequestTimeout,
-		Logger:         r.log,
+		App:             s.App,
+		State:           r.lifespan.requestState,
+		MaxBodySize:     orDefault(s.MaxBodySize, DefaultMaxBodySize),
+		MaxHeaderCount:  orDefault(s.MaxHeaderCount, DefaultMaxHeaderCount),
+		BodyTimeout:     orDefault(s.BodyTimeout, DefaultBodyTimeout),
+		WriteTimeout:    orDefault(s.WriteTimeout, DefaultWriteTimeout),
+		RequestTimeout:  s.RequestTimeout,
+		WebSocket:       r.ws,
+		MaxReceiveQueue: s.MaxReceiveQueue,
+		Logger:          r.log,
 	}
 	if r.tls != nil {
 		r.engine.ServerCert = serverCert(r.tls)

@@ -20,6 +20,7 @@ func (r *running) stop(ctx context.Context, listeners listenerSet) {
 	defer afterClose(forced(ctx), cancel)()
 	r.conns.closeUnserved()
 	r.http1.Drain()
+	r.ws.Drain()
 	listeners.close()
 	if errors.Join(r.http2.Shutdown(grace), r.http1.Shutdown(grace)) == nil {
 		r.waitRequests(grace)
