@@ -64,6 +64,17 @@ type Settings struct {
 	// MaxConnections is how many connections may be open.
 	MaxConnections int `yaml:"max_connections"`
 
+	// MaxWSFrameSize is the largest payload of a WebSocket frame in bytes.
+	MaxWSFrameSize int `yaml:"max_ws_frame_size" zero:"off"`
+	// MaxWSMessageSize is the largest WebSocket message in bytes.
+	MaxWSMessageSize int `yaml:"max_ws_message_size" zero:"off"`
+	// MaxReceiveQueue is how many messages of a WebSocket may wait.
+	MaxReceiveQueue int `yaml:"max_receive_queue" zero:"off"`
+	// WSIdleTimeout is how long a WebSocket may be idle.
+	WSIdleTimeout time.Duration `yaml:"ws_idle_timeout"`
+	// WSCompression is on or off.
+	WSCompression string `yaml:"ws_compression"`
+
 	// Timeout is how long a connection may be idle.
 	Timeout time.Duration `yaml:"timeout" zero:"off"`
 	// HeaderTimeout is how long a request's head may take.
@@ -188,6 +199,11 @@ func (s *Settings) Check() error {
 	default:
 		errs = append(errs, pagi.BadOption("lifespan", "must be auto, on or off, is %q", s.Lifespan))
 	}
+	switch server.WSCompressionMode(s.WSCompression) {
+	case "", server.WSCompressionOn, server.WSCompressionOff:
+	default:
+		errs = append(errs, pagi.BadOption("ws_compression", "must be on or off, is %q", s.WSCompression))
+	}
 	if _, err := server.ParseAccessFormat(s.AccessLogFormat); err != nil {
 		errs = append(errs, pagi.BadOption("access_log_format", "%w", err))
 	}
@@ -214,6 +230,8 @@ func (s *Settings) Server() *server.Server {
 	return &server.Server{
 		Listen: s.Listen, SocketMode: mode, TLSCert: s.TLS.Cert, TLSKey: s.TLS.Key,
 		MaxBodySize: s.MaxBodySize, MaxHeaderSize: s.MaxHeaderSize, MaxHeaderCount: s.MaxHeaderCount, MaxConnections: s.MaxConnections,
+		MaxWSFrameSize: s.MaxWSFrameSize, MaxWSMessageSize: s.MaxWSMessageSize, MaxReceiveQueue: s.MaxReceiveQueue,
+		WSIdleTimeout: s.WSIdleTimeout, WSCompression: server.WSCompressionMode(s.WSCompression),
 		Timeout: s.Timeout, HeaderTimeout: s.HeaderTimeout, BodyTimeout: s.BodyTimeout, WriteTimeout: s.WriteTimeout,
 		RequestTimeout: s.RequestTimeout, ShutdownTimeout: s.ShutdownTimeout,
 		Lifespan: server.LifespanMode(s.Lifespan), LifespanStartupTimeout: startup,

@@ -97,6 +97,10 @@ func (o *options) define() {
 	f.IntVar(&s.MaxHeaderSize, "max-header-size", 0, "largest request head in `BYTES` (default 32 KiB)")
 	f.IntVar(&s.MaxHeaderCount, "max-header-count", 0, "largest number of header lines: `N` (default 100)")
 	f.IntVar(&s.MaxConnections, "max-connections", 0, "connections open at once: `N` (default 0: no limit)")
+	f.IntVar(&s.MaxWSFrameSize, "max-ws-frame-size", 0, "largest frame of a WebSocket in `BYTES` (default 64 KiB)")
+	f.IntVar(&s.MaxWSMessageSize, "max-ws-message-size", 0, "largest message of a WebSocket in `BYTES` (default 1 MiB)")
+	f.IntVar(&s.MaxReceiveQueue, "max-receive-queue", 0, "`N` messages of a WebSocket may wait for the application (default 1000)")
+	f.StringVar(&s.WSCompression, "ws-compression", "", "compress messages of WebSockets, on or off: `MODE` (default on)")
 	for _, d := range []struct {
 		to          *durationFlag
 		name, usage string
@@ -106,6 +110,7 @@ func (o *options) define() {
 		{(*durationFlag)(&s.BodyTimeout), "body-timeout", "each piece of a request body may take `SECONDS` (default 30)"},
 		{(*durationFlag)(&s.WriteTimeout), "write-timeout", "a write may make no progress for `SECONDS` (default 60)"},
 		{(*durationFlag)(&s.RequestTimeout), "request-timeout", "a request may stall for `SECONDS` (default 0: no limit)"},
+		{(*durationFlag)(&s.WSIdleTimeout), "ws-idle-timeout", "a WebSocket may be idle for `SECONDS` (default 0: no limit)"},
 		{(*durationFlag)(&s.ShutdownTimeout), "shutdown-timeout", "a graceful stop may take `SECONDS` (default 30)"},
 		{(*durationFlag)(&s.LifespanStartupTimeout), "lifespan-startup-timeout", "applications may take `SECONDS` to start (default 90)"},
 	} {
