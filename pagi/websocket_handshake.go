@@ -137,20 +137,27 @@ func (x *exchange) makeWebSocketScope() {
 	s := &x.scope
 	s.Type, s.Method, s.Connection = TypeWebSocket, "", nil
 	s.Scheme = "ws"
-	s.Subprotocols = []string{}
-	for value := range s.Headers.Values("sec-websocket-protocol") {
-		for name := range strings.SplitSeq(value, ",") {
-			if name = strings.TrimSpace(name); name != "" {
-				s.Subprotocols = append(s.Subprotocols, name)
-			}
-		}
-	}
+	s.Subprotocols = OfferedSubprotocols(s.Headers)
 	s.Transport = NewFlowMeter(0, 0)
 	s.Extensions = webSocketExtensions
 	if x.r.TLS != nil {
 		s.Scheme = "wss"
 		s.Extensions = map[string]any{ExtDenialResponse: struct{}{}, ExtTLS: x.tlsInfo()}
 	}
+}
+
+// OfferedSubprotocols returns what a client offers in the Sec-WebSocket-Protocol headers
+// of its handshake, in its order of preference; without any an empty list.
+func OfferedSubprotocols(headers Headers) []string {
+	offered := []string{}
+	for value := range headers.Values("sec-websocket-protocol") {
+		for name := range strings.SplitSeq(value, ",") {
+			if name = strings.TrimSpace(name); name != "" {
+				offered = append(offered, name)
+			}
+		}
+	}
+	return offered
 }
 
 // handshake is a WebSocketHandshake by way of an exchange.
