@@ -87,10 +87,16 @@ func (s *WebSocketSession) await(ctx context.Context) error {
 			return nil
 		default:
 		}
+		err := context.Cause(ctx)
+		var gone *DisconnectError
+		if errors.As(err, &gone) { // it is the connection that has ended, and ctx told first
+			s.Cut(gone.Reason)
+			return nil
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.end == nil {
-			return context.Cause(ctx)
+			return err
 		}
 	}
 	return nil

@@ -164,13 +164,13 @@ func (s *WebSocketSession) finish(end *WebSocketEnd) {
 	}
 }
 
-// Cut ends the connection at once, for reason. It does nothing before it was accepted.
+// Cut ends the session at once, for reason, as if the client had left.
 func (s *WebSocketSession) Cut(reason string) {
+	s.finish(&WebSocketEnd{Code: closeAbnormal, Reason: reason})
 	s.mu.Lock()
 	conn := s.conn
 	s.mu.Unlock()
 	if conn != nil {
-		s.finish(&WebSocketEnd{Code: closeAbnormal, Reason: reason})
 		conn.Drop()
 	}
 }
