@@ -219,7 +219,7 @@ func (x *site) dialStream(headers []string) *peer {
 	x.t.Cleanup(func() { res.Body.Close() })
 	return &peer{
 		t: x.t, r: bufio.NewReader(res.Body), w: says, status: res.StatusCode, headers: res.Header,
-		close: cancel, end: func() { says.Close() },
+		close: func() { res.Body.Close() }, end: func() { says.Close() },
 	}
 }
 
@@ -309,9 +309,8 @@ func (p *peer) hears(first byte, payload string) {
 	}
 }
 
-// closes fails the test unless the next frame is Close with the code and then
-// nothing more comes.
-func (p *peer) closes(code int) (reason string) {
+// closesWith fails the test unless the next frame is Close with the code.
+func (p *peer) closesWith(code int) (reason string) {
 	p.t.Helper()
 	first, payload := p.hear()
 	switch {
@@ -321,11 +320,18 @@ func (p *peer) closes(code int) (reason string) {
 		if payload != "" {
 			p.t.Fatalf("got Close with %q, want one without a code", payload)
 		}
+		return ""
 	case len(payload) < 2 || int(binary.BigEndian.Uint16([]byte(payload))) != code:
 		p.t.Fatalf("got Close with %q, want %d", payload, code)
-	default:
-		reason = payload[2:]
 	}
+	return payload[2:]
+}
+
+// closes fails the test unless the next frame is Close with the code and then
+// nothing more comes.
+func (p *peer) closes(code int) (reason string) {
+	p.t.Helper()
+	reason = p.closesWith(code)
 	p.ends()
 	return reason
 }
