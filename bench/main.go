@@ -17,6 +17,7 @@
 //	go run ./bench cgi         CGI scripts: shell, Perl, Perl with CGI.pm
 //	go run ./bench cgi-large   500 MB into CGI scripts and out of them
 //	go run ./bench cgi-slow    300 clients of a script that sleeps, beside others
+//	go run ./bench websocket   echoed messages, and memory of 10,000 WebSockets at rest
 //	go run ./bench profile     record the profile the compiler optimises by
 //
 // It needs Linux, wrk, and of the peers those that are to be compared: nginx, uwsgi
@@ -75,6 +76,7 @@ var benchmarks = map[string]struct {
 	"cgi":        {(*bench).cgi, 4},
 	"cgi-large":  {(*bench).cgiLarge, 0},
 	"cgi-slow":   {(*bench).cgiSlow, 8},
+	"websocket":  {(*bench).websocket, 4},
 	"profile":    {(*bench).profile, 4},
 }
 
