@@ -108,6 +108,9 @@ func (x *exchange) notice() {
 func (x *exchange) gone() {
 	reason := x.goneReason("")
 	if reason == "" {
+		if x.session != nil && x.session.isAccepted() {
+			return // it knows better why
+		}
 		x.mu.Lock()
 		done := x.phase == phaseComplete
 		reason = x.lost

@@ -164,6 +164,13 @@ func (s *WebSocketSession) finish(end *WebSocketEnd) {
 	}
 }
 
+// isAccepted reports whether the handshake was completed.
+func (s *WebSocketSession) isAccepted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conn != nil
+}
+
 // Cut ends the session at once, for reason, as if the client had left.
 func (s *WebSocketSession) Cut(reason string) {
 	s.finish(&WebSocketEnd{Code: closeAbnormal, Reason: reason})

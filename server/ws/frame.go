@@ -30,7 +30,7 @@ const maxControl = 125
 const (
 	// smallInput is the buffer of a connection on which nothing comes, largeInput that
 	// of one in the middle of a larger frame.
-	smallInput = 1 << 10
+	smallInput = 512
 	largeInput = 16 << 10
 )
 

@@ -2,8 +2,6 @@ package ws
 
 import (
 	"context"
-	"errors"
-	"os"
 	"sync"
 	"time"
 
@@ -15,7 +13,7 @@ const (
 	// one that is kept for others.
 	outputRoom = 2 << 10
 	keptOutput = 64 << 10
-	// writePiece is how much is written under one deadline.
+	// writePiece is how much must leave within the WriteTimeout.
 	writePiece = 64 << 10
 	// maxPongs is how many bytes may wait before a ping is not answered: only the last
 	// one needs to be (RFC 6455 section 5.5.3).
@@ -123,7 +121,7 @@ func (c *conn) push() {
 			c.releaseOutput()
 			c.wmu.Unlock()
 			c.flow.Add(-charge)
-			c.lose(err)
+			c.lose()
 			return
 		case n == len(c.out):
 			charge := c.charge
@@ -172,7 +170,7 @@ func (c *conn) flush() {
 		err := c.write(p, charge)
 		putOutput(p)
 		if err != nil {
-			c.lose(err)
+			c.lose()
 		}
 		c.wmu.Lock()
 	}
@@ -193,18 +191,18 @@ func (c *conn) flush() {
 func (c *conn) write(p []byte, charge int) error {
 	defer func() { c.flow.Add(-charge) }()
 	limit := c.server.WriteTimeout
+	var late *time.Timer
 	if limit > 0 {
-		defer func() { _ = c.link.SetWriteDeadline(time.Time{}) }() // one that fails shows by the next write
+		late = time.AfterFunc(limit, c.writeIsLate)
+		defer late.Stop()
 	}
 	for len(p) > 0 {
-		if limit > 0 {
-			if err := c.link.SetWriteDeadline(time.Now().Add(limit)); err != nil {
-				return err
-			}
-		}
 		n, err := c.link.Write(p[:min(len(p), writePiece)])
 		if err != nil {
 			return err
+		}
+		if late != nil {
+			late.Reset(limit)
 		}
 		p = p[n:]
 		gone := charge - min(charge, len(p))
@@ -215,13 +213,16 @@ func (c *conn) write(p []byte, charge int) error {
 	return nil
 }
 
+// writeIsLate gives a client up that takes nothing. On HTTP/2 the deadline resets the
+// stream, which the reader may see first: so the reason is noted before.
+func (c *conn) writeIsLate() {
+	c.ended.CompareAndSwap(nil, &pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteTimeout})
+	_ = c.link.SetWriteDeadline(past) // of one that is closed nobody writes
+}
+
 // lose ends the connection after a write that failed.
-func (c *conn) lose(err error) {
-	reason := pagi.ReasonWriteError
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		reason = pagi.ReasonWriteTimeout
-	}
-	c.ended.CompareAndSwap(nil, &pagi.WebSocketEnd{Code: codeAbnormal, Reason: reason})
+func (c *conn) lose() {
+	c.ended.CompareAndSwap(nil, &pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteError})
 	c.wmu.Lock()
 	c.broken = true
 	c.wmu.Unlock()
