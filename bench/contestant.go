@@ -29,6 +29,7 @@ type setup struct {
 	app     string // the application's file
 	port    int    // on 127.0.0.1
 	workers int
+	preload bool // processes are forked from one that has loaded the application
 }
 
 // address is what it is to listen at.
@@ -106,12 +107,13 @@ func freePort() (int, error) {
 
 // serve starts a contestant, waits until it answers with 200, calls use with its
 // URL and processes, and ends it.
-func (b *bench) serve(c contestant, app string, workers int, use func(url string, processes []*exec.Cmd) error) (err error) {
+func (b *bench) serve(c contestant, s setup, use func(url string, processes []*exec.Cmd) error) (err error) {
 	port, err := freePort()
 	if err != nil {
 		return err
 	}
-	processes, err := c.start(b, setup{app, port, workers})
+	s.port = port
+	processes, err := c.start(b, s)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}

@@ -8,6 +8,7 @@ import (
 // frameworks measures a page made of a template in two frameworks: against Starman
 // with as many connections as it can serve, which says what the rate is to be held
 // against, and without keep-alive with as many as there are, which says it of p99.
+// All preload the application, as uWSGI does by itself.
 func (b *bench) frameworks() error {
 	fmt.Printf("%d rounds of %d s, wrk -t1; medians\n\n", b.rounds, b.seconds)
 	for _, framework := range []struct{ name, file, module string }{
@@ -22,11 +23,12 @@ func (b *bench) frameworks() error {
 			continue
 		}
 		bouts, err := b.those([]bout{
-			{contestant: ours, app: app, workers: b.workers, connections: b.conns},
-			{contestant: starman, app: app, workers: b.workers, connections: b.workers},
-			{contestant: starmanClosing, app: app, workers: b.workers, connections: b.conns},
-			{contestant: nginxUWSGI, app: app, workers: b.workers, connections: b.conns},
-			{contestant: ours, app: app, workers: b.workers, connections: b.workers, rival: 4},
+			{contestant: ours, app: app, workers: b.workers, connections: b.conns, preload: true},
+			{contestant: starman, app: app, workers: b.workers, connections: b.workers, preload: true},
+			{contestant: starmanClosing, app: app, workers: b.workers, connections: b.conns, preload: true},
+			{contestant: nginxUWSGI, app: app, workers: b.workers, connections: b.conns, preload: true},
+			{contestant: ours, app: app, workers: b.workers, connections: b.workers, preload: true, rival: 5},
+			{contestant: ours, name: "pagi-bridge, not preloaded", app: app, workers: b.workers, connections: b.conns, rival: 5},
 		})
 		if err != nil {
 			return err

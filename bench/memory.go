@@ -82,7 +82,7 @@ func (b *bench) memory() error {
 			return launch(exec.Command(b.binary, args...))
 		}}
 		for _, transfer := range []string{"upload of 100 MiB", "download of 1 GiB"} {
-			err := b.serve(way, "", 2, func(url string, processes []*exec.Cmd) error {
+			err := b.serve(way, setup{workers: 2}, func(url string, processes []*exec.Cmd) error {
 				start := time.Now()
 				if transfer[0] == 'u' {
 					err = upload(url + "/upload")

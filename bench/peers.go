@@ -24,12 +24,19 @@ var (
 func startOurs(b *bench, s setup) ([]*exec.Cmd, error) { return launch(b.gateway(s)) }
 
 func (b *bench) gateway(s setup) *exec.Cmd {
-	return exec.Command(b.binary, "-q", "--no-access-log", "-E", "deployment", "-p", fmt.Sprint(s.port), "-w", fmt.Sprint(s.workers), s.app)
+	args := []string{"-q", "--no-access-log", "-E", "deployment", "-p", fmt.Sprint(s.port), "-w", fmt.Sprint(s.workers)}
+	if s.preload {
+		args = append(args, "--preload")
+	}
+	return exec.Command(b.binary, append(args, s.app)...)
 }
 
 // starmanCommand listens at an address or a socket's path.
 func starmanCommand(s setup, listen string, more ...string) *exec.Cmd {
 	args := append([]string{"--workers", fmt.Sprint(s.workers), "--listen", listen, "-E", "deployment", "--disable-proctitle"}, more...)
+	if s.preload {
+		args = append(args, "--preload-app")
+	}
 	return exec.Command("starman", append(args, s.app)...)
 }
 
@@ -41,6 +48,7 @@ func startStarmanClosing(_ *bench, s setup) ([]*exec.Cmd, error) {
 	return launch(starmanCommand(s, s.address(), "--disable-keepalive"))
 }
 
+// startUWSGI preloads whatever is asked for: that is uWSGI's way.
 func startUWSGI(b *bench, s setup) ([]*exec.Cmd, error) {
 	socket := filepath.Join(b.dir, fmt.Sprintf("uwsgi-%d.sock", s.port))
 	nginx, err := b.nginx(s, fmt.Sprintf(`location / { include /etc/nginx/uwsgi_params; uwsgi_modifier1 5; uwsgi_pass unix:%s; }`, socket), "")

@@ -38,7 +38,7 @@ func (b *bench) preload() error {
 			cmd.Args = append(cmd.Args, way.args...)
 			return launch(cmd)
 		}}
-		err := b.serve(ours, app, preloadWorkers, func(url string, processes []*exec.Cmd) error {
+		err := b.serve(ours, setup{app: app, workers: preloadWorkers}, func(url string, processes []*exec.Cmd) error {
 			gateway := processes[0].Process.Pid
 			count, before, err := descendantsPSS(gateway)
 			if err != nil {

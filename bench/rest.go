@@ -30,7 +30,7 @@ func (b *bench) rest() error {
 	const workers = 8
 	var gateway, resident, worker, bare []int64
 	for range b.rounds {
-		err := b.serve(ours, app, workers, func(url string, processes []*exec.Cmd) error {
+		err := b.serve(ours, setup{app: app, workers: workers}, func(url string, processes []*exec.Cmd) error {
 			total := loadFor(1, b.conns, url, func(*rand.Rand) order { return order{kind: "GET", request: get("/")} })
 			if n := total.failures(); n > 0 {
 				return fmt.Errorf("%d requests failed: %v", n, total.failed)

@@ -14,6 +14,7 @@ type bout struct {
 	app         string // the application's file
 	workers     int
 	connections int
+	preload     bool
 	// rival is the bout, by its place in the list, that this one is compared with.
 	rival int
 }
@@ -57,7 +58,7 @@ func rounds[T any](b *bench, bouts []bout, measure func(x *bout, url string, pro
 	for range b.rounds {
 		for i := range bouts {
 			x := &bouts[i]
-			err := b.serve(x.contestant, x.app, x.workers, func(url string, processes []*exec.Cmd) error {
+			err := b.serve(x.contestant, setup{app: x.app, workers: x.workers, preload: x.preload}, func(url string, processes []*exec.Cmd) error {
 				result, err := measure(x, url, processes)
 				results[i] = append(results[i], result)
 				return err

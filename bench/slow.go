@@ -33,7 +33,7 @@ func (b *bench) slow() error {
 	}
 	var alone, beside []load
 	for range b.rounds {
-		err := b.serve(ours, app, b.workers, func(url string, _ []*exec.Cmd) error {
+		err := b.serve(ours, setup{app: app, workers: b.workers}, func(url string, _ []*exec.Cmd) error {
 			l, err := b.wrk(url, b.conns, b.seconds)
 			if err != nil {
 				return err

@@ -87,7 +87,7 @@ func (b *bench) soak() error {
 	}
 	total := newTally()
 	var samples []sample
-	err = b.serve(ours, app, b.workers, func(url string, processes []*exec.Cmd) error {
+	err = b.serve(ours, setup{app: app, workers: b.workers}, func(url string, processes []*exec.Cmd) error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(b.seconds)*time.Second)
 		defer cancel()
 		sampled := make(chan error, 1)

@@ -51,7 +51,7 @@ func (b *bench) unrest(interval time.Duration, disturb func(gateway int) error) 
 		cmd.Stderr = file
 		return launch(cmd)
 	}}
-	err = b.serve(noisy, app, b.workers, func(url string, processes []*exec.Cmd) error {
+	err = b.serve(noisy, setup{app: app, workers: b.workers}, func(url string, processes []*exec.Cmd) error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(b.seconds)*time.Second)
 		defer cancel()
 		disturbed := make(chan error, 1)

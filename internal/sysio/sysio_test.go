@@ -1,0 +1,214 @@
+package sysio
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// pairs are connections of each kind, wrapped, with their other ends, which are not.
+func pairs(t *testing.T, test func(t *testing.T, c, other net.Conn)) {
+	t.Helper()
+	for _, kind := range []struct{ network, address string }{
+		{"tcp", "127.0.0.1:0"},
+		{"unix", filepath.Join(t.TempDir(), "s")},
+	} {
+		t.Run(kind.network, func(t *testing.T) {
+			l, err := net.Listen(kind.network, kind.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			other, err := net.Dial(kind.network, l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer other.Close()
+			accepted, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer accepted.Close()
+			c := New(accepted)
+			if _, wrapped := c.(*Conn); wrapped != unwatched {
+				t.Fatalf("New returned a %T", c)
+			}
+			test(t, c, other)
+		})
+	}
+}
+
+func TestBytesGoBothWays(t *testing.T) {
+	for _, size := range []int{1, 4096, watched, watched + 1, 5 << 20} {
+		pairs(t, func(t *testing.T, c, other net.Conn) {
+			sent := make([]byte, size)
+			rand.Read(sent)
+			var tasks sync.WaitGroup
+			tasks.Go(func() {
+				if n, err := c.Write(sent); n != size || err != nil {
+					t.Errorf("%d of %d bytes were written: %v", n, size, err)
+				}
+			})
+			tasks.Go(func() {
+				if _, err := io.CopyN(other, other, int64(size)); err != nil {
+					t.Error(err)
+				}
+			})
+			got := make([]byte, size)
+			if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, sent) {
+				t.Errorf("%d bytes came back otherwise: %v", size, err)
+			}
+			tasks.Wait()
+		})
+	}
+}
+
+func TestEndOfDataIsEOF(t *testing.T) {
+	pairs(t, func(t *testing.T, c, other net.Conn) {
+		if _, err := io.WriteString(other, "last"); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(c); string(got) != "last" || err != nil {
+			t.Fatalf("%q, %v", got, err)
+		}
+		if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			t.Fatalf("%d, %v", n, err)
+		}
+	})
+}
+
+func TestNothingIsReadIntoNoRoom(t *testing.T) {
+	pairs(t, func(t *testing.T, c, _ net.Conn) {
+		if n, err := c.Read(nil); n != 0 || err != nil {
+			t.Errorf("read: %d, %v", n, err)
+		}
+		if n, err := c.Write(nil); n != 0 || err != nil {
+			t.Errorf("write: %d, %v", n, err)
+		}
+	})
+}
+
+func TestDeadlines(t *testing.T) {
+	pairs(t, func(t *testing.T, c, other net.Conn) {
+		soon := time.Now().Add(20 * time.Millisecond)
+		if err := c.SetDeadline(soon); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 10)); !errors.Is(err, os.ErrDeadlineExceeded) || !strings.HasPrefix(err.Error(), "read ") {
+			t.Errorf("read: %v", err)
+		}
+		piece := make([]byte, 32<<10)
+		var err error
+		wrote := 0
+		for err == nil { // until nothing goes in any more
+			var n int
+			n, err = c.Write(piece)
+			wrote += n
+		}
+		if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() || !errors.Is(err, os.ErrDeadlineExceeded) || !strings.HasPrefix(err.Error(), "write ") {
+			t.Errorf("write: %v", err)
+		}
+		if time.Now().Before(soon) {
+			t.Error("the deadline was early")
+		}
+		if err := c.SetDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		// What was counted as written is what arrives.
+		go io.WriteString(other, "still here")
+		got := make([]byte, 10)
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != "still here" {
+			t.Errorf("after the deadline: %q, %v", got, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := io.Copy(io.Discard, other); n != int64(wrote) || err != nil {
+			t.Errorf("%d bytes of %d arrived: %v", n, wrote, err)
+		}
+	})
+}
+
+func TestCloseWakesWhoWaits(t *testing.T) {
+	pairs(t, func(t *testing.T, c, _ net.Conn) {
+		failed := make(chan error)
+		go func() {
+			_, err := c.Read(make([]byte, 1))
+			failed <- err
+		}()
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-failed; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("read: %v", err)
+		}
+		if _, err := c.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("write: %v", err)
+		}
+	})
+}
+
+func TestErrorsOfTheSystemAreTold(t *testing.T) {
+	pairs(t, func(t *testing.T, c, other net.Conn) {
+		if err := other.Close(); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		for err == nil { // TCP takes one write before it hears of the reset
+			_, err = c.Write([]byte("nobody reads this"))
+		}
+		if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatalf("%v", err)
+		}
+		var op *net.OpError
+		if !errors.As(err, &op) || op.Op != "write" || op.Addr == nil {
+			t.Errorf("%#v", err)
+		}
+	})
+}
+
+func TestWhatHasNoDescriptorStaysAsItIs(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	if New(a) != a {
+		t.Error("a pipe in memory was wrapped")
+	}
+}
+
+func TestReadAndWriteDoNotAllocate(t *testing.T) {
+	if !unwatched {
+		t.Skip("the calls are the standard library's here")
+	}
+	pairs(t, func(t *testing.T, c, other net.Conn) {
+		buf := make([]byte, 64)
+		if allocs := testing.AllocsPerRun(100, func() {
+			if _, err := c.Write(buf); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := other.Read(buf); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := other.Write(buf); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Read(buf); err != nil {
+				t.Fatal(err)
+			}
+		}); allocs > 0 {
+			t.Errorf("%v allocations", allocs)
+		}
+	})
+}
