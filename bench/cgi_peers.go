@@ -19,7 +19,7 @@ var (
 // cgiReady is a script that every directory has.
 const cgiReady = "/cgi-bin/hello.sh"
 
-func startOursCGI(b *bench, s setup) ([]*exec.Cmd, error) { return b.cgiSite(s, "") }
+func startOursCGI(b *bench, s setup) ([]*exec.Cmd, error) { return b.cgiSite(s, ", mode: exec") }
 
 // cgiSite starts the gateway with a mount of scripts, with these options, and one like
 // it at /other.

@@ -15,6 +15,7 @@
 //	go run ./bench slow        a fast client beside hundreds of slow ones
 //	go run ./bench preload     the memory that is saved when workers are forked
 //	go run ./bench cgi         CGI scripts: shell, Perl, Perl with CGI.pm
+//	go run ./bench cgi-fast    Perl scripts that are compiled once, against each other's ways
 //	go run ./bench cgi-large   500 MB into CGI scripts and out of them
 //	go run ./bench cgi-slow    300 clients of a script that sleeps, beside others
 //	go run ./bench websocket   echoed messages, and memory of 10,000 WebSockets at rest
@@ -74,6 +75,7 @@ var benchmarks = map[string]struct {
 	"slow":       {(*bench).slow, 4},
 	"preload":    {(*bench).preload, 0},
 	"cgi":        {(*bench).cgi, 4},
+	"cgi-fast":   {(*bench).cgiFast, 4},
 	"cgi-large":  {(*bench).cgiLarge, 0},
 	"cgi-slow":   {(*bench).cgiSlow, 8},
 	"websocket":  {(*bench).websocket, 4},

@@ -1,13 +1,15 @@
 //go:build unix
 
 // Package cgi serves CGI scripts (RFC 3875), one or a directory of them, as a
-// pagi.App. A process is started per request; any language will do.
+// pagi.App. A process is started per request; any language will do. Perl scripts are
+// compiled once where that makes no difference, and a process is forked per request.
 //
 //	app, err := cgi.CGI{Root: "cgi-bin"}.Build()
 //
 // What comes in is an http or sse scope whose RootPath is the mount's path; what
 // goes out is the script's response, each piece as soon as the script wrote it.
-// The lifespan scope's shutdown waits for scripts that work on after their answer.
+// The lifespan scope's startup lets scripts be compiled; its shutdown ends what was
+// compiled and waits for scripts that work on after their answer.
 // The package knows of no sockets towards clients. A failure before the response
 // has begun is returned as a *pagi.StatusError whose Err says which script failed
 // and how; one after it is returned too, so that the server cuts the connection.
@@ -20,6 +22,11 @@
 // nph.go reads the head of what it answers, respond.go sends that on, linger.go and
 // keep.go hold it back, redirect.go follows a local redirect, afterwards.go keeps a
 // script that works on when its answer is complete.
+//
+// A script that is compiled gets its process from accelerate.go instead: compiled.go is
+// what is known of a script, shebang.go whether perl runs it, zygote.go the process
+// that has compiled it, child.go one that it has forked, worker.go one that answers many
+// requests with the program of persistent.go, control.go how they are spoken with.
 package cgi
 
 import (
@@ -173,6 +180,27 @@ type CGI struct {
 	// negative means all.
 	StderrRate int `yaml:"stderr_rate"`
 
+	// Mode says how scripts are run: "exec" starts a process for each request; "fork" has a
+	// Perl script compiled once and forks for each request; "persistent" runs the same
+	// compiled script again and again. The default is "auto": fork where it gives the
+	// same results as exec, which it looks for itself. What needs no Perl, or cannot be
+	// compiled once, is run by exec in every mode.
+	Mode string `yaml:"mode"`
+	// PreloadModules are loaded before each script that is compiled once.
+	PreloadModules []string `yaml:"preload_modules"`
+	// AcceleratedScripts is how many scripts stay compiled, the last used ones. The
+	// default is 64.
+	AcceleratedScripts int `yaml:"accelerated_scripts"`
+	// Persistent are names of scripts, or patterns such as "reports/*.cgi", that are run
+	// as mode persistent does. A pattern without a slash is about the file's name alone.
+	Persistent []string `yaml:"persistent"`
+	// PersistentWorkers is the number of processes that a persistent script has at most.
+	// The default is 4.
+	PersistentWorkers int `yaml:"persistent_workers"`
+	// PersistentRequests is how many requests such a process answers before another
+	// takes its place. The default is 1000; negative means no limit.
+	PersistentRequests int `yaml:"persistent_requests"`
+
 	// Redirect answers local redirects (RFC 3875 section 6.2.2): the site's
 	// outermost application, called with an empty RootPath. Without one, targets
 	// below this mount are answered here and others become a 302.
@@ -213,6 +241,7 @@ type app struct {
 	credential  *syscall.Credential // nil: the gateway's own
 	launcher    []string            // the beginning of a command, where a program must set the limits
 	later       *afterwards
+	fast        *accelerator
 	buffers     sync.Pool // *[]byte
 	path        string    // below the mount, "" for the mount
 	outer       *app      // what encloses it; nil for the mount
@@ -233,7 +262,7 @@ func newApp(c CGI) (*app, error) {
 
 // prepare checks the options and fills in what follows from them.
 func (a *app) prepare() error {
-	return errors.Join(a.setPlace(), a.setLimits(), a.checkResources(), a.setCredential(), a.setEnv(), a.setLauncher())
+	return errors.Join(a.setPlace(), a.setLimits(), a.checkResources(), a.setCredential(), a.setEnv(), a.setLauncher(), a.setMode())
 }
 
 func (a *app) logger() *slog.Logger {

@@ -73,7 +73,7 @@ func (a *app) setLimits() error {
 	setDefault(&a.StderrRate, DefaultStderrRate)
 	setDefault(&a.ServerSoftware, DefaultSoftware)
 	a.scripts = &scriptLimiter{places: a.ScriptConcurrency, queue: a.QueueSize}
-	size := max(bufferSize, a.HeaderLimit)
+	size := max(bufferSize, a.HeaderLimit+2*markLength) // a mark is not read into less room
 	a.buffers.New = func() any { b := make([]byte, size); return &b }
 	return nil
 }

@@ -53,6 +53,12 @@ func (a *app) directory(d Directory) (*app, error) {
 	}
 	sub := &app{CGI: d.CGI, path: d.Path, outer: a.under(d.Path), mount: a, later: a.later}
 	inherit(&sub.CGI, &sub.outer.CGI)
+	if len(d.Persistent) == 0 && (d.Mode == ModeExec || d.CPUTime != 0) {
+		sub.Persistent = nil // what the directory itself asks for wins
+	}
+	if d.Mode == "" && d.CPUTime != 0 && sub.Mode == ModePersistent {
+		sub.Mode = ModeFork
+	}
 	if err := sub.prepare(); err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func (r *run) linger(rest []byte) (all []byte, ended bool) {
 	var err error
 	for err == nil && len(rest) < cap(rest) {
 		var n int
-		n, err = r.out.ours.Read(rest[len(rest):cap(rest)])
+		n, err = r.readOutput(rest[len(rest):cap(rest)])
 		rest = rest[:len(rest)+n]
 		r.size += int64(n)
 	}

@@ -25,10 +25,28 @@ type process struct {
 	watched atomic.Bool // somebody waits, and closes exited
 	onExit  func()
 
+	said   []byte // what a script had written to standard error before it was forked
+	onReap func() // nil: nobody else has to know
+	loan   loan   // nil: the process ends with the request
+
 	mu       sync.Mutex
 	finished bool
+	marked   bool               // a loan's run has ended, and the process has not
+	attended bool               // the run had deadlines on its pipes
 	status   syscall.WaitStatus // valid once finished
 	usage    syscall.Rusage     // likewise: of the process and the children it waited for
+}
+
+// loan is a process that runs more than one request.
+type loan interface {
+	// await returns when the process has ended, or wake was called.
+	await()
+	wake()
+	// awaitBriefly is await with a time limit, and reports whether the end has come.
+	awaitBriefly(time.Duration) bool
+	// giveBack reports whether the process lives. marked says that its run has ended as
+	// it should, attended that there were deadlines on its pipes.
+	giveBack(marked, attended bool) bool
 }
 
 // command is what is started: a program in a directory with exactly three
@@ -38,6 +56,19 @@ type command struct {
 	dir                   string
 	env                   []string
 	stdin, stdout, stderr int
+	control               int // a zygote's, for its descriptor controlFD; 0: none
+}
+
+// files returns what the descriptors are from 0 on.
+func (c *command) files() []uintptr {
+	files := []uintptr{uintptr(c.stdin), uintptr(c.stdout), uintptr(c.stderr)}
+	if c.control != 0 {
+		for len(files) < controlFD {
+			files = append(files, ^uintptr(0)) // closed
+		}
+		files = append(files, uintptr(c.control))
+	}
+	return files
 }
 
 // newCommand returns the command for a run of s, without its descriptors.
@@ -55,7 +86,7 @@ func (a *app) startProcess(c command, onExit func()) (*process, error) {
 	attr := &syscall.ProcAttr{
 		Dir:   c.dir,
 		Env:   c.env,
-		Files: []uintptr{uintptr(c.stdin), uintptr(c.stdout), uintptr(c.stderr)},
+		Files: c.files(),
 		Sys:   p.attributes(),
 	}
 	attr.Sys.Credential = a.credential
@@ -63,6 +94,8 @@ func (a *app) startProcess(c command, onExit func()) (*process, error) {
 	switch {
 	case a.launcher != nil:
 		p.pid, err = a.forkExecLaunched(c, attr)
+	case a.hasResources() && c.control != 0:
+		p.pid, err = forkExecStopped(c, attr, a.limitZygote)
 	case a.hasResources():
 		p.pid, err = forkExecStopped(c, attr, a.limitResources)
 	default:
@@ -88,16 +121,28 @@ func (p *process) watch() {
 }
 
 func (p *process) keepWatch() {
-	p.await()
+	if p.loan != nil {
+		p.loan.await()
+	} else {
+		p.await()
+	}
+	p.mu.Lock()
+	marked := p.marked
+	p.mu.Unlock()
 	close(p.exited)
-	p.onExit()
+	if !marked {
+		p.onExit()
+	}
 }
 
 // exitsWithin waits for the end, but not much longer than d, and reports whether
 // it came. A process nobody watches yet costs no goroutine when it ends in time.
 func (p *process) exitsWithin(d time.Duration) bool {
+	if isClosed(p.exited) {
+		return true
+	}
 	if p.watched.CompareAndSwap(false, true) {
-		if p.awaitBriefly(d) {
+		if p.endsWithin(d) {
 			close(p.exited)
 			return true
 		}
@@ -113,11 +158,39 @@ func (p *process) exitsWithin(d time.Duration) bool {
 	}
 }
 
+func (p *process) endsWithin(d time.Duration) bool {
+	if p.loan != nil {
+		return p.loan.awaitBriefly(d)
+	}
+	return p.awaitBriefly(d)
+}
+
+// setAttended says whether there were deadlines on the pipes of a loan.
+func (p *process) setAttended(were bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.attended = were
+}
+
+// endRun is called when a loan's run has ended: with that the process has for this
+// request.
+func (p *process) endRun(status syscall.WaitStatus) {
+	p.mu.Lock()
+	p.marked, p.status = true, status
+	p.mu.Unlock()
+	if p.watched.CompareAndSwap(false, true) {
+		close(p.exited)
+		return
+	}
+	p.loan.wake()
+	<-p.exited
+}
+
 // signal sends sig to every process of the group that is still there.
 func (p *process) signal(sig syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.finished {
+	if !p.finished && !p.marked {
 		p.signalLocked(sig)
 	}
 }
@@ -142,8 +215,13 @@ func (p *process) finish() syscall.WaitStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.finished {
-		p.signalLocked(syscall.SIGKILL)
-		p.reap()
+		if p.loan == nil || !p.loan.giveBack(p.marked, p.attended) {
+			p.signalLocked(syscall.SIGKILL)
+			p.reap()
+			if p.onReap != nil {
+				p.onReap()
+			}
+		}
 		p.finished = true
 	}
 	return p.status

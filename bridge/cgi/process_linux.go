@@ -69,12 +69,19 @@ func (p *process) awaitBriefly(d time.Duration) bool {
 		}
 		runtime.Gosched()
 	}
+	ended := awaitReadable(p.handle, d)
+	if ended {
+		_ = syscall.Close(p.handle) // Linux frees the descriptor whatever it returns
+	}
+	return ended
+}
+
+// awaitReadable waits up to d in the calling thread.
+func awaitReadable(fd int, d time.Duration) bool {
 	for deadline := time.Now().Add(d); d > 0; d = time.Until(deadline) {
-		fds := []unix.PollFd{{Fd: int32(p.handle), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds, int(d/time.Millisecond)+1)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(d/time.Millisecond)+1)
 		switch {
 		case err == nil && n == 1:
-			_ = syscall.Close(p.handle) // Linux frees the descriptor whatever it returns
 			return true
 		case err != nil && !errors.Is(err, unix.EINTR):
 			return false

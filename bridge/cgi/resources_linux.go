@@ -32,9 +32,8 @@ func (a *app) kernelLimits() []kernelLimit {
 			all = append(all, kernelLimit{resource, name, uint64(n), uint64(n)})
 		}
 	}
-	if a.CPUTime != 0 {
-		soft := wholeSeconds(a.CPUTime)
-		all = append(all, kernelLimit{unix.RLIMIT_CPU, "cpu", soft, soft + wholeSeconds(a.KillAfter)})
+	if soft, hard := a.cpuLimit(); soft != 0 {
+		all = append(all, kernelLimit{unix.RLIMIT_CPU, "cpu", soft, hard})
 	}
 	same(unix.RLIMIT_DATA, "data", a.Memory)
 	same(unix.RLIMIT_NPROC, "nproc", int64(a.Processes))
@@ -42,12 +41,41 @@ func (a *app) kernelLimits() []kernelLimit {
 	return all
 }
 
+// cpuLimit returns the seconds of cpu_time, and those after which KILL comes; 0: no limit.
+func (a *app) cpuLimit() (soft, hard uint64) {
+	if a.CPUTime == 0 {
+		return 0, 0
+	}
+	soft = wholeSeconds(a.CPUTime)
+	return soft, soft + wholeSeconds(a.KillAfter)
+}
+
+// limitZygote is limitResources without the processor time, which is its children's.
+func (a *app) limitZygote(pid int) error {
+	for _, l := range a.kernelLimits() {
+		if l.resource == unix.RLIMIT_CPU {
+			continue
+		}
+		if err := l.set(pid); err != nil {
+			return err
+		}
+	}
+	return a.renice(pid)
+}
+
+func (l *kernelLimit) set(pid int) error {
+	if err := unix.Prlimit(pid, l.resource, &unix.Rlimit{Cur: l.soft, Max: l.hard}, nil); err != nil {
+		return fmt.Errorf("prlimit %s: %w", l.name, err)
+	}
+	return nil
+}
+
 // limitResources gives the limits of a to a process that has not begun to run. Its
 // children inherit them.
 func (a *app) limitResources(pid int) error {
 	for _, l := range a.kernelLimits() {
-		if err := unix.Prlimit(pid, l.resource, &unix.Rlimit{Cur: l.soft, Max: l.hard}, nil); err != nil {
-			return fmt.Errorf("prlimit %s: %w", l.name, err)
+		if err := l.set(pid); err != nil {
+			return err
 		}
 	}
 	return a.renice(pid)
@@ -140,7 +168,11 @@ func (a *app) forkExecLaunched(c command, attr *syscall.ProcAttr) (pid int, err 
 	if !isProgram(c.argv[0]) {
 		return 0, syscall.ENOEXEC // the launcher's library would have a shell try
 	}
-	pid, err = syscall.ForkExec(a.launcher[0], append(slices.Clip(a.launcher), c.argv...), attr)
+	launcher := slices.Clone(a.launcher)
+	if c.control != 0 { // a zygote's children have that limit, each for itself
+		launcher = slices.DeleteFunc(launcher, func(arg string) bool { return strings.HasPrefix(arg, "--cpu=") })
+	}
+	pid, err = syscall.ForkExec(launcher[0], append(launcher, c.argv...), attr)
 	if err != nil {
 		return 0, err
 	}

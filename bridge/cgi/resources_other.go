@@ -14,6 +14,8 @@ var errNoResources = errors.New("limits of resources are there on Linux only")
 
 func (a *app) limitResources(int) error { return errNoResources }
 
+func (a *app) limitZygote(int) error { return errNoResources }
+
 func (a *app) setLauncher() error { return nil }
 
 func (a *app) forkExecLaunched(command, *syscall.ProcAttr) (int, error) { return 0, errNoResources }

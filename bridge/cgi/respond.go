@@ -19,7 +19,7 @@ import (
 // Serve answers http, sse and lifespan scopes; it declines others.
 func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	if scope.Type == pagi.TypeLifespan {
-		return pagi.ServeLifespan(ctx, receive, send, nil, a.later.wait)
+		return pagi.ServeLifespan(ctx, receive, send, a.startup, a.shutdown)
 	}
 	if scope.Type != pagi.TypeHTTP && scope.Type != pagi.TypeSSE {
 		return pagi.Unsupported(scope)
@@ -56,6 +56,25 @@ func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 	return a.redirect(ctx, scope, location, receive, send)
 }
 
+// startup makes Perl scripts be compiled from now on.
+func (a *app) startup(context.Context) error {
+	err := a.fast.start()
+	for _, d := range a.directories {
+		err = errors.Join(err, d.fast.start())
+	}
+	return err
+}
+
+// shutdown waits for scripts that work on, and ends what is kept for later ones.
+func (a *app) shutdown(ctx context.Context) error {
+	err := a.later.wait(ctx)
+	a.fast.stop()
+	for _, d := range a.directories {
+		d.fast.stop()
+	}
+	return err
+}
+
 // runScript runs s once and sends its response, or returns the location of a
 // local redirect. It does not wait for a script that works on after its response.
 func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *requestBody, send pagi.Send) (location string, err error) {
@@ -76,7 +95,7 @@ func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *
 	if err != nil {
 		r.end(err)
 	}
-	if out.complete && !r.proc.isFinished() {
+	if out.complete && !r.hasEnded() {
 		r.letGo()
 		ctx := context.WithoutCancel(ctx)
 		a.later.take(r, func() { _ = a.report(ctx, r, r.conclude(buf), true) }) // it is in the log

@@ -51,6 +51,7 @@ type run struct {
 	in     *pipe // nil: /dev/null, or the file the body is in
 	out    *pipe
 	errs   *pipe
+	mark   *mark // of a process that stays, which has out and errs, too
 
 	stderr     stderrLog
 	watch      *watchdog
@@ -80,22 +81,17 @@ type run struct {
 // start starts s. When it returns without an error, finish must be called.
 func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requestBody) (*run, error) {
 	r := &run{
-		app: a, script: s, body: body,
+		app: a, script: s, body: body, ctx: ctx,
 		fed: make(chan struct{}), errsDone: make(chan struct{}), killed: make(chan struct{}),
 	}
-	stdin, pending, err := r.openPipes(body)
+	stdin, pending, err := r.openInput(body)
 	if err != nil {
 		r.closePipes()
 		return nil, startFailure(s, err)
 	}
 	c := newCommand(s, a.environ(scope, s, body.length))
-	c.stdin, c.stdout, c.stderr = stdin, r.out.script, r.errs.script
-	r.proc, err = a.startProcess(c, r.scriptExited)
-	for tries := 0; errors.Is(err, syscall.ETXTBSY) && tries < busyTries && ctx.Err() == nil; tries++ {
-		time.Sleep(busyWait)
-		r.proc, err = a.startProcess(c, r.scriptExited)
-	}
-	if err != nil {
+	c.stdin = stdin
+	if r.proc, err = r.launch(c); err != nil {
 		r.closePipes()
 		return nil, startFailure(s, err)
 	}
@@ -114,8 +110,8 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 			r.end(&timeoutError{"it ran", "max_time", a.MaxTime})
 		})
 	}
-	r.ctx = ctx
 	r.stderr = stderrLog{ctx: context.WithoutCancel(ctx), log: r.log, rate: a.StderrRate, marks: a.watchedMarks()}
+	r.stderr.write(r.proc.said)
 	r.attendant = time.AfterFunc(attendAfter, r.attend)
 	if pending == nil && !body.more {
 		r.cancelFeed = func() {}
@@ -129,6 +125,23 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 		}()
 	}
 	return r, nil
+}
+
+// launch gives the run its process: one that has compiled the script, or a new one.
+func (r *run) launch(c command) (*process, error) {
+	if p := r.app.fast.process(r, c); p != nil {
+		return p, nil
+	}
+	if err := r.openOutputs(); err != nil {
+		return nil, err
+	}
+	c.stdout, c.stderr = r.out.script, r.errs.script
+	p, err := r.app.startProcess(c, r.scriptExited)
+	for tries := 0; errors.Is(err, syscall.ETXTBSY) && tries < busyTries && r.ctx.Err() == nil; tries++ {
+		time.Sleep(busyWait)
+		p, err = r.app.startProcess(c, r.scriptExited)
+	}
+	return p, err
 }
 
 // attend starts the goroutines that look after a script that takes longer.
@@ -150,16 +163,9 @@ func (r *run) attend() {
 	}()
 }
 
-// openPipes makes the script's descriptors. A body that is complete is the script's
-// input as the file it is in, or is written at once as far as it fits into the
-// pipe; pending is what did not fit.
-func (r *run) openPipes(body *requestBody) (stdin int, pending []byte, err error) {
-	if r.out, err = newPipe(false); err != nil {
-		return -1, nil, err
-	}
-	if r.errs, err = newPipe(false); err != nil {
-		return -1, nil, err
-	}
+// openInput makes the script's input. A body that is complete is the file it is in, or is
+// written at once as far as it fits into a pipe; pending is what did not fit.
+func (r *run) openInput(body *requestBody) (stdin int, pending []byte, err error) {
 	if body.file != nil && !body.more {
 		return int(body.file.Fd()), nil, nil
 	}
@@ -187,6 +193,17 @@ func (r *run) openPipes(body *requestBody) (stdin int, pending []byte, err error
 	return r.in.script, pending, nil
 }
 
+// openOutputs makes the pipes of a process of one run, if there are none yet.
+func (r *run) openOutputs() (err error) {
+	if r.out == nil {
+		r.out, err = newPipe(false)
+	}
+	if err == nil && r.errs == nil {
+		r.errs, err = newPipe(false)
+	}
+	return err
+}
+
 func (r *run) closePipes() {
 	r.in.close()
 	r.out.close()
@@ -197,6 +214,9 @@ func (r *run) closePipes() {
 // closed it, when the group was killed, or when the script is gone and what it
 // left behind has been silent for KillAfter.
 func (r *run) Read(p []byte) (int, error) {
+	if r.isMarked() {
+		return 0, io.EOF
+	}
 	r.mu.Lock()
 	select {
 	case <-r.killed:
@@ -210,7 +230,7 @@ func (r *run) Read(p []byte) (int, error) {
 	default:
 	}
 	r.mu.Unlock()
-	n, err := r.out.ours.Read(p)
+	n, err := r.readOutput(p)
 	if n > 0 {
 		r.watch.progress()
 	}
@@ -224,6 +244,22 @@ func (r *run) Read(p []byte) (int, error) {
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = io.EOF
+	}
+	return n, err
+}
+
+// readOutput reads what there is, to the end of the pipe or to the mark of a process
+// that stays.
+func (r *run) readOutput(p []byte) (int, error) {
+	switch {
+	case r.mark == nil:
+		return r.out.ours.Read(p)
+	case r.mark.seen:
+		return 0, io.EOF
+	}
+	n, err := r.mark.read(r.out.ours, p)
+	if r.mark.seen {
+		r.proc.endRun(syscall.WaitStatus(r.mark.status << 8))
 	}
 	return n, err
 }
@@ -312,8 +348,17 @@ func (r *run) endCause() error {
 	return r.cause
 }
 
+// isMarked reports whether the run has ended and its process stays. It is for the reader.
+func (r *run) isMarked() bool { return r.mark != nil && r.mark.seen }
+
+// hasEnded reports whether nothing of the run goes on. It is for the reader.
+func (r *run) hasEnded() bool { return r.isMarked() || r.proc.isFinished() }
+
 // settle waits a moment for the script's end and returns how it ended.
 func (r *run) settle() (status syscall.WaitStatus, ended bool) {
+	if r.isMarked() {
+		return syscall.WaitStatus(r.mark.status << 8), true
+	}
 	if !r.proc.exitsWithin(settleTime) {
 		return 0, false
 	}
@@ -325,7 +370,7 @@ func (r *run) settle() (status syscall.WaitStatus, ended bool) {
 // still work on as long as its time limits allow. It returns how the script ended
 // and the cause where it was made to.
 func (r *run) finish(buf []byte) (syscall.WaitStatus, error) {
-	if !r.proc.isFinished() {
+	if !r.hasEnded() {
 		r.attend()
 		r.outlast(buf)
 	}
@@ -334,7 +379,11 @@ func (r *run) finish(buf []byte) (syscall.WaitStatus, error) {
 	if r.maxTimer != nil {
 		r.maxTimer.Stop()
 	}
-	status := r.proc.finish()
+	stays := r.isMarked()
+	var status syscall.WaitStatus
+	if !stays { // first of all: whoever is left in its group ends, and lets go of the pipes
+		status = r.proc.finish()
+	}
 	r.mu.Lock()
 	r.over = true
 	attended, cause := r.attended, r.cause
@@ -351,11 +400,19 @@ func (r *run) finish(buf []byte) (syscall.WaitStatus, error) {
 	<-r.fed
 	r.body.close()
 	if attended {
-		_ = r.errs.ours.SetReadDeadline(time.Now().Add(lastWords)) // a pipe has deadlines
+		patience := lastWords
+		if stays { // it has said all
+			patience = 0
+		}
+		_ = r.errs.ours.SetReadDeadline(time.Now().Add(patience)) // a pipe has deadlines
 		<-r.errsDone
 	} else {
 		r.stderr.drain(r.errs.ours, buf)
 		r.stderr.end()
+	}
+	if stays {
+		r.proc.setAttended(attended || cause != nil)
+		return r.proc.finish(), cause
 	}
 	r.closePipes()
 	return status, cause

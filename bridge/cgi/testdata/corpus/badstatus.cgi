@@ -1,0 +1,2 @@
+#!/usr/bin/perl
+print "Status: soon\nContent-Type: text/plain\n\n";

@@ -1,0 +1,5 @@
+#!/usr/bin/perl
+#: exec it starts processes
+print "Content-Type: text/plain\n\n";
+use constant HOST => `echo here`;
+print HOST;

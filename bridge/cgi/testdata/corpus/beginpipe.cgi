@@ -1,0 +1,5 @@
+#!/usr/bin/perl
+#: exec it keeps pipe
+print "Content-Type: text/plain\n\n";
+BEGIN { pipe READ, WRITE }
+print {*WRITE} "through\n"; close WRITE; print <READ>;

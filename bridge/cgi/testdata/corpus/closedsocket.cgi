@@ -1,0 +1,4 @@
+#!/usr/bin/perl
+#: exec opens a socket
+BEGIN { socket(my $s, 2, 1, 0) or die $!; close $s }
+print "Content-Type: text/plain\n\nready\n";

@@ -1,0 +1,2 @@
+#!/usr/bin/perl
+use CGI::Carp 'fatalsToBrowser'; die "before any header\n";

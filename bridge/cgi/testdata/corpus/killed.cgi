@@ -1,0 +1,3 @@
+#!/usr/bin/perl
+print "Content-Type: text/plain\n\n";
+$| = 1; print "written\n"; kill KILL => $$; sleep 5;

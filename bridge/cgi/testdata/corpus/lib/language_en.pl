@@ -1,0 +1,2 @@
+sub hello { return "hello" }
+1;

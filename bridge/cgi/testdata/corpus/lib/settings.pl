@@ -1,0 +1,2 @@
+our %settings = (colour => 'red', size => 3);
+1;

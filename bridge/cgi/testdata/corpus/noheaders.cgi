@@ -1,0 +1,2 @@
+#!/usr/bin/perl
+print "just text, no header\n\nmore";

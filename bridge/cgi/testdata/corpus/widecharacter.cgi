@@ -1,0 +1,3 @@
+#!/usr/bin/perl -w
+print "Content-Type: text/plain\n\n";
+print "wide: \x{263a}\n";
