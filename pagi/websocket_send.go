@@ -20,7 +20,7 @@ func (s *WebSocketSession) send(ctx context.Context, ev Event, flow *FlowMeter) 
 		return err
 	}
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return s.sent(context.Cause(ctx))
 	}
 	switch {
 	case phase == wsConnecting:
@@ -32,7 +32,7 @@ func (s *WebSocketSession) send(ctx context.Context, ev Event, flow *FlowMeter) 
 	case WebSocketAccept:
 		return &EventError{e.EventType(), "", "the connection was accepted already"}
 	case WebSocketSend:
-		return s.sent(ctx, conn.Send(ctx, e))
+		return s.sent(conn.Send(ctx, e))
 	case WebSocketKeepalive:
 		s.keepAlive(conn, e)
 	case WebSocketClose:
@@ -45,16 +45,12 @@ func (s *WebSocketSession) send(ctx context.Context, ev Event, flow *FlowMeter) 
 	return nil // the denial response's events are ignored here, as the specification has it
 }
 
-// sent judges the error of a Send: that of an ended connection shows by
+// sent judges the error of a Send. That the connection has ended shows by
 // websocket.disconnect.
-func (s *WebSocketSession) sent(ctx context.Context, err error) error {
+func (s *WebSocketSession) sent(err error) error {
 	var end *WebSocketEnd
-	if err == nil || errors.As(err, &end) {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.end != nil {
+	var gone *DisconnectError
+	if err == nil || errors.As(err, &end) || errors.As(err, &gone) {
 		return nil
 	}
 	return err

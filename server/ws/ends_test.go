@@ -157,6 +157,27 @@ func TestApplicationEnds(t *testing.T) {
 	}
 }
 
+// TestCloseIsNotAnswered gives a client up that does not answer a Close frame. That
+// takes the five seconds it may take.
+func TestCloseIsNotAnswered(t *testing.T) {
+	for _, engine := range []string{"http1", "h2"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			ends := make(chan pagi.WebSocketDisconnect, 1)
+			x := serve(t, engine, &ws.Server{}, func(s *session) error {
+				s.next()
+				err := errors.Join(s.accept(), s.send(s.ctx, pagi.WebSocketClose{Code: 1001}))
+				ends <- s.next().(pagi.WebSocketDisconnect)
+				return err
+			})
+			p := x.dial()
+			p.closesWith(1001)
+			ended(t, ends, 1006, pagi.ReasonClientTimeout)
+			p.ends()
+		})
+	}
+}
+
 // TestAnswersBeforeTheEnd says that messages before a Close, or before a frame that
 // must not be, are still answered.
 func TestAnswersBeforeTheEnd(t *testing.T) {

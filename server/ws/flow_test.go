@@ -83,6 +83,54 @@ func TestFlow(t *testing.T) {
 	})
 }
 
+// TestSendingAtTheMarks lets what is called at the marks send more than is taken at once.
+func TestSendingAtTheMarks(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		behind, drained := make(chan struct{}), make(chan struct{})
+		var high, low sync.Once
+		x := serve(t, engine, &ws.Server{}, func(s *session) error {
+			tr := s.scope.Transport
+			err := s.accept()
+			sendMore := func() {
+				for range 8 {
+					if err := s.text(block); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			tr.OnHighWater(func() { high.Do(func() { close(behind); sendMore() }) })
+			tr.OnDrain(func() { low.Do(func() { sendMore(); close(drained) }) })
+			for err == nil {
+				select {
+				case <-behind:
+					testkit.Await(t, drained)
+					return errors.Join(err, s.text("end"))
+				default:
+					err = s.text(block)
+				}
+			}
+			return err
+		})
+		p := x.dial()
+		testkit.Await(t, behind)
+		n := 0
+		for {
+			_, got := p.hear()
+			if got == "end" {
+				break
+			}
+			if got != block {
+				t.Fatalf("message %d has %d bytes", n, len(got))
+			}
+			n++
+		}
+		if n < 17 {
+			t.Errorf("%d messages came", n)
+		}
+		p.closesWith(1000)
+	})
+}
+
 // TestWriteTimeout gives a client up that takes nothing.
 func TestWriteTimeout(t *testing.T) {
 	everywhere(t, func(t *testing.T, engine string) {

@@ -136,15 +136,29 @@ func (c *conn) push() {
 		c.out = c.out[:copy(c.out, c.out[n:])]
 		if c.charge == 0 {
 			added = len(c.out)
-			c.charge = added
 		}
 	}
 	c.writing = true
 	c.wmu.Unlock()
-	if added > 0 {
-		c.flow.Add(added)
-	}
 	go c.flush()
+	if added > 0 {
+		c.count(added)
+	}
+}
+
+// count lets flow count n bytes that a goroutine writes, or has written by now. What flow
+// calls may send, and wait for that goroutine.
+func (c *conn) count(n int) {
+	c.flow.Add(n)
+	c.wmu.Lock()
+	writing := c.writing
+	if writing {
+		c.charge += n
+	}
+	c.wmu.Unlock()
+	if !writing {
+		c.flow.Add(-n)
+	}
 }
 
 // releaseOutput gives the write buffer back.
@@ -207,10 +221,24 @@ func (c *conn) write(p []byte, charge int) error {
 		p = p[n:]
 		gone := charge - min(charge, len(p))
 		charge -= gone
-		c.flow.Add(-gone)
-		c.tellRoom()
+		c.written(gone)
 	}
 	return nil
+}
+
+// written lets flow count n bytes less. What it calls at the low mark may send, and wait
+// for the goroutine that writes: this one. So it has a goroutine of its own there.
+func (c *conn) written(n int) {
+	amount, low := c.flow.BufferedAmount(), c.flow.LowWaterMark()
+	if amount >= low && amount-n < low {
+		go func() {
+			c.flow.Add(-n)
+			c.tellRoom()
+		}()
+		return
+	}
+	c.flow.Add(-n)
+	c.tellRoom()
 }
 
 // writeIsLate gives a client up that takes nothing. On HTTP/2 the deadline resets the
