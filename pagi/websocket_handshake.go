@@ -59,7 +59,7 @@ func (x *exchange) serveWebSocket() {
 	}
 	x.makeWebSocketScope()
 	x.ctx = (*appContext)(x)
-	s := &WebSocketSession{App: x.h.App, Scope: &x.scope, Handshake: handshake{x}, MaxQueue: x.h.MaxReceiveQueue, EndContext: x.endContext}
+	s := &WebSocketSession{App: x.h.App, Scope: &x.scope, Handshake: handshake{x}, MaxQueue: x.h.MaxReceiveQueue, EndContext: x.endSession}
 	x.session = s
 	out := s.Serve(x.ctx)
 	if !out.Accepted {
@@ -80,6 +80,12 @@ func (x *exchange) serveWebSocket() {
 		x.control.Disconnect(out.End.Reason)
 	}
 	x.report(out.Err)
+}
+
+// endSession ends the application's context.
+func (x *exchange) endSession(cause error) {
+	x.end() // which a context that nobody has waited for yet looks at
+	x.endContext(cause)
 }
 
 // finishRefused settles a handshake that was not accepted. An application that has no

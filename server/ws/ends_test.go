@@ -121,6 +121,26 @@ func TestEnds(t *testing.T) {
 	}
 }
 
+// TestContextThatNobodyWaitsFor ends all the same.
+func TestContextThatNobodyWaitsFor(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		done := make(chan error, 1)
+		p := serve(t, engine, &ws.Server{}, func(s *session) error {
+			err := s.accept()
+			for s.ctx.Err() == nil {
+				time.Sleep(time.Millisecond)
+			}
+			done <- context.Cause(s.ctx)
+			return err
+		}).dial()
+		p.raw(closing(1000, ""))
+		var gone *pagi.DisconnectError
+		if err := testkit.Await(t, done); !errors.As(err, &gone) || gone.Reason != pagi.ReasonClientClosed {
+			t.Error(err)
+		}
+	})
+}
+
 // TestApplicationEnds says what the client gets when the application returns.
 func TestApplicationEnds(t *testing.T) {
 	for name, c := range map[string]struct {
