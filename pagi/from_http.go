@@ -15,8 +15,9 @@ import (
 )
 
 // FromHTTP makes an App of a net/http handler, so that a mux, a router or a
-// gateway can be mounted among PAGI applications. Scopes other than http are
-// declined.
+// gateway can be mounted among PAGI applications. An sse scope is answered with the
+// handler's ordinary response, which may be an event stream of its own making, without
+// trailers and interim responses. Other scopes are declined.
 //
 // The request's URL.Path is the scope's Path, without RootPath, as behind
 // http.StripPrefix; RequestURI is what the client sent. The ResponseWriter knows
@@ -27,7 +28,11 @@ func FromHTTP(h http.Handler) App { return fromHTTP{h} }
 type fromHTTP struct{ handler http.Handler }
 
 func (f fromHTTP) Serve(ctx context.Context, scope *Scope, receive Receive, send Send) error {
-	if scope.Type != TypeHTTP {
+	switch scope.Type {
+	case TypeHTTP:
+	case TypeSSE:
+		send = sendDeclining(send)
+	default:
 		return Unsupported(scope)
 	}
 	r, err := newHTTPRequest(ctx, scope, receive)
@@ -38,6 +43,22 @@ func (f fromHTTP) Serve(ctx context.Context, scope *Scope, receive Receive, send
 	defer w.release()
 	f.handler.ServeHTTP(w, r)
 	return w.finish()
+}
+
+// sendDeclining returns a Send that answers an sse scope with the events of an
+// ordinary response.
+func sendDeclining(send Send) Send {
+	return func(ctx context.Context, ev Event) error {
+		switch e := ev.(type) {
+		case HTTPResponseStart:
+			ev = SSEHTTPResponseStart{Status: e.Status, Headers: e.Headers}
+		case HTTPResponseBody:
+			ev = SSEHTTPResponseBody{Body: e.Body, More: e.More}
+		case HTTPResponseTrailers:
+			return nil
+		}
+		return send(ctx, ev)
+	}
 }
 
 // newHTTPRequest builds the request a net/http server would have built.

@@ -185,7 +185,7 @@ func TestFromHTTPResponse(t *testing.T) {
 }
 
 func TestFromHTTPDeclinesOtherScopes(t *testing.T) {
-	for _, typ := range []string{TypeLifespan, TypeWebSocket, TypeSSE} {
+	for _, typ := range []string{TypeLifespan, TypeWebSocket} {
 		if _, err := drive(t, handle(nil), &Scope{Type: typ}); !errors.Is(err, ErrUnsupported) {
 			t.Errorf("%s: %v", typ, err)
 		}

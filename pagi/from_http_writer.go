@@ -221,7 +221,7 @@ func (w *eventWriter) wholeFile(src io.Reader) (*os.File, int64) {
 		src, left = l.R, l.N
 	}
 	f, ok := src.(*os.File)
-	if !ok || w.length < 0 || w.err != nil || w.complete || w.scope.Method == http.MethodHead {
+	if !ok || w.length < 0 || w.err != nil || w.complete || w.scope.Method == http.MethodHead || w.scope.Type == TypeSSE {
 		return nil, 0
 	}
 	info, err := f.Stat()

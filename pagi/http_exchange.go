@@ -72,6 +72,8 @@ type exchange struct {
 	sent      int64     // body bytes written
 	noBody    bool      // HEAD, 204, 304
 	trailer   bool      // trailers were announced
+	queue     atomic.Pointer[queue]
+	sse       *eventStream // nil: an http scope
 
 	// The end. endMu is held only for looking and setting.
 	endMu   sync.Mutex
@@ -103,8 +105,8 @@ func (x *exchange) notice() {
 }
 
 // gone runs when the request's context has ended: the client left, or the server
-// cancelled all requests. In the first case it waits for a running Send, which knows
-// better when it is its write that failed.
+// cancelled all requests. In the first case it waits for a running Send, or a write of
+// the queue's, which knows better when it is its write that failed.
 func (x *exchange) gone() {
 	reason := x.goneReason("")
 	if reason == "" {
@@ -114,8 +116,14 @@ func (x *exchange) gone() {
 		x.mu.Lock()
 		done := x.phase == phaseComplete
 		reason = x.lost
+		if q := x.queue.Load(); q != nil && !done && reason == "" {
+			reason = q.verdict()
+		}
 		x.mu.Unlock()
 		if done || x.reading.Load() {
+			if done && x.sse != nil { // it may wait in vain for an event otherwise
+				x.endContext(&DisconnectError{ReasonClientClosed})
+			}
 			return // it left with its response; or the running Receive learns why
 		}
 		if reason == "" {
@@ -173,6 +181,15 @@ func (x *exchange) endSignal() <-chan struct{} {
 		}
 	}
 	return x.endedCh
+}
+
+// awaitQueue waits until what the application sent is written, so that who holds mu
+// may use the ResponseWriter.
+func (x *exchange) awaitQueue() error {
+	if q := x.queue.Load(); q != nil {
+		return q.wait()
+	}
+	return nil
 }
 
 // disconnected reports whether the request has ended abnormally.

@@ -50,6 +50,9 @@ func (x *exchange) sendHandle(e *HTTPResponseBody, src io.Reader, field string) 
 			return err
 		}
 	}
+	if err := x.awaitQueue(); err != nil {
+		return err
+	}
 	if x.phase == phaseHeld {
 		if size >= 0 {
 			x.offerLength(size)

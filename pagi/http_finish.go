@@ -19,18 +19,60 @@ const lingerTime = 2 * time.Second
 // whether the connection must be cut.
 func (x *exchange) finish(err error) (cut bool) {
 	x.mu.Lock()
-	cut, reason := x.conclude(err)
 	x.closed = true
+	if x.sse != nil {
+		x.sse.stop()
+	}
+	if lost := x.finishQueue(); lost != nil {
+		x.mu.Unlock()
+		x.disconnect(x.goneReason(lost.reason))
+		x.mu.Lock()
+	}
+	cut, reason := x.conclude(err)
+	complete := x.phase == phaseComplete
 	x.mu.Unlock()
-	if reason != "" {
+	switch {
+	case reason != "":
 		x.disconnect(reason)
+	case complete && !x.ended.Load():
+		x.complete()
 	}
 	x.end()
 	x.endContext(context.Canceled)
-	if !x.releaseBody() && !cut && !x.hijack && x.duplex {
-		closeAfterReply(x.w)
+	if x.sse != nil {
+		x.sse.leaving.Do(func() { x.leave(cut) })
+	} else {
+		x.leave(cut)
 	}
 	return cut && !x.hijack
+}
+
+// finishQueue waits until what the application sent is written, if there is anybody
+// to get it. mu is held.
+func (x *exchange) finishQueue() *connectionLost {
+	q := x.queue.Load()
+	if q == nil {
+		return nil
+	}
+	var lost *connectionLost
+	if !x.disconnected() {
+		if lost = asLost(q.wait()); lost == nil {
+			return nil
+		}
+	}
+	x.sent -= int64(q.giveUp())
+	return lost
+}
+
+// leave gives back what the exchange holds of its server's. Neither the request's body
+// nor the ResponseWriter is used after it.
+func (x *exchange) leave(cut bool) {
+	read := x.releaseBody()
+	switch {
+	case cut, x.hijack, x.stream != nil:
+	case !read && x.duplex, x.sse != nil && x.r.ProtoMajor == 1:
+		closeAfterReply(x.w)
+	}
 }
 
 // conclude decides, with mu held, what becomes of the response: it is complete;
@@ -55,6 +97,11 @@ func (x *exchange) conclude(err error) (cut bool, reason string) {
 	case aborted:
 		x.abandon()
 		return true, ReasonServerError
+	case err == nil && x.sse != nil && x.sse.state == streamOpen:
+		if lost := asLost(x.sse.close("")); lost != nil {
+			return true, x.goneReason(lost.reason)
+		}
+		return false, ""
 	case x.phase <= phaseHeld:
 		x.backstop(err)
 		return false, ReasonServerError

@@ -38,6 +38,7 @@ func (x *exchange) makeScope() {
 	s.Connection, x.control = &x.conn, ConnectionControl{&x.conn}
 	x.conn.look = x
 	s.Extensions = plainExtensions
+	s.Transport = (*appTransport)(x)
 	if r.TLS != nil {
 		s.Scheme = "https"
 		s.Extensions = map[string]any{

@@ -22,7 +22,12 @@ func (x *exchange) send(ctx context.Context, ev Event) error {
 		x.mu.Unlock()
 		return nil
 	}
-	err := x.sendLocked(ctx, ev)
+	var err error
+	if x.sse != nil {
+		err = x.sse.sendLocked(ctx, ev)
+	} else {
+		err = x.sendLocked(ctx, ev)
+	}
 	x.letRead()
 	lost := asLost(err)
 	if lost != nil {
@@ -31,6 +36,9 @@ func (x *exchange) send(ctx context.Context, ev Event) error {
 	complete := x.phase == phaseComplete
 	x.mu.Unlock()
 	// Callbacks run from here on and may send, so mu must be free.
+	if q := x.queue.Load(); q != nil {
+		q.settle(ctx.Done())
+	}
 	if lost != nil {
 		return x.sendLost(lost)
 	}
@@ -39,6 +47,9 @@ func (x *exchange) send(ctx context.Context, ev Event) error {
 	}
 	if complete && !x.ended.Load() {
 		x.complete()
+		if x.sse != nil {
+			x.sse.completed()
+		}
 	}
 	return nil
 }
@@ -77,10 +88,7 @@ func (x *exchange) sendLocked(ctx context.Context, ev Event) error {
 		return err
 	}
 	if ctx.Err() != nil {
-		if x.ended.Load() && x.phase != phaseComplete {
-			return nil
-		}
-		return context.Cause(ctx)
+		return x.sendEnded(ctx)
 	}
 	switch e := ev.(type) {
 	case HTTPResponseStart:
@@ -95,6 +103,14 @@ func (x *exchange) sendLocked(ctx context.Context, ev Event) error {
 		return x.sendFullFlush()
 	}
 	return unknownEvent(TypeHTTP, ev)
+}
+
+// sendEnded is what a Send does whose context has ended.
+func (x *exchange) sendEnded(ctx context.Context) error {
+	if x.ended.Load() && x.phase != phaseComplete {
+		return nil
+	}
+	return context.Cause(ctx)
 }
 
 // sendStart takes the response's head over. It is written with the first body
@@ -167,11 +183,21 @@ func (x *exchange) sendBody(e *HTTPResponseBody) error {
 	if err := x.checkLength(int64(len(e.Body)), last); err != nil {
 		return err
 	}
+	q := x.queue.Load()
+	if q != nil && last {
+		if err := q.wait(); err != nil {
+			return err
+		}
+	}
 	if x.phase == phaseHeld {
 		if last && (len(e.Body) > 0 || !x.noBody) {
 			x.offerLength(int64(len(e.Body)))
 		}
 		x.openResponse(last)
+	}
+	if q != nil && !last {
+		x.enqueue(q, e.Body)
+		return nil
 	}
 	if err := x.write(e.Body); err != nil {
 		return err
@@ -180,6 +206,15 @@ func (x *exchange) sendBody(e *HTTPResponseBody) error {
 		return x.finishBody()
 	}
 	return x.flush()
+}
+
+// enqueue is write and flush where there is a queue.
+func (x *exchange) enqueue(q *queue, p []byte) {
+	if x.noBody {
+		p = nil
+	}
+	x.sent += int64(len(p))
+	q.put(p)
 }
 
 func (x *exchange) bodyAllowed(e *HTTPResponseBody) error {
@@ -359,63 +394,16 @@ func (x *exchange) finishBody() error {
 // endBody sends what is buffered of a body that is complete.
 func (x *exchange) endBody() error {
 	if x.stream == nil || x.trailer {
-		return x.flush()
+		err := x.flush()
+		if x.noBody { // it ended with its head: HTTP/2 may say that the stream is closed
+			return nil
+		}
+		return err
 	}
 	if err := x.stream.EndBody(); err != nil {
 		return writeLost(err)
 	}
 	x.disarm()
-	return nil
-}
-
-// sendTrailers ends the response. HTTP/1.0 and responses without a body cannot
-// carry trailers; the ResponseWriter leaves them out there.
-func (x *exchange) sendTrailers(e *HTTPResponseTrailers) error {
-	switch {
-	case x.phase == phaseIdle, !x.trailer:
-		return &EventError{e.EventType(), "", "http.response.start must have announced trailers"}
-	case x.phase == phaseComplete:
-		return &EventError{e.EventType(), "", "the response is complete"}
-	case x.phase != phaseTrailers:
-		return &EventError{e.EventType(), "", "the body must end first"}
-	}
-	if x.stream != nil {
-		x.setWriteDeadline()
-		if err := x.stream.WriteTrailers(e.Headers); err != nil {
-			return writeLost(err)
-		}
-		x.phase = phaseComplete
-		x.disarm()
-		return nil
-	}
-	to := x.w.Header()
-	for _, t := range e.Headers {
-		to.Add(http.TrailerPrefix+CanonicalName(t.Name), t.Value)
-	}
-	x.phase = phaseComplete
-	return nil
-}
-
-func (x *exchange) sendInformational(e *HTTPResponseInformational) error {
-	if x.phase != phaseIdle {
-		return &EventError{e.EventType(), "", "the response was started already"}
-	}
-	if !x.r.ProtoAtLeast(1, 1) {
-		return nil // RFC 9110 section 15.2: never to an HTTP/1.0 client
-	}
-	if err := x.setHeader(e.EventType(), e.Headers); err != nil {
-		x.resetHeader()
-		return err
-	}
-	x.head.Del("content-length")
-	x.setWriteDeadline()
-	err := x.writeInformational(e.Status, x.head)
-	x.resetHeader()
-	if err != nil {
-		return writeLost(err)
-	}
-	x.disarm()
-	x.touch()
 	return nil
 }
 
@@ -426,6 +414,9 @@ func (x *exchange) sendFullFlush() error {
 	case phaseHeld:
 		x.openResponse(false)
 	default:
+		if err := x.awaitQueue(); err != nil {
+			return err
+		}
 		x.setWriteDeadline()
 	}
 	return x.flush()

@@ -38,12 +38,17 @@ func (x *exchange) checkStall() {
 		x.rearm(x.h.RequestTimeout)
 		return
 	}
+	if q := x.queue.Load(); q != nil && q.isWriting() { // so does this
+		x.mu.Unlock()
+		x.rearm(x.h.RequestTimeout)
+		return
+	}
 	reason, status := reasonRequestTimeout, http.StatusGatewayTimeout
 	if x.reading.Load() {
 		reason, status = ReasonClientTimeout, http.StatusRequestTimeout
 	}
 	switch {
-	case x.closed || x.phase == phaseComplete:
+	case x.closed || x.phase == phaseComplete || x.sse != nil && x.sse.state == streamOpen:
 		x.mu.Unlock()
 		return
 	case x.phase <= phaseHeld:

@@ -18,7 +18,8 @@ type ResponseStream interface {
 	// Addrs returns the addresses of the connection's ends.
 	Addrs() (client, server Addr)
 	// WriteHead is called once. The stream adds date, connection and what frames the
-	// body; of a connection header only the wish to close is given.
+	// body. Of a connection header the wish to close is given; and keep-alive for an
+	// event stream, which says so and ends its connection all the same.
 	WriteHead(status int, headers Headers)
 	// WriteInformational writes an interim response.
 	WriteInformational(status int, headers Headers) error

@@ -1,17 +1,15 @@
 package pagi
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 )
 
-// tlsInfo describes the request's TLS connection (PAGI::Spec::Tls).
-func (x *exchange) tlsInfo() *TLS {
-	state := x.r.TLS
+// TLSOf describes a TLS connection (PAGI::Spec::Tls). The certificate the server has
+// sent is not known from its state.
+func TLSOf(state *tls.ConnectionState) *TLS {
 	info := &TLS{Version: state.Version, CipherSuite: state.CipherSuite}
-	if x.h.ServerCert != nil {
-		info.ServerCert = x.h.ServerCert(x.r)
-	}
 	if certs := state.PeerCertificates; len(certs) > 0 {
 		info.ClientCertChain = make([]string, len(certs))
 		for i, cert := range certs {
@@ -23,6 +21,16 @@ func (x *exchange) tlsInfo() *TLS {
 		}
 	}
 	return info
+}
+
+// tlsInfo describes the request's TLS connection.
+func (x *exchange) tlsInfo() *TLS {
+	if x.h.TLSInfo != nil {
+		if info := x.h.TLSInfo(x.r); info != nil {
+			return info
+		}
+	}
+	return TLSOf(x.r.TLS)
 }
 
 func certPEM(cert *x509.Certificate) string {

@@ -27,7 +27,11 @@ func TestTLSExtension(t *testing.T) {
 	for _, version := range []string{"1.1", "2"} {
 		t.Run("HTTP/"+version, func(t *testing.T) {
 			scopes := make(chan *Scope, 1)
-			options := HTTPHandler{ServerCert: func(*http.Request) string { return "PEM" }}
+			options := HTTPHandler{TLSInfo: func(r *http.Request) *TLS {
+				info := TLSOf(r.TLS)
+				info.ServerCert = "PEM"
+				return info
+			}}
 			x := start(t, options, func(c *call) error {
 				scopes <- c.scope
 				return c.reply("")

@@ -5,19 +5,21 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
-// ToHTTP returns an http.Handler that runs app once per request with an http
+// ToHTTP returns an http.Handler that runs app once per request with an http or an sse
 // scope. It is HTTPHandler with nothing but the application set; use that for
 // limits, timeouts and hooks.
 //
 // Mounted below http.StripPrefix, the prefix becomes the scope's RootPath.
 func ToHTTP(app App) http.Handler { return &HTTPHandler{App: app} }
 
-// HTTPHandler translates between net/http and the http scope of the
-// specification (PAGI::Spec::Www, "HTTP"), for HTTP/1.0, 1.1 and 2. Only App must
-// be set. The fields must not change once requests are served.
+// HTTPHandler translates between net/http and the http and sse scopes of the
+// specification (PAGI::Spec::Www, "HTTP" and "Server-Sent Events"), for HTTP/1.0, 1.1
+// and 2. A request of whatever method whose Accept header names text/event-stream is
+// an sse scope. Only App must be set. The fields must not change once requests are served.
 //
 // Below a ResponseWriter that is a ResponseStream, headers keep their order and a
 // response ends with its last event. Below any other, what net/http decides stays
@@ -55,9 +57,21 @@ type HTTPHandler struct {
 	// "x-request-timeout", or client_timeout where it was waiting for the request
 	// body. 0 or less: no limit.
 	RequestTimeout time.Duration
-	// ServerCert returns, in PEM, the certificate the server sent on a connection,
-	// for the tls extension. Nil: not known.
-	ServerCert func(*http.Request) string
+	// SSEIdleTimeout is how long an open event stream may go without anything being
+	// sent, comments included. It is ended then, with reason idle_timeout. 0 or less:
+	// no limit.
+	SSEIdleTimeout time.Duration
+	// HighWaterMark and LowWaterMark are those of Scope.Transport, in bytes; 0 or
+	// less: DefaultHighWaterMark, DefaultLowWaterMark. A low mark above the high one
+	// is lowered to it.
+	HighWaterMark, LowWaterMark int
+	// TLSInfo returns what the tls extension tells of the connection a request came
+	// by, which several scopes may share. Nil, or a nil result: TLSOf the request's
+	// connection.
+	TLSInfo func(*http.Request) *TLS
+	// Stopping is closed when the application is about to be shut down or replaced:
+	// what would go on without end (websocket and sse scopes) is then ended. Nil: never.
+	Stopping <-chan struct{}
 	// WebSocket completes WebSocket handshakes, which then become websocket scopes. Nil:
 	// they are requests as any other, as they are to a server that does not know the
 	// protocol (RFC 9110 section 7.8).
@@ -72,6 +86,8 @@ type HTTPHandler struct {
 	// Done is called once per request, on the goroutine that served it, when the
 	// response is complete or given up. Nil: not called.
 	Done func(*HTTPRecord)
+
+	streaming int32 // applications that serveStream started; atomic
 }
 
 // HTTPRecord tells how a request ended. It and what it points to are valid until
@@ -128,20 +144,63 @@ func (h *HTTPHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.makeScope()
+	if AcceptsEvents(x.scope.Headers) {
+		x.newEventStream()
+	}
 	x.ctx = (*appContext)(x)
 	if h.RequestTimeout > 0 {
 		x.watchStall()
 		defer x.stall.Stop()
 	}
-	err := serveGuarded(x.ctx, h.App, &x.scope, x.receive, x.send)
-	x.notice()
-	x.unwatch()
-	cut := x.finish(err)
-	x.report(err)
+	cut := false
+	if x.sse != nil && x.stream == nil {
+		cut = x.serveStream()
+	} else {
+		cut = x.run()
+	}
 	if cut {
 		panic(http.ErrAbortHandler)
 	}
 }
+
+// run calls the application, settles what it leaves, and reports whether the
+// connection must be cut.
+func (x *exchange) run() (cut bool) {
+	receive := x.receive
+	if x.sse != nil {
+		receive = x.sse.receive
+	}
+	err := serveGuarded(x.ctx, x.h.App, &x.scope, receive, x.send)
+	x.notice()
+	x.unwatch()
+	cut = x.finish(err)
+	x.report(err)
+	return cut
+}
+
+// serveStream is run for an sse scope over net/http, which ends a response when its
+// handler returns: that must not wait for an application that works on after its
+// sse.close. Running counts those.
+func (x *exchange) serveStream() (cut bool) {
+	ended := make(chan bool, 1)
+	atomic.AddInt32(&x.h.streaming, 1)
+	go func() {
+		defer atomic.AddInt32(&x.h.streaming, -1)
+		ended <- x.run()
+	}()
+	select {
+	case cut = <-ended:
+		return cut
+	case <-x.sse.over:
+	}
+	x.end()
+	x.sse.leaving.Do(func() { x.leave(false) })
+	return false
+}
+
+// Running returns how many applications of event streams are running whose handler may
+// have returned already; a server that stops waits for them, too.
+func (h *HTTPHandler) Running() int { return int(atomic.LoadInt32(&h.streaming)) }
 
 // admit turns down what the application must not see and reports whether the
 // request may go on. A handshake may be a CONNECT.

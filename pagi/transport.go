@@ -5,6 +5,11 @@ import "sync"
 // Transport is the "pagi.transport" handle: how much the server has taken from
 // the application and not yet written to the network. All methods are safe for
 // concurrent use.
+//
+// An application that never calls one has its events written through: Send returns
+// when the network has taken the bytes. From the first call on, what an event stream
+// or a streaming body sends waits in the server's memory, and Send blocks only at the
+// high mark.
 type Transport interface {
 	// BufferedAmount is the number of bytes waiting to be written.
 	BufferedAmount() int
@@ -28,9 +33,10 @@ const (
 
 // FlowMeter is a Transport that counts: the server adds what it takes over and
 // subtracts what it has written. The callbacks form a cycle with hysteresis: high
-// water once, drain once, then both are armed again. Callbacks run on the
-// goroutine that crossed the mark, in registration order; one that panics is
-// logged and does not keep the next from running.
+// water once, drain once, then both are armed again. Callbacks run one after another,
+// in the order in which the marks were crossed and they were registered, on a
+// goroutine that crossed a mark; one that panics is logged and does not keep the next
+// from running.
 type FlowMeter struct {
 	high, low int
 
@@ -39,6 +45,14 @@ type FlowMeter struct {
 	above       bool
 	onHighWater []func()
 	onDrain     []func()
+	due         []crossing // callbacks that are to run, in this order
+	calling     bool       // somebody runs them
+}
+
+// crossing is what is to be called because a mark was crossed.
+type crossing struct {
+	kind      string
+	callbacks []func()
 }
 
 // NewFlowMeter returns a FlowMeter with the given marks; 0 stands for the
@@ -54,22 +68,54 @@ func NewFlowMeter(high, low int) *FlowMeter {
 }
 
 // Add changes the amount by n, which is negative when bytes were written, and
-// runs the callbacks of a mark that was crossed.
+// runs the callbacks of a mark that was crossed. Where another goroutine is running
+// callbacks it runs these, too, after its own.
 func (m *FlowMeter) Add(n int) {
+	m.count(n)
+	m.call()
+}
+
+// count changes the amount and leaves the callbacks of a crossed mark to call, which
+// must follow.
+func (m *FlowMeter) count(n int) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.amount = max(0, m.amount+n)
-	var kind string
-	var callbacks []func()
 	switch {
 	case !m.above && m.amount >= m.high:
-		m.above, kind, callbacks = true, "on_high_water", m.onHighWater
+		m.above = true
+		m.due = append(m.due, crossing{"on_high_water", m.onHighWater})
 	case m.above && m.amount < m.low:
-		m.above, kind, callbacks = false, "on_drain", m.onDrain
+		m.above = false
+		m.due = append(m.due, crossing{"on_drain", m.onDrain})
 	}
-	m.mu.Unlock()
-	for _, f := range callbacks {
-		guard(kind, f)
+}
+
+// call runs the callbacks that are due.
+func (m *FlowMeter) call() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.calling {
+		return
 	}
+	m.calling = true
+	for len(m.due) > 0 {
+		next := m.due[0]
+		m.due = m.due[1:]
+		m.mu.Unlock()
+		for _, f := range next.callbacks {
+			guard(next.kind, f)
+		}
+		m.mu.Lock()
+	}
+	m.due, m.calling = nil, false
+}
+
+// isAbove reports whether the high mark was reached and not left by the low one since.
+func (m *FlowMeter) isAbove() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.above
 }
 
 // BufferedAmount returns the current amount.

@@ -105,12 +105,12 @@ func validateSSE(ev Event) error {
 		if e.Retry < 0 {
 			return &EventError{e.EventType(), "retry", "must not be negative"}
 		}
-		return nil
+		return validateTexts(ev, "event", e.Event, "id", e.ID, "data", e.Data)
 	case SSEComment:
 		if strings.ContainsAny(e.Comment, "\r\n") {
 			return &EventError{e.EventType(), "comment", "must not contain a newline"}
 		}
-		return nil
+		return validateTexts(ev, "comment", e.Comment)
 	case SSEKeepalive:
 		if e.Interval < 0 {
 			return &EventError{e.EventType(), "interval", "must not be negative"}
@@ -118,7 +118,7 @@ func validateSSE(ev Event) error {
 		if strings.ContainsAny(e.Comment, "\r\n") {
 			return &EventError{e.EventType(), "comment", "must not contain a newline"}
 		}
-		return nil
+		return validateTexts(ev, "comment", e.Comment)
 	case SSEClose, SSEHTTPResponseBody:
 		return nil
 	case SSEHTTPResponseStart:
@@ -127,6 +127,16 @@ func validateSSE(ev Event) error {
 		return nil
 	}
 	return unknownEvent(TypeSSE, ev)
+}
+
+// validateTexts checks fields that are UTF-8 on the wire, given as name, value pairs.
+func validateTexts(ev Event, pairs ...string) error {
+	for i := 0; i < len(pairs); i += 2 {
+		if !utf8.ValidString(pairs[i+1]) {
+			return &EventError{ev.EventType(), pairs[i], "must be valid UTF-8"}
+		}
+	}
+	return nil
 }
 
 func validateLifespan(ev Event) error {

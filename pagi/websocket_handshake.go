@@ -144,7 +144,7 @@ func (x *exchange) makeWebSocketScope() {
 	s.Type, s.Method, s.Connection = TypeWebSocket, "", nil
 	s.Scheme = "ws"
 	s.Subprotocols = OfferedSubprotocols(s.Headers)
-	s.Transport = NewFlowMeter(0, 0)
+	s.Transport = NewFlowMeter(x.h.HighWaterMark, x.h.LowWaterMark)
 	s.Extensions = webSocketExtensions
 	if x.r.TLS != nil {
 		s.Scheme = "wss"

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -13,14 +14,14 @@ import (
 var accessFormats = map[string]string{
 	"":         `%h %l %u [%t] "%r" %s %b`,
 	"common":   `%h %l %u [%t] "%r" %s %b`,
-	"clf":      `%h %l %u [%t] "%r" %s %b`,
+	"clf":      `%h - - [%t] "%m %U%q" %s %ds`,
 	"combined": `%h %l %u [%t] "%r" %s %b "%{Referer}i" "%{User-Agent}i"`,
 	"tiny":     `%m %U%q %s %Dus`,
 }
 
 // AccessFormat is a compiled access log format: literal text and these atoms.
 //
-//	%h     client address, "-" on a Unix socket
+//	%h %a  client address, "-" on a Unix socket
 //	%l %u  always "-": nobody asks identd, and the server knows no users
 //	%t     time the request came, 10/Feb/2026:12:34:56 +0000
 //	%r     request line
@@ -33,6 +34,8 @@ var accessFormats = map[string]string{
 //	%d     duration in seconds with three decimals
 //	%D     duration in microseconds
 //	%T     duration in whole seconds
+//	%P     number of this process
+//	%v     host the client has asked for, "-" without one
 //	%{X}i  request header X, "-" when missing
 //	%%     a percent sign
 //
@@ -44,9 +47,13 @@ type AccessFormat struct{ atoms []atom }
 // atom appends one part of a line.
 type atom func(line []byte, rec *pagi.HTTPRecord) []byte
 
-// ParseAccessFormat compiles a format string or one of the names common (also clf,
-// and the default for ""), combined and tiny.
+// ParseAccessFormat compiles a format string or one of the names common (the default
+// for ""), clf (the reference server's own), combined, tiny and json (an object per
+// line).
 func ParseAccessFormat(format string) (AccessFormat, error) {
+	if format == "json" {
+		return AccessFormat{atoms: []atom{appendJSON}}, nil
+	}
 	if named, ok := accessFormats[format]; ok {
 		format = named
 	}
@@ -104,6 +111,9 @@ func parseAtom(s string) (a atom, n int, err error) {
 var atoms = map[byte]atom{
 	'%': literal("%"),
 	'h': func(line []byte, rec *pagi.HTTPRecord) []byte { return appendHost(line, rec.Request.RemoteAddr) },
+	'a': func(line []byte, rec *pagi.HTTPRecord) []byte { return appendHost(line, rec.Request.RemoteAddr) },
+	'P': func(line []byte, _ *pagi.HTTPRecord) []byte { return strconv.AppendInt(line, int64(os.Getpid()), 10) },
+	'v': requestHeader("host"),
 	'l': literal("-"),
 	'u': literal("-"),
 	't': func(line []byte, rec *pagi.HTTPRecord) []byte {
@@ -132,11 +142,7 @@ var atoms = map[byte]atom{
 	},
 	'H': appendProtocol,
 	's': func(line []byte, rec *pagi.HTTPRecord) []byte {
-		status := rec.Status
-		if status == 0 {
-			status = 499
-		}
-		return strconv.AppendInt(line, int64(status), 10)
+		return strconv.AppendInt(line, int64(statusOf(rec)), 10)
 	},
 	'b': func(line []byte, rec *pagi.HTTPRecord) []byte {
 		if rec.Bytes == 0 {
@@ -171,11 +177,7 @@ func requestHeader(name string) atom {
 }
 
 func appendHost(line []byte, remote string) []byte {
-	i := strings.LastIndexByte(remote, ':')
-	if i <= 0 {
-		return append(line, '-')
-	}
-	return appendEscaped(line, strings.Trim(remote[:i], "[]"))
+	return appendKnown(line, hostOf(remote))
 }
 
 func appendProtocol(line []byte, rec *pagi.HTTPRecord) []byte {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +38,11 @@ func TestAccessFormats(t *testing.T) {
 	}{
 		{"", record, common},
 		{"common", record, common},
-		{"clf", record, common},
+		{"clf", record, `192.0.2.7 - - [10/Feb/2026:12:34:56 +0000] "GET /a%20b?x=1" 200 1.235s`},
+		{"json", record, `{"time":"2026-02-10T12:34:56Z","client":"192.0.2.7","method":"GET","path":"/a%20b","query":"x=1","protocol":"HTTP/1.1",` +
+			`"status":200,"bytes":1234,"seconds":1.234567,"referer":"http://e/","user_agent":"Evil \"1.0\\\r\n192.0.2.8 - - fake` + "\x7f" + `\ufffd","host":"example.org"}`},
+		{"json", &v6, `{"time":"2026-02-10T12:34:56Z","client":"2001:db8::1","status":499,"bytes":0,"seconds":1.234567}`},
+		{"%a %v %P", record, "192.0.2.7 example.org " + strconv.Itoa(os.Getpid())},
 		{"combined", record, common + ` "http://e/" "Evil \"1.0\\\x0d\x0a192.0.2.8 - - fake\x7f\xff"`},
 		{"tiny", record, "GET /a%20b?x=1 200 1234567us"},
 		{"%h %l %u %m %U %q %H %s %>s %b %B %d %D %T %% %{host}i %{x-none}i end", record,
@@ -111,12 +117,8 @@ func (failingWriter) Write([]byte) (int, error) { return 0, errors.New("disk ful
 
 func TestAccessLogThatCannotBeWrittenIsReportedOnce(t *testing.T) {
 	log := &testkit.Log{}
-	f, err := ParseAccessFormat("tiny")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := newAccessLog(failingWriter{}, f, slog.New(slog.NewTextHandler(log, nil)))
-	a.start()
+	a := newAccessLog(slog.New(slog.NewTextHandler(log, nil)))
+	a.set(&Server{AccessLog: failingWriter{}, AccessLogFormat: "tiny"})
 	for range 3 {
 		a.record(&pagi.HTTPRecord{Request: &http.Request{RequestURI: strings.Repeat("x", accessBuffer)}})
 	}

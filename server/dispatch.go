@@ -7,18 +7,27 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/server/http1"
+	"github.com/pagi-go/pagi-bridge/server/http2"
 )
 
 // dispatch is the one point every request comes through; here it is decided which
 // kind of scope it becomes.
 func (r *running) dispatch(w http.ResponseWriter, req *http.Request) {
-	r.requests.Add(1)
-	defer r.requests.Add(-1)
-	if r.headLimit > 0 && req.ProtoMajor > 1 && headSize(req) > r.headLimit {
-		r.refuseHead(w, req)
+	g := r.enter()
+	defer g.requests.Add(-1)
+	if g.headLimit > 0 && req.ProtoMajor > 1 && headSize(req) > g.headLimit {
+		r.refuseHead(w, req, g)
 		return
 	}
-	r.engine.ServeHTTP(w, req)
+	switch {
+	case req.ProtoMajor > 1:
+		if h2, ok := req.Context().Value(http2ConnKey{}).(*http2.Conn); ok {
+			req.TLS = h2.TLS
+		}
+	case r.cleartext != nil && r.cleartext.upgrade(w, req):
+		return
+	}
+	g.engine.ServeHTTP(w, req)
 }
 
 // headSize returns how many bytes the head of a request would have in HTTP/1.
@@ -35,16 +44,16 @@ func headSize(req *http.Request) int {
 }
 
 // refuseHead answers an HTTP/2 request whose head is too large.
-func (r *running) refuseHead(w http.ResponseWriter, req *http.Request) {
+func (r *running) refuseHead(w http.ResponseWriter, req *http.Request, g *generation) {
 	const status = http.StatusRequestHeaderFieldsTooLarge
 	begin := time.Now()
-	r.logHeadTooLarge(req.RemoteAddr)
+	r.logHeadTooLarge(req.RemoteAddr, g)
 	text := http.StatusText(status) + "\n"
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	n, err := io.WriteString(w, text)
-	if r.engine.Done != nil {
-		r.engine.Done(&pagi.HTTPRecord{
+	if g.engine.Done != nil {
+		g.engine.Done(&pagi.HTTPRecord{
 			Request: req, Status: status, Bytes: int64(n), Begin: begin, Duration: time.Since(begin), Err: err,
 		})
 	}
@@ -52,15 +61,16 @@ func (r *running) refuseHead(w http.ResponseWriter, req *http.Request) {
 
 // refused tells what turned an HTTP/1 request down, and the access log that it was.
 func (r *running) refused(f *http1.Refusal) {
-	if r.engine.Done != nil {
-		r.engine.Done(&f.Record)
+	g := r.current.Load()
+	if g.engine.Done != nil {
+		g.engine.Done(&f.Record)
 	}
 	switch {
 	case f.Status == http.StatusRequestHeaderFieldsTooLarge:
-		r.logHeadTooLarge(f.Client)
+		r.logHeadTooLarge(f.Client, g)
 	case f.Status == http.StatusRequestTimeout:
 		r.log.Warn("request head is too slow", "option", "--header-timeout",
-			"limit", orDefault(r.HeaderTimeout, DefaultHeaderTimeout).String(), "client", f.Client)
+			"limit", g.limits().HeadTimeout.String(), "client", f.Client)
 	case f.Ambiguous:
 		r.log.Warn("request framing is ambiguous", "reason", f.Reason, "client", f.Client)
 	default:
@@ -69,6 +79,6 @@ func (r *running) refused(f *http1.Refusal) {
 }
 
 // logHeadTooLarge tells what turned a request down whose head is too large.
-func (r *running) logHeadTooLarge(client string) {
-	r.log.Warn("request head is too large", "option", "--max-header-size", "limit", r.headLimit, "client", client)
+func (r *running) logHeadTooLarge(client string, g *generation) {
+	r.log.Warn("request head is too large", "option", "--max-header-size", "limit", g.headLimit, "client", client)
 }

@@ -44,6 +44,7 @@ var echo = httpOnly(func(ctx context.Context, scope *pagi.Scope, receive pagi.Re
 // running server of a test.
 type site struct {
 	t      *testing.T
+	server *Server
 	addr   string
 	log    *testkit.Log
 	access *testkit.Log
@@ -76,7 +77,7 @@ func launch(t *testing.T, s *Server) *site {
 }
 
 func prepare(t *testing.T, s *Server) *site {
-	x := &site{t: t, log: &testkit.Log{}, access: &testkit.Log{}, done: make(chan error, 1)}
+	x := &site{t: t, server: s, log: &testkit.Log{}, access: &testkit.Log{}, done: make(chan error, 1)}
 	if s.Listen == nil && s.Socket == "" && s.Listeners == nil {
 		s.Listen = []string{"127.0.0.1:0"}
 	}
@@ -118,4 +119,12 @@ func https(t *testing.T, pool *x509.CertPool, h2 bool) *http.Client {
 	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: h2}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: testkit.Patience}
+}
+
+func transport(c *http.Client) *http.Transport { return c.Transport.(*http.Transport) }
+
+// connections is the number of open ones.
+func (x *site) connections() int {
+	status, _ := x.server.Status()
+	return status.Connections
 }

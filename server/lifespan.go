@@ -128,7 +128,7 @@ func (l *lifespan) stop(timeout time.Duration, force <-chan struct{}) error {
 	defer cancel(nil)
 	defer afterClose(force, func() { cancel(errForced) })()
 	if err := l.run.Shutdown(ctx); err != nil {
-		return fmt.Errorf("server: application did not shut down: %w", err)
+		return err
 	}
 	return nil
 }

@@ -4,11 +4,28 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"strings"
+	"sync"
+	"syscall"
 )
 
+// listener is one socket that is listened on, and how.
+type listener struct {
+	net.Listener
+	place Place
+	tls   bool
+
+	once sync.Once
+	err  error
+}
+
+// Close closes the listener, once.
+func (l *listener) Close() error {
+	l.once.Do(func() { l.err = l.Listener.Close() })
+	return l.err
+}
+
 // listenerSet is what one Run listens on.
-type listenerSet []net.Listener
+type listenerSet []*listener
 
 func (ls listenerSet) addrs() []net.Addr {
 	addrs := make([]net.Addr, len(ls))
@@ -25,43 +42,141 @@ func (ls listenerSet) close() {
 	}
 }
 
-// listen opens every listener the options name, or none.
-func (r *running) listen() (listenerSet, error) {
-	listeners := append(listenerSet(nil), r.Listeners...)
-	for _, spec := range r.listenSpecs() {
-		l, err := r.open(spec)
-		if err != nil {
-			listeners.close()
-			return nil, fmt.Errorf("server: listening on %s: %w", spec, err)
+// own makes the files of Unix sockets that a predecessor has made go with the
+// listeners, as those do that were opened here.
+func (ls listenerSet) own() { ls.setKept(false) }
+
+// disown leaves the files of Unix sockets to a successor.
+func (ls listenerSet) disown() { ls.setKept(true) }
+
+func (ls listenerSet) setKept(kept bool) {
+	for _, l := range ls {
+		if u, ok := l.Listener.(*unixListener); ok && !u.foreign {
+			u.kept.Store(kept)
 		}
-		listeners = append(listeners, l)
 	}
-	return listeners, nil
 }
 
-func (r *running) listenSpecs() []string {
-	specs := append([]string(nil), r.Listen...)
-	if r.Socket != "" {
-		specs = append(specs, "unix:"+r.Socket)
+// listen opens every listener the options name, or none.
+func (r *running) listen() (set listenerSet, err error) {
+	inherited, err := newInheritance(r.first.Inherited)
+	if err != nil {
+		return nil, err
 	}
-	if len(specs) == 0 && len(r.Listeners) == 0 {
-		host, port := orDefault(r.Host, DefaultHost), orDefault(r.Port, DefaultPort)
-		specs = append(specs, net.JoinHostPort(host, strconv.Itoa(port)))
+	defer func() {
+		if left := inherited.close(); left != "" && err == nil {
+			r.log.Warn("there is no place to listen at for an inherited socket; it was closed", "sockets", left)
+		}
+		if err != nil {
+			set.close()
+			set = nil
+		}
+	}()
+	for _, l := range r.first.Listeners {
+		set = append(set, &listener{Listener: l, place: Place{Address: l.Addr().String(), Plain: l.Addr().Network() == "unix"}})
 	}
-	return specs
+	specs := r.first.listenSpecs()
+	if len(specs) == 0 && len(r.first.Listeners) == 0 {
+		specs = []string{"systemd"}
+	}
+	for _, spec := range specs {
+		place, err := ParsePlace(spec)
+		if err != nil {
+			return set, fmt.Errorf("server: listening on %w", err)
+		}
+		opened, err := r.open(place, inherited)
+		if err != nil {
+			return set, fmt.Errorf("server: listening on %s: %w", spec, err)
+		}
+		set = append(set, opened...)
+	}
+	for _, l := range set {
+		if err := r.settle(l); err != nil {
+			return set, err
+		}
+	}
+	return set, nil
 }
 
-func (r *running) open(spec string) (net.Listener, error) {
-	if path, ok := socketPath(spec); ok {
-		return listenUnix(path, r.SocketMode)
+// settle decides on TLS.
+func (r *running) settle(l *listener) error {
+	if l.place.TLS && r.tls == nil {
+		return fmt.Errorf("server: listening on %s: it is to speak TLS, but there is no certificate", l.place.Address)
 	}
-	return net.Listen("tcp", spec)
+	isUnix := l.Addr().Network() == "unix"
+	l.tls = l.place.TLS || r.tls != nil && !l.place.Plain && !l.place.Redirect && !isUnix
+	if l.place.Proxy && !isUnix && len(r.proxies) == 0 {
+		return fmt.Errorf("server: listening on %s: no proxy may connect; name those that may (ProxyProtocolFrom)", l.place.Address)
+	}
+	return nil
 }
 
-// socketPath tells a Unix socket's path from a TCP address.
-func socketPath(spec string) (string, bool) {
-	if path, ok := strings.CutPrefix(spec, "unix:"); ok {
-		return path, true
+// listenSpecs are the places to listen at; none where only what is inherited is left.
+func (s *Server) listenSpecs() []string {
+	specs := append([]string(nil), s.Listen...)
+	if s.Socket != "" {
+		specs = append(specs, "unix:"+s.Socket)
 	}
-	return spec, strings.Contains(spec, "/")
+	if len(specs) > 0 {
+		return specs
+	}
+	if len(s.Listeners) > 0 || len(s.Inherited) > 0 && s.Host == "" && s.Port == 0 {
+		return nil
+	}
+	host, port := orDefault(s.Host, DefaultHost), orDefault(s.Port, DefaultPort)
+	return []string{net.JoinHostPort(host, strconv.Itoa(port))}
+}
+
+// open opens one place, or takes the sockets for it that were inherited.
+func (r *running) open(place Place, inherited *inheritance) (listenerSet, error) {
+	if taken, err := inherited.take(place); len(taken) > 0 || err != nil {
+		return taken, err
+	}
+	path, isUnix := place.path()
+	if isUnix {
+		if place.Mode == 0 {
+			place.Mode = r.first.SocketMode
+		}
+		l, err := listenUnix(path, &place)
+		if err != nil {
+			return nil, err
+		}
+		return r.limitBacklog(listenerSet{{Listener: l, place: place}})
+	}
+	l, err := net.Listen(place.network(), place.Address)
+	if err != nil {
+		return nil, err
+	}
+	return r.limitBacklog(listenerSet{{Listener: l, place: place}})
+}
+
+// limitBacklog sets how many connections may wait on new listeners.
+func (r *running) limitBacklog(set listenerSet) (listenerSet, error) {
+	if r.first.Backlog <= 0 {
+		return set, nil
+	}
+	for _, l := range set {
+		err := control(l.Listener, func(fd uintptr) error { return syscall.Listen(int(fd), r.first.Backlog) })
+		if err != nil {
+			return set, fmt.Errorf("backlog: %w", err)
+		}
+	}
+	return set, nil
+}
+
+// control calls f with a listener's descriptor.
+func control(l net.Listener, f func(fd uintptr) error) error {
+	with, ok := l.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("%T has no descriptor", l)
+	}
+	raw, err := with.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = f(fd) }); err != nil {
+		return err
+	}
+	return failed
 }

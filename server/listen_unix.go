@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -27,9 +28,11 @@ const (
 // to. Its file goes with it, unless another server's has taken its place.
 type unixListener struct {
 	*net.UnixListener
-	addr  *net.UnixAddr
-	file  fs.FileInfo // device and inode of the socket
-	close func() error
+	addr    *net.UnixAddr
+	file    fs.FileInfo // device and inode of the socket
+	foreign bool        // the file is somebody else's for good
+	kept    atomic.Bool // the file stays
+	close   func() error
 }
 
 // listenUnix listens on a Unix socket. A file left behind by a server that is no
@@ -37,7 +40,7 @@ type unixListener struct {
 //
 // The socket is bound to another name in the directory and renamed when it is
 // ready, so that it is never seen with the wrong mode or without anybody listening.
-func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
+func listenUnix(path string, place *Place) (net.Listener, error) {
 	if runtime.GOOS == "linux" && strings.HasPrefix(path, "@") { // abstract: no file
 		return net.Listen("unix", path)
 	}
@@ -56,12 +59,14 @@ func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	inner.SetUnlinkOnClose(false)
-	l := &unixListener{UnixListener: inner, addr: &net.UnixAddr{Name: path, Net: "unix"}}
-	l.close = sync.OnceValue(l.unlinkAndClose)
+	l := newUnixListener(inner, path)
 	bound := inner.Addr().String()
-	if mode != 0 {
-		err = os.Chmod(bound, mode)
+	uid, gid, err := place.ids()
+	if err == nil && (uid >= 0 || gid >= 0) {
+		err = os.Chown(bound, uid, gid)
+	}
+	if err == nil && place.Mode != 0 {
+		err = os.Chmod(bound, place.Mode)
 	}
 	if err == nil {
 		l.file, err = os.Lstat(bound)
@@ -73,6 +78,26 @@ func listenUnix(path string, mode fs.FileMode) (net.Listener, error) {
 		return nil, errors.Join(err, os.Remove(bound), inner.Close())
 	}
 	return l, nil
+}
+
+func newUnixListener(inner *net.UnixListener, path string) *unixListener {
+	inner.SetUnlinkOnClose(false)
+	l := &unixListener{UnixListener: inner, addr: &net.UnixAddr{Name: path, Net: "unix"}}
+	l.close = sync.OnceValue(l.unlinkAndClose)
+	return l
+}
+
+// adoptUnix makes a listener of an inherited one, whose file stays for now.
+func adoptUnix(inner *net.UnixListener, path string) *unixListener {
+	l := newUnixListener(inner, path)
+	l.kept.Store(true)
+	file, err := os.Lstat(path)
+	if err != nil || file.Mode().Type() != fs.ModeSocket {
+		l.foreign = true // no name leads here any more, or an abstract one
+		return l
+	}
+	l.file = file
+	return l
 }
 
 // bindBeside listens at a name of its own in the directory of path.
@@ -134,6 +159,9 @@ func (l *unixListener) Close() error   { return l.close() }
 // unlinkAndClose removes the file first: as long as the socket is open its inode's
 // number cannot be another's.
 func (l *unixListener) unlinkAndClose() error {
+	if l.kept.Load() {
+		return l.UnixListener.Close()
+	}
 	var failed error
 	unlock, err := lockDir(filepath.Dir(l.addr.Name))
 	if err == nil {

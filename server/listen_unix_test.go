@@ -96,7 +96,7 @@ func TestOneOfManyStartersGetsTheSocket(t *testing.T) {
 		var starters sync.WaitGroup
 		for range 16 {
 			starters.Go(func() {
-				l, err := listenUnix(path, 0o600)
+				l, err := listenUnix(path, &Place{Mode: 0o600})
 				if err != nil {
 					return
 				}
@@ -146,7 +146,7 @@ func TestSocketIsNeverSeenUnready(t *testing.T) {
 		}
 	}()
 	for range 200 {
-		l, err := listenUnix(path, 0o604)
+		l, err := listenUnix(path, &Place{Mode: 0o604})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +181,7 @@ func TestSocketPathLength(t *testing.T) {
 			}
 			path := filepath.Join(dir, strings.Repeat("s", tt.base))
 			if !tt.fits {
-				_, err := listenUnix(path, 0)
+				_, err := listenUnix(path, &Place{})
 				if err == nil || !strings.Contains(err.Error(), "bytes") {
 					t.Errorf("error %v", err)
 				}

@@ -11,18 +11,14 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"net"
-	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
-	"github.com/pagi-go/pagi-bridge/server/http1"
 	"github.com/pagi-go/pagi-bridge/server/ws"
 )
 
@@ -56,23 +52,36 @@ type Server struct {
 	// says something else. Defaults: 127.0.0.1, 5000.
 	Host string
 	Port int
-	// Listen holds further places: "host:port", ":port" (all addresses), or the
-	// path of a Unix socket, which contains a slash or begins with "unix:".
-	// Port 0 lets the system choose.
+	// Listen holds further places, as ParsePlace reads them: "host:port", ":port"
+	// (all addresses), or the path of a Unix socket, which contains a slash or begins
+	// with "unix:". Port 0 lets the system choose.
 	Listen []string
 	// Socket is the path of one more Unix socket.
 	Socket string
-	// SocketMode is the permission of Unix socket files, 0o660 for example.
-	// 0: what the umask leaves.
+	// SocketMode is the permission of Unix socket files whose place does not say
+	// itself, 0o660 for example. 0: what the umask leaves.
 	SocketMode fs.FileMode
+	// Backlog is how many connections may wait to be accepted. 0: as many as the
+	// system allows.
+	Backlog int
 	// Listeners are already open; Run closes them at its end.
 	Listeners []net.Listener
+	// Inherited are sockets that another process has opened: systemd, or the one whose
+	// place this one takes (Sockets). A place that one of them is for uses it; without
+	// any other place to listen at all of them are used. Run closes them at its end.
+	Inherited []Socket
+	// ProxyProtocolFrom are the addresses ("10.0.0.1") and networks ("10.0.0.0/8") of
+	// the proxies that may connect to a place with the option proxy. Clients of a Unix
+	// socket are trusted.
+	ProxyProtocolFrom []string
 
 	// TLSCert and TLSKey are PEM files: the certificate chain, leaf first, and its
-	// key. With them all TCP listeners speak TLS, version 1.2 or later, with
-	// HTTP/2 where the client offers it. Unix sockets stay plain.
+	// key. With a certificate all TCP listeners whose place does not say otherwise
+	// speak TLS, with HTTP/2 where the client offers it. Unix sockets stay plain.
 	TLSCert, TLSKey string
-	// TLSConfig is used instead of the files. It is cloned.
+	// TLS has further certificates and the rules of TLS.
+	TLS TLS
+	// TLSConfig is used instead of the files and rules. It is cloned.
 	TLSConfig *tls.Config
 
 	// MaxBodySize is the largest request body in bytes; more gets 413.
@@ -86,8 +95,15 @@ type Server struct {
 	// Default: 100.
 	MaxHeaderCount int
 	// MaxConnections is how many connections may be open at once; further ones are
-	// answered 503 and closed. Default: no limit.
+	// answered 503, where they speak no TLS, and closed. Default: four fifths of the
+	// descriptors this process may have open.
 	MaxConnections int
+	// MaxConnectionsPerAddress is the same for the connections from one address; for
+	// IPv6 those of a /64 are one. Unix sockets do not count. Default: no limit.
+	MaxConnectionsPerAddress int
+	// MaxRequestsPerConnection is how many requests a connection of HTTP/1 may carry
+	// until it is closed. Default: no limit.
+	MaxRequestsPerConnection int
 
 	// Timeout is how long a connection may stay idle between requests.
 	// Default: 60 s.
@@ -105,6 +121,28 @@ type Server struct {
 	// RequestTimeout is how long a request may go without reading from or writing
 	// to the client. Default: no limit.
 	RequestTimeout time.Duration
+	// SSEIdleTimeout is how long an open event stream may go without anything being
+	// sent, comments included; then it is ended. Default: no limit.
+	SSEIdleTimeout time.Duration
+	// WriteHighWatermark and WriteLowWatermark are the marks of a scope's transport: how
+	// many bytes an application that looks at it may have sent before Send blocks, and
+	// how few must be left before it goes on. Defaults: 65536, 16384; a low mark above
+	// the high one is lowered to it.
+	WriteHighWatermark, WriteLowWatermark int
+	// H2MaxStreams is how many requests an HTTP/2 connection may have at once.
+	// Default: 100.
+	H2MaxStreams int
+	// H2ResetBurst is how many requests the client of an HTTP/2 connection may reset at
+	// once, H2ResetRate how many more each second; beyond it the connection is ended.
+	// Defaults: 1000, 33.
+	H2ResetBurst, H2ResetRate int
+	// H2ControlBurst and H2ControlRate are the same for frames that carry nothing: PING,
+	// SETTINGS, PRIORITY, unknown ones and empty DATA. Defaults: 1000, 100.
+	H2ControlBurst, H2ControlRate int
+	// H2C allows HTTP/2 without TLS: by prior knowledge, and by Upgrade from HTTP/1.1.
+	// Behind a proxy that passes Upgrade on it lets clients speak past the proxy.
+	// Default: off.
+	H2C bool
 	// ShutdownTimeout is how long running requests, and after them the
 	// application's lifespan shutdown, may take once Run's context has ended.
 	// Default: 30 s; negative: no time at all.
@@ -133,35 +171,26 @@ type Server struct {
 	// AccessLog receives a line per request; nil: none. It is written to by one
 	// goroutine at a time, at the latest a second after the request.
 	AccessLog io.Writer
-	// AccessLogFormat is "common" (also called "clf"), "combined", "tiny", or a
-	// format string; see AccessFormat. Default: common.
+	// AccessLogFormat is "common", "clf", "combined", "tiny", "json", or a format
+	// string; see AccessFormat. Default: common.
 	AccessLogFormat string
+
+	// Development has every event that breaks a rule of the specification be a failure,
+	// even where the application overlooks that Send has refused it, and answers a
+	// request that has failed with a page that says why. It shows the inside to
+	// everybody: not for a server that others can reach.
+	Development bool
 
 	// Logger receives everything else. Default: slog.Default().
 	Logger *slog.Logger
 
+	// Bound is called once all listeners are open, before the application is started:
+	// the moment to give up privileges. Its error is Run's.
+	Bound func() error
 	// Ready is called once all listeners are open and the application has started.
 	Ready func(addrs []net.Addr)
-}
 
-// running is what one Run holds.
-type running struct {
-	*Server
-	log      *slog.Logger
-	http1    *http1.Server
-	http2    *http.Server // gets connections on which HTTP/2 was agreed
-	ws       *ws.Server
-	engine   *pagi.HTTPHandler
-	tls      *tls.Config // nil: plain
-	access   *accessLog  // nil: none
-	lifespan *lifespan
-	conns    connSet
-
-	headLimit int // bytes of a request head; 0: none
-
-	base       context.Context // of all requests
-	cancelBase context.CancelCauseFunc
-	requests   atomic.Int64 // in dispatch
+	run atomic.Pointer[running] // while Run serves
 }
 
 // Run opens the listeners, starts the application and serves until ctx ends, then
@@ -169,163 +198,40 @@ type running struct {
 // ShutdownTimeout, then cut with reason server_shutdown, then the application's
 // lifespan shutdown. It returns nil after such a stop.
 //
+// Where the cause of ctx's end is ErrHandedOver, clients are not to notice: idle
+// connections are kept for two seconds, to answer one more request on each, and the
+// files of Unix sockets stay.
+//
 // An error means that the server did not start (a bad option, a listener that
 // cannot be opened, a *pagi.LifespanError), that a listener broke, or that the
 // application's shutdown failed.
-func (s *Server) Run(ctx context.Context) (err error) {
-	r, err := s.prepare()
+func (s *Server) Run(ctx context.Context) error {
+	r, err := s.prepare(ctx)
 	if err != nil {
 		return err
 	}
+	defer r.tls.close()
 	listeners, err := r.listen()
 	if err != nil {
 		return err
 	}
 	defer listeners.close()
-	if r.access != nil {
-		r.access.start()
-		defer func() { err = errors.Join(err, r.access.close()) }()
+	if s.Bound != nil {
+		if err := s.Bound(); err != nil {
+			return err
+		}
 	}
-	if err := r.lifespan.start(ctx); err != nil {
+	if err := r.current.Load().lifespan.start(ctx); err != nil {
 		return err
 	}
+	r.access.set(s)
+	r.listeners = listeners
+	s.run.Store(r)
+	defer s.run.Store(nil)
 	if s.Ready != nil {
 		s.Ready(listeners.addrs())
 	}
+	listeners.own()
 	serveErr := r.serve(ctx, listeners)
-	return errors.Join(serveErr, r.lifespan.stop(r.shutdownTimeout(), forced(ctx)))
-}
-
-// prepare checks the options and builds what Run needs.
-func (s *Server) prepare() (*running, error) {
-	if s.App == nil {
-		return nil, errors.New("server: no application")
-	}
-	r := &running{Server: s, log: s.Logger}
-	if r.log == nil {
-		r.log = slog.Default()
-	}
-	var err error
-	if r.tls, err = s.tlsConfig(); err != nil {
-		return nil, err
-	}
-	if s.AccessLog != nil {
-		format, err := ParseAccessFormat(s.AccessLogFormat)
-		if err != nil {
-			return nil, err
-		}
-		r.access = newAccessLog(s.AccessLog, format, r.log)
-	}
-	if r.lifespan, err = newLifespan(s, r.log); err != nil {
-		return nil, err
-	}
-	if r.ws, err = s.newWS(); err != nil {
-		return nil, err
-	}
-	r.base, r.cancelBase = context.WithCancelCause(context.Background())
-	r.engine = &pagi.HTTPHandler{
-		App:             s.App,
-		State:           r.lifespan.requestState,
-		MaxBodySize:     orDefault(s.MaxBodySize, DefaultMaxBodySize),
-		MaxHeaderCount:  orDefault(s.MaxHeaderCount, DefaultMaxHeaderCount),
-		BodyTimeout:     orDefault(s.BodyTimeout, DefaultBodyTimeout),
-		WriteTimeout:    orDefault(s.WriteTimeout, DefaultWriteTimeout),
-		RequestTimeout:  s.RequestTimeout,
-		WebSocket:       r.ws,
-		MaxReceiveQueue: s.MaxReceiveQueue,
-		Logger:          r.log,
-	}
-	if r.tls != nil {
-		r.engine.ServerCert = serverCert(r.tls)
-	}
-	if r.access != nil {
-		r.engine.Done = r.access.record
-	}
-	r.setLimits()
-	r.http1, r.http2 = r.newHTTP1(), r.newHTTP2()
-	return r, nil
-}
-
-func (r *running) newHTTP1() *http1.Server {
-	return &http1.Server{
-		Handler:     http.HandlerFunc(r.dispatch),
-		Context:     r.base,
-		MaxHead:     r.headLimit,
-		HeadTimeout: orDefault(r.HeaderTimeout, DefaultHeaderTimeout),
-		IdleTimeout: orDefault(r.Timeout, DefaultTimeout),
-		Refused:     r.refused,
-		Log:         r.log,
-	}
-}
-
-// newHTTP2 returns what serves HTTP/2.
-//
-// A request well beyond what net/http accepts costs the client the whole connection;
-// so there is room for those that dispatch only answers 431. HTTP/2 counts 32 bytes
-// more per field, and a cookie may be one field for each of its parts.
-func (r *running) newHTTP2() *http.Server {
-	const most = 1 << 30
-	room := most
-	if r.headLimit > 0 {
-		room = min(r.headLimit, most>>4)<<3 + 256<<10
-	}
-	return &http.Server{
-		Handler:        http.HandlerFunc(r.dispatch),
-		BaseContext:    func(net.Listener) context.Context { return r.base },
-		IdleTimeout:    orDefault(r.Timeout, DefaultTimeout),
-		MaxHeaderBytes: room,
-		ErrorLog:       slog.NewLogLogger(r.log.Handler(), slog.LevelWarn),
-		HTTP2:          &http.HTTP2Config{WriteByteTimeout: max(0, orDefault(r.WriteTimeout, DefaultWriteTimeout))},
-		// OPTIONS * is the application's to answer, like everything else.
-		DisableGeneralOptionsHandler: true,
-	}
-}
-
-// setLimits sets headLimit, which http1 keeps on HTTP/1 and dispatch on HTTP/2.
-func (r *running) setLimits() {
-	r.headLimit = max(0, orDefault(r.MaxHeaderSize, DefaultMaxHeaderSize))
-}
-
-func (r *running) shutdownTimeout() time.Duration {
-	return max(0, orDefault(r.ShutdownTimeout, DefaultShutdownTimeout))
-}
-
-// orDefault returns v, or def for the zero value.
-func orDefault[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
-}
-
-// serve accepts on all listeners until ctx ends or one of them breaks, then stops.
-func (r *running) serve(ctx context.Context, listeners listenerSet) error {
-	failed := make(chan error, len(listeners))
-	var serving sync.WaitGroup
-	for _, l := range listeners {
-		serving.Go(func() {
-			if err := r.serveListener(l); !errors.Is(err, http.ErrServerClosed) {
-				failed <- fmt.Errorf("serving %s: %w", l.Addr(), err)
-			}
-		})
-	}
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
-	}
-	r.stop(ctx, listeners)
-	serving.Wait()
-	return err
-}
-
-// serveListener accepts on a listener until it is closed. Unix sockets stay plain.
-func (r *running) serveListener(l net.Listener) error {
-	if r.tls == nil || l.Addr().Network() == "unix" {
-		return r.http1.Serve(plainListener{l, r})
-	}
-	agreed := newTLSListener(l, r)
-	defer agreed.Close()
-	return r.http2.Serve(agreed)
+	return errors.Join(serveErr, r.end(), r.access.close())
 }

@@ -411,17 +411,17 @@ func TestOptionsThatCannotBe(t *testing.T) {
 	defer l.Close()
 	for _, tt := range []struct {
 		name string
-		s    Server
+		s    *Server
 		want string
 	}{
-		{"no application", Server{}, "no application"},
-		{"certificate without a key", Server{App: echo, TLSCert: "c"}, "both a certificate file and a key file"},
-		{"certificate that is not there", Server{App: echo, TLSCert: "/none/c", TLSKey: "/none/k"}, "/none/c"},
-		{"two sources of TLS", Server{App: echo, TLSConfig: &tls.Config{}, TLSCert: "c", TLSKey: "k"}, "exclude one another"},
-		{"unknown lifespan mode", Server{App: echo, Lifespan: "maybe"}, `lifespan mode "maybe"`},
-		{"unknown compression mode", Server{App: echo, WSCompression: "zip"}, `WebSocket compression "zip"`},
-		{"unknown atom", Server{App: echo, AccessLog: io.Discard, AccessLogFormat: "%h %Z"}, "%Z is not known"},
-		{"port in use", Server{App: echo, Listen: []string{l.Addr().String()}}, "listening on " + l.Addr().String()},
+		{"no application", &Server{}, "no application"},
+		{"certificate without a key", &Server{App: echo, TLSCert: "c"}, "both a certificate file and a key file"},
+		{"certificate that is not there", &Server{App: echo, TLSCert: "/none/c", TLSKey: "/none/k"}, "/none/c"},
+		{"two sources of TLS", &Server{App: echo, TLSConfig: &tls.Config{}, TLSCert: "c", TLSKey: "k"}, "exclude one another"},
+		{"unknown lifespan mode", &Server{App: echo, Lifespan: "maybe"}, `lifespan mode "maybe"`},
+		{"unknown compression mode", &Server{App: echo, WSCompression: "zip"}, `WebSocket compression "zip"`},
+		{"unknown atom", &Server{App: echo, AccessLog: io.Discard, AccessLogFormat: "%h %Z"}, "%Z is not known"},
+		{"port in use", &Server{App: echo, Listen: []string{l.Addr().String()}}, "listening on " + l.Addr().String()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if err := tt.s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -8,25 +8,41 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// afterCut is how long requests that were cut get to notice, before the
-// application's lifespan is shut down under them.
-const afterCut = time.Second
+const (
+	// afterCut is how long requests that were cut get to notice, before the
+	// application's lifespan is shut down under them.
+	afterCut = time.Second
+	// fadeTime is how long idle connections are kept when another process has taken
+	// over: about as long as a request may be on its way to us.
+	fadeTime = 2 * time.Second
+)
+
+// ErrHandedOver as the cause (context.Cause) of the end of Run's context says that
+// another process has the listeners now.
+var ErrHandedOver = errors.New("another process has taken over")
 
 // stop ends serving: gracefully within ShutdownTimeout, then by force. ctx is the
 // ended context of Run.
 func (r *running) stop(ctx context.Context, listeners listenerSet) {
-	grace, cancel := context.WithTimeout(context.Background(), r.shutdownTimeout())
+	g := r.current.Load()
+	r.beginStop()
+	g.halt()
+	grace, cancel := context.WithTimeout(context.Background(), g.shutdownTimeout())
 	defer cancel()
-	defer afterClose(forced(ctx), cancel)()
+	defer afterClose(r.force, cancel)()
+	if errors.Is(context.Cause(ctx), ErrHandedOver) {
+		listeners.disown()
+		r.fade(grace, listeners)
+	}
 	r.conns.closeUnserved()
 	r.http1.Drain()
-	r.ws.Drain()
+	r.redirects.Drain()
 	listeners.close()
-	if errors.Join(r.http2.Shutdown(grace), r.http1.Shutdown(grace)) == nil {
-		r.waitRequests(grace)
+	if errors.Join(r.http2.Shutdown(grace), r.http1.Shutdown(grace), r.redirects.Shutdown(grace)) == nil {
+		_ = r.waitRequests(grace) // what is still there then has no connection any more
 		return
 	}
-	r.log.Warn("cutting requests that did not finish in time", "shutdown_timeout", r.shutdownTimeout().String())
+	r.log.Warn("cutting requests that did not finish in time", "shutdown_timeout", g.shutdownTimeout().String())
 	r.cancelBase(&pagi.DisconnectError{Reason: pagi.ReasonServerShutdown})
 	last, cancelLast := context.WithTimeout(context.Background(), afterCut)
 	defer cancelLast()
@@ -34,20 +50,37 @@ func (r *running) stop(ctx context.Context, listeners listenerSet) {
 	// no use to anybody.
 	_ = r.http2.Close()
 	r.http1.Close()
-	r.waitRequests(last)
+	r.redirects.Close()
+	_ = r.waitRequests(last)
 }
 
-// waitRequests waits until no request runs any more, or for ctx.
-func (r *running) waitRequests(ctx context.Context) {
-	tick := time.NewTicker(time.Millisecond)
+// fade stops accepting, and answers what comes on connections there are.
+func (r *running) fade(grace context.Context, listeners listenerSet) {
+	ctx, cancel := context.WithTimeout(grace, fadeTime)
+	defer cancel()
+	listeners.close()
+	r.http1.Fade(ctx)
+}
+
+// waitRequests waits until no request of the current application runs any more, or
+// for ctx.
+func (r *running) waitRequests(ctx context.Context) error {
+	g := r.current.Load()
+	return waitUntil(ctx, g.isIdle)
+}
+
+// waitUntil waits until done reports true, or for ctx, whose error it then returns.
+func waitUntil(ctx context.Context, done func() bool) error {
+	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for r.requests.Load() > 0 {
+	for !done() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		}
 	}
+	return nil
 }
 
 // afterClose calls f when ch (nil: never) is closed, unless the returned function

@@ -1,153 +1,309 @@
 package server
 
 import (
-	"context"
 	"crypto/tls"
-	"encoding/pem"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net"
+	"log/slog"
 	"net/http"
+	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/server/http1"
 )
 
-// tlsConfig returns the configuration the options describe; nil for none.
-func (s *Server) tlsConfig() (*tls.Config, error) {
-	config := s.TLSConfig.Clone()
+// TLS says how TLS is spoken. The files are read again when they change.
+type TLS struct {
+	// OCSP is a file with the OCSP response (DER) for TLSCert, which is then stapled as
+	// long as it is valid.
+	OCSP string
+	// Certificates are others beside TLSCert. A client gets the first one that is for
+	// the name it asks for (SNI) and of a kind it understands, or else the first of all.
+	Certificates []CertificateFiles
+	// MinVersion is the lowest version that is spoken, "1.2" or "1.3". Default: 1.2.
+	MinVersion string
+	// ClientAuth says whether clients are to show a certificate. Default: off.
+	ClientAuth ClientAuth
+	// ClientCA is a PEM file with the certificates of those who may sign the clients'.
+	ClientCA string
+	// Managed has certificates for names that no file is for, or nil.
+	Managed CertificateSource
+}
+
+// CertificateFiles are a certificate chain, leaf first, and its key, both PEM, and an
+// OCSP response (DER) for it, or "".
+type CertificateFiles struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+	OCSP string `yaml:"ocsp"`
+}
+
+// CertificateSource gets certificates from elsewhere, as ACME does.
+type CertificateSource interface {
+	// GetCertificate returns a certificate, and an error where it has none.
+	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// Protocols are those it speaks itself during a handshake (ALPN).
+	Protocols() []string
+	// ServeChallenge answers a plain request that asks for a proof, and reports
+	// whether the request was one.
+	ServeChallenge(http.ResponseWriter, *http.Request) bool
+}
+
+// ClientAuth says whether clients are to show a certificate.
+type ClientAuth string
+
+const (
+	// ClientAuthOff does not ask for one.
+	ClientAuthOff ClientAuth = "off"
+	// ClientAuthOptional asks for one. A connection without one, or with one that
+	// cannot be verified, is served; the extension tls tells the application.
+	ClientAuthOptional ClientAuth = "optional"
+	// ClientAuthRequired serves no connection without a verified one.
+	ClientAuthRequired ClientAuth = "required"
+)
+
+// certInterval is how often is looked whether files have changed.
+const certInterval = time.Second
+
+// tlsFront is what the listeners that speak TLS share.
+type tlsFront struct {
+	config  atomic.Pointer[tls.Config]
+	base    *tls.Config
+	options TLS
+	log     *slog.Logger
+
+	files   *certificates                 // nil where a TLSConfig was given
+	fixed   *certificate                  // the only one of a TLSConfig, or nil
+	clients atomic.Pointer[x509.CertPool] // who signs the clients' certificates
+	caStamp stamp
+
+	refreshing sync.Mutex
+	stop       chan struct{}
+	stopped    chan struct{}
+}
+
+// newTLSFront checks the options about TLS; nil where there are none.
+func (s *Server) newTLSFront(log *slog.Logger) (*tlsFront, error) {
+	f := &tlsFront{options: s.TLS, log: log, base: s.TLSConfig.Clone()}
+	files, err := s.certificateFiles()
+	if err != nil {
+		return nil, err
+	}
 	switch {
-	case config != nil && (s.TLSCert != "" || s.TLSKey != ""):
+	case f.base != nil && len(files) > 0:
 		return nil, errors.New("server: TLSConfig and certificate files exclude one another")
-	case config == nil && s.TLSCert == "" && s.TLSKey == "":
+	case f.base != nil:
+		f.fixed = onlyCertificate(f.base)
+	case len(files) == 0 && s.TLS.Managed == nil:
+		if s.TLS.ClientAuth != "" && s.TLS.ClientAuth != ClientAuthOff || s.TLS.ClientCA != "" {
+			return nil, errors.New("server: TLS client certificates need a certificate of the server")
+		}
 		return nil, nil
-	case config == nil:
-		if s.TLSCert == "" || s.TLSKey == "" {
+	default:
+		f.base = &tls.Config{GetConfigForClient: f.noteChoice, GetCertificate: f.getCertificate}
+		if f.files, err = loadCertificates(files, log); err != nil {
+			return nil, err
+		}
+	}
+	if err := f.setRules(); err != nil {
+		return nil, err
+	}
+	f.stop, f.stopped = make(chan struct{}), make(chan struct{})
+	go f.watch()
+	return f, nil
+}
+
+// certificateFiles are TLSCert and those of TLS.
+func (s *Server) certificateFiles() ([]CertificateFiles, error) {
+	all := slices.Clone(s.TLS.Certificates)
+	if s.TLSCert != "" || s.TLSKey != "" {
+		all = slices.Insert(all, 0, CertificateFiles{Cert: s.TLSCert, Key: s.TLSKey, OCSP: s.TLS.OCSP})
+	}
+	for _, c := range all {
+		if c.Cert == "" || c.Key == "" {
 			return nil, errors.New("server: TLS needs both a certificate file and a key file")
 		}
-		pair, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey)
-		if err != nil {
-			return nil, fmt.Errorf("server: TLS certificate %s with key %s: %w", s.TLSCert, s.TLSKey, err)
-		}
-		config = &tls.Config{Certificates: []tls.Certificate{pair}}
 	}
-	if config.MinVersion < tls.VersionTLS12 {
-		config.MinVersion = tls.VersionTLS12
+	return all, nil
+}
+
+func (f *tlsFront) setRules() error {
+	config := f.base
+	switch f.options.MinVersion {
+	case "", "1.2":
+		config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	case "1.3":
+		config.MinVersion = tls.VersionTLS13
+	default:
+		return fmt.Errorf("server: TLS min version %q: must be 1.2 or 1.3", f.options.MinVersion)
 	}
 	if config.NextProtos == nil {
 		config.NextProtos = []string{"h2", "http/1.1"}
 	}
-	return config, nil
-}
-
-// serverCert returns what HTTPHandler.ServerCert asks for. It is known where the
-// configuration leaves no choice.
-func serverCert(config *tls.Config) func(*http.Request) string {
-	if len(config.Certificates) != 1 || len(config.Certificates[0].Certificate) == 0 ||
-		config.GetCertificate != nil || config.GetConfigForClient != nil {
-		return nil
+	if f.options.Managed != nil {
+		config.NextProtos = append(config.NextProtos, f.options.Managed.Protocols()...)
 	}
-	text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: config.Certificates[0].Certificate[0]}))
-	return func(*http.Request) string { return text }
-}
-
-// tlsListener does the TLS handshake on connections, serves those that speak HTTP/1
-// and hands out, to net/http, those that speak HTTP/2.
-type tlsListener struct {
-	net.Listener
-	r      *running
-	ready  chan net.Conn
-	failed chan error
-
-	ctx       context.Context // of all handshakes; ends when the listener is closed
-	cancel    context.CancelFunc
-	closeOnce sync.Once
-	closeErr  error
-	running   sync.WaitGroup
-}
-
-func newTLSListener(inner net.Listener, r *running) *tlsListener {
-	l := &tlsListener{Listener: inner, r: r, ready: make(chan net.Conn), failed: make(chan error)}
-	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.running.Go(l.acceptAll)
-	return l
-}
-
-func (l *tlsListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.ready:
-		return c, nil
-	case err := <-l.failed:
-		return nil, err
-	case <-l.ctx.Done():
-		return nil, net.ErrClosed
-	}
-}
-
-// Close ends the accepting and all handshakes and waits for them.
-func (l *tlsListener) Close() error {
-	l.closeOnce.Do(func() {
-		l.cancel()
-		l.closeErr = l.Listener.Close()
-		l.running.Wait()
-	})
-	return l.closeErr
-}
-
-func (l *tlsListener) acceptAll() {
-	for {
-		c, err := l.r.accept(l.Listener)
-		if err == nil {
-			l.running.Go(func() { l.handshake(c) })
-			continue
+	switch f.options.ClientAuth {
+	case "", ClientAuthOff:
+		if f.options.ClientCA != "" {
+			return errors.New("server: TLS client CA: client certificates are not asked for; set client auth to optional or required")
 		}
+		f.config.Store(config)
+		return nil
+	case ClientAuthOptional:
+		config.ClientAuth = tls.RequestClientCert // facts verifies it
+	case ClientAuthRequired:
+		config.ClientAuth = tls.RequireAndVerifyClientCert
+	default:
+		return fmt.Errorf("server: TLS client auth %q: must be off, optional or required", f.options.ClientAuth)
+	}
+	if f.options.ClientCA == "" {
+		return errors.New("server: TLS client CA is missing: who is to have signed the clients' certificates?")
+	}
+	return f.loadClientCA()
+}
+
+// loadClientCA makes a configuration with what ClientCA holds now.
+func (f *tlsFront) loadClientCA() error {
+	f.caStamp = stampOf(f.options.ClientCA)
+	pem, err := os.ReadFile(f.options.ClientCA)
+	if err != nil {
+		return fmt.Errorf("server: TLS client CA: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("server: TLS client CA %s: there is no certificate in it", f.options.ClientCA)
+	}
+	config := f.base.Clone()
+	config.ClientCAs = pool
+	f.clients.Store(pool)
+	f.config.Store(config)
+	return nil
+}
+
+// watch reads files again when they have changed, until close.
+func (f *tlsFront) watch() {
+	defer close(f.stopped)
+	tick := time.NewTicker(certInterval)
+	defer tick.Stop()
+	for {
 		select {
-		case l.failed <- err: // net/http waits a while or gives up, and closes us then
-		case <-l.ctx.Done():
+		case <-tick.C:
+			f.refresh()
+		case <-f.stop:
 			return
 		}
 	}
 }
 
-// handshake makes a connection ready and gives it to whom it belongs.
-func (l *tlsListener) handshake(c *tracked) {
-	ctx, cancel := context.WithCancel(l.ctx)
-	if d := orDefault(l.r.HeaderTimeout, DefaultHeaderTimeout); d > 0 {
-		ctx, cancel = context.WithTimeout(l.ctx, d)
-	}
-	defer cancel()
-	conn := tls.Server(c, l.r.tls)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		l.r.log.Debug("TLS handshake failed", "client", c.RemoteAddr().String(), "error", err)
-		answerPlain(err)
-		_ = c.Close() // it never was of use
+// refresh reads what has changed. What cannot be read goes on as it was.
+func (f *tlsFront) refresh() {
+	if f == nil {
 		return
 	}
-	c.served.Store(true)
-	state := conn.ConnectionState()
-	if state.NegotiatedProtocol != "h2" {
-		l.r.http1.Take(conn, &state)
+	f.refreshing.Lock()
+	defer f.refreshing.Unlock()
+	if f.files != nil {
+		f.files.refresh(time.Now())
+	}
+	if f.options.ClientCA == "" {
 		return
 	}
-	select {
-	case l.ready <- conn:
-	case <-l.ctx.Done():
-		_ = conn.Close() // nobody takes it any more
+	if stampOf(f.options.ClientCA) == f.caStamp {
+		return
+	}
+	if err := f.loadClientCA(); err != nil {
+		f.log.Error("TLS client CA cannot be read again, the old one stays", "error", err)
+		return
+	}
+	f.log.Info("TLS client CA was read again", "file", f.options.ClientCA)
+}
+
+func (f *tlsFront) close() {
+	if f != nil {
+		close(f.stop)
+		<-f.stopped
 	}
 }
 
-// answerPlain tells a client that speaks HTTP without TLS what is wrong.
-func answerPlain(err error) {
-	var header tls.RecordHeaderError
-	if !errors.As(err, &header) || header.Conn == nil {
-		return
+// noteChoice notes which certificate is for a client, whether the handshake needs it
+// or continues an earlier session.
+func (f *tlsFront) noteChoice(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	if c, ok := hello.Conn.(*tracked); ok {
+		c.cert = f.files.choose(hello)
 	}
-	methods := []string{"GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH"}
-	if !slices.Contains(methods, string(header.RecordHeader[:])) {
-		return
+	return nil, nil
+}
+
+func (f *tlsFront) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c, _ := hello.Conn.(*tracked)
+	var chosen *certificate
+	if c != nil {
+		chosen = c.cert
+	} else {
+		chosen = f.files.choose(hello)
 	}
-	_ = header.Conn.SetWriteDeadline(time.Now().Add(time.Second))
-	_, _ = io.WriteString(header.Conn, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"+
-		"Connection: close\r\n\r\nThis port speaks HTTPS.\n")
+	if chosen != nil && chosen.isFor(hello.ServerName) || f.options.Managed == nil {
+		if chosen == nil {
+			return nil, errors.New("there is no certificate")
+		}
+		return &chosen.Certificate, nil
+	}
+	managed, err := f.options.Managed.GetCertificate(hello)
+	switch {
+	case err == nil:
+		if c != nil {
+			c.cert = &certificate{Certificate: *managed, pem: pemOf(managed)}
+		}
+		return managed, nil
+	case chosen != nil:
+		return &chosen.Certificate, nil
+	}
+	return nil, err
+}
+
+// facts makes what scopes tell of a connection's TLS.
+func (f *tlsFront) facts(c *tracked, state *tls.ConnectionState) *pagi.TLS {
+	info := pagi.TLSOf(state)
+	switch {
+	case c.cert != nil:
+		info.ServerCert = c.cert.pem
+	case f.fixed != nil:
+		info.ServerCert = f.fixed.pem
+	}
+	if len(state.PeerCertificates) > 0 && len(state.VerifiedChains) == 0 {
+		if pool := f.clients.Load(); pool != nil {
+			info.ClientCertError = verifyClient(state.PeerCertificates, pool)
+		}
+	}
+	return info
+}
+
+// verifyClient says what is wrong with a client's certificate; "" for nothing.
+func verifyClient(chain []*x509.Certificate, roots *x509.CertPool) string {
+	options := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	for _, cert := range chain[1:] {
+		options.Intermediates.AddCert(cert)
+	}
+	if _, err := chain[0].Verify(options); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// tlsInfo returns what is known of the TLS a request came by.
+func tlsInfo(req *http.Request) *pagi.TLS {
+	conn, ok := req.Context().Value(http1.ConnContextKey).(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	if c, ok := conn.NetConn().(*tracked); ok {
+		return c.info
+	}
+	return nil
 }

@@ -121,7 +121,7 @@ func TestEveryAtomIsDocumented(t *testing.T) {
 			real = append(real, "%"+string(c))
 		}
 	}
-	real = append(real, "%>s", "%{X}i", "common", "clf", "combined", "tiny")
+	real = append(real, "%>s", "%{X}i", "common", "clf", "combined", "tiny", "json")
 	for _, name := range firstColumn(page(t)["Access log"]) {
 		if _, err := server.ParseAccessFormat(name); err != nil {
 			t.Error(err)

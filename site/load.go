@@ -51,7 +51,7 @@ func parse(file string, source []byte) (*Site, error) {
 	if err != nil {
 		return nil, Problems{syntaxProblem(file, err)}
 	}
-	s := &Site{File: file}
+	s := &Site{File: file, source: source}
 	s.settingsAt = places{part: Position{File: file, Line: 1, Col: 1}, options: map[string]Position{}}
 	docs := slices.DeleteFunc(tree.Docs, func(doc *ast.DocumentNode) bool { return doc.Body == nil })
 	switch {
@@ -288,20 +288,26 @@ func (s *Site) resolveField(field reflect.Value) {
 
 func (s *Site) resolveSettings() {
 	set := &s.Settings
-	set.TLS.Cert, set.TLS.Key = s.resolve(set.TLS.Cert), s.resolve(set.TLS.Key)
+	set.TLS.resolve(s.resolve)
 	for i, dir := range set.Include {
 		set.Include[i] = s.resolve(dir)
 	}
 	if set.AccessLog != "-" && set.AccessLog != "off" {
 		set.AccessLog = s.resolve(set.AccessLog)
 	}
+	set.LogFile, set.PidFile, set.StatusSocket = s.resolve(set.LogFile), s.resolve(set.PidFile), s.resolve(set.StatusSocket)
 	if strings.Contains(set.Perl, "/") {
 		set.Perl = s.resolve(set.Perl)
 	}
 	for i, spec := range set.Listen {
-		path, unix := strings.CutPrefix(spec, "unix:")
-		if unix || strings.Contains(spec, "/") {
-			set.Listen[i] = "unix:" + s.resolve(path)
+		address, options, more := strings.Cut(spec, ",")
+		path, unix := strings.CutPrefix(address, "unix:")
+		if !unix && !strings.Contains(address, "/") {
+			continue
+		}
+		set.Listen[i] = "unix:" + s.resolve(path)
+		if more {
+			set.Listen[i] += "," + options
 		}
 	}
 }

@@ -1,9 +1,11 @@
 package site
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 )
 
 // reloader is an application that can load its code anew while it serves.
@@ -30,4 +32,22 @@ func (s *Site) Reload(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// SameFile reports whether two sites were made of the same text.
+func (s *Site) SameFile(other *Site) bool {
+	return s.File == other.File && bytes.Equal(s.source, other.source)
+}
+
+// NeedRestart returns the names of the settings that differ and that a running gateway
+// cannot change.
+func (s *Settings) NeedRestart(next *Settings) []string {
+	var names []string
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Settings]()) {
+		old, now := reflect.ValueOf(s).Elem().FieldByIndex(f.Index), reflect.ValueOf(next).Elem().FieldByIndex(f.Index)
+		if f.Tag.Get("change") == "restart" && !reflect.DeepEqual(old.Interface(), now.Interface()) {
+			names = append(names, f.Tag.Get("yaml"))
+		}
+	}
+	return names
 }

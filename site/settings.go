@@ -1,14 +1,10 @@
 package site
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
+	"cmp"
 	"errors"
 	"io/fs"
-	"os"
 	"reflect"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,15 +16,31 @@ import (
 // Settings are what concerns the whole site rather than one mount. On the command
 // line each has the flag of its name with hyphens. For a limit or a timeout the
 // zero value is the server's default; an explicit 0 in a file or a flag turns it
-// off, which is stored as -1.
+// off, which is stored as -1. What is tagged "restart" counts from the next start of
+// the program on.
 type Settings struct {
-	// Listen are the places to listen at: "host:port", ":port", or the path of a
-	// Unix socket, which contains a slash. Default: 127.0.0.1:5000.
-	Listen []string `yaml:"listen"`
+	// Listen are the places to listen at, as server.ParsePlace reads them: "host:port",
+	// ":port", or the path of a Unix socket, which contains a slash, and options.
+	// Default: 127.0.0.1:5000, or what systemd has opened.
+	Listen []string `yaml:"listen" change:"restart"`
 	// SocketMode is the permission of Unix sockets in octal, "0660".
-	SocketMode string `yaml:"socket_mode"`
+	SocketMode string `yaml:"socket_mode" change:"restart"`
+	// ListenerBacklog is how many connections may wait to be accepted.
+	ListenerBacklog int `yaml:"listener_backlog" change:"restart"`
+	// ProxyProtocolFrom are the addresses and networks of the proxies that may connect
+	// to a place with the option proxy.
+	ProxyProtocolFrom []string `yaml:"proxy_protocol_from" change:"restart"`
 	// TLS makes the TCP listeners speak TLS.
-	TLS TLS `yaml:"tls"`
+	TLS TLS `yaml:"tls" change:"restart"`
+
+	// User and Group are what the process becomes once it listens, and PidFile where
+	// its number is written. Umask is in octal, "0027".
+	User    string `yaml:"user" change:"restart"`
+	Group   string `yaml:"group" change:"restart"`
+	Umask   string `yaml:"umask" change:"restart"`
+	PidFile string `yaml:"pid_file" change:"restart"`
+	// StatusSocket is the path of a Unix socket that "pagi-bridge status" asks.
+	StatusSocket string `yaml:"status_socket" change:"restart"`
 
 	// Environment is development, production, deployment, none, or a name of your
 	// own. Development shows errors to the client and logs every request.
@@ -62,7 +74,11 @@ type Settings struct {
 	// MaxHeaderCount is the largest number of header lines.
 	MaxHeaderCount int `yaml:"max_header_count" zero:"off"`
 	// MaxConnections is how many connections may be open.
-	MaxConnections int `yaml:"max_connections"`
+	MaxConnections int `yaml:"max_connections" zero:"off"`
+	// MaxConnectionsPerAddress is how many of them one client may have.
+	MaxConnectionsPerAddress int `yaml:"max_connections_per_address"`
+	// MaxRequestsPerConnection is how many requests one of HTTP/1 may carry.
+	MaxRequestsPerConnection int `yaml:"max_requests_per_connection"`
 
 	// MaxWSFrameSize is the largest payload of a WebSocket frame in bytes.
 	MaxWSFrameSize int `yaml:"max_ws_frame_size" zero:"off"`
@@ -85,6 +101,21 @@ type Settings struct {
 	WriteTimeout time.Duration `yaml:"write_timeout" zero:"off"`
 	// RequestTimeout is how long a request may stall.
 	RequestTimeout time.Duration `yaml:"request_timeout"`
+	// SSEIdleTimeout is how long an event stream may go without anything being sent.
+	SSEIdleTimeout time.Duration `yaml:"sse_idle_timeout"`
+	// H2C allows HTTP/2 without TLS.
+	H2C bool `yaml:"h2c"`
+	// H2MaxStreams is how many requests an HTTP/2 connection may have at once.
+	H2MaxStreams int `yaml:"h2_max_concurrent_streams" zero:"off"`
+	// H2ResetBurst and H2ResetRate are how many of them its client may reset.
+	H2ResetBurst int `yaml:"h2_rst_burst" zero:"off"`
+	H2ResetRate  int `yaml:"h2_rst_rate"`
+	// H2ControlBurst and H2ControlRate are how many frames without content it may send.
+	H2ControlBurst int `yaml:"h2_control_burst" zero:"off"`
+	H2ControlRate  int `yaml:"h2_control_rate"`
+	// WriteHighWatermark and WriteLowWatermark are those of a scope's transport.
+	WriteHighWatermark int `yaml:"write_high_watermark"`
+	WriteLowWatermark  int `yaml:"write_low_watermark"`
 	// ShutdownTimeout is how long a graceful stop may take.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" zero:"off"`
 
@@ -94,59 +125,7 @@ type Settings struct {
 	// 90 s by default, more than a worker's start_timeout.
 	LifespanStartupTimeout time.Duration `yaml:"lifespan_startup_timeout" zero:"off"`
 
-	// AccessLog is a file, "-" for standard error, or "off". By default it is "-"
-	// in development and "off" otherwise.
-	AccessLog string `yaml:"access_log"`
-	// AccessLogFormat is common, combined, tiny, or a format of your own.
-	AccessLogFormat string `yaml:"access_log_format"`
-	// LogLevel is debug, info, warn or error.
-	LogLevel string `yaml:"log_level"`
-}
-
-// TLS names the files of a certificate.
-type TLS struct {
-	// Cert is a PEM file with the certificate chain, leaf first; Key its key.
-	Cert string `yaml:"cert"`
-	Key  string `yaml:"key"`
-}
-
-func (t TLS) check() error {
-	if t.Cert == "" && t.Key == "" {
-		return nil
-	}
-	if t.Cert == "" || t.Key == "" {
-		return pagi.BadOption("tls", "a certificate and a key must be given together")
-	}
-	cert, certErr := os.ReadFile(t.Cert)
-	key, keyErr := os.ReadFile(t.Key)
-	var errs []error
-	if certErr != nil {
-		errs = append(errs, pagi.BadOption("tls.cert", "%w", certErr))
-	}
-	if keyErr != nil {
-		errs = append(errs, pagi.BadOption("tls.key", "%w", keyErr))
-	}
-	if len(errs) > 0 {
-		return errors.Join(errs...)
-	}
-	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		if !isCertificate(cert) {
-			return pagi.BadOption("tls.cert", "%s: %w", t.Cert, err)
-		}
-		return pagi.BadOption("tls.key", "%s: %w", t.Key, err)
-	}
-	return nil
-}
-
-// isCertificate reports whether the first certificate of a PEM file can be read.
-func isCertificate(text []byte) bool {
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			_, err := x509.ParseCertificate(block.Bytes)
-			return err == nil
-		}
-	}
-	return false
+	Logs `yaml:",inline"`
 }
 
 // defaultStartup leaves a Perl worker the time its own start_timeout allows.
@@ -156,15 +135,14 @@ const defaultStartup = 90 * time.Second
 // stands for a default, it becomes the value for "off"; a negative number is an
 // error.
 func (s *Settings) Given(name string) error {
-	v := reflect.ValueOf(s).Elem()
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Settings]()) {
+		v := reflect.ValueOf(s).Elem().FieldByIndex(f.Index)
 		switch {
-		case f.Tag.Get("yaml") != name || !v.Field(i).CanInt():
-		case v.Field(i).Int() < 0:
-			return negative(name, v.Field(i))
-		case v.Field(i).IsZero() && f.Tag.Get("zero") == "off":
-			v.Field(i).SetInt(-1)
+		case f.Tag.Get("yaml") != name || !v.CanInt():
+		case v.Int() < 0:
+			return negative(name, v)
+		case v.IsZero() && f.Tag.Get("zero") == "off":
+			v.SetInt(-1)
 		}
 	}
 	return nil
@@ -177,11 +155,10 @@ func negative(name string, v reflect.Value) error {
 // checkSigns reports negative numbers but the -1 for "off".
 func (s *Settings) checkSigns() error {
 	var errs []error
-	v := reflect.ValueOf(s).Elem()
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		if v.Field(i).CanInt() && v.Field(i).Int() < 0 && (f.Tag.Get("zero") != "off" || v.Field(i).Int() != -1) {
-			errs = append(errs, negative(f.Tag.Get("yaml"), v.Field(i)))
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Settings]()) {
+		v := reflect.ValueOf(s).Elem().FieldByIndex(f.Index)
+		if v.CanInt() && v.Int() < 0 && (f.Tag.Get("zero") != "off" || v.Int() != -1) {
+			errs = append(errs, negative(f.Tag.Get("yaml"), v))
 		}
 	}
 	return errors.Join(errs...)
@@ -193,7 +170,17 @@ func (s *Settings) Check() error {
 	if _, err := parseMode(s.SocketMode); err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, s.TLS.check(), s.checkSigns())
+	if s.Umask != "" {
+		if _, err := server.ParseMode(s.Umask); err != nil {
+			errs = append(errs, pagi.BadOption("umask", "%w", err))
+		}
+	}
+	for _, text := range s.ProxyProtocolFrom {
+		if _, err := server.ParseNetwork(text); err != nil {
+			errs = append(errs, pagi.BadOption("proxy_protocol_from", "%w", err))
+		}
+	}
+	errs = append(errs, s.TLS.check(), s.Logs.check(), s.checkSigns())
 	switch server.LifespanMode(s.Lifespan) {
 	case "", server.LifespanAuto, server.LifespanOn, server.LifespanOff:
 	default:
@@ -204,18 +191,13 @@ func (s *Settings) Check() error {
 	default:
 		errs = append(errs, pagi.BadOption("ws_compression", "must be on or off, is %q", s.WSCompression))
 	}
-	if _, err := server.ParseAccessFormat(s.AccessLogFormat); err != nil {
-		errs = append(errs, pagi.BadOption("access_log_format", "%w", err))
-	}
-	switch s.LogLevel {
-	case "", "debug", "info", "warn", "error":
-	default:
-		errs = append(errs, pagi.BadOption("log_level", "must be debug, info, warn or error, is %q", s.LogLevel))
-	}
 	workers := pool.Options{Workers: s.Workers, MinWorkers: s.MinWorkers, MaxWorkers: s.MaxWorkers, MaxRSS: s.MaxRSS}
 	errs = append(errs, workers.Check())
+	if high := cmp.Or(s.WriteHighWatermark, pagi.DefaultHighWaterMark); s.WriteLowWatermark > high {
+		errs = append(errs, pagi.BadOption("write_low_watermark", "must be at most write_high_watermark, %d, is %d", high, s.WriteLowWatermark))
+	}
 	for _, spec := range s.Listen {
-		errs = append(errs, checkListen(spec))
+		errs = append(errs, s.checkListen(spec))
 	}
 	return errors.Join(errs...)
 }
@@ -228,12 +210,17 @@ func (s *Settings) Server() *server.Server {
 		startup = defaultStartup
 	}
 	return &server.Server{
-		Listen: s.Listen, SocketMode: mode, TLSCert: s.TLS.Cert, TLSKey: s.TLS.Key,
+		Listen: s.Listen, SocketMode: mode, Backlog: s.ListenerBacklog, ProxyProtocolFrom: s.ProxyProtocolFrom,
+		TLSCert: s.TLS.Cert, TLSKey: s.TLS.Key, TLS: s.TLS.server(),
 		MaxBodySize: s.MaxBodySize, MaxHeaderSize: s.MaxHeaderSize, MaxHeaderCount: s.MaxHeaderCount, MaxConnections: s.MaxConnections,
 		MaxWSFrameSize: s.MaxWSFrameSize, MaxWSMessageSize: s.MaxWSMessageSize, MaxReceiveQueue: s.MaxReceiveQueue,
 		WSIdleTimeout: s.WSIdleTimeout, WSCompression: server.WSCompressionMode(s.WSCompression),
+		MaxConnectionsPerAddress: s.MaxConnectionsPerAddress, MaxRequestsPerConnection: s.MaxRequestsPerConnection,
 		Timeout: s.Timeout, HeaderTimeout: s.HeaderTimeout, BodyTimeout: s.BodyTimeout, WriteTimeout: s.WriteTimeout,
 		RequestTimeout: s.RequestTimeout, ShutdownTimeout: s.ShutdownTimeout,
+		H2C: s.H2C, H2MaxStreams: s.H2MaxStreams, H2ResetBurst: s.H2ResetBurst, H2ResetRate: s.H2ResetRate,
+		H2ControlBurst: s.H2ControlBurst, H2ControlRate: s.H2ControlRate,
+		SSEIdleTimeout: s.SSEIdleTimeout, WriteHighWatermark: s.WriteHighWatermark, WriteLowWatermark: s.WriteLowWatermark,
 		Lifespan: server.LifespanMode(s.Lifespan), LifespanStartupTimeout: startup,
 		AccessLogFormat: s.AccessLogFormat,
 	}
@@ -244,30 +231,23 @@ func parseMode(text string) (fs.FileMode, error) {
 	if text == "" {
 		return 0, nil
 	}
-	mode, err := strconv.ParseUint(strings.TrimPrefix(text, "0o"), 8, 32)
-	if err != nil || mode > 0o777 {
-		return 0, pagi.BadOption("socket_mode", "must be an octal mode like 0660, is %q", text)
+	mode, err := server.ParseMode(text)
+	if err != nil {
+		return 0, pagi.BadOption("socket_mode", "%w", err)
 	}
-	return fs.FileMode(mode), nil
+	return mode, nil
 }
 
 // checkListen reports a place nobody can listen at.
-func checkListen(spec string) error {
-	if spec == "unix:" {
-		return pagi.BadOption("listen", "%q lacks the path of the Unix socket", spec)
-	}
-	if strings.Contains(spec, "/") || strings.HasPrefix(spec, "unix:") {
-		return nil
-	}
-	i := strings.LastIndexByte(spec, ':')
-	if i < 0 {
-		return pagi.BadOption("listen", "%q must be host:port, or the path of a Unix socket with a slash in it", spec)
-	}
-	if host := spec[:i]; strings.Contains(host, ":") && !(strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]")) {
-		return pagi.BadOption("listen", "%q: an IPv6 address stands in brackets, as in [::1]:5000", spec)
-	}
-	if _, err := strconv.ParseUint(spec[i+1:], 10, 16); err != nil {
-		return pagi.BadOption("listen", "%q: the port must be 0 to 65535, is %q", spec, spec[i+1:])
+func (s *Settings) checkListen(spec string) error {
+	place, err := server.ParsePlace(spec)
+	switch {
+	case err != nil:
+		return pagi.BadOption("listen", "%w", err)
+	case place.TLS && !s.TLS.given():
+		return pagi.BadOption("listen", "%q is to speak TLS, but there is no certificate (tls)", spec)
+	case place.Proxy && !strings.HasPrefix(place.Address, "unix:") && len(s.ProxyProtocolFrom) == 0:
+		return pagi.BadOption("listen", "%q is for proxies, but none may connect (proxy_protocol_from)", spec)
 	}
 	return nil
 }

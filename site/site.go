@@ -33,6 +33,7 @@ type Site struct {
 	// Logger gets the records of the parts; nil means slog.Default.
 	Logger *slog.Logger
 
+	source     []byte // of File
 	settingsAt places
 	root       pagi.App // what Build returned
 }

@@ -94,7 +94,7 @@ func (r *run) limitHit(status syscall.WaitStatus) error {
 	case a.CPUTime != 0 && (status.Signal() == syscall.SIGXCPU || status.ExitStatus() == shellsXCPU ||
 		status.Signal() == syscall.SIGKILL && !isClosed(r.killed) && used >= a.CPUTime):
 		return &limitError{"it used too much processor time", "cpu_time", a.CPUTime, 504}
-	case a.Memory != 0 && (r.stderr.marked == "memory" || status.Signaled() && usage.Maxrss<<10 >= a.Memory/10*8):
+	case a.Memory != 0 && (r.stderr.marked == "memory" || status.Signaled() && int64(usage.Maxrss)<<10 >= a.Memory/10*8):
 		return &limitError{"it needed too much memory", "memory", a.Memory, 507}
 	case r.stderr.marked == "processes":
 		return &limitError{"it started too many processes", "processes", a.Processes, 503}

@@ -62,6 +62,9 @@ func (c *Conn) Response(method string) (*http.Response, string) {
 	return res, body
 }
 
+// Try is Response for a response that may not come.
+func (c *Conn) Try(method string) (*http.Response, string, error) { return c.read(method) }
+
 func (c *Conn) read(method string) (*http.Response, string, error) {
 	res, err := http.ReadResponse(c.Reader, &http.Request{Method: method})
 	if err != nil {

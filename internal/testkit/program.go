@@ -3,6 +3,7 @@ package testkit
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path"
@@ -78,13 +79,18 @@ var serving = regexp.MustCompile(`Serving at (http\S*)/\n`)
 func Start(t testing.TB, cmd *exec.Cmd) *Program {
 	t.Helper()
 	p := &Program{t: t, cmd: cmd, exited: make(chan struct{})}
-	cmd.Stderr = &p.Log
+	logged := p.log()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	_ = cmd.Stderr.(*os.File).Close() // the program has it
 	p.Process = cmd.Process
 	go func() {
 		_ = cmd.Wait() // Wait asks for the exit code
+		select {
+		case <-logged:
+		case <-time.After(time.Second): // another process writes there, too
+		}
 		close(p.exited)
 	}()
 	t.Cleanup(func() {
@@ -103,6 +109,25 @@ func Start(t testing.TB, cmd *exec.Cmd) *Program {
 		return m != nil
 	})
 	return p
+}
+
+// log makes what the program writes to its standard error come to Log. The channel is
+// closed when nobody can write there any more: the program may start another process that
+// outlives it.
+func (p *Program) log() <-chan struct{} {
+	p.t.Helper()
+	read, write, err := os.Pipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.cmd.Stderr = write
+	logged := make(chan struct{})
+	go func() {
+		defer close(logged)
+		_, _ = io.Copy(&p.Log, read) // until its end, in whatever way
+		_ = read.Close()
+	}()
+	return logged
 }
 
 // Address is the host:port of URL.

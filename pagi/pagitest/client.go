@@ -8,7 +8,9 @@
 // It is as strict as the specification: an event that pagi.Validate refuses, one
 // out of turn, a header name that is not in lower case, or a body that contradicts
 // its Content-Length makes Send fail and shows in Response.Err, even when the
-// application looks the other way. The http and lifespan protocols are covered.
+// application looks the other way. The http, sse, websocket and lifespan protocols are
+// covered: as
+// at a server, a request that accepts text/event-stream is an sse scope.
 package pagitest
 
 import (
@@ -169,8 +171,8 @@ func (c *Client) timeout() time.Duration {
 	return DefaultTimeout
 }
 
-// scope makes the request's scope.
-func (c *Client) scope(method, target string, r *request) (*pagi.Scope, pagi.ConnectionControl) {
+// scope makes the request's scope. The Connection is in it in an http scope.
+func (c *Client) scope(method, target string, r *request) (*pagi.Scope, *pagi.Connection, pagi.ConnectionControl) {
 	rawPath, query, _ := strings.Cut(target, "?")
 	path, err := url.PathUnescape(rawPath)
 	if err != nil || !strings.HasPrefix(rawPath, "/") {
@@ -208,10 +210,15 @@ func (c *Client) scope(method, target string, r *request) (*pagi.Scope, pagi.Con
 	if scope.Extensions == nil {
 		scope.Extensions = map[string]any{pagi.ExtFullFlush: struct{}{}, pagi.ExtInformational: struct{}{}}
 	}
+	if pagi.AcceptsEvents(scope.Headers) {
+		scope.Type, scope.Connection = pagi.TypeSSE, nil
+		scope.Extensions = maps.Clone(scope.Extensions)
+		delete(scope.Extensions, pagi.ExtInformational)
+	}
 	for _, edit := range r.edits {
 		edit(scope)
 	}
-	return scope, control
+	return scope, connection, control
 }
 
 // headers puts together host, the client's, the request's and the cookies.

@@ -63,3 +63,32 @@ func ExampleClient_Begin() {
 	// http.response.body
 	// one two
 }
+
+func ExampleClient_Events() {
+	counter := pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+		if scope.Type != pagi.TypeSSE {
+			return pagi.Unsupported(scope)
+		}
+		if err := send(ctx, pagi.SSEStart{}); err != nil {
+			return err
+		}
+		for n := 1; ctx.Err() == nil; n++ {
+			if err := send(ctx, pagi.SSESend{Event: "tick", ID: fmt.Sprint(n), Data: fmt.Sprintf("number %d", n)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+
+	stream := pagitest.New(counter).Events("/ticks")
+	for range 2 {
+		event, _ := stream.Next()
+		fmt.Println(event.Event, event.ID, event.Data)
+	}
+	stream.Disconnect(pagi.ReasonClientClosed)
+	fmt.Println(stream.Finish().Header("content-type"))
+	// Output:
+	// tick 1 number 1
+	// tick 2 number 2
+	// text/event-stream
+}

@@ -21,6 +21,7 @@ type Exchange struct {
 	Scope *pagi.Scope
 
 	client   *Client
+	conn     *pagi.Connection
 	control  pagi.ConnectionControl
 	timed    context.Context // ends with the client's timeout
 	stop     func()
@@ -33,6 +34,7 @@ type Exchange struct {
 	gone     chan struct{} // closed on disconnect
 	goneOnce sync.Once
 	done     chan struct{} // closed when the response is complete
+	doneOnce sync.Once
 
 	mu  sync.Mutex // guards the rest
 	seq sequence
@@ -53,9 +55,9 @@ func (c *Client) Begin(method, target string, opts ...Option) *Exchange {
 		gone:     make(chan struct{}),
 		done:     make(chan struct{}),
 	}
-	e.Scope, e.control = c.scope(method, target, r)
+	e.Scope, e.conn, e.control = c.scope(method, target, r)
 	e.seq = sequence{scope: e.Scope, length: -1}
-	e.res = &Response{Connection: e.Scope.Connection}
+	e.res = &Response{Connection: e.conn}
 	e.timed, e.stop = context.WithTimeoutCause(context.Background(), c.timeout(), &pagi.DisconnectError{Reason: pagi.ReasonClientTimeout})
 	e.ctx, e.cancel = context.WithCancelCause(e.timed)
 	context.AfterFunc(e.timed, func() {
@@ -116,21 +118,43 @@ func (e *Exchange) CloseBody() error { return e.offer(pagi.HTTPRequest{}) }
 func (e *Exchange) receive(ctx context.Context) (pagi.Event, error) {
 	select {
 	case <-e.gone:
-		return pagi.HTTPDisconnect{}, nil
+		return e.disconnected(ctx)
 	case <-e.done:
-		return pagi.HTTPDisconnect{}, nil
+		return e.disconnected(ctx)
 	default:
 	}
 	select {
 	case ev := <-e.requests:
+		if e.Scope.Type == pagi.TypeSSE {
+			return pagi.SSERequest(ev), nil
+		}
 		return ev, nil
 	case <-e.gone:
-		return pagi.HTTPDisconnect{}, nil
+		return e.disconnected(ctx)
 	case <-e.done:
-		return pagi.HTTPDisconnect{}, nil
+		return e.disconnected(ctx)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+// disconnected is what the application receives from the end on. To an sse scope that
+// was declined nothing comes any more.
+func (e *Exchange) disconnected(ctx context.Context) (pagi.Event, error) {
+	if e.Scope.Type != pagi.TypeSSE {
+		return pagi.HTTPDisconnect{}, nil
+	}
+	e.mu.Lock()
+	reason, declined := e.seq.reason, e.seq.declined
+	e.mu.Unlock()
+	switch gone := e.conn.DisconnectReason(); {
+	case gone != "":
+		reason = gone
+	case declined:
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+	return pagi.SSEDisconnect{Reason: reason}, nil
 }
 
 // Next returns the next event the application sends. ok is false when there is
@@ -176,7 +200,10 @@ func (e *Exchange) Finish() *Response {
 
 // judge settles Err and does what a server does with an application that failed.
 func (e *Exchange) judge() {
-	connected := e.Scope.Connection.IsConnected()
+	if e.appErr == nil && e.seq.returned() {
+		e.control.Complete()
+	}
+	connected := e.conn.IsConnected()
 	switch {
 	case e.appErr != nil:
 		e.res.Err = errors.Join(e.appErr, e.res.Err)
@@ -214,10 +241,13 @@ func (e *Exchange) send(ctx context.Context, ev pagi.Event) error {
 	}
 	if completed {
 		e.control.Complete()
-		close(e.done)
+		e.doneOnce.Do(func() { close(e.done) })
 	}
 	select {
 	case e.sent <- ev:
+		if _, declined := ev.(pagi.SSEHTTPResponseBody); completed && declined {
+			e.cancel(&pagi.DisconnectError{Reason: pagi.ReasonClientClosed}) // the connection has ended with it
+		}
 		return nil
 	case <-e.gone:
 		return nil
@@ -251,6 +281,10 @@ func (e *Exchange) record(ev pagi.Event) (completed bool, err error) {
 		}
 	case pagi.HTTPResponseTrailers:
 		e.res.Trailers = v.Headers.Clone()
+	default:
+		if err := e.recordSSE(ev); err != nil {
+			return false, err
+		}
 	}
 	e.res.Events = append(e.res.Events, ev)
 	return e.seq.complete(), nil

@@ -17,6 +17,9 @@ type sequence struct {
 	noBody   bool  // the status or the method forbids one
 	length   int64 // the Content-Length; -1: none
 	sent     int64
+
+	declined bool   // an sse scope, with an ordinary response
+	reason   string // of an sse.close
 }
 
 // complete reports whether the response has all its parts.
@@ -24,8 +27,11 @@ func (s *sequence) complete() bool { return s.bodyDone && !s.trailers }
 
 // check refuses an event that may not come here.
 func (s *sequence) check(ev pagi.Event) error {
-	if err := pagi.Validate(pagi.TypeHTTP, ev); err != nil {
+	if err := pagi.Validate(s.scope.Type, ev); err != nil {
 		return err
+	}
+	if s.scope.Type == pagi.TypeSSE {
+		return s.checkSSE(ev)
 	}
 	wrong := func(problem string) error { return &pagi.EventError{Type: ev.EventType(), Problem: problem} }
 	if s.complete() {
@@ -44,12 +50,8 @@ func (s *sequence) check(ev pagi.Event) error {
 		if s.started {
 			return wrong("the response was started already")
 		}
-		if err := s.readLength(e); err != nil {
-			return err
-		}
-		s.started, s.trailers = true, e.Trailers
-		s.noBody = e.Status == 204 || e.Status == 304
-		return lowerCase(e.EventType(), e.Headers)
+		s.trailers = e.Trailers
+		return s.start(e, e.Status, e.Headers)
 	case pagi.HTTPResponseBody:
 		switch {
 		case !s.started:
@@ -93,12 +95,22 @@ func (s *sequence) body(n int64, last bool) error {
 	return nil
 }
 
-func (s *sequence) readLength(e pagi.HTTPResponseStart) error {
+// start begins a response.
+func (s *sequence) start(ev pagi.Event, status int, headers pagi.Headers) error {
+	if err := s.readLength(ev, headers); err != nil {
+		return err
+	}
+	s.started = true
+	s.noBody = status == 204 || status == 304
+	return lowerCase(ev.EventType(), headers)
+}
+
+func (s *sequence) readLength(ev pagi.Event, headers pagi.Headers) error {
 	s.length = -1
-	for value := range e.Headers.Values("content-length") {
+	for value := range headers.Values("content-length") {
 		n, err := strconv.ParseUint(value, 10, 63)
 		if err != nil || s.length >= 0 {
-			return &pagi.EventError{Type: e.EventType(), Field: "headers", Problem: fmt.Sprintf("must contain at most one content-length, a number; found %q", value)}
+			return &pagi.EventError{Type: ev.EventType(), Field: "headers", Problem: fmt.Sprintf("must contain at most one content-length, a number; found %q", value)}
 		}
 		s.length = int64(n)
 	}

@@ -92,7 +92,7 @@ func (c *Client) webSocketScope(target string, opts []Option) *pagi.Scope {
 		"sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==") {
 		r.headers.Set(h.Name, h.Value)
 	}
-	scope, _ := c.scope("GET", target, r)
+	scope, _, _ := c.scope("GET", target, r)
 	scope.Type, scope.Method, scope.Connection = pagi.TypeWebSocket, "", nil
 	scope.Scheme = map[string]string{"http": "ws", "https": "wss"}[scope.Scheme]
 	scope.Subprotocols = pagi.OfferedSubprotocols(scope.Headers)

@@ -44,6 +44,7 @@ const (
 // response's.
 type conn struct {
 	server *Server
+	limits *Limits
 	net    net.Conn
 	tls    *tls.ConnectionState
 	client string // address
@@ -52,6 +53,7 @@ type conn struct {
 	to     pagi.Addr
 
 	state  atomic.Int32
+	served int // requests that handlers were called for
 	ctx    connContext
 	cancel context.CancelCauseFunc
 	blank  *http.Request // has the context
@@ -68,7 +70,7 @@ type conn struct {
 }
 
 func newConn(s *Server, c net.Conn, state *tls.ConnectionState) *conn {
-	x := &conn{server: s, net: c, tls: state, client: c.RemoteAddr().String(), local: c.LocalAddr()}
+	x := &conn{server: s, limits: s.limits(), net: c, tls: state, client: c.RemoteAddr().String(), local: c.LocalAddr()}
 	x.to = pagi.AddrOf(c.LocalAddr())
 	if _, unix := c.RemoteAddr().(*net.UnixAddr); !unix { // a Unix socket's client has none
 		x.from = pagi.AddrOf(c.RemoteAddr())
@@ -92,10 +94,18 @@ func (c *conn) serve() {
 		if head == nil {
 			return
 		}
+		if first && c.server.HTTP2 != nil && string(head) == prefaceHead {
+			c.handOver()
+			return
+		}
 		x, refusal := c.parse(head)
 		c.advance(len(head))
 		if refusal != nil {
-			c.refuse(refusal, head)
+			// Where HTTP/2 is spoken, too, what is neither may be a broken preface,
+			// which has no answer (RFC 9113 section 3.4).
+			if !first || c.server.HTTP2 == nil || namesHTTP(head) {
+				c.refuse(refusal, head)
+			}
 			return
 		}
 		if !c.handle(x) || c.hijacked {
@@ -113,8 +123,32 @@ func (c *conn) serve() {
 	}
 }
 
+// prefaceHead is how the preface of HTTP/2 begins: what looks like a request's head.
+const prefaceHead = "PRI * HTTP/2.0\r\n\r\n"
+
+// namesHTTP reports whether the first line of a head says that it is of HTTP.
+func namesHTTP(head []byte) bool {
+	line, _, _ := bytes.Cut(head, []byte{'\n'})
+	return bytes.Contains(line, []byte(" HTTP/"))
+}
+
+// handOver gives the connection to who speaks HTTP/2.
+func (c *conn) handOver() {
+	c.hijacked = true
+	if err := c.net.SetDeadline(time.Time{}); err != nil {
+		_ = c.net.Close() // it is closed already
+		return
+	}
+	c.server.HTTP2(c.net, c.in[c.r:c.w])
+}
+
 // isEnding reports whether no further request is to be handled.
-func (c *conn) isEnding() bool { return c.server.closing.Load() || c.ctx.Context.Err() != nil }
+func (c *conn) isEnding() bool { return c.isLast() || c.ctx.Context.Err() != nil }
+
+// isLast reports whether the request that is handled is the connection's last.
+func (c *conn) isLast() bool {
+	return c.server.ending.Load() || c.limits.MaxRequests > 0 && c.served >= c.limits.MaxRequests
+}
 
 // handle calls the handler and reports whether the connection can be used further.
 func (c *conn) handle(x *stream) (ok bool) {
@@ -128,6 +162,7 @@ func (c *conn) handle(x *stream) (ok bool) {
 		}
 	}()
 	c.headBegun = false
+	c.served++
 	if !x.body.isDone() {
 		c.limitRead(0) // the limits on a body are the handler's
 	}
@@ -141,9 +176,9 @@ func (c *conn) handle(x *stream) (ok bool) {
 func (c *conn) awaitHead(first bool) []byte {
 	if c.r == c.w {
 		c.r, c.w = 0, 0
-		wait := c.server.IdleTimeout
+		wait := c.limits.IdleTimeout
 		if first {
-			wait = c.server.HeadTimeout
+			wait = c.limits.HeadTimeout
 		}
 		c.limitRead(wait)
 		if c.in == nil {
@@ -165,20 +200,20 @@ func (c *conn) awaitHead(first bool) []byte {
 			c.r += n
 		}
 		pending := c.in[c.r:c.w]
-		if limit := c.server.MaxHead; limit > 0 && len(pending) > limit {
+		if limit := c.limits.MaxHead; limit > 0 && len(pending) > limit {
 			pending = pending[:limit]
 		}
 		if n := endOfHead(pending, searched); n > 0 {
 			return pending[:n]
 		}
-		if len(pending) < c.w-c.r || c.server.MaxHead > 0 && len(pending) == c.server.MaxHead {
+		if len(pending) < c.w-c.r || c.limits.MaxHead > 0 && len(pending) == c.limits.MaxHead {
 			c.refuse(&Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "the request's head is too large"}, pending)
 			return nil
 		}
 		searched = max(0, len(pending)-3)
 		if !slow {
 			slow = true
-			c.limitRead(c.server.HeadTimeout)
+			c.limitRead(c.limits.HeadTimeout)
 		}
 		switch _, err := c.fill(); {
 		case err == nil:

@@ -33,6 +33,29 @@ type Server struct {
 	Handler http.Handler
 	// Context is what the contexts of all requests are made from.
 	Context context.Context
+	// Limits are those of every connection; SetLimits replaces them for later ones.
+	Limits Limits
+	// HTTP2 takes over a connection whose client begins with the preface of HTTP/2 (RFC
+	// 9113 section 3.4), which is part of ahead: what was read so far. Nil: such a client
+	// is refused.
+	HTTP2 func(c net.Conn, ahead []byte)
+	// Refused is called when a request was turned down for its syntax, its size or
+	// its slowness; no handler sees it. Nil: not called.
+	Refused func(*Refusal)
+	// Log receives panics of the handler. Nil: slog.Default().
+	Log *slog.Logger
+
+	replaced atomic.Pointer[Limits] // by SetLimits; nil: Limits count
+
+	ending atomic.Bool // no connection gets another request after the one it has
+	mu     sync.Mutex
+	closed bool // no connection is taken any more
+	conns  map[*conn]struct{}
+	gone   chan struct{} // made by Shutdown and Fade: closed when no connection is left
+}
+
+// Limits are what a connection may cost.
+type Limits struct {
 	// MaxHead is the largest head of a request in bytes, from the request line to
 	// the empty line; more gets 431. 0: no limit.
 	MaxHead int
@@ -43,16 +66,19 @@ type Server struct {
 	// IdleTimeout is how long a connection may stay idle between requests. 0 or
 	// less: no limit.
 	IdleTimeout time.Duration
-	// Refused is called when a request was turned down for its syntax, its size or
-	// its slowness; no handler sees it. Nil: not called.
-	Refused func(*Refusal)
-	// Log receives panics of the handler. Nil: slog.Default().
-	Log *slog.Logger
+	// MaxRequests is how many requests a connection may carry; with the answer to the
+	// last one it ends. 0 or less: no limit.
+	MaxRequests int
+}
 
-	closing atomic.Bool
-	mu      sync.Mutex
-	conns   map[*conn]struct{}
-	gone    chan struct{} // made by Shutdown: closed when no connection is left
+// SetLimits replaces the limits of connections that are taken from now on.
+func (s *Server) SetLimits(l Limits) { s.replaced.Store(&l) }
+
+func (s *Server) limits() *Limits {
+	if l := s.replaced.Load(); l != nil {
+		return l
+	}
+	return &s.Limits
 }
 
 // Serve accepts connections until l fails or is closed. The error is
@@ -69,7 +95,7 @@ func (s *Server) Serve(l net.Listener) error {
 		}
 		var temporary interface{ Temporary() bool }
 		switch {
-		case s.closing.Load():
+		case s.ending.Load():
 			return http.ErrServerClosed
 		case errors.As(err, &temporary) && temporary.Temporary(): // out of descriptors, most likely
 			s.log().Warn("cannot accept a connection, trying again", "error", err, "in", delay.String())
@@ -101,7 +127,7 @@ func (s *Server) Take(c net.Conn, state *tls.ConnectionState) {
 func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing.Load() {
+	if s.closed {
 		return false
 	}
 	if s.conns == nil {
@@ -121,12 +147,27 @@ func (s *Server) remove(c *conn) {
 	}
 }
 
+// Fade makes every connection end with the answer to its current or next request, and
+// returns when none is left, or when ctx ends. Connections are still taken: it is for
+// clients that do not know yet that the server goes.
+func (s *Server) Fade(ctx context.Context) {
+	s.mu.Lock()
+	s.ending.Store(true)
+	gone := s.goneLocked()
+	s.mu.Unlock()
+	select {
+	case <-gone:
+	case <-ctx.Done():
+	}
+}
+
 // Drain makes the server take no new connections, closes idle ones and ends the
 // others after their current request.
 func (s *Server) Drain() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closing.Store(true)
+	s.closed = true
+	s.ending.Store(true)
 	for c := range s.conns {
 		c.closeIdle()
 	}
@@ -137,14 +178,7 @@ func (s *Server) Drain() {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
 	s.mu.Lock()
-	if len(s.conns) == 0 {
-		s.mu.Unlock()
-		return nil
-	}
-	if s.gone == nil {
-		s.gone = make(chan struct{})
-	}
-	gone := s.gone
+	gone := s.goneLocked()
 	s.mu.Unlock()
 	select {
 	case <-gone:
@@ -154,10 +188,24 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
+// goneLocked returns what is closed when no connection is left.
+func (s *Server) goneLocked() <-chan struct{} {
+	if s.gone == nil {
+		s.gone = make(chan struct{})
+	}
+	gone := s.gone
+	if len(s.conns) == 0 {
+		close(s.gone)
+		s.gone = nil
+	}
+	return gone
+}
+
 // Close closes all connections.
 func (s *Server) Close() {
 	s.mu.Lock()
-	s.closing.Store(true)
+	s.closed = true
+	s.ending.Store(true)
 	for c := range s.conns {
 		_ = c.net.Close() // whoever reads or writes on it notices
 	}

@@ -224,7 +224,7 @@ func TestHandlerClosesInHTTP10(t *testing.T) {
 
 func TestTimeouts(t *testing.T) {
 	refused := make(chan *Refusal, 9)
-	s := &Server{Handler: echo, HeadTimeout: 50 * time.Millisecond, IdleTimeout: 60 * time.Millisecond,
+	s := &Server{Handler: echo, Limits: Limits{HeadTimeout: 50 * time.Millisecond, IdleTimeout: 60 * time.Millisecond},
 		Refused: func(r *Refusal) { refused <- r }}
 	addr := launch(t, s)
 	t.Run("a client that says nothing", func(t *testing.T) {

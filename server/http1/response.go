@@ -85,8 +85,8 @@ func (x *stream) WriteHead(status int, headers pagi.Headers) {
 	for i := range headers {
 		h := &headers[i]
 		switch h.Name {
-		case "connection":
-			x.last, x.keep = true, false // the handler's only wish
+		case "connection": // close, or keep-alive: what a stream says that ends with its connection
+			x.last, x.keep = true, h.Value == "keep-alive"
 			continue
 		case "date":
 			dated = true
@@ -111,14 +111,14 @@ func (x *stream) WriteHead(status int, headers pagi.Headers) {
 		x.last, x.keep = true, false
 	}
 	// What is left of a long request body would have to be read first.
-	if !x.body.isDone() && (expected || x.body.long.Load()) || c.server.closing.Load() {
+	if !x.body.isDone() && (expected || x.body.long.Load()) || c.isLast() {
 		x.last, x.keep = true, false
 	}
 	switch {
-	case x.last && x.req.ProtoMinor > 0: // HTTP/1.0 expects nothing else
-		out = append(out, "Connection: close\r\n"...)
 	case x.keep:
 		out = append(out, "Connection: keep-alive\r\n"...)
+	case x.last && x.req.ProtoMinor > 0: // HTTP/1.0 expects nothing else
+		out = append(out, "Connection: close\r\n"...)
 	}
 	c.out = append(out, "\r\n"...)
 }

@@ -312,7 +312,7 @@ func chunks(body string) string {
 }
 
 func TestSyntax(t *testing.T) {
-	addr := launch(t, &Server{Handler: echo, MaxHead: tooLong})
+	addr := launch(t, &Server{Handler: echo, Limits: Limits{MaxHead: tooLong}})
 	for _, tt := range syntax {
 		for _, way := range []struct {
 			name string

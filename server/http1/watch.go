@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// ConnContextKey is the key of the connection (net.Conn) in the contexts of requests.
+var ConnContextKey = &struct{ name string }{"connection"}
+
 // connContext is the context of all requests on a connection. It ends with the
 // connection. Whether the client has left is looked for only from when somebody asks
 // for Done: most requests are over before anybody does.
@@ -25,8 +28,11 @@ func (x *connContext) Done() <-chan struct{} {
 // Value implements context.Context. It knows what net/http's contexts know of a
 // connection.
 func (x *connContext) Value(key any) any {
-	if key == http.LocalAddrContextKey {
+	switch key {
+	case http.LocalAddrContextKey:
 		return x.c.local
+	case ConnContextKey:
+		return x.c.net
 	}
 	return x.Context.Value(key)
 }

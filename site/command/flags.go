@@ -23,7 +23,7 @@ type options struct {
 	port                   int
 	socket                 string
 	noAccessLog            bool
-	quiet, test            bool
+	quiet, test, daemonize bool
 	help, version          bool
 
 	// settings gets the flags that are named as a setting is.
@@ -48,7 +48,12 @@ func parseFlags(args []string) (*options, error) {
 }
 
 // settingOf returns the name a flag's setting has in a site file.
-func settingOf(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
+func settingOf(flag string) string {
+	if flag == "pid" {
+		return "pid_file"
+	}
+	return strings.ReplaceAll(flag, "-", "_")
+}
 
 func (o *options) define() {
 	f, s := o.set, &o.settings
@@ -79,24 +84,72 @@ func (o *options) define() {
 	f.StringVar(&s.Perl, "perl", "", "the `PERL` to run (default perl, from PATH)")
 	f.StringVarP(&s.Environment, "env", "E", "", "`ENV`: development, production, deployment, none or a name of your own")
 
+	o.defineListeners()
+	o.defineProcess()
+	o.defineLogs()
+	o.defineLimits()
+	f.BoolVarP(&o.version, "version", "v", false, "print the version")
+	f.BoolVarP(&o.help, "help", "h", false, "print this help")
+}
+
+func (o *options) defineListeners() {
+	f, s := o.set, &o.settings
 	f.StringVarP(&o.host, "host", "o", "127.0.0.1", "listen at this `HOST`")
 	f.IntVarP(&o.port, "port", "p", 5000, "listen at this `PORT`; 0 takes a free one")
-	f.StringArrayVar(&s.Listen, "listen", nil, "listen at `HOST:PORT` or the path of a Unix socket (repeatable)")
+	f.StringArrayVar(&s.Listen, "listen", nil, "listen at `PLACE`: host:port or the path of a Unix socket, and options as in :80,redirect (repeatable)")
 	f.StringVarP(&o.socket, "socket", "S", "", "listen at the Unix socket `PATH`")
 	f.StringVar(&s.SocketMode, "socket-mode", "", "permissions of Unix sockets, as 0660: `MODE`")
+	f.IntVarP(&s.ListenerBacklog, "listener-backlog", "b", 0, "`N` connections may wait to be accepted (default: what the system allows)")
+	f.StringArrayVar(&s.ProxyProtocolFrom, "proxy-protocol-from", nil, "proxies at this `ADDRESS` or network may connect to a place with the option proxy (repeatable)")
 	f.StringVar(&s.TLS.Cert, "ssl-cert", "", "speak TLS with the certificate chain in the PEM `FILE`")
 	f.StringVar(&s.TLS.Key, "ssl-key", "", "and its key in the PEM `FILE`")
+	f.StringVar(&s.TLS.OCSP, "ssl-ocsp", "", "staple the OCSP response in `FILE`")
+	f.StringVar(&s.TLS.MinVersion, "ssl-min-version", "", "1.2 or 1.3: `VERSION` (default 1.2)")
+	f.StringVar(&s.TLS.ClientAuth, "ssl-client-auth", "", "client certificates are off, optional or required: `MODE` (default off)")
+	f.StringVar(&s.TLS.ClientCA, "ssl-client-ca", "", "and signed by those in the PEM `FILE`")
+}
 
+func (o *options) defineProcess() {
+	f, s := o.set, &o.settings
+	f.BoolVarP(&o.daemonize, "daemonize", "D", false, "go into the background once everything is served")
+	f.StringVar(&s.PidFile, "pid", "", "write the process's number to `FILE`")
+	f.StringVar(&s.User, "user", "", "become `USER` once everything is listened at; for root")
+	f.StringVar(&s.Group, "group", "", "and `GROUP` (default: the user's)")
+	f.StringVar(&s.Umask, "umask", "", "permissions that new files do not get, as 0027: `MODE`")
+	f.StringVar(&s.StatusSocket, "status-socket", "", "answer \"pagi-bridge status\" at the Unix socket `PATH`, in a directory with mode 0700")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "no banner; log only errors, unless a level is given")
+}
+
+func (o *options) defineLogs() {
+	f, s := o.set, &o.settings
 	f.StringVar(&s.AccessLog, "access-log", "", "log requests to `FILE`, - for standard error (default: - in development, else none)")
 	f.BoolVar(&o.noAccessLog, "no-access-log", false, "do not log requests")
-	f.StringVar(&s.AccessLogFormat, "access-log-format", "", "common, combined, tiny, or a `FORMAT` of your own (default common)")
+	f.StringVar(&s.AccessLogFormat, "access-log-format", "", "common, clf, combined, tiny, json, or a `FORMAT` of your own (default common)")
+	f.Int64Var(&s.AccessLogMaxSize, "access-log-max-size", 0, "put the access log aside when it has `BYTES` (default 0: never)")
+	f.Var((*durationFlag)(&s.AccessLogMaxAge), "access-log-max-age", "remove what was put aside after `SECONDS` (default 0: never)")
+	f.IntVar(&s.AccessLogBackups, "access-log-backups", 0, "and when there are more than `N` of them (default 0: never)")
+	f.BoolVar(&s.AccessLogCompress, "access-log-compress", false, "and pack it")
+	f.StringVar(&s.LogFile, "log-file", "", "log everything else to `FILE` (default: standard error)")
+	f.StringVar(&s.LogFormat, "log-format", "", "text or json: `FORMAT` (default text)")
 	f.StringVar(&s.LogLevel, "log-level", "", "debug, info, warn or error: `LEVEL` (default info)")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "no banner")
+}
 
+func (o *options) defineLimits() {
+	f, s := o.set, &o.settings
 	f.Int64Var(&s.MaxBodySize, "max-body-size", 0, "largest request body in `BYTES`; 0: no limit (default 10 MiB)")
 	f.IntVar(&s.MaxHeaderSize, "max-header-size", 0, "largest request head in `BYTES` (default 32 KiB)")
 	f.IntVar(&s.MaxHeaderCount, "max-header-count", 0, "largest number of header lines: `N` (default 100)")
-	f.IntVar(&s.MaxConnections, "max-connections", 0, "connections open at once: `N` (default 0: no limit)")
+	f.IntVar(&s.MaxConnections, "max-connections", 0, "connections open at once: `N`; 0: no limit (default: four fifths of the open files allowed)")
+	f.IntVar(&s.MaxConnectionsPerAddress, "max-connections-per-address", 0, "and from one address: `N` (default 0: no limit)")
+	f.IntVar(&s.MaxRequestsPerConnection, "max-requests-per-connection", 0, "requests on one connection of HTTP/1: `N` (default 0: no limit)")
+	f.BoolVar(&s.H2C, "h2c", false, "speak HTTP/2 without TLS, too")
+	f.IntVar(&s.H2MaxStreams, "h2-max-concurrent-streams", 0, "requests at once on an HTTP/2 connection: `N` (default 100)")
+	f.IntVar(&s.H2ResetBurst, "h2-rst-burst", 0, "requests a client may reset at once on one: `N` (default 1000)")
+	f.IntVar(&s.H2ResetRate, "h2-rst-rate", 0, "and how many more each second: `N` (default 33)")
+	f.IntVar(&s.H2ControlBurst, "h2-control-burst", 0, "frames without content it may send at once: `N` (default 1000)")
+	f.IntVar(&s.H2ControlRate, "h2-control-rate", 0, "and how many more each second: `N` (default 100)")
+	f.IntVar(&s.WriteHighWatermark, "write-high-watermark", 0, "with `BYTES` unsent, an application's send waits (default 65536)")
+	f.IntVar(&s.WriteLowWatermark, "write-low-watermark", 0, "until `BYTES` are left (default 16384)")
 	f.IntVar(&s.MaxWSFrameSize, "max-ws-frame-size", 0, "largest frame of a WebSocket in `BYTES` (default 64 KiB)")
 	f.IntVar(&s.MaxWSMessageSize, "max-ws-message-size", 0, "largest message of a WebSocket in `BYTES` (default 1 MiB)")
 	f.IntVar(&s.MaxReceiveQueue, "max-receive-queue", 0, "`N` messages of a WebSocket may wait for the application (default 1000)")
@@ -111,14 +164,13 @@ func (o *options) define() {
 		{(*durationFlag)(&s.WriteTimeout), "write-timeout", "a write may make no progress for `SECONDS` (default 60)"},
 		{(*durationFlag)(&s.RequestTimeout), "request-timeout", "a request may stall for `SECONDS` (default 0: no limit)"},
 		{(*durationFlag)(&s.WSIdleTimeout), "ws-idle-timeout", "a WebSocket may be idle for `SECONDS` (default 0: no limit)"},
+		{(*durationFlag)(&s.SSEIdleTimeout), "sse-idle-timeout", "an event stream may send nothing for `SECONDS` (default 0: no limit)"},
 		{(*durationFlag)(&s.ShutdownTimeout), "shutdown-timeout", "a graceful stop may take `SECONDS` (default 30)"},
 		{(*durationFlag)(&s.LifespanStartupTimeout), "lifespan-startup-timeout", "applications may take `SECONDS` to start (default 90)"},
 	} {
 		f.Var(d.to, d.name, d.usage)
 	}
 	f.StringVar(&s.Lifespan, "lifespan", "", "auto, on or off: `MODE` (default auto)")
-	f.BoolVarP(&o.version, "version", "v", false, "print the version")
-	f.BoolVarP(&o.help, "help", "h", false, "print this help")
 }
 
 // check reports flags that contradict one another.

@@ -122,14 +122,22 @@ func TestFlagsBecomeSettings(t *testing.T) {
 		"--listen :1 --listen ./x.sock -S y":    {Listen: []string{":1", "./x.sock", "unix:y"}, Environment: "deployment"},
 		"-S y --socket-mode 0660":               {Listen: []string{"unix:y"}, SocketMode: "0660", Environment: "deployment"},
 		"--ssl-cert c --ssl-key k":              {TLS: site.TLS{Cert: "c", Key: "k"}, Environment: "deployment"},
-		"--access-log x --access-log-format %h": {AccessLog: "x", AccessLogFormat: "%h", Environment: "deployment"},
-		"--no-access-log --log-level debug":     {AccessLog: "off", LogLevel: "debug", Environment: "deployment"},
+		"--access-log x --access-log-format %h": {Logs: site.Logs{AccessLog: "x", AccessLogFormat: "%h"}, Environment: "deployment"},
+		"--no-access-log --log-level debug":     {Logs: site.Logs{AccessLog: "off", LogLevel: "debug"}, Environment: "deployment"},
 		"--max-body-size 0 --max-header-size 9 --max-header-count 8 --max-connections 7 --max-requests 6": {
 			MaxBodySize: -1, MaxHeaderSize: 9, MaxHeaderCount: 8, MaxConnections: 7, MaxRequests: 6, Environment: "deployment"},
 		"--timeout 0 --header-timeout 1 --body-timeout 1.5 --write-timeout 1m --request-timeout 0 --shutdown-timeout 2s --lifespan-startup-timeout 3 --lifespan on": {
 			Timeout: -1, HeaderTimeout: time.Second, BodyTimeout: 1500 * time.Millisecond, WriteTimeout: time.Minute, ShutdownTimeout: 2 * time.Second,
 			LifespanStartupTimeout: 3 * time.Second, Lifespan: "on", Environment: "deployment"},
 		"--preload": {Preload: true, Environment: "deployment"},
+		"-b 9 --proxy-protocol-from ::1 --max-connections 0 --max-connections-per-address 4 --max-requests-per-connection 3": {
+			ListenerBacklog: 9, ProxyProtocolFrom: []string{"::1"}, MaxConnections: -1, MaxConnectionsPerAddress: 4, MaxRequestsPerConnection: 3, Environment: "deployment"},
+		"--ssl-cert c --ssl-key k --ssl-ocsp o --ssl-min-version 1.3 --ssl-client-auth required --ssl-client-ca a": {
+			TLS: site.TLS{Cert: "c", Key: "k", OCSP: "o", MinVersion: "1.3", ClientAuth: "required", ClientCA: "a"}, Environment: "deployment"},
+		"--pid p --user u --group g --umask 0027 --status-socket s": {PidFile: "p", User: "u", Group: "g", Umask: "0027", StatusSocket: "s", Environment: "deployment"},
+		"--access-log-max-size 2000000 --access-log-max-age 48h --access-log-backups 3 --access-log-compress --log-file f --log-format json": {
+			Logs:        site.Logs{AccessLogMaxSize: 2_000_000, AccessLogMaxAge: 48 * time.Hour, AccessLogBackups: 3, AccessLogCompress: true, LogFile: "f", LogFormat: "json"},
+			Environment: "deployment"},
 		"--min-workers 2 --max-workers 8 --max-age 1h --max-rss 200000000 --reload": {
 			MinWorkers: 2, MaxWorkers: 8, MaxAge: time.Hour, MaxRSS: 200_000_000, Reload: true, Environment: "deployment"},
 		"-c site.yaml --min-workers 2 --max-workers 8": {Listen: []string{"127.0.0.1:1"}, Environment: "staging", MinWorkers: 2, MaxWorkers: 8, Timeout: 9 * time.Second},

@@ -42,10 +42,10 @@ func (o *options) site(p Process) (*site.Site, error) {
 func (o *options) override(to *site.Settings) {
 	from := reflect.ValueOf(o.settings)
 	target := reflect.ValueOf(to).Elem()
-	for i := range from.NumField() {
-		name := strings.ReplaceAll(from.Type().Field(i).Tag.Get("yaml"), "_", "-")
+	for _, f := range reflect.VisibleFields(from.Type()) {
+		name := strings.ReplaceAll(f.Tag.Get("yaml"), "_", "-")
 		if o.set.Changed(flagName(name)) {
-			target.Field(i).Set(from.Field(i))
+			target.FieldByIndex(f.Index).Set(from.FieldByIndex(f.Index))
 		}
 	}
 	switch { // a fixed number and one that follows the load replace one another
@@ -56,9 +56,7 @@ func (o *options) override(to *site.Settings) {
 	case o.set.Changed("workers"):
 		to.MinWorkers, to.MaxWorkers = 0, 0
 	}
-	if o.set.Changed("ssl-cert") || o.set.Changed("ssl-key") {
-		to.TLS = o.settings.TLS
-	}
+	o.overrideTLS(&to.TLS)
 	if o.noAccessLog {
 		to.AccessLog = "off"
 	}
@@ -73,10 +71,32 @@ func (o *options) override(to *site.Settings) {
 	}
 }
 
+// overrideTLS sets what the flags about TLS say. A certificate takes the place of all
+// that the site file has.
+func (o *options) overrideTLS(to *site.TLS) {
+	from := &o.settings.TLS
+	if o.set.Changed("ssl-cert") || o.set.Changed("ssl-key") {
+		to.Cert, to.Key, to.OCSP, to.Certificates = from.Cert, from.Key, "", nil
+	}
+	for name, set := range map[string]func(){
+		"ssl-ocsp":        func() { to.OCSP = from.OCSP },
+		"ssl-min-version": func() { to.MinVersion = from.MinVersion },
+		"ssl-client-auth": func() { to.ClientAuth = from.ClientAuth },
+		"ssl-client-ca":   func() { to.ClientCA = from.ClientCA },
+	} {
+		if o.set.Changed(name) {
+			set()
+		}
+	}
+}
+
 // flagName returns the flag of a setting; they differ where habit wants it.
 func flagName(setting string) string {
-	if setting == "environment" {
+	switch setting {
+	case "environment":
 		return "env"
+	case "pid-file":
+		return "pid"
 	}
 	return setting
 }

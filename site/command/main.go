@@ -10,18 +10,18 @@ package command
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/server"
-	"github.com/pagi-go/pagi-bridge/site"
 )
 
 // Exit codes.
@@ -32,18 +32,28 @@ const (
 )
 
 // Main runs the command line of this process and exits. The first TERM or INT
-// stops gracefully, a second one at once; HUP reloads the applications.
+// stops gracefully, a second one at once; HUP reloads the site, USR1 opens log files
+// anew, and USR2 has another process take this one's place.
 func Main() {
 	relaxGC()
 	ctx, stop := server.SignalContext(context.Background())
-	fitProcs(ctx)
-	hangups := make(chan os.Signal, 1) // during a reload one more is remembered
-	signal.Notify(hangups, syscall.SIGHUP)
-	process := System()
-	process.Hangups = hangups
+	process, err := System()
+	process.procs = fitProcs(ctx)
+	if err != nil {
+		os.Exit(complain(process, ExitFailure, err))
+	}
+	process.Hangups, process.Reopens, process.Restarts = notify(syscall.SIGHUP), notify(syscall.SIGUSR1), notify(syscall.SIGUSR2)
 	code := Run(ctx, os.Args[1:], process)
 	stop()
 	os.Exit(code)
+}
+
+// notify returns a channel that yields a signal; one is remembered while another is
+// dealt with.
+func notify(s os.Signal) <-chan os.Signal {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, s)
+	return signals
 }
 
 // relaxGC lets the heap grow to about 16 MiB before the first collection and to
@@ -65,26 +75,60 @@ type Process struct {
 	// Interactive says whether a person is sitting there: standard input is a
 	// terminal.
 	Interactive bool
-	// Hangups yields the signals at which the applications are reloaded.
-	Hangups <-chan os.Signal
+	// Hangups yields the signals at which the site is reloaded, Reopens those at which
+	// log files are opened anew, Restarts those at which another process of the program
+	// takes this one's place.
+	Hangups, Reopens, Restarts <-chan os.Signal
+
+	environ  []string        // the environment at the start, for another process
+	program  string          // what to start for it
+	sockets  []server.Socket // that systemd has opened
+	procs    *procs          // nil: none that follow what is used
+	takeover *takeover       // what another process of the program has passed; nil: nothing
 }
 
-// System is this process.
-func System() Process {
-	return Process{
+// System is this process. What it was passed by systemd, or by the process whose place
+// it takes, is read once.
+func System() (Process, error) {
+	p := Process{
 		Stdout: os.Stdout, Stderr: os.Stderr,
 		LookupEnv: os.LookupEnv, Setenv: os.Setenv,
 		Interactive: isTerminal(os.Stdin),
 	}
+	var err error
+	if p.takeover, err = receiveTakeover(); err != nil {
+		return p, err
+	}
+	if p.takeover != nil {
+		p.sockets = p.takeover.sockets
+	} else {
+		p.sockets = systemdSockets()
+	}
+	p.environ = environment()
+	p.program, err = ownProgram()
+	return p, err
+}
+
+// ownProgram is the path this program was started by: what stands there when it is
+// started again may be a newer one.
+func ownProgram() (string, error) {
+	path, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		return os.Executable()
+	}
+	return filepath.Abs(path)
 }
 
 // Run carries out a command line and returns the exit code. It serves until ctx
 // ends.
 func Run(ctx context.Context, args []string, p Process) int {
+	if len(args) > 0 && args[0] == "status" {
+		return status(ctx, args[1:], p)
+	}
 	options, err := parseFlags(args)
 	switch {
 	case err != nil:
-		return complain(p.Stderr, ExitUsage, err, "Try 'pagi-bridge --help'.")
+		return complain(p, ExitUsage, err, "Try 'pagi-bridge --help'.")
 	case options.help:
 		return say(p, usage())
 	case options.version:
@@ -92,94 +136,35 @@ func Run(ctx context.Context, args []string, p Process) int {
 	}
 	s, err := options.site(p)
 	if err != nil {
-		return complain(p.Stderr, ExitUsage, err)
+		return complain(p, ExitUsage, err)
 	}
-	logger := newLogger(p.Stderr, s.Settings.LogLevel)
-	s.Logger = logger
-	app, err := s.Build()
-	if err != nil {
-		return complain(p.Stderr, ExitUsage, err)
-	}
-	srv := s.Settings.Server()
-	srv.App, srv.Logger = app, logger
-	if options.test {
-		return say(p, testedLine(s))
-	}
-	if err := p.Setenv("PAGI_ENV", s.Settings.Environment); err != nil {
-		return complain(p.Stderr, ExitFailure, err)
-	}
-	return serve(ctx, s, srv, options.quiet, p)
-}
-
-// serve opens the access log, runs the server and reports how it ended.
-func serve(ctx context.Context, s *site.Site, srv *server.Server, quiet bool, p Process) (code int) {
-	access, closeAccess, err := openAccessLog(s, p.Stderr)
-	if err != nil {
-		return complain(p.Stderr, ExitUsage, err)
-	}
-	srv.AccessLog = access
-	ready := make(chan struct{})
-	srv.Ready = func(addrs []net.Addr) {
-		if !quiet {
-			banner(p.Stderr, s, addrs)
+	switch {
+	case options.test:
+		s.Logger = slog.New(slog.DiscardHandler)
+		if _, err := s.Build(); err != nil {
+			return complain(p, ExitUsage, err)
 		}
-		close(ready)
+		return say(p, testedLine(s))
+	case options.daemonize && p.takeover == nil:
+		return background(ctx, args, p)
 	}
-	stopReloading := besides(ctx, func(ctx context.Context) {
-		(&reloader{s, srv.Logger}).run(ctx, p.Hangups, ready)
-	})
-	err = srv.Run(ctx)
-	stopReloading()
-	err = errors.Join(err, closeAccess())
-	if err != nil {
-		return complain(p.Stderr, ExitFailure, err)
-	}
-	if !quiet {
-		fmt.Fprintln(p.Stderr, "Stopped.")
-	}
-	return ExitOK
+	return (&gateway{options: options, args: args, process: p, began: time.Now()}).serve(ctx, s)
 }
 
-// openAccessLog returns what the access log goes to; nil for none.
-func openAccessLog(s *site.Site, stderr io.Writer) (io.Writer, func() error, error) {
-	nothing := func() error { return nil }
-	to := s.Settings.AccessLog
-	if to == "" && s.Development() {
-		to = "-"
-	}
-	switch to {
-	case "", "off":
-		return nil, nothing, nil
-	case "-":
-		return stderr, nothing, nil
-	}
-	f, err := os.OpenFile(to, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return nil, nil, fmt.Errorf("access log: %w", err)
-	}
-	return f, f.Close, nil
-}
-
-func newLogger(w io.Writer, level string) *slog.Logger {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil { // "" and what Build is about to refuse
-		l = slog.LevelInfo
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
-}
-
-// complain writes an error and hints, and returns code.
-func complain(w io.Writer, code int, err error, hints ...string) int {
-	fmt.Fprintf(w, "pagi-bridge: %v\n", err)
+// complain writes an error and hints, and returns code. A process that waits for this
+// one is told, too.
+func complain(p Process, code int, err error, hints ...string) int {
+	fmt.Fprintf(p.Stderr, "pagi-bridge: %v\n", err)
 	for _, h := range hints {
-		fmt.Fprintln(w, h)
+		fmt.Fprintln(p.Stderr, h)
 	}
+	_ = p.takeover.tell(err.Error()) // it sees our end, too
 	return code
 }
 
 func say(p Process, text string) int {
 	if _, err := io.WriteString(p.Stdout, text); err != nil {
-		return complain(p.Stderr, ExitFailure, err)
+		return complain(p, ExitFailure, err)
 	}
 	return ExitOK
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -18,27 +19,38 @@ const (
 	calmIntervals = 10
 )
 
-// fitProcs gives Go's scheduler as many processors as the gateway has work for, from
-// one to what it would have had, until ctx ends. Beside Perl workers that have the
-// processors busy, every further one costs: Go wakes a thread to look for work at
-// each event, it finds none, and has taken a processor and its caches from a worker.
-// The environment variable GOMAXPROCS turns this off.
-func fitProcs(ctx context.Context) {
-	if _, set := os.LookupEnv("GOMAXPROCS"); set {
-		return
-	}
+// procs gives Go's scheduler as many processors as the gateway has work for. Beside Perl
+// workers that have the processors busy, every further one costs: Go wakes a thread to look
+// for work at each event, it finds none, and has taken a processor and its caches from a worker.
+type procs struct {
+	most, now int
+	calm      int          // intervals in a row with little use
+	least     atomic.Int32 // what another goroutine has asked for
+}
+
+// fitProcs does so, from one to what there would have been, until ctx ends. The
+// environment variable GOMAXPROCS turns it off.
+func fitProcs(ctx context.Context) *procs {
 	p := &procs{most: runtime.GOMAXPROCS(0), now: 1}
-	if p.most == 1 {
-		return
+	if _, set := os.LookupEnv("GOMAXPROCS"); set || p.most == 1 {
+		return p
 	}
 	runtime.GOMAXPROCS(p.now)
 	go p.follow(ctx)
+	return p
 }
 
-// procs decides on the number of processors.
-type procs struct {
-	most, now int
-	calm      int // intervals in a row with little use
+// startsPrograms says whether programs are started for requests. The one who starts a
+// program has a processor to itself until that runs, half a millisecond later, and uses no
+// time: others must have another one. A nil procs does nothing.
+func (p *procs) startsPrograms(yes bool) {
+	switch {
+	case p == nil:
+	case yes:
+		p.least.Store(2)
+	default:
+		p.least.Store(1)
+	}
 }
 
 func (p *procs) follow(ctx context.Context) {
@@ -72,6 +84,7 @@ func (p *procs) fit(used float64) {
 	default:
 		p.calm = 0
 	}
+	p.now = max(p.now, min(int(p.least.Load()), p.most))
 }
 
 // processTime is the processor time this process has used.

@@ -33,6 +33,29 @@ func TestProcessorsFollowWhatIsUsed(t *testing.T) {
 	}
 }
 
+func TestWhoStartsProgramsHasTwoProcessors(t *testing.T) {
+	p := &procs{most: 6, now: 1}
+	p.startsPrograms(true)
+	for range 5 * calmIntervals {
+		if p.fit(0); p.now != 2 {
+			t.Fatalf("%d processors", p.now)
+		}
+	}
+	p.startsPrograms(false)
+	for range calmIntervals {
+		p.fit(0)
+	}
+	if p.now != 1 {
+		t.Errorf("%d processors after the last one", p.now)
+	}
+	one := &procs{most: 1, now: 1}
+	one.startsPrograms(true)
+	if one.fit(1); one.now != 1 {
+		t.Errorf("%d processors of one", one.now)
+	}
+	(*procs)(nil).startsPrograms(true)
+}
+
 func TestProcessTimeGrows(t *testing.T) {
 	before := processTime()
 	for n := 0; processTime() == before; n++ {

@@ -2,30 +2,26 @@ package command
 
 import (
 	"context"
-	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
-// reloader reloads the applications of a running site and logs how that went. The
-// gateway goes on in any case.
+// reloader reloads a running site and logs how that went. The gateway goes on in any
+// case.
 type reloader struct {
-	site *site.Site
-	log  *slog.Logger
+	gateway   *gateway
+	stopWatch func() // ends watching the files of the current site
 }
 
 // run reloads at each signal, and where the settings say so when files change, until
-// ctx ends. It begins once ready is closed; a signal that comes before is not lost.
-func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal, ready <-chan struct{}) {
-	select {
-	case <-ready:
-	case <-ctx.Done():
-		return
-	}
-	defer besides(ctx, r.watch)()
+// ctx ends.
+func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
+	r.startWatch(ctx)
+	defer func() { r.stopWatch() }()
 	for {
 		select {
 		case <-hangups:
@@ -36,29 +32,81 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal, ready <-ch
 	}
 }
 
+// all reads the site file again. Where it is as it was, every application loads its
+// code anew, worker by worker; else another site is built beside the one there is.
 func (r *reloader) all(ctx context.Context) {
+	g := r.gateway
 	began := time.Now()
-	r.log.Info("reload: begun")
-	r.tell(ctx, r.log, began, r.site.Reload(ctx))
-}
-
-// watch reloads what has changed.
-func (r *reloader) watch(ctx context.Context) {
-	if !r.site.Settings.Reload {
+	g.logs.logger.Info("reload: begun")
+	g.manager.reloading()
+	defer g.manager.ready()
+	current := g.current()
+	if current.File == "" {
+		r.tell(ctx, "", began, current.Reload(ctx))
 		return
 	}
-	err := r.site.Watch(ctx, func(mount string, changed []string) func(error) {
-		began := time.Now()
-		log := r.log.With("mount", mount)
-		log.Info("reload: begun", "changed", changed)
-		return func(err error) { r.tell(ctx, log, began, err) }
-	}, func(err error) { r.log.Warn("reload: cannot watch a directory", "error", err) })
-	if err != nil {
-		r.log.Error("reload: cannot watch the files; use HUP instead", "error", err)
+	next, err := g.options.site(g.process)
+	switch {
+	case err != nil:
+	case next.SameFile(current):
+		err = current.Reload(ctx)
+	default:
+		err = r.replace(ctx, current, next)
 	}
+	r.tell(ctx, "", began, err)
 }
 
-func (r *reloader) tell(ctx context.Context, log *slog.Logger, began time.Time, err error) {
+// replace puts a site in the place of another one. On an error nothing has changed.
+func (r *reloader) replace(ctx context.Context, old, next *site.Site) error {
+	g := r.gateway
+	to, err := g.prepare(next)
+	if err != nil {
+		return err
+	}
+	if err := g.process.Setenv("PAGI_ENV", next.Settings.Environment); err != nil {
+		return err
+	}
+	if err := g.server.Reload(ctx, to.server); err != nil {
+		if failed := to.access.abort(); failed != nil {
+			g.logs.logger.Error("access log cannot be closed", "error", failed)
+		}
+		return err
+	}
+	to.access.commit()
+	g.logs.setLevel(&next.Settings, g.options.quiet)
+	r.stopWatch()
+	g.setCurrent(next)
+	r.startWatch(ctx)
+	if names := old.Settings.NeedRestart(&next.Settings); len(names) > 0 {
+		g.logs.logger.Warn("reload: these settings count from the next restart on (USR2)", "settings", strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// startWatch reloads what has changed of the current site.
+func (r *reloader) startWatch(ctx context.Context) {
+	r.stopWatch = func() {}
+	s, log := r.gateway.current(), r.gateway.logs.logger
+	if !s.Settings.Reload {
+		return
+	}
+	r.stopWatch = besides(ctx, func(ctx context.Context) {
+		err := s.Watch(ctx, func(mount string, changed []string) func(error) {
+			began := time.Now()
+			log.With("mount", mount).Info("reload: begun", "changed", changed)
+			return func(err error) { r.tell(ctx, mount, began, err) }
+		}, func(err error) { log.Warn("reload: cannot watch a directory", "error", err) })
+		if err != nil {
+			log.Error("reload: cannot watch the files; use HUP instead", "error", err)
+		}
+	})
+}
+
+func (r *reloader) tell(ctx context.Context, mount string, began time.Time, err error) {
+	log := r.gateway.logs.logger
+	if mount != "" {
+		log = log.With("mount", mount)
+	}
 	switch {
 	case err == nil:
 		log.Info("reload: done", "took", time.Since(began).Round(time.Millisecond))

@@ -1,0 +1,165 @@
+package pagi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
+)
+
+// sseEnd waits for the end of an sse scope as an application may, and returns the
+// reason it is told.
+func sseEnd(t *testing.T, c *call) string {
+	for {
+		ev, err := c.receive(context.WithoutCancel(c.ctx))
+		if err != nil {
+			t.Error(err)
+			return ""
+		}
+		if e, is := ev.(SSEDisconnect); is {
+			select {
+			case <-c.ctx.Done():
+			case <-time.After(testkit.Patience):
+				t.Error("the context did not end")
+			}
+			var cause *DisconnectError
+			if !errors.As(context.Cause(c.ctx), &cause) || cause.Reason != e.Reason {
+				t.Errorf("cause %v", context.Cause(c.ctx))
+			}
+			if err := c.event("no-op"); err != nil {
+				t.Errorf("a Send after the end: %v", err)
+			}
+			return e.Reason
+		}
+	}
+}
+
+func TestEndsOfEventStreams(t *testing.T) {
+	stopping := make(chan struct{})
+	close(stopping)
+	for _, tt := range []struct {
+		name    string
+		options HTTPHandler
+		then    func(*stream)
+		reason  string
+		proper  bool // the client sees an end of stream
+		log     string
+	}{
+		{"the client leaves", HTTPHandler{}, func(s *stream) { s.cancel() }, ReasonClientClosed, false, ""},
+		{"the client leaves, with a keepalive", HTTPHandler{}, func(s *stream) { s.next(); s.cancel() }, ReasonClientClosed, false, ""},
+		{"nothing is sent for too long", HTTPHandler{SSEIdleTimeout: 20 * time.Millisecond}, nil, ReasonIdleTimeout, true, "--sse-idle-timeout"},
+		{"the server stops", HTTPHandler{Stopping: stopping}, nil, ReasonServerShutdown, true, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, serve func(HTTPHandler, func(*call) error) *fixture) {
+				ended := make(chan string, 1)
+				x := serve(tt.options, func(c *call) error {
+					err := c.open()
+					if strings.Contains(tt.name, "keepalive") {
+						err = errors.Join(err, c.send(c.ctx, SSEKeepalive{Interval: time.Millisecond}))
+					}
+					ended <- sseEnd(t, c)
+					return err
+				})
+				s := x.events("GET", nil)
+				if tt.then != nil {
+					tt.then(s)
+				}
+				if tt.proper {
+					s.rest()
+				}
+				reason := testkit.Await(t, ended)
+				// A write may notice it first.
+				if reason != tt.reason && (tt.reason != ReasonClientClosed || reason != ReasonWriteError) {
+					t.Errorf("reason %q, want %q", reason, tt.reason)
+				}
+				if r := x.record(); r.Err != nil || r.Reason != reason {
+					t.Errorf("record %+v", r)
+				}
+				if tt.log != "" {
+					x.log.WaitFor(t, tt.log)
+				} else if x.log.String() != "" {
+					t.Errorf("logged %s", x.log)
+				}
+			})
+		})
+	}
+}
+
+func TestAnEventKeepsAStreamFromBeingIdle(t *testing.T) {
+	x := serve(t, HTTPHandler{SSEIdleTimeout: 100 * time.Millisecond}, func(c *call) error {
+		err := c.open()
+		for begin := time.Now(); time.Since(begin) < 250*time.Millisecond; time.Sleep(10 * time.Millisecond) {
+			err = errors.Join(err, c.event("x"))
+		}
+		return errors.Join(err, c.event("end"))
+	})
+	if got := x.events("GET", nil).rest(); !strings.HasSuffix(got, "data: end\n\n") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestAnApplicationThatFailsInAnSSEScope(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		app    func(*call) error
+		status int
+		log    string
+	}{
+		{"before it answers", func(*call) error { return errors.New("bang") }, 500, "bang"},
+		{"without an answer", func(*call) error { return nil }, 500, "without a response"},
+		{"with a status of its own", func(*call) error { return &StatusError{Status: 503, Err: errors.New("full")} }, 503, "full"},
+		{"by declining the scope", func(c *call) error { return Unsupported(c.scope) }, 500, "unsupported scope type"},
+		{"by a panic", func(*call) error { panic("bang") }, 500, "bang"},
+		{"in its stream", func(c *call) error { return errors.Join(c.open(), errors.New("bang")) }, 0, "bang"},
+		{"in a response it began", func(c *call) error {
+			return errors.Join(c.send(c.ctx, SSEHTTPResponseStart{Status: 200}), c.send(c.ctx, SSEHTTPResponseBody{Body: []byte("a"), More: true}))
+		}, 0, "before the response was complete"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			onBoth(t, func(t *testing.T, serve func(HTTPHandler, func(*call) error) *fixture) {
+				x := serve(HTTPHandler{}, tt.app)
+				s := x.events("GET", nil)
+				if tt.status != 0 && s.res.StatusCode != tt.status {
+					t.Errorf("%v", s.res)
+				}
+				if _, err := io.ReadAll(s.lines); (err != nil) != (tt.status == 0) {
+					t.Errorf("the client reads to %v", err)
+				}
+				if r := x.record(); r.Reason != ReasonServerError {
+					t.Errorf("record %+v", r)
+				}
+				x.log.WaitFor(t, tt.log)
+			})
+		})
+	}
+}
+
+func TestFromHTTPInAnSSEScope(t *testing.T) {
+
+	x := serve(t, HTTPHandler{}, func(c *call) error {
+		return FromHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			for _, data := range []string{"a", "b"} {
+				_, _ = io.WriteString(w, "data: "+data+"\n\n")
+				if err := http.NewResponseController(w).Flush(); err != nil {
+					t.Error(err)
+				}
+			}
+		})).Serve(c.ctx, c.scope, c.receive, c.send)
+	})
+	s := x.events("GET", nil)
+	if diff := cmp.Diff([]string{"data: a\n", "data: b\n"}, []string{s.next(), s.next()}); diff != "" || s.rest() != "" {
+		t.Error(diff)
+	}
+	if r := x.record(); r.Err != nil {
+		t.Errorf("record %+v", r)
+	}
+}

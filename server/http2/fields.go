@@ -1,0 +1,78 @@
+package http2
+
+import "golang.org/x/net/http2/hpack"
+
+// headers gives a HEADERS or CONTINUATION frame to the server, which does not mind
+// fields that belong to a connection of HTTP/1. A message with one is malformed (RFC
+// 9113 section 8.2.2): a pseudo-header is put behind its fields, for which the
+// server resets the stream with PROTOCOL_ERROR.
+func (c *Conn) headers(head frameHead) error {
+	frame, err := c.whole(head)
+	if err != nil {
+		return err
+	}
+	goesOn := head.flags&flagEndHeaders == 0
+	if err := c.inTime(goesOn); err != nil {
+		return err
+	}
+	if head.kind == frameHeaders {
+		c.bad, c.blocks = false, 0
+		c.last.Store(max(c.last.Load(), head.stream))
+	}
+	c.block = goesOn
+	c.ready = frame
+	fragment, ok := fragmentOf(head, frame[headLength:])
+	if !ok {
+		return nil // the server refuses it
+	}
+	if _, err := c.decoder.Write(fragment); err != nil {
+		return nil // so is this
+	}
+	if goesOn {
+		return nil
+	}
+	if err := c.decoder.Close(); err == nil && c.bad {
+		frame[4] &^= flagEndHeaders
+		c.ready = appendFrame(frame, frameContinuation, flagEndHeaders, head.stream, poison...)
+	}
+	return nil
+}
+
+// poison is the header :path: /, coded as one that enters no table (RFC 7541 section
+// 6.2.3).
+var poison = []byte{0x14, 0x01, '/'}
+
+// field is called for every header field.
+func (c *Conn) field(f hpack.HeaderField) {
+	switch f.Name {
+	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
+		c.bad = true
+	case "te":
+		c.bad = c.bad || f.Value != "trailers"
+	}
+}
+
+// fragmentOf returns the part of a frame's payload that is of the header block.
+func fragmentOf(head frameHead, payload []byte) ([]byte, bool) {
+	if head.kind == frameContinuation {
+		return payload, true
+	}
+	padding := 0
+	if head.flags&flagPadded != 0 {
+		if len(payload) == 0 {
+			return nil, false
+		}
+		padding, payload = int(payload[0]), payload[1:]
+	}
+	if head.flags&flagPriority != 0 {
+		const priority = 5
+		if len(payload) < priority {
+			return nil, false
+		}
+		payload = payload[priority:]
+	}
+	if padding > len(payload) {
+		return nil, false
+	}
+	return payload[:len(payload)-padding], true
+}

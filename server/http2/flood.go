@@ -1,0 +1,100 @@
+package http2
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Limits are what a connection may ask of the server beside requests. What is not
+// limited here is by the server behind: streams at once, the size of a header block.
+type Limits struct {
+	// ResetBurst is how many RST_STREAM frames the client may send at once, ResetRate
+	// how many more every second: streams that are begun and reset cost work and
+	// count in no other limit ("rapid reset", CVE-2023-44487). ResetBurst 0 or less: no
+	// limit.
+	ResetBurst, ResetRate int
+	// ControlBurst and ControlRate are the same for PING, SETTINGS, PRIORITY and unknown
+	// frames, and for DATA frames that are empty and not the last (CVE-2019-9512,
+	// 9515, 9518).
+	ControlBurst, ControlRate int
+	// HeadTimeout is how long a header block may take from its beginning. 0 or less:
+	// no limit.
+	HeadTimeout time.Duration
+	// Flooded is called once when a limit has ended a connection. Nil: not called.
+	Flooded func(c *Conn, what string)
+}
+
+// maxContinuations is how many CONTINUATION frames a header block may have: the server
+// limits its size, this the empty ones (CVE-2024-27316).
+const maxContinuations = 64
+
+// errFlood is what reading a connection ends with that a limit has ended.
+var errFlood = errors.New("http2: the client exceeds a limit")
+
+// flood counts what is limited.
+type flood struct {
+	resets, controls *rate.Limiter // nil: no limit
+}
+
+func (f *flood) start(l Limits) {
+	if l.ResetBurst > 0 {
+		f.resets = rate.NewLimiter(rate.Limit(l.ResetRate), l.ResetBurst)
+	}
+	if l.ControlBurst > 0 {
+		f.controls = rate.NewLimiter(rate.Limit(l.ControlRate), l.ControlBurst)
+	}
+}
+
+// count counts a frame, and ends a connection with one too many.
+func (c *Conn) count(head frameHead) error {
+	switch head.kind {
+	case frameData:
+		if head.length == 0 && head.flags&flagEndStream == 0 && !allow(c.flood.controls) {
+			return c.end("too many empty DATA frames")
+		}
+	case frameReset:
+		if !allow(c.flood.resets) {
+			return c.end("too many RST_STREAM frames")
+		}
+	case frameContinuation:
+		if c.blocks++; c.blocks > maxContinuations {
+			return c.end("too many CONTINUATION frames")
+		}
+	case frameHeaders, frameWindowUpdate, frameGoAway:
+	default:
+		if !allow(c.flood.controls) {
+			return c.end("too many control frames")
+		}
+	}
+	return nil
+}
+
+func allow(l *rate.Limiter) bool { return l == nil || l.Allow() }
+
+// goAwayTime is how long the farewell of a connection that is ended may take.
+const goAwayTime = 100 * time.Millisecond
+
+// end tells the client why its connection ends (RFC 9113 section 6.8), unless the server
+// is in the middle of a frame, and returns the error that has the server close it.
+func (c *Conn) end(what string) error {
+	if c.wmu.TryLock() {
+		if c.sent.isBetween() {
+			const enhanceYourCalm = 0xb
+			payload := binary.BigEndian.AppendUint32(nil, c.last.Load())
+			payload = binary.BigEndian.AppendUint32(payload, enhanceYourCalm)
+			frame := appendFrame(nil, frameGoAway, 0, 0, append(payload, what...)...)
+			_ = c.Conn.SetWriteDeadline(time.Now().Add(goAwayTime))
+			_, _ = c.Conn.Write(frame) // the connection ends in any case
+		}
+		c.ended = true
+		c.wmu.Unlock()
+	}
+	if c.limits.Flooded != nil {
+		c.limits.Flooded(c, what)
+	}
+	return fmt.Errorf("%w: %s", errFlood, what)
+}

@@ -1,0 +1,80 @@
+package http2
+
+import "encoding/binary"
+
+// settingLength is how long one setting is (RFC 9113 section 6.5.1).
+const settingLength = 6
+
+// settings gives a SETTINGS frame to the server. One that names a setting twice, which
+// that takes for an error, is legal: the values count in the order in which they stand
+// (RFC 9113 section 6.5.3), so that only the last is given on.
+func (c *Conn) settings(head frameHead) error {
+	frame, err := c.whole(head)
+	if err != nil {
+		return err
+	}
+	if !c.block {
+		if err := c.inTime(false); err != nil {
+			return err
+		}
+	}
+	c.ready = frame
+	if payload := frame[headLength:]; head.flags&flagAck == 0 && head.stream == 0 && len(payload)%settingLength == 0 {
+		if len(c.first) > 0 {
+			payload = append(c.first, payload...)
+			c.ready = appendFrame(nil, head.kind, head.flags, 0, payload...)
+			c.first = nil
+		}
+		if last := lastSettings(payload); len(last) < len(payload) {
+			c.ready = appendFrame(nil, head.kind, head.flags, 0, last...)
+		}
+	}
+	if len(c.inject) > 0 {
+		c.ready = append(c.ready[:len(c.ready):len(c.ready)], c.inject...)
+		c.inject = nil
+	}
+	return nil
+}
+
+// maxSettings is how many settings of one frame are looked at; nobody sends as many.
+const maxSettings = 100
+
+// lastSettings returns the settings without those that come again further on. Values
+// that are wrong stay, lest an error be hidden.
+func lastSettings(payload []byte) []byte {
+	if len(payload) > maxSettings*settingLength {
+		return payload
+	}
+	last := make([]byte, 0, len(payload))
+	for i := 0; i < len(payload); i += settingLength {
+		one := payload[i : i+settingLength]
+		if isWrong(one) || !hasSetting(payload[i+settingLength:], one) {
+			last = append(last, one...)
+		}
+	}
+	return last
+}
+
+func hasSetting(payload, one []byte) bool {
+	for ; len(payload) > 0; payload = payload[settingLength:] {
+		if payload[0] == one[0] && payload[1] == one[1] {
+			return true
+		}
+	}
+	return false
+}
+
+// isWrong reports whether RFC 9113 section 6.5.2 forbids the value.
+func isWrong(one []byte) bool {
+	const enablePush, initialWindowSize, maxFrameSize = 0x2, 0x4, 0x5
+	value := binary.BigEndian.Uint32(one[2:])
+	switch binary.BigEndian.Uint16(one) {
+	case enablePush:
+		return value > 1
+	case initialWindowSize:
+		return value > 1<<31-1
+	case maxFrameSize:
+		return value < 1<<14 || value > 1<<24-1
+	}
+	return false
+}

@@ -1,0 +1,174 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Socket is a listening socket that one process has opened for another.
+type Socket struct {
+	// Place is the address (Place.Address) it was opened for, "" where that is not
+	// known. Name is what systemd calls it.
+	Place, Name string
+	File        *os.File
+}
+
+// Sockets returns duplicates of the sockets a running server listens on, for a
+// process that is to take its place (Inherited). The caller closes them.
+func (s *Server) Sockets() ([]Socket, error) {
+	r := s.run.Load()
+	if r == nil {
+		return nil, errNotRunning
+	}
+	var all []Socket
+	for _, l := range r.listeners {
+		err := control(l.Listener, func(fd uintptr) error {
+			// A File made of a descriptor that does not block stays one that does not,
+			// and so does the socket, which both processes share.
+			dup, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+			if err == nil {
+				all = append(all, Socket{Place: l.place.Address, File: os.NewFile(uintptr(dup), l.place.Address)})
+			}
+			return err
+		})
+		if err != nil {
+			for _, other := range all {
+				_ = other.File.Close() // only a duplicate
+			}
+			return nil, fmt.Errorf("server: duplicating the socket of %s: %w", l.place.Address, err)
+		}
+	}
+	return all, nil
+}
+
+// inheritance is what was inherited and is not in use yet.
+type inheritance struct {
+	sockets []Socket
+	made    []net.Listener // of the sockets
+}
+
+// newInheritance makes listeners of sockets, whose files it closes.
+func newInheritance(sockets []Socket) (*inheritance, error) {
+	h := &inheritance{}
+	var errs []error
+	for _, s := range sockets {
+		l, err := net.FileListener(s.File)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("server: the inherited descriptor %s is no socket that can be listened on: %w", s.File.Name(), err))
+		} else {
+			h.sockets, h.made = append(h.sockets, s), append(h.made, l)
+		}
+		errs = append(errs, s.File.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// close closes what nobody took, and says what that was.
+func (h *inheritance) close() string {
+	var names []string
+	for i, l := range h.made {
+		if l != nil {
+			names = append(names, l.Addr().String())
+			h.made[i] = nil
+			_ = l.Close() // not in use
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// take returns the listeners there are for a place: what another server has opened for
+// it, what systemd calls by its name, or what listens at its address. None is no error
+// for a place that can be opened.
+func (h *inheritance) take(p Place) (set listenerSet, err error) {
+	kind, name, named := strings.Cut(p.Address, ":")
+	if kind == "fd" {
+		return h.descriptor(p, name)
+	}
+	for i, s := range h.sockets {
+		l := h.made[i]
+		switch {
+		case l == nil:
+			continue
+		case s.Place != "" && s.Place != p.Address:
+			continue
+		case s.Place != "":
+		case kind == "systemd" && (!named || s.Name == name):
+		case kind != "systemd" && sameAddress(p, l.Addr()):
+		default:
+			continue
+		}
+		h.made[i] = nil
+		set = append(set, &listener{Listener: adopt(l, p, s.Place == "" || kind == "systemd"), place: p})
+		if kind != "systemd" {
+			break
+		}
+	}
+	if kind == "systemd" && len(set) == 0 {
+		return nil, errors.New("systemd has passed no such socket")
+	}
+	return set, nil
+}
+
+// descriptor takes a socket this process was started with.
+func (h *inheritance) descriptor(p Place, number string) (listenerSet, error) {
+	for i, s := range h.sockets { // a predecessor has passed it, under another number
+		if l := h.made[i]; l != nil && s.Place == p.Address {
+			h.made[i] = nil
+			return listenerSet{{Listener: adopt(l, p, true), place: p}}, nil
+		}
+	}
+	fd, _ := strconv.Atoi(number) // ParsePlace has read it
+	file := os.NewFile(uintptr(fd), p.Address)
+	l, err := net.FileListener(file)
+	if err != nil {
+		return nil, fmt.Errorf("descriptor %d is no socket that can be listened on: %w", fd, err)
+	}
+	_ = file.Close() // the listener has one of its own
+	return listenerSet{{Listener: adopt(l, p, true), place: p}}, nil
+}
+
+// adopt gives a Unix socket the name it is known by; foreign says that its file is not
+// a server's.
+func adopt(l net.Listener, p Place, foreign bool) net.Listener {
+	inner, is := l.(*net.UnixListener)
+	if !is {
+		return l
+	}
+	path, ok := p.path()
+	if !ok {
+		path = l.Addr().String()
+	}
+	u := adoptUnix(inner, path)
+	u.foreign = u.foreign || foreign
+	return u
+}
+
+// sameAddress reports whether a socket listens where a place is.
+func sameAddress(p Place, addr net.Addr) bool {
+	if path, ok := p.path(); ok {
+		return addr.Network() == "unix" && addr.String() == path
+	}
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return false
+	}
+	host, port, err := net.SplitHostPort(p.Address)
+	if err != nil || port != strconv.Itoa(tcp.Port) {
+		return false
+	}
+	if host == "" {
+		return tcp.IP.IsUnspecified()
+	}
+	want, err := net.ResolveIPAddr("ip", host)
+	return err == nil && want.IP.Equal(tcp.IP)
+}

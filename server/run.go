@@ -1,0 +1,137 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/server/http1"
+)
+
+// running is what one Run holds.
+type running struct {
+	log       *slog.Logger
+	first     *Server // Run's own, which says where to listen
+	http1     *http1.Server
+	redirects *http1.Server // sends everybody to https
+	http2     *http.Server  // gets connections on which HTTP/2 was agreed
+	cleartext *cleartext    // gets those on which it is spoken without TLS; nil: none may
+	tls       *tlsFront     // nil: no listener speaks TLS
+	proxies   proxies       // who may send a PROXY header
+	access    *accessLog
+	conns     connSet
+	listeners listenerSet
+
+	current   atomic.Pointer[generation] // the application that gets requests
+	reloading sync.Mutex                 // held by a Reload
+	retiring  sync.WaitGroup             // applications that had them
+
+	base       context.Context // of all requests
+	cancelBase context.CancelCauseFunc
+	stopping   context.Context // ends when Run begins to stop
+	beginStop  context.CancelFunc
+	force      <-chan struct{} // closed when the stop is not to wait any more
+}
+
+// prepare checks the options and builds what Run needs.
+func (s *Server) prepare(ctx context.Context) (*running, error) {
+	r := &running{first: s, log: s.Logger, force: forced(ctx)}
+	if r.log == nil {
+		r.log = slog.Default()
+	}
+	r.access = newAccessLog(r.log)
+	if err := r.access.check(s); err != nil {
+		return nil, err
+	}
+	g, err := r.newGeneration(s)
+	if err != nil {
+		return nil, err
+	}
+	r.current.Store(g)
+	if r.proxies, err = parseProxies(s.ProxyProtocolFrom); err != nil {
+		return nil, err
+	}
+	r.base, r.cancelBase = context.WithCancelCause(context.Background())
+	r.stopping, r.beginStop = context.WithCancel(context.Background())
+	if r.tls, err = s.newTLSFront(r.log); err != nil {
+		return nil, err
+	}
+	if s.H2C {
+		r.cleartext = newCleartext(r)
+	}
+	r.http1, r.http2, r.redirects = r.newHTTP1(g), r.newHTTP2(g), r.newRedirects(g)
+	return r, nil
+}
+
+func (r *running) newHTTP1(g *generation) *http1.Server {
+	server := &http1.Server{
+		Handler: http.HandlerFunc(r.dispatch),
+		Context: r.base,
+		Limits:  g.limits(),
+		Refused: r.refused,
+		Log:     r.log,
+	}
+	if r.cleartext != nil {
+		server.HTTP2 = r.cleartext.take
+	}
+	return server
+}
+
+func (g *generation) shutdownTimeout() time.Duration {
+	return max(0, orDefault(g.ShutdownTimeout, DefaultShutdownTimeout))
+}
+
+// orDefault returns v, or def for the zero value.
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// serve accepts on all listeners until ctx ends or one of them breaks, then stops.
+func (r *running) serve(ctx context.Context, listeners listenerSet) error {
+	failed := make(chan error, len(listeners))
+	var serving sync.WaitGroup
+	for _, l := range listeners {
+		serving.Go(func() {
+			if err := r.serveListener(l); r.stopping.Err() == nil {
+				failed <- fmt.Errorf("serving %s: %w", l.Addr(), err)
+			}
+		})
+	}
+	if r.cleartext != nil {
+		serving.Go(func() { _ = r.http2.Serve(r.cleartext) }) // it ends when http2 is shut down
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	r.stop(ctx, listeners)
+	serving.Wait()
+	return err
+}
+
+// serveListener accepts on a listener until it is closed.
+func (r *running) serveListener(l *listener) error {
+	if !l.tls && !l.place.Proxy {
+		return r.plainServer(l).Serve(plainListener{l, r})
+	}
+	e := newEntry(l, r)
+	defer func() { _ = e.Close() }()
+	return r.http2.Serve(e)
+}
+
+// plainServer is what serves HTTP/1 on a listener that speaks no TLS.
+func (r *running) plainServer(l *listener) *http1.Server {
+	if l.place.Redirect {
+		return r.redirects
+	}
+	return r.http1
+}

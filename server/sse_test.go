@@ -1,0 +1,60 @@
+package server
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// A stop does not wait for event streams: it ends them, and their clients can tell.
+func TestStopEndsEventStreams(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		t.Run(map[bool]string{false: "HTTP/1.1", true: "HTTP/2"}[secure], func(t *testing.T) {
+			reasons := make(chan string, 1)
+			s := &Server{ShutdownTimeout: time.Minute}
+			s.App = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+				if scope.Type != pagi.TypeSSE {
+					return pagi.Unsupported(scope)
+				}
+				if err := send(ctx, pagi.SSEStart{}); err != nil {
+					return err
+				}
+				for {
+					ev, err := receive(context.WithoutCancel(ctx))
+					if gone, is := ev.(pagi.SSEDisconnect); is || err != nil {
+						reasons <- gone.Reason
+						return err
+					}
+				}
+			})
+			url, client := "http://", https(t, nil, false)
+			if secure {
+				pair := testkit.Certificate(t)
+				s.TLSCert, s.TLSKey = pair.CertFile, pair.KeyFile
+				url, client = "https://", https(t, pair.Pool, true)
+			}
+			x := launch(t, s)
+			req := testkit.NewRequest(t, http.MethodGet, url+x.addr, nil)
+			req.Header.Set("Accept", "text/event-stream")
+			res, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if err := x.stop(); err != nil {
+				t.Error(err)
+			}
+			if body, err := io.ReadAll(res.Body); err != nil || len(body) > 0 {
+				t.Errorf("the client reads %q, %v", body, err)
+			}
+			if r := testkit.Await(t, reasons); r != pagi.ReasonServerShutdown {
+				t.Errorf("reason %q", r)
+			}
+		})
+	}
+}

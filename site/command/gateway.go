@@ -1,0 +1,211 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/server"
+	"github.com/pagi-go/pagi-bridge/site"
+)
+
+// gateway is a site that is served, with everything around it.
+type gateway struct {
+	options *options
+	args    []string
+	process Process
+	logs    *logs
+	server  *server.Server
+	manager manager
+	user    *identity     // to become; nil: stay
+	pid     *pidFile      // nil: none
+	status  *statusServer // nil: none
+	began   time.Time
+
+	mu   sync.Mutex
+	site *site.Site // the one that gets requests
+}
+
+// current is the site that gets requests.
+func (g *gateway) current() *site.Site {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.site
+}
+
+func (g *gateway) setCurrent(s *site.Site) {
+	g.mu.Lock()
+	g.site = s
+	g.mu.Unlock()
+	g.process.procs.startsPrograms(slices.ContainsFunc(s.Mounts, func(m *site.Mount) bool { return m.Kind == site.KindCGI }))
+}
+
+// serve serves a site until ctx ends, and returns the exit code.
+func (g *gateway) serve(ctx context.Context, s *site.Site) (code int) {
+	p := g.process
+	if err := g.setUp(s); err != nil {
+		return complain(p, ExitUsage, err)
+	}
+	defer func() {
+		if err := g.logs.close(); err != nil {
+			code = complain(p, ExitFailure, err)
+		}
+	}()
+	next, err := g.prepare(s)
+	if err != nil {
+		return complain(p, ExitUsage, err)
+	}
+	next.access.commit()
+	if err := p.Setenv("PAGI_ENV", s.Settings.Environment); err != nil {
+		return complain(p, ExitFailure, err)
+	}
+	g.server = next.server
+	g.server.Inherited = p.sockets
+	g.setCurrent(s)
+	if err := g.run(ctx); err != nil {
+		return complain(p, ExitFailure, err)
+	}
+	if !g.options.quiet {
+		fmt.Fprintln(p.Stderr, "Stopped.")
+	}
+	return ExitOK
+}
+
+// setUp does what belongs to the process rather than to the site.
+func (g *gateway) setUp(s *site.Site) error {
+	if s.Settings.Umask != "" {
+		mask, err := server.ParseMode(s.Settings.Umask)
+		if err != nil {
+			return fmt.Errorf("umask: %w", err)
+		}
+		syscall.Umask(int(mask))
+	}
+	var err error
+	if g.user, err = identityOf(s.Settings.User, s.Settings.Group); err != nil {
+		return err
+	}
+	g.logs, err = openLogs(&s.Settings, g.process.Stderr, g.options.quiet)
+	if err != nil {
+		return err
+	}
+	g.manager = manager{g.logs.logger}
+	return nil
+}
+
+// prepared is a site that can be served.
+type prepared struct {
+	site   *site.Site
+	server *server.Server
+	access *accessChange
+}
+
+// prepare builds a site and opens its access log, which is to be committed or aborted.
+func (g *gateway) prepare(s *site.Site) (*prepared, error) {
+	s.Logger = g.logs.logger
+	app, err := s.Build()
+	if err != nil {
+		return nil, err
+	}
+	access, err := g.logs.changeAccess(s)
+	if err != nil {
+		return nil, err
+	}
+	srv := s.Settings.Server()
+	srv.App, srv.Logger, srv.AccessLog, srv.Development = app, g.logs.logger, access.w, s.Development()
+	return &prepared{s, srv, access}, nil
+}
+
+// run runs the server and what goes on beside it.
+func (g *gateway) run(ctx context.Context) (err error) {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	ready := make(chan struct{})
+	var readyErr error
+	g.server.Bound = g.bound
+	g.server.Ready = func(addrs []net.Addr) {
+		if readyErr = g.ready(addrs); readyErr != nil {
+			end(readyErr)
+		}
+		close(ready)
+	}
+	stopBeside := besides(ctx, func(ctx context.Context) {
+		select {
+		case <-ready:
+			g.beside(ctx, end)
+		case <-ctx.Done():
+		}
+	})
+	stopTelling := context.AfterFunc(ctx, func() {
+		if !errors.Is(context.Cause(ctx), server.ErrHandedOver) {
+			g.manager.stopping()
+		}
+	})
+	defer stopTelling()
+	err = g.server.Run(ctx)
+	stopBeside()
+	return errors.Join(err, readyErr, g.status.close(), g.pid.release())
+}
+
+// bound is called when all listeners are open.
+func (g *gateway) bound() error {
+	if file := g.current().Settings.PidFile; file != "" {
+		var err error
+		if g.pid, err = claimPidFile(file, g.process.takeover); err != nil {
+			return err
+		}
+	}
+	return g.user.become(g.process.Setenv)
+}
+
+// ready is called when the site is served.
+func (g *gateway) ready(addrs []net.Addr) error {
+	s, p := g.current(), g.process
+	if path := s.Settings.StatusSocket; path != "" {
+		var err error
+		if g.status, err = serveStatus(path, g.report, p.takeover != nil); err != nil {
+			return fmt.Errorf("status socket: %w", err)
+		}
+	}
+	if err := g.pid.write(); err != nil {
+		return err
+	}
+	if !g.options.quiet {
+		banner(p.Stderr, s, addrs)
+	}
+	g.manager.ready()
+	if err := p.takeover.tell(""); err != nil {
+		g.logs.logger.Warn("the process that started this one does not listen any more", "error", err)
+	}
+	return p.takeover.detach()
+}
+
+// beside is what goes on while the server runs, until ctx ends. end ends its serving.
+func (g *gateway) beside(ctx context.Context, end context.CancelCauseFunc) {
+	p := g.process
+	defer besides(ctx, func(ctx context.Context) { (&reloader{gateway: g}).run(ctx, p.Hangups) })()
+	defer besides(ctx, func(ctx context.Context) { g.manager.keepAlive(ctx, func() { g.report() }) })()
+	defer besides(ctx, func(ctx context.Context) {
+		r := &restarter{
+			gateway:  g,
+			launcher: &launcher{program: p.program, args: g.args, env: p.environ},
+			handOver: func(pid int) {
+				g.manager.replaced(pid)
+				end(server.ErrHandedOver)
+			},
+		}
+		r.run(ctx, p.Restarts)
+	})()
+	for {
+		select {
+		case <-p.Reopens:
+			g.logs.reopen()
+		case <-ctx.Done():
+			return
+		}
+	}
+}

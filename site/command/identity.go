@@ -1,0 +1,101 @@
+package command
+
+import (
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+	"syscall"
+)
+
+// identity is the user and the group to become.
+type identity struct {
+	uid, gid   int
+	groups     []int
+	name, home string
+}
+
+// identityOf looks a user and a group up, by name or number; nil where neither is
+// given.
+func identityOf(userName, groupName string) (*identity, error) {
+	if userName == "" && groupName == "" {
+		return nil, nil
+	}
+	id := &identity{uid: os.Getuid(), gid: os.Getgid()}
+	if userName != "" {
+		u, err := user.Lookup(userName)
+		if err != nil {
+			if u, err = user.LookupId(userName); err != nil {
+				return nil, fmt.Errorf("user: there is no user %q", userName)
+			}
+		}
+		if err := id.take(u); err != nil {
+			return nil, fmt.Errorf("user: %w", err)
+		}
+	}
+	if groupName != "" {
+		g, err := user.LookupGroup(groupName)
+		if err != nil {
+			if g, err = user.LookupGroupId(groupName); err != nil {
+				return nil, fmt.Errorf("group: there is no group %q", groupName)
+			}
+		}
+		if id.gid, err = strconv.Atoi(g.Gid); err != nil {
+			return nil, fmt.Errorf("group: %w", err)
+		}
+		if userName == "" {
+			id.groups = []int{id.gid}
+		}
+	}
+	if os.Geteuid() != 0 && (id.uid != os.Getuid() || id.gid != os.Getgid()) {
+		return nil, fmt.Errorf("user: only root can become another user or group")
+	}
+	return id, nil
+}
+
+func (id *identity) take(u *user.User) (err error) {
+	id.name, id.home = u.Username, u.HomeDir
+	if id.uid, err = strconv.Atoi(u.Uid); err != nil {
+		return err
+	}
+	if id.gid, err = strconv.Atoi(u.Gid); err != nil {
+		return err
+	}
+	groups, err := u.GroupIds()
+	if err != nil {
+		return err
+	}
+	for _, text := range groups {
+		gid, err := strconv.Atoi(text)
+		if err != nil {
+			return err
+		}
+		id.groups = append(id.groups, gid)
+	}
+	return nil
+}
+
+// become makes this process the user and the group, for good.
+func (id *identity) become(setenv func(name, value string) error) error {
+	if id == nil || os.Geteuid() != 0 {
+		return nil
+	}
+	if err := syscall.Setgroups(id.groups); err != nil {
+		return fmt.Errorf("group: setgroups: %w", err)
+	}
+	if err := syscall.Setgid(id.gid); err != nil {
+		return fmt.Errorf("group: setgid %d: %w", id.gid, err)
+	}
+	if err := syscall.Setuid(id.uid); err != nil {
+		return fmt.Errorf("user: setuid %d: %w", id.uid, err)
+	}
+	if id.name == "" {
+		return nil
+	}
+	for name, value := range map[string]string{"USER": id.name, "LOGNAME": id.name, "HOME": id.home} {
+		if err := setenv(name, value); err != nil {
+			return fmt.Errorf("user: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,237 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"gopkg.in/natefinch/lumberjack.v2"
+
+	"github.com/pagi-go/pagi-bridge/site"
+)
+
+// logs are what a running gateway writes to.
+type logs struct {
+	logger *slog.Logger
+	level  slog.LevelVar
+	stderr io.Writer
+
+	mu     sync.Mutex
+	file   logFile // nil: standard error
+	access logFile // nil: standard error, or none
+	from   site.Logs
+}
+
+// logFile is a log that can be opened anew under its name.
+type logFile interface {
+	io.WriteCloser
+	Reopen() error
+}
+
+// openLogs opens the log; the access log is opened by accessWriter. quiet leaves only
+// errors, unless the settings have a level.
+func openLogs(s *site.Settings, stderr io.Writer, quiet bool) (*logs, error) {
+	l := &logs{stderr: stderr}
+	l.setLevel(s, quiet)
+	to := stderr
+	if s.LogFile != "" {
+		f, err := openLogFile(s.LogFile)
+		if err != nil {
+			return nil, fmt.Errorf("log: %w", err)
+		}
+		l.file, to = f, f
+	}
+	options := &slog.HandlerOptions{Level: &l.level}
+	if s.LogFormat == "json" {
+		l.logger = slog.New(slog.NewJSONHandler(to, options))
+	} else {
+		l.logger = slog.New(slog.NewTextHandler(to, options))
+	}
+	return l, nil
+}
+
+func (l *logs) setLevel(s *site.Settings, quiet bool) {
+	var level slog.Level
+	switch err := level.UnmarshalText([]byte(s.LogLevel)); {
+	case err == nil: // "" is none
+		l.level.Set(level)
+	case quiet:
+		l.level.Set(slog.LevelError)
+	default:
+		l.level.Set(slog.LevelInfo)
+	}
+}
+
+// accessChange is an access log that is to take the place of another.
+type accessChange struct {
+	logs *logs
+	w    io.Writer // nil: none
+	file logFile   // w, where it is a file
+	from site.Logs
+}
+
+// changeAccess opens the access log a site asks for; one that is open already is not
+// opened a second time. Either commit or abort must be called.
+func (l *logs) changeAccess(s *site.Site) (*accessChange, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := &accessChange{logs: l, from: s.Settings.Logs}
+	if l.access != nil && sameFile(c.from, l.from) {
+		c.w, c.file = l.access, l.access
+		return c, nil
+	}
+	to := c.from.AccessLog
+	if to == "" && s.Development() {
+		to = "-"
+	}
+	switch to {
+	case "", "off":
+		return c, nil
+	case "-":
+		c.w = l.stderr
+		return c, nil
+	}
+	f, err := openAccessLog(to, &c.from)
+	if err != nil {
+		return nil, fmt.Errorf("access log: %w", err)
+	}
+	c.w, c.file = f, f
+	return c, nil
+}
+
+// commit closes the log that was written before: nobody writes to it any more.
+func (c *accessChange) commit() {
+	l := c.logs
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := l.access
+	l.access, l.from = c.file, c.from
+	if old == nil || old == c.file {
+		return
+	}
+	if err := old.Close(); err != nil {
+		l.logger.Error("access log cannot be closed", "error", err)
+	}
+}
+
+// abort leaves everything as it was.
+func (c *accessChange) abort() error {
+	c.logs.mu.Lock()
+	defer c.logs.mu.Unlock()
+	if c.file == nil || c.file == c.logs.access {
+		return nil
+	}
+	return c.file.Close()
+}
+
+// sameFile reports whether two settings mean one file, treated alike.
+func sameFile(a, b site.Logs) bool {
+	return a.AccessLog == b.AccessLog && a.AccessLogMaxSize == b.AccessLogMaxSize && a.AccessLogMaxAge == b.AccessLogMaxAge &&
+		a.AccessLogBackups == b.AccessLogBackups && a.AccessLogCompress == b.AccessLogCompress
+}
+
+// reopen opens the files anew under their names, after something has renamed them. A
+// file that cannot be opened goes on as it was.
+func (l *logs) reopen() {
+	l.mu.Lock()
+	files := []logFile{l.file, l.access}
+	l.mu.Unlock()
+	var errs []error
+	for _, f := range files {
+		if f != nil {
+			errs = append(errs, f.Reopen())
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		l.logger.Error("log files cannot be opened again", "error", err)
+		return
+	}
+	l.logger.Info("log files were opened again")
+}
+
+func (l *logs) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var errs []error
+	for _, f := range []logFile{l.access, l.file} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// openAccessLog opens the access log, as a file that is rotated where the settings say
+// so. Rotated files take the mode of the first one.
+func openAccessLog(name string, from *site.Logs) (logFile, error) {
+	plain, err := openLogFile(name)
+	if err != nil || !from.Rotated() {
+		return plain, err
+	}
+	if err := plain.Close(); err != nil {
+		return nil, err
+	}
+	const mebibyte, day = 1 << 20, 24 * time.Hour
+	return &rotatedFile{lumberjack.Logger{
+		Filename:   name,
+		MaxSize:    int((from.AccessLogMaxSize + mebibyte - 1) / mebibyte),
+		MaxAge:     int((from.AccessLogMaxAge + day - 1) / day),
+		MaxBackups: from.AccessLogBackups,
+		Compress:   from.AccessLogCompress,
+	}}, nil
+}
+
+// rotatedFile is put aside when it has become large.
+type rotatedFile struct{ lumberjack.Logger }
+
+// Reopen implements logFile: the next write opens the file.
+func (f *rotatedFile) Reopen() error { return f.Close() }
+
+// plainFile grows until something else renames it.
+type plainFile struct {
+	name string
+	mu   sync.Mutex
+	f    *os.File
+}
+
+func openLogFile(name string) (*plainFile, error) {
+	f, err := openForAppending(name)
+	if err != nil {
+		return nil, err
+	}
+	return &plainFile{name: name, f: f}, nil
+}
+
+func openForAppending(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+}
+
+// Write implements io.Writer.
+func (p *plainFile) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.f.Write(b)
+}
+
+// Reopen implements logFile.
+func (p *plainFile) Reopen() error {
+	f, err := openForAppending(p.name)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, p.f = p.f, f
+	return f.Close()
+}
+
+// Close implements io.Closer.
+func (p *plainFile) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.f.Close()
+}

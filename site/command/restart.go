@@ -1,0 +1,73 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// restarter starts the program anew in this process's place.
+type restarter struct {
+	gateway  *gateway
+	launcher *launcher
+	limit    time.Duration // for the new process to become ready; 0: none
+	// handOver ends this process's serving once the new one serves.
+	handOver func(pid int)
+}
+
+// run restarts at each signal until ctx ends, or another process has taken over.
+func (r *restarter) run(ctx context.Context, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-signals:
+		case <-ctx.Done():
+			return
+		}
+		if r.restart(ctx) {
+			return
+		}
+	}
+}
+
+// errFirstProcess is why the first process of a container stays: with it the container
+// would end.
+var errFirstProcess = errors.New("this is process 1, which cannot be replaced; start another container instead")
+
+func (r *restarter) restart(ctx context.Context) (done bool) {
+	log := r.gateway.logs.logger
+	began := time.Now()
+	log.Info("restart: begun", "program", r.launcher.program)
+	pid, err := r.start(ctx)
+	switch {
+	case err == nil:
+		log.Info("restart: the new process serves, this one finishes what it has", "pid", pid,
+			"took", time.Since(began).Round(time.Millisecond).String())
+		r.handOver(pid)
+		return true
+	case ctx.Err() != nil:
+		log.Info("restart: given up, because the gateway stops")
+	default:
+		log.Error("restart: failed; this process goes on", "error", err)
+	}
+	return false
+}
+
+func (r *restarter) start(ctx context.Context) (pid int, err error) {
+	if os.Getpid() == 1 {
+		return 0, errFirstProcess
+	}
+	sockets, err := r.gateway.server.Sockets()
+	if err != nil {
+		return 0, err
+	}
+	if r.limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, r.limit, errors.New("it was not ready in time"))
+		defer cancel()
+	}
+	return r.launcher.start(ctx, &takeover{Predecessor: os.Getpid()}, sockets, func(cmd *exec.Cmd) {
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	})
+}

@@ -1,0 +1,174 @@
+package command
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pagi-go/pagi-bridge/server"
+)
+
+// How one process of the gateway starts another one, which is to go into the
+// background or to take its place: the new one finds in an environment variable what
+// descriptors it was given, and says on one of them that it serves, or why it cannot.
+//
+//	old: start ──────────> new: adopt the sockets, start the applications
+//	old: wait <── "ready"  new: serve
+//	old: drain, end
+
+// takeoverVariable holds a takeover in JSON.
+const takeoverVariable = "PAGI_BRIDGE_TAKEOVER"
+
+// killAfter is how long a process that is not to be started after all may take to end.
+const killAfter = 10 * time.Second
+
+// firstDescriptor is that of what a process is given beside its standard streams.
+const firstDescriptor = 3
+
+// takeover is what a process was given by the one that started it. It answers on
+// descriptor 3; the sockets follow from 4 on.
+type takeover struct {
+	// Places are the addresses the sockets were opened for.
+	Places []string `json:"places,omitempty"`
+	// Background is set in a process that goes into the background.
+	Background bool `json:"background,omitempty"`
+	// Predecessor is the process whose place is taken; 0: none.
+	Predecessor int `json:"predecessor,omitempty"`
+
+	sockets []server.Socket
+	answer  *os.File
+}
+
+// receiveTakeover returns what this process was given, once; nil for nothing.
+func receiveTakeover() (*takeover, error) {
+	text, ok := os.LookupEnv(takeoverVariable)
+	if !ok {
+		return nil, nil
+	}
+	if err := os.Unsetenv(takeoverVariable); err != nil {
+		return nil, err
+	}
+	t := &takeover{}
+	if err := json.Unmarshal([]byte(text), t); err != nil {
+		return nil, fmt.Errorf("%s: %w", takeoverVariable, err)
+	}
+	inherit := func(fd int, name string) *os.File {
+		unix.CloseOnExec(fd)
+		return os.NewFile(uintptr(fd), name)
+	}
+	t.answer = inherit(firstDescriptor, "answer")
+	for i, place := range t.Places {
+		t.sockets = append(t.sockets, server.Socket{Place: place, File: inherit(firstDescriptor+1+i, place)})
+	}
+	return t, nil
+}
+
+// tell answers the process that waits: "" stands for being ready.
+func (t *takeover) tell(problem string) error {
+	if t == nil || t.answer == nil {
+		return nil
+	}
+	if problem == "" {
+		problem = "ready"
+	}
+	_, err := io.WriteString(t.answer, strings.ReplaceAll(problem, "\n", "; ")+"\n")
+	err = errors.Join(err, t.answer.Close())
+	t.answer = nil
+	return err
+}
+
+// detach leaves the terminal a process in the background was started at.
+func (t *takeover) detach() error {
+	if t == nil || !t.Background {
+		return nil
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	for fd := range 3 {
+		if err := unix.Dup2(int(null.Fd()), fd); err != nil {
+			return fmt.Errorf("detach from the terminal: %w", err)
+		}
+	}
+	return null.Close()
+}
+
+// launcher starts this program again.
+type launcher struct {
+	program   string
+	args, env []string
+}
+
+// start starts another process of this program, passes it sockets, whose files it
+// closes, and waits until it serves. On an error there is no such process any more. When
+// ctx ends it is told to end.
+func (l *launcher) start(ctx context.Context, t *takeover, sockets []server.Socket, setUp func(*exec.Cmd)) (pid int, err error) {
+	defer func() {
+		for _, s := range sockets {
+			err = errors.Join(err, s.File.Close())
+		}
+	}()
+	read, write, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = read.Close() }() // only read from
+	cmd := exec.Command(l.program, l.args...)
+	cmd.ExtraFiles = []*os.File{write}
+	for _, s := range sockets {
+		t.Places = append(t.Places, s.Place)
+		cmd.ExtraFiles = append(cmd.ExtraFiles, s.File)
+	}
+	text, err := json.Marshal(t)
+	if err != nil {
+		return 0, errors.Join(err, write.Close())
+	}
+	cmd.Env = append(append([]string(nil), l.env...), takeoverVariable+"="+string(text))
+	setUp(cmd)
+	if err := errors.Join(cmd.Start(), write.Close()); err != nil {
+		return 0, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) }) // it has ended, or it hears
+	answer, err := bufio.NewReader(read).ReadString('\n')
+	stop()
+	answer = strings.TrimSpace(answer)
+	if answer == "ready" && ctx.Err() == nil {
+		pid := cmd.Process.Pid
+		return pid, cmd.Process.Release()
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		answer = err.Error()
+	}
+	_ = cmd.Process.Signal(syscall.SIGTERM) // it has ended, or it hears
+	kill := time.AfterFunc(killAfter, func() { _ = cmd.Process.Kill() })
+	waited := cmd.Wait()
+	kill.Stop()
+	switch {
+	case ctx.Err() != nil:
+		return 0, context.Cause(ctx)
+	case answer == "" && waited != nil:
+		answer = "it ended before it served: " + waited.Error()
+	case answer == "":
+		answer = "it ended before it served"
+	}
+	return 0, &startError{answer, cmd.ProcessState.ExitCode()}
+}
+
+// startError is why a process could not be started.
+type startError struct {
+	message string
+	code    int // it ended with
+}
+
+func (e *startError) Error() string { return e.message }

@@ -1,0 +1,145 @@
+package site
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"os"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/server"
+)
+
+// TLS names the certificates and says how TLS is spoken.
+type TLS struct {
+	// Cert is a PEM file with the certificate chain, leaf first; Key its key. OCSP is
+	// a file with an OCSP response (DER) for it.
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+	OCSP string `yaml:"ocsp"`
+	// Certificates are others, chosen by the name a client asks for.
+	Certificates []server.CertificateFiles `yaml:"certificates"`
+	// MinVersion is 1.2 or 1.3.
+	MinVersion string `yaml:"min_version"`
+	// ClientAuth is off, optional or required; ClientCA a PEM file with those who may
+	// sign clients' certificates.
+	ClientAuth string `yaml:"client_auth"`
+	ClientCA   string `yaml:"client_ca"`
+}
+
+// given reports whether there is a certificate.
+func (t *TLS) given() bool { return t.Cert != "" || len(t.Certificates) > 0 }
+
+// server returns what the server is told beside Cert and Key.
+func (t *TLS) server() server.TLS {
+	return server.TLS{
+		OCSP: t.OCSP, Certificates: t.Certificates, MinVersion: t.MinVersion,
+		ClientAuth: server.ClientAuth(t.ClientAuth), ClientCA: t.ClientCA,
+	}
+}
+
+// resolve makes the names of files relative to the current directory.
+func (t *TLS) resolve(resolve func(string) string) {
+	for _, name := range []*string{&t.Cert, &t.Key, &t.OCSP, &t.ClientCA} {
+		*name = resolve(*name)
+	}
+	for i := range t.Certificates {
+		c := &t.Certificates[i]
+		c.Cert, c.Key, c.OCSP = resolve(c.Cert), resolve(c.Key), resolve(c.OCSP)
+	}
+}
+
+func (t *TLS) check() error {
+	var errs []error
+	if t.Cert != "" || t.Key != "" {
+		errs = append(errs, checkPair("tls", "tls.cert", "tls.key", t.Cert, t.Key))
+	}
+	for _, c := range t.Certificates {
+		errs = append(errs, checkPair("tls.certificates", "tls.certificates", "tls.certificates", c.Cert, c.Key))
+	}
+	if t.OCSP != "" {
+		errs = append(errs, checkFile("tls.ocsp", t.OCSP))
+	}
+	if t.OCSP != "" && t.Cert == "" {
+		errs = append(errs, pagi.BadOption("tls.ocsp", "needs tls.cert and tls.key"))
+	}
+	switch t.MinVersion {
+	case "", "1.2", "1.3":
+	default:
+		errs = append(errs, pagi.BadOption("tls.min_version", "must be 1.2 or 1.3, is %q", t.MinVersion))
+	}
+	return errors.Join(append(errs, t.checkClients())...)
+}
+
+func (t *TLS) checkClients() error {
+	switch server.ClientAuth(t.ClientAuth) {
+	case "", server.ClientAuthOff:
+		if t.ClientCA != "" {
+			return pagi.BadOption("tls.client_ca", "needs tls.client_auth to be optional or required")
+		}
+		return nil
+	case server.ClientAuthOptional, server.ClientAuthRequired:
+	default:
+		return pagi.BadOption("tls.client_auth", "must be off, optional or required, is %q", t.ClientAuth)
+	}
+	if t.ClientCA == "" {
+		return pagi.BadOption("tls.client_auth", "needs tls.client_ca: who is to have signed the clients' certificates")
+	}
+	if err := checkFile("tls.client_ca", t.ClientCA); err != nil {
+		return err
+	}
+	pem, err := os.ReadFile(t.ClientCA)
+	if err != nil || !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		return pagi.BadOption("tls.client_ca", "%s: there is no certificate in it", t.ClientCA)
+	}
+	if !t.given() {
+		return pagi.BadOption("tls.client_auth", "needs a certificate of the server")
+	}
+	return nil
+}
+
+func checkFile(option, file string) error {
+	if _, err := os.Stat(file); err != nil {
+		return pagi.BadOption(option, "%w", err)
+	}
+	return nil
+}
+
+// checkPair reports what is wrong with a certificate and its key, by the options that
+// name them.
+func checkPair(both, certOption, keyOption, certFile, keyFile string) error {
+	if certFile == "" || keyFile == "" {
+		return pagi.BadOption(both, "a certificate and a key must be given together")
+	}
+	cert, certErr := os.ReadFile(certFile)
+	key, keyErr := os.ReadFile(keyFile)
+	var errs []error
+	if certErr != nil {
+		errs = append(errs, pagi.BadOption(certOption, "%w", certErr))
+	}
+	if keyErr != nil {
+		errs = append(errs, pagi.BadOption(keyOption, "%w", keyErr))
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
+		if !isCertificate(cert) {
+			return pagi.BadOption(certOption, "%s: %w", certFile, err)
+		}
+		return pagi.BadOption(keyOption, "%s: %w", keyFile, err)
+	}
+	return nil
+}
+
+// isCertificate reports whether the first certificate of a PEM file can be read.
+func isCertificate(text []byte) bool {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			_, err := x509.ParseCertificate(block.Bytes)
+			return err == nil
+		}
+	}
+	return false
+}
