@@ -171,6 +171,38 @@ func TestStopTellsWebSockets(t *testing.T) {
 	x.access.WaitFor(t, `"GET /live HTTP/1.1" 101 `)
 }
 
+// TestReloadTellsWebSockets of the old application with 1001; new ones are the new
+// application's.
+func TestReloadTellsWebSockets(t *testing.T) {
+	scopes, ends := make(chan *pagi.Scope, 2), make(chan pagi.WebSocketDisconnect, 2)
+	newScopes, newEnds := make(chan *pagi.Scope, 2), make(chan pagi.WebSocketDisconnect, 2)
+	s := &Server{App: echoSocket(scopes, ends)}
+	x := launch(t, s)
+	c, _, err := websocket.DefaultDialer.Dial("ws://"+x.addr+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	testkit.Await(t, scopes)
+	if err := s.Reload(t.Context(), &Server{App: echoSocket(newScopes, newEnds), Logger: x.log.Logger()}); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = c.ReadMessage()
+	var closed *websocket.CloseError
+	if !errors.As(err, &closed) || closed.Code != 1001 {
+		t.Errorf("got %v, want Close with 1001", err)
+	}
+	if end := testkit.Await(t, ends); end.Reason != pagi.ReasonServerShutdown {
+		t.Errorf("told %+v", end)
+	}
+	c2, _, err := websocket.DefaultDialer.Dial("ws://"+x.addr+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c2.Close()
+	testkit.Await(t, newScopes)
+}
+
 // TestWebSocketOptions sees that they arrive.
 func TestWebSocketOptions(t *testing.T) {
 	scopes, ends := make(chan *pagi.Scope, 9), make(chan pagi.WebSocketDisconnect, 9)
