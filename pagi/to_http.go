@@ -19,7 +19,8 @@ func ToHTTP(app App) http.Handler { return &HTTPHandler{App: app} }
 // HTTPHandler translates between net/http and the http and sse scopes of the
 // specification (PAGI::Spec::Www, "HTTP" and "Server-Sent Events"), for HTTP/1.0, 1.1
 // and 2. A request of whatever method whose Accept header names text/event-stream is
-// an sse scope. Only App must be set. The fields must not change once requests are served.
+// an sse scope; with WebSocket set a WebSocket handshake is a websocket scope. Only App must
+// be set. The fields must not change once requests are served.
 //
 // Below a ResponseWriter that is a ResponseStream, headers keep their order and a
 // response ends with its last event. Below any other, what net/http decides stays
