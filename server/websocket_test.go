@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"golang.org/x/net/http2"
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -101,8 +100,7 @@ func TestWebSocketByHTTP2(t *testing.T) {
 			}
 			return socket.Serve(ctx, scope, receive, send)
 		})})
-	transport := &http2.Transport{TLSClientConfig: &tls.Config{RootCAs: pair.Pool}}
-	t.Cleanup(transport.CloseIdleConnections)
+	transport := testkit.HTTP2(t, &tls.Config{RootCAs: pair.Pool})
 	body, says := io.Pipe()
 	r, err := http.NewRequestWithContext(t.Context(), "CONNECT", "https://"+x.addr+"/a", body)
 	if err != nil {

@@ -125,7 +125,7 @@ func TestHandshakeOnHTTP2WithAnotherVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Header.Set(":protocol", "websocket")
-	res, err := x.client.Transport.RoundTrip(r)
+	res, err := x.client.RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestHandshakeOnHTTP2WithAnotherVersion(t *testing.T) {
 		t.Errorf("%s %v", res.Status, res.Header)
 	}
 	r.Header.Set(":protocol", "connect-udp")
-	if res, err = x.client.Transport.RoundTrip(r); err != nil {
+	if res, err = x.client.RoundTrip(r); err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"github.com/pagi-go/pagi-bridge/internal/sysio"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -42,7 +40,7 @@ type site struct {
 	ws     *ws.Server
 	log    *testkit.Log
 	done   chan pagi.HTTPRecord
-	client *http.Client // h2
+	client http.RoundTripper // h2
 	stop   context.CancelCauseFunc
 }
 
@@ -93,9 +91,7 @@ func serveWith(t *testing.T, engine string, server *ws.Server, h *pagi.HTTPHandl
 	if engine == "h2" {
 		srv.EnableHTTP2 = true
 		srv.StartTLS()
-		transport := &http2.Transport{TLSClientConfig: srv.Client().Transport.(*http.Transport).TLSClientConfig}
-		t.Cleanup(transport.CloseIdleConnections)
-		x.client = &http.Client{Transport: transport}
+		x.client = testkit.HTTP2(t, srv.Client().Transport.(*http.Transport).TLSClientConfig)
 	} else {
 		srv.Start()
 	}
@@ -212,7 +208,7 @@ func (x *site) dialStream(headers []string) *peer {
 		name, value, _ := strings.Cut(h, ": ")
 		r.Header.Add(name, value)
 	}
-	res, err := x.client.Transport.RoundTrip(r)
+	res, err := x.client.RoundTrip(r)
 	if err != nil {
 		x.t.Fatal(err)
 	}
