@@ -127,6 +127,8 @@ func (r *HTTPRecord) Header(name string) string {
 const (
 	optionMaxBodySize    = "--max-body-size"
 	optionMaxHeaderCount = "--max-header-count"
+
+	optionMaxReceiveQueue = "--max-receive-queue"
 )
 
 // ServeHTTP runs the application for one request.

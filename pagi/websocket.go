@@ -40,6 +40,8 @@ type WebSocketEnd struct {
 	Answer int
 	// Text is what that frame says.
 	Text string
+	// Option is the option of the command line whose limit ended it; "": none.
+	Option string
 	// Peer says that the peer closed the connection in order.
 	Peer bool
 }

@@ -74,12 +74,24 @@ func (x *exchange) serveWebSocket() {
 	if out.Err != nil && !errors.Is(out.Err, http.ErrAbortHandler) {
 		x.logFailure("application failed in a WebSocket", out.Err)
 	}
+	x.logEnd(out.End)
 	if out.End.Peer {
 		x.control.Complete()
 	} else {
 		x.control.Disconnect(out.End.Reason)
 	}
 	x.report(out.Err)
+}
+
+// logEnd logs an end that a limit, or a client's fault, is the cause of.
+func (x *exchange) logEnd(end *WebSocketEnd) {
+	args := []any{"code", end.Answer, "path", x.r.URL.Path, "client", x.r.RemoteAddr}
+	switch {
+	case end.Option != "":
+		x.h.logger().Warn("WebSocket is ended: "+end.Text, append(args, "option", end.Option)...)
+	case end.Reason == ReasonProtocolError:
+		x.h.logger().Debug("WebSocket is ended: "+end.Text, args...)
+	}
 }
 
 // endSession ends the application's context.

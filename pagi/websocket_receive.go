@@ -46,6 +46,7 @@ func (s *WebSocketSession) next() (Event, error) {
 func (s *WebSocketSession) takeLocked() WebSocketReceive {
 	m := s.queue[s.head]
 	s.queue[s.head] = WebSocketReceive{}
+	s.taken = true
 	if s.head++; s.head == len(s.queue) {
 		s.queue, s.head = s.queue[:0], 0
 		if cap(s.queue) > 16 {
@@ -139,7 +140,8 @@ func (s *WebSocketSession) settle() {
 	defer timer.Stop()
 	for {
 		s.mu.Lock()
-		s.settling = !(s.waiting && s.head == len(s.queue)) && !s.returned && s.end == nil && s.phase == wsOpen
+		busy := s.head < len(s.queue) || s.taken && !s.waiting
+		s.settling = busy && !s.returned && s.end == nil && s.phase == wsOpen
 		wait := s.settling
 		s.mu.Unlock()
 		if !wait {
@@ -166,7 +168,7 @@ func (s *WebSocketSession) push(m WebSocketReceive) error {
 	}
 	if limit > 0 && len(s.queue)-s.head >= limit {
 		s.mu.Unlock()
-		return &WebSocketEnd{Code: closePolicy, Reason: ReasonQueueOverflow, Answer: closePolicy, Text: "message queue overflow"}
+		return &WebSocketEnd{Code: closePolicy, Reason: ReasonQueueOverflow, Answer: closePolicy, Text: "message queue overflow", Option: optionMaxReceiveQueue}
 	}
 	if s.head > 0 && len(s.queue) == cap(s.queue) {
 		s.queue = s.queue[:copy(s.queue, s.queue[s.head:])]

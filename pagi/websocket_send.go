@@ -91,7 +91,7 @@ func (s *WebSocketSession) forbid(ctx context.Context) error {
 func (s *WebSocketSession) advance(from, to wsPhase) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.phase != from {
+	if s.phase != from || s.returned {
 		return false
 	}
 	s.phase = to
@@ -131,8 +131,8 @@ func (s *WebSocketSession) accept(e *WebSocketAccept, flow *FlowMeter) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.phase != wsConnecting || s.end != nil {
-		return nil // another goroutine was faster, or the client has left
+	if s.phase != wsConnecting || s.end != nil || s.returned {
+		return nil // another goroutine was faster, or nobody is there any more
 	}
 	conn, err := s.Handshake.Accept(*e, WebSocketHooks{Flow: flow, Pong: s.beat.pong})
 	if err != nil {

@@ -23,8 +23,8 @@ type WebSocketSession struct {
 	// context that Serve was given. Nil: not called.
 	EndContext func(cause error)
 
-	phase    wsPhase
 	mu       sync.Mutex // guards what follows
+	phase    wsPhase
 	conn     WebSocketConn
 	asked    bool // the application has been given websocket.connect
 	returned bool // it has returned
@@ -32,7 +32,8 @@ type WebSocketSession struct {
 	head     int           // where in queue the next message is
 	queued   int           // bytes in it
 	paused   bool          // the reader waits for room
-	waiting  bool          // the application waits in Receive
+	taken    bool          // the application has taken a message
+	waiting  bool          // it waits in Receive
 	settling bool          // the reader waits for that
 	end      *WebSocketEnd // nil: not yet
 	wake     chan struct{} // something for Receive has happened

@@ -98,7 +98,7 @@ func (c *conn) checkIdle() {
 		c.wmu.Unlock()
 		return
 	}
-	c.interrupt(&pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonIdleTimeout, Answer: codeGoingAway, Text: "idle for too long"})
+	c.interrupt(&pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonIdleTimeout, Answer: codeGoingAway, Text: "idle for too long", Option: optionIdle})
 }
 
 // goAway ends the connection because the server stops.

@@ -113,6 +113,9 @@ func TestEnds(t *testing.T) {
 				if engine == "h2" {
 					status = 200
 				}
+				if c.idle > 0 {
+					x.log.WaitFor(t, "level=WARN", "option=--ws-idle-timeout", "path=/chat")
+				}
 				if r := x.record(); r.Status != status || r.Reason != c.reason || r.Err != nil {
 					t.Errorf("record: %d %q %v", r.Status, r.Reason, r.Err)
 				}
@@ -248,6 +251,7 @@ func TestQueueOverflow(t *testing.T) {
 		p.closesWith(1008)
 		close(go_)
 		p.ends()
+		x.log.WaitFor(t, "level=WARN", "option=--max-receive-queue")
 		ended(t, ends, 1008, pagi.ReasonQueueOverflow)
 	})
 }

@@ -119,7 +119,8 @@ func TestFrames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			everywhere(t, func(t *testing.T, engine string) {
 				ends := make(chan pagi.WebSocketDisconnect, 1)
-				p := serve(t, engine, &ws.Server{MaxFrameSize: 65536, MaxMessageSize: 3 * 65536}, echo(ends)).dial()
+				x := serve(t, engine, &ws.Server{MaxFrameSize: 65536, MaxMessageSize: 3 * 65536}, echo(ends))
+				p := x.dial()
 				p.raw(c.send)
 				for _, r := range c.replies {
 					p.hears(r.first, r.payload)
@@ -137,6 +138,9 @@ func TestFrames(t *testing.T) {
 				}
 				p.closes(code)
 				ended(t, ends, code, reason)
+				if c.code == 1009 {
+					x.log.WaitFor(t, "level=WARN", "too large", "option=--max-ws-")
+				}
 			})
 		})
 	}

@@ -39,7 +39,7 @@ func (x *inflater) inflate(from *source, check *utf8Check, most int64) ([]byte, 
 		text = text[:len(text)+n]
 		switch {
 		case int64(len(text)) > most:
-			return nil, violation(codeTooBig, "the message is too large")
+			return nil, tooLarge("message", optionMaxMessage)
 		case check != nil && !check.add(room[:n]):
 			return nil, errUTF8()
 		case err == io.EOF:

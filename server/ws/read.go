@@ -154,9 +154,9 @@ func (c *conn) begin(m *message, h *header) error {
 	case h.rsv1 && (c.inflater == nil || h.op == opContinuation):
 		return violation(codeProtocol, "a reserved bit is set")
 	case h.size > c.server.maxFrame():
-		return violation(codeTooBig, "the frame is too large")
+		return tooLarge("frame", optionMaxFrame)
 	case h.size > c.server.maxMessage()-m.size:
-		return violation(codeTooBig, "the message is too large")
+		return tooLarge("message", optionMaxMessage)
 	}
 	if m.op == 0 {
 		m.op, m.packed = h.op, h.rsv1

@@ -108,6 +108,20 @@ const (
 	codeTooBig    = 1009
 )
 
+// tooLarge is how one ends whose client sends more than an option allows.
+func tooLarge(what, option string) error {
+	return &pagi.WebSocketEnd{
+		Code: codeTooBig, Reason: pagi.ReasonProtocolError, Answer: codeTooBig, Text: "the " + what + " is too large", Option: option,
+	}
+}
+
+// The options of the command line that the log names.
+const (
+	optionMaxFrame   = "--max-ws-frame-size"
+	optionMaxMessage = "--max-ws-message-size"
+	optionIdle       = "--ws-idle-timeout"
+)
+
 // violation is how a connection ends on which the client breaks the protocol.
 func violation(code int, format string, args ...any) error {
 	return &pagi.WebSocketEnd{Code: code, Reason: pagi.ReasonProtocolError, Answer: code, Text: fmt.Sprintf(format, args...)}
