@@ -54,7 +54,9 @@ func (d *deflater) deflate(payload []byte) []byte {
 		rest = rest[len(part):]
 		// A bytes.Buffer takes everything.
 		_ = flate.StatelessDeflate(&d.packed, part, false, history)
-		history = d.remember(history, part)
+		if len(rest) > 0 || d.takeover {
+			history = d.remember(history, part)
+		}
 	}
 	if d.takeover {
 		d.history = append(d.history[:0], history...)

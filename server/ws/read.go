@@ -198,15 +198,10 @@ func closedBy(p []byte) error {
 	}
 	code, text := int(binary.BigEndian.Uint16(p)), p[2:]
 	switch {
-	case !isCloseCode(code):
+	case !pagi.IsCloseCode(code):
 		return violation(codeProtocol, "the close code %d is not one that may be sent", code)
 	case !utf8.Valid(text):
 		return violation(codeInvalid, "the Close frame's reason is not UTF-8")
 	}
 	return &pagi.WebSocketEnd{Code: code, Reason: string(text), Answer: code, Peer: true}
-}
-
-// isCloseCode reports whether an endpoint may send the code (section 7.4).
-func isCloseCode(code int) bool {
-	return code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999
 }
