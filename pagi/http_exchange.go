@@ -56,28 +56,29 @@ type exchange struct {
 	rmu      sync.Mutex
 	bodyLeft int64 // bytes to come; -1: not known
 	bodyRead int64
-	bodyDone atomic.Bool
 	buf      *readBuffer
 	pending  chan bodyRead // a read that its Receive could not wait for
 
 	// The response; mu is held by the running Send.
 	mu        sync.Mutex
 	phase     phase
-	closed    bool   // the application has returned
-	duplex    bool   // net/http was told to leave the rest of the request body alone
-	holdsRead bool   // rmu is held until the response is written
-	armed     bool   // the write deadline is fresh
-	hijack    bool   // the connection was taken from its server and closed
-	noBody    bool   // HEAD, 204, 304
-	trailer   bool   // trailers were announced
-	lost      string // why a write failed
-	status    int
-	head      Headers   // of the response, until it is written
-	room      [8]Header // where head begins
-	length    int64     // declared content-length; -1: none
-	sent      int64     // body bytes written
-	queue     atomic.Pointer[queue]
-	sse       *eventStream // nil: an http scope
+	closed    bool // the application has returned
+	duplex    bool // net/http was told to leave the rest of the request body alone
+	holdsRead bool // rmu is held until the response is written
+	armed     bool // the write deadline is fresh
+	hijack    bool // the connection was taken from its server and closed
+	noBody    bool // HEAD, 204, 304
+	trailer   bool // trailers were announced
+	// bodyDone says that the request body was read. It is here for want of room elsewhere.
+	bodyDone atomic.Bool
+	status   int32
+	lost     string    // why a write failed
+	head     Headers   // of the response, until it is written
+	room     [8]Header // where head begins
+	length   int64     // declared content-length; -1: none
+	sent     int64     // body bytes written
+	queue    atomic.Pointer[queue]
+	sse      *eventStream // nil: an http scope
 	// writeLimit is when an HTTP/2 stream's write deadline passes; 0: there is none.
 	writeLimit atomic.Int64
 

@@ -152,7 +152,7 @@ func (x *exchange) answer(status int, message string, headers Headers, closing b
 	if err := x.setHeader("", headers); err != nil {
 		x.h.logger().Error("server response", "status", status, "error", err)
 	}
-	x.status = status
+	x.status = int32(status)
 	x.noBody = x.r.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
 	x.conn.started.Store(true)
 	x.openResponse(true)

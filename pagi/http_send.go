@@ -123,7 +123,7 @@ func (x *exchange) sendStart(e *HTTPResponseStart) error {
 		x.resetHeader()
 		return err
 	}
-	x.status = e.Status
+	x.status = int32(e.Status)
 	x.trailer = e.Trailers
 	x.noBody = x.r.Method == http.MethodHead || e.Status == http.StatusNoContent || e.Status == http.StatusNotModified
 	x.phase = phaseHeld
@@ -252,7 +252,7 @@ func (x *exchange) openResponse(last bool) {
 	}
 	x.phase = phaseOpen
 	x.setWriteDeadline()
-	x.writeHead(x.status, x.head)
+	x.writeHead(int(x.status), x.head)
 }
 
 // settleBody decides what becomes of a request body that is not read to its end, over

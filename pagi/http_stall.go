@@ -55,12 +55,12 @@ func (x *exchange) limitTime() *time.Timer {
 			return
 		}
 		x.logTimedOut(option, x.h.MaxRequestTime)
+		x.disconnect(reasonRequestTime)
 		for !x.mu.TryLock() { // a Send waits for the client: it does not any more
 			_ = x.rc.SetWriteDeadline(time.Unix(1, 0))
 			time.Sleep(time.Millisecond)
 		}
 		x.mu.Unlock()
-		x.disconnect(reasonRequestTime) // unless that write was the end
 	})
 }
 

@@ -253,7 +253,7 @@ func (x *exchange) report(err error) {
 	}
 	x.h.Done(&HTTPRecord{
 		Request:  x.r,
-		Status:   x.status,
+		Status:   int(x.status),
 		Bytes:    x.sent,
 		Begin:    x.begin,
 		Duration: time.Since(x.begin),
