@@ -4,7 +4,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export STATICCHECK
 
-.PHONY: build run test lint unit perl-test fuzz cross clean
+.PHONY: build run test lint unit perl-test fuzz conformance cross clean
 
 ## build: the gateway, as bin/pagi-bridge
 build:
@@ -34,6 +34,10 @@ perl-test:
 ## fuzz: every fuzzer for FUZZTIME (30s), Go and Perl
 fuzz:
 	scripts/fuzz
+
+## conformance: the suites of other people; see docs/conformance.md
+conformance:
+	scripts/conformance
 
 ## cross: does it compile elsewhere?
 cross:

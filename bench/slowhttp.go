@@ -60,7 +60,7 @@ func (b *bench) slowHTTP() error {
 		fmt.Printf("| %s | %.0f | %.0f | %v | %v | %.2fx | %.0f | %v |\n", attack.name,
 			median(alone, func(l load) float64 { return l.rate }), median(beside, func(l load) float64 { return l.rate }),
 			medianTime(alone, func(l load) time.Duration { return l.p99 }), medianTime(beside, func(l load) time.Duration { return l.p99 }),
-			ratio(alone, beside, func(l load) float64 { return float64(l.p99) }),
+			ratio(beside, alone, func(l load) float64 { return float64(l.p99) }),
 			median(beside, func(l load) float64 { return l.errors }), available)
 	}
 	return nil

@@ -33,7 +33,8 @@ const (
 
 // exchange is one request and its response. It is not pooled: an application may
 // hold on to its receive and send longer than it should, and must then reach
-// nobody else's request.
+// nobody else's request. It has the 1024 bytes of a size class of the allocator: one
+// more field costs every request 128.
 type exchange struct {
 	h  *HTTPHandler
 	w  http.ResponseWriter
@@ -49,6 +50,8 @@ type exchange struct {
 
 	begin time.Time // set where Done wants it
 
+	session *WebSocketSession // of a websocket scope
+
 	// The request body; rmu is held by the running Receive.
 	rmu      sync.Mutex
 	bodyLeft int64 // bytes to come; -1: not known
@@ -63,28 +66,30 @@ type exchange struct {
 	closed    bool   // the application has returned
 	duplex    bool   // net/http was told to leave the rest of the request body alone
 	holdsRead bool   // rmu is held until the response is written
-	lost      string // why a write failed
 	armed     bool   // the write deadline is fresh
 	hijack    bool   // the connection was taken from its server and closed
+	noBody    bool   // HEAD, 204, 304
+	trailer   bool   // trailers were announced
+	lost      string // why a write failed
 	status    int
 	head      Headers   // of the response, until it is written
 	room      [8]Header // where head begins
 	length    int64     // declared content-length; -1: none
 	sent      int64     // body bytes written
-	noBody    bool      // HEAD, 204, 304
-	trailer   bool      // trailers were announced
 	queue     atomic.Pointer[queue]
 	sse       *eventStream // nil: an http scope
+	// writeLimit is when an HTTP/2 stream's write deadline passes; 0: there is none.
+	writeLimit atomic.Int64
 
 	// The end. endMu is held only for looking and setting.
 	endMu   sync.Mutex
 	inner   atomic.Pointer[innerContext] // what ctx stands for, once somebody needs it
 	cause   error                        // why the context has ended
-	ended   atomic.Bool
 	endedCh chan struct{}
+	ended   atomic.Bool
+	reading atomic.Bool // a Receive waits for the client
 
 	touched atomic.Int64 // last i/o, for RequestTimeout
-	reading atomic.Bool  // a Receive waits for the client
 	stall   *time.Timer
 }
 
@@ -111,6 +116,9 @@ func (x *exchange) notice() {
 func (x *exchange) gone() {
 	reason := x.goneReason("")
 	if reason == "" {
+		if x.session != nil && x.session.isAccepted() {
+			return // it knows better why
+		}
 		x.mu.Lock()
 		done := x.phase == phaseComplete
 		reason = x.lost
@@ -124,7 +132,11 @@ func (x *exchange) gone() {
 			}
 			return // it left with its response; or the running Receive learns why
 		}
-		if reason == "" {
+		switch {
+		case reason != "":
+		case x.isOverdue():
+			reason = ReasonWriteTimeout
+		default:
 			reason = ReasonClientClosed
 		}
 	}

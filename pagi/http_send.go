@@ -347,8 +347,12 @@ func (x *exchange) setWriteDeadline() {
 		_ = x.stream.LimitWrite(d) // where it fails, so does the write
 		return
 	}
+	limit := time.Now().Add(d)
+	if x.r.ProtoMajor >= 2 {
+		x.writeLimit.Store(limit.UnixNano())
+	}
 	// A ResponseWriter without deadlines leaves the host server's in force.
-	_ = x.rc.SetWriteDeadline(time.Now().Add(d))
+	_ = x.rc.SetWriteDeadline(limit)
 }
 
 // flush sends what the ResponseWriter has buffered.
@@ -374,8 +378,18 @@ func (h *HTTPHandler) writeLimit() time.Duration {
 func (x *exchange) disarm() {
 	x.armed = false
 	if x.r.ProtoMajor >= 2 && x.h.writeLimit() > 0 {
+		if !x.isOverdue() {
+			x.writeLimit.Store(0)
+		}
 		_ = x.rc.SetWriteDeadline(time.Time{})
 	}
+}
+
+// isOverdue reports whether a write deadline has passed, which ends an HTTP/2 stream
+// even when the write has just come to its end.
+func (x *exchange) isOverdue() bool {
+	limit := x.writeLimit.Load()
+	return limit != 0 && time.Now().UnixNano() >= limit
 }
 
 // finishBody ends the body: with the response, or with the wait for trailers.

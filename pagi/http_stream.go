@@ -42,6 +42,9 @@ func (x *exchange) writeHead(status int, headers Headers) {
 	}
 	to := x.w.Header()
 	fillHeader(to, headers)
+	if x.r.ProtoMajor > 2 { // net/http knows what it means in HTTP/2
+		to.Del("Connection")
+	}
 	if _, typed := to["Content-Type"]; !typed {
 		to["Content-Type"] = nil // keeps net/http from guessing one
 	}

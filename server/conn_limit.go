@@ -141,6 +141,9 @@ func (r *running) accept(l *listener) (*tracked, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := limitUnsent(c); err != nil {
+			r.log.Debug("connection without a limit on what is unsent", "client", c.RemoteAddr().String(), "error", err)
+		}
 		limit := r.current.Load().connLimit
 		if t := r.conns.add(c, l, limit); t != nil {
 			return t, nil

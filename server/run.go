@@ -19,6 +19,7 @@ type running struct {
 	http1     *http1.Server
 	redirects *http1.Server // sends everybody to https
 	http2     *http.Server  // gets connections on which HTTP/2 was agreed
+	quic      *quicFront    // gets HTTP/3; nil: it is off
 	cleartext *cleartext    // gets those on which it is spoken without TLS; nil: none may
 	tls       *tlsFront     // nil: no listener speaks TLS
 	proxies   proxies       // who may send a PROXY header
@@ -97,7 +98,7 @@ func orDefault[T comparable](v, def T) T {
 
 // serve accepts on all listeners until ctx ends or one of them breaks, then stops.
 func (r *running) serve(ctx context.Context, listeners listenerSet) error {
-	failed := make(chan error, len(listeners))
+	failed := make(chan error, 2*len(listeners))
 	var serving sync.WaitGroup
 	for _, l := range listeners {
 		serving.Go(func() {
@@ -108,6 +109,15 @@ func (r *running) serve(ctx context.Context, listeners listenerSet) error {
 	}
 	if r.cleartext != nil {
 		serving.Go(func() { _ = r.http2.Serve(r.cleartext) }) // it ends when http2 is shut down
+	}
+	if r.quic != nil {
+		for _, socket := range r.quic.sockets {
+			serving.Go(func() {
+				if err := r.quic.server.Serve(socket); r.stopping.Err() == nil {
+					failed <- fmt.Errorf("serving HTTP/3 at %s: %w", socket.LocalAddr(), err)
+				}
+			})
+		}
 	}
 	var err error
 	select {

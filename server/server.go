@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/server/ws"
 )
 
 // Defaults of the Server's fields.
@@ -34,6 +35,9 @@ const (
 	DefaultWriteTimeout           = 60 * time.Second
 	DefaultShutdownTimeout        = 30 * time.Second
 	DefaultLifespanStartupTimeout = 30 * time.Second
+	DefaultMaxReceiveQueue        = pagi.DefaultMaxReceiveQueue
+	DefaultMaxWSFrameSize         = ws.DefaultMaxFrameSize
+	DefaultMaxWSMessageSize       = ws.DefaultMaxMessageSize
 )
 
 // Server serves one application on any number of listeners. Only App must be set;
@@ -138,6 +142,11 @@ type Server struct {
 	// H2ControlBurst and H2ControlRate are the same for frames that carry nothing: PING,
 	// SETTINGS, PRIORITY, unknown ones and empty DATA. Defaults: 1000, 100.
 	H2ControlBurst, H2ControlRate int
+	// HTTP3 adds HTTP/3, at the UDP port of every TCP listener that speaks TLS; responses
+	// of HTTP/1 and HTTP/2 then tell of it (alt-svc). H2MaxStreams, MaxHeaderSize and the
+	// timeouts hold for it, too, MaxConnectionsPerAddress does not. Its connections do
+	// not outlast the process, whoever takes over. Default: off.
+	HTTP3 bool
 	// H2C allows HTTP/2 without TLS: by prior knowledge, and by Upgrade from HTTP/1.1.
 	// Behind a proxy that passes Upgrade on it lets clients speak past the proxy.
 	// Default: off.
@@ -146,6 +155,20 @@ type Server struct {
 	// application's lifespan shutdown, may take once Run's context has ended.
 	// Default: 30 s; negative: no time at all.
 	ShutdownTimeout time.Duration
+
+	// MaxWSFrameSize is the largest payload of a WebSocket frame in bytes, and
+	// MaxWSMessageSize the largest message, uncompressed, over all its frames; more
+	// closes the connection with 1009. Defaults: 64 KiB, 1 MiB.
+	MaxWSFrameSize, MaxWSMessageSize int
+	// MaxReceiveQueue is how many messages of a WebSocket may wait for the
+	// application; one more closes the connection with 1008. Default: 1000.
+	MaxReceiveQueue int
+	// WSIdleTimeout is how long no frame may come or go on a WebSocket before it is
+	// closed with 1001. Default: no limit.
+	WSIdleTimeout time.Duration
+	// WSCompression says whether permessage-deflate is agreed to. Default:
+	// WSCompressionOn.
+	WSCompression WSCompressionMode
 
 	// Lifespan says how to treat the lifespan protocol. Default: LifespanAuto.
 	Lifespan LifespanMode
@@ -201,6 +224,10 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	defer listeners.close()
+	if r.quic, err = r.openQUIC(listeners); err != nil {
+		return err
+	}
+	defer r.quic.close()
 	if s.Bound != nil {
 		if err := s.Bound(); err != nil {
 			return err

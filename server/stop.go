@@ -38,7 +38,7 @@ func (r *running) stop(ctx context.Context, listeners listenerSet) {
 	r.http1.Drain()
 	r.redirects.Drain()
 	listeners.close()
-	if errors.Join(r.http2.Shutdown(grace), r.http1.Shutdown(grace), r.redirects.Shutdown(grace)) == nil {
+	if errors.Join(r.http2.Shutdown(grace), r.http1.Shutdown(grace), r.redirects.Shutdown(grace), r.quic.shutdown(grace)) == nil {
 		_ = r.waitRequests(grace) // what is still there then has no connection any more
 		return
 	}
@@ -51,6 +51,7 @@ func (r *running) stop(ctx context.Context, listeners listenerSet) {
 	_ = r.http2.Close()
 	r.http1.Close()
 	r.redirects.Close()
+	r.quic.close()
 	_ = r.waitRequests(last)
 }
 

@@ -147,6 +147,7 @@ func (o *options) defineLimits() {
 	f.IntVar(&s.MaxConnections, "max-connections", 0, "connections open at once: `N`; 0: no limit (default: four fifths of the open files allowed)")
 	f.IntVar(&s.MaxConnectionsPerAddress, "max-connections-per-address", 0, "and from one address: `N` (default 0: no limit)")
 	f.IntVar(&s.MaxRequestsPerConnection, "max-requests-per-connection", 0, "requests on one connection of HTTP/1: `N` (default 0: no limit)")
+	f.BoolVar(&s.HTTP3, "http3", false, "speak HTTP/3 where TLS is spoken, too")
 	f.BoolVar(&s.H2C, "h2c", false, "speak HTTP/2 without TLS, too")
 	f.IntVar(&s.H2MaxStreams, "h2-max-concurrent-streams", 0, "requests at once on an HTTP/2 connection: `N` (default 100)")
 	f.IntVar(&s.H2ResetBurst, "h2-rst-burst", 0, "requests a client may reset at once on one: `N` (default 1000)")
@@ -155,6 +156,10 @@ func (o *options) defineLimits() {
 	f.IntVar(&s.H2ControlRate, "h2-control-rate", 0, "and how many more each second: `N` (default 100)")
 	f.IntVar(&s.WriteHighWatermark, "write-high-watermark", 0, "with `BYTES` unsent, an application's send waits (default 65536)")
 	f.IntVar(&s.WriteLowWatermark, "write-low-watermark", 0, "until `BYTES` are left (default 16384)")
+	f.IntVar(&s.MaxWSFrameSize, "max-ws-frame-size", 0, "largest frame of a WebSocket in `BYTES` (default 64 KiB)")
+	f.IntVar(&s.MaxWSMessageSize, "max-ws-message-size", 0, "largest message of a WebSocket in `BYTES` (default 1 MiB)")
+	f.IntVar(&s.MaxReceiveQueue, "max-receive-queue", 0, "`N` messages of a WebSocket may wait for the application (default 1000)")
+	f.StringVar(&s.WSCompression, "ws-compression", "", "compress messages of WebSockets, on or off: `MODE` (default on)")
 	for _, d := range []struct {
 		to          *durationFlag
 		name, usage string
@@ -165,6 +170,7 @@ func (o *options) defineLimits() {
 		{(*durationFlag)(&s.WriteTimeout), "write-timeout", "a write may make no progress for `SECONDS` (default 60)"},
 		{(*durationFlag)(&s.RequestTimeout), "request-timeout", "a request may stall for `SECONDS` (default 0: no limit)"},
 		{(*durationFlag)(&s.MaxRequestTime), "max-request-time", "a request may take `SECONDS` as a whole (default 0: no limit)"},
+		{(*durationFlag)(&s.WSIdleTimeout), "ws-idle-timeout", "a WebSocket may be idle for `SECONDS` (default 0: no limit)"},
 		{(*durationFlag)(&s.SSEIdleTimeout), "sse-idle-timeout", "an event stream may send nothing for `SECONDS` (default 0: no limit)"},
 		{(*durationFlag)(&s.ShutdownTimeout), "shutdown-timeout", "a graceful stop may take `SECONDS` (default 30)"},
 		{(*durationFlag)(&s.LifespanStartupTimeout), "lifespan-startup-timeout", "applications may take `SECONDS` to start (default 90)"},

@@ -1,0 +1,103 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go/http3"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// h3 returns a client that speaks HTTP/3.
+func h3(t *testing.T, pair *testkit.Pair) *http.Client {
+	tr := &http3.Transport{TLSClientConfig: &tls.Config{RootCAs: pair.Pool}}
+	t.Cleanup(func() { _ = tr.Close() }) // the server may be gone already
+	return &http.Client{Transport: tr, Timeout: testkit.Patience}
+}
+
+func TestHTTP3(t *testing.T) {
+	reasons := make(chan string, 1)
+	app := pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+		switch {
+		case scope.Type == pagi.TypeSSE:
+			return errors.Join(send(ctx, pagi.SSEStart{}), send(ctx, pagi.SSESend{Data: "event"}))
+		case scope.Type != pagi.TypeHTTP:
+			return pagi.Unsupported(scope)
+		case scope.Path == "/wait":
+			err := errors.Join(send(ctx, pagi.HTTPResponseStart{Status: 200}), send(ctx, pagi.HTTPResponseBody{Body: []byte("x"), More: true}))
+			<-ctx.Done()
+			reasons <- scope.Connection.DisconnectReason()
+			return err
+		}
+		body, err := io.ReadAll(pagi.BodyReader(ctx, receive))
+		if err != nil {
+			return nil
+		}
+		return errors.Join(
+			send(ctx, pagi.HTTPResponseStart{Status: 200, Trailers: true}),
+			send(ctx, pagi.HTTPResponseBody{Body: fmt.Append(nil, scope.HTTPVersion, " ", scope.Method, " ", scope.Path, " ", len(body), " ", scope.TLS().Version)}),
+			send(ctx, pagi.HTTPResponseTrailers{Headers: pagi.NewHeaders("x-t", "1")}))
+	})
+	pair := testkit.Certificate(t)
+	x := launch(t, &Server{App: app, HTTP3: true, TLSCert: pair.CertFile, TLSKey: pair.KeyFile, MaxBodySize: 1 << 20})
+	client := h3(t, pair)
+	res, body := testkit.Do(t, client, testkit.NewRequest(t, "POST", "https://"+x.addr+"/a", strings.NewReader(strings.Repeat("b", 500_000))))
+	if res.ProtoMajor != 3 || body != fmt.Sprint("3 POST /a 500000 ", tls.VersionTLS13) || res.Trailer.Get("X-T") != "1" || res.Header.Get("Alt-Svc") != "" {
+		t.Errorf("%v %q", res, body)
+	}
+	if res, _ := testkit.Do(t, client, testkit.NewRequest(t, "POST", "https://"+x.addr+"/a", strings.NewReader(strings.Repeat("b", 2<<20)))); res.StatusCode != 413 {
+		t.Errorf("a body too large: %v", res)
+	}
+	req := testkit.NewRequest(t, "GET", "https://"+x.addr+"/events", nil)
+	req.Header.Set("Accept", "text/event-stream")
+	if res, body := testkit.Do(t, client, req); body != "data: event\n\n" {
+		t.Errorf("%v %q", res, body)
+	}
+	for _, h2 := range []bool{true, false} {
+		if res, _ := testkit.Get(t, https(t, pair.Pool, h2), "https://"+x.addr+"/"); res.Header.Get("Alt-Svc") != `h3="`+x.addr[strings.LastIndexByte(x.addr, ':'):]+`"; ma=86400` {
+			t.Errorf("%s: %v", res.Proto, res.Header)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	res, err := client.Do(testkit.NewRequest(t, "GET", "https://"+x.addr+"/wait", nil).WithContext(ctx))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	_ = res.Body.Close()
+	if r := testkit.Await(t, reasons); r != pagi.ReasonClientClosed && r != pagi.ReasonWriteError {
+		t.Errorf("reason %q", r)
+	}
+	begin := time.Now()
+	if err := x.stop(); err != nil || time.Since(begin) > 5*time.Second {
+		t.Errorf("stopped after %v: %v", time.Since(begin), err)
+	}
+}
+
+func TestHTTP3Refuses(t *testing.T) {
+	if err := (&Server{App: echo, HTTP3: true, Listen: []string{"127.0.0.1:0"}}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "HTTP3") {
+		t.Errorf("without TLS: %v", err)
+	}
+	pair := testkit.Certificate(t)
+	x := launch(t, &Server{App: echo, HTTP3: true, TLSCert: pair.CertFile, TLSKey: pair.KeyFile, MaxConnections: 1})
+	c := x.dial()
+	testkit.Eventually(t, "the refusal", func() bool {
+		_, err := h3(t, pair).Get("https://" + x.addr + "/")
+		return err != nil
+	})
+	x.log.WaitFor(t, "too many connections")
+	_ = c.Close()
+	testkit.Eventually(t, "an answer", func() bool {
+		res, err := h3(t, pair).Get("https://" + x.addr + "/")
+		return err == nil && res.Body.Close() == nil
+	})
+}

@@ -1,0 +1,35 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// A client that does not read has the kernel take little of what it is sent.
+func TestUnsentIsLimited(t *testing.T) {
+	taken := make(chan int, 1)
+	x := launch(t, &Server{WriteTimeout: 100 * time.Millisecond, App: httpOnly(func(ctx context.Context, scope *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+		err := send(ctx, pagi.HTTPResponseStart{Status: 200})
+		n := 0
+		for ; scope.Connection.IsConnected(); n += 64 << 10 {
+			err = errors.Join(err, send(ctx, pagi.HTTPResponseBody{Body: make([]byte, 64<<10), More: true}))
+		}
+		taken <- n
+		return err
+	})})
+	c := x.dial()
+	if err := c.Conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	c.Say("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	// What the client's own socket takes is some hundred KB at most.
+	if n := testkit.Await(t, taken); n > 4*unsentLimit {
+		t.Errorf("%d bytes were taken", n)
+	}
+}
