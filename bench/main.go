@@ -13,6 +13,8 @@
 //	go run ./bench soak        everything at once, for long; writes docs/soak.svg
 //	go run ./bench memory      the gateway's memory while large bodies pass through
 //	go run ./bench slow        a fast client beside hundreds of slow ones
+//	go run ./bench slowloris   a fast client beside 1000 that never finish their request
+//	go run ./bench tls         TLS handshakes per second
 //	go run ./bench preload     the memory that is saved when workers are forked
 //	go run ./bench cgi         CGI scripts: shell, Perl, Perl with CGI.pm
 //	go run ./bench cgi-fast    Perl scripts that are compiled once, against each other's ways
@@ -84,6 +86,8 @@ var benchmarks = map[string]struct {
 	"sse":        {(*bench).sse, 0},
 	"slowhttp":   {(*bench).slowHTTP, 15},
 	"profile":    {(*bench).profile, 4},
+	"slowloris":  {(*bench).slowloris, 4},
+	"tls":        {(*bench).tls, 4},
 }
 
 func main() {

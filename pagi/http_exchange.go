@@ -13,6 +13,9 @@ import (
 // for an application that stalls.
 const reasonRequestTimeout = "x-request-timeout"
 
+// The reason of one that MaxRequestTime ended.
+const reasonRequestTime = "x-request-time"
+
 // phase is how far a response has come. It only moves forward, but for the step
 // back from phaseHeld that replacing an unwritten response takes.
 //

@@ -230,6 +230,10 @@ func TestAbnormalEnds(t *testing.T) {
 			nil, 504, reasonRequestTimeout, []string{"--request-timeout", "path=/s"}},
 		{"request stalls for its body", HTTPHandler{RequestTimeout: 30 * time.Millisecond}, "POST /s HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n",
 			nil, 408, ReasonClientTimeout, []string{"--request-timeout", "path=/s"}},
+		{"request takes too long", HTTPHandler{MaxRequestTime: 30 * time.Millisecond}, "GET /s HTTP/1.1\r\nHost: x\r\n\r\n",
+			nil, 504, reasonRequestTime, []string{"--max-request-time", "path=/s"}},
+		{"request takes too long for its body", HTTPHandler{MaxRequestTime: 30 * time.Millisecond}, "POST /s HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n",
+			nil, 408, ReasonClientTimeout, []string{"--max-request-time", "path=/s"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -43,7 +43,30 @@ func (x *exchange) checkStall() {
 		x.rearm(x.h.RequestTimeout)
 		return
 	}
-	reason, status := reasonRequestTimeout, http.StatusGatewayTimeout
+	x.giveUpLocked(reasonRequestTimeout, "--request-timeout", x.h.RequestTimeout)
+}
+
+// limitTime starts the timer of MaxRequestTime.
+func (x *exchange) limitTime() *time.Timer {
+	return time.AfterFunc(x.h.MaxRequestTime, func() {
+		const option = "--max-request-time"
+		if x.mu.TryLock() {
+			x.giveUpLocked(reasonRequestTime, option, x.h.MaxRequestTime)
+			return
+		}
+		x.logTimedOut(option, x.h.MaxRequestTime)
+		for !x.mu.TryLock() { // a Send waits for the client: it does not any more
+			_ = x.rc.SetWriteDeadline(time.Unix(1, 0))
+			time.Sleep(time.Millisecond)
+		}
+		x.mu.Unlock()
+		x.disconnect(reasonRequestTime) // unless that write was the end
+	})
+}
+
+// giveUpLocked ends a request that has taken too long, and unlocks mu.
+func (x *exchange) giveUpLocked(reason, option string, limit time.Duration) {
+	status := http.StatusGatewayTimeout
 	if x.reading.Load() {
 		reason, status = ReasonClientTimeout, http.StatusRequestTimeout
 	}
@@ -52,11 +75,11 @@ func (x *exchange) checkStall() {
 		x.mu.Unlock()
 		return
 	case x.phase <= phaseHeld:
-		x.h.logger().Error("request timed out", "option", "--request-timeout", "limit", x.h.RequestTimeout.String(),
-			"method", x.r.Method, "path", x.r.URL.Path, "client", x.r.RemoteAddr)
+		x.logTimedOut(option, limit)
 		x.answer(status, "", nil, true)
 		x.mu.Unlock()
 	default:
+		x.logTimedOut(option, limit)
 		conn := x.takeOver()
 		x.mu.Unlock()
 		if conn != nil {
@@ -66,4 +89,9 @@ func (x *exchange) checkStall() {
 		}
 	}
 	x.disconnect(reason)
+}
+
+func (x *exchange) logTimedOut(option string, limit time.Duration) {
+	x.h.logger().Error("request timed out", "option", option, "limit", limit.String(),
+		"method", x.r.Method, "path", x.r.URL.Path, "client", x.r.RemoteAddr)
 }

@@ -57,6 +57,10 @@ type HTTPHandler struct {
 	// "x-request-timeout", or client_timeout where it was waiting for the request
 	// body. 0 or less: no limit.
 	RequestTimeout time.Duration
+	// MaxRequestTime is how long a request of an http scope may take as a whole, however
+	// much is read and written meanwhile. What then happens is what RequestTimeout
+	// says, with the reason "x-request-time". 0 or less: no limit.
+	MaxRequestTime time.Duration
 	// SSEIdleTimeout is how long an open event stream may go without anything being
 	// sent, comments included. It is ended then, with reason idle_timeout. 0 or less:
 	// no limit.
@@ -135,6 +139,9 @@ func (h *HTTPHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.RequestTimeout > 0 {
 		x.watchStall()
 		defer x.stall.Stop()
+	}
+	if h.MaxRequestTime > 0 && x.scope.Type == TypeHTTP {
+		defer x.limitTime().Stop()
 	}
 	cut := false
 	if x.sse != nil && x.stream == nil {

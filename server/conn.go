@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -27,6 +28,14 @@ type tracked struct {
 func (c *tracked) Close() error {
 	c.set.remove(c)
 	return c.Conn.Close()
+}
+
+// limit gives everything on the connection d from now; 0 or less: no limit.
+func (c *tracked) limit(d time.Duration) error {
+	if d <= 0 {
+		return c.SetDeadline(time.Time{})
+	}
+	return c.SetDeadline(time.Now().Add(d))
 }
 
 // RemoteAddr implements net.Conn.

@@ -29,8 +29,17 @@ type entry struct {
 func newEntry(l *listener, r *running) *entry {
 	e := &entry{listener: l, r: r, ready: make(chan net.Conn), failed: make(chan error)}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.running.Go(e.acceptAll)
+	e.enter(e.acceptAll)
 	return e
+}
+
+// enter runs f, which Close waits for.
+func (e *entry) enter(f func()) {
+	e.r.entering.Add(1)
+	e.running.Go(func() {
+		defer e.r.entering.Add(-1)
+		f()
+	})
 }
 
 // Accept returns the next connection that speaks HTTP/2.
@@ -50,6 +59,7 @@ func (e *entry) Close() error {
 	e.closeOnce.Do(func() {
 		e.cancel()
 		_ = e.listener.Close() // it tells its owner
+		e.r.conns.closeUnserved()
 		e.running.Wait()
 	})
 	return nil
@@ -59,7 +69,7 @@ func (e *entry) acceptAll() {
 	for {
 		c, err := e.r.accept(e.listener)
 		if err == nil {
-			e.running.Go(func() { e.let(c) })
+			e.enter(func() { e.let(c) })
 			continue
 		}
 		if e.r.stopping.Err() != nil {
@@ -75,16 +85,9 @@ func (e *entry) acceptAll() {
 
 // let makes a connection ready and gives it to whom it belongs.
 func (e *entry) let(c *tracked) {
-	var ctx context.Context
-	var cancel context.CancelFunc
-	if d := e.r.current.Load().limits().HeadTimeout; d > 0 {
-		ctx, cancel = context.WithTimeout(e.ctx, d)
-	} else {
-		ctx, cancel = context.WithCancel(e.ctx)
-	}
-	defer cancel()
+	limit := e.r.current.Load().limits().HeadTimeout
 	if e.place.Proxy {
-		if err := e.r.readProxyHeader(ctx, c); err != nil {
+		if err := e.r.readProxyHeader(c, limit); err != nil {
 			e.r.log.Warn("connection is not from a proxy that may connect", "option", "--proxy-protocol-from",
 				"peer", c.inner.RemoteAddr().String(), "error", err)
 			_ = c.Close() // nothing was said on it
@@ -100,12 +103,15 @@ func (e *entry) let(c *tracked) {
 		return
 	}
 	conn := tls.Server(c, e.r.tls.config.Load())
-	if err := conn.HandshakeContext(ctx); err != nil {
+	// A deadline and the connection's end do what a context would, at less cost.
+	_ = c.limit(limit) // where it cannot be set, the handshake tells
+	if err := conn.Handshake(); err != nil {
 		e.r.log.Debug("TLS handshake failed", "client", c.RemoteAddr().String(), "error", err)
 		answerPlain(err)
 		_ = c.Close() // it never was of use
 		return
 	}
+	_ = c.limit(0)
 	c.served.Store(true)
 	state := conn.ConnectionState()
 	c.info = e.r.tls.facts(c, &state)

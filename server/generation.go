@@ -62,6 +62,7 @@ func (r *running) newEngine(g *generation) *pagi.HTTPHandler {
 		BodyTimeout:    orDefault(g.BodyTimeout, DefaultBodyTimeout),
 		WriteTimeout:   orDefault(g.WriteTimeout, DefaultWriteTimeout),
 		RequestTimeout: g.RequestTimeout,
+		MaxRequestTime: g.MaxRequestTime,
 		SSEIdleTimeout: g.SSEIdleTimeout,
 		HighWaterMark:  g.WriteHighWatermark,
 		LowWaterMark:   g.WriteLowWatermark,

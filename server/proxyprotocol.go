@@ -3,7 +3,6 @@ package server
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -61,17 +60,19 @@ func (p proxies) trusts(peer net.Addr) bool {
 var errNotTrusted = errors.New("it is none of the proxies that may connect")
 
 // readProxyHeader learns the client's address from the PROXY header (version 1 or 2)
-// that a proxy sends before anything else. Not a byte behind it is read.
-func (r *running) readProxyHeader(ctx context.Context, c *tracked) error {
+// that a proxy sends before anything else, within limit. Not a byte behind it is read.
+func (r *running) readProxyHeader(c *tracked, limit time.Duration) error {
 	if !r.proxies.trusts(c.inner.RemoteAddr()) {
 		return errNotTrusted
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
-	raw, err := proxyHeader(c)
-	if !stop() {
-		return fmt.Errorf("no PROXY header: %w", context.Cause(ctx))
+	if err := c.limit(limit); err != nil {
+		return err
 	}
+	raw, err := proxyHeader(c)
 	if err != nil {
+		return err
+	}
+	if err := c.limit(0); err != nil {
 		return err
 	}
 	header, err := proxyproto.Read(bufio.NewReader(bytes.NewReader(raw)))

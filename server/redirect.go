@@ -14,7 +14,7 @@ import (
 // newRedirects returns what serves HTTP/1 where every request is sent to https.
 func (r *running) newRedirects(g *generation) *http1.Server {
 	s := r.newHTTP1(g)
-	s.Handler = http.HandlerFunc(r.redirect)
+	s.Handler, s.HTTP2 = http.HandlerFunc(r.redirect), nil
 	return s
 }
 

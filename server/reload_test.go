@@ -199,6 +199,7 @@ func TestHandover(t *testing.T) {
 	c.Say(ask)
 	c.Response("GET")
 	unused := testkit.Dial(t, addr)
+	testkit.Eventually(t, "it to be accepted", func() bool { status, _ := old.Status(); return status.Connections == 2 })
 
 	sockets, err := old.Sockets()
 	if err != nil {

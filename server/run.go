@@ -25,6 +25,7 @@ type running struct {
 	proxies   proxies       // who may send a PROXY header
 	access    *accessLog
 	conns     connSet
+	entering  atomic.Int64 // what accepts connections, and those that are not served yet
 	listeners listenerSet
 
 	current   atomic.Pointer[generation] // the application that gets requests
@@ -131,6 +132,8 @@ func (r *running) serve(ctx context.Context, listeners listenerSet) error {
 // serveListener accepts on a listener until it is closed.
 func (r *running) serveListener(l *listener) error {
 	if !l.tls && !l.place.Proxy {
+		r.entering.Add(1)
+		defer r.entering.Add(-1)
 		return r.plainServer(l).Serve(plainListener{l, r})
 	}
 	e := newEntry(l, r)

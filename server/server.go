@@ -117,6 +117,9 @@ type Server struct {
 	// RequestTimeout is how long a request may go without reading from or writing
 	// to the client. Default: no limit.
 	RequestTimeout time.Duration
+	// MaxRequestTime is how long a request may take as a whole. WebSockets and event
+	// streams are not limited by it. Default: no limit.
+	MaxRequestTime time.Duration
 	// SSEIdleTimeout is how long an open event stream may go without anything being
 	// sent, comments included; then it is ended. Default: no limit.
 	SSEIdleTimeout time.Duration

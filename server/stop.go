@@ -55,12 +55,17 @@ func (r *running) stop(ctx context.Context, listeners listenerSet) {
 	_ = r.waitRequests(last)
 }
 
-// fade stops accepting, and answers what comes on connections there are.
+// fade stops accepting, and answers what comes on connections there are. What is on its
+// way from being accepted to being served counts, too.
 func (r *running) fade(grace context.Context, listeners listenerSet) {
 	ctx, cancel := context.WithTimeout(grace, fadeTime)
 	defer cancel()
+	r.http1.End()
+	r.redirects.End()
 	listeners.close()
-	r.http1.Fade(ctx)
+	if waitUntil(ctx, func() bool { return r.entering.Load() == 0 }) == nil {
+		_ = errors.Join(r.http1.WaitGone(ctx), r.redirects.WaitGone(ctx)) // those that are left have had their time
+	}
 }
 
 // waitRequests waits until no request of the current application runs any more, or

@@ -248,7 +248,10 @@ func (f *tlsFront) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate,
 	} else {
 		chosen = f.files.choose(hello)
 	}
-	if chosen != nil && chosen.isFor(hello.ServerName) || f.options.Managed == nil {
+	proof := f.options.Managed != nil && slices.ContainsFunc(hello.SupportedProtos, func(p string) bool {
+		return slices.Contains(f.options.Managed.Protocols(), p)
+	})
+	if !proof && chosen != nil && chosen.isFor(hello.ServerName) || f.options.Managed == nil {
 		if chosen == nil {
 			return nil, errors.New("there is no certificate")
 		}

@@ -376,3 +376,15 @@ func TestPlacesAndTLS(t *testing.T) {
 		t.Errorf("access log %q", access)
 	}
 }
+
+func TestRedirectSpeaksNoHTTP2(t *testing.T) {
+	x := launch(t, &Server{App: echo, H2C: true, Listen: []string{"127.0.0.1:0,redirect=443"}})
+	c := x.request("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+	if res, body, err := c.Try("GET"); err != nil || res.StatusCode < 300 || strings.Contains(body, "/") {
+		t.Errorf("%v %q %v", res, body, err)
+	}
+	c = x.request("GET /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n")
+	if res, _ := c.Response("GET"); res.StatusCode != 301 {
+		t.Errorf("asked for h2c: %s", res.Status)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,5 +88,39 @@ mounts:
 	}
 	if m := s.Mounts[0]; m.Workers != 2 || m.MaxWorkers != 6 {
 		t.Errorf("for the banner: %d to %d", m.Workers, m.MaxWorkers)
+	}
+}
+
+func TestNeedRestart(t *testing.T) {
+	old := site.Settings{Listen: []string{":80"}, Timeout: time.Second, Logs: site.Logs{LogLevel: "info"}}
+	for want, change := range map[string]func(*site.Settings){
+		"":                     func(s *site.Settings) { s.Timeout, s.LogLevel, s.AccessLog = time.Minute, "debug", "off" },
+		"listen":               func(s *site.Settings) { s.Listen = []string{":80", ":81"} },
+		"tls":                  func(s *site.Settings) { s.TLS.Cert = "c" },
+		"user, umask":          func(s *site.Settings) { s.User, s.Umask = "nobody", "0027" },
+		"log_file, log_format": func(s *site.Settings) { s.LogFile, s.LogFormat = "log", "json" },
+	} {
+		next := old
+		change(&next)
+		if got := strings.Join(old.NeedRestart(&next), ", "); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestSameFile(t *testing.T) {
+	load := func(text string) *site.Site {
+		t.Helper()
+		dir := testkit.Tree(t, map[string]string{"site.yaml": text})
+		t.Chdir(dir)
+		s, err := site.Load("site.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	one, same, other := load("mounts: [{file: .}]\n"), load("mounts: [{file: .}]\n"), load("mounts: [{file: .}] # new\n")
+	if !one.SameFile(same) || one.SameFile(other) {
+		t.Error("files are not told by their text")
 	}
 }

@@ -90,14 +90,16 @@ type Settings struct {
 	WriteTimeout time.Duration `yaml:"write_timeout" zero:"off"`
 	// RequestTimeout is how long a request may stall.
 	RequestTimeout time.Duration `yaml:"request_timeout"`
+	// MaxRequestTime is how long a request may take as a whole.
+	MaxRequestTime time.Duration `yaml:"max_request_time"`
 	// SSEIdleTimeout is how long an event stream may go without anything being sent.
 	SSEIdleTimeout time.Duration `yaml:"sse_idle_timeout"`
 	// HTTP3 adds HTTP/3 to the listeners that speak TLS.
 	HTTP3 bool `yaml:"http3"`
 	// H2C allows HTTP/2 without TLS.
-	H2C bool `yaml:"h2c"`
+	H2C bool `yaml:"h2c" change:"restart"`
 	// H2MaxStreams is how many requests an HTTP/2 connection may have at once.
-	H2MaxStreams int `yaml:"h2_max_concurrent_streams" zero:"off"`
+	H2MaxStreams int `yaml:"h2_max_concurrent_streams" zero:"off" change:"restart"`
 	// H2ResetBurst and H2ResetRate are how many of them its client may reset.
 	H2ResetBurst int `yaml:"h2_rst_burst" zero:"off"`
 	H2ResetRate  int `yaml:"h2_rst_rate"`
@@ -201,7 +203,7 @@ func (s *Settings) Server() *server.Server {
 		MaxBodySize: s.MaxBodySize, MaxHeaderSize: s.MaxHeaderSize, MaxHeaderCount: s.MaxHeaderCount, MaxConnections: s.MaxConnections,
 		MaxConnectionsPerAddress: s.MaxConnectionsPerAddress, MaxRequestsPerConnection: s.MaxRequestsPerConnection,
 		Timeout: s.Timeout, HeaderTimeout: s.HeaderTimeout, BodyTimeout: s.BodyTimeout, WriteTimeout: s.WriteTimeout,
-		RequestTimeout: s.RequestTimeout, ShutdownTimeout: s.ShutdownTimeout,
+		RequestTimeout: s.RequestTimeout, MaxRequestTime: s.MaxRequestTime, ShutdownTimeout: s.ShutdownTimeout,
 		HTTP3: s.HTTP3, H2C: s.H2C, H2MaxStreams: s.H2MaxStreams, H2ResetBurst: s.H2ResetBurst, H2ResetRate: s.H2ResetRate,
 		H2ControlBurst: s.H2ControlBurst, H2ControlRate: s.H2ControlRate,
 		SSEIdleTimeout: s.SSEIdleTimeout, WriteHighWatermark: s.WriteHighWatermark, WriteLowWatermark: s.WriteLowWatermark,

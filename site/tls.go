@@ -1,14 +1,17 @@
 package site
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"os"
+	"reflect"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/server"
+	"github.com/pagi-go/pagi-bridge/server/acme"
 )
 
 // TLS names the certificates and says how TLS is spoken.
@@ -26,10 +29,15 @@ type TLS struct {
 	// sign clients' certificates.
 	ClientAuth string `yaml:"client_auth"`
 	ClientCA   string `yaml:"client_ca"`
+	// ACME gets certificates from an authority.
+	ACME acme.Options `yaml:"acme"`
 }
 
 // given reports whether there is a certificate.
-func (t *TLS) given() bool { return t.Cert != "" || len(t.Certificates) > 0 }
+func (t *TLS) given() bool { return t.Cert != "" || len(t.Certificates) > 0 || t.HasACME() }
+
+// HasACME reports whether certificates are to be had from an authority.
+func (t *TLS) HasACME() bool { return !reflect.ValueOf(t.ACME).IsZero() }
 
 // server returns what the server is told beside Cert and Key.
 func (t *TLS) server() server.TLS {
@@ -43,6 +51,10 @@ func (t *TLS) server() server.TLS {
 func (t *TLS) resolve(resolve func(string) string) {
 	for _, name := range []*string{&t.Cert, &t.Key, &t.OCSP, &t.ClientCA} {
 		*name = resolve(*name)
+	}
+	if t.HasACME() {
+		t.ACME.Storage = resolve(cmp.Or(t.ACME.Storage, "acme"))
+		t.ACME.DirectoryCA = resolve(t.ACME.DirectoryCA)
 	}
 	for i := range t.Certificates {
 		c := &t.Certificates[i]
@@ -68,6 +80,12 @@ func (t *TLS) check() error {
 	case "", "1.2", "1.3":
 	default:
 		errs = append(errs, pagi.BadOption("tls.min_version", "must be 1.2 or 1.3, is %q", t.MinVersion))
+	}
+	if t.HasACME() {
+		var bad *pagi.OptionError
+		if err := t.ACME.Check(); errors.As(err, &bad) {
+			errs = append(errs, pagi.BadOption("tls.acme."+bad.Option, "%w", bad.Err))
+		}
 	}
 	return errors.Join(append(errs, t.checkClients())...)
 }

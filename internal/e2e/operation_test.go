@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,12 +24,13 @@ import (
 type visitors struct {
 	t      *testing.T
 	done   chan struct{}
+	roots  *x509.CertPool // nil: without TLS
 	all    sync.WaitGroup
 	served atomic.Int64
 }
 
-func newVisitors(t *testing.T, url string) *visitors {
-	c := &visitors{t: t, done: make(chan struct{})}
+func newVisitors(t *testing.T, url string, roots *x509.CertPool) *visitors {
+	c := &visitors{t: t, done: make(chan struct{}), roots: roots}
 	for i := range 6 {
 		c.all.Go(func() { c.ask(url, i%3) })
 	}
@@ -35,7 +38,11 @@ func newVisitors(t *testing.T, url string) *visitors {
 }
 
 func (c *visitors) ask(url string, kind int) {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: kind == 1}, Timeout: testkit.Patience}
+	transport := &http.Transport{DisableKeepAlives: kind == 1, ForceAttemptHTTP2: kind == 0}
+	if c.roots != nil {
+		transport.TLSClientConfig = &tls.Config{RootCAs: c.roots}
+	}
+	client := &http.Client{Transport: transport, Timeout: testkit.Patience}
 	defer client.CloseIdleConnections()
 	for {
 		select {
@@ -97,7 +104,7 @@ func TestSiteReload(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "site.yaml")
 	write(t, file, siteOf("one"))
 	g := serveProgram(t, program, "-c", file)
-	clients := newVisitors(t, g.URL)
+	clients := newVisitors(t, g.URL, nil)
 	kept := testkit.Dial(t, g.Address())
 	body := func() string {
 		t.Helper()
@@ -165,7 +172,7 @@ func TestHotRestart(t *testing.T) {
 	rest := "pid_file: pid\n"
 	write(t, file, strings.Replace(siteOf("one"), "127.0.0.1:0", "[127.0.0.1:0, ./s]", 1)+rest)
 	g := serveProgram(t, program, "-c", file)
-	clients := newVisitors(t, g.URL)
+	clients := newVisitors(t, g.URL, nil)
 	clients.more()
 
 	write(t, file, "mounts: []\n")
@@ -205,6 +212,45 @@ func TestHotRestart(t *testing.T) {
 		left, err := filepath.Glob(filepath.Join(dir, "*"))
 		return err == nil && len(left) == 1
 	})
+	testkit.Eventually(t, "the successor to end", func() bool { return syscall.Kill(successor, 0) != nil || isZombie(successor) })
+}
+
+// The same over TLS, HTTP/2 and HTTP/1, and a reload in the new process.
+func TestHotRestartOverTLS(t *testing.T) {
+	pair := testkit.Certificate(t)
+	file := filepath.Join(t.TempDir(), "site.yaml")
+	site := func(version string) string {
+		return fmt.Sprintf("listen: 127.0.0.1:0\ntls: {cert: %s, key: %s}\nmounts: [{not_found: version %s, status: 200}]\n", pair.CertFile, pair.KeyFile, version)
+	}
+	write(t, file, site("1"))
+	g := serveProgram(t, program, "-c", file)
+	clients := newVisitors(t, g.URL, pair.Pool)
+	clients.more()
+	write(t, file, site("2"))
+	signal(t, g.Process, syscall.SIGHUP)
+	g.Log.WaitFor(t, "level=INFO", "reload: done")
+	clients.more()
+	signal(t, g.Process, syscall.SIGUSR2)
+	successor := successorOf(t, g)
+	if code := g.Wait(); code != 0 {
+		t.Errorf("the old process: exit code %d", code)
+	}
+	clients.more()
+	write(t, file, site("3"))
+	if err := syscall.Kill(successor, syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	secure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pair.Pool}}}
+	defer secure.CloseIdleConnections()
+	testkit.Eventually(t, "the successor's reload", func() bool {
+		_, body := testkit.Get(t, secure, g.URL+"/")
+		return strings.HasPrefix(body, "version 3")
+	})
+	clients.more()
+	clients.leave()
+	if err := syscall.Kill(successor, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
 	testkit.Eventually(t, "the successor to end", func() bool { return syscall.Kill(successor, 0) != nil || isZombie(successor) })
 }
 

@@ -51,7 +51,7 @@ type Server struct {
 	mu     sync.Mutex
 	closed bool // no connection is taken any more
 	conns  map[*conn]struct{}
-	gone   chan struct{} // made by Shutdown and Fade: closed when no connection is left
+	gone   chan struct{} // made by WaitGone: closed when no connection is left
 }
 
 // Limits are what a connection may cost.
@@ -147,17 +147,21 @@ func (s *Server) remove(c *conn) {
 	}
 }
 
-// Fade makes every connection end with the answer to its current or next request, and
-// returns when none is left, or when ctx ends. Connections are still taken: it is for
-// clients that do not know yet that the server goes.
-func (s *Server) Fade(ctx context.Context) {
+// End makes every connection end with the answer to its current or next request.
+// Connections are still taken: it is for clients that do not know yet that the server
+// goes.
+func (s *Server) End() { s.ending.Store(true) }
+
+// WaitGone waits until no connection is left, or for ctx, whose error it then returns.
+func (s *Server) WaitGone(ctx context.Context) error {
 	s.mu.Lock()
-	s.ending.Store(true)
 	gone := s.goneLocked()
 	s.mu.Unlock()
 	select {
 	case <-gone:
+		return nil
 	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -177,15 +181,7 @@ func (s *Server) Drain() {
 // then returns. The listeners are their owners' to close.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
-	s.mu.Lock()
-	gone := s.goneLocked()
-	s.mu.Unlock()
-	select {
-	case <-gone:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return s.WaitGone(ctx)
 }
 
 // goneLocked returns what is closed when no connection is left.

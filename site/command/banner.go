@@ -9,22 +9,24 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/pagi-go/pagi-bridge/server"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
 // banner says what is mounted where and which address to open.
-func banner(w io.Writer, s *site.Site, addrs []net.Addr) {
+// Those of listeners go with addrs.
+func banner(w io.Writer, s *site.Site, addrs []net.Addr, listeners []server.ListenerStatus) {
 	fmt.Fprintf(w, "pagi-bridge %s (%s)\n", version(), s.Settings.Environment)
 	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	for _, m := range s.Mounts {
 		fmt.Fprintf(table, "  %s\t%s\t%s\n", m.Name(), m.Source, nature(m))
 	}
 	table.Flush()
-	scheme := "http"
-	if s.Settings.TLS.Cert != "" {
-		scheme = "https"
-	}
-	for _, a := range addrs {
+	for i, a := range addrs {
+		scheme := "http"
+		if listeners[i].TLS {
+			scheme = "https"
+		}
 		fmt.Fprintln(w, "Serving at", address(scheme, a))
 	}
 }

@@ -107,6 +107,11 @@ func (o *options) defineListeners() {
 	f.StringVar(&s.TLS.MinVersion, "ssl-min-version", "", "1.2 or 1.3: `VERSION` (default 1.2)")
 	f.StringVar(&s.TLS.ClientAuth, "ssl-client-auth", "", "client certificates are off, optional or required: `MODE` (default off)")
 	f.StringVar(&s.TLS.ClientCA, "ssl-client-ca", "", "and signed by those in the PEM `FILE`")
+	f.StringArrayVar(&s.TLS.ACME.Domains, "acme", nil, "get a certificate for `DOMAIN` by ACME, from Let's Encrypt (repeatable)")
+	f.BoolVar(&s.TLS.ACME.Agree, "acme-agree", false, "you agree to the authority's terms")
+	f.StringVar(&s.TLS.ACME.Email, "acme-email", "", "whom the authority tells of problems: `ADDRESS`")
+	f.StringVar(&s.TLS.ACME.Directory, "acme-directory", "", "another authority's directory: `URL`")
+	f.StringVar(&s.TLS.ACME.Storage, "acme-storage", "", "keep keys and certificates in `DIR` (default acme)")
 }
 
 func (o *options) defineProcess() {
@@ -160,6 +165,7 @@ func (o *options) defineLimits() {
 		{(*durationFlag)(&s.BodyTimeout), "body-timeout", "each piece of a request body may take `SECONDS` (default 30)"},
 		{(*durationFlag)(&s.WriteTimeout), "write-timeout", "a write may make no progress for `SECONDS` (default 60)"},
 		{(*durationFlag)(&s.RequestTimeout), "request-timeout", "a request may stall for `SECONDS` (default 0: no limit)"},
+		{(*durationFlag)(&s.MaxRequestTime), "max-request-time", "a request may take `SECONDS` as a whole (default 0: no limit)"},
 		{(*durationFlag)(&s.SSEIdleTimeout), "sse-idle-timeout", "an event stream may send nothing for `SECONDS` (default 0: no limit)"},
 		{(*durationFlag)(&s.ShutdownTimeout), "shutdown-timeout", "a graceful stop may take `SECONDS` (default 30)"},
 		{(*durationFlag)(&s.LifespanStartupTimeout), "lifespan-startup-timeout", "applications may take `SECONDS` to start (default 90)"},

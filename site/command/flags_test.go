@@ -12,6 +12,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
+	"github.com/pagi-go/pagi-bridge/server/acme"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
@@ -129,11 +130,14 @@ func TestFlagsBecomeSettings(t *testing.T) {
 		"--timeout 0 --header-timeout 1 --body-timeout 1.5 --write-timeout 1m --request-timeout 0 --shutdown-timeout 2s --lifespan-startup-timeout 3 --lifespan on": {
 			Timeout: -1, HeaderTimeout: time.Second, BodyTimeout: 1500 * time.Millisecond, WriteTimeout: time.Minute, ShutdownTimeout: 2 * time.Second,
 			LifespanStartupTimeout: 3 * time.Second, Lifespan: "on", Environment: "deployment"},
+		"--max-request-time 1m": {MaxRequestTime: time.Minute, Environment: "deployment"},
 		"--preload": {Preload: true, Environment: "deployment"},
 		"-b 9 --proxy-protocol-from ::1 --max-connections 0 --max-connections-per-address 4 --max-requests-per-connection 3": {
 			ListenerBacklog: 9, ProxyProtocolFrom: []string{"::1"}, MaxConnections: -1, MaxConnectionsPerAddress: 4, MaxRequestsPerConnection: 3, Environment: "deployment"},
 		"--ssl-cert c --ssl-key k --ssl-ocsp o --ssl-min-version 1.3 --ssl-client-auth required --ssl-client-ca a": {
 			TLS: site.TLS{Cert: "c", Key: "k", OCSP: "o", MinVersion: "1.3", ClientAuth: "required", ClientCA: "a"}, Environment: "deployment"},
+		"--acme a --acme b --acme-agree --acme-email e --acme-directory d --acme-storage s": {
+			TLS: site.TLS{ACME: acme.Options{Domains: []string{"a", "b"}, Agree: true, Email: "e", Directory: "d", Storage: "s"}}, Environment: "deployment"},
 		"--pid p --user u --group g --umask 0027 --status-socket s": {PidFile: "p", User: "u", Group: "g", Umask: "0027", StatusSocket: "s", Environment: "deployment"},
 		"--access-log-max-size 2000000 --access-log-max-age 48h --access-log-backups 3 --access-log-compress --log-file f --log-format json": {
 			Logs:        site.Logs{AccessLogMaxSize: 2_000_000, AccessLogMaxAge: 48 * time.Hour, AccessLogBackups: 3, AccessLogCompress: true, LogFile: "f", LogFormat: "json"},
@@ -271,18 +275,34 @@ func TestWrongCommandLines(t *testing.T) {
 		t.Errorf("an empty argument: %v", err)
 	}
 	for line, want := range map[string]string{
-		"--listen unix: public":           `listen: "unix:" lacks the path of the Unix socket`,
-		"-a absent.psgi":                  "psgi: app: stat ",
-		"--cgi absent":                    "cgi: root: ",
-		"--listen nowhere public":         `listen: "nowhere" must be host:port`,
-		"--socket-mode 9 public":          `socket_mode: must be an octal mode`,
-		"--ssl-cert x public":             `tls: a certificate and a key must be given together`,
-		"--ssl-cert x --ssl-key y public": `tls.cert: open x: no such file`,
-		"--lifespan never public":         `lifespan: must be auto, on or off, is "never"`,
-		"-w -1 app.psgi":                  `workers: must not be negative, is -1`,
-		"--max-body-size -1 public":       `max_body_size: must not be negative, is -1`,
-		"--log-level loud public":         `log_level: must be`,
-		"--perl /no/perl app.psgi":        `psgi: perl: `,
+		"--listen unix: public":             `listen: "unix:" lacks the path of the Unix socket`,
+		"-a absent.psgi":                    "psgi: app: stat ",
+		"--cgi absent":                      "cgi: root: ",
+		"--listen nowhere public":           `listen: "nowhere" must be host:port`,
+		"--socket-mode 9 public":            `socket_mode: must be an octal mode`,
+		"--ssl-cert x public":               `tls: a certificate and a key must be given together`,
+		"--ssl-cert x --ssl-key y public":   `tls.cert: open x: no such file`,
+		"--acme site.example public":        `tls.acme.agree: must be true`,
+		"--acme-agree public":               `tls.acme.domains: is missing`,
+		"--ssl-min-version 1 public":        `tls.min_version: must be 1.2 or 1.3, is "1"`,
+		"--ssl-client-auth maybe public":    `tls.client_auth: must be off, optional or required, is "maybe"`,
+		"--ssl-client-auth required public": `tls.client_auth: needs tls.client_ca`,
+		"--ssl-client-ca x public":          `tls.client_ca: needs tls.client_auth`,
+		"--ssl-client-auth required --ssl-client-ca notes.txt public": `tls.client_ca: notes.txt: there is no certificate in it`,
+		"--ssl-ocsp x public":               `tls.ocsp: stat x`,
+		"--listen :80,tls public":           `listen: ":80,tls" is to speak TLS`,
+		"--listen :80,proxy public":         `listen: ":80,proxy" is for proxies`,
+		"--proxy-protocol-from here public": `proxy_protocol_from: "here" is neither`,
+		"--umask 999 public":                `umask: must be an octal mode`,
+		"--access-log-max-size 5 public":    `access_log_max_size: must be at least 1048576`,
+		"--access-log-max-age 5 public":     `access_log_max_age: must be at least 24h`,
+		"--access-log-compress public":      `access_log_compress: needs one of`,
+		"--log-format xml public":           `log_format: must be text or json, is "xml"`,
+		"--lifespan never public":           `lifespan: must be auto, on or off, is "never"`,
+		"-w -1 app.psgi":                    `workers: must not be negative, is -1`,
+		"--max-body-size -1 public":         `max_body_size: must not be negative, is -1`,
+		"--log-level loud public":           `log_level: must be`,
+		"--perl /no/perl app.psgi":          `psgi: perl: `,
 	} {
 		s, err := made(strings.Fields(line)...)
 		if err == nil {

@@ -83,6 +83,11 @@ func (o *options) overrideTLS(to *site.TLS) {
 		"ssl-min-version": func() { to.MinVersion = from.MinVersion },
 		"ssl-client-auth": func() { to.ClientAuth = from.ClientAuth },
 		"ssl-client-ca":   func() { to.ClientCA = from.ClientCA },
+		"acme":            func() { to.ACME.Domains = from.ACME.Domains },
+		"acme-agree":      func() { to.ACME.Agree = from.ACME.Agree },
+		"acme-email":      func() { to.ACME.Email = from.ACME.Email },
+		"acme-directory":  func() { to.ACME.Directory = from.ACME.Directory },
+		"acme-storage":    func() { to.ACME.Storage = from.ACME.Storage },
 	} {
 		if o.set.Changed(name) {
 			set()

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/server"
+	"github.com/pagi-go/pagi-bridge/server/acme"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
@@ -25,6 +27,7 @@ type gateway struct {
 	user    *identity     // to become; nil: stay
 	pid     *pidFile      // nil: none
 	status  *statusServer // nil: none
+	acme    *acme.Manager // nil: none
 	began   time.Time
 
 	mu   sync.Mutex
@@ -66,8 +69,17 @@ func (g *gateway) serve(ctx context.Context, s *site.Site) (code int) {
 	}
 	g.server = next.server
 	g.server.Inherited = p.sockets
+	if s.Settings.TLS.HasACME() {
+		if g.acme, err = acme.New(s.Settings.TLS.ACME, g.logs.logger); err != nil {
+			return complain(p, ExitUsage, err)
+		}
+		g.server.TLS.Managed = g.acme
+	}
 	g.setCurrent(s)
 	if err := g.run(ctx); err != nil {
+		if g.logs.file != nil { // standard error may lead nowhere
+			g.logs.logger.Error("the gateway ends", "error", err)
+		}
 		return complain(p, ExitFailure, err)
 	}
 	if !g.options.quiet {
@@ -175,7 +187,8 @@ func (g *gateway) ready(addrs []net.Addr) error {
 		return err
 	}
 	if !g.options.quiet {
-		banner(p.Stderr, s, addrs)
+		status, _ := g.server.Status()
+		banner(p.Stderr, s, addrs, status.Listeners)
 	}
 	g.manager.ready()
 	if err := p.takeover.tell(""); err != nil {
@@ -200,6 +213,9 @@ func (g *gateway) beside(ctx context.Context, end context.CancelCauseFunc) {
 		}
 		r.run(ctx, p.Restarts)
 	})()
+	if g.acme != nil {
+		defer besides(ctx, g.manageCertificates)()
+	}
 	for {
 		select {
 		case <-p.Reopens:
@@ -207,5 +223,25 @@ func (g *gateway) beside(ctx context.Context, end context.CancelCauseFunc) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// manageCertificates gets certificates until ctx ends.
+func (g *gateway) manageCertificates(ctx context.Context) {
+	var ports acme.Ports
+	status, _ := g.server.Status()
+	for _, l := range status.Listeners {
+		_, text, err := net.SplitHostPort(l.Address)
+		port, notNumber := strconv.Atoi(text)
+		switch {
+		case err != nil || notNumber != nil: // a Unix socket
+		case l.TLS && ports.TLS == 0:
+			ports.TLS = port
+		case l.Redirect && ports.Redirect == 0:
+			ports.Redirect = port
+		}
+	}
+	if err := g.acme.Run(ctx, ports); err != nil {
+		g.logs.logger.Error("there will be no certificates", "error", err)
 	}
 }

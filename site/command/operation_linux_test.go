@@ -112,9 +112,12 @@ func TestDaemonize(t *testing.T) {
 	testkit.Eventually(t, "its end", func() bool { _, err := os.Stat(filepath.Join(dir, "pid")); return err != nil })
 	testkit.NoneLeft(t, dir)
 
-	code, _, stderr = once(t, dir, "-D", "-p", "0", "--pid", "no/such/dir", ".")
+	code, _, stderr = once(t, dir, "-D", "-p", "0", "--pid", "no/such/dir", "--log-file", "log", ".")
 	if code != 1 || strings.Count(stderr, "no such file or directory") != 1 {
 		t.Errorf("a failure in the background: %d %q", code, stderr)
+	}
+	if log, err := os.ReadFile(filepath.Join(dir, "log")); err != nil || !strings.Contains(string(log), "level=ERROR msg=\"the gateway ends\" error=\"pid file: open no/such/dir") {
+		t.Errorf("the log: %q, %v", log, err)
 	}
 }
 

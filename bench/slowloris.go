@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	lorises = 1000
+	// lorisPause is how long one of them waits between two lines of its request, which
+	// never ends.
+	lorisPause = 2 * time.Second
+)
+
+// slowloris measures the load of hello alone, and beside 1000 clients that send the head
+// of a request line by line for ever. One that is cut off comes again at once.
+func (b *bench) slowloris() error {
+	app, err := b.write("hello.psgi", helloApp)
+	if err != nil {
+		return err
+	}
+	var alone, beside []load
+	var ratios []float64
+	for range b.rounds {
+		err := b.serve(ours, setup{app: app, workers: b.workers}, func(url string, _ []*exec.Cmd) error {
+			if _, err := b.wrk(url, b.conns, 1); err != nil {
+				return err
+			}
+			before, err := b.wrk(url, b.conns, b.seconds)
+			if err != nil {
+				return err
+			}
+			crowd := newLorises(strings.TrimPrefix(url, "http://"))
+			during, err := b.wrk(url, b.conns, b.seconds)
+			crowd.leave()
+			alone, beside = append(alone, before), append(beside, during)
+			ratios = append(ratios, during.rate/before.rate)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	fmt.Printf("%d rounds of %d s, wrk -t1 -c%d, %d workers; medians\n\n", b.rounds, b.seconds, b.conns, b.workers)
+	fmt.Println("| | requests/s | p99 | errors |")
+	fmt.Println("| --- | ---: | ---: | ---: |")
+	for _, row := range []struct {
+		name string
+		list []load
+	}{{"alone", alone}, {fmt.Sprintf("beside %d slow heads", lorises), beside}} {
+		fmt.Printf("| %s | %.0f | %v | %.0f |\n", row.name,
+			median(row.list, func(l load) float64 { return l.rate }),
+			time.Duration(median(row.list, func(l load) float64 { return float64(l.p99) })),
+			median(row.list, func(l load) float64 { return l.errors }))
+	}
+	fmt.Printf("\nbeside / alone: %.2f\n", median(ratios, func(x float64) float64 { return x }))
+	return nil
+}
+
+// loris are the clients.
+type loris struct {
+	quit chan struct{}
+	all  sync.WaitGroup
+}
+
+// newLorises starts them, spread over one pause, and returns when all have begun.
+func newLorises(address string) *loris {
+	l := &loris{quit: make(chan struct{})}
+	for i := range lorises {
+		l.all.Go(func() {
+			if l.wait(lorisPause * time.Duration(i) / lorises) {
+				l.crawl(address)
+			}
+		})
+	}
+	l.wait(lorisPause)
+	return l
+}
+
+// wait reports whether it is not over yet.
+func (l *loris) wait(d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-l.quit:
+		return false
+	}
+}
+
+func (l *loris) crawl(address string) {
+	for {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n")
+		}
+		for err == nil {
+			if !l.wait(lorisPause) {
+				_ = conn.Close() // nothing is expected from it any more
+				return
+			}
+			_, err = io.WriteString(conn, "X-Slow: 1\r\n")
+		}
+		if conn != nil {
+			_ = conn.Close() // it was cut off
+		}
+		if !l.wait(lorisPause / 10) {
+			return
+		}
+	}
+}
+
+// leave ends them.
+func (l *loris) leave() {
+	close(l.quit)
+	l.all.Wait()
+}

@@ -1,0 +1,156 @@
+// Package acme gets certificates from a certificate authority that speaks ACME
+// (RFC 8555), Let's Encrypt for example, renews them in time, and answers the
+// authority's challenges on the server's own listeners. The work is certmagic's; this
+// package fits it to a server.Server.
+package acme
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/caddyserver/certmagic"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// Protocol is what the authority speaks to us during a handshake (RFC 8737).
+const Protocol = "acme-tls/1"
+
+// Options say what to ask of whom. Domains and Agree must be set.
+type Options struct {
+	// Domains are the names to have certificates for.
+	Domains []string `yaml:"domains"`
+	// Agree says that you have read the authority's terms and agree to them.
+	Agree bool `yaml:"agree"`
+	// Email is whom the authority tells of problems.
+	Email string `yaml:"email"`
+	// Directory is the URL of the authority's directory. Default: Let's Encrypt.
+	Directory string `yaml:"directory"`
+	// DirectoryCA is a PEM file with the certificates by which the authority itself is
+	// known. Default: those the system trusts.
+	DirectoryCA string `yaml:"directory_ca"`
+	// Storage is a directory for keys and certificates, mode 0700. Default: acme.
+	Storage string `yaml:"storage"`
+}
+
+// Check reports what cannot work.
+func (o *Options) Check() error {
+	switch {
+	case len(o.Domains) == 0:
+		return pagi.BadOption("domains", "is missing: the names to have certificates for")
+	case !o.Agree:
+		return pagi.BadOption("agree", "must be true: read the terms of the certificate authority, and say that you agree to them")
+	}
+	for _, domain := range o.Domains {
+		if !certmagic.SubjectQualifiesForCert(domain) {
+			return pagi.BadOption("domains", "%q cannot have a certificate", domain)
+		}
+	}
+	_, err := o.roots()
+	return err
+}
+
+func (o *Options) roots() (*x509.CertPool, error) {
+	if o.DirectoryCA == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(o.DirectoryCA)
+	if err != nil {
+		return nil, pagi.BadOption("directory_ca", "%w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, pagi.BadOption("directory_ca", "%s: there is no certificate in it", o.DirectoryCA)
+	}
+	return pool, nil
+}
+
+// Manager is a server.CertificateSource. Run gets the certificates.
+type Manager struct {
+	options Options
+	cache   *certmagic.Cache
+	config  *certmagic.Config
+	issuer  *certmagic.ACMEIssuer
+}
+
+// New makes a manager and its storage.
+func New(o Options, log *slog.Logger) (*Manager, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	roots, err := o.roots()
+	if err != nil {
+		return nil, err
+	}
+	if o.Storage == "" {
+		o.Storage = "acme"
+	}
+	storage, err := filepath.Abs(o.Storage)
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{options: o}
+	logger := newZap(log)
+	m.cache = certmagic.NewCache(certmagic.CacheOptions{
+		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return m.config, nil },
+		Logger:           logger,
+	})
+	m.config = certmagic.New(m.cache, certmagic.Config{Storage: &certmagic.FileStorage{Path: storage}, Logger: logger})
+	directory := o.Directory
+	if directory == "" {
+		directory = certmagic.LetsEncryptProductionCA
+	}
+	m.issuer = certmagic.NewACMEIssuer(m.config, certmagic.ACMEIssuer{
+		CA: directory, TestCA: directory, Email: o.Email, Agreed: o.Agree, TrustedRoots: roots, Logger: logger,
+	})
+	m.config.Issuers = []certmagic.Issuer{m.issuer}
+	return m, nil
+}
+
+// Ports are where the server listens; the authority must reach them at 80 and 443.
+type Ports struct {
+	// TLS is the port of a place that speaks TLS; 0: there is none.
+	TLS int
+	// Redirect is the port of a place that redirects to https; 0: there is none.
+	Redirect int
+}
+
+// Run gets certificates, or those it has stored, and renews them until ctx ends. The
+// server must be serving.
+func (m *Manager) Run(ctx context.Context, ports Ports) error {
+	defer m.cache.Stop()
+	if ports.TLS == 0 && ports.Redirect == 0 {
+		return errors.New("acme: the certificate authority cannot be answered: no place speaks TLS over TCP, and none redirects to https")
+	}
+	m.issuer.AltTLSALPNPort, m.issuer.DisableTLSALPNChallenge = ports.TLS, ports.TLS == 0
+	m.issuer.AltHTTPPort, m.issuer.DisableHTTPChallenge = ports.Redirect, ports.Redirect == 0
+	storage := m.config.Storage.(*certmagic.FileStorage).Path
+	if err := os.MkdirAll(storage, 0o700); err != nil {
+		return fmt.Errorf("acme: %w", err)
+	}
+	if err := m.config.ManageAsync(ctx, m.options.Domains); err != nil {
+		return fmt.Errorf("acme: %w", err)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// GetCertificate implements server.CertificateSource.
+func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return m.config.GetCertificate(hello)
+}
+
+// Protocols implements server.CertificateSource.
+func (m *Manager) Protocols() []string { return []string{Protocol} }
+
+// ServeChallenge implements server.CertificateSource.
+func (m *Manager) ServeChallenge(w http.ResponseWriter, r *http.Request) bool {
+	return m.issuer.HandleHTTPChallenge(w, r)
+}
