@@ -23,6 +23,7 @@
 //	go run ./bench native      Go applications, and files
 //	go run ./bench sse         one event to 5000 clients
 //	go run ./bench slowhttp    a normal client beside each attack of slowhttptest
+//	go run ./bench websocket   echoed messages, and memory of 10,000 WebSockets at rest
 //	go run ./bench profile     record the profile the compiler optimises by
 //
 // It needs Linux, wrk, and of the peers those that are to be compared: nginx, uwsgi
@@ -85,6 +86,7 @@ var benchmarks = map[string]struct {
 	"native":     {(*bench).native, 4},
 	"sse":        {(*bench).sse, 0},
 	"slowhttp":   {(*bench).slowHTTP, 15},
+	"websocket":  {(*bench).websocket, 4},
 	"profile":    {(*bench).profile, 4},
 	"slowloris":  {(*bench).slowloris, 4},
 	"tls":        {(*bench).tls, 4},

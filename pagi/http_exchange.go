@@ -50,6 +50,8 @@ type exchange struct {
 
 	begin time.Time // set where Done wants it
 
+	session *WebSocketSession // of a websocket scope
+
 	// The request body; rmu is held by the running Receive.
 	rmu      sync.Mutex
 	bodyLeft int64 // bytes to come; -1: not known
@@ -114,6 +116,9 @@ func (x *exchange) notice() {
 func (x *exchange) gone() {
 	reason := x.goneReason("")
 	if reason == "" {
+		if x.session != nil && x.session.isAccepted() {
+			return // it knows better why
+		}
 		x.mu.Lock()
 		done := x.phase == phaseComplete
 		reason = x.lost

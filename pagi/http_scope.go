@@ -47,9 +47,6 @@ func (x *exchange) makeScope() {
 			ExtTLS:           x.tlsInfo(),
 		}
 	}
-	if AcceptsEvents(s.Headers) {
-		x.newEventStream()
-	}
 }
 
 func httpVersion(r *http.Request) string {
@@ -157,7 +154,7 @@ func requestHeaders(r *http.Request) Headers {
 		values := f.values
 		lower := LowerName(f.name)
 		switch lower {
-		case "host", "transfer-encoding":
+		case "host", "transfer-encoding", ":protocol":
 			continue
 		case "content-length":
 			haveLength = true

@@ -19,7 +19,8 @@ func ToHTTP(app App) http.Handler { return &HTTPHandler{App: app} }
 // HTTPHandler translates between net/http and the http and sse scopes of the
 // specification (PAGI::Spec::Www, "HTTP" and "Server-Sent Events"), for HTTP/1.0, 1.1
 // and 2. A request of whatever method whose Accept header names text/event-stream is
-// an sse scope. Only App must be set. The fields must not change once requests are served.
+// an sse scope; with WebSocket set a WebSocket handshake is a websocket scope. Only App must
+// be set. The fields must not change once requests are served.
 //
 // Below a ResponseWriter that is a ResponseStream, headers keep their order and a
 // response ends with its last event. Below any other, what net/http decides stays
@@ -76,6 +77,14 @@ type HTTPHandler struct {
 	// Stopping is closed when the application is about to be shut down or replaced:
 	// what would go on without end (websocket and sse scopes) is then ended. Nil: never.
 	Stopping <-chan struct{}
+	// WebSocket completes WebSocket handshakes, which then become websocket scopes. Nil:
+	// they are requests as any other, as they are to a server that does not know the
+	// protocol (RFC 9110 section 7.8).
+	WebSocket WebSocketUpgrader
+	// MaxReceiveQueue is how many messages of a WebSocket may wait for the application;
+	// one more closes the connection with 1008 and reason queue_overflow. 0: 1000; less
+	// than 0: no limit.
+	MaxReceiveQueue int
 	// Logger receives failures of the application and requests turned down for a
 	// limit. Nil: slog.Default().
 	Logger *slog.Logger
@@ -122,6 +131,8 @@ func (r *HTTPRecord) Header(name string) string {
 const (
 	optionMaxBodySize    = "--max-body-size"
 	optionMaxHeaderCount = "--max-header-count"
+
+	optionMaxReceiveQueue = "--max-receive-queue"
 )
 
 // ServeHTTP runs the application for one request.
@@ -130,11 +141,19 @@ func (h *HTTPHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.Done != nil {
 		x.begin = time.Now()
 	}
-	if !x.admit() {
+	upgrade := x.isHandshake()
+	if !x.admit(upgrade) {
 		x.report(nil)
 		return
 	}
+	if upgrade {
+		x.serveWebSocket()
+		return
+	}
 	x.makeScope()
+	if AcceptsEvents(x.scope.Headers) {
+		x.newEventStream()
+	}
 	x.ctx = (*appContext)(x)
 	if h.RequestTimeout > 0 {
 		x.watchStall()
@@ -194,8 +213,8 @@ func (x *exchange) serveStream() (cut bool) {
 func (h *HTTPHandler) Running() int { return int(atomic.LoadInt32(&h.streaming)) }
 
 // admit turns down what the application must not see and reports whether the
-// request may go on.
-func (x *exchange) admit() bool {
+// request may go on. A handshake may be a CONNECT.
+func (x *exchange) admit(handshake bool) bool {
 	h, r := x.h, x.r
 	if h.MaxHeaderCount > 0 {
 		n := 1 // host
@@ -217,7 +236,7 @@ func (x *exchange) admit() bool {
 		return false
 	}
 	switch {
-	case r.Method == http.MethodConnect:
+	case r.Method == http.MethodConnect && !handshake:
 		x.answer(http.StatusNotImplemented, "", nil, true)
 		return false
 	case r.URL.Path != "*" && r.URL.Path != "" && !strings.HasPrefix(r.URL.Path, "/") || r.URL.Opaque != "":

@@ -72,7 +72,7 @@ func validateWebSocket(ev Event) error {
 		}
 		return nil
 	case WebSocketClose:
-		if e.Code != 0 && !sendableCloseCode(e.Code) {
+		if e.Code != 0 && !IsCloseCode(e.Code) {
 			return &EventError{e.EventType(), "code", fmt.Sprintf("must be a close code an endpoint may send (RFC 6455 section 7.4), is %d", e.Code)}
 		}
 		if len(e.Reason) > 123 || !utf8.ValidString(e.Reason) {
@@ -230,8 +230,8 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// sendableCloseCode reports whether RFC 6455 section 7.4 allows an endpoint to
+// IsCloseCode reports whether RFC 6455 section 7.4 allows an endpoint to
 // send the code. 1004 to 1006 and 1015 are reserved.
-func sendableCloseCode(code int) bool {
+func IsCloseCode(code int) bool {
 	return code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999
 }

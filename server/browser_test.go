@@ -138,24 +138,11 @@ func (b *browserSite) serveSocket(ctx context.Context, receive pagi.Receive, sen
 	}
 }
 
-// servesWebSockets reports whether the server has websocket scopes.
-func servesWebSockets(t *testing.T) bool {
-	x := launch(t, &Server{App: &browserSite{}})
-	defer func() { _ = x.stop() }() // it is asked nothing else
-	res, _, err := testkit.Exchange(t, x.addr, "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-	return err == nil && res.StatusCode == 101
-}
-
 // A browser has its own ideas of all this; Chromium runs the checks of a page over TLS
 // and HTTP/2.
 func TestBrowser(t *testing.T) {
 	chromium := testkit.Tool(t, "chromium", "chromium")
 	checks := []string{"eventSource", "eventsByPost", "streaming", "upload", "abort", "http2", "webSocket"}
-	if !servesWebSockets(t) {
-		t.Log("websocket scopes are not served: that check is left out")
-		checks = checks[:len(checks)-1]
-	}
 	pair := testkit.Certificate(t)
 	for _, name := range checks {
 		t.Run(name, func(t *testing.T) {

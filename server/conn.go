@@ -76,6 +76,14 @@ func (c *tracked) WriteBuffers(pieces *net.Buffers) error {
 	return err
 }
 
+// TryWrite writes what can be written without waiting.
+func (c *tracked) TryWrite(p []byte) (int, error) {
+	if conn, ok := c.Conn.(interface{ TryWrite([]byte) (int, error) }); ok {
+		return conn.TryWrite(p)
+	}
+	return 0, nil
+}
+
 // SetLinger is net.TCPConn's.
 func (c *tracked) SetLinger(seconds int) error {
 	if tcp, ok := c.inner.(*net.TCPConn); ok {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/server/http1"
+	"github.com/pagi-go/pagi-bridge/server/ws"
 )
 
 // generation is an application and the options it is served with. A Run begins with
@@ -19,6 +20,7 @@ type generation struct {
 	app      pagi.App // the Server's, or one around it
 	log      *slog.Logger
 	engine   *pagi.HTTPHandler
+	ws       *ws.Server
 	lifespan *lifespan
 
 	headLimit int // bytes of a request head; 0: none
@@ -35,7 +37,6 @@ func (r *running) newGeneration(s *Server) (*generation, error) {
 		return nil, errors.New("server: no application")
 	}
 	g := &generation{Server: s, log: s.Logger, stopping: make(chan struct{})}
-	g.halt = sync.OnceFunc(func() { close(g.stopping) })
 	if g.log == nil {
 		g.log = slog.Default()
 	}
@@ -43,6 +44,13 @@ func (r *running) newGeneration(s *Server) (*generation, error) {
 	if g.lifespan, err = newLifespan(s, g.log); err != nil {
 		return nil, err
 	}
+	if g.ws, err = s.newWS(); err != nil {
+		return nil, err
+	}
+	g.halt = sync.OnceFunc(func() {
+		close(g.stopping)
+		g.ws.Drain()
+	})
 	g.app = s.App
 	if s.Development {
 		g.app = development{s.App}
@@ -55,20 +63,22 @@ func (r *running) newGeneration(s *Server) (*generation, error) {
 
 func (r *running) newEngine(g *generation) *pagi.HTTPHandler {
 	engine := &pagi.HTTPHandler{
-		App:            g.app,
-		State:          g.lifespan.requestState,
-		MaxBodySize:    orDefault(g.MaxBodySize, DefaultMaxBodySize),
-		MaxHeaderCount: orDefault(g.MaxHeaderCount, DefaultMaxHeaderCount),
-		BodyTimeout:    orDefault(g.BodyTimeout, DefaultBodyTimeout),
-		WriteTimeout:   orDefault(g.WriteTimeout, DefaultWriteTimeout),
-		RequestTimeout: g.RequestTimeout,
-		MaxRequestTime: g.MaxRequestTime,
-		SSEIdleTimeout: g.SSEIdleTimeout,
-		HighWaterMark:  g.WriteHighWatermark,
-		LowWaterMark:   g.WriteLowWatermark,
-		TLSInfo:        tlsInfo,
-		Stopping:       g.stopping,
-		Logger:         g.log,
+		App:             g.app,
+		State:           g.lifespan.requestState,
+		MaxBodySize:     orDefault(g.MaxBodySize, DefaultMaxBodySize),
+		MaxHeaderCount:  orDefault(g.MaxHeaderCount, DefaultMaxHeaderCount),
+		BodyTimeout:     orDefault(g.BodyTimeout, DefaultBodyTimeout),
+		WriteTimeout:    orDefault(g.WriteTimeout, DefaultWriteTimeout),
+		RequestTimeout:  g.RequestTimeout,
+		MaxRequestTime:  g.MaxRequestTime,
+		SSEIdleTimeout:  g.SSEIdleTimeout,
+		WebSocket:       g.ws,
+		MaxReceiveQueue: g.MaxReceiveQueue,
+		HighWaterMark:   g.WriteHighWatermark,
+		LowWaterMark:    g.WriteLowWatermark,
+		TLSInfo:         tlsInfo,
+		Stopping:        g.stopping,
+		Logger:          g.log,
 	}
 	if g.HTTP3 {
 		engine.App = altSvc(engine.App)

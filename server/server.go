@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/server/ws"
 )
 
 // Defaults of the Server's fields.
@@ -34,6 +35,9 @@ const (
 	DefaultWriteTimeout           = 60 * time.Second
 	DefaultShutdownTimeout        = 30 * time.Second
 	DefaultLifespanStartupTimeout = 30 * time.Second
+	DefaultMaxReceiveQueue        = pagi.DefaultMaxReceiveQueue
+	DefaultMaxWSFrameSize         = ws.DefaultMaxFrameSize
+	DefaultMaxWSMessageSize       = ws.DefaultMaxMessageSize
 )
 
 // Server serves one application on any number of listeners. Only App must be set;
@@ -151,6 +155,20 @@ type Server struct {
 	// application's lifespan shutdown, may take once Run's context has ended.
 	// Default: 30 s; negative: no time at all.
 	ShutdownTimeout time.Duration
+
+	// MaxWSFrameSize is the largest payload of a WebSocket frame in bytes, and
+	// MaxWSMessageSize the largest message, uncompressed, over all its frames; more
+	// closes the connection with 1009. Defaults: 64 KiB, 1 MiB.
+	MaxWSFrameSize, MaxWSMessageSize int
+	// MaxReceiveQueue is how many messages of a WebSocket may wait for the
+	// application; one more closes the connection with 1008. Default: 1000.
+	MaxReceiveQueue int
+	// WSIdleTimeout is how long no frame may come or go on a WebSocket before it is
+	// closed with 1001. Default: no limit.
+	WSIdleTimeout time.Duration
+	// WSCompression says whether permessage-deflate is agreed to. Default:
+	// WSCompressionOn.
+	WSCompression WSCompressionMode
 
 	// Lifespan says how to treat the lifespan protocol. Default: LifespanAuto.
 	Lifespan LifespanMode

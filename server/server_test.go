@@ -419,6 +419,7 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		{"certificate that is not there", &Server{App: echo, TLSCert: "/none/c", TLSKey: "/none/k"}, "/none/c"},
 		{"two sources of TLS", &Server{App: echo, TLSConfig: &tls.Config{}, TLSCert: "c", TLSKey: "k"}, "exclude one another"},
 		{"unknown lifespan mode", &Server{App: echo, Lifespan: "maybe"}, `lifespan mode "maybe"`},
+		{"unknown compression mode", &Server{App: echo, WSCompression: "zip"}, `WebSocket compression "zip"`},
 		{"unknown atom", &Server{App: echo, AccessLog: io.Discard, AccessLogFormat: "%h %Z"}, "%Z is not known"},
 		{"port in use", &Server{App: echo, Listen: []string{l.Addr().String()}}, "listening on " + l.Addr().String()},
 	} {
@@ -432,7 +433,7 @@ func TestOptionsThatCannotBe(t *testing.T) {
 
 func TestUpgradeRequestIsAnHTTPScope(t *testing.T) {
 	x := launch(t, &Server{App: echo})
-	c := x.request("GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	c := x.request("GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: chess/2.0\r\n\r\n")
 	if res, body := c.Response("GET"); res.StatusCode != 200 || body != "/ws " {
 		t.Errorf("%v %q", res, body)
 	}

@@ -80,6 +80,17 @@ type Settings struct {
 	// MaxRequestsPerConnection is how many requests one of HTTP/1 may carry.
 	MaxRequestsPerConnection int `yaml:"max_requests_per_connection"`
 
+	// MaxWSFrameSize is the largest payload of a WebSocket frame in bytes.
+	MaxWSFrameSize int `yaml:"max_ws_frame_size" zero:"off"`
+	// MaxWSMessageSize is the largest WebSocket message in bytes.
+	MaxWSMessageSize int `yaml:"max_ws_message_size" zero:"off"`
+	// MaxReceiveQueue is how many messages of a WebSocket may wait.
+	MaxReceiveQueue int `yaml:"max_receive_queue" zero:"off"`
+	// WSIdleTimeout is how long a WebSocket may be idle.
+	WSIdleTimeout time.Duration `yaml:"ws_idle_timeout"`
+	// WSCompression is on or off.
+	WSCompression string `yaml:"ws_compression"`
+
 	// Timeout is how long a connection may be idle.
 	Timeout time.Duration `yaml:"timeout" zero:"off"`
 	// HeaderTimeout is how long a request's head may take.
@@ -179,6 +190,11 @@ func (s *Settings) Check() error {
 	default:
 		errs = append(errs, pagi.BadOption("lifespan", "must be auto, on or off, is %q", s.Lifespan))
 	}
+	switch server.WSCompressionMode(s.WSCompression) {
+	case "", server.WSCompressionOn, server.WSCompressionOff:
+	default:
+		errs = append(errs, pagi.BadOption("ws_compression", "must be on or off, is %q", s.WSCompression))
+	}
 	workers := pool.Options{Workers: s.Workers, MinWorkers: s.MinWorkers, MaxWorkers: s.MaxWorkers, MaxRSS: s.MaxRSS}
 	errs = append(errs, workers.Check())
 	if high := cmp.Or(s.WriteHighWatermark, pagi.DefaultHighWaterMark); s.WriteLowWatermark > high {
@@ -201,6 +217,8 @@ func (s *Settings) Server() *server.Server {
 		Listen: s.Listen, SocketMode: mode, Backlog: s.ListenerBacklog, ProxyProtocolFrom: s.ProxyProtocolFrom,
 		TLSCert: s.TLS.Cert, TLSKey: s.TLS.Key, TLS: s.TLS.server(),
 		MaxBodySize: s.MaxBodySize, MaxHeaderSize: s.MaxHeaderSize, MaxHeaderCount: s.MaxHeaderCount, MaxConnections: s.MaxConnections,
+		MaxWSFrameSize: s.MaxWSFrameSize, MaxWSMessageSize: s.MaxWSMessageSize, MaxReceiveQueue: s.MaxReceiveQueue,
+		WSIdleTimeout: s.WSIdleTimeout, WSCompression: server.WSCompressionMode(s.WSCompression),
 		MaxConnectionsPerAddress: s.MaxConnectionsPerAddress, MaxRequestsPerConnection: s.MaxRequestsPerConnection,
 		Timeout: s.Timeout, HeaderTimeout: s.HeaderTimeout, BodyTimeout: s.BodyTimeout, WriteTimeout: s.WriteTimeout,
 		RequestTimeout: s.RequestTimeout, MaxRequestTime: s.MaxRequestTime, ShutdownTimeout: s.ShutdownTimeout,

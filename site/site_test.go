@@ -106,6 +106,7 @@ func TestLoadUnderstandsEverything(t *testing.T) {
 	want := site.Settings{
 		Listen: []string{"127.0.0.1:0", "unix:testdata/right/run/site.sock"}, SocketMode: "0660", Environment: "staging", Workers: 3, MaxRequests: 100, Preload: true,
 		Include: []string{"testdata/right/lib"}, MaxBodySize: -1, MaxHeaderCount: 50, Timeout: 90 * time.Second, ShutdownTimeout: 90 * time.Second,
+		MaxWSFrameSize: 1_000_000, MaxWSMessageSize: -1, MaxReceiveQueue: 20, WSIdleTimeout: 5 * time.Minute, WSCompression: "off",
 		RequestTimeout: 2500 * time.Millisecond, Lifespan: "on", Logs: site.Logs{AccessLog: "testdata/right/logs/access.log", AccessLogFormat: "combined", LogLevel: "warn"},
 	}
 	if diff := cmp.Diff(want, s.Settings); diff != "" {

@@ -36,6 +36,9 @@ func TestBadRequests(t *testing.T) {
 	}{
 		{"a good one", "GET /a?b HTTP/1.1\r\nHost: x\r\n\r\n", 200, "GET /a b []", false},
 		{"a body", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", 200, "[abc]", false},
+		{"a WebSocket, which PSGI does not know", "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", 403, "Forbidden", true},
+		{"a WebSocket of another version", "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n\r\n", 426, "", true},
 		{"a chunked body", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n", 200, "[abc]", false},
 		{"no request line", "\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400, "", true},
 		{"a request line of two words", "GET /\r\n\r\n", 400, "", true},

@@ -34,6 +34,7 @@ type direction struct {
 	mu   sync.Mutex // a call at a time
 	wait func(func(fd uintptr) bool) error
 	try  func(fd uintptr) bool
+	once func(fd uintptr) bool
 	p    []byte
 	n    int
 	err  error
@@ -55,6 +56,7 @@ func New(c net.Conn) net.Conn {
 	x := &Conn{Conn: c}
 	x.in.wait, x.in.try = raw.Read, x.in.read
 	x.out.wait, x.out.try = raw.Write, x.out.write
+	x.out.once = func(fd uintptr) bool { x.out.write(fd); return true }
 	return x
 }
 
@@ -78,11 +80,23 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return c.out.do(c, "write", p)
 }
 
+// TryWrite writes what the socket takes without waiting, which may be nothing.
+func (c *Conn) TryWrite(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	return c.out.call(c, "write", p, c.out.once)
+}
+
 func (d *direction) do(c *Conn, name string, p []byte) (int, error) {
+	return d.call(c, name, p, d.try)
+}
+
+func (d *direction) call(c *Conn, name string, p []byte, f func(fd uintptr) bool) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.p, d.n, d.err = p, 0, nil
-	err := d.wait(d.try)
+	err := d.wait(f)
 	n := d.n
 	d.p = nil
 	if err == nil {

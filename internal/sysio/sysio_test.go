@@ -212,3 +212,39 @@ func TestReadAndWriteDoNotAllocate(t *testing.T) {
 		}
 	})
 }
+
+// TestTryWriteDoesNotWait fills what the other end does not take.
+func TestTryWriteDoesNotWait(t *testing.T) {
+	pairs(t, func(t *testing.T, c, other net.Conn) {
+		conn, ok := c.(*Conn)
+		if !ok {
+			t.Skip("calls are watched here")
+		}
+		piece := make([]byte, 1<<20)
+		rand.Read(piece)
+		var sent []byte
+		for {
+			n, err := conn.TryWrite(piece)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent = append(sent, piece[:n]...)
+			if n < len(piece) {
+				break
+			}
+		}
+		if n, err := conn.TryWrite(piece); n != 0 || err != nil {
+			t.Errorf("%d bytes went into a full socket: %v", n, err)
+		}
+		got := make([]byte, len(sent))
+		if _, err := io.ReadFull(other, got); err != nil || !bytes.Equal(got, sent) {
+			t.Errorf("%d bytes came otherwise: %v", len(sent), err)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.TryWrite(piece); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+}

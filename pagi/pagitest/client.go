@@ -8,7 +8,8 @@
 // It is as strict as the specification: an event that pagi.Validate refuses, one
 // out of turn, a header name that is not in lower case, or a body that contradicts
 // its Content-Length makes Send fail and shows in Response.Err, even when the
-// application looks the other way. The http, sse and lifespan protocols are covered: as
+// application looks the other way. The http, sse, websocket and lifespan protocols are
+// covered: as
 // at a server, a request that accepts text/event-stream is an sse scope.
 package pagitest
 

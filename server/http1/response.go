@@ -269,6 +269,20 @@ func (x *stream) EnableFullDuplex() error { return nil }
 
 // Hijack implements http.Hijacker.
 func (x *stream) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, ahead, err := x.TakeConn()
+	if err != nil {
+		return nil, nil, err
+	}
+	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(ahead), conn), readBuffer)
+	if _, err := r.Peek(min(len(ahead), readBuffer)); err != nil { // from memory: cannot fail
+		return nil, nil, errors.Join(err, errors.New("http1: what was read ahead is lost"))
+	}
+	return conn, bufio.NewReadWriter(r, bufio.NewWriter(conn)), nil
+}
+
+// TakeConn is Hijack without buffers of its own: ahead is what was read and not used.
+// The connection's own buffers are let go.
+func (x *stream) TakeConn() (conn net.Conn, ahead []byte, err error) {
 	c := x.c
 	if c.hijacked {
 		return nil, nil, http.ErrHijacked
@@ -285,11 +299,9 @@ func (x *stream) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	c.hijacked = true
-	ahead := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(slices.Clone(c.in[c.r:c.w])), c.net), readBuffer)
-	if _, err := ahead.Peek(min(c.w-c.r, readBuffer)); err != nil { // from memory: cannot fail
-		return nil, nil, errors.Join(err, errors.New("http1: what was read ahead is lost"))
-	}
-	return c.net, bufio.NewReadWriter(ahead, bufio.NewWriter(c.net)), nil
+	ahead = slices.Clone(c.in[c.r:c.w])
+	c.in, c.out, c.r, c.w = nil, nil, 0, 0
+	return c.net, ahead, nil
 }
 
 // finish completes the response after the handler has returned, and reports whether

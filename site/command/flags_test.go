@@ -131,7 +131,7 @@ func TestFlagsBecomeSettings(t *testing.T) {
 			Timeout: -1, HeaderTimeout: time.Second, BodyTimeout: 1500 * time.Millisecond, WriteTimeout: time.Minute, ShutdownTimeout: 2 * time.Second,
 			LifespanStartupTimeout: 3 * time.Second, Lifespan: "on", Environment: "deployment"},
 		"--max-request-time 1m": {MaxRequestTime: time.Minute, Environment: "deployment"},
-		"--preload": {Preload: true, Environment: "deployment"},
+		"--preload":             {Preload: true, Environment: "deployment"},
 		"-b 9 --proxy-protocol-from ::1 --max-connections 0 --max-connections-per-address 4 --max-requests-per-connection 3": {
 			ListenerBacklog: 9, ProxyProtocolFrom: []string{"::1"}, MaxConnections: -1, MaxConnectionsPerAddress: 4, MaxRequestsPerConnection: 3, Environment: "deployment"},
 		"--ssl-cert c --ssl-key k --ssl-ocsp o --ssl-min-version 1.3 --ssl-client-auth required --ssl-client-ca a": {

@@ -1,0 +1,300 @@
+package pagitest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// WebSocket is a websocket scope in progress, without a socket: the test is the client.
+// The rules between the two are those of the server, kept by the same code
+// (pagi.WebSocketSession). Finish must be called.
+//
+// Every wait ends with the client's timeout: the application sees the connection drop
+// with reason client_timeout then.
+type WebSocket struct {
+	// Scope is what the application was called with.
+	Scope *pagi.Scope
+	// Accepted says that the application accepted; Subprotocol and Headers are what
+	// it gave with that.
+	Accepted    bool
+	Subprotocol string
+	Headers     pagi.Headers
+	// Response is what the client got instead: the denial response, 403, or the answer
+	// for an application that failed. Nil where it accepted.
+	Response *Response
+
+	session  *pagi.WebSocketSession
+	stop     func()
+	answered chan struct{} // closed when the handshake was
+	returned chan struct{} // closed when the session has ended
+	outcome  pagi.WebSocketOutcome
+
+	mu      sync.Mutex // guards the rest
+	conn    *memory
+	refusal *Response
+	over    bool  // refusal is complete
+	wrong   error // the first event the specification forbids
+	left    bool  // the client has closed
+}
+
+// Subprotocols offers subprotocols in a WebSocket handshake, the preferred one first.
+func Subprotocols(names ...string) Option {
+	return func(r *request) {
+		for _, name := range names {
+			r.headers.Add("sec-websocket-protocol", name)
+		}
+	}
+}
+
+// WebSocket makes a handshake and returns when the application has answered it, or has
+// returned. Options that concern a body make no sense here.
+func (c *Client) WebSocket(target string, opts ...Option) *WebSocket {
+	w := &WebSocket{answered: make(chan struct{}), returned: make(chan struct{})}
+	w.Scope = c.webSocketScope(target, opts)
+	ctx, stop := context.WithTimeoutCause(context.Background(), c.timeout(), &pagi.DisconnectError{Reason: pagi.ReasonClientTimeout})
+	ctx, cancel := context.WithCancelCause(ctx)
+	w.stop = func() { cancel(nil); stop() }
+	w.session = &pagi.WebSocketSession{App: w.watched(c.App), Scope: w.Scope, Handshake: memoryHandshake{w, ctx}, EndContext: cancel}
+	context.AfterFunc(ctx, func() { w.session.Cut(pagi.ReasonClientTimeout) }) // which the first end forestalls
+	go func() {
+		defer close(w.returned)
+		w.outcome = w.session.Serve(ctx)
+	}()
+	select {
+	case <-w.answered:
+	case <-w.returned:
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.Accepted {
+		w.Response = w.refusal
+		if w.Response == nil {
+			w.Response = failed(w.outcome.Err)
+		}
+	}
+	return w
+}
+
+// webSocketScope makes the scope of a handshake.
+func (c *Client) webSocketScope(target string, opts []Option) *pagi.Scope {
+	r := &request{}
+	for _, o := range opts {
+		o(r)
+	}
+	edits := r.edits
+	r.edits = nil
+	for _, h := range pagi.NewHeaders("upgrade", "websocket", "connection", "Upgrade", "sec-websocket-version", "13",
+		"sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==") {
+		r.headers.Set(h.Name, h.Value)
+	}
+	scope, _, _ := c.scope("GET", target, r)
+	scope.Type, scope.Method, scope.Connection = pagi.TypeWebSocket, "", nil
+	scope.Scheme = map[string]string{"http": "ws", "https": "wss"}[scope.Scheme]
+	scope.Subprotocols = pagi.OfferedSubprotocols(scope.Headers)
+	if c.Extensions == nil {
+		scope.Extensions = map[string]any{pagi.ExtDenialResponse: struct{}{}}
+	}
+	for _, edit := range edits {
+		edit(scope)
+	}
+	return scope
+}
+
+// watched notes what app sends that it must not.
+func (w *WebSocket) watched(app pagi.App) pagi.App {
+	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+		return app.Serve(ctx, scope, receive, func(ctx context.Context, ev pagi.Event) error {
+			err := send(ctx, ev)
+			var wrong *pagi.EventError
+			if errors.As(err, &wrong) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if w.wrong == nil {
+					w.wrong = err
+				}
+			}
+			return err
+		})
+	})
+}
+
+// failed is what a server answers for an application that did not.
+func failed(err error) *Response {
+	res := &Response{Status: 500, Err: err}
+	var status *pagi.StatusError
+	switch {
+	case errors.As(err, &status):
+		res.Status, res.Headers = status.Status, status.Headers.Clone()
+	case errors.Is(err, pagi.ErrUnsupported):
+		res.Status = 403
+	case err == nil:
+		res.Err = errors.New("the application returned without an answer")
+	}
+	return res
+}
+
+// SendText sends a text message.
+func (w *WebSocket) SendText(text string) error { return w.put(pagi.WebSocketReceive{Text: text}) }
+
+// SendBytes sends a binary message.
+func (w *WebSocket) SendBytes(b []byte) error {
+	return w.put(pagi.WebSocketReceive{Bytes: append([]byte{}, b...), Binary: true})
+}
+
+// SendJSON sends v as JSON in a text message.
+func (w *WebSocket) SendJSON(v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("pagitest: %w", err)
+	}
+	return w.SendText(string(text))
+}
+
+// Receive returns the next message from the application. After the last one the
+// error is a *pagi.WebSocketEnd: its Code and Reason are those of the application's
+// Close, or 1006 where there was none.
+func (w *WebSocket) Receive() (pagi.WebSocketSend, error) {
+	if !w.Accepted {
+		return pagi.WebSocketSend{}, errNotAccepted
+	}
+	return w.conn.take()
+}
+
+// ReceiveText returns the next message, which must be a text.
+func (w *WebSocket) ReceiveText() (string, error) {
+	m, err := w.Receive()
+	if err == nil && m.Binary {
+		err = fmt.Errorf("pagitest: the message is binary, %d bytes", len(m.Bytes))
+	}
+	return m.Text, err
+}
+
+// ReceiveBytes returns the next message, which must be binary.
+func (w *WebSocket) ReceiveBytes() ([]byte, error) {
+	m, err := w.Receive()
+	if err == nil && !m.Binary {
+		err = fmt.Errorf("pagitest: the message is the text %q", m.Text)
+	}
+	return m.Bytes, err
+}
+
+// ReceiveJSON decodes the next message, of either kind, into v.
+func (w *WebSocket) ReceiveJSON(v any) error {
+	m, err := w.Receive()
+	if err != nil {
+		return err
+	}
+	text := m.Bytes
+	if !m.Binary {
+		text = []byte(m.Text)
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return fmt.Errorf("pagitest: the message %.1500q is not the JSON asked for: %w", text, err)
+	}
+	return nil
+}
+
+// Close sends a Close frame; code 1005 stands for one without a code.
+func (w *WebSocket) Close(code int, reason string) error {
+	if !w.Accepted {
+		return errNotAccepted
+	}
+	w.mu.Lock()
+	w.left = true
+	w.mu.Unlock()
+	return w.conn.end(&pagi.WebSocketEnd{Code: code, Reason: reason, Answer: code, Peer: true})
+}
+
+// Disconnect drops the connection without a Close frame, for a reason of package pagi.
+func (w *WebSocket) Disconnect(reason string) {
+	if w.Accepted {
+		w.session.Cut(reason)
+	}
+}
+
+// Mute makes the client answer no pings any more.
+func (w *WebSocket) Mute() {
+	if w.Accepted {
+		w.conn.mute()
+	}
+}
+
+// Pings returns how many pings have come.
+func (w *WebSocket) Pings() int {
+	if !w.Accepted {
+		return 0
+	}
+	return w.conn.pings()
+}
+
+// Finish drops the connection if it is still open, waits until the application has
+// returned and returns what went wrong: its error or panic, the first event it sent that
+// the specification forbids. That the client has left is no error of its own.
+func (w *WebSocket) Finish() error {
+	defer w.stop()
+	w.mu.Lock()
+	left := w.left
+	w.mu.Unlock()
+	if !left {
+		w.Disconnect(pagi.ReasonClientClosed)
+	}
+	<-w.returned
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	err := w.outcome.Err
+	if err == nil && !w.Accepted && w.refusal == nil {
+		err = w.Response.Err
+	}
+	return errors.Join(err, w.wrong)
+}
+
+var errNotAccepted = errors.New("pagitest: the application did not accept the WebSocket")
+
+func (w *WebSocket) put(m pagi.WebSocketReceive) error {
+	if !w.Accepted {
+		return errNotAccepted
+	}
+	return w.conn.put(m)
+}
+
+// memoryHandshake is the client's side of a handshake without a socket.
+type memoryHandshake struct {
+	w   *WebSocket
+	ctx context.Context
+}
+
+func (h memoryHandshake) Accept(e pagi.WebSocketAccept, hooks pagi.WebSocketHooks) (pagi.WebSocketConn, error) {
+	h.w.mu.Lock()
+	defer h.w.mu.Unlock()
+	h.w.conn = newMemory(hooks)
+	h.w.Accepted, h.w.Subprotocol, h.w.Headers = true, e.Subprotocol, e.Headers.Clone()
+	close(h.w.answered)
+	return h.w.conn, nil
+}
+
+func (h memoryHandshake) Respond(_ context.Context, ev pagi.Event) error {
+	w := h.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch e := ev.(type) {
+	case pagi.HTTPResponseStart:
+		w.refusal = &Response{Status: e.Status, Headers: e.Headers.Clone()}
+	case pagi.HTTPResponseBody:
+		if w.over {
+			return &pagi.EventError{Type: e.EventType(), Problem: "the response is complete"}
+		}
+		w.refusal.Body = append(w.refusal.Body, e.Body...)
+		if w.over = !e.More; w.over {
+			close(w.answered)
+		}
+	}
+	return nil
+}
+
+func (h memoryHandshake) Gone() <-chan struct{} { return h.ctx.Done() }
+func (h memoryHandshake) GoneReason() string    { return pagi.ReasonClientTimeout }

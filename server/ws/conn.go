@@ -1,0 +1,199 @@
+package ws
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+const (
+	// lingerTime is how long a client may go on sending after the last Close frame,
+	// unless it closes before: closing with something unread could cost it the frame.
+	lingerTime = 500 * time.Millisecond
+	// flushTime is how long what was taken over may take to leave when the connection
+	// is closed in order.
+	flushTime = 2 * time.Second
+)
+
+// past is a deadline that wakes whoever waits.
+var past = time.Unix(1, 0)
+
+// link is what a WebSocket runs over: a connection, or an HTTP/2 stream.
+type link interface {
+	io.ReadWriteCloser
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
+
+// conn is a WebSocket.
+type conn struct {
+	server *Server
+	link   link
+	try    func([]byte) (int, error) // writes without waiting; nil: the link cannot
+	flow   *pagi.FlowMeter
+	pong   func()
+
+	in       input
+	inflater *inflater // nil: nothing compressed may come
+
+	wmu       sync.Mutex // guards what follows
+	out       []byte     // what waits to be written
+	charge    int        // how much of it flow counts
+	writing   bool       // a goroutine writes
+	closeSent bool
+	broken    bool          // nothing can be written any more
+	drained   chan struct{} // closed when there is room again; nil: nobody waits
+	quiet     chan struct{} // closed when nobody writes any more; nil: nobody waits
+	deflater  *deflater     // nil: nothing is compressed
+
+	ended  atomic.Pointer[pagi.WebSocketEnd] // why it was ended on this side
+	active atomic.Int64                      // when the last frame came or went, for idle
+	idle   *time.Timer
+}
+
+func (s *Server) newConn(l link, ahead []byte, hooks pagi.WebSocketHooks, agreed *extension) *conn {
+	c := &conn{server: s, link: l, flow: hooks.Flow, pong: hooks.Pong}
+	if trier, ok := l.(interface{ TryWrite([]byte) (int, error) }); ok {
+		c.try = trier.TryWrite
+	}
+	c.in.init(l, ahead)
+	if agreed != nil {
+		c.inflater = &inflater{takeover: !agreed.clientNoTakeover}
+		c.deflater = newDeflater(agreed)
+	}
+	return c
+}
+
+// start is called when the handshake's response is on its way.
+func (c *conn) start() {
+	c.touch()
+	if d := c.server.IdleTimeout; d > 0 {
+		c.wmu.Lock()
+		c.idle = time.AfterFunc(d, c.checkIdle)
+		c.wmu.Unlock()
+	}
+	c.server.add(c)
+}
+
+// touch notes that a frame came or went.
+func (c *conn) touch() {
+	if c.server.IdleTimeout > 0 {
+		c.active.Store(time.Now().UnixNano())
+	}
+}
+
+func (c *conn) checkIdle() {
+	d := c.server.IdleTimeout
+	if left := d - time.Since(time.Unix(0, c.active.Load())); left > 0 {
+		c.wmu.Lock()
+		if !c.broken {
+			c.idle.Reset(left)
+		}
+		c.wmu.Unlock()
+		return
+	}
+	c.interrupt(&pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonIdleTimeout, Answer: codeGoingAway, Text: "idle for too long", Option: optionIdle})
+}
+
+// goAway ends the connection because the server stops.
+func (c *conn) goAway() {
+	c.interrupt(&pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonServerShutdown, Answer: codeGoingAway, Text: "server shutdown"})
+}
+
+// interrupt makes Receive return end.
+func (c *conn) interrupt(end *pagi.WebSocketEnd) {
+	if c.ended.CompareAndSwap(nil, end) {
+		_ = c.link.SetReadDeadline(past) // of one that is closed nobody reads
+	}
+}
+
+// end returns how the connection ended, after a read that failed with err.
+func (c *conn) end(err error) *pagi.WebSocketEnd {
+	if end := c.ended.Load(); end != nil {
+		return end
+	}
+	var end *pagi.WebSocketEnd
+	if !errors.As(err, &end) {
+		end = &pagi.WebSocketEnd{Code: codeAbnormal, Reason: lostBy(err)}
+	}
+	c.ended.CompareAndSwap(nil, end)
+	return c.ended.Load()
+}
+
+// lostBy returns the standard reason for a read that failed.
+func lostBy(err error) string {
+	var known syscall.Errno
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return pagi.ReasonClientTimeout
+	case errors.As(err, &known) && known != syscall.ECONNRESET && known != syscall.EPIPE:
+		return pagi.ReasonReadError
+	}
+	return pagi.ReasonClientClosed
+}
+
+// Close implements pagi.WebSocketConn.
+func (c *conn) Close() {
+	c.waitQuiet(flushTime)
+	if end := c.ended.Load(); end == nil || !end.Peer {
+		c.discard()
+	}
+	c.Drop()
+}
+
+// discard tells the client that nothing more will come and reads what it still sends.
+func (c *conn) discard() {
+	half, ok := c.link.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.link.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(c.link, 16<<20)) // until it ends, in whatever way
+}
+
+// Drop implements pagi.WebSocketConn. When it returns nobody uses the link any more
+// but a running Receive.
+func (c *conn) Drop() {
+	c.ended.CompareAndSwap(nil, &pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonClientClosed})
+	c.wmu.Lock()
+	c.broken = true
+	if c.idle != nil {
+		c.idle.Stop()
+	}
+	if c.writing {
+		_ = c.link.SetWriteDeadline(past) // of one that is closed nobody writes
+	}
+	c.wmu.Unlock()
+	_ = c.link.Close() // nothing is to be said on it any more
+	c.waitQuiet(-1)
+	c.server.remove(c)
+}
+
+// waitQuiet waits until nobody writes, at most d; below 0: until then.
+func (c *conn) waitQuiet(d time.Duration) {
+	c.wmu.Lock()
+	if !c.writing {
+		c.wmu.Unlock()
+		return
+	}
+	if c.quiet == nil {
+		c.quiet = make(chan struct{})
+	}
+	quiet := c.quiet
+	c.wmu.Unlock()
+	if d < 0 {
+		<-quiet
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-quiet:
+	case <-timer.C:
+	}
+}

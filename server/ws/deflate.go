@@ -1,0 +1,74 @@
+package ws
+
+import (
+	"bytes"
+
+	"github.com/klauspost/compress/flate"
+)
+
+const (
+	// minCompressed is the size of the smallest message that is compressed.
+	minCompressed = 128
+	// maxHistory is how much of what was sent is remembered for the next message. The
+	// window might be four times as large; every connection would hold it.
+	maxHistory = 8 << 10
+)
+
+// deflater compresses what is sent (RFC 7692 section 7.2.1). Between messages it holds
+// nothing but their last bytes.
+type deflater struct {
+	takeover bool
+	history  []byte
+	most     int // of history, and of what is compressed in one go; see newDeflater
+	step     int
+	packed   bytes.Buffer
+}
+
+// newDeflater returns one that keeps to what was agreed. A match may reach back over
+// the history and what is compressed in one go together, so with a window that is
+// smaller than the largest one each is at most half of it.
+func newDeflater(agreed *extension) *deflater {
+	d := &deflater{takeover: !agreed.serverNoTakeover, most: maxHistory}
+	if agreed.serverBits < 15 {
+		d.step = 1 << (agreed.serverBits - 1)
+		d.most = min(d.most, d.step)
+	}
+	return d
+}
+
+// tail ends every message that was flushed, and is left out (section 7.2.1).
+var tail = []byte{0, 0, 0xff, 0xff}
+
+// deflate returns payload compressed, valid until the next call.
+func (d *deflater) deflate(payload []byte) []byte {
+	d.packed.Reset()
+	if d.packed.Cap() > keptOutput {
+		d.packed = bytes.Buffer{}
+	}
+	history := d.history
+	for rest := payload; len(rest) > 0; {
+		part := rest
+		if d.step > 0 {
+			part = rest[:min(len(rest), d.step)]
+		}
+		rest = rest[len(part):]
+		// A bytes.Buffer takes everything.
+		_ = flate.StatelessDeflate(&d.packed, part, false, history)
+		if len(rest) > 0 || d.takeover {
+			history = d.remember(history, part)
+		}
+	}
+	if d.takeover {
+		d.history = append(d.history[:0], history...)
+	}
+	return bytes.TrimSuffix(d.packed.Bytes(), tail)
+}
+
+// remember returns the last bytes of history and part.
+func (d *deflater) remember(history, part []byte) []byte {
+	if len(part) >= d.most {
+		return part[len(part)-d.most:]
+	}
+	keep := min(len(history), d.most-len(part))
+	return append(append(make([]byte, 0, keep+len(part)), history[len(history)-keep:]...), part...)
+}

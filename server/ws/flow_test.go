@@ -1,0 +1,219 @@
+package ws_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
+	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/server/ws"
+)
+
+// block is a message of which a few fill what the system buffers.
+var block = strings.Repeat("x", 256<<10)
+
+// TestFlow lets a client fall behind and catch up: the marks are told in turn, nothing
+// is lost, and Send waits meanwhile.
+func TestFlow(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		var mu sync.Mutex
+		var told []string
+		tell := func(what string) func() {
+			return func() {
+				mu.Lock()
+				defer mu.Unlock()
+				told = append(told, what)
+			}
+		}
+		const count = 100
+		behind, done := make(chan int, 1), make(chan error, 1)
+		x := serve(t, engine, &ws.Server{}, func(s *session) error {
+			s.next()
+			tr := s.scope.Transport
+			tr.OnHighWater(tell("high"))
+			tr.OnDrain(tell("drain"))
+			err := s.accept()
+			for range count {
+				if err != nil {
+					break
+				}
+				ctx, cancel := context.WithTimeout(s.ctx, 50*time.Millisecond)
+				err = s.send(ctx, pagi.WebSocketSend{Text: block})
+				cancel()
+				if errors.Is(err, context.DeadlineExceeded) { // nothing of it was taken over
+					select {
+					case behind <- tr.BufferedAmount():
+					default:
+					}
+					err = s.text(block)
+				}
+			}
+			for tr.BufferedAmount() > 0 && s.ctx.Err() == nil {
+				time.Sleep(time.Millisecond)
+			}
+			done <- err
+			return err
+		})
+		p := x.dial()
+		if amount := testkit.Await(t, behind); amount < pagi.DefaultHighWaterMark || amount > 2*len(block)+pagi.DefaultHighWaterMark {
+			t.Errorf("while Send waited, %d bytes were buffered", amount)
+		}
+		for range count {
+			p.hears(text, block)
+		}
+		if err := testkit.Await(t, done); err != nil {
+			t.Error(err)
+		}
+		p.closesWith(1000)
+		mu.Lock()
+		defer mu.Unlock()
+		if len(told) < 2 || len(told)%2 != 0 {
+			t.Errorf("told %v", told)
+		}
+		for i, what := range told {
+			if want := []string{"high", "drain"}[i%2]; what != want {
+				t.Errorf("told %v, want high and drain in turn", told)
+				break
+			}
+		}
+	})
+}
+
+// TestSendingAtTheMarks lets what is called at the marks send more than is taken at once.
+func TestSendingAtTheMarks(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		behind, drained := make(chan struct{}), make(chan struct{})
+		var high, low sync.Once
+		x := serve(t, engine, &ws.Server{}, func(s *session) error {
+			tr := s.scope.Transport
+			err := s.accept()
+			sendMore := func() {
+				for range 8 {
+					if err := s.text(block); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			tr.OnHighWater(func() { high.Do(func() { close(behind); sendMore() }) })
+			tr.OnDrain(func() { low.Do(func() { sendMore(); close(drained) }) })
+			for err == nil {
+				select {
+				case <-behind:
+					testkit.Await(t, drained)
+					return errors.Join(err, s.text("end"))
+				default:
+					err = s.text(block)
+				}
+			}
+			return err
+		})
+		p := x.dial()
+		testkit.Await(t, behind)
+		n := 0
+		for {
+			_, got := p.hear()
+			if got == "end" {
+				break
+			}
+			if got != block {
+				t.Fatalf("message %d has %d bytes", n, len(got))
+			}
+			n++
+		}
+		if n < 17 {
+			t.Errorf("%d messages came", n)
+		}
+		p.closesWith(1000)
+	})
+}
+
+// TestWriteTimeout gives a client up that takes nothing.
+func TestWriteTimeout(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		ends := make(chan pagi.WebSocketDisconnect, 1)
+		x := serve(t, engine, &ws.Server{WriteTimeout: 100 * time.Millisecond}, func(s *session) error {
+			s.next()
+			err := s.accept()
+			for err == nil && s.ctx.Err() == nil {
+				err = s.text(block)
+			}
+			ends <- s.next().(pagi.WebSocketDisconnect)
+			return err
+		})
+		x.dial()
+		ended(t, ends, 1006, pagi.ReasonWriteTimeout)
+		if r := x.record(); r.Reason != pagi.ReasonWriteTimeout || r.Err != nil {
+			t.Errorf("record: %q %v", r.Reason, r.Err)
+		}
+	})
+}
+
+// TestWriteError tells that the connection broke while something was written.
+func TestWriteError(t *testing.T) {
+	for _, engine := range []string{"http1", "net/http"} {
+		t.Run(engine, func(t *testing.T) {
+			ends, behind := make(chan pagi.WebSocketDisconnect, 1), make(chan struct{})
+			x := serve(t, engine, &ws.Server{}, func(s *session) error {
+				s.next()
+				err := s.accept()
+				for err == nil && s.scope.Transport.BufferedAmount() == 0 {
+					err = s.text(block)
+				}
+				close(behind)
+				for err == nil && s.ctx.Err() == nil {
+					err = s.text(block)
+				}
+				ends <- s.next().(pagi.WebSocketDisconnect)
+				return err
+			})
+			p := x.dial()
+			testkit.Await(t, behind)
+			p.close() // with much unread: the connection is reset
+			if got := testkit.Await(t, ends); got.Code != 1006 || got.Reason != pagi.ReasonWriteError && got.Reason != pagi.ReasonClientClosed {
+				t.Errorf("told %+v", got)
+			}
+		})
+	}
+}
+
+// TestConcurrentSends come out whole, each sender's in their order.
+func TestConcurrentSends(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		const senders, count = 8, 50
+		p := serve(t, engine, &ws.Server{}, func(s *session) error {
+			err := s.accept()
+			var sending sync.WaitGroup
+			for i := range senders {
+				sending.Go(func() {
+					for n := range count {
+						if err := s.text(strings.Repeat(string(rune('a'+i)), n*100)); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			sending.Wait()
+			return err
+		}).dial()
+		next := map[byte]int{}
+		for range senders * count {
+			first, got := p.hear()
+			if first != text {
+				t.Fatalf("frame %#x", first)
+			}
+			if got == "" {
+				continue // somebody's first
+			}
+			sender := got[0]
+			next[sender]++
+			if got != strings.Repeat(string(rune(sender)), next[sender]*100) {
+				t.Fatalf("message %d of %c has %d bytes", next[sender], sender, len(got))
+			}
+		}
+		p.closesWith(1000)
+	})
+}

@@ -1,0 +1,130 @@
+package ws
+
+import (
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/klauspost/compress/flate"
+)
+
+// maxWindow is how far back a compressed message may reach (RFC 1951 section 2).
+const maxWindow = 32 << 10
+
+var flateReaders = sync.Pool{New: func() any { return flate.NewReader(nil) }}
+
+// inflater reads compressed messages (RFC 7692 section 7.2.2). Between them it holds
+// nothing but what the client may refer to.
+type inflater struct {
+	takeover bool
+	window   []byte
+}
+
+// ending is what a sender leaves out behind every message, and an empty last block.
+const ending = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
+
+// inflate returns the message that from holds. check, where it is not nil, is given the
+// text as it comes.
+func (x *inflater) inflate(from *source, check *utf8Check, most int64) ([]byte, error) {
+	r := flateReaders.Get().(io.ReadCloser)
+	defer flateReaders.Put(r)
+	if err := r.(flate.Resetter).Reset(from, x.window); err != nil {
+		return nil, err
+	}
+	text := []byte{}
+	for {
+		text = slices.Grow(text, max(512, min(len(text), maxWindow)))
+		room := text[len(text):cap(text)]
+		n, err := r.Read(room)
+		text = text[:len(text)+n]
+		switch {
+		case int64(len(text)) > most:
+			return nil, tooLarge("message", optionMaxMessage)
+		case check != nil && !check.add(room[:n]):
+			return nil, errUTF8()
+		case err == io.EOF:
+			x.remember(text)
+			return text, from.drain()
+		case from.err != nil && from.err != io.EOF:
+			return nil, from.err
+		case err != nil:
+			return nil, violation(codeInvalid, "the compressed message is broken")
+		}
+	}
+}
+
+// remember keeps what the next message may refer to.
+func (x *inflater) remember(text []byte) {
+	switch {
+	case !x.takeover:
+	case len(text) >= maxWindow:
+		x.window = append(x.window[:0], text[len(text)-maxWindow:]...)
+	default:
+		if over := len(x.window) + len(text) - maxWindow; over > 0 {
+			x.window = x.window[:copy(x.window, x.window[over:])]
+		}
+		x.window = append(x.window, text...)
+	}
+}
+
+// source is the compressed payload of a message, over all its frames, with ending.
+type source struct {
+	c     *conn
+	m     *message
+	piece []byte
+	ended bool
+	err   error
+}
+
+func (s *source) more() error {
+	for len(s.piece) == 0 {
+		if s.err != nil {
+			return s.err
+		}
+		if s.ended {
+			s.err = io.EOF
+			continue
+		}
+		p, err := s.c.next(s.m)
+		switch {
+		case err == io.EOF:
+			s.piece, s.ended = []byte(ending), true
+		case err != nil:
+			s.err = err
+		default:
+			s.piece = p
+		}
+	}
+	return nil
+}
+
+// Read implements io.Reader.
+func (s *source) Read(p []byte) (int, error) {
+	if err := s.more(); err != nil {
+		return 0, err
+	}
+	n := copy(p, s.piece)
+	s.piece = s.piece[n:]
+	return n, nil
+}
+
+// ReadByte implements io.ByteReader, which keeps flate from reading past the end.
+func (s *source) ReadByte() (byte, error) {
+	if err := s.more(); err != nil {
+		return 0, err
+	}
+	b := s.piece[0]
+	s.piece = s.piece[1:]
+	return b, nil
+}
+
+// drain takes what stands behind a block that said it was the last one.
+func (s *source) drain() error {
+	for s.piece = nil; s.more() == nil; {
+		s.piece = nil
+	}
+	if s.err == io.EOF {
+		return nil
+	}
+	return s.err
+}

@@ -1,0 +1,128 @@
+// Package ws speaks WebSocket (RFC 6455) for the websocket scopes of pagi.HTTPHandler,
+// over HTTP/1.1 connections and HTTP/2 streams (RFC 8441), with permessage-deflate
+// (RFC 7692). What the messages mean, and which close codes an application sees, is
+// package pagi's; here are bytes.
+//
+// Files: ws.go the server and its set of connections, handshake.go how a connection
+// becomes one, conn.go how it ends, frame.go, read.go and utf8.go what comes, write.go what
+// goes, extension.go, inflate.go and deflate.go compression, stream.go HTTP/2.
+package ws
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/h2connect"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// net/http, which this package imports, has been initialised when this runs.
+func init() { h2connect.Restore() }
+
+// Defaults of the Server's fields. That of MaxFrameSize is the reference server's.
+const (
+	DefaultMaxFrameSize   = 64 << 10
+	DefaultMaxMessageSize = 1 << 20
+)
+
+// Server makes WebSockets of handshakes: it is a pagi.WebSocketUpgrader. Its zero
+// value is ready; the fields must not change once it is used. For a limit that has a
+// default a negative value means none.
+type Server struct {
+	// MaxFrameSize is the largest payload of a frame in bytes; more closes the
+	// connection with 1009. Default: 64 KiB.
+	MaxFrameSize int
+	// MaxMessageSize is the largest message in bytes, uncompressed, over all its
+	// frames; more closes the connection with 1009. Default: 1 MiB.
+	MaxMessageSize int
+	// IdleTimeout is how long no frame may come or go before the connection is
+	// closed with 1001 and reason idle_timeout. 0 or less: no limit.
+	IdleTimeout time.Duration
+	// WriteTimeout is how long a write may go on without progress before the
+	// connection is given up with reason write_timeout. 0 or less: no limit.
+	WriteTimeout time.Duration
+	// NoCompression turns down permessage-deflate.
+	NoCompression bool
+
+	mu       sync.Mutex
+	conns    map[*conn]struct{}
+	draining bool
+}
+
+// Drain closes all connections with 1001 and reason server_shutdown, and those that
+// are still made after it.
+func (s *Server) Drain() {
+	s.mu.Lock()
+	s.draining = true
+	conns := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.goAway()
+	}
+}
+
+func (s *Server) add(c *conn) {
+	s.mu.Lock()
+	if s.conns == nil {
+		s.conns = map[*conn]struct{}{}
+	}
+	s.conns[c] = struct{}{}
+	draining := s.draining
+	s.mu.Unlock()
+	if draining {
+		c.goAway()
+	}
+}
+
+func (s *Server) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+// maxFrame and maxMessage return the limits in force.
+func (s *Server) maxFrame() int64   { return limit(s.MaxFrameSize, DefaultMaxFrameSize) }
+func (s *Server) maxMessage() int64 { return limit(s.MaxMessageSize, DefaultMaxMessageSize) }
+
+func limit(given, otherwise int) int64 {
+	switch {
+	case given == 0:
+		return int64(otherwise)
+	case given < 0:
+		return 1<<63 - 1
+	}
+	return int64(given)
+}
+
+// Close codes (RFC 6455 section 7.4.1).
+const (
+	codeGoingAway = 1001
+	codeProtocol  = 1002
+	codeNoStatus  = 1005
+	codeAbnormal  = 1006
+	codeInvalid   = 1007
+	codeTooBig    = 1009
+)
+
+// tooLarge is how one ends whose client sends more than an option allows.
+func tooLarge(what, option string) error {
+	return &pagi.WebSocketEnd{
+		Code: codeTooBig, Reason: pagi.ReasonProtocolError, Answer: codeTooBig, Text: "the " + what + " is too large", Option: option,
+	}
+}
+
+// The options of the command line that the log names.
+const (
+	optionMaxFrame   = "--max-ws-frame-size"
+	optionMaxMessage = "--max-ws-message-size"
+	optionIdle       = "--ws-idle-timeout"
+)
+
+// violation is how a connection ends on which the client breaks the protocol.
+func violation(code int, format string, args ...any) error {
+	return &pagi.WebSocketEnd{Code: code, Reason: pagi.ReasonProtocolError, Answer: code, Text: fmt.Sprintf(format, args...)}
+}
