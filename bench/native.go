@@ -95,7 +95,7 @@ func startNative(b *bench, s setup) ([]*exec.Cmd, error) {
 }
 
 func startNginxStatic(b *bench, s setup) ([]*exec.Cmd, error) {
-	nginx, err := b.nginx(s, fmt.Sprintf("root %s; location / { sendfile on; tcp_nopush on; open_file_cache max=100; }", b.dir), "")
+	nginx, err := b.nginx(s, fmt.Sprintf("root %s; location / { sendfile on; tcp_nopush on; }", b.dir), "")
 	if err != nil {
 		return nil, err
 	}
@@ -104,5 +104,5 @@ func startNginxStatic(b *bench, s setup) ([]*exec.Cmd, error) {
 
 func startReference(_ *bench, s setup) ([]*exec.Cmd, error) {
 	return launch(exec.Command("perl", os.Getenv("PAGI_SERVER"), "--host", "127.0.0.1", "--port", fmt.Sprint(s.port),
-		"--workers", fmt.Sprint(s.workers), "--no-access-log", "-E", "production", s.app))
+		"--workers", fmt.Sprint(s.workers), "--no-access-log", s.app))
 }

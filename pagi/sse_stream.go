@@ -36,7 +36,8 @@ type eventStream struct {
 	line     []byte // where an event is put together
 	timers   streamTimers
 	over     chan struct{} // closed when the whole response was written
-	leaving  sync.Once     // leave; guards itself
+	told     sync.Once     // over; guards itself
+	leaving  sync.Once     // leave; likewise
 }
 
 // newEventStream makes an sse scope of the exchange's.
@@ -194,7 +195,6 @@ func (s *eventStream) close(reason string) error {
 	if err := s.x.finishBody(); err != nil {
 		return err
 	}
-	close(s.over)
 	return nil
 }
 
@@ -209,9 +209,19 @@ func (s *eventStream) shut(reason string) {
 	if lost := asLost(s.close(reason)); lost != nil {
 		reason = lost.reason
 	}
-	x.mu.Unlock()
+	// An sse scope has no callbacks that could send, so mu may be held, lest somebody
+	// finds the stream over before he can know why.
 	x.disconnect(x.goneReason(reason))
+	over := x.phase == phaseComplete
+	x.mu.Unlock()
+	if over {
+		s.tell()
+	}
 }
+
+// tell lets the handler return, now that the response is complete and it is known how
+// the stream has ended.
+func (s *eventStream) tell() { s.told.Do(func() { close(s.over) }) }
 
 // decline begins an ordinary response; the connection ends with it.
 func (s *eventStream) decline(e *SSEHTTPResponseStart) error {
@@ -241,6 +251,7 @@ func (s *eventStream) completed() {
 	if s.headOnly {
 		s.x.endContext(&DisconnectError{ReasonClientClosed})
 	}
+	s.tell()
 }
 
 // receive is the Receive of an sse scope.

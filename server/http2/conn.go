@@ -50,6 +50,7 @@ type Conn struct {
 	first   []byte // settings to be given to the server before the client's first ones
 	inject  []byte // frames to be given to it after those
 	block   bool   // a header block goes on in CONTINUATION frames
+	hurried bool   // what has begun has a time limit
 	blocks  int    // how many it has so far
 	bad     bool   // and there is a field in it that must not be
 	decoder *hpack.Decoder
@@ -162,8 +163,8 @@ func (c *Conn) next() error {
 // whole reads a frame to its end, which must come in time, and takes it.
 func (c *Conn) whole(head frameHead) ([]byte, error) {
 	n := headLength + head.length
-	if len(c.buf) < n && c.limits.HeadTimeout > 0 && !c.block {
-		if err := c.Conn.SetReadDeadline(time.Now().Add(c.limits.HeadTimeout)); err != nil {
+	if len(c.buf) < n {
+		if err := c.hurry(true); err != nil {
 			return nil, err
 		}
 	}
@@ -173,12 +174,13 @@ func (c *Conn) whole(head frameHead) ([]byte, error) {
 	return c.take(n), nil
 }
 
-// inTime takes back the time limit of a header block, or sets that of one that goes on.
-func (c *Conn) inTime(goesOn bool) error {
-	if c.limits.HeadTimeout <= 0 || goesOn && c.block {
+// hurry sets a time limit for what has begun, unless there is one, or takes it back.
+func (c *Conn) hurry(begun bool) error {
+	if c.limits.HeadTimeout <= 0 || begun == c.hurried {
 		return nil
 	}
-	if goesOn {
+	c.hurried = begun
+	if begun {
 		return c.Conn.SetReadDeadline(time.Now().Add(c.limits.HeadTimeout))
 	}
 	return c.Conn.SetReadDeadline(time.Time{})

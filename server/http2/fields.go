@@ -12,7 +12,7 @@ func (c *Conn) headers(head frameHead) error {
 		return err
 	}
 	goesOn := head.flags&flagEndHeaders == 0
-	if err := c.inTime(goesOn); err != nil {
+	if err := c.hurry(goesOn); err != nil {
 		return err
 	}
 	if head.kind == frameHeaders {

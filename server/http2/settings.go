@@ -13,10 +13,8 @@ func (c *Conn) settings(head frameHead) error {
 	if err != nil {
 		return err
 	}
-	if !c.block {
-		if err := c.inTime(false); err != nil {
-			return err
-		}
+	if err := c.hurry(c.block); err != nil {
+		return err
 	}
 	c.ready = frame
 	if payload := frame[headLength:]; head.flags&flagAck == 0 && head.stream == 0 && len(payload)%settingLength == 0 {
