@@ -101,7 +101,7 @@ func (g *gateway) setUp(s *site.Site) error {
 	if g.user, err = identityOf(s.Settings.User, s.Settings.Group); err != nil {
 		return err
 	}
-	g.logs, err = openLogs(&s.Settings, g.process.Stderr, g.options.quiet)
+	g.logs, err = openLogs(&s.Settings, g.process.Stderr, g.options.quiet, g.user)
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (g *gateway) run(ctx context.Context) (err error) {
 func (g *gateway) bound() error {
 	if file := g.current().Settings.PidFile; file != "" {
 		var err error
-		if g.pid, err = claimPidFile(file, g.process.takeover); err != nil {
+		if g.pid, err = claimPidFile(file, g.process.takeover, g.user); err != nil {
 			return err
 		}
 	}

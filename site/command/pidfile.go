@@ -20,8 +20,9 @@ type pidFile struct {
 }
 
 // claimPidFile makes sure that no other gateway uses the file. Where it is that of the
-// process whose place is taken, it stays that until write.
-func claimPidFile(path string, from *takeover) (*pidFile, error) {
+// process whose place is taken, it stays that until write. The file
+// becomes the user's.
+func claimPidFile(path string, from *takeover, user *identity) (*pidFile, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("pid file: %w", err)
@@ -29,9 +30,12 @@ func claimPidFile(path string, from *takeover) (*pidFile, error) {
 	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if err == nil && !isAt(file, path) { // its owner has just removed it
 		_ = file.Close() // only locked
-		return claimPidFile(path, from)
+		return claimPidFile(path, from, user)
 	}
 	if err == nil {
+		if err := user.own(file); err != nil {
+			return nil, fmt.Errorf("pid file: %w", errors.Join(err, file.Close()))
+		}
 		return &pidFile{path, file}, nil
 	}
 	text, readErr := io.ReadAll(io.LimitReader(file, 32))
