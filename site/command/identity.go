@@ -75,19 +75,16 @@ func (id *identity) take(u *user.User) (err error) {
 	return nil
 }
 
-// become makes this process the user and the group, for good.
+// become makes this process the user and the group, for good. One that took the place of
+// another is the user already, with the environment of before.
 func (id *identity) become(setenv func(name, value string) error) error {
-	if id == nil || os.Geteuid() != 0 {
+	if id == nil {
 		return nil
 	}
-	if err := syscall.Setgroups(id.groups); err != nil {
-		return fmt.Errorf("group: setgroups: %w", err)
-	}
-	if err := syscall.Setgid(id.gid); err != nil {
-		return fmt.Errorf("group: setgid %d: %w", id.gid, err)
-	}
-	if err := syscall.Setuid(id.uid); err != nil {
-		return fmt.Errorf("user: setuid %d: %w", id.uid, err)
+	if os.Geteuid() == 0 {
+		if err := id.drop(); err != nil {
+			return err
+		}
 	}
 	if id.name == "" {
 		return nil
@@ -96,6 +93,20 @@ func (id *identity) become(setenv func(name, value string) error) error {
 		if err := setenv(name, value); err != nil {
 			return fmt.Errorf("user: %w", err)
 		}
+	}
+	return nil
+}
+
+// drop gives up being root.
+func (id *identity) drop() error {
+	if err := syscall.Setgroups(id.groups); err != nil {
+		return fmt.Errorf("group: setgroups: %w", err)
+	}
+	if err := syscall.Setgid(id.gid); err != nil {
+		return fmt.Errorf("group: setgid %d: %w", id.gid, err)
+	}
+	if err := syscall.Setuid(id.uid); err != nil {
+		return fmt.Errorf("user: setuid %d: %w", id.uid, err)
 	}
 	return nil
 }

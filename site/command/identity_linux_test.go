@@ -36,7 +36,7 @@ func nobodys(t *testing.T, files map[string]string) string {
 func TestRestartAsAnotherUser(t *testing.T) {
 	testkit.Tool(t, "perl", "perl")
 	dir := nobodys(t, map[string]string{
-		"app.psgi": "sub { [200, [], [$<]] };\n",
+		"app.psgi": "sub { [200, [], [join ' ', $<, map { $_ // '' } @ENV{qw(HOME USER LOGNAME)}]] };\n",
 		"site.yaml": "listen: 127.0.0.1:0\nuser: nobody\npid_file: pid\nlog_file: log\naccess_log: access\naccess_log_backups: 2\n" +
 			"workers: 1\nmounts: [{path: /, psgi: app.psgi}]\n",
 	})
@@ -47,7 +47,7 @@ func TestRestartAsAnotherUser(t *testing.T) {
 		}
 		return string(text)
 	}
-	const who = "65534"
+	const who = "65534 /nonexistent nobody nobody"
 	g := start(t, dir, "-c", "site.yaml")
 	if _, body := g.get("/"); body != who {
 		t.Errorf("at first: %q", body)
