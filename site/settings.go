@@ -206,13 +206,14 @@ func (s *Settings) Check() error {
 	return errors.Join(errs...)
 }
 
+// StartupTimeout is how long the applications may take to start; negative: without limit.
+func (s *Settings) StartupTimeout() time.Duration {
+	return cmp.Or(s.LifespanStartupTimeout, defaultStartup)
+}
+
 // Server returns a server with the settings, without an application and a log.
 func (s *Settings) Server() *server.Server {
 	mode, _ := parseMode(s.SocketMode) // Check has reported a wrong one
-	startup := s.LifespanStartupTimeout
-	if startup == 0 {
-		startup = defaultStartup
-	}
 	return &server.Server{
 		Listen: s.Listen, SocketMode: mode, Backlog: s.ListenerBacklog, ProxyProtocolFrom: s.ProxyProtocolFrom,
 		TLSCert: s.TLS.Cert, TLSKey: s.TLS.Key, TLS: s.TLS.server(),
@@ -225,7 +226,7 @@ func (s *Settings) Server() *server.Server {
 		HTTP3: s.HTTP3, H2C: s.H2C, H2MaxStreams: s.H2MaxStreams, H2ResetBurst: s.H2ResetBurst, H2ResetRate: s.H2ResetRate,
 		H2ControlBurst: s.H2ControlBurst, H2ControlRate: s.H2ControlRate,
 		SSEIdleTimeout: s.SSEIdleTimeout, WriteHighWatermark: s.WriteHighWatermark, WriteLowWatermark: s.WriteLowWatermark,
-		Lifespan: server.LifespanMode(s.Lifespan), LifespanStartupTimeout: startup,
+		Lifespan: server.LifespanMode(s.Lifespan), LifespanStartupTimeout: s.StartupTimeout(),
 		AccessLogFormat: s.AccessLogFormat,
 	}
 }
