@@ -177,14 +177,14 @@ func (g *gateway) bound() error {
 // ready is called when the site is served.
 func (g *gateway) ready(addrs []net.Addr) error {
 	s, p := g.current(), g.process
-	if path := s.Settings.StatusSocket; path != "" {
-		var err error
-		if g.status, err = serveStatus(path, g.report, p.takeover != nil); err != nil {
-			return fmt.Errorf("status socket: %w", err)
-		}
-	}
 	if err := g.pid.write(); err != nil {
 		return err
+	}
+	if path := s.Settings.StatusSocket; path != "" { // last, as its predecessor cannot have it back
+		var err error
+		if g.status, err = serveStatus(path, g.report, p.takeover.replaces()); err != nil {
+			return fmt.Errorf("status socket: %w", err)
+		}
 	}
 	if !g.options.quiet {
 		status, _ := g.server.Status()

@@ -46,7 +46,7 @@ func claimPidFile(path string, from *takeover, user *identity) (*pidFile, error)
 	switch {
 	case !errors.Is(err, syscall.EWOULDBLOCK):
 		return nil, fmt.Errorf("pid file %s: %w", path, err)
-	case from != nil && from.Predecessor != 0 && owner == strconv.Itoa(from.Predecessor):
+	case from.replaces() && owner == strconv.Itoa(from.Predecessor):
 		return &pidFile{path: path}, nil
 	}
 	return nil, fmt.Errorf("pid file %s: process %s is running already", path, owner)

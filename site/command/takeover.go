@@ -75,6 +75,9 @@ func receiveTakeover() (*takeover, error) {
 	return t, nil
 }
 
+// replaces reports whether this process takes another one's place.
+func (t *takeover) replaces() bool { return t != nil && t.Predecessor != 0 }
+
 // tell answers the process that waits: "" stands for being ready.
 func (t *takeover) tell(problem string) error {
 	if t == nil || t.answer == nil {
