@@ -23,7 +23,7 @@ type pidFile struct {
 // process whose place is taken, it stays that until write. The file
 // becomes the user's.
 func claimPidFile(path string, from *takeover, user *identity) (*pidFile, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	file, err := openPidFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("pid file: %w", err)
 	}
@@ -50,6 +50,26 @@ func claimPidFile(path string, from *takeover, user *identity) (*pidFile, error)
 		return &pidFile{path: path}, nil
 	}
 	return nil, fmt.Errorf("pid file %s: process %s is running already", path, owner)
+}
+
+// openPidFile opens a file that is to be overwritten, which one that a link leads to, or
+// a device, is not.
+func openPidFile(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o644)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // write puts this process's number into the file.
@@ -116,6 +136,6 @@ func isAt(file *os.File, path string) bool {
 	if err != nil {
 		return false
 	}
-	there, err := os.Stat(path)
+	there, err := os.Lstat(path)
 	return err == nil && os.SameFile(mine, there)
 }
