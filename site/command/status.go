@@ -95,9 +95,11 @@ func serveStatus(path string, report func() *report, replace bool) (*statusServe
 	if err := privateDirectory(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
-	if conn, err := net.Dial("unix", path); err == nil && !replace {
+	if conn, err := net.Dial("unix", path); err == nil {
 		_ = conn.Close() // nothing was said on it
-		return nil, fmt.Errorf("another process answers at %s", path)
+		if !replace {
+			return nil, fmt.Errorf("another process answers at %s", path)
+		}
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
 		return nil, fmt.Errorf("%s exists and is no socket", path)
