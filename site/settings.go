@@ -106,7 +106,7 @@ type Settings struct {
 	// SSEIdleTimeout is how long an event stream may go without anything being sent.
 	SSEIdleTimeout time.Duration `yaml:"sse_idle_timeout"`
 	// HTTP3 adds HTTP/3 to the listeners that speak TLS.
-	HTTP3 bool `yaml:"http3"`
+	HTTP3 bool `yaml:"http3" change:"restart"`
 	// H2C allows HTTP/2 without TLS.
 	H2C bool `yaml:"h2c" change:"restart"`
 	// H2MaxStreams is how many requests an HTTP/2 connection may have at once.
