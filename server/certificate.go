@@ -46,6 +46,12 @@ func onlyCertificate(config *tls.Config) *certificate {
 	return &certificate{Certificate: config.Certificates[0], pem: pemOf(&config.Certificates[0])}
 }
 
+// Check reports what keeps the files from being served.
+func (f CertificateFiles) Check() error {
+	_, err := loadCertificate(f, time.Now())
+	return err
+}
+
 // loadCertificate reads the files of one certificate. Where only the OCSP response is
 // wrong, there is a certificate beside the error.
 func loadCertificate(files CertificateFiles, now time.Time) (*certificate, error) {

@@ -184,7 +184,8 @@ func (s *Settings) Check() error {
 			errs = append(errs, pagi.BadOption("proxy_protocol_from", "%w", err))
 		}
 	}
-	errs = append(errs, s.TLS.check(), s.Logs.check(), s.checkSigns())
+	_, _, err := s.Identity()
+	errs = append(errs, err, s.TLS.check(), s.Logs.check(), s.checkSigns())
 	switch server.LifespanMode(s.Lifespan) {
 	case "", server.LifespanAuto, server.LifespanOn, server.LifespanOff:
 	default:

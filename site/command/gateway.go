@@ -98,7 +98,7 @@ func (g *gateway) setUp(s *site.Site) error {
 		syscall.Umask(int(mask))
 	}
 	var err error
-	if g.user, err = identityOf(s.Settings.User, s.Settings.Group); err != nil {
+	if g.user, err = identityOf(&s.Settings); err != nil {
 		return err
 	}
 	g.logs, err = openLogs(&s.Settings, g.process.Stderr, g.options.quiet, g.user)
