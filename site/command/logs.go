@@ -138,11 +138,10 @@ func sameFile(a, b site.Logs) bool {
 // reopen opens the files anew under their names, after something has renamed them. A
 // file that cannot be opened goes on as it was.
 func (l *logs) reopen() {
-	l.mu.Lock()
-	files := []logFile{l.file, l.access}
-	l.mu.Unlock()
+	l.mu.Lock() // what is closed meanwhile would be opened again
+	defer l.mu.Unlock()
 	var errs []error
-	for _, f := range files {
+	for _, f := range []logFile{l.file, l.access} {
 		if f != nil {
 			errs = append(errs, f.Reopen())
 		}
