@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -45,7 +46,14 @@ func onlyCertificate(config *tls.Config) *certificate {
 	return &certificate{Certificate: config.Certificates[0], pem: pemOf(&config.Certificates[0])}
 }
 
-// loadCertificate reads the files of one certificate.
+// Check reports what keeps the files from being served.
+func (f CertificateFiles) Check() error {
+	_, err := loadCertificate(f, time.Now())
+	return err
+}
+
+// loadCertificate reads the files of one certificate. Where only the OCSP response is
+// wrong, there is a certificate beside the error.
 func loadCertificate(files CertificateFiles, now time.Time) (*certificate, error) {
 	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	if err != nil {
@@ -56,7 +64,7 @@ func loadCertificate(files CertificateFiles, now time.Time) (*certificate, error
 		return c, nil
 	}
 	if err := c.staple(files.OCSP, now); err != nil {
-		return nil, fmt.Errorf("server: OCSP response %s for certificate %s: %w", files.OCSP, files.Cert, err)
+		return c, fmt.Errorf("server: OCSP response %s for certificate %s: %w", files.OCSP, files.Cert, err)
 	}
 	return c, nil
 }
@@ -165,7 +173,7 @@ func (c *certificates) choose(hello *tls.ClientHelloInfo) *certificate {
 }
 
 // refresh reads the files that have changed. A certificate that cannot be read stays
-// as it was; where certificate and key do not belong together another look follows, as
+// as it was, as does an OCSP response for as long as it is valid; where certificate and key do not belong together another look follows, as
 // one of them may be about to be replaced, too.
 func (c *certificates) refresh(now time.Time) {
 	old := c.set.Load()
@@ -178,7 +186,7 @@ func (c *certificates) refresh(now time.Time) {
 			continue
 		}
 		fresh, err := loadCertificate(f, now)
-		if err != nil {
+		if fresh == nil {
 			if c.failed[i] == err.Error() { // twice the same: it is not about to change
 				c.log.Error("TLS certificate cannot be read again, the old one stays", "error", err)
 				c.stamps[i], c.failed[i] = stamps, ""
@@ -187,7 +195,13 @@ func (c *certificates) refresh(now time.Time) {
 			}
 			continue
 		}
-		if f.OCSP != "" && fresh.OCSPStaple == nil {
+		switch {
+		case err != nil:
+			if !expired && bytes.Equal(fresh.Leaf.Raw, list[i].Leaf.Raw) {
+				fresh.OCSPStaple, fresh.stapled = list[i].OCSPStaple, list[i].stapled
+			}
+			c.log.Warn("OCSP response cannot be read again", "stapled", fresh.OCSPStaple != nil, "error", err)
+		case f.OCSP != "" && fresh.OCSPStaple == nil:
 			c.log.Warn("OCSP response does not say that the certificate is good now; it is not stapled", "file", f.OCSP)
 		}
 		c.log.Info("TLS certificate was read again", "file", f.Cert, "expires", fresh.Leaf.NotAfter.UTC().Format(time.RFC3339))

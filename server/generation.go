@@ -153,6 +153,7 @@ func (s *Server) Reload(ctx context.Context, next *Server) error {
 	}
 	r.access.set(next)
 	r.http1.SetLimits(g.limits())
+	r.redirects.SetLimits(g.limits())
 	old := r.current.Swap(g)
 	r.tls.refresh()
 	r.retiring.Go(func() { r.retire(old) })

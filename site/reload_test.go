@@ -98,6 +98,7 @@ func TestNeedRestart(t *testing.T) {
 		"listen":               func(s *site.Settings) { s.Listen = []string{":80", ":81"} },
 		"tls":                  func(s *site.Settings) { s.TLS.Cert = "c" },
 		"user, umask":          func(s *site.Settings) { s.User, s.Umask = "nobody", "0027" },
+		"http3, h2c":           func(s *site.Settings) { s.HTTP3, s.H2C = true, true },
 		"log_file, log_format": func(s *site.Settings) { s.LogFile, s.LogFormat = "log", "json" },
 	} {
 		next := old

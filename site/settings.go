@@ -106,7 +106,7 @@ type Settings struct {
 	// SSEIdleTimeout is how long an event stream may go without anything being sent.
 	SSEIdleTimeout time.Duration `yaml:"sse_idle_timeout"`
 	// HTTP3 adds HTTP/3 to the listeners that speak TLS.
-	HTTP3 bool `yaml:"http3"`
+	HTTP3 bool `yaml:"http3" change:"restart"`
 	// H2C allows HTTP/2 without TLS.
 	H2C bool `yaml:"h2c" change:"restart"`
 	// H2MaxStreams is how many requests an HTTP/2 connection may have at once.
@@ -184,7 +184,8 @@ func (s *Settings) Check() error {
 			errs = append(errs, pagi.BadOption("proxy_protocol_from", "%w", err))
 		}
 	}
-	errs = append(errs, s.TLS.check(), s.Logs.check(), s.checkSigns())
+	_, _, err := s.Identity()
+	errs = append(errs, err, s.TLS.check(), s.Logs.check(), s.checkSigns())
 	switch server.LifespanMode(s.Lifespan) {
 	case "", server.LifespanAuto, server.LifespanOn, server.LifespanOff:
 	default:
@@ -206,13 +207,14 @@ func (s *Settings) Check() error {
 	return errors.Join(errs...)
 }
 
+// StartupTimeout is how long the applications may take to start; negative: without limit.
+func (s *Settings) StartupTimeout() time.Duration {
+	return cmp.Or(s.LifespanStartupTimeout, defaultStartup)
+}
+
 // Server returns a server with the settings, without an application and a log.
 func (s *Settings) Server() *server.Server {
 	mode, _ := parseMode(s.SocketMode) // Check has reported a wrong one
-	startup := s.LifespanStartupTimeout
-	if startup == 0 {
-		startup = defaultStartup
-	}
 	return &server.Server{
 		Listen: s.Listen, SocketMode: mode, Backlog: s.ListenerBacklog, ProxyProtocolFrom: s.ProxyProtocolFrom,
 		TLSCert: s.TLS.Cert, TLSKey: s.TLS.Key, TLS: s.TLS.server(),
@@ -225,7 +227,7 @@ func (s *Settings) Server() *server.Server {
 		HTTP3: s.HTTP3, H2C: s.H2C, H2MaxStreams: s.H2MaxStreams, H2ResetBurst: s.H2ResetBurst, H2ResetRate: s.H2ResetRate,
 		H2ControlBurst: s.H2ControlBurst, H2ControlRate: s.H2ControlRate,
 		SSEIdleTimeout: s.SSEIdleTimeout, WriteHighWatermark: s.WriteHighWatermark, WriteLowWatermark: s.WriteLowWatermark,
-		Lifespan: server.LifespanMode(s.Lifespan), LifespanStartupTimeout: startup,
+		Lifespan: server.LifespanMode(s.Lifespan), LifespanStartupTimeout: s.StartupTimeout(),
 		AccessLogFormat: s.AccessLogFormat,
 	}
 }

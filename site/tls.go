@@ -65,13 +65,10 @@ func (t *TLS) resolve(resolve func(string) string) {
 func (t *TLS) check() error {
 	var errs []error
 	if t.Cert != "" || t.Key != "" {
-		errs = append(errs, checkPair("tls", "tls.cert", "tls.key", t.Cert, t.Key))
+		errs = append(errs, checkFiles("tls", "tls.cert", "tls.key", "tls.ocsp", server.CertificateFiles{Cert: t.Cert, Key: t.Key, OCSP: t.OCSP}))
 	}
 	for _, c := range t.Certificates {
-		errs = append(errs, checkPair("tls.certificates", "tls.certificates", "tls.certificates", c.Cert, c.Key))
-	}
-	if t.OCSP != "" {
-		errs = append(errs, checkFile("tls.ocsp", t.OCSP))
+		errs = append(errs, checkFiles("tls.certificates", "tls.certificates", "tls.certificates", "tls.certificates", c))
 	}
 	if t.OCSP != "" && t.Cert == "" {
 		errs = append(errs, pagi.BadOption("tls.ocsp", "needs tls.cert and tls.key"))
@@ -120,6 +117,18 @@ func (t *TLS) checkClients() error {
 func checkFile(option, file string) error {
 	if _, err := os.Stat(file); err != nil {
 		return pagi.BadOption(option, "%w", err)
+	}
+	return nil
+}
+
+// checkFiles reports what is wrong with a certificate, its key and its OCSP response, by
+// the options that name them.
+func checkFiles(all, certOption, keyOption, ocspOption string, f server.CertificateFiles) error {
+	if err := checkPair(all, certOption, keyOption, f.Cert, f.Key); err != nil || f.OCSP == "" {
+		return err
+	}
+	if err := f.Check(); err != nil {
+		return pagi.BadOption(ocspOption, "%w", err)
 	}
 	return nil
 }

@@ -98,10 +98,10 @@ func (g *gateway) setUp(s *site.Site) error {
 		syscall.Umask(int(mask))
 	}
 	var err error
-	if g.user, err = identityOf(s.Settings.User, s.Settings.Group); err != nil {
+	if g.user, err = identityOf(&s.Settings); err != nil {
 		return err
 	}
-	g.logs, err = openLogs(&s.Settings, g.process.Stderr, g.options.quiet)
+	g.logs, err = openLogs(&s.Settings, g.process.Stderr, g.options.quiet, g.user)
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (g *gateway) run(ctx context.Context) (err error) {
 func (g *gateway) bound() error {
 	if file := g.current().Settings.PidFile; file != "" {
 		var err error
-		if g.pid, err = claimPidFile(file, g.process.takeover); err != nil {
+		if g.pid, err = claimPidFile(file, g.process.takeover, g.user); err != nil {
 			return err
 		}
 	}
@@ -177,14 +177,14 @@ func (g *gateway) bound() error {
 // ready is called when the site is served.
 func (g *gateway) ready(addrs []net.Addr) error {
 	s, p := g.current(), g.process
-	if path := s.Settings.StatusSocket; path != "" {
-		var err error
-		if g.status, err = serveStatus(path, g.report, p.takeover != nil); err != nil {
-			return fmt.Errorf("status socket: %w", err)
-		}
-	}
 	if err := g.pid.write(); err != nil {
 		return err
+	}
+	if path := s.Settings.StatusSocket; path != "" { // last, as its predecessor cannot have it back
+		var err error
+		if g.status, err = serveStatus(path, g.report, p.takeover.replaces()); err != nil {
+			return fmt.Errorf("status socket: %w", err)
+		}
 	}
 	if !g.options.quiet {
 		status, _ := g.server.Status()

@@ -6,6 +6,8 @@ import (
 	"os/user"
 	"strconv"
 	"syscall"
+
+	"github.com/pagi-go/pagi-bridge/site"
 )
 
 // identity is the user and the group to become.
@@ -15,35 +17,23 @@ type identity struct {
 	name, home string
 }
 
-// identityOf looks a user and a group up, by name or number; nil where neither is
-// given.
-func identityOf(userName, groupName string) (*identity, error) {
-	if userName == "" && groupName == "" {
-		return nil, nil
+// identityOf is that of the settings; nil where they have none.
+func identityOf(s *site.Settings) (*identity, error) {
+	u, g, err := s.Identity()
+	if err != nil || u == nil && g == nil {
+		return nil, err
 	}
 	id := &identity{uid: os.Getuid(), gid: os.Getgid()}
-	if userName != "" {
-		u, err := user.Lookup(userName)
-		if err != nil {
-			if u, err = user.LookupId(userName); err != nil {
-				return nil, fmt.Errorf("user: there is no user %q", userName)
-			}
-		}
+	if u != nil {
 		if err := id.take(u); err != nil {
 			return nil, fmt.Errorf("user: %w", err)
 		}
 	}
-	if groupName != "" {
-		g, err := user.LookupGroup(groupName)
-		if err != nil {
-			if g, err = user.LookupGroupId(groupName); err != nil {
-				return nil, fmt.Errorf("group: there is no group %q", groupName)
-			}
-		}
+	if g != nil {
 		if id.gid, err = strconv.Atoi(g.Gid); err != nil {
 			return nil, fmt.Errorf("group: %w", err)
 		}
-		if userName == "" {
+		if u == nil {
 			id.groups = []int{id.gid}
 		}
 	}
@@ -75,19 +65,16 @@ func (id *identity) take(u *user.User) (err error) {
 	return nil
 }
 
-// become makes this process the user and the group, for good.
+// become makes this process the user and the group, for good. One that took the place of
+// another is the user already, with the environment of before.
 func (id *identity) become(setenv func(name, value string) error) error {
-	if id == nil || os.Geteuid() != 0 {
+	if id == nil {
 		return nil
 	}
-	if err := syscall.Setgroups(id.groups); err != nil {
-		return fmt.Errorf("group: setgroups: %w", err)
-	}
-	if err := syscall.Setgid(id.gid); err != nil {
-		return fmt.Errorf("group: setgid %d: %w", id.gid, err)
-	}
-	if err := syscall.Setuid(id.uid); err != nil {
-		return fmt.Errorf("user: setuid %d: %w", id.uid, err)
+	if os.Geteuid() == 0 {
+		if err := id.drop(); err != nil {
+			return err
+		}
 	}
 	if id.name == "" {
 		return nil
@@ -96,6 +83,20 @@ func (id *identity) become(setenv func(name, value string) error) error {
 		if err := setenv(name, value); err != nil {
 			return fmt.Errorf("user: %w", err)
 		}
+	}
+	return nil
+}
+
+// drop gives up being root.
+func (id *identity) drop() error {
+	if err := syscall.Setgroups(id.groups); err != nil {
+		return fmt.Errorf("group: setgroups: %w", err)
+	}
+	if err := syscall.Setgid(id.gid); err != nil {
+		return fmt.Errorf("group: setgid %d: %w", id.gid, err)
+	}
+	if err := syscall.Setuid(id.uid); err != nil {
+		return fmt.Errorf("user: setuid %d: %w", id.uid, err)
 	}
 	return nil
 }

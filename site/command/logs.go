@@ -19,6 +19,7 @@ type logs struct {
 	logger *slog.Logger
 	level  slog.LevelVar
 	stderr io.Writer
+	user   *identity // the files become the user's; nil: they stay whose they are
 
 	mu     sync.Mutex
 	file   logFile // nil: standard error
@@ -34,12 +35,12 @@ type logFile interface {
 
 // openLogs opens the log; the access log is opened by accessWriter. quiet leaves only
 // errors, unless the settings have a level.
-func openLogs(s *site.Settings, stderr io.Writer, quiet bool) (*logs, error) {
-	l := &logs{stderr: stderr}
+func openLogs(s *site.Settings, stderr io.Writer, quiet bool, user *identity) (*logs, error) {
+	l := &logs{stderr: stderr, user: user}
 	l.setLevel(s, quiet)
 	to := stderr
 	if s.LogFile != "" {
-		f, err := openLogFile(s.LogFile)
+		f, err := openLogFile(s.LogFile, user)
 		if err != nil {
 			return nil, fmt.Errorf("log: %w", err)
 		}
@@ -95,7 +96,7 @@ func (l *logs) changeAccess(s *site.Site) (*accessChange, error) {
 		c.w = l.stderr
 		return c, nil
 	}
-	f, err := openAccessLog(to, &c.from)
+	f, err := openAccessLog(to, &c.from, l.user)
 	if err != nil {
 		return nil, fmt.Errorf("access log: %w", err)
 	}
@@ -137,11 +138,10 @@ func sameFile(a, b site.Logs) bool {
 // reopen opens the files anew under their names, after something has renamed them. A
 // file that cannot be opened goes on as it was.
 func (l *logs) reopen() {
-	l.mu.Lock()
-	files := []logFile{l.file, l.access}
-	l.mu.Unlock()
+	l.mu.Lock() // what is closed meanwhile would be opened again
+	defer l.mu.Unlock()
 	var errs []error
-	for _, f := range files {
+	for _, f := range []logFile{l.file, l.access} {
 		if f != nil {
 			errs = append(errs, f.Reopen())
 		}
@@ -166,9 +166,9 @@ func (l *logs) close() error {
 }
 
 // openAccessLog opens the access log, as a file that is rotated where the settings say
-// so. Rotated files take the mode of the first one.
-func openAccessLog(name string, from *site.Logs) (logFile, error) {
-	plain, err := openLogFile(name)
+// so. Rotated files take the mode and the owner of the first one.
+func openAccessLog(name string, from *site.Logs, user *identity) (logFile, error) {
+	plain, err := openLogFile(name, user)
 	if err != nil || !from.Rotated() {
 		return plain, err
 	}
@@ -198,10 +198,13 @@ type plainFile struct {
 	f    *os.File
 }
 
-func openLogFile(name string) (*plainFile, error) {
+func openLogFile(name string, user *identity) (*plainFile, error) {
 	f, err := openForAppending(name)
 	if err != nil {
 		return nil, err
+	}
+	if err := user.own(f); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return &plainFile{name: name, f: f}, nil
 }

@@ -20,18 +20,22 @@ type pidFile struct {
 }
 
 // claimPidFile makes sure that no other gateway uses the file. Where it is that of the
-// process whose place is taken, it stays that until write.
-func claimPidFile(path string, from *takeover) (*pidFile, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+// process whose place is taken, it stays that until write. The file
+// becomes the user's.
+func claimPidFile(path string, from *takeover, user *identity) (*pidFile, error) {
+	file, err := openPidFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("pid file: %w", err)
 	}
 	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if err == nil && !isAt(file, path) { // its owner has just removed it
 		_ = file.Close() // only locked
-		return claimPidFile(path, from)
+		return claimPidFile(path, from, user)
 	}
 	if err == nil {
+		if err := user.own(file); err != nil {
+			return nil, fmt.Errorf("pid file: %w", errors.Join(err, file.Close()))
+		}
 		return &pidFile{path, file}, nil
 	}
 	text, readErr := io.ReadAll(io.LimitReader(file, 32))
@@ -42,10 +46,30 @@ func claimPidFile(path string, from *takeover) (*pidFile, error) {
 	switch {
 	case !errors.Is(err, syscall.EWOULDBLOCK):
 		return nil, fmt.Errorf("pid file %s: %w", path, err)
-	case from != nil && from.Predecessor != 0 && owner == strconv.Itoa(from.Predecessor):
+	case from.replaces() && owner == strconv.Itoa(from.Predecessor):
 		return &pidFile{path: path}, nil
 	}
 	return nil, fmt.Errorf("pid file %s: process %s is running already", path, owner)
+}
+
+// openPidFile opens a file that is to be overwritten, which one that a link leads to, or
+// a device, is not.
+func openPidFile(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o644)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // write puts this process's number into the file.
@@ -112,6 +136,6 @@ func isAt(file *os.File, path string) bool {
 	if err != nil {
 		return false
 	}
-	there, err := os.Stat(path)
+	there, err := os.Lstat(path)
 	return err == nil && os.SameFile(mine, there)
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"sync"
@@ -63,10 +64,7 @@ func (r *reloader) replace(ctx context.Context, old, next *site.Site) error {
 	if err != nil {
 		return err
 	}
-	if err := g.process.Setenv("PAGI_ENV", next.Settings.Environment); err != nil {
-		return err
-	}
-	if err := g.server.Reload(ctx, to.server); err != nil {
+	if err := r.start(ctx, old, to); err != nil {
 		if failed := to.access.abort(); failed != nil {
 			g.logs.logger.Error("access log cannot be closed", "error", failed)
 		}
@@ -79,6 +77,18 @@ func (r *reloader) replace(ctx context.Context, old, next *site.Site) error {
 	r.startWatch(ctx)
 	if names := old.Settings.NeedRestart(&next.Settings); len(names) > 0 {
 		g.logs.logger.Warn("reload: these settings count from the next restart on (USR2)", "settings", strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// start starts a site with its environment, and serves it instead of the old one.
+func (r *reloader) start(ctx context.Context, old *site.Site, to *prepared) error {
+	setenv := r.gateway.process.Setenv
+	if err := setenv("PAGI_ENV", to.site.Settings.Environment); err != nil {
+		return err
+	}
+	if err := r.gateway.server.Reload(ctx, to.server); err != nil {
+		return errors.Join(err, setenv("PAGI_ENV", old.Settings.Environment))
 	}
 	return nil
 }

@@ -12,7 +12,6 @@ import (
 type restarter struct {
 	gateway  *gateway
 	launcher *launcher
-	limit    time.Duration // for the new process to become ready; 0: none
 	// handOver ends this process's serving once the new one serves.
 	handOver func(pid int)
 }
@@ -30,6 +29,9 @@ func (r *restarter) run(ctx context.Context, signals <-chan os.Signal) {
 		}
 	}
 }
+
+// restartExtra is what a new process may take beside the start of the applications.
+const restartExtra = 30 * time.Second
 
 // errFirstProcess is why the first process of a container stays: with it the container
 // would end.
@@ -62,9 +64,9 @@ func (r *restarter) start(ctx context.Context) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if r.limit > 0 {
+	if startup := r.gateway.current().Settings.StartupTimeout(); startup > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, r.limit, errors.New("it was not ready in time"))
+		ctx, cancel = context.WithTimeoutCause(ctx, startup+restartExtra, errors.New("it was not ready in time"))
 		defer cancel()
 	}
 	return r.launcher.start(ctx, &takeover{Predecessor: os.Getpid()}, sockets, func(cmd *exec.Cmd) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -94,9 +95,11 @@ func serveStatus(path string, report func() *report, replace bool) (*statusServe
 	if err := privateDirectory(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
-	if conn, err := net.Dial("unix", path); err == nil && !replace {
+	if conn, err := net.Dial("unix", path); err == nil {
 		_ = conn.Close() // nothing was said on it
-		return nil, fmt.Errorf("another process answers at %s", path)
+		if !replace {
+			return nil, fmt.Errorf("another process answers at %s", path)
+		}
 	}
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
 		return nil, fmt.Errorf("%s exists and is no socket", path)
@@ -130,12 +133,16 @@ func privateDirectory(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	info, err := os.Stat(dir)
-	switch {
-	case err != nil:
+	info, err := os.Lstat(dir)
+	if err != nil {
 		return err
+	}
+	sys, ok := info.Sys().(*syscall.Stat_t)
+	switch {
 	case !info.IsDir():
 		return fmt.Errorf("%s is no directory", dir)
+	case ok && int(sys.Uid) != os.Geteuid():
+		return fmt.Errorf("the directory %s must be this process's user's, %d, is %d's", dir, os.Geteuid(), sys.Uid)
 	case info.Mode().Perm()&0o077 != 0:
 		return fmt.Errorf("the directory %s must be nobody else's (mode 0700), has %04o", dir, info.Mode().Perm())
 	}

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -73,6 +75,9 @@ func receiveTakeover() (*takeover, error) {
 	return t, nil
 }
 
+// replaces reports whether this process takes another one's place.
+func (t *takeover) replaces() bool { return t != nil && t.Predecessor != 0 }
+
 // tell answers the process that waits: "" stands for being ready.
 func (t *takeover) tell(problem string) error {
 	if t == nil || t.answer == nil {
@@ -108,11 +113,12 @@ func (t *takeover) detach() error {
 type launcher struct {
 	program   string
 	args, env []string
+	killAfter time.Duration // 0: the constant
 }
 
 // start starts another process of this program, passes it sockets, whose files it
 // closes, and waits until it serves. On an error there is no such process any more. When
-// ctx ends it is told to end.
+// ctx ends it is told to end, and killed if it does not.
 func (l *launcher) start(ctx context.Context, t *takeover, sockets []server.Socket, setUp func(*exec.Cmd)) (pid int, err error) {
 	defer func() {
 		for _, s := range sockets {
@@ -139,19 +145,24 @@ func (l *launcher) start(ctx context.Context, t *takeover, sockets []server.Sock
 	if err := errors.Join(cmd.Start(), write.Close()); err != nil {
 		return 0, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) }) // it has ended, or it hears
+	end := sync.OnceValue(func() *time.Timer {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it has ended, or it hears
+		return time.AfterFunc(cmp.Or(l.killAfter, killAfter), func() {
+			_ = cmd.Process.Kill()               // it has ended, or it does now
+			_ = read.SetReadDeadline(time.Now()) // its children may have the other end, too
+		})
+	})
+	stop := context.AfterFunc(ctx, func() { end() })
 	answer, err := bufio.NewReader(read).ReadString('\n')
-	stop()
 	answer = strings.TrimSpace(answer)
-	if answer == "ready" && ctx.Err() == nil {
+	if stop() && answer == "ready" {
 		pid := cmd.Process.Pid
 		return pid, cmd.Process.Release()
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		answer = err.Error()
 	}
-	_ = cmd.Process.Signal(syscall.SIGTERM) // it has ended, or it hears
-	kill := time.AfterFunc(killAfter, func() { _ = cmd.Process.Kill() })
+	kill := end()
 	waited := cmd.Wait()
 	kill.Stop()
 	switch {
