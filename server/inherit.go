@@ -19,6 +19,12 @@ type Socket struct {
 	File        *os.File
 }
 
+// isSystemds reports whether systemd has opened the socket.
+func (s Socket) isSystemds() bool {
+	kind, _, _ := strings.Cut(s.Place, ":")
+	return s.Place == "" || kind == "systemd"
+}
+
 // Sockets returns duplicates of the sockets a running server listens on, for a
 // process that is to take its place (Inherited). The caller closes them.
 func (s *Server) Sockets() ([]Socket, error) {

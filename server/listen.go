@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -111,7 +112,8 @@ func (r *running) settle(l *listener) error {
 	return nil
 }
 
-// listenSpecs are the places to listen at; none where only what is inherited is left.
+// listenSpecs are the places to listen at; none where only Listeners are left, or what
+// systemd has opened.
 func (s *Server) listenSpecs() []string {
 	specs := append([]string(nil), s.Listen...)
 	if s.Socket != "" {
@@ -120,7 +122,7 @@ func (s *Server) listenSpecs() []string {
 	if len(specs) > 0 {
 		return specs
 	}
-	if len(s.Listeners) > 0 || len(s.Inherited) > 0 && s.Host == "" && s.Port == 0 {
+	if len(s.Listeners) > 0 || s.Host == "" && s.Port == 0 && slices.ContainsFunc(s.Inherited, Socket.isSystemds) {
 		return nil
 	}
 	host, port := orDefault(s.Host, DefaultHost), orDefault(s.Port, DefaultPort)

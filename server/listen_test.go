@@ -203,6 +203,31 @@ func TestInheritedSockets(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+	t.Run("that of the default place, from a predecessor", func(t *testing.T) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := l.Addr().String()
+		ready := make(chan []net.Addr, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		s := &Server{App: echo, Inherited: []Socket{{Place: "127.0.0.1:5000", File: file(t, l)}}, Ready: func(addrs []net.Addr) { ready <- addrs }}
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+		select {
+		case addrs := <-ready:
+			if len(addrs) != 1 || addrs[0].String() != addr {
+				t.Errorf("listens at %v, not %s", addrs, addr)
+			}
+			cancel()
+			err = testkit.Await(t, ended)
+		case err = <-ended:
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("a descriptor", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
