@@ -127,6 +127,34 @@ func TestReloadDoesNotWaitForEver(t *testing.T) {
 	slow.Response("GET")
 }
 
+func TestStopWaitsForTheOldApplicationsRequests(t *testing.T) {
+	one := newVersion("one")
+	first := &Server{App: one}
+	x := launch(t, first)
+	slow := x.request("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+	testkit.Await(t, one.serving)
+	if err := first.Reload(t.Context(), &Server{App: newVersion("two"), Logger: x.log.Logger()}); err != nil {
+		t.Fatal(err)
+	}
+	x.cancel()
+	select {
+	case <-one.ended:
+		t.Error("shut down under a request")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(one.release)
+	if _, body := slow.Response("GET"); body != "one" {
+		t.Errorf("answer %q", body)
+	}
+	if err := x.stop(); err != nil {
+		t.Error(err)
+	}
+	testkit.Await(t, one.ended)
+	if log := x.log.String(); strings.Contains(log, "shutting the old application down") {
+		t.Errorf("logged %s", log)
+	}
+}
+
 func TestReloadUnderLoad(t *testing.T) {
 	first := &Server{App: newVersion("0")}
 	x := launch(t, first)

@@ -31,11 +31,14 @@ type running struct {
 	current   atomic.Pointer[generation] // the application that gets requests
 	reloading sync.Mutex                 // held by a Reload
 	retiring  sync.WaitGroup             // applications that had them
+	busy      atomic.Int64               // those of them that still have requests, and are waited for
 
 	base       context.Context // of all requests
 	cancelBase context.CancelCauseFunc
 	stopping   context.Context // ends when Run begins to stop
 	beginStop  context.CancelFunc
+	stopped    context.Context // ends when the stop waits for no request any more
+	endStop    context.CancelFunc
 	force      <-chan struct{} // closed when the stop is not to wait any more
 }
 
@@ -59,6 +62,7 @@ func (s *Server) prepare(ctx context.Context) (*running, error) {
 	}
 	r.base, r.cancelBase = context.WithCancelCause(context.Background())
 	r.stopping, r.beginStop = context.WithCancel(context.Background())
+	r.stopped, r.endStop = context.WithCancel(context.Background())
 	if r.tls, err = s.newTLSFront(r.log); err != nil {
 		return nil, err
 	}
