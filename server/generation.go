@@ -154,6 +154,9 @@ func (s *Server) Reload(ctx context.Context, next *Server) error {
 	r.access.set(next)
 	r.http1.SetLimits(g.limits())
 	old := r.current.Swap(g)
+	if r.stopping.Err() != nil {
+		g.halt() // the stop may have missed it
+	}
 	r.tls.refresh()
 	r.busy.Add(1)
 	r.retiring.Go(func() { r.retire(old) })

@@ -155,6 +155,35 @@ func TestStopWaitsForTheOldApplicationsRequests(t *testing.T) {
 	}
 }
 
+// Whether a reload comes between two steps of the stop is chance: so there are many.
+func TestReloadDuringAStopIsHalted(t *testing.T) {
+	for range 50 {
+		first := &Server{App: echo, Lifespan: LifespanOff}
+		x := launch(t, first)
+		r := first.run.Load()
+		reloaded := make(chan error, 1)
+		go func() {
+			var err error
+			for err == nil {
+				err = first.Reload(context.Background(), &Server{App: echo, Lifespan: LifespanOff, Logger: x.log.Logger()})
+			}
+			reloaded <- err
+		}()
+		time.Sleep(time.Millisecond)
+		if err := x.stop(); err != nil {
+			t.Error(err)
+		}
+		if err := testkit.Await(t, reloaded); !errors.Is(err, errNotRunning) {
+			t.Error(err)
+		}
+		select {
+		case <-r.current.Load().stopping:
+		default:
+			t.Fatal("the last application was not told to stop")
+		}
+	}
+}
+
 func TestReloadUnderLoad(t *testing.T) {
 	first := &Server{App: newVersion("0")}
 	x := launch(t, first)

@@ -24,9 +24,9 @@ var ErrHandedOver = errors.New("another process has taken over")
 // stop ends serving: gracefully within ShutdownTimeout, then by force. ctx is the
 // ended context of Run.
 func (r *running) stop(ctx context.Context, listeners listenerSet) {
-	g := r.current.Load()
 	r.beginStop()
 	defer r.endStop()
+	g := r.current.Load() // a reload that puts another there from now on halts that itself
 	g.halt()
 	grace, cancel := context.WithTimeout(context.Background(), g.shutdownTimeout())
 	defer cancel()
