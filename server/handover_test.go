@@ -1,0 +1,70 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
+)
+
+// Whoever has connected before another process took over is served, however far the
+// connection had come.
+func TestHandoverOverTLS(t *testing.T) {
+	pair := testkit.Certificate(t)
+	s := &Server{App: newVersion("old"), TLSCert: pair.CertFile, TLSKey: pair.KeyFile, Listen: []string{"127.0.0.1:0", "127.0.0.1:0,redirect"}}
+	prepare(t, s)
+	ready, ended := make(chan []net.Addr, 1), make(chan error, 1)
+	s.Ready = func(addrs []net.Addr) { ready <- addrs }
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	go func() { ended <- s.Run(ctx) }()
+	addrs := testkit.Await(t, ready)
+
+	dial := func(protocol string) *tls.Conn {
+		t.Helper()
+		c, err := net.DialTimeout("tcp", addrs[0].String(), testkit.Patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return tls.Client(c, &tls.Config{RootCAs: pair.Pool, ServerName: "127.0.0.1", NextProtos: []string{protocol}})
+	}
+	one, two, idle := dial("http/1.1"), dial("h2"), testkit.Dial(t, addrs[1].String())
+	testkit.Eventually(t, "all to be accepted", func() bool { status, _ := s.Status(); return status.Connections == 3 })
+	cancel(ErrHandedOver)
+	time.Sleep(50 * time.Millisecond)
+
+	if err := two.Handshake(); err != nil {
+		t.Errorf("HTTP/2: %v", err)
+	} else if res, err := over(two).Get("https://127.0.0.1/"); err != nil || res.StatusCode != 200 || res.ProtoMajor != 2 {
+		t.Errorf("HTTP/2: %v %v", res, err)
+	}
+	if err := one.Handshake(); err != nil {
+		t.Errorf("HTTP/1.1: %v", err)
+	} else {
+		c := testkit.NewConn(t, one)
+		c.Say(ask)
+		if res, body := c.Response("GET"); body != "old" || !res.Close {
+			t.Errorf("HTTP/1.1: %q, close %v", body, res.Close)
+		}
+	}
+	idle.Say(ask)
+	if res, _ := idle.Response("GET"); res.StatusCode != 301 || !res.Close {
+		t.Errorf("to https: %s, close %v", res.Status, res.Close)
+	}
+	if err := testkit.Await(t, ended); err != nil {
+		t.Error(err)
+	}
+}
+
+// over returns a client that speaks HTTP/2 on a connection.
+func over(c *tls.Conn) *http.Client {
+	return &http.Client{Timeout: testkit.Patience, Transport: &http.Transport{
+		ForceAttemptHTTP2: true,
+		DialTLSContext:    func(context.Context, string, string) (net.Conn, error) { return c, nil },
+	}}
+}
