@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -57,6 +59,41 @@ func TestHandoverOverTLS(t *testing.T) {
 		t.Errorf("to https: %s, close %v", res.Status, res.Close)
 	}
 	if err := testkit.Await(t, ended); err != nil {
+		t.Error(err)
+	}
+}
+
+// What systemd has opened stays systemd's however often it is handed over.
+func TestSystemdsSocketsAreHandedOver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	sockets := []Socket{{Name: "local", File: file(t, l)}}
+	for _, place := range []string{path, "systemd:local", "", "systemd", path} {
+		s := &Server{App: echo, Inherited: sockets}
+		if place != "" {
+			s.Listen = []string{place}
+		} else {
+			s.Listen = []string{} // which prepare leaves alone
+		}
+		x := launch(t, s)
+		if sockets, err = s.Sockets(); err != nil {
+			t.Fatal(err)
+		}
+		c := testkit.Dial(t, path)
+		c.Say(ask)
+		c.Response("GET")
+		if err := x.stop(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(path); err != nil {
+			t.Fatalf("listening at %q: the file was removed", place)
+		}
+	}
+	if err := sockets[0].File.Close(); err != nil {
 		t.Error(err)
 	}
 }

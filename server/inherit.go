@@ -13,16 +13,24 @@ import (
 
 // Socket is a listening socket that one process has opened for another.
 type Socket struct {
-	// Place is the address (Place.Address) it was opened for, "" where that is not
-	// known. Name is what systemd calls it.
+	// Place is the address (Place.Address) a server listens at with it, "" where none
+	// has yet. Name is what systemd calls it.
 	Place, Name string
-	File        *os.File
+	// Foreign says that no server has opened it: if it is a Unix socket its file stays.
+	Foreign bool
+	File    *os.File
 }
 
 // isSystemds reports whether systemd has opened the socket.
 func (s Socket) isSystemds() bool {
-	kind, _, _ := strings.Cut(s.Place, ":")
-	return s.Place == "" || kind == "systemd"
+	return s.Place == "" || s.Foreign && !strings.HasPrefix(s.Place, "fd:")
+}
+
+// isNamed reports whether systemd has opened the socket for a place: "systemd" or
+// "systemd:NAME".
+func (s Socket) isNamed(p Place) bool {
+	_, name, named := strings.Cut(p.Address, ":")
+	return s.isSystemds() && (!named || s.Name == name)
 }
 
 // Sockets returns duplicates of the sockets a running server listens on, for a
@@ -39,7 +47,7 @@ func (s *Server) Sockets() ([]Socket, error) {
 			// and so does the socket, which both processes share.
 			dup, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
 			if err == nil {
-				all = append(all, Socket{Place: l.place.Address, File: os.NewFile(uintptr(dup), l.place.Address)})
+				all = append(all, Socket{Place: l.place.Address, Name: l.name, Foreign: l.foreign, File: os.NewFile(uintptr(dup), l.place.Address)})
 			}
 			return err
 		})
@@ -96,41 +104,34 @@ func (h *inheritance) close() string {
 // it, what systemd calls by its name, or what listens at its address. None is no error
 // for a place that can be opened.
 func (h *inheritance) take(p Place) (set listenerSet, err error) {
-	kind, name, named := strings.Cut(p.Address, ":")
-	if kind == "fd" {
-		return h.descriptor(p, name)
+	kind, rest, _ := strings.Cut(p.Address, ":")
+	switch kind {
+	case "fd":
+		return h.descriptor(p, rest)
+	case "systemd":
+		for i, s := range h.sockets {
+			if h.made[i] != nil && s.isNamed(p) {
+				set = append(set, h.adopt(i, p))
+			}
+		}
+		if len(set) == 0 {
+			return nil, errors.New("systemd has passed no such socket")
+		}
+		return set, nil
 	}
 	for i, s := range h.sockets {
-		l := h.made[i]
-		switch {
-		case l == nil:
-			continue
-		case s.Place != "" && s.Place != p.Address:
-			continue
-		case s.Place != "":
-		case kind == "systemd" && (!named || s.Name == name):
-		case kind != "systemd" && sameAddress(p, l.Addr()):
-		default:
-			continue
-		}
-		h.made[i] = nil
-		set = append(set, &listener{Listener: adopt(l, p, s.Place == "" || kind == "systemd"), place: p})
-		if kind != "systemd" {
-			break
+		if l := h.made[i]; l != nil && (s.Place == p.Address || s.isSystemds() && sameAddress(p, l.Addr())) {
+			return listenerSet{h.adopt(i, p)}, nil
 		}
 	}
-	if kind == "systemd" && len(set) == 0 {
-		return nil, errors.New("systemd has passed no such socket")
-	}
-	return set, nil
+	return nil, nil
 }
 
 // descriptor takes a socket this process was started with.
 func (h *inheritance) descriptor(p Place, number string) (listenerSet, error) {
 	for i, s := range h.sockets { // a predecessor has passed it, under another number
-		if l := h.made[i]; l != nil && s.Place == p.Address {
-			h.made[i] = nil
-			return listenerSet{{Listener: adopt(l, p, true), place: p}}, nil
+		if h.made[i] != nil && s.Place == p.Address {
+			return listenerSet{h.adopt(i, p)}, nil
 		}
 	}
 	fd, _ := strconv.Atoi(number) // ParsePlace has read it
@@ -140,7 +141,15 @@ func (h *inheritance) descriptor(p Place, number string) (listenerSet, error) {
 		return nil, fmt.Errorf("descriptor %d is no socket that can be listened on: %w", fd, err)
 	}
 	_ = file.Close() // the listener has one of its own
-	return listenerSet{{Listener: adopt(l, p, true), place: p}}, nil
+	return listenerSet{{Listener: adopt(l, p, true), place: p, foreign: true}}, nil
+}
+
+// adopt makes a place's listener of an inherited socket.
+func (h *inheritance) adopt(i int, p Place) *listener {
+	s, l := h.sockets[i], h.made[i]
+	h.made[i] = nil
+	foreign := s.Foreign || s.Place == ""
+	return &listener{Listener: adopt(l, p, foreign), place: p, name: s.Name, foreign: foreign}
 }
 
 // adopt gives a Unix socket the name it is known by; foreign says that its file is not

@@ -15,6 +15,9 @@ type listener struct {
 	place Place
 	tls   bool
 
+	name    string // that systemd has for it
+	foreign bool   // no server has opened it
+
 	once sync.Once
 	err  error
 }
