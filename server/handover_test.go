@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -104,4 +106,81 @@ func over(c *tls.Conn) *http.Client {
 		ForceAttemptHTTP2: true,
 		DialTLSContext:    func(context.Context, string, string) (net.Conn, error) { return c, nil },
 	}}
+}
+
+// A place may be spelled otherwise in a successor's options, or be there no more.
+func TestPlacesOfASuccessor(t *testing.T) {
+	for _, tt := range []struct {
+		name, before, after string // %s: the port
+		taken               bool
+	}{
+		{"a name for an address", "127.0.0.1:%s", "localhost:%s", true},
+		{"an address for a name", "localhost:%s", "127.0.0.1:%s", true},
+		{"another spelling", "[::1]:%s", "[0:0:0:0:0:0:0:1]:%s", true},
+		{"one family of both", ":%s", "0.0.0.0:%s", false},
+		{"another address", "127.0.0.1:%s", "127.0.0.2:%s", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			first := launch(t, &Server{App: echo, Listen: []string{fmt.Sprintf(tt.before, "0")}})
+			_, port, err := net.SplitHostPort(first.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sockets, err := first.server.Sockets()
+			if err != nil {
+				t.Fatal(err)
+			}
+			sockets[0].Place = fmt.Sprintf(tt.before, port)
+			h, err := newInheritance(sockets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			set, err := h.take(Place{Address: fmt.Sprintf(tt.after, port)})
+			if err != nil || tt.taken != (len(set) == 1) {
+				t.Errorf("taken %d, error %v", len(set), err)
+			}
+			set.close()
+			h.left().close()
+		})
+	}
+	t.Run("Unix sockets", func(t *testing.T) {
+		dir := t.TempDir()
+		kept, dropped := filepath.Join(dir, "kept"), filepath.Join(dir, "dropped")
+		first := launch(t, &Server{App: echo, Listen: []string{kept, dropped}})
+		sockets, err := first.server.Sockets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := launch(t, &Server{App: echo, Listen: []string{dir + "/./kept"}, Inherited: sockets})
+		testkit.Eventually(t, "the dropped file to go", func() bool { _, err := os.Lstat(dropped); return err != nil })
+		first.server.run.Load().listeners.disown()
+		if err := first.stop(); err != nil {
+			t.Error(err)
+		}
+		c := testkit.Dial(t, kept)
+		c.Say(ask)
+		c.Response("GET")
+		if err := second.stop(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(kept); err == nil {
+			t.Error("the kept file is left behind")
+		}
+	})
+	t.Run("Unix sockets of a successor that does not start", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "s")
+		first := launch(t, &Server{App: echo, Socket: path})
+		sockets, err := first.server.Sockets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		failing := newVersion("failing")
+		failing.startup = errors.New("no database")
+		if err := (&Server{App: failing, Listen: []string{"127.0.0.1:0"}, Inherited: sockets}).Run(t.Context()); err == nil {
+			t.Error("it started")
+		}
+		c := testkit.Dial(t, path)
+		c.Say(ask)
+		c.Response("GET")
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -31,6 +32,21 @@ func (s Socket) isSystemds() bool {
 func (s Socket) isNamed(p Place) bool {
 	_, name, named := strings.Cut(p.Address, ":")
 	return s.isSystemds() && (!named || s.Name == name)
+}
+
+// isAt reports whether the socket, bound to addr, listens where a place is.
+func (s Socket) isAt(p Place, addr net.Addr) bool {
+	if s.isSystemds() {
+		return sameAddress(p, addr)
+	}
+	was := Place{Address: s.Place}
+	if path, isUnix := p.path(); isUnix { // it was bound to another name
+		old, wasUnix := was.path()
+		return wasUnix && filepath.Clean(old) == filepath.Clean(path)
+	}
+	// Which families an unspecified address stands for was decided when it was bound.
+	tcp, isTCP := addr.(*net.TCPAddr)
+	return isTCP && (!tcp.IP.IsUnspecified() || was.network() == p.network()) && sameAddress(p, addr)
 }
 
 // Sockets returns duplicates of the sockets a running server listens on, for a
@@ -81,23 +97,20 @@ func newInheritance(sockets []Socket) (*inheritance, error) {
 		errs = append(errs, s.File.Close())
 	}
 	if err := errors.Join(errs...); err != nil {
-		h.close()
+		h.left().close()
 		return nil, err
 	}
 	return h, nil
 }
 
-// close closes what nobody took, and says what that was.
-func (h *inheritance) close() string {
-	var names []string
+// left returns what nobody took.
+func (h *inheritance) left() (set listenerSet) {
 	for i, l := range h.made {
 		if l != nil {
-			names = append(names, l.Addr().String())
-			h.made[i] = nil
-			_ = l.Close() // not in use
+			set = append(set, h.adopt(i, Place{Address: h.sockets[i].Place}))
 		}
 	}
-	return strings.Join(names, ", ")
+	return set
 }
 
 // take returns the listeners there are for a place: what another server has opened for
@@ -119,9 +132,14 @@ func (h *inheritance) take(p Place) (set listenerSet, err error) {
 		}
 		return set, nil
 	}
-	for i, s := range h.sockets {
-		if l := h.made[i]; l != nil && (s.Place == p.Address || s.isSystemds() && sameAddress(p, l.Addr())) {
-			return listenerSet{h.adopt(i, p)}, nil
+	for _, isFor := range []func(i int) bool{
+		func(i int) bool { return h.sockets[i].Place == p.Address },
+		func(i int) bool { return h.sockets[i].isAt(p, h.made[i].Addr()) },
+	} {
+		for i := range h.sockets {
+			if h.made[i] != nil && isFor(i) {
+				return listenerSet{h.adopt(i, p)}, nil
+			}
 		}
 	}
 	return nil, nil

@@ -68,12 +68,16 @@ func (r *running) listen() (set listenerSet, err error) {
 		return nil, err
 	}
 	defer func() {
-		if left := inherited.close(); left != "" && err == nil {
-			r.log.Warn("there is no place to listen at for an inherited socket; it was closed", "sockets", left)
-		}
+		left := inherited.left()
 		if err != nil {
+			left.close()
 			set.close()
 			set = nil
+			return
+		}
+		r.left = left
+		for _, l := range left {
+			r.log.Warn("there is no place to listen at for an inherited socket; it is closed", "socket", l.Addr().String())
 		}
 	}()
 	for _, l := range r.first.Listeners {

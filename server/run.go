@@ -27,6 +27,7 @@ type running struct {
 	conns     connSet
 	entering  atomic.Int64 // what accepts connections, and those that are not served yet
 	listeners listenerSet
+	left      listenerSet // inherited, and not listened on
 
 	current   atomic.Pointer[generation] // the application that gets requests
 	reloading sync.Mutex                 // held by a Reload

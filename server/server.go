@@ -224,6 +224,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	defer listeners.close()
+	defer r.left.close()
 	if r.quic, err = r.openQUIC(listeners); err != nil {
 		return err
 	}
@@ -244,6 +245,8 @@ func (s *Server) Run(ctx context.Context) error {
 		s.Ready(listeners.addrs())
 	}
 	listeners.own()
+	r.left.own() // nobody listens on them any more: a predecessor goes now
+	r.left.close()
 	serveErr := r.serve(ctx, listeners)
 	return errors.Join(serveErr, r.end(), r.access.close())
 }
