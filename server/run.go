@@ -15,6 +15,7 @@ import (
 // running is what one Run holds.
 type running struct {
 	log       *slog.Logger
+	warnings  sparing // about clients
 	first     *Server // Run's own, which says where to listen
 	http1     *http1.Server
 	redirects *http1.Server // sends everybody to https
@@ -49,6 +50,7 @@ func (s *Server) prepare(ctx context.Context) (*running, error) {
 	if r.log == nil {
 		r.log = slog.Default()
 	}
+	r.warnings.log = r.log
 	r.access = newAccessLog(r.log)
 	if err := r.access.check(s); err != nil {
 		return nil, err
