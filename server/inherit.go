@@ -152,14 +152,36 @@ func (h *inheritance) descriptor(p Place, number string) (listenerSet, error) {
 			return listenerSet{h.adopt(i, p)}, nil
 		}
 	}
-	fd, _ := strconv.Atoi(number) // ParsePlace has read it
-	file := os.NewFile(uintptr(fd), p.Address)
+	fd, err := strconv.Atoi(number)
+	if err != nil {
+		return nil, err
+	}
+	l, err := passed(fd)
+	if err != nil {
+		return nil, err
+	}
+	return listenerSet{{Listener: adopt(l, p, true), place: p, foreign: true}}, nil
+}
+
+// passed makes a listener of a descriptor this process was started with, and closes
+// that. One that a program it starts would not get is one of its own.
+func passed(fd int) (net.Listener, error) {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	if err != nil || flags&unix.FD_CLOEXEC != 0 {
+		return nil, fmt.Errorf("the process was not started with descriptor %d", fd)
+	}
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("descriptor %d: %w", fd, err)
+	}
+	file := os.NewFile(uintptr(dup), "fd:"+strconv.Itoa(fd))
 	l, err := net.FileListener(file)
+	_ = file.Close() // only a duplicate, as is the listener's
 	if err != nil {
 		return nil, fmt.Errorf("descriptor %d is no socket that can be listened on: %w", fd, err)
 	}
-	_ = file.Close() // the listener has one of its own
-	return listenerSet{{Listener: adopt(l, p, true), place: p, foreign: true}}, nil
+	_ = unix.Close(fd) // the listener has one of its own
+	return l, nil
 }
 
 // adopt makes a place's listener of an inherited socket.

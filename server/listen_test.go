@@ -235,8 +235,7 @@ func TestInheritedSockets(t *testing.T) {
 		}
 		addr := l.Addr().String()
 		f := file(t, l)
-		fd := int(f.Fd())
-		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 10)
+		dup, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD, 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,6 +246,34 @@ func TestInheritedSockets(t *testing.T) {
 		}
 		c := x.request(ask)
 		c.Response("GET")
+	})
+	t.Run("a descriptor that is another's", func(t *testing.T) {
+		own, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := file(t, own)
+		defer f.Close()
+		given, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(given) // which leaves a number of nothing
+		null, err := unix.Open(os.DevNull, unix.O_RDONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(null)
+		for fd, want := range map[int]string{
+			int(f.Fd()): "was not started with",
+			given:       "was not started with",
+			null:        "is no socket",
+		} {
+			err := (&Server{App: echo, Listen: []string{fmt.Sprintf("fd:%d", fd)}}).Run(t.Context())
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("error %v", err)
+			}
+		}
 	})
 	t.Run("something that is no socket", func(t *testing.T) {
 		f, err := os.Open(os.DevNull)
