@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -165,6 +166,21 @@ func TestPlacesOfASuccessor(t *testing.T) {
 		}
 		if _, err := os.Lstat(kept); err == nil {
 			t.Error("the kept file is left behind")
+		}
+	})
+	t.Run("an abstract Unix socket", func(t *testing.T) {
+		if runtime.GOOS != "linux" {
+			t.Skip("there is none")
+		}
+		place := fmt.Sprintf("unix:@pagi-bridge-%d", os.Getpid())
+		first := launch(t, &Server{App: echo, Listen: []string{place}})
+		sockets, err := first.server.Sockets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := launch(t, &Server{App: echo, Listen: []string{place}, Inherited: sockets})
+		if err := errors.Join(first.stop(), second.stop()); err != nil {
+			t.Error(err)
 		}
 	})
 	t.Run("Unix sockets of a successor that does not start", func(t *testing.T) {
