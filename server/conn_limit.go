@@ -166,7 +166,7 @@ func (r *running) admit(c *tracked) bool {
 // refuse turns a connection away that is one too many.
 func (r *running) refuse(c net.Conn, mute bool, msg, option string, limit int) {
 	client := c.RemoteAddr().String()
-	r.log.Warn(msg, "option", option, "limit", limit, "client", client)
+	r.warnings.warn(msg, "option", option, "limit", limit, "client", client)
 	record := pagi.HTTPRecord{Request: &http.Request{RemoteAddr: client}, Status: http.StatusServiceUnavailable, Begin: time.Now()}
 	if !mute {
 		const text = "Service Unavailable\n"

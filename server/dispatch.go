@@ -69,10 +69,10 @@ func (r *running) refused(f *http1.Refusal) {
 	case f.Status == http.StatusRequestHeaderFieldsTooLarge:
 		r.logHeadTooLarge(f.Client, g)
 	case f.Status == http.StatusRequestTimeout:
-		r.log.Warn("request head is too slow", "option", "--header-timeout",
+		r.warnings.warn("request head is too slow", "option", "--header-timeout",
 			"limit", g.limits().HeadTimeout.String(), "client", f.Client)
 	case f.Ambiguous:
-		r.log.Warn("request framing is ambiguous", "reason", f.Reason, "client", f.Client)
+		r.warnings.warn("request framing is ambiguous", "reason", f.Reason, "client", f.Client)
 	default:
 		r.log.Debug("request is refused", "status", f.Status, "reason", f.Reason, "client", f.Client)
 	}
@@ -80,5 +80,5 @@ func (r *running) refused(f *http1.Refusal) {
 
 // logHeadTooLarge tells what turned a request down whose head is too large.
 func (r *running) logHeadTooLarge(client string, g *generation) {
-	r.log.Warn("request head is too large", "option", "--max-header-size", "limit", g.headLimit, "client", client)
+	r.warnings.warn("request head is too large", "option", "--max-header-size", "limit", g.headLimit, "client", client)
 }

@@ -88,7 +88,7 @@ func (e *entry) let(c *tracked) {
 	limit := e.r.current.Load().limits().HeadTimeout
 	if e.place.Proxy {
 		if err := e.r.readProxyHeader(c, limit); err != nil {
-			e.r.log.Warn("connection is not from a proxy that may connect", "option", "--proxy-protocol-from",
+			e.r.warnings.warn("connection is not from a proxy that may connect", "option", "--proxy-protocol-from",
 				"peer", c.inner.RemoteAddr().String(), "error", err)
 			_ = c.Close() // nothing was said on it
 			return

@@ -155,7 +155,11 @@ func (s *Server) Reload(ctx context.Context, next *Server) error {
 	r.http1.SetLimits(g.limits())
 	r.redirects.SetLimits(g.limits())
 	old := r.current.Swap(g)
+	if r.stopping.Err() != nil {
+		g.halt() // the stop may have missed it
+	}
 	r.tls.refresh()
+	r.busy.Add(1)
 	r.retiring.Go(func() { r.retire(old) })
 	return nil
 }
@@ -165,8 +169,10 @@ func (r *running) retire(g *generation) {
 	g.halt()
 	grace, cancel := context.WithTimeout(context.Background(), g.shutdownTimeout())
 	defer cancel()
-	defer context.AfterFunc(r.stopping, cancel)()
-	if waitUntil(grace, g.isIdle) != nil {
+	defer context.AfterFunc(r.stopped, cancel)()
+	late := waitUntil(grace, g.isIdle) != nil
+	r.busy.Add(-1)
+	if late {
 		g.log.Warn("shutting the old application down under requests that did not finish in time",
 			"requests", g.requests.Load(), "shutdown_timeout", g.shutdownTimeout().String())
 	}

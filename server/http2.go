@@ -71,7 +71,7 @@ func (r *running) http2Conn(c net.Conn, state *tls.ConnectionState, ahead []byte
 		ControlRate:  orDefault(g.H2ControlRate, DefaultH2ControlRate),
 		HeadTimeout:  g.limits().HeadTimeout,
 		Flooded: func(c *http2.Conn, what string) {
-			r.log.Warn("HTTP/2 connection is ended", "reason", what, "client", c.RemoteAddr().String())
+			r.warnings.warn("HTTP/2 connection is ended", "reason", what, "client", c.RemoteAddr().String())
 		},
 	}, ahead)
 }

@@ -88,7 +88,7 @@ func (r *running) openQUIC(listeners listenerSet) (*quicFront, error) {
 func (q *quicFront) admit(info *quic.ClientInfo) (*quic.Config, error) {
 	limit := q.r.current.Load().connLimit
 	if limit > 0 && q.r.conns.len()+int(q.conns.Load()) >= limit {
-		q.r.log.Warn("too many connections", "option", "--max-connections", "limit", limit, "client", info.RemoteAddr.String())
+		q.r.warnings.warn("too many connections", "option", "--max-connections", "limit", limit, "client", info.RemoteAddr.String())
 		return nil, errTooManyQUIC
 	}
 	return nil, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -13,10 +14,39 @@ import (
 
 // Socket is a listening socket that one process has opened for another.
 type Socket struct {
-	// Place is the address (Place.Address) it was opened for, "" where that is not
-	// known. Name is what systemd calls it.
+	// Place is the address (Place.Address) a server listens at with it, "" where none
+	// has yet. Name is what systemd calls it.
 	Place, Name string
-	File        *os.File
+	// Foreign says that no server has opened it: if it is a Unix socket its file stays.
+	Foreign bool
+	File    *os.File
+}
+
+// isSystemds reports whether systemd has opened the socket.
+func (s Socket) isSystemds() bool {
+	return s.Place == "" || s.Foreign && !strings.HasPrefix(s.Place, "fd:")
+}
+
+// isNamed reports whether systemd has opened the socket for a place: "systemd" or
+// "systemd:NAME".
+func (s Socket) isNamed(p Place) bool {
+	_, name, named := strings.Cut(p.Address, ":")
+	return s.isSystemds() && (!named || s.Name == name)
+}
+
+// isAt reports whether the socket, bound to addr, listens where a place is.
+func (s Socket) isAt(p Place, addr net.Addr) bool {
+	if s.isSystemds() {
+		return sameAddress(p, addr)
+	}
+	was := Place{Address: s.Place}
+	if path, isUnix := p.path(); isUnix { // it was bound to another name
+		old, wasUnix := was.path()
+		return wasUnix && filepath.Clean(old) == filepath.Clean(path)
+	}
+	// Which families an unspecified address stands for was decided when it was bound.
+	tcp, isTCP := addr.(*net.TCPAddr)
+	return isTCP && (!tcp.IP.IsUnspecified() || was.network() == p.network()) && sameAddress(p, addr)
 }
 
 // Sockets returns duplicates of the sockets a running server listens on, for a
@@ -33,7 +63,7 @@ func (s *Server) Sockets() ([]Socket, error) {
 			// and so does the socket, which both processes share.
 			dup, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
 			if err == nil {
-				all = append(all, Socket{Place: l.place.Address, File: os.NewFile(uintptr(dup), l.place.Address)})
+				all = append(all, Socket{Place: l.place.Address, Name: l.name, Foreign: l.foreign, File: os.NewFile(uintptr(dup), l.place.Address)})
 			}
 			return err
 		})
@@ -67,74 +97,99 @@ func newInheritance(sockets []Socket) (*inheritance, error) {
 		errs = append(errs, s.File.Close())
 	}
 	if err := errors.Join(errs...); err != nil {
-		h.close()
+		h.left().close()
 		return nil, err
 	}
 	return h, nil
 }
 
-// close closes what nobody took, and says what that was.
-func (h *inheritance) close() string {
-	var names []string
+// left returns what nobody took.
+func (h *inheritance) left() (set listenerSet) {
 	for i, l := range h.made {
 		if l != nil {
-			names = append(names, l.Addr().String())
-			h.made[i] = nil
-			_ = l.Close() // not in use
+			set = append(set, h.adopt(i, Place{Address: h.sockets[i].Place}))
 		}
 	}
-	return strings.Join(names, ", ")
+	return set
 }
 
 // take returns the listeners there are for a place: what another server has opened for
 // it, what systemd calls by its name, or what listens at its address. None is no error
 // for a place that can be opened.
 func (h *inheritance) take(p Place) (set listenerSet, err error) {
-	kind, name, named := strings.Cut(p.Address, ":")
-	if kind == "fd" {
-		return h.descriptor(p, name)
-	}
-	for i, s := range h.sockets {
-		l := h.made[i]
-		switch {
-		case l == nil:
-			continue
-		case s.Place != "" && s.Place != p.Address:
-			continue
-		case s.Place != "":
-		case kind == "systemd" && (!named || s.Name == name):
-		case kind != "systemd" && sameAddress(p, l.Addr()):
-		default:
-			continue
+	kind, rest, _ := strings.Cut(p.Address, ":")
+	switch kind {
+	case "fd":
+		return h.descriptor(p, rest)
+	case "systemd":
+		for i, s := range h.sockets {
+			if h.made[i] != nil && s.isNamed(p) {
+				set = append(set, h.adopt(i, p))
+			}
 		}
-		h.made[i] = nil
-		set = append(set, &listener{Listener: adopt(l, p, s.Place == "" || kind == "systemd"), place: p})
-		if kind != "systemd" {
-			break
+		if len(set) == 0 {
+			return nil, errors.New("systemd has passed no such socket")
+		}
+		return set, nil
+	}
+	for _, isFor := range []func(i int) bool{
+		func(i int) bool { return h.sockets[i].Place == p.Address },
+		func(i int) bool { return h.sockets[i].isAt(p, h.made[i].Addr()) },
+	} {
+		for i := range h.sockets {
+			if h.made[i] != nil && isFor(i) {
+				return listenerSet{h.adopt(i, p)}, nil
+			}
 		}
 	}
-	if kind == "systemd" && len(set) == 0 {
-		return nil, errors.New("systemd has passed no such socket")
-	}
-	return set, nil
+	return nil, nil
 }
 
 // descriptor takes a socket this process was started with.
 func (h *inheritance) descriptor(p Place, number string) (listenerSet, error) {
 	for i, s := range h.sockets { // a predecessor has passed it, under another number
-		if l := h.made[i]; l != nil && s.Place == p.Address {
-			h.made[i] = nil
-			return listenerSet{{Listener: adopt(l, p, true), place: p}}, nil
+		if h.made[i] != nil && s.Place == p.Address {
+			return listenerSet{h.adopt(i, p)}, nil
 		}
 	}
-	fd, _ := strconv.Atoi(number) // ParsePlace has read it
-	file := os.NewFile(uintptr(fd), p.Address)
+	fd, err := strconv.Atoi(number)
+	if err != nil {
+		return nil, err
+	}
+	l, err := passed(fd)
+	if err != nil {
+		return nil, err
+	}
+	return listenerSet{{Listener: adopt(l, p, true), place: p, foreign: true}}, nil
+}
+
+// passed makes a listener of a descriptor this process was started with, and closes
+// that. One that a program it starts would not get is one of its own.
+func passed(fd int) (net.Listener, error) {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	if err != nil || flags&unix.FD_CLOEXEC != 0 {
+		return nil, fmt.Errorf("the process was not started with descriptor %d", fd)
+	}
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("descriptor %d: %w", fd, err)
+	}
+	file := os.NewFile(uintptr(dup), "fd:"+strconv.Itoa(fd))
 	l, err := net.FileListener(file)
+	_ = file.Close() // only a duplicate, as is the listener's
 	if err != nil {
 		return nil, fmt.Errorf("descriptor %d is no socket that can be listened on: %w", fd, err)
 	}
-	_ = file.Close() // the listener has one of its own
-	return listenerSet{{Listener: adopt(l, p, true), place: p}}, nil
+	_ = unix.Close(fd) // the listener has one of its own
+	return l, nil
+}
+
+// adopt makes a place's listener of an inherited socket.
+func (h *inheritance) adopt(i int, p Place) *listener {
+	s, l := h.sockets[i], h.made[i]
+	h.made[i] = nil
+	foreign := s.Foreign || s.Place == ""
+	return &listener{Listener: adopt(l, p, foreign), place: p, name: s.Name, foreign: foreign}
 }
 
 // adopt gives a Unix socket the name it is known by; foreign says that its file is not

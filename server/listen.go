@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -13,6 +14,9 @@ type listener struct {
 	net.Listener
 	place Place
 	tls   bool
+
+	name    string // that systemd has for it
+	foreign bool   // no server has opened it
 
 	once sync.Once
 	err  error
@@ -64,12 +68,16 @@ func (r *running) listen() (set listenerSet, err error) {
 		return nil, err
 	}
 	defer func() {
-		if left := inherited.close(); left != "" && err == nil {
-			r.log.Warn("there is no place to listen at for an inherited socket; it was closed", "sockets", left)
-		}
+		left := inherited.left()
 		if err != nil {
+			left.close()
 			set.close()
 			set = nil
+			return
+		}
+		r.left = left
+		for _, l := range left {
+			r.log.Warn("there is no place to listen at for an inherited socket; it is closed", "socket", l.Addr().String())
 		}
 	}()
 	for _, l := range r.first.Listeners {
@@ -111,7 +119,8 @@ func (r *running) settle(l *listener) error {
 	return nil
 }
 
-// listenSpecs are the places to listen at; none where only what is inherited is left.
+// listenSpecs are the places to listen at; none where only Listeners are left, or what
+// systemd has opened.
 func (s *Server) listenSpecs() []string {
 	specs := append([]string(nil), s.Listen...)
 	if s.Socket != "" {
@@ -120,7 +129,7 @@ func (s *Server) listenSpecs() []string {
 	if len(specs) > 0 {
 		return specs
 	}
-	if len(s.Listeners) > 0 || len(s.Inherited) > 0 && s.Host == "" && s.Port == 0 {
+	if len(s.Listeners) > 0 || s.Host == "" && s.Port == 0 && slices.ContainsFunc(s.Inherited, Socket.isSystemds) {
 		return nil
 	}
 	host, port := orDefault(s.Host, DefaultHost), orDefault(s.Port, DefaultPort)

@@ -127,6 +127,63 @@ func TestReloadDoesNotWaitForEver(t *testing.T) {
 	slow.Response("GET")
 }
 
+func TestStopWaitsForTheOldApplicationsRequests(t *testing.T) {
+	one := newVersion("one")
+	first := &Server{App: one}
+	x := launch(t, first)
+	slow := x.request("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+	testkit.Await(t, one.serving)
+	if err := first.Reload(t.Context(), &Server{App: newVersion("two"), Logger: x.log.Logger()}); err != nil {
+		t.Fatal(err)
+	}
+	x.cancel()
+	select {
+	case <-one.ended:
+		t.Error("shut down under a request")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(one.release)
+	if _, body := slow.Response("GET"); body != "one" {
+		t.Errorf("answer %q", body)
+	}
+	if err := x.stop(); err != nil {
+		t.Error(err)
+	}
+	testkit.Await(t, one.ended)
+	if log := x.log.String(); strings.Contains(log, "shutting the old application down") {
+		t.Errorf("logged %s", log)
+	}
+}
+
+// Whether a reload comes between two steps of the stop is chance: so there are many.
+func TestReloadDuringAStopIsHalted(t *testing.T) {
+	for range 50 {
+		first := &Server{App: echo, Lifespan: LifespanOff}
+		x := launch(t, first)
+		r := first.run.Load()
+		reloaded := make(chan error, 1)
+		go func() {
+			var err error
+			for err == nil {
+				err = first.Reload(context.Background(), &Server{App: echo, Lifespan: LifespanOff, Logger: x.log.Logger()})
+			}
+			reloaded <- err
+		}()
+		time.Sleep(time.Millisecond)
+		if err := x.stop(); err != nil {
+			t.Error(err)
+		}
+		if err := testkit.Await(t, reloaded); !errors.Is(err, errNotRunning) {
+			t.Error(err)
+		}
+		select {
+		case <-r.current.Load().stopping:
+		default:
+			t.Fatal("the last application was not told to stop")
+		}
+	}
+}
+
 func TestReloadUnderLoad(t *testing.T) {
 	first := &Server{App: newVersion("0")}
 	x := launch(t, first)

@@ -15,6 +15,7 @@ import (
 // running is what one Run holds.
 type running struct {
 	log       *slog.Logger
+	warnings  sparing // about clients
 	first     *Server // Run's own, which says where to listen
 	http1     *http1.Server
 	redirects *http1.Server // sends everybody to https
@@ -27,15 +28,19 @@ type running struct {
 	conns     connSet
 	entering  atomic.Int64 // what accepts connections, and those that are not served yet
 	listeners listenerSet
+	left      listenerSet // inherited, and not listened on
 
 	current   atomic.Pointer[generation] // the application that gets requests
 	reloading sync.Mutex                 // held by a Reload
 	retiring  sync.WaitGroup             // applications that had them
+	busy      atomic.Int64               // those of them that still have requests, and are waited for
 
 	base       context.Context // of all requests
 	cancelBase context.CancelCauseFunc
 	stopping   context.Context // ends when Run begins to stop
 	beginStop  context.CancelFunc
+	stopped    context.Context // ends when the stop waits for no request any more
+	endStop    context.CancelFunc
 	force      <-chan struct{} // closed when the stop is not to wait any more
 }
 
@@ -45,6 +50,7 @@ func (s *Server) prepare(ctx context.Context) (*running, error) {
 	if r.log == nil {
 		r.log = slog.Default()
 	}
+	r.warnings.log = r.log
 	r.access = newAccessLog(r.log)
 	if err := r.access.check(s); err != nil {
 		return nil, err
@@ -59,6 +65,7 @@ func (s *Server) prepare(ctx context.Context) (*running, error) {
 	}
 	r.base, r.cancelBase = context.WithCancelCause(context.Background())
 	r.stopping, r.beginStop = context.WithCancel(context.Background())
+	r.stopped, r.endStop = context.WithCancel(context.Background())
 	if r.tls, err = s.newTLSFront(r.log); err != nil {
 		return nil, err
 	}

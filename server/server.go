@@ -68,7 +68,7 @@ type Server struct {
 	Listeners []net.Listener
 	// Inherited are sockets that another process has opened: systemd, or the one whose
 	// place this one takes (Sockets). A place that one of them is for uses it; without
-	// any other place to listen at all of them are used. Run closes them at its end.
+	// any other place to listen at those of systemd are used. Run closes them at its end.
 	Inherited []Socket
 	// ProxyProtocolFrom are the addresses ("10.0.0.1") and networks ("10.0.0.0/8") of
 	// the proxies that may connect to a place with the option proxy. Clients of a Unix
@@ -224,6 +224,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	defer listeners.close()
+	defer r.left.close()
 	if r.quic, err = r.openQUIC(listeners); err != nil {
 		return err
 	}
@@ -244,6 +245,8 @@ func (s *Server) Run(ctx context.Context) error {
 		s.Ready(listeners.addrs())
 	}
 	listeners.own()
+	r.left.own() // nobody listens on them any more: a predecessor goes now
+	r.left.close()
 	serveErr := r.serve(ctx, listeners)
 	return errors.Join(serveErr, r.end(), r.access.close())
 }

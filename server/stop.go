@@ -24,8 +24,9 @@ var ErrHandedOver = errors.New("another process has taken over")
 // stop ends serving: gracefully within ShutdownTimeout, then by force. ctx is the
 // ended context of Run.
 func (r *running) stop(ctx context.Context, listeners listenerSet) {
-	g := r.current.Load()
 	r.beginStop()
+	defer r.endStop()
+	g := r.current.Load() // a reload that puts another there from now on halts that itself
 	g.halt()
 	grace, cancel := context.WithTimeout(context.Background(), g.shutdownTimeout())
 	defer cancel()
@@ -68,11 +69,10 @@ func (r *running) fade(grace context.Context, listeners listenerSet) {
 	}
 }
 
-// waitRequests waits until no request of the current application runs any more, or
+// waitRequests waits until no request runs any more, of old applications neither, or
 // for ctx.
 func (r *running) waitRequests(ctx context.Context) error {
-	g := r.current.Load()
-	return waitUntil(ctx, g.isIdle)
+	return waitUntil(ctx, func() bool { return r.busy.Load() == 0 && r.current.Load().isIdle() })
 }
 
 // waitUntil waits until done reports true, or for ctx, whose error it then returns.

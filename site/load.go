@@ -305,6 +305,9 @@ func (s *Site) resolveSettings() {
 		if !unix && !strings.Contains(address, "/") {
 			continue
 		}
+		if unix && strings.HasPrefix(path, "@") { // abstract: no file
+			continue
+		}
 		set.Listen[i] = "unix:" + s.resolve(path)
 		if more {
 			set.Listen[i] += "," + options

@@ -264,6 +264,18 @@ func TestSettingsCheckPlaces(t *testing.T) {
 	}
 }
 
+func TestPlacesAreResolved(t *testing.T) {
+	dir := testkit.Tree(t, map[string]string{"site.yaml": "listen: ['unix:@x', 'unix:@x/y,proxy', 'unix:x,proxy', ./x, 'host:1']\nmounts: [{not_found: x}]\n"})
+	s, err := site.Load(filepath.Join(dir, "site.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"unix:@x", "unix:@x/y,proxy", "unix:" + dir + "/x,proxy", "unix:" + dir + "/x", "host:1"}
+	if diff := cmp.Diff(want, s.Settings.Listen); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A mount's own preload goes first, also where it says no.
 func TestPreloadOfSiteAndMount(t *testing.T) {
 	testkit.Tool(t, "perl", "perl")

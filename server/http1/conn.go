@@ -143,9 +143,9 @@ func (c *conn) handOver() {
 }
 
 // isEnding reports whether no further request is to be handled.
-func (c *conn) isEnding() bool { return c.isLast() || c.ctx.Context.Err() != nil }
+func (c *conn) isEnding() bool { return c.server.draining.Load() || c.ctx.Context.Err() != nil }
 
-// isLast reports whether the request that is handled is the connection's last.
+// isLast reports whether the response that begins is to be the connection's last.
 func (c *conn) isLast() bool {
 	return c.server.ending.Load() || c.limits.MaxRequests > 0 && c.served >= c.limits.MaxRequests
 }

@@ -47,11 +47,12 @@ type Server struct {
 
 	replaced atomic.Pointer[Limits] // by SetLimits; nil: Limits count
 
-	ending atomic.Bool // no connection gets another request after the one it has
-	mu     sync.Mutex
-	closed bool // no connection is taken any more
-	conns  map[*conn]struct{}
-	gone   chan struct{} // made by WaitGone: closed when no connection is left
+	ending   atomic.Bool // every response says that it is the connection's last
+	draining atomic.Bool // no connection gets another request, whatever its client was told
+	mu       sync.Mutex
+	closed   bool // no connection is taken any more
+	conns    map[*conn]struct{}
+	gone     chan struct{} // made by WaitGone: closed when no connection is left
 }
 
 // Limits are what a connection may cost.
@@ -147,7 +148,8 @@ func (s *Server) remove(c *conn) {
 	}
 }
 
-// End makes every connection end with the answer to its current or next request.
+// End makes every connection end with the answer to its current or next request: the
+// first one that can say so.
 // Connections are still taken: it is for clients that do not know yet that the server
 // goes.
 func (s *Server) End() { s.ending.Store(true) }
@@ -172,6 +174,7 @@ func (s *Server) Drain() {
 	defer s.mu.Unlock()
 	s.closed = true
 	s.ending.Store(true)
+	s.draining.Store(true)
 	for c := range s.conns {
 		c.closeIdle()
 	}
@@ -202,6 +205,7 @@ func (s *Server) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.ending.Store(true)
+	s.draining.Store(true)
 	for c := range s.conns {
 		_ = c.net.Close() // whoever reads or writes on it notices
 	}

@@ -280,3 +280,21 @@ func TestShutdown(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A client that was not told that the connection ends may send another request on it.
+func TestEndIsAnnounced(t *testing.T) {
+	s := &Server{}
+	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "0")
+		w.WriteHeader(http.StatusOK)
+		s.End()
+	})
+	c := testkit.Dial(t, launch(t, s))
+	for _, last := range []bool{false, true} {
+		c.Say(get)
+		if res, _ := c.Response("GET"); res.Close != last {
+			t.Errorf("the connection ends: %v, not %v", res.Close, last)
+		}
+	}
+	c.Closed()
+}

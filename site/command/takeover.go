@@ -40,8 +40,8 @@ const firstDescriptor = 3
 // takeover is what a process was given by the one that started it. It answers on
 // descriptor 3; the sockets follow from 4 on.
 type takeover struct {
-	// Places are the addresses the sockets were opened for.
-	Places []string `json:"places,omitempty"`
+	// Passed says what the sockets are.
+	Passed []passed `json:"sockets,omitempty"`
 	// Background is set in a process that goes into the background.
 	Background bool `json:"background,omitempty"`
 	// Predecessor is the process whose place is taken; 0: none.
@@ -49,6 +49,13 @@ type takeover struct {
 
 	sockets []server.Socket
 	answer  *os.File
+}
+
+// passed is a server.Socket without its file.
+type passed struct {
+	Place   string `json:"place,omitempty"`
+	Name    string `json:"name,omitempty"`
+	Foreign bool   `json:"foreign,omitempty"`
 }
 
 // receiveTakeover returns what this process was given, once; nil for nothing.
@@ -69,8 +76,9 @@ func receiveTakeover() (*takeover, error) {
 		return os.NewFile(uintptr(fd), name)
 	}
 	t.answer = inherit(firstDescriptor, "answer")
-	for i, place := range t.Places {
-		t.sockets = append(t.sockets, server.Socket{Place: place, File: inherit(firstDescriptor+1+i, place)})
+	for i, s := range t.Passed {
+		file := inherit(firstDescriptor+1+i, s.Place)
+		t.sockets = append(t.sockets, server.Socket{Place: s.Place, Name: s.Name, Foreign: s.Foreign, File: file})
 	}
 	return t, nil
 }
@@ -133,7 +141,7 @@ func (l *launcher) start(ctx context.Context, t *takeover, sockets []server.Sock
 	cmd := exec.Command(l.program, l.args...)
 	cmd.ExtraFiles = []*os.File{write}
 	for _, s := range sockets {
-		t.Places = append(t.Places, s.Place)
+		t.Passed = append(t.Passed, passed{s.Place, s.Name, s.Foreign})
 		cmd.ExtraFiles = append(cmd.ExtraFiles, s.File)
 	}
 	text, err := json.Marshal(t)

@@ -1,0 +1,47 @@
+package server
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestWarningsAreSparing(t *testing.T) {
+	s, now := &sparing{}, time.Now()
+	count := func(msg string, at time.Duration, times int) (logged, leftOut int) {
+		for range times {
+			if n, ok := s.take(msg, now.Add(at)); ok {
+				logged, leftOut = logged+1, leftOut+n
+			}
+		}
+		return logged, leftOut
+	}
+	for _, tt := range []struct {
+		name            string
+		msg             string
+		at              time.Duration
+		times           int
+		logged, leftOut int
+	}{
+		{"some", "a", 0, 3, 3, 0},
+		{"many", "a", 0, 100, warningsAtOnce - 3, 0},
+		{"of another kind", "b", 0, 1, 1, 0},
+		{"later", "a", warningsEvery, 1, 1, 93},
+		{"and then", "a", warningsEvery, 1, 1, 0},
+	} {
+		if logged, leftOut := count(tt.msg, tt.at, tt.times); logged != tt.logged || leftOut != tt.leftOut {
+			t.Errorf("%s: %d logged, %d left out", tt.name, logged, leftOut)
+		}
+	}
+}
+
+func TestRefusedConnectionsDoNotFillTheLog(t *testing.T) {
+	x := launch(t, &Server{App: echo, MaxConnections: 1})
+	x.request(ask).Response("GET")
+	for range 3 * warningsAtOnce {
+		x.dial().Response("GET")
+	}
+	if n := strings.Count(x.log.String(), "too many connections"); n != warningsAtOnce {
+		t.Errorf("%d lines", n)
+	}
+}
