@@ -111,6 +111,13 @@ func (m *FlowMeter) call() {
 	m.due, m.calling = nil, false
 }
 
+// isDue reports whether call has callbacks to run.
+func (m *FlowMeter) isDue() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.due) > 0
+}
+
 // isAbove reports whether the high mark was reached and not left by the low one since.
 func (m *FlowMeter) isAbove() bool {
 	m.mu.Lock()
