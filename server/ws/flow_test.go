@@ -152,6 +152,33 @@ func TestWriteTimeout(t *testing.T) {
 	})
 }
 
+// TestDrainAtAWriteTimeout lets what is called when the rest is given up send more than
+// is taken at once.
+func TestDrainAtAWriteTimeout(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		ends := make(chan pagi.WebSocketDisconnect, 1)
+		x := serve(t, engine, &ws.Server{WriteTimeout: 100 * time.Millisecond}, func(s *session) error {
+			s.next()
+			err := s.accept()
+			s.scope.Transport.OnDrain(func() {
+				for range 2 {
+					if err := s.text(block); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			for err == nil && s.ctx.Err() == nil {
+				err = s.text(block)
+			}
+			ends <- s.next().(pagi.WebSocketDisconnect)
+			return err
+		})
+		x.dial()
+		ended(t, ends, 1006, pagi.ReasonWriteTimeout)
+		x.record()
+	})
+}
+
 // TestWriteError tells that the connection broke while something was written.
 func TestWriteError(t *testing.T) {
 	for _, engine := range []string{"http1", "net/http"} {

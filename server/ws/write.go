@@ -181,11 +181,8 @@ func (c *conn) flush() {
 		p, charge := c.out, c.charge
 		c.out, c.charge = nil, 0
 		c.wmu.Unlock()
-		err := c.write(p, charge)
+		c.write(p, charge)
 		putOutput(p)
-		if err != nil {
-			c.lose()
-		}
 		c.wmu.Lock()
 	}
 	charge := c.charge
@@ -202,7 +199,7 @@ func (c *conn) flush() {
 }
 
 // write writes p, for which flow counts charge.
-func (c *conn) write(p []byte, charge int) error {
+func (c *conn) write(p []byte, charge int) {
 	defer func() { c.flow.Add(-charge) }()
 	limit := c.server.WriteTimeout
 	var late *time.Timer
@@ -213,7 +210,8 @@ func (c *conn) write(p []byte, charge int) error {
 	for len(p) > 0 {
 		n, err := c.link.Write(p[:min(len(p), writePiece)])
 		if err != nil {
-			return err
+			c.lose() // before flow calls somebody who sends, and waits for this goroutine
+			return
 		}
 		if late != nil {
 			late.Reset(limit)
@@ -223,7 +221,6 @@ func (c *conn) write(p []byte, charge int) error {
 		charge -= gone
 		c.written(gone)
 	}
-	return nil
 }
 
 // written lets flow count n bytes less. What it calls at the low mark may send, and wait
