@@ -152,6 +152,38 @@ func TestWriteTimeout(t *testing.T) {
 	})
 }
 
+// TestPingOfAClientThatIsBehind sends it behind what waits.
+func TestPingOfAClientThatIsBehind(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		pinged := make(chan struct{})
+		p := serveWith(t, engine, &ws.Server{}, &pagi.HTTPHandler{HighWaterMark: 1 << 30}, func(s *session) error {
+			err := s.accept()
+			for err == nil && s.scope.Transport.BufferedAmount() < 4*len(block) {
+				err = s.text(block)
+			}
+			err = errors.Join(err, s.send(s.ctx, pagi.WebSocketKeepalive{Interval: 10 * time.Millisecond}))
+			time.Sleep(50 * time.Millisecond)
+			err = errors.Join(err, s.send(s.ctx, pagi.WebSocketKeepalive{}), s.text("end"))
+			close(pinged)
+			return err
+		}).dial()
+		testkit.Await(t, pinged) // nothing was read until now
+		for pings := 0; ; {
+			first, got := p.hear()
+			if first == pingF {
+				pings++
+			}
+			if got == "end" {
+				if pings == 0 {
+					t.Error("no ping came")
+				}
+				break
+			}
+		}
+		p.closesWith(1000)
+	})
+}
+
 // TestDrainAtAWriteTimeout lets what is called when the rest is given up send more than
 // is taken at once.
 func TestDrainAtAWriteTimeout(t *testing.T) {

@@ -72,10 +72,10 @@ func (c *conn) needOutput() {
 	}
 }
 
-// Ping implements pagi.WebSocketConn.
+// Ping implements pagi.WebSocketConn. However much waits, it is sent: a pong is awaited.
 func (c *conn) Ping() {
 	c.touch()
-	c.sendControl(opPing, nil, maxPongs)
+	c.sendControl(opPing, nil, -1)
 }
 
 func (c *conn) answerPing(payload []byte) { c.sendControl(opPong, payload, maxPongs) }
