@@ -200,7 +200,7 @@ func (c *conn) flush() {
 
 // write writes p, for which flow counts charge.
 func (c *conn) write(p []byte, charge int) {
-	defer func() { c.flow.Add(-charge) }()
+	defer func() { c.written(charge) }()
 	limit := c.server.WriteTimeout
 	var late *time.Timer
 	if limit > 0 {
@@ -223,18 +223,12 @@ func (c *conn) write(p []byte, charge int) {
 	}
 }
 
-// written lets flow count n bytes less. What it calls at the low mark may send, and wait
-// for the goroutine that writes: this one. So it has a goroutine of its own there.
+// written lets flow count n bytes less. What it calls may send, and wait for the
+// goroutine that writes: this one. So it has a goroutine of its own.
 func (c *conn) written(n int) {
-	amount, low := c.flow.BufferedAmount(), c.flow.LowWaterMark()
-	if amount >= low && amount-n < low {
-		go func() {
-			c.flow.Add(-n)
-			c.tellRoom()
-		}()
-		return
+	if call := c.flow.Count(-n); call != nil {
+		go call()
 	}
-	c.flow.Add(-n)
 	c.tellRoom()
 }
 
