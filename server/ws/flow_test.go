@@ -152,6 +152,31 @@ func TestWriteTimeout(t *testing.T) {
 	})
 }
 
+// TestSlowIsNotIdle lets a client take its time.
+func TestSlowIsNotIdle(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		waited := make(chan struct{})
+		server := &ws.Server{IdleTimeout: 50 * time.Millisecond}
+		p := serveWith(t, engine, server, &pagi.HTTPHandler{HighWaterMark: 1 << 30}, func(s *session) error {
+			err := s.accept()
+			for err == nil && s.scope.Transport.BufferedAmount() < 64*len(block) {
+				err = s.text(block)
+			}
+			time.Sleep(200 * time.Millisecond)
+			if s.ctx.Err() != nil {
+				t.Errorf("the connection has ended: %v", context.Cause(s.ctx))
+			}
+			close(waited)
+			return errors.Join(err, s.text("end"))
+		}).dial()
+		testkit.Await(t, waited) // nothing was read until now
+		for got := ""; got != "end"; {
+			_, got = p.hear()
+		}
+		p.closesWith(1000)
+	})
+}
+
 // TestPingOfAClientThatIsBehind sends it behind what waits.
 func TestPingOfAClientThatIsBehind(t *testing.T) {
 	everywhere(t, func(t *testing.T, engine string) {
