@@ -51,23 +51,31 @@ func (b *bench) cgi() error {
 		if c.module != "" && !b.isHere(contestant{name: oursCGI.name, modules: []string{c.module}}) {
 			continue
 		}
-		var all []bout
-		for _, contestant := range []contestant{oursCGI, lighttpd, apacheCGID, fcgiwrap, goCGI} {
-			all = append(all, bout{contestant: contestant, app: dir, connections: cgiConnections})
-		}
-		bouts, err := b.those(all)
-		if err != nil {
+		if err := b.compareCGI(c.title, dir, c.script, oursCGI, lighttpd, apacheCGID, fcgiwrap, goCGI); err != nil {
 			return err
 		}
-		results, err := rounds(b, bouts, func(x *bout, url string, processes []*exec.Cmd) (load, error) {
-			return b.throughput(x, url+"/cgi-bin/"+c.script, processes)
-		})
-		if err != nil {
-			return err
-		}
-		fmt.Printf("%s:\n\n", c.title)
-		table(bouts, results)
-		fmt.Println()
 	}
+	return nil
+}
+
+// compareCGI measures one script of a directory and prints what came of it.
+func (b *bench) compareCGI(title, dir, script string, contestants ...contestant) error {
+	var all []bout
+	for _, contestant := range contestants {
+		all = append(all, bout{contestant: contestant, app: dir, connections: cgiConnections})
+	}
+	bouts, err := b.those(all)
+	if err != nil || len(bouts) == 0 {
+		return err
+	}
+	results, err := rounds(b, bouts, func(x *bout, url string, processes []*exec.Cmd) (load, error) {
+		return b.throughput(x, url+"/cgi-bin/"+script, processes)
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s:\n\n", title)
+	table(bouts, results)
+	fmt.Println()
 	return nil
 }

@@ -84,26 +84,9 @@ func (b *bench) cgiFast() error {
 		{"A plain Perl script, in processes that stay", "plain.cgi", []contestant{oursPersistent, registry, plackCGI}},
 		{"A Perl script that uses CGI.pm, in processes that stay", "module.cgi", []contestant{oursPersistent, registry, plackCGI}},
 	} {
-		var all []bout
-		for _, contestant := range c.contestants {
-			all = append(all, bout{contestant: contestant, app: dir, connections: cgiConnections})
-		}
-		bouts, err := b.those(all)
-		if err != nil {
+		if err := b.compareCGI(c.title, dir, c.script, c.contestants...); err != nil {
 			return err
 		}
-		if len(bouts) == 0 {
-			continue
-		}
-		results, err := rounds(b, bouts, func(x *bout, url string, processes []*exec.Cmd) (load, error) {
-			return b.throughput(x, url+"/cgi-bin/"+c.script, processes)
-		})
-		if err != nil {
-			return err
-		}
-		fmt.Printf("%s:\n\n", c.title)
-		table(bouts, results)
-		fmt.Println()
 	}
 	return nil
 }

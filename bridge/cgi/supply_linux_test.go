@@ -45,6 +45,21 @@ func (n *nursery) deliver(t *testing.T) int {
 	return owed
 }
 
+// deliverUntil delivers until all are done, and looks after each time.
+func (n *nursery) deliverUntil(t *testing.T, all *sync.WaitGroup, look func()) {
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	for {
+		select {
+		case <-done:
+			return
+		default:
+			n.deliver(t)
+			look()
+		}
+	}
+}
+
 func (n *nursery) waiting() int {
 	n.supply.mu.Lock()
 	defer n.supply.mu.Unlock()
@@ -64,16 +79,7 @@ func TestNobodyWaitsForAProcessThatWasNotOrdered(t *testing.T) {
 			}
 		})
 	}
-	done := make(chan struct{})
-	go func() { all.Wait(); close(done) }()
-	for open := true; open; {
-		select {
-		case <-done:
-			open = false
-		default:
-			n.deliver(t)
-		}
-	}
+	n.deliverUntil(t, &all, func() {})
 	n.deliver(t)
 	if idle := len(n.supply.close()); idle > maxSpare {
 		t.Errorf("%d processes are idle", idle)
@@ -98,21 +104,13 @@ func TestThereAreNoMoreProcessesThanMayBe(t *testing.T) {
 			}
 		})
 	}
-	done := make(chan struct{})
-	go func() { all.Wait(); close(done) }()
-	for open := true; open; {
-		select {
-		case <-done:
-			open = false
-		default:
-			n.deliver(t)
-		}
+	n.deliverUntil(t, &all, func() {
 		n.supply.mu.Lock()
+		defer n.supply.mu.Unlock()
 		if n.supply.count > 2 {
 			t.Errorf("there are %d processes", n.supply.count)
 		}
-		n.supply.mu.Unlock()
-	}
+	})
 }
 
 func TestWhoLeavesTakesNoProcessAlong(t *testing.T) {

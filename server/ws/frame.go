@@ -4,16 +4,18 @@ import (
 	"encoding/binary"
 	"io"
 	"sync"
+
+	"github.com/gorilla/websocket"
 )
 
 // Opcodes (RFC 6455 section 5.2).
 const (
-	opContinuation = 0x0
-	opText         = 0x1
-	opBinary       = 0x2
-	opClose        = 0x8
-	opPing         = 0x9
-	opPong         = 0xa
+	opContinuation = 0
+	opText         = websocket.TextMessage
+	opBinary       = websocket.BinaryMessage
+	opClose        = websocket.CloseMessage
+	opPing         = websocket.PingMessage
+	opPong         = websocket.PongMessage
 )
 
 // Bits of a frame's first two bytes.

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -82,12 +84,8 @@ func (c *conn) answerPing(payload []byte) { c.sendControl(opPong, payload, maxPo
 
 // SendClose implements pagi.WebSocketConn.
 func (c *conn) SendClose(code int, reason string) {
-	var payload []byte
-	if code != codeNoStatus {
-		payload = append(payload, byte(code>>8), byte(code))
-		payload = append(payload, reason[:min(len(reason), maxControl-len(payload))]...)
-	}
-	c.sendControl(opClose, payload, -1)
+	payload := websocket.FormatCloseMessage(code, reason)
+	c.sendControl(opClose, payload[:min(len(payload), maxControl)], -1)
 }
 
 // sendControl sends a control frame, unless more than most bytes wait; below 0: in any

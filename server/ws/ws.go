@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/pagi-go/pagi-bridge/internal/h2connect"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -100,12 +102,12 @@ func limit(given, otherwise int) int64 {
 
 // Close codes (RFC 6455 section 7.4.1).
 const (
-	codeGoingAway = 1001
-	codeProtocol  = 1002
-	codeNoStatus  = 1005
-	codeAbnormal  = 1006
-	codeInvalid   = 1007
-	codeTooBig    = 1009
+	codeGoingAway = websocket.CloseGoingAway
+	codeProtocol  = websocket.CloseProtocolError
+	codeNoStatus  = websocket.CloseNoStatusReceived
+	codeAbnormal  = websocket.CloseAbnormalClosure
+	codeInvalid   = websocket.CloseInvalidFramePayloadData
+	codeTooBig    = websocket.CloseMessageTooBig
 )
 
 // tooLarge is how one ends whose client sends more than an option allows.
