@@ -128,7 +128,7 @@ func (x *exchange) gone() {
 		}
 		x.mu.Unlock()
 		if done || x.reading.Load() {
-			if done && x.sse != nil { // it may wait in vain for an event otherwise
+			if done && x.sse != nil && x.sse.declined.Load() { // it may wait in vain for an event otherwise
 				x.endContext(&DisconnectError{ReasonClientClosed})
 			}
 			return // it left with its response; or the running Receive learns why

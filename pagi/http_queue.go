@@ -183,6 +183,9 @@ func (q *queue) run() {
 	for q.begin() {
 		err := q.write()
 		q.end(err)
+		if q.meter.isDue() { // a callback may wait for somebody who waits for the queue
+			go q.run()
+		}
 		q.meter.call()
 		if err != nil {
 			q.x.disconnect(q.x.goneReason(err.reason))

@@ -195,6 +195,53 @@ func TestTransportCallbacksMaySend(t *testing.T) {
 	})
 }
 
+// A callback that sends, while somebody holds the exchange and waits for what another
+// sender has queued, does not keep that from being written.
+func TestTransportCallbackSendsWhileTheQueueIsAwaited(t *testing.T) {
+	big := bytes.Repeat([]byte("x"), 16<<20)
+	onFloods(t, func(t *testing.T, f flood, serve func(HTTPHandler, func(*call) error) *fixture) {
+		queued, drained := make(chan struct{}), make(chan struct{})
+		x := serve(HTTPHandler{}, func(c *call) error {
+			flushing := make(chan struct{})
+			c.scope.Transport.OnDrain(sync.OnceFunc(func() {
+				<-flushing
+				time.Sleep(20 * time.Millisecond) // the flush waits by now
+				if err := f.piece(c, []byte("drain")); err != nil {
+					t.Error(err)
+				}
+				close(drained)
+			}))
+			err := f.start(c)
+			sent := make(chan error, 2)
+			go func() { sent <- f.piece(c, big) }()
+			q := (*exchange)(c.scope.Transport.(*appTransport)).outbound()
+			testkit.Eventually(t, "a piece of it", func() bool {
+				n := q.meter.BufferedAmount()
+				return n > 0 && n < len(big)
+			})
+			go func() { sent <- f.piece(c, []byte("second")) }()
+			testkit.Eventually(t, "the second piece", func() bool {
+				q.mu.Lock()
+				defer q.mu.Unlock()
+				return q.dirty
+			})
+			close(queued)
+			err = errors.Join(err, testkit.Await(t, sent), testkit.Await(t, sent))
+			close(flushing)
+			err = errors.Join(err, c.send(c.ctx, HTTPFullFlush{}))
+			testkit.Await(t, drained)
+			return errors.Join(err, f.end(c))
+		})
+		res := f.ask(x)
+		testkit.Await(t, queued) // nothing was read until now
+		body, err := io.ReadAll(res.Body)
+		if err != nil || !strings.Contains(string(body), "second") || !strings.Contains(string(body), "drain") {
+			t.Errorf("%d bytes, %v", len(body), err)
+		}
+		x.record()
+	})
+}
+
 func TestEndsWithSomethingInTheQueue(t *testing.T) {
 	piece := bytes.Repeat([]byte("x"), 64<<10)
 	for _, tt := range []struct {

@@ -25,6 +25,9 @@ type ResponseStream interface {
 	WriteInformational(status int, headers Headers) error
 	// EndBody ends a response that has no trailers, and writes what is not written.
 	EndBody() error
+	// CloseWrite tells the client that nothing more will come on the connection. It
+	// follows the EndBody of an event stream.
+	CloseWrite() error
 	// WriteTrailers ends a response with trailers.
 	WriteTrailers(headers Headers) error
 	// LimitWrite gives what is written from now on d to leave; SetWriteDeadline with

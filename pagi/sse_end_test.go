@@ -93,6 +93,47 @@ func TestEndsOfEventStreams(t *testing.T) {
 	}
 }
 
+// After sse.close the client's leaving is nothing to the application that cleans up.
+func TestCleaningUpAfterSSEClose(t *testing.T) {
+	onBoth(t, func(t *testing.T, serve func(HTTPHandler, func(*call) error) *fixture) {
+		left := make(chan struct{})
+		x := serve(HTTPHandler{}, func(c *call) error {
+			err := errors.Join(c.open(), c.event("x"), c.send(c.ctx, SSEClose{}))
+			<-left
+			select {
+			case <-c.ctx.Done():
+				t.Errorf("the context has ended: %v", context.Cause(c.ctx))
+			case <-time.After(50 * time.Millisecond):
+			}
+			return err
+		})
+		s := x.events("GET", nil)
+		s.rest()
+		s.res.Body.Close()
+		s.cancel()
+		close(left)
+		if r := x.record(); r.Err != nil || r.Reason != "" {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
+// The connection of a stream that is over is not one to send another request on.
+func TestSSECloseEndsTheConnection(t *testing.T) {
+	ended := make(chan struct{})
+	x := serve(t, HTTPHandler{}, func(c *call) error {
+		err := errors.Join(c.open(), c.event("x"), c.send(c.ctx, SSEClose{}))
+		testkit.Await(t, ended)
+		return err
+	})
+	c := x.request(getEvents)
+	if got := c.Rest(); !strings.HasSuffix(got, "data: x\n\n\r\n0\r\n\r\n") {
+		t.Errorf("%q", got)
+	}
+	close(ended)
+	x.record()
+}
+
 func TestAnEventKeepsAStreamFromBeingIdle(t *testing.T) {
 	x := serve(t, HTTPHandler{SSEIdleTimeout: 100 * time.Millisecond}, func(c *call) error {
 		err := c.open()

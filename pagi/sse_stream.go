@@ -184,7 +184,8 @@ func (s *eventStream) write(p []byte) error {
 	return s.x.flush()
 }
 
-// close ends the stream and the response.
+// close ends the stream, the response and, on HTTP/1, what the server says on the
+// connection: the client is not to use it again while the application works on.
 func (s *eventStream) close(reason string) error {
 	s.state, s.reason = streamOver, reason
 	s.stop()
@@ -194,6 +195,9 @@ func (s *eventStream) close(reason string) error {
 	s.x.setWriteDeadline()
 	if err := s.x.finishBody(); err != nil {
 		return err
+	}
+	if s.x.stream != nil {
+		_ = s.x.stream.CloseWrite() // where it cannot, the application's return closes
 	}
 	return nil
 }

@@ -75,6 +75,16 @@ func (m *FlowMeter) Add(n int) {
 	m.call()
 }
 
+// Count is Add for a goroutine that callbacks may wait for: it returns what runs those
+// that are due, to be called on another one; nil where none are.
+func (m *FlowMeter) Count(n int) (call func()) {
+	m.count(n)
+	if !m.isDue() {
+		return nil
+	}
+	return m.call
+}
+
 // count changes the amount and leaves the callbacks of a crossed mark to call, which
 // must follow.
 func (m *FlowMeter) count(n int) {
@@ -109,6 +119,13 @@ func (m *FlowMeter) call() {
 		m.mu.Lock()
 	}
 	m.due, m.calling = nil, false
+}
+
+// isDue reports whether call has callbacks to run.
+func (m *FlowMeter) isDue() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.due) > 0
 }
 
 // isAbove reports whether the high mark was reached and not left by the low one since.

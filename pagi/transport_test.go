@@ -80,3 +80,24 @@ func TestFlowMeterSurvivesACallback(t *testing.T) {
 	}
 	m.OnHighWater(func() { panic("in a test, at once") })
 }
+
+// Count leaves the callbacks to who asks for them.
+func TestFlowMeterCount(t *testing.T) {
+	m := pagi.NewFlowMeter(10, 5)
+	var told []string
+	m.OnHighWater(func() { told = append(told, "high") })
+	m.OnDrain(func() { told = append(told, "drain") })
+	if m.Count(9) != nil {
+		t.Error("a callback is due below the mark")
+	}
+	high := m.Count(1)
+	if high == nil || told != nil {
+		t.Fatalf("at the mark told %v", told)
+	}
+	drain := m.Count(-10)
+	high()
+	drain() // has nothing left to do
+	if strings.Join(told, " ") != "high drain" {
+		t.Errorf("told %v", told)
+	}
+}

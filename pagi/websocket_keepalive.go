@@ -18,11 +18,10 @@ type keepalive struct {
 // keepAlive begins to ping, or stops it.
 func (s *WebSocketSession) keepAlive(conn WebSocketConn, e WebSocketKeepalive) {
 	k := &s.beat
+	s.mu.Lock() // until it has begun: who notes that it is over stops it then
+	defer s.mu.Unlock()
 	k.stop()
-	s.mu.Lock()
-	ended := s.end != nil
-	s.mu.Unlock()
-	if e.Interval <= 0 || ended {
+	if e.Interval <= 0 || s.end != nil || s.returned || s.phase != wsOpen {
 		return
 	}
 	k.mu.Lock()

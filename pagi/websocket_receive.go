@@ -81,7 +81,12 @@ func (s *WebSocketSession) await(ctx context.Context) error {
 	select {
 	case <-s.wake:
 	case <-gone:
-		s.finish(&WebSocketEnd{Code: closeAbnormal, Reason: s.Handshake.GoneReason()})
+		s.mu.Lock()
+		unanswered := s.phase == wsConnecting // else what has ended is the response
+		s.mu.Unlock()
+		if unanswered {
+			s.finish(&WebSocketEnd{Code: closeAbnormal, Reason: s.Handshake.GoneReason()})
+		}
 	case <-ctx.Done():
 		select {
 		case <-s.wake: // what ended ctx may be an event, too

@@ -218,6 +218,15 @@ func (x *stream) EndBody() error {
 	return x.FlushError()
 }
 
+// CloseWrite implements pagi.ResponseStream.
+func (x *stream) CloseWrite() error {
+	x.last = true
+	if half, ok := x.c.net.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 // WriteTrailers implements pagi.ResponseStream.
 func (x *stream) WriteTrailers(headers pagi.Headers) error {
 	if x.chunked {

@@ -90,12 +90,16 @@ func (c *conn) touch() {
 
 func (c *conn) checkIdle() {
 	d := c.server.IdleTimeout
-	if left := d - time.Since(time.Unix(0, c.active.Load())); left > 0 {
-		c.wmu.Lock()
-		if !c.broken {
-			c.idle.Reset(left)
-		}
-		c.wmu.Unlock()
+	left := d - time.Since(time.Unix(0, c.active.Load()))
+	c.wmu.Lock()
+	if c.writing {
+		left = d // not idle: the client is slow, which has a limit of its own
+	}
+	if left > 0 && !c.broken {
+		c.idle.Reset(left)
+	}
+	c.wmu.Unlock()
+	if left > 0 {
 		return
 	}
 	c.interrupt(&pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonIdleTimeout, Answer: codeGoingAway, Text: "idle for too long", Option: optionIdle})

@@ -152,6 +152,90 @@ func TestWriteTimeout(t *testing.T) {
 	})
 }
 
+// TestSlowIsNotIdle lets a client take its time.
+func TestSlowIsNotIdle(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		waited := make(chan struct{})
+		server := &ws.Server{IdleTimeout: 50 * time.Millisecond}
+		p := serveWith(t, engine, server, &pagi.HTTPHandler{HighWaterMark: 1 << 30}, func(s *session) error {
+			err := s.accept()
+			for err == nil && s.scope.Transport.BufferedAmount() < 64*len(block) {
+				err = s.text(block)
+			}
+			time.Sleep(200 * time.Millisecond)
+			if s.ctx.Err() != nil {
+				t.Errorf("the connection has ended: %v", context.Cause(s.ctx))
+			}
+			close(waited)
+			return errors.Join(err, s.text("end"))
+		}).dial()
+		testkit.Await(t, waited) // nothing was read until now
+		for got := ""; got != "end"; {
+			_, got = p.hear()
+		}
+		p.closesWith(1000)
+	})
+}
+
+// TestPingOfAClientThatIsBehind sends it behind what waits.
+func TestPingOfAClientThatIsBehind(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		pinged := make(chan struct{})
+		p := serveWith(t, engine, &ws.Server{}, &pagi.HTTPHandler{HighWaterMark: 1 << 30}, func(s *session) error {
+			err := s.accept()
+			for err == nil && s.scope.Transport.BufferedAmount() < 4*len(block) {
+				err = s.text(block)
+			}
+			err = errors.Join(err, s.send(s.ctx, pagi.WebSocketKeepalive{Interval: 10 * time.Millisecond}))
+			time.Sleep(50 * time.Millisecond)
+			err = errors.Join(err, s.send(s.ctx, pagi.WebSocketKeepalive{}), s.text("end"))
+			close(pinged)
+			return err
+		}).dial()
+		testkit.Await(t, pinged) // nothing was read until now
+		for pings := 0; ; {
+			first, got := p.hear()
+			if first == pingF {
+				pings++
+			}
+			if got == "end" {
+				if pings == 0 {
+					t.Error("no ping came")
+				}
+				break
+			}
+		}
+		p.closesWith(1000)
+	})
+}
+
+// TestDrainAtAWriteTimeout lets what is called when the rest is given up send more than
+// is taken at once.
+func TestDrainAtAWriteTimeout(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		ends := make(chan pagi.WebSocketDisconnect, 1)
+		x := serve(t, engine, &ws.Server{WriteTimeout: 100 * time.Millisecond}, func(s *session) error {
+			s.next()
+			err := s.accept()
+			s.scope.Transport.OnDrain(func() {
+				for range 2 {
+					if err := s.text(block); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			for err == nil && s.ctx.Err() == nil {
+				err = s.text(block)
+			}
+			ends <- s.next().(pagi.WebSocketDisconnect)
+			return err
+		})
+		x.dial()
+		ended(t, ends, 1006, pagi.ReasonWriteTimeout)
+		x.record()
+	})
+}
+
 // TestWriteError tells that the connection broke while something was written.
 func TestWriteError(t *testing.T) {
 	for _, engine := range []string{"http1", "net/http"} {

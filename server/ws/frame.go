@@ -81,9 +81,9 @@ func (in *input) fill() error {
 	return err
 }
 
-// enlarge makes room for much.
+// enlarge makes room for much, unless what was read ahead has made it already.
 func (in *input) enlarge() {
-	if in.large == nil {
+	if in.large == nil && len(in.buf) < largeInput {
 		in.large = largeInputs.Get().(*[largeInput]byte)
 		in.w = copy(in.large[:], in.buf[in.r:in.w])
 		in.r, in.buf = 0, in.large[:]

@@ -74,10 +74,10 @@ func (c *conn) needOutput() {
 	}
 }
 
-// Ping implements pagi.WebSocketConn.
+// Ping implements pagi.WebSocketConn. However much waits, it is sent: a pong is awaited.
 func (c *conn) Ping() {
 	c.touch()
-	c.sendControl(opPing, nil, maxPongs)
+	c.sendControl(opPing, nil, -1)
 }
 
 func (c *conn) answerPing(payload []byte) { c.sendControl(opPong, payload, maxPongs) }
@@ -179,11 +179,8 @@ func (c *conn) flush() {
 		p, charge := c.out, c.charge
 		c.out, c.charge = nil, 0
 		c.wmu.Unlock()
-		err := c.write(p, charge)
+		c.write(p, charge)
 		putOutput(p)
-		if err != nil {
-			c.lose()
-		}
 		c.wmu.Lock()
 	}
 	charge := c.charge
@@ -200,8 +197,8 @@ func (c *conn) flush() {
 }
 
 // write writes p, for which flow counts charge.
-func (c *conn) write(p []byte, charge int) error {
-	defer func() { c.flow.Add(-charge) }()
+func (c *conn) write(p []byte, charge int) {
+	defer func() { c.written(charge) }()
 	limit := c.server.WriteTimeout
 	var late *time.Timer
 	if limit > 0 {
@@ -211,7 +208,8 @@ func (c *conn) write(p []byte, charge int) error {
 	for len(p) > 0 {
 		n, err := c.link.Write(p[:min(len(p), writePiece)])
 		if err != nil {
-			return err
+			c.lose() // before flow calls somebody who sends, and waits for this goroutine
+			return
 		}
 		if late != nil {
 			late.Reset(limit)
@@ -221,21 +219,14 @@ func (c *conn) write(p []byte, charge int) error {
 		charge -= gone
 		c.written(gone)
 	}
-	return nil
 }
 
-// written lets flow count n bytes less. What it calls at the low mark may send, and wait
-// for the goroutine that writes: this one. So it has a goroutine of its own there.
+// written lets flow count n bytes less. What it calls may send, and wait for the
+// goroutine that writes: this one. So it has a goroutine of its own.
 func (c *conn) written(n int) {
-	amount, low := c.flow.BufferedAmount(), c.flow.LowWaterMark()
-	if amount >= low && amount-n < low {
-		go func() {
-			c.flow.Add(-n)
-			c.tellRoom()
-		}()
-		return
+	if call := c.flow.Count(-n); call != nil {
+		go call()
 	}
-	c.flow.Add(-n)
 	c.tellRoom()
 }
 
