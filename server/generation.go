@@ -80,7 +80,7 @@ func (r *running) newEngine(g *generation) *pagi.HTTPHandler {
 		Stopping:        g.stopping,
 		Logger:          g.log,
 	}
-	if g.HTTP3 {
+	if r.first.HTTP3 { // a reload opens no sockets
 		engine.App = altSvc(engine.App)
 	}
 	if g.AccessLog != nil {
