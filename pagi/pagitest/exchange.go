@@ -134,6 +134,11 @@ func (e *Exchange) receive(ctx context.Context) (pagi.Event, error) {
 	case <-e.done:
 		return e.disconnected(ctx)
 	case <-ctx.Done():
+		select {
+		case <-e.gone: // what has ended ctx is an event, too
+			return e.disconnected(ctx)
+		default:
+		}
 		return nil, context.Cause(ctx)
 	}
 }
@@ -174,8 +179,8 @@ func (e *Exchange) Next() (ev pagi.Event, ok bool) {
 // pagi. The state changes in the order the specification demands.
 func (e *Exchange) Disconnect(reason string) {
 	if e.control.Disconnect(reason) {
+		e.goneOnce.Do(func() { close(e.gone) }) // first: whoever sees the context end finds the event
 		e.cancel(&pagi.DisconnectError{Reason: reason})
-		e.goneOnce.Do(func() { close(e.gone) })
 	}
 }
 
