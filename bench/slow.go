@@ -52,24 +52,25 @@ func (b *bench) slow() error {
 			return err
 		}
 	}
+	b.printBeside("beside 400 slow clients", alone, beside)
+	return nil
+}
+
+// printBeside prints what a load was alone and beside others, round by round.
+func (b *bench) printBeside(name string, alone, beside []load) {
+	rate := func(l load) float64 { return l.rate }
 	fmt.Printf("%d rounds of %d s, wrk -t1 -c%d, %d workers; medians\n\n", b.rounds, b.seconds, b.conns, b.workers)
 	fmt.Println("| | requests/s | p99 | errors |")
 	fmt.Println("| --- | ---: | ---: | ---: |")
-	var ratios []float64
-	for i := range alone {
-		ratios = append(ratios, beside[i].rate/alone[i].rate)
-	}
 	for _, row := range []struct {
 		name string
 		list []load
-	}{{"alone", alone}, {"beside 400 slow clients", beside}} {
-		fmt.Printf("| %s | %.0f | %v | %.0f |\n", row.name,
-			median(row.list, func(l load) float64 { return l.rate }),
-			time.Duration(median(row.list, func(l load) float64 { return float64(l.p99) })),
+	}{{"alone", alone}, {name, beside}} {
+		fmt.Printf("| %s | %.0f | %v | %.0f |\n", row.name, median(row.list, rate),
+			medianTime(row.list, func(l load) time.Duration { return l.p99 }),
 			median(row.list, func(l load) float64 { return l.errors }))
 	}
-	fmt.Printf("\nbeside / alone: %.2f\n", median(ratios, func(x float64) float64 { return x }))
-	return nil
+	fmt.Printf("\nbeside / alone: %.2f\n", ratio(beside, alone, rate))
 }
 
 // crowd is a number of slow clients.

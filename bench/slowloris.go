@@ -25,7 +25,6 @@ func (b *bench) slowloris() error {
 		return err
 	}
 	var alone, beside []load
-	var ratios []float64
 	for range b.rounds {
 		err := b.serve(ours, setup{app: app, workers: b.workers}, func(url string, _ []*exec.Cmd) error {
 			if _, err := b.wrk(url, b.conns, 1); err != nil {
@@ -39,26 +38,13 @@ func (b *bench) slowloris() error {
 			during, err := b.wrk(url, b.conns, b.seconds)
 			crowd.leave()
 			alone, beside = append(alone, before), append(beside, during)
-			ratios = append(ratios, during.rate/before.rate)
 			return err
 		})
 		if err != nil {
 			return err
 		}
 	}
-	fmt.Printf("%d rounds of %d s, wrk -t1 -c%d, %d workers; medians\n\n", b.rounds, b.seconds, b.conns, b.workers)
-	fmt.Println("| | requests/s | p99 | errors |")
-	fmt.Println("| --- | ---: | ---: | ---: |")
-	for _, row := range []struct {
-		name string
-		list []load
-	}{{"alone", alone}, {fmt.Sprintf("beside %d slow heads", lorises), beside}} {
-		fmt.Printf("| %s | %.0f | %v | %.0f |\n", row.name,
-			median(row.list, func(l load) float64 { return l.rate }),
-			time.Duration(median(row.list, func(l load) float64 { return float64(l.p99) })),
-			median(row.list, func(l load) float64 { return l.errors }))
-	}
-	fmt.Printf("\nbeside / alone: %.2f\n", median(ratios, func(x float64) float64 { return x }))
+	b.printBeside(fmt.Sprintf("beside %d slow heads", lorises), alone, beside)
 	return nil
 }
 
