@@ -87,7 +87,8 @@ func newUnixListener(inner *net.UnixListener, path string) *unixListener {
 	return l
 }
 
-// adoptUnix makes a listener of an inherited one, whose file stays for now.
+// adoptUnix makes a listener of an inherited one, whose file stays until own says
+// that it is ours to remove.
 func adoptUnix(inner *net.UnixListener, path string) *unixListener {
 	l := newUnixListener(inner, path)
 	l.kept.Store(true)

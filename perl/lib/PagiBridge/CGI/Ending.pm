@@ -74,6 +74,7 @@ sub probe {
     $quick = 0;
     return if grep {m{\APerlIO/(?!scalar[.]|encoding[.])}} keys %INC;
     local ($@, $!, $?);
+    local $SIG{CHLD} = 'DEFAULT';    # the script may have a handler, for its own children
     my $pid = PagiBridge::CGI::Kernel::offspring();
     if (!$pid) {
         PagiBridge::CGI::Kernel::vanish(eval { has_destructor() } // 1);
