@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -46,7 +45,7 @@ type entry struct {
 	MTime int64  `json:"mtime"`
 }
 
-func (d *Directory) list(ctx context.Context, scope *pagi.Scope, send pagi.Send, dir *os.Root, name string) error {
+func (d *Directory) list(ctx context.Context, scope *pagi.Scope, send pagi.Send, dir *openRoot, name string) error {
 	entries, err := d.read(dir, name)
 	if err != nil {
 		return d.refuse(ctx, scope, send, err)
@@ -70,7 +69,7 @@ func (d *Directory) list(ctx context.Context, scope *pagi.Scope, send pagi.Send,
 
 // read returns the entries of a directory that may be served. An entry that
 // vanishes while the directory is read is left out.
-func (d *Directory) read(dir *os.Root, name string) ([]entry, error) {
+func (d *Directory) read(dir *openRoot, name string) ([]entry, error) {
 	opened, err := dir.Open(name)
 	if err != nil {
 		return nil, err

@@ -8,10 +8,10 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/internal/reply"
@@ -88,7 +88,7 @@ func (f *File) Serve(ctx context.Context, scope *pagi.Scope, _ pagi.Receive, sen
 
 // listFunc answers for a directory that has no index file; name is relative to
 // root.
-type listFunc func(ctx context.Context, scope *pagi.Scope, send pagi.Send, root *os.Root, name string) error
+type listFunc func(ctx context.Context, scope *pagi.Scope, send pagi.Send, root *openRoot, name string) error
 
 func (f *File) serve(ctx context.Context, scope *pagi.Scope, send pagi.Send, list listFunc) error {
 	switch {
@@ -105,18 +105,18 @@ func (f *File) serve(ctx context.Context, scope *pagi.Scope, send pagi.Send, lis
 	if err != nil {
 		return fmt.Errorf("root: %w", err)
 	}
-	file, info, err := openFile(dir, name)
+	file, err := dir.open(name)
 	if err != nil {
 		return f.refuse(ctx, scope, send, err)
 	}
-	defer file.Close()
+	defer file.Close() // opened for reading: nothing to lose
 	switch {
-	case info.IsDir():
+	case file.dir:
 		return f.serveDir(ctx, scope, send, dir, name, slash, list)
-	case slash || !info.Mode().IsRegular():
+	case slash || !file.regular:
 		return reply.Status(ctx, scope, send, http.StatusNotFound)
 	}
-	return f.serveFile(ctx, scope, send, dir, name, file, info)
+	return f.serveFile(ctx, scope, send, dir, file)
 }
 
 func (f *File) refuse(ctx context.Context, scope *pagi.Scope, send pagi.Send, err error) error {
@@ -128,7 +128,7 @@ func (f *File) refuse(ctx context.Context, scope *pagi.Scope, send pagi.Send, er
 
 // serveDir redirects to the path with a slash, or serves an index file, or leaves
 // the answer to list.
-func (f *File) serveDir(ctx context.Context, scope *pagi.Scope, send pagi.Send, dir *os.Root, name string, slash bool, list listFunc) error {
+func (f *File) serveDir(ctx context.Context, scope *pagi.Scope, send pagi.Send, dir *openRoot, name string, slash bool, list listFunc) error {
 	if last := missingSlash(scope, name, slash); last != "" {
 		return redirectToSlash(ctx, scope, send, last)
 	}
@@ -137,15 +137,15 @@ func (f *File) serveDir(ctx context.Context, scope *pagi.Scope, send pagi.Send, 
 		index = []string{"index.html", "index.htm"}
 	}
 	for _, candidate := range index {
-		file, info, err := openFile(dir, path.Join(name, candidate))
+		file, err := dir.open(path.Join(name, candidate))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
 			return f.refuse(ctx, scope, send, err)
 		}
 		defer file.Close()
-		if info.Mode().IsRegular() {
-			return f.serveFile(ctx, scope, send, dir, path.Join(name, candidate), file, info)
+		if file.regular {
+			return f.serveFile(ctx, scope, send, dir, file)
 		}
 	}
 	if list == nil {
@@ -182,18 +182,18 @@ func redirectToSlash(ctx context.Context, scope *pagi.Scope, send pagi.Send, las
 }
 
 // serveFile answers with an open file, which its caller closes.
-func (f *File) serveFile(ctx context.Context, scope *pagi.Scope, send pagi.Send, dir *os.Root, name string, file *os.File, info fs.FileInfo) error {
+func (f *File) serveFile(ctx context.Context, scope *pagi.Scope, send pagi.Send, dir *openRoot, file *file) error {
 	headers := make(pagi.Headers, 0, 8)
-	partType := contentType(name, f.Types, or(f.DefaultType, "application/octet-stream"), f.charset())
+	partType := contentType(file.name, f.Types, or(f.DefaultType, "application/octet-stream"), f.charset())
 	if f.Precompressed {
 		headers.Add("vary", "accept-encoding")
-		if packed, packedInfo, encoding := openPacked(scope.Headers, dir, name, info); packed != nil {
+		if packed, encoding := openPacked(scope.Headers, dir, file); packed != nil {
 			defer packed.Close()
-			file, info = packed, packedInfo
+			file = packed
 			headers.Add("content-encoding", encoding)
 		}
 	}
-	v := validatorsOf(info)
+	v := validatorsOf(file)
 	headers.Add("etag", v.etag)
 	if !v.modified.IsZero() {
 		headers.Add("last-modified", v.modified.Format(http.TimeFormat))
@@ -208,8 +208,8 @@ func (f *File) serveFile(ctx context.Context, scope *pagi.Scope, send pagi.Send,
 	case http.StatusPreconditionFailed:
 		return reply.Status(ctx, scope, send, status)
 	}
-	size := info.Size()
-	whole := delivery{status: http.StatusOK, contentType: partType, fh: file, length: size}
+	size := file.size
+	whole := delivery{status: http.StatusOK, contentType: partType, file: file, length: size}
 	if f.DisableRanges {
 		return whole.send(ctx, scope, send, headers)
 	}
@@ -226,7 +226,7 @@ func (f *File) serveFile(ctx context.Context, scope *pagi.Scope, send pagi.Send,
 		return whole.send(ctx, scope, send, headers)
 	case len(ranges) == 1:
 		headers.Add("content-range", ranges[0].contentRange(size))
-		part := delivery{status: http.StatusPartialContent, contentType: partType, fh: file, offset: ranges[0].start, length: ranges[0].length}
+		part := delivery{status: http.StatusPartialContent, contentType: partType, file: file, offset: ranges[0].start, length: ranges[0].length}
 		return part.send(ctx, scope, send, headers)
 	}
 	parts := delivery{status: http.StatusPartialContent}
@@ -234,10 +234,11 @@ func (f *File) serveFile(ctx context.Context, scope *pagi.Scope, send pagi.Send,
 	return parts.send(ctx, scope, send, headers)
 }
 
-// delivery is a response body read from a handle.
+// delivery is a response body: length bytes of file from offset on, or of fh.
 type delivery struct {
 	status         int
 	contentType    string
+	file           *file
 	fh             io.Reader
 	offset, length int64
 }
@@ -248,15 +249,36 @@ func (d delivery) send(ctx context.Context, scope *pagi.Scope, send pagi.Send, h
 	if err := send(ctx, pagi.HTTPResponseStart{Status: d.status, Headers: headers}); err != nil {
 		return err
 	}
-	if scope.Method == "HEAD" || d.length == 0 { // a length of 0 would mean: to the end
+	switch {
+	case scope.Method == "HEAD", d.length == 0: // a length of 0 would mean: to the end
 		return send(ctx, pagi.HTTPResponseBody{})
+	case d.file == nil:
+		return send(ctx, pagi.HTTPResponseBody{FH: d.fh, Length: d.length})
+	case d.length > smallBody:
+		return send(ctx, pagi.HTTPResponseBody{FH: d.file.Handle(), Offset: d.offset, Length: d.length})
 	}
-	return send(ctx, pagi.HTTPResponseBody{FH: d.fh, Offset: d.offset, Length: d.length})
+	return d.sendSmall(ctx, send)
+}
+
+// smallBody is the size up to which a body is read here: the system calls of a handle
+// would take longer.
+const smallBody = 16 << 10
+
+var smallBodies = sync.Pool{New: func() any { return new([smallBody]byte) }}
+
+func (d delivery) sendSmall(ctx context.Context, send pagi.Send) error {
+	room := smallBodies.Get().(*[smallBody]byte)
+	defer smallBodies.Put(room) // the bytes of an event are its sender's again
+	body := room[:d.length]
+	if n, err := d.file.ReadAt(body, d.offset); err != nil {
+		return fmt.Errorf("%s: after %d of %d bytes: %w", d.file.name, n, d.length, err)
+	}
+	return send(ctx, pagi.HTTPResponseBody{Body: body})
 }
 
 // openPacked opens the compressed form of a file the client likes best, or returns
 // nil. Brotli is preferred where both are as welcome.
-func openPacked(h pagi.Headers, dir *os.Root, name string, original fs.FileInfo) (*os.File, fs.FileInfo, string) {
+func openPacked(h pagi.Headers, dir *openRoot, original *file) (*file, string) {
 	type form struct {
 		encoding, suffix string
 		q                float64
@@ -269,27 +291,27 @@ func openPacked(h pagi.Headers, dir *os.Root, name string, original fs.FileInfo)
 		if form.q <= 0 {
 			continue
 		}
-		file, info, err := openFile(dir, name+form.suffix)
+		file, err := dir.open(original.name + form.suffix)
 		if err != nil {
 			continue // the original is as good
 		}
-		if info.Mode().IsRegular() && !info.ModTime().Before(original.ModTime()) {
-			return file, info, form.encoding
+		if file.regular && !file.modified.Before(original.modified) {
+			return file, form.encoding
 		}
 		file.Close() // opened for reading: nothing to lose
 	}
-	return nil, nil, ""
+	return nil, ""
 }
 
 // validatorsOf makes a strong tag of a file's size and modification time, which
 // has the resolution of the file system: nanoseconds on those in use.
-func validatorsOf(info fs.FileInfo) validators {
-	modified := info.ModTime()
+func validatorsOf(file *file) validators {
+	modified := file.modified
 	tag := make([]byte, 0, 36)
 	tag = append(tag, '"')
 	tag = strconv.AppendInt(tag, modified.UnixNano(), 36)
 	tag = append(tag, '-')
-	tag = strconv.AppendInt(tag, info.Size(), 36)
+	tag = strconv.AppendInt(tag, file.size, 36)
 	v := validators{etag: string(append(tag, '"'))}
 	if modified.Unix() > 0 {
 		v.modified = modified.Truncate(time.Second).UTC()

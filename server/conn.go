@@ -76,6 +76,14 @@ func (c *tracked) WriteBuffers(pieces *net.Buffers) error {
 	return err
 }
 
+// WriteAhead writes what is followed by more at once.
+func (c *tracked) WriteAhead(p []byte) (int, error) {
+	if conn, ok := c.Conn.(interface{ WriteAhead([]byte) (int, error) }); ok {
+		return conn.WriteAhead(p)
+	}
+	return c.Conn.Write(p)
+}
+
 // TryWrite writes what can be written without waiting.
 func (c *tracked) TryWrite(p []byte) (int, error) {
 	if conn, ok := c.Conn.(interface{ TryWrite([]byte) (int, error) }); ok {

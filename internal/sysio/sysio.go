@@ -35,6 +35,7 @@ type direction struct {
 	wait func(func(fd uintptr) bool) error
 	try  func(fd uintptr) bool
 	once func(fd uintptr) bool
+	more func(fd uintptr) bool
 	p    []byte
 	n    int
 	err  error
@@ -55,7 +56,7 @@ func New(c net.Conn) net.Conn {
 	}
 	x := &Conn{Conn: c}
 	x.in.wait, x.in.try = raw.Read, x.in.read
-	x.out.wait, x.out.try = raw.Write, x.out.write
+	x.out.wait, x.out.try, x.out.more = raw.Write, x.out.write, x.out.writeMore
 	x.out.once = func(fd uintptr) bool { x.out.write(fd); return true }
 	return x
 }
@@ -78,6 +79,15 @@ func (c *Conn) Write(p []byte) (int, error) {
 		return c.Conn.Write(p)
 	}
 	return c.out.do(c, "write", p)
+}
+
+// WriteAhead is Write for what is followed by more at once, which the kernel may put into
+// the same packet (MSG_MORE): the head of a response before a file, say.
+func (c *Conn) WriteAhead(p []byte) (int, error) {
+	if len(p) == 0 || len(p) > watched {
+		return c.Conn.Write(p)
+	}
+	return c.out.call(c, "write", p, c.out.more)
 }
 
 // TryWrite writes what the socket takes without waiting, which may be nothing.
@@ -115,7 +125,7 @@ func (d *direction) call(c *Conn, name string, p []byte, f func(fd uintptr) bool
 // read tries to read once; false: there is nothing yet.
 func (d *direction) read(fd uintptr) bool {
 	for {
-		n, errno := call(syscall.SYS_READ, fd, d.p)
+		n, errno := read(fd, d.p)
 		switch errno {
 		case 0:
 			d.n = n
@@ -131,9 +141,13 @@ func (d *direction) read(fd uintptr) bool {
 }
 
 // write writes what the socket takes; false: it did not take all.
-func (d *direction) write(fd uintptr) bool {
+func (d *direction) write(fd uintptr) bool { return d.put(fd, write) }
+
+func (d *direction) writeMore(fd uintptr) bool { return d.put(fd, writeMore) }
+
+func (d *direction) put(fd uintptr, write func(uintptr, []byte) (int, syscall.Errno)) bool {
 	for {
-		n, errno := call(syscall.SYS_WRITE, fd, d.p[d.n:])
+		n, errno := write(fd, d.p[d.n:])
 		switch errno {
 		case 0:
 			if d.n += n; d.n == len(d.p) {

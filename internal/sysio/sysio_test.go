@@ -248,3 +248,38 @@ func TestTryWriteDoesNotWait(t *testing.T) {
 		}
 	})
 }
+
+// TestWriteAheadWaitsForWhatFollows looks at what has arrived before and after it.
+func TestWriteAheadWaitsForWhatFollows(t *testing.T) {
+	pairs(t, func(t *testing.T, c, other net.Conn) {
+		conn, ok := c.(*Conn)
+		if !ok {
+			t.Skip("calls are watched here")
+		}
+		raw, err := other.(syscall.Conn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if n, err := conn.WriteAhead([]byte("head")); n != 4 || err != nil {
+			t.Fatalf("%d, %v", n, err)
+		}
+		arrived := 0
+		if err := raw.Read(func(fd uintptr) bool {
+			arrived, _, err = syscall.Recvfrom(int(fd), make([]byte, 8), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+			return true
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if tcp := other.LocalAddr().Network() == "tcp"; tcp && err != syscall.EAGAIN && time.Since(begun) < 100*time.Millisecond { // the kernel waits for twice as long
+			t.Errorf("%d bytes were sent at once, %v", arrived, err)
+		}
+		if n, err := conn.Write([]byte("tail")); n != 4 || err != nil {
+			t.Fatalf("%d, %v", n, err)
+		}
+		got := make([]byte, 8)
+		if _, err := io.ReadFull(other, got); err != nil || string(got) != "headtail" {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+}

@@ -206,6 +206,17 @@ func (x *stream) FlushError() error {
 	return x.note(err)
 }
 
+// flushAhead is FlushError for what is followed by more at once.
+func (x *stream) flushAhead() error {
+	ahead, ok := x.c.net.(interface{ WriteAhead([]byte) (int, error) })
+	if !ok {
+		return x.FlushError()
+	}
+	_, err := ahead.WriteAhead(x.c.out)
+	x.c.out = x.c.out[:0]
+	return x.note(err)
+}
+
 // Flush implements http.Flusher.
 func (x *stream) Flush() { _ = x.FlushError() } // broken tells
 
@@ -246,13 +257,14 @@ func (x *stream) Sendfile() bool {
 	return ok && x.c.tls == nil && !x.chunked
 }
 
-// ReadFrom implements io.ReaderFrom, by sendfile where the system can.
+// ReadFrom implements io.ReaderFrom, by sendfile where the system can. What r has should
+// be at hand: the head may wait for it, so that both leave in one packet.
 func (x *stream) ReadFrom(r io.Reader) (int64, error) {
 	to, ok := x.c.net.(io.ReaderFrom)
 	if !ok || x.chunked || x.noBody {
 		return io.Copy(struct{ io.Writer }{x}, r)
 	}
-	if err := x.FlushError(); err != nil {
+	if err := x.flushAhead(); err != nil {
 		return 0, err
 	}
 	n, err := to.ReadFrom(r)
