@@ -62,6 +62,9 @@ func (x *exchange) writeInformational(status int, headers Headers) error {
 	to := x.w.Header()
 	preset := to.Clone()
 	fillHeader(to, headers)
+	if x.r.ProtoMajor > 1 { // it is about the last response, and not allowed in this one
+		to.Del("Connection")
+	}
 	x.w.WriteHeader(status)
 	clear(to)
 	for name, values := range preset {

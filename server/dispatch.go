@@ -23,6 +23,9 @@ func (r *running) dispatch(w http.ResponseWriter, req *http.Request) {
 	case req.ProtoMajor > 1:
 		if h2, ok := req.Context().Value(http2ConnKey{}).(*http2.Conn); ok {
 			req.TLS = h2.TLS
+			if most := g.MaxRequestsPerConnection; most > 0 && h2.Requests() >= most {
+				w.Header().Set("Connection", "close") // net/http makes a GOAWAY of it
+			}
 		}
 	case r.cleartext != nil && r.cleartext.upgrade(w, req):
 		return

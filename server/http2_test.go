@@ -188,6 +188,43 @@ func TestMalformedHTTP2Messages(t *testing.T) {
 	})
 }
 
+func TestRequestsPerHTTP2Connection(t *testing.T) {
+	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
+		hints := pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+			if err := send(ctx, pagi.HTTPResponseInformational{Status: 103, Headers: pagi.NewHeaders("link", "</a>")}); err != nil {
+				return err
+			}
+			return echo.Serve(ctx, scope, receive, send)
+		})
+		_, p := launch(&Server{App: hints, MaxRequestsPerConnection: 2})
+		p.request(1, "GET", true)
+		if got := p.answer(1); got != "103200 /p " {
+			t.Errorf("the first: %s", got)
+		}
+		p.request(3, "GET", true)
+		said := false
+		frame, err := p.until(func(f xhttp2.Frame) bool {
+			switch f := f.(type) {
+			case *xhttp2.GoAwayFrame:
+				said = said || f.ErrCode == xhttp2.ErrCodeNo
+			case *xhttp2.MetaHeadersFrame:
+				for _, field := range f.RegularFields() {
+					if field.Name == "connection" {
+						t.Errorf("a header that HTTP/2 forbids: %v", f.Fields)
+					}
+				}
+			}
+			return said && f.Header().StreamID == 3 && f.Header().Flags.Has(xhttp2.FlagDataEndStream)
+		})
+		if err != nil {
+			t.Fatalf("the last: %v, %v, GOAWAY: %v", frame, err, said)
+		}
+		if _, err := p.until(func(xhttp2.Frame) bool { return false }); !errors.Is(err, io.EOF) {
+			t.Errorf("the connection ends with %v", err)
+		}
+	})
+}
+
 func TestRepeatedHTTP2Settings(t *testing.T) {
 	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
 		_, p := launch(&Server{App: echo})

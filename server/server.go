@@ -101,8 +101,9 @@ type Server struct {
 	// MaxConnectionsPerAddress is the same for the connections from one address; for
 	// IPv6 those of a /64 are one. Unix sockets do not count. Default: no limit.
 	MaxConnectionsPerAddress int
-	// MaxRequestsPerConnection is how many requests a connection of HTTP/1 may carry
-	// until it is closed. Default: no limit.
+	// MaxRequestsPerConnection is how many requests a connection may carry until it is
+	// closed; on HTTP/2 those that have begun by then are still answered. HTTP/3 has
+	// no such limit. Default: no limit.
 	MaxRequestsPerConnection int
 
 	// Timeout is how long a connection may stay idle between requests.

@@ -77,7 +77,7 @@ type Settings struct {
 	MaxConnections int `yaml:"max_connections" zero:"off"`
 	// MaxConnectionsPerAddress is how many of them one client may have.
 	MaxConnectionsPerAddress int `yaml:"max_connections_per_address"`
-	// MaxRequestsPerConnection is how many requests one of HTTP/1 may carry.
+	// MaxRequestsPerConnection is how many requests one of HTTP/1 or 2 may carry.
 	MaxRequestsPerConnection int `yaml:"max_requests_per_connection"`
 
 	// MaxWSFrameSize is the largest payload of a WebSocket frame in bytes.

@@ -74,6 +74,9 @@ func New(c net.Conn, state *tls.ConnectionState, limits Limits, ahead []byte) *C
 // NetConn returns the connection below.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
+// Requests returns how many requests the client has begun.
+func (c *Conn) Requests() int { return int(c.last.Load()+1) / 2 } // its streams have odd numbers
+
 // Read implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {
 	for len(c.ready) == 0 {

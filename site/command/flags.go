@@ -146,7 +146,7 @@ func (o *options) defineLimits() {
 	f.IntVar(&s.MaxHeaderCount, "max-header-count", 0, "largest number of header lines: `N` (default 100)")
 	f.IntVar(&s.MaxConnections, "max-connections", 0, "connections open at once: `N`; 0: no limit (default: four fifths of the open files allowed)")
 	f.IntVar(&s.MaxConnectionsPerAddress, "max-connections-per-address", 0, "and from one address: `N` (default 0: no limit)")
-	f.IntVar(&s.MaxRequestsPerConnection, "max-requests-per-connection", 0, "requests on one connection of HTTP/1: `N` (default 0: no limit)")
+	f.IntVar(&s.MaxRequestsPerConnection, "max-requests-per-connection", 0, "requests on one connection of HTTP/1 or 2: `N` (default 0: no limit)")
 	f.BoolVar(&s.HTTP3, "http3", false, "speak HTTP/3 where TLS is spoken, too")
 	f.BoolVar(&s.H2C, "h2c", false, "speak HTTP/2 without TLS, too")
 	f.IntVar(&s.H2MaxStreams, "h2-max-concurrent-streams", 0, "requests at once on an HTTP/2 connection: `N` (default 100)")
