@@ -249,7 +249,7 @@ func TestHandover(t *testing.T) {
 	old := &Server{App: newVersion("old"), Listen: []string{"127.0.0.1:0", path}}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	ready, ended := make(chan []net.Addr, 2), make(chan error, 1)
-	old.Ready = func(addrs []net.Addr) { ready <- addrs }
+	old.Ready = func(addrs []net.Addr) error { ready <- addrs; return nil }
 	go func() { ended <- old.Run(ctx) }()
 	addr := testkit.Await(t, ready)[0].String()
 	c := testkit.Dial(t, addr)

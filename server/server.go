@@ -196,8 +196,10 @@ type Server struct {
 	// Bound is called once all listeners are open, before the application is started:
 	// the moment to give up privileges. Its error is Run's.
 	Bound func() error
-	// Ready is called once all listeners are open and the application has started.
-	Ready func(addrs []net.Addr)
+	// Ready is called once all listeners are open and the application has started. Its
+	// error is Run's: the application is shut down again, nothing was served, and
+	// a predecessor whose sockets are Inherited can go on with them.
+	Ready func(addrs []net.Addr) error
 
 	run atomic.Pointer[running] // while Run serves
 }
@@ -243,7 +245,10 @@ func (s *Server) Run(ctx context.Context) error {
 	s.run.Store(r)
 	defer s.run.Store(nil)
 	if s.Ready != nil {
-		s.Ready(listeners.addrs())
+		if err := s.Ready(listeners.addrs()); err != nil {
+			r.beginStop()
+			return errors.Join(err, r.end())
+		}
 	}
 	listeners.own()
 	r.left.own() // nobody listens on them any more: a predecessor goes now

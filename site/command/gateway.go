@@ -137,13 +137,13 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	ready := make(chan struct{})
-	var readyErr error
 	g.server.Bound = g.bound
-	g.server.Ready = func(addrs []net.Addr) {
-		if readyErr = g.ready(addrs); readyErr != nil {
-			end(readyErr)
+	g.server.Ready = func(addrs []net.Addr) error {
+		if err := g.ready(addrs); err != nil {
+			return err
 		}
 		close(ready)
+		return nil
 	}
 	stopBeside := besides(ctx, func(ctx context.Context) {
 		select {
@@ -160,31 +160,30 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	defer stopTelling()
 	err = g.server.Run(ctx)
 	stopBeside()
-	return errors.Join(err, readyErr, g.status.close(), g.pid.release())
+	return errors.Join(err, g.status.close(), g.pid.release())
 }
 
 // bound is called when all listeners are open.
 func (g *gateway) bound() error {
-	if file := g.current().Settings.PidFile; file != "" {
-		var err error
-		if g.pid, err = claimPidFile(file, g.process.takeover, g.user); err != nil {
-			return err
-		}
+	var err error
+	if g.pid, err = claimPidFile(g.current().Settings.PidFile, g.process.takeover, g.user); err != nil {
+		return fmt.Errorf("pid file: %w", err)
 	}
 	return g.user.become(g.process.Setenv)
 }
 
-// ready is called when the site is served.
+// ready is called when the site can be served. An error leaves a predecessor all it has.
 func (g *gateway) ready(addrs []net.Addr) error {
 	s, p := g.current(), g.process
-	if err := g.pid.write(); err != nil {
-		return err
+	var err error
+	if g.status, err = serveStatus(s.Settings.StatusSocket, g.report, p.takeover.replaces()); err != nil {
+		return fmt.Errorf("status socket: %w", err)
 	}
-	if path := s.Settings.StatusSocket; path != "" { // last, as its predecessor cannot have it back
-		var err error
-		if g.status, err = serveStatus(path, g.report, p.takeover.replaces()); err != nil {
-			return fmt.Errorf("status socket: %w", err)
-		}
+	if err := g.pid.write(); err != nil {
+		return fmt.Errorf("pid file: %w", err)
+	}
+	if err := g.status.appear(); err != nil { // last, as its predecessor cannot have it back
+		return fmt.Errorf("status socket: %w", errors.Join(err, g.pid.restore()))
 	}
 	if !g.options.quiet {
 		status, _ := g.server.Status()

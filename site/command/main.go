@@ -36,6 +36,7 @@ const (
 // anew, and USR2 has another process take this one's place.
 func Main() {
 	relaxGC()
+	debug.SetTraceback("crash") // ends by a signal: the exit code of a panic is ExitUsage
 	ctx, stop := server.SignalContext(context.Background())
 	process, err := System()
 	process.procs = fitProcs(ctx)

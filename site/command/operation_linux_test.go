@@ -3,6 +3,7 @@ package command_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -68,7 +69,7 @@ func TestPidFile(t *testing.T) {
 		t.Errorf("pid file %q, %v", text, err)
 	}
 	code, _, stderr := once(t, dir, "-p", "0", "--pid", "pid", ".")
-	if want := fmt.Sprintf("pid file pid: process %d is running already", g.Process.Pid); code != 1 || !strings.Contains(stderr, want) {
+	if want := fmt.Sprintf("pid file: pid: process %d is running already", g.Process.Pid); code != 1 || !strings.Contains(stderr, want) {
 		t.Errorf("a second one: %d %q", code, stderr)
 	}
 	if code := g.Stop(syscall.SIGTERM); code != 0 {
@@ -393,5 +394,95 @@ func TestSocketActivation(t *testing.T) {
 	c.Say("GET /f.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 	if res, body := c.Response("GET"); res.StatusCode != 200 || body != "hello" {
 		t.Errorf("%s %q", res.Status, body)
+	}
+}
+
+// TestRestartThatFailsLateTakesNothing has a new process fail when all it has to do is say
+// that it serves.
+func TestRestartThatFailsLateTakesNothing(t *testing.T) {
+	dir := testkit.Tree(t, map[string]string{
+		"f.txt": "served", "private/": "",
+		"site.yaml": "listen: [127.0.0.1:0, ./s]\npid_file: pid\nstatus_socket: private/status\nlog_file: log\nmounts: [{file: .}]\n",
+	})
+	private := filepath.Join(dir, "private")
+	if err := os.Chmod(private, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	g := start(t, dir, "-c", "site.yaml")
+	if err := os.Chmod(private, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Process.Signal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(dir, "log")
+	testkit.Eventually(t, "the failure", func() bool {
+		text, _ := os.ReadFile(log) // there soon
+		return strings.Contains(string(text), "restart: failed; this process goes on") && strings.Contains(string(text), "must be nobody else's")
+	})
+	if text, err := os.ReadFile(filepath.Join(dir, "pid")); err != nil || string(text) != strconv.Itoa(g.Process.Pid)+"\n" {
+		t.Errorf("pid file %q, %v", text, err)
+	}
+	if err := os.Chmod(private, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, stderr := once(t, dir, "status", "--json", "--status-socket", "private/status"); code != 0 || !strings.Contains(stdout, fmt.Sprintf("\"pid\":%d", g.Process.Pid)) {
+		t.Errorf("status: %d %s %s", code, stdout, stderr)
+	}
+	conn, err := net.Dial("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatalf("the Unix socket: %v", err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET /f.txt HTTP/1.0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if res, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(res), "served") {
+		t.Errorf("%q, %v", res, err)
+	}
+	// Another restart works, and the pid file is locked by the new process.
+	if err := g.Process.Signal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	if code := g.Wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	successor, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || successor == g.Process.Pid {
+		t.Fatalf("pid file %q", text)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(successor, syscall.SIGKILL) }) // mostly it has ended
+	if code, _, stderr := once(t, dir, "-p", "0", "--pid", "pid", "."); code != 1 || !strings.Contains(stderr, fmt.Sprintf("process %d is running already", successor)) {
+		t.Errorf("a second gateway: %d %q", code, stderr)
+	}
+	if err := syscall.Kill(successor, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "its end", func() bool { _, err := os.Stat(filepath.Join(dir, "pid")); return err != nil })
+	for _, left := range []string{"private/status", "s"} {
+		if _, err := os.Lstat(filepath.Join(dir, left)); err == nil {
+			t.Errorf("%s stays", left)
+		}
+	}
+}
+
+// TestCrashIsNoExitCode: a supervisor is to tell a crash from an option that is wrong.
+func TestCrashIsNoExitCode(t *testing.T) {
+	cmd := testkit.Command(testkit.Tree(t, map[string]string{"f.txt": "x"}), program, "-p", "0", "--pid", "pid", ".")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := filepath.Join(cmd.Dir, "pid")
+	testkit.Eventually(t, "its start", func() bool { info, err := os.Stat(pid); return err == nil && info.Size() > 0 })
+	if err := cmd.Process.Signal(syscall.SIGABRT); err != nil {
+		t.Fatal(err)
+	}
+	err := cmd.Wait()
+	if state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !state.Signaled() {
+		t.Errorf("it ended with %v", err)
 	}
 }
