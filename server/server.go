@@ -207,7 +207,8 @@ type Server struct {
 // Run opens the listeners, starts the application and serves until ctx ends, then
 // stops gracefully: no new connections, idle ones closed, running requests given
 // ShutdownTimeout, then cut with reason server_shutdown, then the application's
-// lifespan shutdown. It returns nil after such a stop.
+// lifespan shutdown. It returns nil after such a stop, and where ctx ends before the
+// application has started.
 //
 // Where the cause of ctx's end is ErrHandedOver, clients are not to notice: idle
 // connections are kept for two seconds, to answer one more request on each, and the
@@ -238,6 +239,9 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	}
 	if err := r.current.Load().lifespan.start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // that is how Run ends
+		}
 		return err
 	}
 	r.access.set(s)

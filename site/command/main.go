@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -70,7 +71,8 @@ func relaxGC() {
 // Process is what Run knows of the process it runs in.
 type Process struct {
 	Stdout, Stderr io.Writer
-	// LookupEnv is os.LookupEnv; Setenv tells child processes the environment.
+	// LookupEnv looks into the environment this process was started with; Setenv tells
+	// child processes another one.
 	LookupEnv func(string) (string, bool)
 	Setenv    func(name, value string) error
 	// Interactive says whether a person is sitting there: standard input is a
@@ -93,7 +95,7 @@ type Process struct {
 func System() (Process, error) {
 	p := Process{
 		Stdout: os.Stdout, Stderr: os.Stderr,
-		LookupEnv: os.LookupEnv, Setenv: os.Setenv,
+		LookupEnv: lookupIn(os.Environ()), Setenv: os.Setenv,
 		Interactive: isTerminal(os.Stdin),
 	}
 	var err error
@@ -108,6 +110,19 @@ func System() (Process, error) {
 	p.environ = environment()
 	p.program, err = ownProgram()
 	return p, err
+}
+
+// lookupIn returns an os.LookupEnv for an environment, whatever becomes of it.
+func lookupIn(environ []string) func(string) (string, bool) {
+	values := make(map[string]string, len(environ))
+	for _, e := range environ {
+		name, value, _ := strings.Cut(e, "=")
+		values[name] = value
+	}
+	return func(name string) (string, bool) {
+		value, ok := values[name]
+		return value, ok
+	}
 }
 
 // ownProgram is the path this program was started by: what stands there when it is
