@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -219,9 +220,21 @@ func (g *gateway) beside(ctx context.Context, end context.CancelCauseFunc) {
 		select {
 		case <-p.Reopens:
 			g.logs.reopen()
+		case <-p.More:
+			g.resize(1)
+		case <-p.Fewer:
+			g.resize(-1)
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// resize adds n workers to each mount that has some, until the site is another one.
+func (g *gateway) resize(n int) {
+	workers := g.current().Resize(n)
+	for _, name := range slices.Sorted(maps.Keys(workers)) {
+		g.logs.logger.Info("workers: another number", "mount", name, "workers", workers[name])
 	}
 }
 

@@ -34,7 +34,8 @@ const (
 
 // Main runs the command line of this process and exits. The first TERM or INT
 // stops gracefully, a second one at once; HUP reloads the site, USR1 opens log files
-// anew, and USR2 has another process take this one's place.
+// anew, USR2 has another process take this one's place, and TTIN and TTOU add a Perl
+// worker to each mount or take one away.
 func Main() {
 	relaxGC()
 	debug.SetTraceback("crash") // ends by a signal: the exit code of a panic is ExitUsage
@@ -45,6 +46,7 @@ func Main() {
 		os.Exit(complain(process, ExitFailure, err))
 	}
 	process.Hangups, process.Reopens, process.Restarts = notify(syscall.SIGHUP), notify(syscall.SIGUSR1), notify(syscall.SIGUSR2)
+	process.More, process.Fewer = notify(syscall.SIGTTIN), notify(syscall.SIGTTOU)
 	code := Run(ctx, os.Args[1:], process)
 	stop()
 	os.Exit(code)
@@ -80,8 +82,9 @@ type Process struct {
 	Interactive bool
 	// Hangups yields the signals at which the site is reloaded, Reopens those at which
 	// log files are opened anew, Restarts those at which another process of the program
-	// takes this one's place.
-	Hangups, Reopens, Restarts <-chan os.Signal
+	// takes this one's place, More and Fewer those that ask for one Perl worker more or
+	// fewer.
+	Hangups, Reopens, Restarts, More, Fewer <-chan os.Signal
 
 	environ  []string        // the environment at the start, for another process
 	program  string          // what to start for it

@@ -486,3 +486,29 @@ func TestCrashIsNoExitCode(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 }
+
+// TestMoreAndFewerWorkers sends TTIN and TTOU.
+func TestMoreAndFewerWorkers(t *testing.T) {
+	testkit.Tool(t, "perl", "perl")
+	dir := testkit.Tree(t, map[string]string{"app.psgi": "sub { [200, [], ['x']] };\n"})
+	g := start(t, dir, "-p", "0", "-w", "2", "--status-socket", "private/status", "app.psgi")
+	workers := func(n int) {
+		t.Helper()
+		testkit.Eventually(t, fmt.Sprintf("%d workers", n), func() bool {
+			_, stdout, _ := once(t, dir, "status", "--json", "--status-socket", "private/status")
+			return strings.Count(stdout, `"resident"`) == n
+		})
+	}
+	for _, step := range []struct {
+		signal syscall.Signal
+		want   int
+	}{{syscall.SIGTTIN, 3}, {syscall.SIGTTOU, 2}, {syscall.SIGTTOU, 1}, {syscall.SIGTTOU, 1}} {
+		if err := g.Process.Signal(step.signal); err != nil {
+			t.Fatal(err)
+		}
+		workers(step.want)
+	}
+	if status, body := g.get("/"); status != 200 || body != "x" {
+		t.Errorf("%d %q", status, body)
+	}
+}
