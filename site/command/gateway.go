@@ -77,16 +77,28 @@ func (g *gateway) serve(ctx context.Context, s *site.Site) (code int) {
 		g.server.TLS.Managed = g.acme
 	}
 	g.setCurrent(s)
-	if err := g.run(ctx); err != nil {
-		if g.logs.file != nil { // standard error may lead nowhere
-			g.logs.logger.Error("the gateway ends", "error", err)
-		}
-		return complain(p, ExitFailure, err)
+	err = g.run(ctx)
+	records := g.recordsOnly(s)
+	if err != nil && (records || g.logs.file != nil) { // standard error may lead nowhere
+		g.logs.logger.Error("the gateway ends", "error", err)
 	}
-	if !g.options.quiet {
+	switch {
+	case err != nil && records:
+		_ = p.takeover.tell(err.Error()) // it sees our end, too
+		return ExitFailure
+	case err != nil:
+		return complain(p, ExitFailure, err)
+	case records:
+		g.logs.logger.Info("stopped")
+	case !g.options.quiet:
 		fmt.Fprintln(p.Stderr, "Stopped.")
 	}
 	return ExitOK
+}
+
+// recordsOnly reports whether a program reads standard error, one that wants records.
+func (g *gateway) recordsOnly(s *site.Site) bool {
+	return s.Settings.LogFormat == "json" && g.logs.file == nil
 }
 
 // setUp does what belongs to the process rather than to the site.
@@ -186,8 +198,11 @@ func (g *gateway) ready(addrs []net.Addr) error {
 	if err := g.status.appear(); err != nil { // last, as its predecessor cannot have it back
 		return fmt.Errorf("status socket: %w", errors.Join(err, g.pid.restore()))
 	}
-	if !g.options.quiet {
-		status, _ := g.server.Status()
+	status, _ := g.server.Status()
+	switch {
+	case g.recordsOnly(s):
+		g.logs.logger.Info("serving", "version", version(), "environment", s.Settings.Environment, "at", addresses(addrs, status.Listeners))
+	case !g.options.quiet:
 		banner(p.Stderr, s, addrs, status.Listeners)
 	}
 	g.manager.ready()

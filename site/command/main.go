@@ -10,19 +10,23 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/server"
+	"github.com/pagi-go/pagi-bridge/site"
 )
 
 // Exit codes.
@@ -163,11 +167,38 @@ func Run(ctx context.Context, args []string, p Process) int {
 		if _, err := s.Build(); err != nil {
 			return complain(p, ExitUsage, err)
 		}
+		if err := checkPlaces(&s.Settings); err != nil {
+			return complain(p, ExitUsage, err)
+		}
 		return say(p, testedLine(s))
 	case options.daemonize && p.takeover == nil:
 		return background(ctx, args, p)
 	}
 	return (&gateway{options: options, args: args, process: p, began: time.Now()}).serve(ctx, s)
+}
+
+// checkPlaces reports files that cannot be made because their directories are missing.
+func checkPlaces(s *site.Settings) error {
+	places := map[string]string{"log_file": s.LogFile, "pid_file": s.PidFile}
+	if s.AccessLog != "-" && s.AccessLog != "off" {
+		places["access_log"] = s.AccessLog
+	}
+	if s.StatusSocket != "" {
+		places["status_socket"] = filepath.Dir(s.StatusSocket) // which is made itself
+	}
+	var errs []error
+	for _, option := range slices.Sorted(maps.Keys(places)) {
+		if places[option] == "" {
+			continue
+		}
+		dir := filepath.Dir(places[option])
+		if info, err := os.Stat(dir); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", option, err))
+		} else if !info.IsDir() {
+			errs = append(errs, fmt.Errorf("%s: %s is no directory", option, dir))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // complain writes an error and hints, and returns code. A process that waits for this

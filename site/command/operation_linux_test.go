@@ -1,6 +1,7 @@
 package command_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -22,7 +23,7 @@ import (
 )
 
 // whoami is a CGI script that tells what the process is.
-const whoami = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; id -u; id -g; umask; echo $PPID\n"
+const whoami = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; id -u; id -g; id -G; umask; echo $PPID\n"
 
 func TestUserGroupAndUmask(t *testing.T) {
 	if os.Getuid() != 0 {
@@ -37,7 +38,7 @@ func TestUserGroupAndUmask(t *testing.T) {
 	pid := filepath.Join(dir, "run/pid")
 	g := start(t, dir, "-p", "0", "--user", "nobody", "--umask", "0027", "--pid", pid, "a.cgi")
 	code, body := g.get("/")
-	want := fmt.Sprintf("65534\n65534\n0027\n%d\n", g.Process.Pid)
+	want := fmt.Sprintf("65534\n65534\n65534\n0027\n%d\n", g.Process.Pid)
 	if code != 200 || body != want {
 		t.Errorf("%d %q, want %q", code, body, want)
 	}
@@ -58,6 +59,23 @@ func TestUserGroupAndUmask(t *testing.T) {
 		if code, _, stderr := once(t, dir, append(strings.Fields(line), "-p", "0", ".")...); code != 2 || !strings.Contains(stderr, want) {
 			t.Errorf("%s: %d %q", line, code, stderr)
 		}
+	}
+}
+
+// TestUserThatIsANumber: in a container there may be no entry for it.
+func TestUserThatIsANumber(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	dir := testkit.Tree(t, map[string]string{"a.cgi": whoami})
+	for d := dir; len(d) > len(os.TempDir()); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := start(t, dir, "-p", "0", "--user", "54321", "--group", "54322", "a.cgi")
+	if code, body := g.get("/"); code != 200 || !strings.HasPrefix(body, "54321\n54322\n54322\n") {
+		t.Errorf("%d %q", code, body)
 	}
 }
 
@@ -510,5 +528,40 @@ func TestMoreAndFewerWorkers(t *testing.T) {
 	}
 	if status, body := g.get("/"); status != 200 || body != "x" {
 		t.Errorf("%d %q", status, body)
+	}
+}
+
+// TestJSONAlone: a program that reads standard error finds records only.
+func TestJSONAlone(t *testing.T) {
+	read := func(stderr string) (said []string) {
+		for line := range strings.Lines(stderr) {
+			var record struct{ Msg string }
+			if err := json.Unmarshal([]byte(line), &record); err != nil {
+				t.Errorf("%q: %v", line, err)
+			}
+			said = append(said, record.Msg)
+		}
+		return said
+	}
+	dir := testkit.Tree(t, map[string]string{"f.txt": "x"})
+	cmd := testkit.Command(dir, program, "-p", "0", "--pid", "pid", "--log-format", "json", ".")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "its start", func() bool { info, err := os.Stat(filepath.Join(dir, "pid")); return err == nil && info.Size() > 0 })
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if said := read(stderr.String()); fmt.Sprint(said) != "[serving stopped]" {
+		t.Errorf("%q", said)
+	}
+	code, _, failed := once(t, dir, "-p", "0", "--pid", "no/such/dir", "--log-format", "json", ".")
+	if said := read(failed); code != 1 || fmt.Sprint(said) != "[the gateway ends]" {
+		t.Errorf("%d %q", code, said)
 	}
 }
