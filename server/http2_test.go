@@ -255,6 +255,11 @@ func TestHTTP2Floods(t *testing.T) {
 			p.request(2*n+1, "GET", true)
 			return p.WriteRSTStream(2*n+1, xhttp2.ErrCodeCancel)
 		}, burst, "RST_STREAM"},
+		{"resets by the server", func(p *peer, n uint32) error {
+			p.request(2*n+1, "POST", false)
+			p.AllowIllegalWrites = true
+			return p.WriteWindowUpdate(2*n+1, 0)
+		}, burst, "had to be reset"},
 		{"pings", func(p *peer, n uint32) error { return p.WritePing(false, [8]byte{byte(n)}) }, burst - 1, "control"},
 		{"settings", func(p *peer, n uint32) error { return p.WriteSettings() }, burst - 1, "control"},
 		{"priorities", func(p *peer, n uint32) error { return p.WritePriority(2*n+1, xhttp2.PriorityParam{}) }, burst - 1, "control"},

@@ -136,8 +136,9 @@ type Server struct {
 	// H2MaxStreams is how many requests an HTTP/2 connection may have at once.
 	// Default: 100.
 	H2MaxStreams int
-	// H2ResetBurst is how many requests the client of an HTTP/2 connection may reset at
-	// once, H2ResetRate how many more each second; beyond it the connection is ended.
+	// H2ResetBurst is how many requests the client of an HTTP/2 connection may reset, or
+	// have the server reset by its mistakes, at once, H2ResetRate how many more each
+	// second; beyond it the connection is ended.
 	// Defaults: 1000, 33.
 	H2ResetBurst, H2ResetRate int
 	// H2ControlBurst and H2ControlRate are the same for frames that carry nothing: PING,

@@ -68,6 +68,7 @@ func New(c net.Conn, state *tls.ConnectionState, limits Limits, ahead []byte) *C
 	x := &Conn{Conn: c, TLS: state, limits: limits, buf: ahead}
 	x.decoder = hpack.NewDecoder(tableSize, x.field)
 	x.flood.start(limits)
+	x.sent.seen = x.flood.answered
 	return x
 }
 
@@ -198,5 +199,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Write(p)
 	c.sent.advance(p[:n])
+	if c.flood.provoked && err == nil {
+		err = c.endLocked("too many streams that had to be reset")
+	}
 	return n, err
 }
