@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"log/slog"
+	"log"
 	"math"
 	"net"
 	"net/http"
@@ -50,7 +50,7 @@ func (r *running) newHTTP2(g *generation) *http.Server {
 		IdleTimeout:       orDefault(g.Timeout, DefaultTimeout),
 		ReadHeaderTimeout: max(0, orDefault(g.HeaderTimeout, DefaultHeaderTimeout)), // of the preface
 		MaxHeaderBytes:    room,
-		ErrorLog:          slog.NewLogLogger(r.log.Handler(), slog.LevelWarn),
+		ErrorLog:          log.New(&r.warnings, "", 0),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: streams,
 			MaxReadFrameSize:     http2.MaxFrame,

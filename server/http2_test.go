@@ -263,6 +263,12 @@ func TestHTTP2Floods(t *testing.T) {
 		{"pings", func(p *peer, n uint32) error { return p.WritePing(false, [8]byte{byte(n)}) }, burst - 1, "control"},
 		{"settings", func(p *peer, n uint32) error { return p.WriteSettings() }, burst - 1, "control"},
 		{"priorities", func(p *peer, n uint32) error { return p.WritePriority(2*n+1, xhttp2.PriorityParam{}) }, burst - 1, "control"},
+		{"farewells", func(p *peer, n uint32) error {
+			if n == 0 {
+				p.request(1, "POST", false)
+			}
+			return p.WriteGoAway(0, xhttp2.ErrCodeInternal, nil)
+		}, burst - 1, "control"},
 		{"unknown frames", func(p *peer, n uint32) error { return p.WriteRawFrame(0x77, 0, 0, nil) }, burst - 1, "control"},
 		{"empty data", func(p *peer, n uint32) error {
 			if n == 0 {
@@ -282,7 +288,10 @@ func TestHTTP2Floods(t *testing.T) {
 				x, p := launch(&Server{App: echo, H2ResetBurst: burst, H2ResetRate: -1, H2ControlBurst: burst, H2ControlRate: -1})
 				ended := make(chan string, 1)
 				go func() {
-					frame, err := p.until(func(f xhttp2.Frame) bool { return f.Header().Type == xhttp2.FrameGoAway })
+					frame, err := p.until(func(f xhttp2.Frame) bool {
+						bye, is := f.(*xhttp2.GoAwayFrame)
+						return is && bye.ErrCode != xhttp2.ErrCodeNo
+					})
 					if err != nil {
 						ended <- err.Error()
 						return

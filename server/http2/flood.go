@@ -19,8 +19,8 @@ type Limits struct {
 	// are begun and reset cost work and count in no other limit ("rapid reset",
 	// CVE-2023-44487; "made you reset", CVE-2025-8671). ResetBurst 0 or less: no limit.
 	ResetBurst, ResetRate int
-	// ControlBurst and ControlRate are the same for PING, SETTINGS, PRIORITY and unknown
-	// frames, and for DATA frames that are empty and not the last (CVE-2019-9512,
+	// ControlBurst and ControlRate are the same for PING, SETTINGS, PRIORITY, GOAWAY and
+	// unknown frames, and for DATA frames that are empty and not the last (CVE-2019-9512,
 	// 9515, 9518).
 	ControlBurst, ControlRate int
 	// HeadTimeout is how long a header block may take from its beginning. 0 or less:
@@ -69,7 +69,7 @@ func (c *Conn) count(head frameHead) error {
 		if c.blocks++; c.blocks > maxContinuations {
 			return c.end("too many CONTINUATION frames")
 		}
-	case frameHeaders, frameWindowUpdate, frameGoAway:
+	case frameHeaders, frameWindowUpdate:
 	default:
 		if !allow(c.flood.controls) {
 			return c.end("too many control frames")
