@@ -29,6 +29,7 @@ type peer struct {
 	conn   net.Conn
 	block  bytes.Buffer
 	fields *hpack.Encoder
+	path   string // of its requests
 }
 
 // speak begins HTTP/2 on conn.
@@ -38,7 +39,7 @@ func speak(t testing.TB, conn net.Conn) *peer {
 	if err := conn.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		t.Fatal(err)
 	}
-	p := &peer{t: t, Framer: xhttp2.NewFramer(conn, conn), conn: conn}
+	p := &peer{t: t, Framer: xhttp2.NewFramer(conn, conn), conn: conn, path: "/p"}
 	p.fields = hpack.NewEncoder(&p.block)
 	p.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	if _, err := io.WriteString(conn, http2.Preface); err != nil {
@@ -77,7 +78,7 @@ func (p *peer) request(stream uint32, method string, end bool, pairs ...string) 
 
 func (p *peer) encode(method string, pairs ...string) []byte {
 	p.block.Reset()
-	pairs = append([]string{":method", method, ":scheme", "https", ":authority", "x", ":path", "/p"}, pairs...)
+	pairs = append([]string{":method", method, ":scheme", "https", ":authority", "x", ":path", p.path}, pairs...)
 	for i := 0; i < len(pairs); i += 2 {
 		p.must(p.fields.WriteField(hpack.HeaderField{Name: pairs[i], Value: pairs[i+1]}))
 	}

@@ -207,7 +207,7 @@ func (c *conn) awaitHead(first bool) []byte {
 			return pending[:n]
 		}
 		if len(pending) < c.w-c.r || c.limits.MaxHead > 0 && len(pending) == c.limits.MaxHead {
-			c.refuse(&Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "the request's head is too large"}, pending)
+			c.refuse(tooLarge(pending), pending)
 			return nil
 		}
 		searched = max(0, len(pending)-3)

@@ -1,0 +1,34 @@
+package server
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestLongHTTP2Targets(t *testing.T) {
+	for _, tt := range []struct {
+		name, path string
+		fields     []string
+		want       string
+	}{
+		{"that fit", "/" + strings.Repeat("a", 800), nil, "200"},
+		{"with headers that are too much", "/" + strings.Repeat("a", 800), []string{"x-a", strings.Repeat("a", 300)}, "431"},
+		{"that fit alone", "/" + strings.Repeat("a", 999), nil, "431"},
+		{"that are too long", "/" + strings.Repeat("a", 1000), nil, "414"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
+				x, p := launch(&Server{App: echo, MaxHeaderSize: 1000})
+				p.path = tt.path
+				p.request(1, "GET", true, tt.fields...)
+				if got, _, _ := strings.Cut(p.answer(1), " "); got != tt.want {
+					t.Errorf("answered %s, want %s", got, tt.want)
+				}
+				if tt.want != "200" {
+					x.access.WaitFor(t, " "+tt.want+" ")
+					x.log.WaitFor(t, "WARN", "--max-header-size")
+				}
+			})
+		})
+	}
+}
