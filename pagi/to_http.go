@@ -239,7 +239,8 @@ func (x *exchange) admit(handshake bool) bool {
 	case r.Method == http.MethodConnect && !handshake:
 		x.answer(http.StatusNotImplemented, "", nil, true)
 		return false
-	case r.URL.Path != "*" && r.URL.Path != "" && !strings.HasPrefix(r.URL.Path, "/") || r.URL.Opaque != "":
+	case r.RequestURI == "*" && r.Method != http.MethodOptions, // RFC 9112 section 3.2.4
+		r.URL.Path != "*" && r.URL.Path != "" && !strings.HasPrefix(r.URL.Path, "/") || r.URL.Opaque != "":
 		x.answer(http.StatusBadRequest, "", nil, true)
 		return false
 	}

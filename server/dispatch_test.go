@@ -5,6 +5,21 @@ import (
 	"testing"
 )
 
+func TestAsteriskByHTTP2(t *testing.T) {
+	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
+		for _, tt := range []struct{ method, want string }{
+			{"OPTIONS", "200 * "}, {"GET", "400 Bad Request\n"}, {"DELETE", "400 Bad Request\n"},
+		} {
+			_, p := launch(&Server{App: echo})
+			p.path = "*"
+			p.request(1, tt.method, true)
+			if got := p.answer(1); got != tt.want {
+				t.Errorf("%s: %q", tt.method, got)
+			}
+		}
+	})
+}
+
 func TestLongHTTP2Targets(t *testing.T) {
 	for _, tt := range []struct {
 		name, path string
