@@ -446,6 +446,15 @@ func TestUpgradeToHTTP2(t *testing.T) {
 			}
 		})
 	}
+	t.Run("is ignored under TLS", func(t *testing.T) {
+		pair := testkit.Certificate(t)
+		y := launch(t, &Server{H2C: true, App: echo, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
+		c := testkit.NewConn(t, tls.Client(y.dial().Conn, &tls.Config{RootCAs: pair.Pool, ServerName: "127.0.0.1"}))
+		c.Say(fmt.Sprintf(ask, upgrade+settings))
+		if res, body := c.Response("GET"); res.StatusCode != 200 || body != "/a " {
+			t.Errorf("%v %q", res, body)
+		}
+	})
 	t.Run("is ignored where HTTP/2 is not spoken", func(t *testing.T) {
 		y := launch(t, &Server{App: echo})
 		res, _ := y.request(fmt.Sprintf(ask, upgrade+settings)).Response("GET")
