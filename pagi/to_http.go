@@ -39,8 +39,8 @@ type HTTPHandler struct {
 	// found out while reading ends the request with reason body_too_large. 0 or
 	// less: no limit.
 	MaxBodySize int64
-	// MaxHeaderCount is the largest number of request header lines; more get 431.
-	// 0 or less: no limit.
+	// MaxHeaderCount is the largest number of request header lines; more get 431. With the
+	// trailers more than that get 400. 0 or less: no limit.
 	MaxHeaderCount int
 	// BodyTimeout is how long the client may take for each piece of the request
 	// body. A slower one gets 408, the application http.disconnect with reason

@@ -54,6 +54,7 @@ type conn struct {
 
 	state  atomic.Int32
 	served int // requests that handlers were called for
+	head   int // the size of the current one's head
 	ctx    connContext
 	cancel context.CancelCauseFunc
 	blank  *http.Request // has the context
@@ -99,7 +100,8 @@ func (c *conn) serve() {
 			return
 		}
 		x, refusal := c.parse(head)
-		c.advance(len(head))
+		c.head = len(head)
+		c.advance(c.head)
 		if refusal != nil {
 			// Where HTTP/2 is spoken, too, what is neither may be a broken preface,
 			// which has no answer (RFC 9113 section 3.4).
