@@ -25,9 +25,10 @@ func ToHTTP(app App) http.Handler { return &HTTPHandler{App: app} }
 // Below a ResponseWriter that is a ResponseStream, headers keep their order and a
 // response ends with its last event. Below any other, what net/http decides stays
 // net/http's: response headers leave sorted by name, and the last chunk of a
-// response without content-length leaves when the application returns. In both a
-// client that goes away while a request body is still unread is noticed by the next
-// Receive or Send.
+// response without content-length leaves when the application returns. A client that
+// goes away while a request body is still unread is noticed by the next Receive or Send;
+// below a ResponseStream that reads ahead, as package http1's does, at once where the
+// body is short.
 type HTTPHandler struct {
 	// App is called for every request.
 	App App

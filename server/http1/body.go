@@ -55,6 +55,7 @@ type body struct {
 	// The client waits for 100 Continue; this changes with the connection's headOut
 	// held.
 	expected bool
+	begun    bool // it was read from
 	// What the response wants to know: there is something to be read; it is known to
 	// be more than drainLimit.
 	unread, long atomic.Bool
@@ -86,6 +87,9 @@ func (b *body) Read(p []byte) (n int, err error) {
 	if b.state == atEnd {
 		return 0, io.EOF
 	}
+	b.c.watch.bodyBegins(b.c)
+	defer b.c.watch.bodyPauses(b.c)
+	b.begun = true
 	if b.expected {
 		if err := b.sayContinue(); err != nil {
 			return 0, b.fail(err)
@@ -100,7 +104,6 @@ func (b *body) Read(p []byte) (n int, err error) {
 		}
 		if b.state == atEnd {
 			b.unread.Store(false)
-			b.c.watch.bodyDone(b.c)
 			return n, io.EOF
 		}
 	}
@@ -122,6 +125,57 @@ func (b *body) fail(err error) error {
 	}
 	b.err, b.state = err, failed
 	return err
+}
+
+// hasRoom reports whether what is left of the body is known to be short, or may be as
+// nothing was read of it, so that it may wait in the buffer while that is read ahead.
+func (b *body) hasRoom() bool {
+	switch b.state {
+	case atEnd:
+		return true
+	case known:
+		return b.left < int64(len(b.c.in))
+	}
+	return b.state == chunkLine && !b.begun
+}
+
+// rest returns how much of what is read ahead is of the body, where it hasRoom.
+func (b *body) rest(ahead []byte) int {
+	switch b.state {
+	case atEnd:
+		return 0
+	case known:
+		return min(int(b.left), len(ahead))
+	}
+	if n := endOfChunks(ahead); n > 0 {
+		return n
+	}
+	return len(ahead)
+}
+
+// endOfChunks returns how much of p is a body in chunks; 0 where its end has not come.
+func endOfChunks(p []byte) int {
+	for at := 0; at < len(p); {
+		i := bytes.IndexByte(p[at:], '\n')
+		if i < 1 {
+			return 0
+		}
+		size, err := chunkSize(p[at : at+i-1])
+		if err != nil || size > int64(len(p)) {
+			return 0
+		}
+		if at += i + 1; size == 0 {
+			if n := emptyLine(p[at:]); n > 0 {
+				return at + n
+			}
+			if n := endOfHead(p[at:], 0); n > 0 {
+				return at + n
+			}
+			return 0
+		}
+		at += int(size) + len("\r\n")
+	}
+	return 0
 }
 
 // readLeft reads what is left of a body or chunk: from the buffer, or past it.

@@ -168,7 +168,7 @@ func (c *conn) handle(x *stream) (ok bool) {
 	if !x.body.isDone() {
 		c.limitRead(0) // the limits on a body are the handler's
 	}
-	c.watch.begin(x.body.isDone())
+	c.watch.begin(&x.body)
 	c.server.Handler.ServeHTTP(x, &x.req)
 	return true
 }
