@@ -80,7 +80,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("after what failed: %q", body)
 	}
 
-	if err := first.Reload(t.Context(), &Server{App: two, MaxBodySize: 3, Logger: x.log.Logger()}); err != nil {
+	if err := first.Reload(t.Context(), &Server{App: two, MaxBodySize: 3, MaxHeaderSize: 500, Logger: x.log.Logger()}); err != nil {
 		t.Fatal(err)
 	}
 	c.Say(ask)
@@ -90,6 +90,10 @@ func TestReload(t *testing.T) {
 	c.Say("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
 	if res, _ := c.Response("POST"); res.StatusCode != 413 {
 		t.Errorf("the new limit: %d", res.StatusCode)
+	}
+	long := x.request("GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("x", 600) + "\r\n\r\n")
+	if res, _ := long.Response("GET"); res.StatusCode != 431 {
+		t.Errorf("the new limit of HTTP/1: %d", res.StatusCode)
 	}
 	select {
 	case <-one.ended:
@@ -249,7 +253,7 @@ func TestHandover(t *testing.T) {
 	old := &Server{App: newVersion("old"), Listen: []string{"127.0.0.1:0", path}}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	ready, ended := make(chan []net.Addr, 2), make(chan error, 1)
-	old.Ready = func(addrs []net.Addr) { ready <- addrs }
+	old.Ready = func(addrs []net.Addr) error { ready <- addrs; return nil }
 	go func() { ended <- old.Run(ctx) }()
 	addr := testkit.Await(t, ready)[0].String()
 	c := testkit.Dial(t, addr)
