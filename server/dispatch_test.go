@@ -1,8 +1,15 @@
 package server
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
+
+	xhttp2 "golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
 func TestAsteriskByHTTP2(t *testing.T) {
@@ -46,4 +53,36 @@ func TestLongHTTP2Targets(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestHTTP2RequestTrailers(t *testing.T) {
+	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
+		_, p := launch(&Server{App: httpOnly(func(ctx context.Context, _ *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+			for {
+				ev, err := receive(ctx)
+				if err != nil {
+					return err
+				}
+				if e, is := ev.(pagi.HTTPRequest); !is || !e.More {
+					return reply(ctx, send, fmt.Sprint(e.Trailers))
+				}
+			}
+		})})
+		stream := uint32(1)
+		for _, tt := range []struct{ announced, name, want string }{
+			{"x-sum", "x-sum", "200 [{x-sum 1}]"},
+			{"x-other", "x-sum", "200 []"},
+			{"x-forwarded-for", "x-forwarded-for", "200 []"},
+		} {
+			p.request(stream, "POST", false, "trailer", tt.announced)
+			p.must(p.WriteData(stream, false, []byte("abc")))
+			p.block.Reset()
+			p.must(p.fields.WriteField(hpack.HeaderField{Name: tt.name, Value: "1"}))
+			p.must(p.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: stream, BlockFragment: p.block.Bytes(), EndStream: true, EndHeaders: true}))
+			if got := p.answer(stream); got != tt.want {
+				t.Errorf("%s of %s: %s, want %s", tt.name, tt.announced, got, tt.want)
+			}
+			stream += 2
+		}
+	})
 }
