@@ -299,3 +299,19 @@ func TestHandover(t *testing.T) {
 		t.Error("the socket's file is still served")
 	}
 }
+
+// TestWriteLimitThatIsTakenAway: one that was in force for a connection is no more.
+func TestWriteLimitThatIsTakenAway(t *testing.T) {
+	first := &Server{App: echo, WriteTimeout: 50 * time.Millisecond}
+	x := launch(t, first)
+	c := x.request(ask)
+	c.Response("GET")
+	if err := first.Reload(t.Context(), &Server{App: echo, WriteTimeout: -1, Logger: x.log.Logger()}); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond) // the deadline of the first response passes
+	c.Say(ask)
+	if res, _ := c.Response("GET"); res.StatusCode != 200 {
+		t.Errorf("%s", res.Status)
+	}
+}
