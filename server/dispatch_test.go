@@ -47,8 +47,12 @@ func TestLongHTTP2Targets(t *testing.T) {
 					t.Errorf("answered %s, want %s", got, tt.want)
 				}
 				if tt.want != "200" {
-					x.access.WaitFor(t, " "+tt.want+" ")
 					x.log.WaitFor(t, "WARN", "--max-header-size")
+					p.must(p.conn.Close())
+					x.stop()
+					if access := x.access.String(); !strings.Contains(access, " "+tt.want+" ") {
+						t.Errorf("access log %q", access)
+					}
 				}
 			})
 		})
