@@ -78,3 +78,25 @@ func TestAStopWhileStarting(t *testing.T) {
 	}
 	testkit.NoneLeft(t, dir)
 }
+
+// What is logged follows the site that is served.
+func TestAReloadChangesTheLogLevel(t *testing.T) {
+	text := func(level, body string) string {
+		return "listen: 127.0.0.1:0\nlog_level: " + level + "\nmounts: [{not_found: " + body + "}]\n"
+	}
+	dir := testkit.Tree(t, map[string]string{"site.yaml": text("info", "one")})
+	g := start(t, dir, "-c", "site.yaml")
+	for _, step := range []struct{ level, body string }{{"warn", "two"}, {"info", "three"}} {
+		if err := os.WriteFile(filepath.Join(dir, "site.yaml"), []byte(text(step.level, step.body)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Eventually(t, "the next site", func() bool { _, body := g.get("/"); return body == step.body })
+	}
+	g.Log.WaitFor(t, "reload: done") // of the second one
+	if said := g.Log.String(); strings.Count(said, "reload: begun") != 1 || strings.Count(said, "reload: done") != 1 {
+		t.Errorf("%s", said)
+	}
+}

@@ -2,8 +2,10 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -160,6 +162,47 @@ func TestFlagsBecomeSettings(t *testing.T) {
 		if diff := cmp.Diff(want, s.Settings); diff != "" {
 			t.Errorf("%q: %s", line, diff)
 		}
+	}
+}
+
+// TestEachFlagHasItsOwnSetting gives each flag that is called as a setting is a value and
+// looks where it went.
+func TestEachFlagHasItsOwnSetting(t *testing.T) {
+	checked := 0
+	for i, f := range reflect.VisibleFields(reflect.TypeFor[site.Settings]()) {
+		flag := "--" + flagName(strings.ReplaceAll(f.Tag.Get("yaml"), "_", "-"))
+		var arg string
+		var want any
+		switch {
+		case f.Type == reflect.TypeFor[time.Duration]():
+			arg, want = fmt.Sprint(1000+i), time.Duration(1000+i)*time.Second
+		case f.Type.Kind() == reflect.Int:
+			arg, want = fmt.Sprint(1000+i), 1000+i
+		case f.Type.Kind() == reflect.Int64:
+			arg, want = fmt.Sprint(1000+i), int64(1000+i)
+		case f.Type.Kind() == reflect.Bool:
+			arg, want = "true", true
+		case f.Type.Kind() == reflect.String:
+			arg, want = f.Name, f.Name
+		case f.Type == reflect.TypeFor[[]string]():
+			arg, want = f.Name, []string{f.Name}
+		default:
+			continue // tls and the like have several
+		}
+		o, err := parseFlags([]string{flag + "=" + arg})
+		if err != nil {
+			t.Errorf("%s: %v", flag, err)
+			continue
+		}
+		var alone site.Settings
+		reflect.ValueOf(&alone).Elem().FieldByIndex(f.Index).Set(reflect.ValueOf(want))
+		if diff := cmp.Diff(alone, o.settings); diff != "" {
+			t.Errorf("%s: %s", flag, diff)
+		}
+		checked++
+	}
+	if checked < 50 {
+		t.Errorf("only %d flags were looked at", checked)
 	}
 }
 

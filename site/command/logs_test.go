@@ -141,3 +141,35 @@ func TestReopenedLogKeepsItsMode(t *testing.T) {
 		t.Errorf("%v, %v, %v", before, after, err)
 	}
 }
+
+// TestRotationIsAsItWasAskedFor looks at what the rotating library was told.
+func TestRotationIsAsItWasAskedFor(t *testing.T) {
+	file, err := openAccessLog(filepath.Join(t.TempDir(), "access"), &site.Logs{
+		AccessLogMaxSize: 5<<20 + 1, AccessLogMaxAge: 49 * time.Hour, AccessLogBackups: 7, AccessLogCompress: true,
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	r := &file.(*rotatedFile).rotator
+	if r.MaxSize != 6 || r.MaxAge != 3 || r.MaxBackups != 7 || !r.Compress {
+		t.Errorf("%d MB, %d days, %d backups, compressed: %v", r.MaxSize, r.MaxAge, r.MaxBackups, r.Compress)
+	}
+}
+
+// TestAccessLogOfASiteThatDoesNotStartIsClosed: one that was not open before.
+func TestAccessLogOfASiteThatDoesNotStartIsClosed(t *testing.T) {
+	l := &logs{logger: slog.New(slog.DiscardHandler), stderr: io.Discard}
+	s := &site.Site{}
+	s.Settings.AccessLog = filepath.Join(t.TempDir(), "access")
+	c, err := l.changeAccess(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.abort(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.w.Write([]byte("x")); err == nil {
+		t.Error("it is open still")
+	}
+}

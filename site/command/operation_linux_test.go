@@ -351,7 +351,8 @@ func TestNotifiesSystemd(t *testing.T) {
 	s := newSystemd(t)
 	t.Setenv("NOTIFY_SOCKET", s.path)
 	t.Setenv("WATCHDOG_USEC", "200000")
-	g := start(t, dir, "-c", "site.yaml")
+	cmd := testkit.Command(dir, "/bin/sh", "-c", `WATCHDOG_PID=$$ exec "$0" "$@"`, program, "-c", "site.yaml") // as systemd does
+	g := &gateway{testkit.Start(t, cmd), t}
 	s.said.WaitFor(t, "[READY=1]")
 	s.said.WaitFor(t, "[WATCHDOG=1]")
 	if err := os.WriteFile(filepath.Join(dir, "site.yaml"), []byte("listen: 127.0.0.1:0\nmounts: [{not_found: two}]\n"), 0o600); err != nil {
@@ -365,6 +366,10 @@ func TestNotifiesSystemd(t *testing.T) {
 	if _, body := g.get("/"); body != "two" {
 		t.Errorf("after the reload: %q", body)
 	}
+	testkit.Eventually(t, "the end of the reload", func() bool {
+		_, after, _ := strings.Cut(s.said.String(), "[RELOADING=1")
+		return strings.Contains(after, "[READY=1]")
+	})
 	if err := g.Process.Signal(syscall.SIGUSR2); err != nil {
 		t.Fatal(err)
 	}
@@ -381,6 +386,8 @@ func TestNotifiesSystemd(t *testing.T) {
 	if strings.Contains(s.said.String(), "STOPPING") {
 		t.Error("the old process says that the service stops")
 	}
+	pings := strings.Count(s.said.String(), "[WATCHDOG=1]")
+	testkit.Eventually(t, "the new process to serve the watchdog", func() bool { return strings.Count(s.said.String(), "[WATCHDOG=1]") > pings+1 })
 	if err := syscall.Kill(successor, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
