@@ -35,9 +35,9 @@ type Server struct {
 	Context context.Context
 	// Limits are those of every connection; SetLimits replaces them for later ones.
 	Limits Limits
-	// HTTP2 takes over a connection whose client begins with the preface of HTTP/2 (RFC
-	// 9113 section 3.4), which is part of ahead: what was read so far. Nil: such a client
-	// is refused.
+	// HTTP2 takes over a connection without TLS whose client begins with the preface of
+	// HTTP/2 (RFC 9113 section 3.4), which is part of ahead: what was read so far. Nil:
+	// such a client is refused.
 	HTTP2 func(c net.Conn, ahead []byte)
 	// Refused is called when a request was turned down for its syntax, its size or
 	// its slowness; no handler sees it. Nil: not called.
