@@ -98,7 +98,7 @@ func (s *Server) Serve(l net.Listener) error {
 		}
 		var temporary interface{ Temporary() bool }
 		switch {
-		case s.ending.Load():
+		case s.draining.Load():
 			return http.ErrServerClosed
 		case errors.As(err, &temporary) && temporary.Temporary(): // out of descriptors, most likely
 			s.log().Warn("cannot accept a connection, trying again", "error", err, "in", delay.String())
@@ -107,6 +107,8 @@ func (s *Server) Serve(l net.Listener) error {
 			case <-s.Context.Done():
 			}
 			delay = min(2*delay, most)
+		case s.ending.Load():
+			return http.ErrServerClosed
 		default:
 			return err
 		}
