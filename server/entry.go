@@ -85,6 +85,10 @@ func (e *entry) acceptAll() {
 
 // let makes a connection ready and gives it to whom it belongs.
 func (e *entry) let(c *tracked) {
+	if e.ctx.Err() != nil { // Close may have missed it
+		_ = c.Close()
+		return
+	}
 	limit := e.r.current.Load().limits().HeadTimeout
 	if e.place.Proxy {
 		if err := e.r.readProxyHeader(c, limit); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -262,5 +263,43 @@ func TestThirdSignalEndsTheProcess(t *testing.T) {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || !exit.Sys().(syscall.WaitStatus).Signaled() {
 		t.Errorf("the third signal: %v", err)
+	}
+}
+
+// late is a listener that returns what it has accepted when it has been closed for a moment.
+type late struct {
+	net.Listener
+	accepted, closed chan struct{}
+	once             *sync.Once
+}
+
+func (l late) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.accepted <- struct{}{}
+		<-l.closed
+		time.Sleep(50 * time.Millisecond)
+	}
+	return c, err
+}
+
+func (l late) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+func TestStopWithAConnectionThatHasJustCome(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := late{tcp, make(chan struct{}), make(chan struct{}), &sync.Once{}}
+	pair := testkit.Certificate(t)
+	x := launch(t, &Server{App: echo, Listeners: []net.Listener{l}, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
+	x.dial()
+	testkit.Await(t, l.accepted)
+	begin := time.Now()
+	if err := x.stop(); err != nil || time.Since(begin) > DefaultHeaderTimeout/3 {
+		t.Errorf("stopped after %v: %v", time.Since(begin), err)
 	}
 }
