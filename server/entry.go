@@ -118,7 +118,7 @@ func (e *entry) let(c *tracked) {
 	_ = c.limit(0)
 	c.served.Store(true)
 	state := conn.ConnectionState()
-	c.info = e.r.tls.facts(c, &state)
+	c.info = e.r.tls.facts(c.cert, &state)
 	if state.NegotiatedProtocol != "h2" {
 		e.r.http1.Take(conn, &state)
 		return

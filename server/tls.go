@@ -270,12 +270,13 @@ func (f *tlsFront) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate,
 	return nil, err
 }
 
-// facts makes what scopes tell of a connection's TLS.
-func (f *tlsFront) facts(c *tracked, state *tls.ConnectionState) *pagi.TLS {
+// facts makes what scopes tell of a connection's TLS; shown is the server's certificate, nil
+// where it is not known.
+func (f *tlsFront) facts(shown *certificate, state *tls.ConnectionState) *pagi.TLS {
 	info := pagi.TLSOf(state)
 	switch {
-	case c.cert != nil:
-		info.ServerCert = c.cert.pem
+	case shown != nil:
+		info.ServerCert = shown.pem
 	case f.fixed != nil:
 		info.ServerCert = f.fixed.pem
 	}
@@ -301,6 +302,9 @@ func verifyClient(chain []*x509.Certificate, roots *x509.CertPool) string {
 
 // tlsInfo returns what is known of the TLS a request came by.
 func tlsInfo(req *http.Request) *pagi.TLS {
+	if c, ok := req.Context().Value(quicConnKey{}).(*quicConn); ok {
+		return c.facts()
+	}
 	conn, ok := req.Context().Value(http1.ConnContextKey).(*tls.Conn)
 	if !ok {
 		return nil
