@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -91,5 +92,43 @@ func TestOCSPResponsesWithoutTheKey(t *testing.T) {
 	c.refresh(next.Add(time.Minute))
 	if n := strings.Count(log.String(), "\n"); n != 3 {
 		t.Errorf("%d lines: %s", n, &log)
+	}
+}
+
+// managed is a source with one certificate.
+type managed struct{ tls.Certificate }
+
+func (m *managed) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return &m.Certificate, nil
+}
+func (*managed) Protocols() []string                                    { return nil }
+func (*managed) ServeChallenge(http.ResponseWriter, *http.Request) bool { return false }
+
+func TestResumedSessionsWithAManagedCertificate(t *testing.T) {
+	a := newAuthority(t, "CA")
+	files, _ := a.issue("site", "site.example")
+	other, _ := a.issue("other", "other.example")
+	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]*Server{"alone": {}, "beside a file": {TLSCert: other.Cert, TLSKey: other.Key}} {
+		t.Run(name, func(t *testing.T) {
+			s.App, s.TLS.Managed, s.Listen = tlsEcho, &managed{pair}, []string{"127.0.0.1:0,tls"}
+			x := launch(t, s)
+			config := &tls.Config{RootCAs: a.pool(), ServerName: "site.example", ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+			for i := range 2 {
+				conn := tls.Client(x.dial().Conn, config)
+				c := testkit.NewConn(t, conn)
+				c.Say("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+				_, body := c.Response("GET")
+				if want := "|||" + pemOf(&pair); body != want {
+					t.Errorf("%d: %q, want %q", i, body, want)
+				}
+				if resumed := conn.ConnectionState().DidResume; resumed != (i == 1) {
+					t.Errorf("%d: resumed %v", i, resumed)
+				}
+			}
+		})
 	}
 }

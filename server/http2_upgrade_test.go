@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	xhttp2 "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/server/http2"
 )
 
@@ -35,5 +37,16 @@ func TestHTTP2BehindTheRequestThatAsksForIt(t *testing.T) {
 	}
 	if got := p.answer(3); got != "200 /b " {
 		t.Errorf("%q", got)
+	}
+}
+
+// Under TLS it is the handshake that says that HTTP/2 is spoken.
+func TestThePrefaceOfHTTP2UnderTLS(t *testing.T) {
+	pair := testkit.Certificate(t)
+	x := launch(t, &Server{App: echo, H2C: true, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
+	c := testkit.NewConn(t, tls.Client(x.dial().Conn, &tls.Config{RootCAs: pair.Pool, ServerName: "127.0.0.1"}))
+	c.Say(http2.Preface)
+	if res, _ := c.Response("PRI"); res.StatusCode != 505 {
+		t.Errorf("%v", res)
 	}
 }

@@ -235,37 +235,43 @@ func (f *tlsFront) close() {
 // or continues an earlier session.
 func (f *tlsFront) noteChoice(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if c, ok := hello.Conn.(*tracked); ok {
-		c.cert = f.files.choose(hello)
+		c.cert, _ = f.choose(hello) // a handshake that needs one asks again
 	}
 	return nil, nil
 }
 
 func (f *tlsFront) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c, _ := hello.Conn.(*tracked)
-	var chosen *certificate
-	if c != nil {
-		chosen = c.cert
-	} else {
-		chosen = f.files.choose(hello)
+	if c, ok := hello.Conn.(*tracked); ok && c.cert != nil {
+		return &c.cert.Certificate, nil
 	}
-	proof := f.options.Managed != nil && slices.ContainsFunc(hello.SupportedProtos, func(p string) bool {
-		return slices.Contains(f.options.Managed.Protocols(), p)
-	})
-	if !proof && chosen != nil && chosen.isFor(hello.ServerName) || f.options.Managed == nil {
+	chosen, err := f.choose(hello)
+	if err != nil {
+		return nil, err
+	}
+	return &chosen.Certificate, nil
+}
+
+// choose returns the certificate for a client, or why there is none.
+func (f *tlsFront) choose(hello *tls.ClientHelloInfo) (*certificate, error) {
+	chosen := f.files.choose(hello)
+	if f.options.Managed == nil {
 		if chosen == nil {
 			return nil, errors.New("there is no certificate")
 		}
-		return &chosen.Certificate, nil
+		return chosen, nil
+	}
+	proof := slices.ContainsFunc(hello.SupportedProtos, func(p string) bool {
+		return slices.Contains(f.options.Managed.Protocols(), p)
+	})
+	if !proof && chosen != nil && chosen.isFor(hello.ServerName) {
+		return chosen, nil
 	}
 	managed, err := f.options.Managed.GetCertificate(hello)
 	switch {
 	case err == nil:
-		if c != nil {
-			c.cert = &certificate{Certificate: *managed, pem: pemOf(managed)}
-		}
-		return managed, nil
+		return &certificate{Certificate: *managed, pem: pemOf(managed)}, nil
 	case chosen != nil:
-		return &chosen.Certificate, nil
+		return chosen, nil
 	}
 	return nil, err
 }

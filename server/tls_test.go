@@ -23,7 +23,6 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
-	"github.com/pagi-go/pagi-bridge/server/http2"
 )
 
 // authority signs certificates.
@@ -387,16 +386,5 @@ func TestRedirectSpeaksNoHTTP2(t *testing.T) {
 	c = x.request("GET /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n\r\n")
 	if res, _ := c.Response("GET"); res.StatusCode != 301 {
 		t.Errorf("asked for h2c: %s", res.Status)
-	}
-}
-
-// Under TLS it is the handshake that says that HTTP/2 is spoken.
-func TestThePrefaceOfHTTP2UnderTLS(t *testing.T) {
-	pair := testkit.Certificate(t)
-	x := launch(t, &Server{App: echo, H2C: true, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
-	c := testkit.NewConn(t, tls.Client(x.dial().Conn, &tls.Config{RootCAs: pair.Pool, ServerName: "127.0.0.1"}))
-	c.Say(http2.Preface)
-	if res, _ := c.Response("PRI"); res.StatusCode != 505 {
-		t.Errorf("%v", res)
 	}
 }
