@@ -29,6 +29,9 @@ type quicFront struct {
 	unused  time.Duration // how long a connection may serve no request; 0: no limit
 	sockets []net.PacketConn
 	conns   atomic.Int64 // open ones
+
+	ending context.Context // ends with shutdown
+	end    context.CancelFunc
 }
 
 // keepAlive is how often a quiet connection is used, lest one on which a request takes its
@@ -44,6 +47,7 @@ func (r *running) openQUIC(listeners listenerSet) (*quicFront, error) {
 		return nil, nil
 	}
 	q := &quicFront{r: r}
+	q.ending, q.end = context.WithCancel(context.Background())
 	// A process that takes over listens beside the one it takes over from.
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
@@ -112,6 +116,7 @@ func (q *quicFront) shutdown(ctx context.Context) error {
 	if q == nil {
 		return nil
 	}
+	q.end()
 	return q.server.Shutdown(ctx)
 }
 
@@ -120,6 +125,7 @@ func (q *quicFront) close() {
 	if q == nil {
 		return
 	}
+	q.end()
 	if q.server != nil {
 		_ = q.server.Close() // what is left is of no use to anybody
 	}

@@ -20,9 +20,13 @@ type quicConn struct {
 
 	mu       sync.Mutex
 	requests int           // being served
-	end      *time.Timer   // ends it, unless there are some; nil: nothing does
-	after    time.Duration // so long after the last
+	end      *time.Timer   // ends it, unless there are some
+	after    time.Duration // so long after the last; 0: not at all
 }
+
+// farewellTime is how long a client that was told to go, and is served nothing any more, may
+// take: what was lost of its last response must be sent again.
+const farewellTime = 3 * time.Second
 
 // quicConnKey is the key of the quicConn in the contexts of requests.
 type quicConnKey struct{}
@@ -30,24 +34,33 @@ type quicConnKey struct{}
 // connContext makes the contexts of a connection's requests end with all others.
 func (q *quicFront) connContext(ctx context.Context, conn *quic.Conn) context.Context {
 	q.conns.Add(1)
-	c := &quicConn{after: q.unused}
+	c := &quicConn{}
 	c.facts = sync.OnceValue(func() *pagi.TLS { // once a request has come it is known
 		state := conn.ConnectionState().TLS
 		return q.r.tls.facts(nil, &state)
 	})
 	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, quicConnKey{}, c))
 	stop := context.AfterFunc(q.r.base, func() { cancel(context.Cause(q.r.base)) })
-	if c.after > 0 {
-		c.end = time.AfterFunc(c.after, func() {
-			_ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeRequestIncomplete), "no request in time")
-		})
-	}
+	c.end = time.AfterFunc(time.Hour, func() { // limit sets the time
+		_ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeRequestIncomplete), "no request in time")
+	})
+	c.limit(q.unused)
+	part := context.AfterFunc(q.ending, func() { c.limit(farewellTime) })
 	context.AfterFunc(ctx, func() {
 		stop()
-		c.count(1) // which ends the limit
+		part()
+		c.count(1) // which stops the timer
 		q.conns.Add(-1)
 	})
 	return ctx
+}
+
+// limit sets how long the connection may serve no request; 0: no limit.
+func (c *quicConn) limit(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.after = d
+	c.setLocked()
 }
 
 // count adds n to the requests that are served.
@@ -55,11 +68,14 @@ func (c *quicConn) count(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.requests += n
-	switch {
-	case c.end == nil:
-	case c.requests == 0:
+	c.setLocked()
+}
+
+// setLocked starts the timer or stops it.
+func (c *quicConn) setLocked() {
+	if c.requests == 0 && c.after > 0 {
 		c.end.Reset(c.after)
-	default:
+	} else {
 		c.end.Stop()
 	}
 }

@@ -69,6 +69,19 @@ func TestSlowHTTP3Clients(t *testing.T) {
 	}
 }
 
+// A head that has begun does not hold the stop up.
+func TestStopWithASlowHTTP3Client(t *testing.T) {
+	pair := testkit.Certificate(t)
+	x := launch(t, &Server{App: echo, HTTP3: true, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
+	if err := begin(t, h3conn(t, x, pair)); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if err := x.stop(); err != nil || time.Since(start) > DefaultShutdownTimeout/3 {
+		t.Errorf("stopped after %v: %v", time.Since(start), err)
+	}
+}
+
 func TestMalformedHTTP3Requests(t *testing.T) {
 	pair := testkit.Certificate(t)
 	x := launch(t, &Server{App: echo, HTTP3: true, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
