@@ -34,10 +34,10 @@ func (x *exchange) finish(err error) (cut bool) {
 	switch {
 	case reason != "":
 		x.disconnect(reason)
-	case complete && !x.ended.Load():
+	case complete:
 		x.complete()
 	}
-	x.end()
+	x.awaitEnd()
 	x.endContext(context.Canceled)
 	if x.sse != nil {
 		x.sse.leaving.Do(func() { x.leave(cut) })

@@ -24,17 +24,34 @@ type bodyRead struct {
 
 // receive is the application's Receive.
 func (x *exchange) receive(ctx context.Context) (Event, error) {
-	x.rmu.Lock()
-	defer x.rmu.Unlock()
-	if x.ended.Load() {
+	if x.conn.ended.Load() && (x.ended.Load() || inCallback()) { // a callback would wait for its own end
 		return HTTPDisconnect{}, nil
 	}
-	if !x.bodyDone.Load() {
-		return x.receiveBody(ctx)
+	if ev, err := x.receiveRequest(ctx); ev != nil || err != nil {
+		return ev, err
 	}
-	if x.bodyRead == 0 && x.bodyLeft == 0 {
+	return x.receiveEnd(ctx)
+}
+
+// receiveRequest returns the next event of the request, nil where there is none.
+func (x *exchange) receiveRequest(ctx context.Context) (Event, error) {
+	x.rmu.Lock()
+	defer x.rmu.Unlock()
+	switch {
+	case x.conn.ended.Load():
+	case !x.bodyDone.Load():
+		return x.receiveBody(ctx)
+	case x.bodyRead == 0 && x.bodyLeft == 0:
 		x.bodyLeft = -1 // the one event of a request without a body is given now
 		return HTTPRequest{}, nil
+	}
+	return nil, nil
+}
+
+// receiveEnd waits for the request's end.
+func (x *exchange) receiveEnd(ctx context.Context) (Event, error) {
+	if x.ended.Load() {
+		return HTTPDisconnect{}, nil
 	}
 	x.watch()
 	select {
@@ -47,7 +64,8 @@ func (x *exchange) receive(ctx context.Context) (Event, error) {
 	return HTTPDisconnect{}, nil
 }
 
-// receiveBody reads the next piece of the body from the client.
+// receiveBody reads the next piece of the body from the client. It returns nil where
+// that fails, which ends the request.
 func (x *exchange) receiveBody(ctx context.Context) (Event, error) {
 	if x.buf == nil {
 		x.buf = readBuffers.Get().(*readBuffer)
@@ -61,14 +79,14 @@ func (x *exchange) receiveBody(ctx context.Context) (Event, error) {
 		if max := x.h.MaxBodySize; max > 0 && x.bodyRead > max {
 			x.logLimit("request body is too large", optionMaxBodySize, max)
 			x.refuse(http.StatusRequestEntityTooLarge, ReasonBodyTooLarge)
-			return HTTPDisconnect{}, nil
+			return nil, nil
 		}
 		switch {
 		case got.err == io.EOF:
 			x.bodyLeft = -1
 			x.bodyDone.Store(true)
 		case got.err != nil:
-			return HTTPDisconnect{}, nil
+			return nil, nil
 		case x.bodyLeft > 0:
 			if x.bodyLeft -= int64(got.n); x.bodyLeft == 0 {
 				x.bodyLeft = -1
