@@ -78,6 +78,7 @@ type exchange struct {
 	sent     int64     // body bytes written
 	queue    atomic.Pointer[queue]
 	sse      *eventStream // nil: an http scope
+	apart    *apart       // nil: the application runs on its handler's goroutine
 	// writeLimit is when an HTTP/2 stream's write deadline passes; 0: there is none.
 	writeLimit atomic.Int64
 
@@ -173,6 +174,7 @@ func (x *exchange) complete() {
 	if !first {
 		return
 	}
+	x.tell() // a callback may take its time
 	for _, f := range callbacks {
 		guardEnd("on_complete", f)
 	}

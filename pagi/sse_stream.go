@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
 	"sync/atomic"
 )
 
@@ -35,14 +34,11 @@ type eventStream struct {
 	reason   string // what ended it, for sse.disconnect; set before the exchange ends
 	line     []byte // where an event is put together
 	timers   streamTimers
-	over     chan struct{} // closed when the whole response was written
-	told     sync.Once     // over; guards itself
-	leaving  sync.Once     // leave; likewise
 }
 
 // newEventStream makes an sse scope of the exchange's.
 func (x *exchange) newEventStream() {
-	x.sse = &eventStream{x: x, over: make(chan struct{})}
+	x.sse = &eventStream{x: x}
 	s := &x.scope
 	s.Type = TypeSSE
 	s.Connection = nil // the specification has none here: sse.disconnect tells
@@ -219,13 +215,9 @@ func (s *eventStream) shut(reason string) {
 	over := x.phase == phaseComplete
 	x.mu.Unlock()
 	if over {
-		s.tell()
+		x.tell()
 	}
 }
-
-// tell lets the handler return, now that the response is complete and it is known how
-// the stream has ended.
-func (s *eventStream) tell() { s.told.Do(func() { close(s.over) }) }
 
 // decline begins an ordinary response; the connection ends with it.
 func (s *eventStream) decline(e *SSEHTTPResponseStart) error {
@@ -255,7 +247,6 @@ func (s *eventStream) completed() {
 	if s.headOnly {
 		s.x.endContext(&DisconnectError{ReasonClientClosed})
 	}
-	s.tell()
 }
 
 // receive is the Receive of an sse scope.

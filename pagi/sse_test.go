@@ -38,7 +38,7 @@ func onBoth(t *testing.T, f func(t *testing.T, serve func(HTTPHandler, func(*cal
 
 // client returns one that speaks HTTP/2 where the fixture does.
 func (x *fixture) client() *http.Client {
-	if x.srv.TLS != nil {
+	if x.srv.TLS != nil || x.srv.Config.Protocols != nil {
 		return x.srv.Client()
 	}
 	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -22,12 +21,13 @@ func ToHTTP(app App) http.Handler { return &HTTPHandler{App: app} }
 // an sse scope; with WebSocket set a WebSocket handshake is a websocket scope. Only App must
 // be set. The fields must not change once requests are served.
 //
-// Below a ResponseWriter that is a ResponseStream, headers keep their order and a
-// response ends with its last event. Below any other, what net/http decides stays
-// net/http's: response headers leave sorted by name, and the last chunk of a
-// response without content-length leaves when the application returns. In both a
-// client that goes away while a request body is still unread is noticed by the next
-// Receive or Send.
+// A response ends with its last event, whether or not the application returns. Below a
+// ResponseWriter that is a ResponseStream headers keep their order. Below any other they
+// leave sorted by name, and the handler returns with the end of the response, because that is
+// what ends it there: an application that works on has a goroutine of its own, and
+// what the server does when a handler has returned does not wait for it; Running tells. In
+// both a client that goes away while a request body is still unread is noticed by the
+// next Receive or Send.
 type HTTPHandler struct {
 	// App is called for every request.
 	App App
@@ -88,11 +88,11 @@ type HTTPHandler struct {
 	// Logger receives failures of the application and requests turned down for a
 	// limit. Nil: slog.Default().
 	Logger *slog.Logger
-	// Done is called once per request, on the goroutine that served it, when the
-	// response is complete or given up. Nil: not called.
+	// Done is called once per request, on the goroutine that ran the application, when
+	// that has returned. The handler may have returned before. Nil: not called.
 	Done func(*HTTPRecord)
 
-	streaming int32 // applications that serveStream started; atomic
+	apart int32 // applications that run on a goroutine of their own; atomic
 }
 
 // HTTPRecord tells how a request ended. It and what it points to are valid until
@@ -160,11 +160,11 @@ func (h *HTTPHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer x.stall.Stop()
 	}
 	if h.MaxRequestTime > 0 && x.scope.Type == TypeHTTP {
-		defer x.limitTime().Stop()
+		defer x.limitTime()()
 	}
 	cut := false
-	if x.sse != nil && x.stream == nil {
-		cut = x.serveStream()
+	if x.stream == nil {
+		cut = x.serveApart()
 	} else {
 		cut = x.run()
 	}
@@ -187,30 +187,6 @@ func (x *exchange) run() (cut bool) {
 	x.report(err)
 	return cut
 }
-
-// serveStream is run for an sse scope over net/http, which ends a response when its
-// handler returns: that must not wait for an application that works on after its
-// sse.close. Running counts those.
-func (x *exchange) serveStream() (cut bool) {
-	ended := make(chan bool, 1)
-	atomic.AddInt32(&x.h.streaming, 1)
-	go func() {
-		defer atomic.AddInt32(&x.h.streaming, -1)
-		ended <- x.run()
-	}()
-	select {
-	case cut = <-ended:
-		return cut
-	case <-x.sse.over:
-	}
-	x.end()
-	x.sse.leaving.Do(func() { x.leave(false) })
-	return false
-}
-
-// Running returns how many applications of event streams are running whose handler may
-// have returned already; a server that stops waits for them, too.
-func (h *HTTPHandler) Running() int { return int(atomic.LoadInt32(&h.streaming)) }
 
 // admit turns down what the application must not see and reports whether the
 // request may go on. A handshake may be a CONNECT.
