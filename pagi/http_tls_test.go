@@ -60,6 +60,8 @@ func TestTLSExtension(t *testing.T) {
 func TestDistinguishedName(t *testing.T) {
 	dc := asn1.ObjectIdentifier{0, 9, 2342, 19200300, 100, 1, 25}
 	cn := asn1.ObjectIdentifier{2, 5, 4, 3}
+	other := asn1.ObjectIdentifier{1, 2, 3}
+	encoded := func(tag int, value string) asn1.RawValue { return asn1.RawValue{Tag: tag, Bytes: []byte(value)} }
 	for _, tt := range []struct {
 		name string
 		rdns pkix.RDNSequence
@@ -69,7 +71,11 @@ func TestDistinguishedName(t *testing.T) {
 		{"several in one", pkix.RDNSequence{{{Type: cn, Value: "a"}, {Type: dc, Value: "b"}}}, "CN=a+DC=b"},
 		{"escapes", pkix.RDNSequence{{{Type: cn, Value: ` #a"+,;<>\ `}}}, `CN=\ #a\"\+\,\;\<\>\\\ `},
 		{"number sign in front", pkix.RDNSequence{{{Type: cn, Value: "#a"}}}, `CN=\#a`},
-		{"type without a name", pkix.RDNSequence{{{Type: asn1.ObjectIdentifier{1, 2, 3}, Value: "Hi"}}}, "1.2.3=#13024869"},
+		{"type without a name, PrintableString", pkix.RDNSequence{{{Type: other, Value: encoded(asn1.TagPrintableString, "Hi")}}}, "1.2.3=#13024869"},
+		{"type without a name, IA5String", pkix.RDNSequence{{{Type: other, Value: encoded(asn1.TagIA5String, "Hi")}}}, "1.2.3=#16024869"},
+		{"type without a name, UTF8String", pkix.RDNSequence{{{Type: other, Value: encoded(asn1.TagUTF8String, "Hi")}}}, "1.2.3=#0c024869"},
+		{"name, IA5String", pkix.RDNSequence{{{Type: dc, Value: encoded(asn1.TagIA5String, "example")}}}, "DC=example"},
+		{"name, but no string", pkix.RDNSequence{{{Type: cn, Value: encoded(asn1.TagInteger, "\x07")}}}, "CN=#020107"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			der, err := asn1.Marshal(tt.rdns)
