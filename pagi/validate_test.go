@@ -10,7 +10,7 @@ import (
 )
 
 func TestValidateAccepts(t *testing.T) {
-	h := pagi.NewHeaders("content-type", "text/plain", "x-odd!#$%&'*+-.^_`|~09", "caf\xe9\t\x7f ok")
+	h := pagi.NewHeaders("content-type", "text/plain", "x-odd!#$%&'*+-.^_`|~09", "caf\xe9\t ok")
 	for scope, events := range map[string][]pagi.Event{
 		pagi.TypeHTTP: {
 			pagi.HTTPResponseStart{Status: 200, Headers: h}, pagi.HTTPResponseStart{Status: 999, Trailers: true},
@@ -62,6 +62,8 @@ func TestValidateRefuses(t *testing.T) {
 		"CR in a header's value":              {pagi.TypeHTTP, pagi.HTTPResponseStart{Status: 200, Headers: header("x", "a\rb")}, "headers", "value of \"x\""},
 		"LF in a header's value":              {pagi.TypeHTTP, pagi.HTTPResponseStart{Status: 200, Headers: header("x", "a\nb")}, "headers", "value of \"x\""},
 		"NUL in a header's value":             {pagi.TypeHTTP, pagi.HTTPResponseStart{Status: 200, Headers: header("x", "a\x00b")}, "headers", "value of \"x\""},
+		"SOH in a header's value":             {pagi.TypeHTTP, pagi.HTTPResponseStart{Status: 200, Headers: header("x", "a\x01b")}, "headers", "control character in the value of \"x\""},
+		"DEL in a trailer's value":            {pagi.TypeHTTP, pagi.HTTPResponseTrailers{Headers: header("x", "\x7f")}, "headers", "control character in the value of \"x\""},
 		"LF in a header's name":               {pagi.TypeHTTP, pagi.HTTPResponseStart{Status: 200, Headers: header("x\n", "a")}, "headers", "not a token"},
 		"a control character in a name":       {pagi.TypeHTTP, pagi.HTTPResponseStart{Status: 200, Headers: header("x\x01", "a")}, "headers", "not a token"},
 		"a space in a header's name":          {pagi.TypeHTTP, pagi.HTTPResponseStart{Status: 200, Headers: header("x y", "a")}, "headers", "not a token"},
