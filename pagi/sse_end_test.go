@@ -80,7 +80,7 @@ func TestEndsOfEventStreams(t *testing.T) {
 				if reason != tt.reason && (tt.reason != ReasonClientClosed || reason != ReasonWriteError) {
 					t.Errorf("reason %q, want %q", reason, tt.reason)
 				}
-				if r := x.record(); r.Err != nil || r.Reason != reason {
+				if r := x.record(); r.Err != nil || r.Reason != reason || r.Close != nil {
 					t.Errorf("record %+v", r)
 				}
 				if tt.log != "" {

@@ -109,10 +109,22 @@ type HTTPRecord struct {
 	Duration time.Duration
 	// Reason is the disconnect reason; "" when the response was completed.
 	Reason string
+	// Close tells how an event stream or a WebSocket was closed; nil: it was not, or
+	// nothing was said of it.
+	Close *HTTPClose
 	// Err is what the application returned, or the *PanicError it ended with.
 	Err error
 
 	stream ResponseStream
+}
+
+// HTTPClose is an sse.close, or the Close frame that began the end of a WebSocket,
+// whoever sent it.
+type HTTPClose struct {
+	// Code is the frame's, 1005 for one without; 0 for an event stream.
+	Code int
+	// Reason is what was given as the reason.
+	Reason string
 }
 
 // Header returns the value of the request's first header called name, or "".
@@ -258,9 +270,21 @@ func (x *exchange) report(err error) {
 		Begin:    x.begin,
 		Duration: time.Since(x.begin),
 		Reason:   x.disconnectReason(),
+		Close:    x.closing(),
 		Err:      err,
 		stream:   x.stream,
 	})
+}
+
+// closing is the Close of the record.
+func (x *exchange) closing() *HTTPClose {
+	switch {
+	case x.session != nil:
+		return x.session.closing()
+	case x.sse != nil && x.sse.reason != "" && !x.sse.headOnly:
+		return &HTTPClose{Reason: x.sse.reason}
+	}
+	return nil
 }
 
 func (h *HTTPHandler) logger() *slog.Logger {

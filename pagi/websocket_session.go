@@ -40,7 +40,8 @@ type WebSocketSession struct {
 	room     chan struct{} // the application has taken a message, or it has ended
 	read     chan struct{} // closed when the reader has ended
 	receives sync.Mutex    // held by the running Receive
-	closing  *time.Timer
+	closer   *time.Timer
+	closed   *HTTPClose // the Close frame that the application's end of it began with
 	beat     keepalive
 }
 
@@ -125,7 +126,8 @@ func (s *WebSocketSession) close(conn WebSocketConn, code int, reason string) {
 		return
 	}
 	s.phase = wsClosing
-	s.closing = time.AfterFunc(closeTime, func() {
+	s.closed = &HTTPClose{code, reason}
+	s.closer = time.AfterFunc(closeTime, func() {
 		s.finish(&WebSocketEnd{Code: closeAbnormal, Reason: ReasonClientTimeout})
 		conn.Drop()
 	})
@@ -138,9 +140,26 @@ func (s *WebSocketSession) close(conn WebSocketConn, code int, reason string) {
 func (s *WebSocketSession) stopClosing() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing != nil {
-		s.closing.Stop()
+	if s.closer != nil {
+		s.closer.Stop()
 	}
+}
+
+// closing returns the Close frame that began the end, of a session that is over; nil:
+// there was none.
+func (s *WebSocketSession) closing() *HTTPClose {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch end := s.end; {
+	case s.closed != nil:
+		return s.closed
+	case end == nil:
+	case end.Peer:
+		return &HTTPClose{end.Code, end.Reason}
+	case end.Answer != 0:
+		return &HTTPClose{end.Answer, end.Text}
+	}
+	return nil
 }
 
 // finish notes how the connection ended; the first to say so counts. The event is

@@ -21,7 +21,8 @@ func TestEnds(t *testing.T) {
 		act    func(x *site, p *peer)
 		code   int // of the Close the client gets; 0: none
 		told   pagi.WebSocketDisconnect
-		reason string // of the record
+		reason string         // of the record
+		closed pagi.HTTPClose // likewise
 	}{
 		"the client drops the connection": {
 			act:  func(_ *site, p *peer) { p.close() },
@@ -33,7 +34,7 @@ func TestEnds(t *testing.T) {
 		},
 		"the client closes": {
 			act: func(_ *site, p *peer) { p.raw(closing(4321, "why")) }, code: 4321,
-			told: pagi.WebSocketDisconnect{Code: 4321, Reason: "why"},
+			told: pagi.WebSocketDisconnect{Code: 4321, Reason: "why"}, closed: pagi.HTTPClose{Code: 4321, Reason: "why"},
 		},
 		"the application closes": {
 			app: func(s *session) error { return s.send(s.ctx, pagi.WebSocketClose{Code: 3456, Reason: "enough"}) },
@@ -45,15 +46,17 @@ func TestEnds(t *testing.T) {
 				p.raw(closing(3456, "fine"))
 				p.ends()
 			},
-			told: pagi.WebSocketDisconnect{Code: 3456, Reason: "fine"},
+			told: pagi.WebSocketDisconnect{Code: 3456, Reason: "fine"}, closed: pagi.HTTPClose{Code: 3456, Reason: "enough"},
 		},
 		"nothing happens for too long": {
 			idle: 50 * time.Millisecond, code: 1001,
 			told: pagi.WebSocketDisconnect{Code: 1006, Reason: pagi.ReasonIdleTimeout}, reason: pagi.ReasonIdleTimeout,
+			closed: pagi.HTTPClose{Code: 1001, Reason: "idle for too long"},
 		},
 		"the server stops": {
 			act: func(x *site, _ *peer) { x.ws.Drain() }, code: 1001,
 			told: pagi.WebSocketDisconnect{Code: 1006, Reason: pagi.ReasonServerShutdown}, reason: pagi.ReasonServerShutdown,
+			closed: pagi.HTTPClose{Code: 1001, Reason: "server shutdown"},
 		},
 		"the server is cut off": {
 			act:  func(x *site, _ *peer) { x.stop(&pagi.DisconnectError{Reason: pagi.ReasonServerShutdown}) },
@@ -116,8 +119,15 @@ func TestEnds(t *testing.T) {
 				if c.idle > 0 {
 					x.log.WaitFor(t, "level=WARN", "option=--ws-idle-timeout", "path=/chat")
 				}
-				if r := x.record(); r.Status != status || r.Reason != c.reason || r.Err != nil {
+				r := x.record()
+				if r.Status != status || r.Reason != c.reason || r.Err != nil {
 					t.Errorf("record: %d %q %v", r.Status, r.Reason, r.Err)
+				}
+				if r.Close == nil {
+					r.Close = &pagi.HTTPClose{}
+				}
+				if *r.Close != c.closed {
+					t.Errorf("record: closed by %+v, want %+v", *r.Close, c.closed)
 				}
 			})
 		})
