@@ -102,7 +102,8 @@ type HTTPRecord struct {
 	Request *http.Request
 	// Status is the response's; 0 when none was started.
 	Status int
-	// Bytes is the number of body bytes given to the network, without framing.
+	// Bytes is the number of body bytes given to the network, without framing; of a
+	// WebSocket that of its frames, control frames and heads of frames included.
 	Bytes int64
 	// Begin is when the handler was called, Duration how long it took from there.
 	Begin    time.Time

@@ -71,6 +71,8 @@ type WebSocketOutcome struct {
 	Accepted bool
 	// End is how the WebSocket ended; nil where it was never accepted.
 	End *WebSocketEnd
+	// Sent is how many bytes of frames the network has taken.
+	Sent int64
 	// Err is what the application returned, or the *PanicError it ended with.
 	Err error
 }
@@ -103,7 +105,7 @@ func (s *WebSocketSession) Serve(ctx context.Context) WebSocketOutcome {
 	signal(s.room)
 	<-s.read
 	s.stopClosing()
-	return WebSocketOutcome{Accepted: true, End: s.end, Err: err}
+	return WebSocketOutcome{Accepted: true, End: s.end, Sent: conn.Sent(), Err: err}
 }
 
 // codeFor returns the close code for what an application returned.

@@ -52,6 +52,7 @@ type conn struct {
 	quiet     chan struct{} // closed when nobody writes any more; nil: nobody waits
 	deflater  *deflater     // nil: nothing is compressed
 
+	sent   atomic.Int64                      // bytes of frames that were written
 	ended  atomic.Pointer[pagi.WebSocketEnd] // why it was ended on this side
 	active atomic.Int64                      // when the last frame came or went, for idle
 	idle   *time.Timer
@@ -177,6 +178,9 @@ func (c *conn) Drop() {
 	c.waitQuiet(-1)
 	c.server.remove(c)
 }
+
+// Sent implements pagi.WebSocketConn.
+func (c *conn) Sent() int64 { return max(0, c.sent.Load()) } // less: not even the handshake was answered
 
 // waitQuiet waits until nobody writes, at most d; below 0: until then.
 func (c *conn) waitQuiet(d time.Duration) {

@@ -112,6 +112,7 @@ func (c *conn) push() {
 	added := 0
 	if c.try != nil {
 		n, err := c.try(c.out)
+		c.sent.Add(int64(n))
 		switch {
 		case err != nil:
 			charge := c.charge
@@ -207,6 +208,7 @@ func (c *conn) write(p []byte, charge int) {
 	}
 	for len(p) > 0 {
 		n, err := c.link.Write(p[:min(len(p), writePiece)])
+		c.sent.Add(int64(n))
 		if err != nil {
 			c.lose() // before flow calls somebody who sends, and waits for this goroutine
 			return
