@@ -54,7 +54,7 @@ type conn struct {
 
 	sent   atomic.Int64                      // bytes of frames that were written
 	ended  atomic.Pointer[pagi.WebSocketEnd] // why it was ended on this side
-	active atomic.Int64                      // when the last frame came or went, for idle
+	active atomic.Int64                      // when the last bytes came or went, for idle
 	idle   *time.Timer
 }
 
@@ -63,7 +63,7 @@ func (s *Server) newConn(l link, ahead []byte, hooks pagi.WebSocketHooks, agreed
 	if trier, ok := l.(interface{ TryWrite([]byte) (int, error) }); ok {
 		c.try = trier.TryWrite
 	}
-	c.in.init(l, ahead)
+	c.in.init((*arrivals)(c), ahead)
 	if agreed != nil {
 		c.inflater = &inflater{takeover: !agreed.clientNoTakeover}
 		c.deflater = newDeflater(agreed)
@@ -82,7 +82,19 @@ func (c *conn) start() {
 	c.server.add(c)
 }
 
-// touch notes that a frame came or went.
+// arrivals is what a conn reads from.
+type arrivals conn
+
+// Read implements io.Reader.
+func (a *arrivals) Read(p []byte) (int, error) {
+	n, err := a.link.Read(p)
+	if n > 0 {
+		(*conn)(a).touch()
+	}
+	return n, err
+}
+
+// touch notes that something came or went.
 func (c *conn) touch() {
 	if c.server.IdleTimeout > 0 {
 		c.active.Store(time.Now().UnixNano())

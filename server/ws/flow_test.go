@@ -328,3 +328,20 @@ func TestBytesOfTheRecord(t *testing.T) {
 		}
 	})
 }
+
+// TestSlowFrameIsNotIdle lets one come byte by byte.
+func TestSlowFrameIsNotIdle(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		t.Parallel()
+		ends := make(chan pagi.WebSocketDisconnect, 1)
+		p := serve(t, engine, &ws.Server{IdleTimeout: time.Second}, echo(ends)).dial()
+		for _, b := range frame(text, "as slow as it can be") {
+			p.raw([]byte{b})
+			time.Sleep(80 * time.Millisecond)
+		}
+		p.hears(text, "as slow as it can be")
+		p.raw(closing(1000, ""))
+		p.closes(1000)
+		ended(t, ends, 1000, "")
+	})
+}

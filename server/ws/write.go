@@ -213,6 +213,7 @@ func (c *conn) write(p []byte, charge int) {
 			c.lose() // before flow calls somebody who sends, and waits for this goroutine
 			return
 		}
+		c.touch()
 		if late != nil {
 			late.Reset(limit)
 		}
