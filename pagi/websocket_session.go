@@ -25,6 +25,7 @@ type WebSocketSession struct {
 
 	mu       sync.Mutex // guards what follows
 	phase    wsPhase
+	accepted chan struct{} // closed when wsAccepting is over
 	conn     WebSocketConn
 	asked    bool // the application has been given websocket.connect
 	returned bool // it has returned
@@ -45,9 +46,10 @@ type WebSocketSession struct {
 	beat     keepalive
 }
 
-// wsPhase is how far a session has come; it only moves forward.
+// wsPhase is how far a session has come; it only moves forward, but for an answer that
+// could not be given.
 //
-//	connecting ── accept ──> open ── close ──> closing
+//	connecting ── accept ──> accepting ──> open ── close ──> closing
 //	    └── close, websocket.http.response.start ──> refused
 //
 // Besides, a session can have ended, whatever its phase.
@@ -57,6 +59,7 @@ const (
 	wsConnecting wsPhase = iota // the application has not answered
 	wsRefused                   // it has sent a response instead
 	wsClosed403                 // it has closed instead
+	wsAccepting                 // the handshake is being completed
 	wsOpen
 	wsClosing // a Close frame was sent
 )
@@ -92,6 +95,7 @@ func (s *WebSocketSession) Serve(ctx context.Context) WebSocketOutcome {
 	})
 	s.mu.Lock()
 	s.returned = true
+	s.awaitAccepted(context.Background())
 	conn, phase, ended := s.conn, s.phase, s.end != nil
 	s.queue, s.head = nil, 0
 	s.mu.Unlock()
