@@ -15,6 +15,7 @@ import (
 const (
 	// lingerTime is how long a client may go on sending after the last Close frame,
 	// unless it closes before: closing with something unread could cost it the frame.
+	// It is also how long is read, after a write that failed, what had come before.
 	lingerTime = 500 * time.Millisecond
 	// flushTime is how long what was taken over may take to leave when the connection
 	// is closed in order.
@@ -130,14 +131,16 @@ func (c *conn) interrupt(end *pagi.WebSocketEnd) {
 	}
 }
 
-// end returns how the connection ended, after a read that failed with err.
+// end returns how the connection ended, after a read that failed with err. A client's
+// Close counts whatever has happened on this side.
 func (c *conn) end(err error) *pagi.WebSocketEnd {
-	if end := c.ended.Load(); end != nil {
-		return end
-	}
 	var end *pagi.WebSocketEnd
-	if !errors.As(err, &end) {
+	switch {
+	case !errors.As(err, &end):
 		end = &pagi.WebSocketEnd{Code: codeAbnormal, Reason: lostBy(err)}
+	case end.Peer:
+		c.ended.Store(end)
+		return end
 	}
 	c.ended.CompareAndSwap(nil, end)
 	return c.ended.Load()

@@ -240,13 +240,16 @@ func (c *conn) writeIsLate() {
 	_ = c.link.SetWriteDeadline(past) // of one that is closed nobody writes
 }
 
-// lose ends the connection after a write that failed.
+// lose ends the connection after a write that failed. A client that has sent Close
+// before it left is still heard.
 func (c *conn) lose() {
-	c.ended.CompareAndSwap(nil, &pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteError})
+	first := c.ended.CompareAndSwap(nil, &pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteError})
 	c.wmu.Lock()
 	c.broken = true
 	c.wmu.Unlock()
-	_ = c.link.Close() // which wakes Receive
+	if !first || c.link.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		_ = c.link.Close() // which wakes Receive
+	}
 }
 
 // awaitRoom waits while the client is behind.
