@@ -85,7 +85,9 @@ func (s *eventStream) sendLocked(ctx context.Context, ev Event) error {
 			s.x.h.logger().Debug("event stream closed", "reason", e.Reason, "path", s.x.r.URL.Path, "client", s.x.r.RemoteAddr)
 		}
 		s.reason = e.Reason
-		return s.close()
+		err := s.close()
+		s.awaitCut()
+		return err
 	case SSEHTTPResponseStart:
 		return s.decline(&e)
 	case SSEHTTPResponseBody:

@@ -1,6 +1,7 @@
 package pagi
 
 import (
+	"context"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -77,6 +78,10 @@ type HTTPHandler struct {
 	// Stopping is closed when the application is about to be shut down or replaced:
 	// what would go on without end (websocket and sse scopes) is then ended. Nil: never.
 	Stopping <-chan struct{}
+	// Base is what the contexts of all requests derive from. An application that works
+	// on after its sse.close, when its request may be over, is cut by the end of Base,
+	// whose cause is to be a *DisconnectError. Nil: it is never cut.
+	Base context.Context
 	// WebSocket completes WebSocket handshakes, which then become websocket scopes. Nil:
 	// they are requests as any other, as they are to a server that does not know the
 	// protocol (RFC 9110 section 7.8).
