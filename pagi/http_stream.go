@@ -45,7 +45,7 @@ func (x *exchange) writeHead(status int, headers Headers) {
 	}
 	to := x.w.Header()
 	fillHeader(to, headers)
-	if x.r.ProtoMajor > 2 { // net/http knows what it means in HTTP/2
+	if x.r.ProtoMajor > 2 { // net/http knows what it means in HTTP/2, where the host may have set it
 		to.Del("Connection")
 	}
 	if _, typed := to["Content-Type"]; !typed {
@@ -64,6 +64,11 @@ func (x *exchange) writeInformational(status int, headers Headers) error {
 	fillHeader(to, headers)
 	if x.r.ProtoMajor > 1 { // it is about the last response, and not allowed in this one
 		to.Del("Connection")
+	}
+	if x.r.ProtoMajor == 2 {
+		// net/http makes a copy of headers with this one, and leaves it out. The map
+		// itself may be read after WriteHeader has returned, while clear writes to it.
+		to.Set("Content-Length", "0")
 	}
 	x.w.WriteHeader(status)
 	clear(to)

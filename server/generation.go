@@ -161,12 +161,14 @@ func (s *Server) Reload(ctx context.Context, next *Server) error {
 	}
 	r.tls.refresh()
 	r.busy.Add(1)
+	r.leaving.Store(old, nil)
 	r.retiring.Go(func() { r.retire(old) })
 	return nil
 }
 
 // retire ends an application that another has taken the place of.
 func (r *running) retire(g *generation) {
+	defer r.leaving.Delete(g)
 	g.halt()
 	grace, cancel := context.WithTimeout(context.Background(), g.shutdownTimeout())
 	defer cancel()

@@ -243,6 +243,62 @@ func TestRepeatedHTTP2Settings(t *testing.T) {
 	})
 }
 
+// TestHeaderTableSizeChanges: responses are encoded while the client changes the size of the
+// table they are encoded with.
+func TestHeaderTableSizeChanges(t *testing.T) {
+	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
+		_, p := launch(&Server{App: echo})
+		size := func(n uint32) {
+			t.Helper()
+			p.must(p.WriteSettings(xhttp2.Setting{ID: xhttp2.SettingHeaderTableSize, Val: n}))
+		}
+		stream := uint32(1)
+		for range 50 {
+			size(4096)
+			p.request(stream, "GET", true)
+			size(65536)
+			p.request(stream+2, "GET", true)
+			fine, ended := 0, 0
+			_, err := p.until(func(f xhttp2.Frame) bool {
+				if head, is := f.(*xhttp2.MetaHeadersFrame); is && head.PseudoValue("status") == "200" {
+					fine++
+				}
+				if f.Header().StreamID != 0 && f.Header().Flags.Has(xhttp2.FlagDataEndStream) {
+					ended++
+				}
+				return ended == 2
+			})
+			if err != nil || fine != 2 {
+				t.Fatalf("%d of 2 responses: %v", fine, err)
+			}
+			stream += 4
+		}
+		size(0)
+		var late net.Error
+		if frame, err := p.until(func(xhttp2.Frame) bool { return false }); errors.As(err, &late) && late.Timeout() {
+			t.Errorf("a smaller table: the connection goes on: %v, %v", frame, err)
+		}
+	})
+}
+
+// A table that is small from the beginning is what the server uses.
+func TestNoHeaderTable(t *testing.T) {
+	x := launch(t, &Server{App: echo, H2C: true})
+	conn, err := net.Dial("tcp", x.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := speak(t, conn)
+	p.must(p.WriteSettings(xhttp2.Setting{ID: xhttp2.SettingHeaderTableSize, Val: 0}))
+	p.ReadMetaHeaders = hpack.NewDecoder(0, nil)
+	for stream := uint32(1); stream < 20; stream += 2 {
+		p.request(stream, "GET", true)
+		if got := p.answer(stream); got != "200 /p " {
+			t.Fatalf("stream %d: %s", stream, got)
+		}
+	}
+}
+
 func TestHTTP2Floods(t *testing.T) {
 	const burst = 20
 	for _, tt := range []struct {

@@ -34,6 +34,7 @@ type running struct {
 	reloading sync.Mutex                 // held by a Reload
 	retiring  sync.WaitGroup             // applications that had them
 	busy      atomic.Int64               // those of them that still have requests, and are waited for
+	leaving   sync.Map                   // *generation: the retiring ones
 
 	base       context.Context // of all requests
 	cancelBase context.CancelCauseFunc
