@@ -15,6 +15,9 @@ type ResponseStream interface {
 	// RequestHeaders returns the headers of the request as a scope has them: names
 	// in lower case, cookies in one line, without transfer-encoding.
 	RequestHeaders() Headers
+	// RequestTrailers returns what followed the body of the request, once that was read to
+	// its end: likewise, and not more than there may be of a head.
+	RequestTrailers() Headers
 	// Addrs returns the addresses of the connection's ends.
 	Addrs() (client, server Addr)
 	// WriteHead is called once. The stream adds date, connection and what frames the

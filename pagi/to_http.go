@@ -26,9 +26,10 @@ func ToHTTP(app App) http.Handler { return &HTTPHandler{App: app} }
 // Below a ResponseWriter that is a ResponseStream, headers keep their order and a
 // response ends with its last event. Below any other, what net/http decides stays
 // net/http's: response headers leave sorted by name, and the last chunk of a
-// response without content-length leaves when the application returns. In both a
-// client that goes away while a request body is still unread is noticed by the next
-// Receive or Send.
+// response without content-length leaves when the application returns. A client that
+// goes away while a request body is still unread is noticed by the next Receive or Send;
+// below a ResponseStream that reads ahead, as package http1's does, at once where the
+// body is short.
 type HTTPHandler struct {
 	// App is called for every request.
 	App App
@@ -40,8 +41,8 @@ type HTTPHandler struct {
 	// found out while reading ends the request with reason body_too_large. 0 or
 	// less: no limit.
 	MaxBodySize int64
-	// MaxHeaderCount is the largest number of request header lines; more get 431.
-	// 0 or less: no limit.
+	// MaxHeaderCount is the largest number of request header lines; more get 431. With the
+	// trailers more than that get 400. 0 or less: no limit.
 	MaxHeaderCount int
 	// BodyTimeout is how long the client may take for each piece of the request
 	// body. A slower one gets 408, the application http.disconnect with reason
@@ -257,7 +258,8 @@ func (x *exchange) admit(handshake bool) bool {
 	case r.Method == http.MethodConnect && !handshake:
 		x.answer(http.StatusNotImplemented, "", nil, true)
 		return false
-	case r.URL.Path != "*" && r.URL.Path != "" && !strings.HasPrefix(r.URL.Path, "/") || r.URL.Opaque != "":
+	case r.RequestURI == "*" && r.Method != http.MethodOptions, // RFC 9112 section 3.2.4
+		r.URL.Path != "*" && r.URL.Path != "" && !strings.HasPrefix(r.URL.Path, "/") || r.URL.Opaque != "":
 		x.answer(http.StatusBadRequest, "", nil, true)
 		return false
 	}

@@ -96,6 +96,7 @@ func TestAccessLogOfRequestsTurnedDown(t *testing.T) {
 		{"too slow in its first line", "GET /c", `127.0.0.1 "-" 408 16`},
 		{"an unknown expectation", "GET /d HTTP/1.1\r\n" + h + "Expect: wonders\r\n\r\n", `127.0.0.1 "GET /d HTTP/1.1" 417 19`},
 		{"too large", "GET /e HTTP/1.1\r\n" + h + "A: " + strings.Repeat("x", DefaultMaxHeaderSize) + "\r\n\r\n", `127.0.0.1 "GET /e HTTP/1.1" 431 32`},
+		{"too long", "GET /" + strings.Repeat("x", DefaultMaxHeaderSize) + " HTTP/1.1\r\n" + h + "\r\n", `127.0.0.1 "-" 414 21`},
 		{"an unknown coding", "POST /f HTTP/1.1\r\n" + h + "Transfer-Encoding: gzip\r\n\r\n", `127.0.0.1 "POST /f HTTP/1.1" 501 16`},
 		{"an unknown version", "GET /g HTTP/3.0\r\n" + h + "\r\n", `127.0.0.1 "GET /g HTTP/3.0" 505 27`},
 	} {

@@ -29,6 +29,7 @@ type peer struct {
 	conn   net.Conn
 	block  bytes.Buffer
 	fields *hpack.Encoder
+	path   string // of its requests
 }
 
 // speak begins HTTP/2 on conn.
@@ -38,7 +39,7 @@ func speak(t testing.TB, conn net.Conn) *peer {
 	if err := conn.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		t.Fatal(err)
 	}
-	p := &peer{t: t, Framer: xhttp2.NewFramer(conn, conn), conn: conn}
+	p := &peer{t: t, Framer: xhttp2.NewFramer(conn, conn), conn: conn, path: "/p"}
 	p.fields = hpack.NewEncoder(&p.block)
 	p.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	if _, err := io.WriteString(conn, http2.Preface); err != nil {
@@ -77,7 +78,7 @@ func (p *peer) request(stream uint32, method string, end bool, pairs ...string) 
 
 func (p *peer) encode(method string, pairs ...string) []byte {
 	p.block.Reset()
-	pairs = append([]string{":method", method, ":scheme", "https", ":authority", "x", ":path", "/p"}, pairs...)
+	pairs = append([]string{":method", method, ":scheme", "https", ":authority", "x", ":path", p.path}, pairs...)
 	for i := 0; i < len(pairs); i += 2 {
 		p.must(p.fields.WriteField(hpack.HeaderField{Name: pairs[i], Value: pairs[i+1]}))
 	}
@@ -501,6 +502,15 @@ func TestUpgradeToHTTP2(t *testing.T) {
 			}
 		})
 	}
+	t.Run("is ignored under TLS", func(t *testing.T) {
+		pair := testkit.Certificate(t)
+		y := launch(t, &Server{H2C: true, App: echo, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
+		c := testkit.NewConn(t, tls.Client(y.dial().Conn, &tls.Config{RootCAs: pair.Pool, ServerName: "127.0.0.1"}))
+		c.Say(fmt.Sprintf(ask, upgrade+settings))
+		if res, body := c.Response("GET"); res.StatusCode != 200 || body != "/a " {
+			t.Errorf("%v %q", res, body)
+		}
+	})
 	t.Run("is ignored where HTTP/2 is not spoken", func(t *testing.T) {
 		y := launch(t, &Server{App: echo})
 		res, _ := y.request(fmt.Sprintf(ask, upgrade+settings)).Response("GET")

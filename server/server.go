@@ -88,8 +88,9 @@ type Server struct {
 	// Default: 10 MiB.
 	MaxBodySize int64
 	// MaxHeaderSize is the largest request head in bytes, from the request line to
-	// the empty line; more gets 431. On HTTP/2 the head counts as it would be in
-	// HTTP/1. Default: 32 KiB.
+	// the empty line; more gets 431, or 414 where the request line alone is more. On
+	// HTTP/2 the head counts as it would be in HTTP/1, and a path alone that is more gets
+	// 414. Default: 32 KiB.
 	MaxHeaderSize int
 	// MaxHeaderCount is the largest number of request header lines; more get 431.
 	// Default: 100.
