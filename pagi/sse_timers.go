@@ -1,6 +1,10 @@
 package pagi
 
-import "time"
+import (
+	"context"
+	"errors"
+	"time"
+)
 
 // The option of the command line that the log names where a limit ended a stream.
 const optionSSEIdleTimeout = "--sse-idle-timeout"
@@ -13,6 +17,7 @@ type streamTimers struct {
 	idle      *time.Timer
 	touched   time.Time     // when the last piece was sent, where there is an idle limit
 	quit      chan struct{} // closed to end the wait for the server's stop; nil: there is none
+	uncut     func() bool   // ends awaitCut
 }
 
 // begin starts what ends a stream from the server's side.
@@ -36,7 +41,23 @@ func (s *eventStream) awaitStop(quit <-chan struct{}) {
 	}
 }
 
-// stop ends all that begin and keepAlive started.
+// awaitCut lets the application be cut that works on after its sse.close: its client's
+// leaving, after which nothing else is to be learned from the request, is none of its
+// business.
+func (s *eventStream) awaitCut() {
+	if base := s.x.h.Base; base != nil {
+		s.timers.uncut = context.AfterFunc(base, func() {
+			reason := ReasonServerShutdown
+			var d *DisconnectError
+			if errors.As(context.Cause(base), &d) {
+				reason = d.Reason
+			}
+			s.x.disconnect(reason)
+		})
+	}
+}
+
+// stop ends all that begin, keepAlive and awaitCut started.
 func (s *eventStream) stop() {
 	t := &s.timers
 	t.interval = 0
@@ -49,6 +70,9 @@ func (s *eventStream) stop() {
 	if t.quit != nil {
 		close(t.quit)
 		t.quit = nil
+	}
+	if t.uncut != nil {
+		t.uncut()
 	}
 }
 

@@ -1,6 +1,7 @@
 package pagi
 
 import (
+	"context"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -78,6 +79,10 @@ type HTTPHandler struct {
 	// Stopping is closed when the application is about to be shut down or replaced:
 	// what would go on without end (websocket and sse scopes) is then ended. Nil: never.
 	Stopping <-chan struct{}
+	// Base is what the contexts of all requests derive from. An application that works
+	// on after its sse.close, when its request may be over, is cut by the end of Base,
+	// whose cause is to be a *DisconnectError. Nil: it is never cut.
+	Base context.Context
 	// WebSocket completes WebSocket handshakes, which then become websocket scopes. Nil:
 	// they are requests as any other, as they are to a server that does not know the
 	// protocol (RFC 9110 section 7.8).
@@ -103,17 +108,30 @@ type HTTPRecord struct {
 	Request *http.Request
 	// Status is the response's; 0 when none was started.
 	Status int
-	// Bytes is the number of body bytes given to the network, without framing.
+	// Bytes is the number of body bytes given to the network, without framing; of a
+	// WebSocket that of its frames, control frames and heads of frames included.
 	Bytes int64
 	// Begin is when the handler was called, Duration how long it took from there.
 	Begin    time.Time
 	Duration time.Duration
 	// Reason is the disconnect reason; "" when the response was completed.
 	Reason string
+	// Close tells how an event stream or a WebSocket was closed; nil: it was not, or
+	// nothing was said of it.
+	Close *HTTPClose
 	// Err is what the application returned, or the *PanicError it ended with.
 	Err error
 
 	stream ResponseStream
+}
+
+// HTTPClose is an sse.close, or the Close frame that began the end of a WebSocket,
+// whoever sent it.
+type HTTPClose struct {
+	// Code is the frame's, 1005 for one without; 0 for an event stream.
+	Code int
+	// Reason is what was given as the reason.
+	Reason string
 }
 
 // Header returns the value of the request's first header called name, or "".
@@ -260,9 +278,21 @@ func (x *exchange) report(err error) {
 		Begin:    x.begin,
 		Duration: time.Since(x.begin),
 		Reason:   x.disconnectReason(),
+		Close:    x.closing(),
 		Err:      err,
 		stream:   x.stream,
 	})
+}
+
+// closing is the Close of the record.
+func (x *exchange) closing() *HTTPClose {
+	switch {
+	case x.session != nil:
+		return x.session.closing()
+	case x.sse != nil && x.sse.reason != "" && !x.sse.headOnly:
+		return &HTTPClose{Reason: x.sse.reason}
+	}
+	return nil
 }
 
 func (h *HTTPHandler) logger() *slog.Logger {

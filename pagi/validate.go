@@ -107,16 +107,10 @@ func validateSSE(ev Event) error {
 		}
 		return validateTexts(ev, "event", e.Event, "id", e.ID, "data", e.Data)
 	case SSEComment:
-		if strings.ContainsAny(e.Comment, "\r\n") {
-			return &EventError{e.EventType(), "comment", "must not contain a newline"}
-		}
 		return validateTexts(ev, "comment", e.Comment)
 	case SSEKeepalive:
 		if e.Interval < 0 {
 			return &EventError{e.EventType(), "interval", "must not be negative"}
-		}
-		if strings.ContainsAny(e.Comment, "\r\n") {
-			return &EventError{e.EventType(), "comment", "must not contain a newline"}
 		}
 		return validateTexts(ev, "comment", e.Comment)
 	case SSEClose, SSEHTTPResponseBody:

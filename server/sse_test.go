@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"testing"
@@ -54,6 +55,58 @@ func TestStopEndsEventStreams(t *testing.T) {
 			}
 			if r := testkit.Await(t, reasons); r != pagi.ReasonServerShutdown {
 				t.Errorf("reason %q", r)
+			}
+		})
+	}
+}
+
+// A stop waits for what an application still does after its sse.close, and cuts it in
+// the end.
+func TestStopCutsWhatFollowsSSEClose(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		t.Run(map[bool]string{false: "HTTP/1.1", true: "HTTP/2"}[secure], func(t *testing.T) {
+			causes := make(chan error, 1)
+			s := &Server{ShutdownTimeout: 100 * time.Millisecond}
+			s.App = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+				if scope.Type != pagi.TypeSSE {
+					return pagi.Unsupported(scope)
+				}
+				err := errors.Join(send(ctx, pagi.SSEStart{}), send(ctx, pagi.SSEClose{}))
+				select {
+				case <-ctx.Done():
+				case <-time.After(testkit.Patience):
+				}
+				causes <- context.Cause(ctx)
+				return err
+			})
+			url, client := "http://", https(t, nil, false)
+			if secure {
+				pair := testkit.Certificate(t)
+				s.TLSCert, s.TLSKey = pair.CertFile, pair.KeyFile
+				url, client = "https://", https(t, pair.Pool, true)
+			}
+			x := launch(t, s)
+			req := testkit.NewRequest(t, http.MethodGet, url+x.addr, nil)
+			req.Header.Set("Accept", "text/event-stream")
+			res, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadAll(res.Body); err != nil {
+				t.Error(err)
+			}
+			res.Body.Close()
+			if err := x.stop(); err != nil {
+				t.Error(err)
+			}
+			select {
+			case err := <-causes:
+				var gone *pagi.DisconnectError
+				if !errors.As(err, &gone) || gone.Reason != pagi.ReasonServerShutdown {
+					t.Errorf("the context ended with %v", err)
+				}
+			default:
+				t.Error("the server has stopped under it")
 			}
 		})
 	}
