@@ -110,6 +110,22 @@ func TestCascadePassesErrorsOn(t *testing.T) {
 	}
 }
 
+func TestCascadeKeepsTrailers(t *testing.T) {
+	var got []pagi.Headers
+	read := pagi.AppFunc(func(ctx context.Context, s *pagi.Scope, r pagi.Receive, send pagi.Send) error {
+		ev, err := r(ctx)
+		if err != nil {
+			return err
+		}
+		got = append(got, ev.(pagi.HTTPRequest).Trailers)
+		return (&apps.NotFound{}).Serve(ctx, s, r, send)
+	})
+	pagitest.New(&apps.Cascade{Apps: []pagi.App{read, read}}).Post("/", pagitest.Chunks("a"), pagitest.Trailer("x-sum", "1"))
+	if len(got) != 2 || got[0].Get("x-sum") != "1" || got[1].Get("x-sum") != "1" {
+		t.Errorf("received %v", got)
+	}
+}
+
 func TestCascadeOfOtherProtocols(t *testing.T) {
 	for scopeType, events := range map[string][]pagi.Event{
 		pagi.TypeWebSocket: {pagi.WebSocketConnect{}},

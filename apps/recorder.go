@@ -16,11 +16,12 @@ import (
 // from the client.
 type recorder struct {
 	receive pagi.Receive
-	body    *spool.Body // what was received of the request body; nil: nothing
-	ended   bool        // the body was received to its end
-	connect bool        // a websocket.connect was received
-	sse     bool        // the body came in sse.request events
-	files   []*os.File  // opened to replay the body
+	body    *spool.Body  // what was received of the request body; nil: nothing
+	after   pagi.Headers // the trailers behind it
+	ended   bool         // the body was received to its end
+	connect bool         // a websocket.connect was received
+	sse     bool         // the body came in sse.request events
+	files   []*os.File   // opened to replay the body
 }
 
 // again returns a Receive that begins with the first event: what was recorded,
@@ -68,10 +69,14 @@ func (r *recorder) recorded() (io.Reader, error) {
 }
 
 func (r *recorder) event(body []byte, more bool) pagi.Event {
-	if r.sse {
-		return pagi.SSERequest{Body: body, More: more}
+	piece := pagi.HTTPRequest{Body: body, More: more}
+	if !more {
+		piece.Trailers = r.after
 	}
-	return pagi.HTTPRequest{Body: body, More: more}
+	if r.sse {
+		return pagi.SSERequest(piece)
+	}
+	return piece
 }
 
 // live receives from the client and records.
@@ -82,22 +87,22 @@ func (r *recorder) live(ctx context.Context) (pagi.Event, error) {
 	}
 	switch e := ev.(type) {
 	case pagi.HTTPRequest:
-		err = r.record(e.Body, e.More)
+		err = r.record(e)
 	case pagi.SSERequest:
 		r.sse = true
-		err = r.record(e.Body, e.More)
+		err = r.record(pagi.HTTPRequest(e))
 	case pagi.WebSocketConnect:
 		r.connect = true
 	}
 	return ev, err
 }
 
-func (r *recorder) record(body []byte, more bool) error {
+func (r *recorder) record(piece pagi.HTTPRequest) error {
 	if r.body == nil {
 		r.body = &spool.Body{}
 	}
-	r.ended = !more
-	_, err := r.body.Write(body)
+	r.ended, r.after = !piece.More, piece.Trailers
+	_, err := r.body.Write(piece.Body)
 	return err
 }
 

@@ -34,7 +34,7 @@ func (b *bench) profile() (err error) {
 	srv := &server.Server{
 		App:    &apps.URLMap{Mounts: []apps.Mount{{Path: "/", App: app}}},
 		Listen: []string{"127.0.0.1:0"},
-		Ready:  func(addrs []net.Addr) { serving <- addrs[0] },
+		Ready:  func(addrs []net.Addr) error { serving <- addrs[0]; return nil },
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Run(ctx) }()

@@ -21,6 +21,7 @@ type bodyReader struct {
 	receive Receive
 	rest    []byte
 	err     error
+	after   Headers // the trailers, with io.EOF
 }
 
 func (b *bodyReader) Read(p []byte) (int, error) {
@@ -65,9 +66,9 @@ func (b *bodyReader) next() {
 	more := false
 	switch e := ev.(type) {
 	case HTTPRequest:
-		b.rest, more = e.Body, e.More
+		b.rest, more, b.after = e.Body, e.More, e.Trailers
 	case SSERequest:
-		b.rest, more = e.Body, e.More
+		b.rest, more, b.after = e.Body, e.More, e.Trailers
 	default:
 		if err == nil {
 			err = ErrDisconnected

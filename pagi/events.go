@@ -17,9 +17,16 @@ type Event interface {
 type (
 	// HTTPRequest is a piece of the request body, de-chunked. A request without
 	// a body yields one with an empty Body and More unset.
+	//
+	// Trailers is an extension of ours: the fields that followed a body in chunks, or one
+	// of HTTP/2 (RFC 9110 section 6.5), with names in lower case. Only the last piece has
+	// them. Fields that a trailer section must not have, because they frame or route a
+	// message, tell of its content, authenticate or steer it, are left out. Over HTTP/2
+	// there are those that the request's Trailer header announces, over HTTP/3 none.
 	HTTPRequest struct {
-		Body []byte
-		More bool
+		Body     []byte
+		More     bool
+		Trailers Headers
 	}
 	// HTTPDisconnect says that the client has gone, or that the response was
 	// sent completely.
@@ -132,8 +139,9 @@ type (
 type (
 	// SSERequest is a piece of the request body, as HTTPRequest is.
 	SSERequest struct {
-		Body []byte
-		More bool
+		Body     []byte
+		More     bool
+		Trailers Headers
 	}
 	// SSEDisconnect says why the stream ended, as a standard reason.
 	SSEDisconnect struct {
@@ -156,7 +164,8 @@ type (
 		Retry           time.Duration
 		HasRetry        bool
 	}
-	// SSEComment sends a comment line; a colon is put in front where missing.
+	// SSEComment sends a comment, each of its lines as a comment line; a colon is put
+	// in front where missing.
 	SSEComment struct {
 		Comment string
 	}

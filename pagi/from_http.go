@@ -5,8 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -20,9 +18,10 @@ import (
 // trailers and interim responses. Other scopes are declined.
 //
 // The request's URL.Path is the scope's Path, without RootPath, as behind
-// http.StripPrefix; RequestURI is what the client sent. The ResponseWriter knows
-// Flush, interim responses, trailers and the *os.File that io.Copy and
-// http.ServeContent hand it, which leaves as a file event. It cannot be hijacked.
+// http.StripPrefix; RequestURI is what the client sent; Trailer is filled when Body has
+// been read to its end. The ResponseWriter knows Flush, interim responses, trailers and
+// the *os.File that io.Copy and http.ServeContent hand it, which leaves as a file event.
+// It cannot be hijacked.
 func FromHTTP(h http.Handler) App { return fromHTTP{h} }
 
 type fromHTTP struct{ handler http.Handler }
@@ -98,37 +97,8 @@ func newHTTPRequest(ctx context.Context, scope *Scope, receive Receive) (*http.R
 		key := CanonicalName(h.Name)
 		r.Header[key] = append(r.Header[key], h.Value)
 	}
+	announce(r)
 	return r, setBody(r, length, receive)
-}
-
-// setBody gives r its body. Where no content-length tells, the first event does,
-// but for the methods that have a body next to never: net/http's handlers and
-// clients take a body of unknown length for one that is there.
-func setBody(r *http.Request, length int64, receive Receive) error {
-	r.Body = http.NoBody
-	if length == 0 {
-		return nil
-	}
-	body := &bodyReader{ctx: r.Context(), receive: receive}
-	if length < 0 {
-		switch r.Method {
-		case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-			return nil
-		}
-		body.next()
-		switch {
-		case body.err == io.EOF && len(body.rest) == 0:
-			return nil
-		case body.err != nil && body.err != io.EOF && !errors.Is(body.err, ErrDisconnected):
-			return body.err
-		}
-	}
-	r.ContentLength = length
-	r.Body = struct {
-		io.Reader
-		io.Closer
-	}{body, io.NopCloser(nil)}
-	return nil
 }
 
 // mountedRawPath returns the part of the path as sent that is below RootPath; ""

@@ -97,6 +97,9 @@ type exchange struct {
 func newExchange(h *HTTPHandler, w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{h: h, w: w, r: r, rc: *http.NewResponseController(w), length: -1, bodyLeft: r.ContentLength}
 	x.stream, _ = w.(ResponseStream)
+	if r.Trailer != nil { // net/http has what it announces once it has said EOF
+		x.bodyLeft = -1
+	}
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
 		x.bodyLeft = 0
 		x.bodyDone.Store(true)
@@ -130,6 +133,9 @@ func (x *exchange) gone() {
 		if done || x.reading.Load() {
 			if done && x.sse != nil && x.sse.declined.Load() { // it may wait in vain for an event otherwise
 				x.endContext(&DisconnectError{ReasonClientClosed})
+			}
+			if done {
+				x.awaitCut()
 			}
 			return // it left with its response; or the running Receive learns why
 		}

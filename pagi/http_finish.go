@@ -84,7 +84,7 @@ func (x *exchange) conclude(err error) (cut bool, reason string) {
 		x.abandon()
 		return true, ReasonServerError
 	case err == nil && x.sse != nil && x.sse.state == streamOpen:
-		if lost := asLost(x.sse.close("")); lost != nil {
+		if lost := asLost(x.sse.close()); lost != nil {
 			return true, x.goneReason(lost.reason)
 		}
 		return false, ""

@@ -94,7 +94,7 @@ func (x *exchange) receiveBody(ctx context.Context) (Event, error) {
 			}
 		}
 		if got.n > 0 || x.bodyDone.Load() {
-			return HTTPRequest{Body: x.buf[:got.n], More: !x.bodyDone.Load()}, nil
+			return x.piece(got)
 		}
 	}
 }

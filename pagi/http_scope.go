@@ -168,6 +168,9 @@ func requestHeaders(r *http.Request) Headers {
 			headers = append(headers, Header{lower, v})
 		}
 	}
+	if len(r.Trailer) > 0 { // net/http has taken it out
+		headers = append(headers, Header{"trailer", announced(r.Trailer)})
+	}
 	if !haveLength && r.ContentLength > 0 {
 		headers = append(headers, Header{"content-length", strconv.FormatInt(r.ContentLength, 10)})
 	}

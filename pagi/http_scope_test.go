@@ -134,6 +134,7 @@ func TestRequestsTurnedDown(t *testing.T) {
 		{"announced body is too large", "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n", 413, []string{"--max-body-size", "path=/b"}},
 		{"tunnel", "CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n", 501, nil},
 		{"opaque target", "GET a:b HTTP/1.1\r\nHost: x\r\n\r\n", 400, nil},
+		{"asterisk without OPTIONS", "GET * HTTP/1.1\r\nHost: x\r\n\r\n", 400, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := x.dial()

@@ -132,7 +132,9 @@ func (x *exchange) sendStart(e *HTTPResponseStart) error {
 }
 
 // setHeader takes headers over and notes the content-length. transfer-encoding and
-// connection are the server's own; of the latter only the wish to close is heard.
+// connection are the server's own; of the latter only the wish to close is heard, on
+// HTTP/1. Other headers about a connection of HTTP/1 are malformed on later ones (RFC 9113
+// section 8.2.2).
 func (x *exchange) setHeader(eventType string, headers Headers) error {
 	x.head = x.room[:0]
 	if len(headers) >= len(x.room) {
@@ -144,10 +146,12 @@ func (x *exchange) setHeader(eventType string, headers Headers) error {
 		case EqualFold(name, "transfer-encoding"):
 			continue
 		case EqualFold(name, "connection"):
-			if !(Headers{headers[i]}).HasToken(name, "close") {
+			if x.r.ProtoMajor > 1 || !(Headers{headers[i]}).HasToken(name, "close") {
 				continue
 			}
 			value = "close"
+		case x.r.ProtoMajor > 1 && (EqualFold(name, "keep-alive") || EqualFold(name, "proxy-connection") || EqualFold(name, "upgrade")):
+			continue
 		case EqualFold(name, "content-length"):
 			n, err := strconv.ParseUint(value, 10, 63)
 			if err != nil {
@@ -338,13 +342,16 @@ func writeLost(err error) error {
 
 // setWriteDeadline gives the next write its time, unless it has it already.
 func (x *exchange) setWriteDeadline() {
-	d := x.h.writeLimit()
-	if d <= 0 || x.armed {
+	if x.armed {
 		return
 	}
-	x.armed = true
+	d := x.h.writeLimit()
+	x.armed = d > 0
 	if x.stream != nil {
-		_ = x.stream.LimitWrite(d) // where it fails, so does the write
+		_ = x.stream.LimitWrite(max(0, d)) // where it fails, so does the write
+		return
+	}
+	if d <= 0 {
 		return
 	}
 	limit := time.Now().Add(d)

@@ -15,6 +15,9 @@ type ResponseStream interface {
 	// RequestHeaders returns the headers of the request as a scope has them: names
 	// in lower case, cookies in one line, without transfer-encoding.
 	RequestHeaders() Headers
+	// RequestTrailers returns what followed the body of the request, once that was read to
+	// its end: likewise, and not more than there may be of a head.
+	RequestTrailers() Headers
 	// Addrs returns the addresses of the connection's ends.
 	Addrs() (client, server Addr)
 	// WriteHead is called once. The stream adds date, connection and what frames the
@@ -45,7 +48,7 @@ func (x *exchange) writeHead(status int, headers Headers) {
 	}
 	to := x.w.Header()
 	fillHeader(to, headers)
-	if x.r.ProtoMajor > 2 { // net/http knows what it means in HTTP/2
+	if x.r.ProtoMajor > 2 { // net/http knows what it means in HTTP/2, where the host may have set it
 		to.Del("Connection")
 	}
 	if _, typed := to["Content-Type"]; !typed {
@@ -64,6 +67,11 @@ func (x *exchange) writeInformational(status int, headers Headers) error {
 	fillHeader(to, headers)
 	if x.r.ProtoMajor > 1 { // it is about the last response, and not allowed in this one
 		to.Del("Connection")
+	}
+	if x.r.ProtoMajor == 2 {
+		// net/http makes a copy of headers with this one, and leaves it out. The map
+		// itself may be read after WriteHeader has returned, while clear writes to it.
+		to.Set("Content-Length", "0")
 	}
 	x.w.WriteHeader(status)
 	clear(to)

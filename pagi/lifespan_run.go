@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 )
 
 // LifespanError says that an application failed its startup or shutdown.
@@ -50,7 +51,9 @@ type LifespanRun struct {
 // where the application may keep something for its requests, a State map.
 //
 // A *LifespanError means the application sent lifespan.startup.failed: do not
-// start. Any other error is ctx's: it did not answer in time; it was cancelled.
+// start. Any other error is ctx's: it did not answer in time; it was cancelled. In both
+// cases the application's context has ended, and it was given five seconds to return: what
+// it has begun, processes say, is gone then.
 // Declining, by an error or by returning without an answer, is no error; see
 // Supported.
 func StartLifespan(ctx context.Context, app App, scope *Scope) (*LifespanRun, error) {
@@ -79,18 +82,32 @@ func StartLifespan(ctx context.Context, app App, scope *Scope) (*LifespanRun, er
 		cancel()
 		return run, nil
 	case <-ctx.Done():
-		cancel()
+		run.abandon()
 		return nil, fmt.Errorf("lifespan startup: no answer: %w", context.Cause(ctx))
 	}
 }
 
 func (r *LifespanRun) settle(err error) (*LifespanRun, error) {
 	if err != nil {
-		r.cancel()
+		r.abandon()
 		return nil, err
 	}
 	r.supported = true
 	return r, nil
+}
+
+// abandonTime is how long an application that is not to start after all may take to return.
+const abandonTime = 5 * time.Second
+
+// abandon ends an application that is not to start after all.
+func (r *LifespanRun) abandon() {
+	r.cancel()
+	late := time.NewTimer(abandonTime)
+	defer late.Stop()
+	select {
+	case <-r.finished:
+	case <-late.C:
+	}
 }
 
 func (r *LifespanRun) receive() Receive {

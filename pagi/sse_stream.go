@@ -31,9 +31,11 @@ type eventStream struct {
 	// headOnly is set where the response has no body: of HEAD, and with a status
 	// like 204. What the application sends is dropped then.
 	headOnly bool
-	reason   string // what ended it, for sse.disconnect; set before the exchange ends
-	line     []byte // where an event is put together
-	timers   streamTimers
+	// reason is what sse.disconnect says where the stream did not end by a disconnect:
+	// that of sse.close. It is set before the exchange ends.
+	reason string
+	line   []byte // where an event is put together
+	timers streamTimers
 }
 
 // newEventStream makes an sse scope of the exchange's.
@@ -78,7 +80,8 @@ func (s *eventStream) sendLocked(ctx context.Context, ev Event) error {
 		if e.Reason != "" {
 			s.x.h.logger().Debug("event stream closed", "reason", e.Reason, "path", s.x.r.URL.Path, "client", s.x.r.RemoteAddr)
 		}
-		return s.close(e.Reason)
+		s.reason = e.Reason
+		return s.close()
 	case SSEHTTPResponseStart:
 		return s.decline(&e)
 	case SSEHTTPResponseBody:
@@ -138,8 +141,8 @@ func (s *eventStream) start(e *SSEStart) error {
 	s.state = streamOpen
 	x.openResponse(false)
 	if x.noBody {
-		s.headOnly = true
-		return s.close(ReasonClientClosed)
+		s.headOnly, s.reason = true, ReasonClientClosed
+		return s.close()
 	}
 	if err := x.flush(); err != nil {
 		return err
@@ -182,8 +185,8 @@ func (s *eventStream) write(p []byte) error {
 
 // close ends the stream, the response and, on HTTP/1, what the server says on the
 // connection: the client is not to use it again while the application works on.
-func (s *eventStream) close(reason string) error {
-	s.state, s.reason = streamOver, reason
+func (s *eventStream) close() error {
+	s.state = streamOver
 	s.stop()
 	if err := s.x.awaitQueue(); err != nil {
 		return err
@@ -206,7 +209,7 @@ func (s *eventStream) shut(reason string) {
 		x.mu.Unlock()
 		return
 	}
-	if lost := asLost(s.close(reason)); lost != nil {
+	if lost := asLost(s.close()); lost != nil {
 		reason = lost.reason
 	}
 	// An sse scope has no callbacks that could send, so mu may be held, lest somebody

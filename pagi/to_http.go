@@ -1,6 +1,7 @@
 package pagi
 
 import (
+	"context"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -23,11 +24,11 @@ func ToHTTP(app App) http.Handler { return &HTTPHandler{App: app} }
 //
 // A response ends with its last event, whether or not the application returns. Below a
 // ResponseWriter that is a ResponseStream headers keep their order. Below any other they
-// leave sorted by name, and the handler returns with the end of the response, because that is
-// what ends it there: an application that works on has a goroutine of its own, and
-// what the server does when a handler has returned does not wait for it; Running tells. In
-// both a client that goes away while a request body is still unread is noticed by the
-// next Receive or Send.
+// leave sorted by name, and the handler returns with the end of the response, because
+// that is what ends it there: an application that works on has a goroutine of its own,
+// which Running counts. A client that goes away while a request body is still unread is
+// noticed by the next Receive or Send; below a ResponseStream that reads ahead, as
+// package http1's does, at once where the body is short.
 type HTTPHandler struct {
 	// App is called for every request.
 	App App
@@ -39,8 +40,8 @@ type HTTPHandler struct {
 	// found out while reading ends the request with reason body_too_large. 0 or
 	// less: no limit.
 	MaxBodySize int64
-	// MaxHeaderCount is the largest number of request header lines; more get 431.
-	// 0 or less: no limit.
+	// MaxHeaderCount is the largest number of request header lines; more get 431. With the
+	// trailers more than that get 400. 0 or less: no limit.
 	MaxHeaderCount int
 	// BodyTimeout is how long the client may take for each piece of the request
 	// body. A slower one gets 408, the application http.disconnect with reason
@@ -77,6 +78,10 @@ type HTTPHandler struct {
 	// Stopping is closed when the application is about to be shut down or replaced:
 	// what would go on without end (websocket and sse scopes) is then ended. Nil: never.
 	Stopping <-chan struct{}
+	// Base is what the contexts of all requests derive from. An application that works
+	// on after its response, when its request may be over, is cut by the end of Base,
+	// whose cause is to be a *DisconnectError. Nil: it is never cut.
+	Base context.Context
 	// WebSocket completes WebSocket handshakes, which then become websocket scopes. Nil:
 	// they are requests as any other, as they are to a server that does not know the
 	// protocol (RFC 9110 section 7.8).
@@ -102,17 +107,30 @@ type HTTPRecord struct {
 	Request *http.Request
 	// Status is the response's; 0 when none was started.
 	Status int
-	// Bytes is the number of body bytes given to the network, without framing.
+	// Bytes is the number of body bytes given to the network, without framing; of a
+	// WebSocket that of its frames, control frames and heads of frames included.
 	Bytes int64
 	// Begin is when the handler was called, Duration how long it took from there.
 	Begin    time.Time
 	Duration time.Duration
 	// Reason is the disconnect reason; "" when the response was completed.
 	Reason string
+	// Close tells how an event stream or a WebSocket was closed; nil: it was not, or
+	// nothing was said of it.
+	Close *HTTPClose
 	// Err is what the application returned, or the *PanicError it ended with.
 	Err error
 
 	stream ResponseStream
+}
+
+// HTTPClose is an sse.close, or the Close frame that began the end of a WebSocket,
+// whoever sent it.
+type HTTPClose struct {
+	// Code is the frame's, 1005 for one without; 0 for an event stream.
+	Code int
+	// Reason is what was given as the reason.
+	Reason string
 }
 
 // Header returns the value of the request's first header called name, or "".
@@ -215,7 +233,8 @@ func (x *exchange) admit(handshake bool) bool {
 	case r.Method == http.MethodConnect && !handshake:
 		x.answer(http.StatusNotImplemented, "", nil, true)
 		return false
-	case r.URL.Path != "*" && r.URL.Path != "" && !strings.HasPrefix(r.URL.Path, "/") || r.URL.Opaque != "":
+	case r.RequestURI == "*" && r.Method != http.MethodOptions, // RFC 9112 section 3.2.4
+		r.URL.Path != "*" && r.URL.Path != "" && !strings.HasPrefix(r.URL.Path, "/") || r.URL.Opaque != "":
 		x.answer(http.StatusBadRequest, "", nil, true)
 		return false
 	}
@@ -234,9 +253,21 @@ func (x *exchange) report(err error) {
 		Begin:    x.begin,
 		Duration: time.Since(x.begin),
 		Reason:   x.disconnectReason(),
+		Close:    x.closing(),
 		Err:      err,
 		stream:   x.stream,
 	})
+}
+
+// closing is the Close of the record.
+func (x *exchange) closing() *HTTPClose {
+	switch {
+	case x.session != nil:
+		return x.session.closing()
+	case x.sse != nil && x.sse.reason != "" && !x.sse.headOnly:
+		return &HTTPClose{Reason: x.sse.reason}
+	}
+	return nil
 }
 
 func (h *HTTPHandler) logger() *slog.Logger {

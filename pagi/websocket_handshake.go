@@ -80,6 +80,7 @@ func (x *exchange) serveWebSocket() {
 	} else {
 		x.control().Disconnect(out.End.Reason)
 	}
+	x.sent = out.Sent
 	x.report(out.Err)
 }
 

@@ -30,7 +30,7 @@ var accessFormats = map[string]string{
 //	%q     query string with its question mark, or nothing
 //	%H     protocol, HTTP/1.1
 //	%s %>s status; 499 when the client left before it had one
-//	%b %B  body bytes sent, none as "-" or as 0
+//	%b %B  body bytes sent, of a WebSocket those of all its frames; none as "-" or as 0
 //	%d     duration in seconds with three decimals
 //	%D     duration in microseconds
 //	%T     duration in whole seconds

@@ -30,6 +30,9 @@ func TestAccessFormats(t *testing.T) {
 	other.Status, other.Bytes = 0, 0
 	v6 := other
 	v6.Request = &http.Request{RemoteAddr: "[2001:db8::1]:80"}
+	closed := other
+	closed.Request, closed.Status, closed.Reason = &http.Request{RemoteAddr: "@"}, 101, pagi.ReasonIdleTimeout
+	closed.Close = &pagi.HTTPClose{Code: 1001, Reason: "idle for too long"}
 	const common = `192.0.2.7 - - [10/Feb/2026:12:34:56 +0000] "GET /a%20b?x=1 HTTP/1.1" 200 1234`
 	for _, tt := range []struct {
 		format string
@@ -42,6 +45,7 @@ func TestAccessFormats(t *testing.T) {
 		{"json", record, `{"time":"2026-02-10T12:34:56Z","client":"192.0.2.7","method":"GET","path":"/a%20b","query":"x=1","protocol":"HTTP/1.1",` +
 			`"status":200,"bytes":1234,"seconds":1.234567,"referer":"http://e/","user_agent":"Evil \"1.0\\\r\n192.0.2.8 - - fake` + "\x7f" + `\ufffd","host":"example.org"}`},
 		{"json", &v6, `{"time":"2026-02-10T12:34:56Z","client":"2001:db8::1","status":499,"bytes":0,"seconds":1.234567}`},
+		{"json", &closed, `{"time":"2026-02-10T12:34:56Z","status":101,"bytes":0,"seconds":1.234567,"reason":"idle_timeout","close_code":1001,"close_reason":"idle for too long"}`},
 		{"%a %v %P", record, "192.0.2.7 example.org " + strconv.Itoa(os.Getpid())},
 		{"combined", record, common + ` "http://e/" "Evil \"1.0\\\x0d\x0a192.0.2.8 - - fake\x7f\xff"`},
 		{"tiny", record, "GET /a%20b?x=1 200 1234567us"},
@@ -92,6 +96,7 @@ func TestAccessLogOfRequestsTurnedDown(t *testing.T) {
 		{"too slow in its first line", "GET /c", `127.0.0.1 "-" 408 16`},
 		{"an unknown expectation", "GET /d HTTP/1.1\r\n" + h + "Expect: wonders\r\n\r\n", `127.0.0.1 "GET /d HTTP/1.1" 417 19`},
 		{"too large", "GET /e HTTP/1.1\r\n" + h + "A: " + strings.Repeat("x", DefaultMaxHeaderSize) + "\r\n\r\n", `127.0.0.1 "GET /e HTTP/1.1" 431 32`},
+		{"too long", "GET /" + strings.Repeat("x", DefaultMaxHeaderSize) + " HTTP/1.1\r\n" + h + "\r\n", `127.0.0.1 "-" 414 21`},
 		{"an unknown coding", "POST /f HTTP/1.1\r\n" + h + "Transfer-Encoding: gzip\r\n\r\n", `127.0.0.1 "POST /f HTTP/1.1" 501 16`},
 		{"an unknown version", "GET /g HTTP/3.0\r\n" + h + "\r\n", `127.0.0.1 "GET /g HTTP/3.0" 505 27`},
 	} {

@@ -48,7 +48,10 @@ func headSize(req *http.Request) int {
 
 // refuseHead answers an HTTP/2 request whose head is too large.
 func (r *running) refuseHead(w http.ResponseWriter, req *http.Request, g *generation) {
-	const status = http.StatusRequestHeaderFieldsTooLarge
+	status := http.StatusRequestHeaderFieldsTooLarge
+	if len(req.RequestURI) > g.headLimit {
+		status = http.StatusRequestURITooLong
+	}
 	begin := time.Now()
 	r.logHeadTooLarge(req.RemoteAddr, g)
 	text := http.StatusText(status) + "\n"
@@ -69,7 +72,7 @@ func (r *running) refused(f *http1.Refusal) {
 		g.engine.Done(&f.Record)
 	}
 	switch {
-	case f.Status == http.StatusRequestHeaderFieldsTooLarge:
+	case f.Status == http.StatusRequestHeaderFieldsTooLarge, f.Status == http.StatusRequestURITooLong:
 		r.logHeadTooLarge(f.Client, g)
 	case f.Status == http.StatusRequestTimeout:
 		r.warnings.warn("request head is too slow", "option", "--header-timeout",

@@ -34,7 +34,7 @@ func ExampleServer() {
 		Lifespan:    server.LifespanOff,
 		MaxBodySize: 1 << 20,
 		Timeout:     30 * time.Second,
-		Ready: func(addrs []net.Addr) {
+		Ready: func(addrs []net.Addr) error {
 			go func() { // a visitor
 				defer cancel()
 				res, err := http.Get("http://" + addrs[0].String() + "/there")
@@ -46,6 +46,7 @@ func ExampleServer() {
 				body, err := io.ReadAll(res.Body)
 				fmt.Println(res.Status, string(body), err)
 			}()
+			return nil
 		},
 	}
 	fmt.Println(s.Run(ctx))

@@ -78,6 +78,7 @@ func (r *running) newEngine(g *generation) *pagi.HTTPHandler {
 		LowWaterMark:    g.WriteLowWatermark,
 		TLSInfo:         tlsInfo,
 		Stopping:        g.stopping,
+		Base:            r.base,
 		Logger:          g.log,
 	}
 	if r.first.HTTP3 { // a reload opens no sockets
@@ -160,12 +161,14 @@ func (s *Server) Reload(ctx context.Context, next *Server) error {
 	}
 	r.tls.refresh()
 	r.busy.Add(1)
+	r.leaving.Store(old, nil)
 	r.retiring.Go(func() { r.retire(old) })
 	return nil
 }
 
 // retire ends an application that another has taken the place of.
 func (r *running) retire(g *generation) {
+	defer r.leaving.Delete(g)
 	g.halt()
 	grace, cancel := context.WithTimeout(context.Background(), g.shutdownTimeout())
 	defer cancel()

@@ -23,7 +23,7 @@ func TestHandoverOverTLS(t *testing.T) {
 	s := &Server{App: newVersion("old"), TLSCert: pair.CertFile, TLSKey: pair.KeyFile, Listen: []string{"127.0.0.1:0", "127.0.0.1:0,redirect"}}
 	prepare(t, s)
 	ready, ended := make(chan []net.Addr, 1), make(chan error, 1)
-	s.Ready = func(addrs []net.Addr) { ready <- addrs }
+	s.Ready = func(addrs []net.Addr) error { ready <- addrs; return nil }
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	go func() { ended <- s.Run(ctx) }()

@@ -61,7 +61,7 @@ func launch(t *testing.T, s *Server) *site {
 	ctx, cancel := context.WithCancel(t.Context())
 	x.cancel = cancel
 	ready := make(chan []net.Addr, 1)
-	s.Ready = func(addrs []net.Addr) { ready <- addrs }
+	s.Ready = func(addrs []net.Addr) error { ready <- addrs; return nil }
 	go func() { x.done <- s.Run(ctx) }()
 	t.Cleanup(func() { x.stop() })
 	select {

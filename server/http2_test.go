@@ -29,6 +29,7 @@ type peer struct {
 	conn   net.Conn
 	block  bytes.Buffer
 	fields *hpack.Encoder
+	path   string // of its requests
 }
 
 // speak begins HTTP/2 on conn.
@@ -38,7 +39,7 @@ func speak(t testing.TB, conn net.Conn) *peer {
 	if err := conn.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		t.Fatal(err)
 	}
-	p := &peer{t: t, Framer: xhttp2.NewFramer(conn, conn), conn: conn}
+	p := &peer{t: t, Framer: xhttp2.NewFramer(conn, conn), conn: conn, path: "/p"}
 	p.fields = hpack.NewEncoder(&p.block)
 	p.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	if _, err := io.WriteString(conn, http2.Preface); err != nil {
@@ -77,7 +78,7 @@ func (p *peer) request(stream uint32, method string, end bool, pairs ...string) 
 
 func (p *peer) encode(method string, pairs ...string) []byte {
 	p.block.Reset()
-	pairs = append([]string{":method", method, ":scheme", "https", ":authority", "x", ":path", "/p"}, pairs...)
+	pairs = append([]string{":method", method, ":scheme", "https", ":authority", "x", ":path", p.path}, pairs...)
 	for i := 0; i < len(pairs); i += 2 {
 		p.must(p.fields.WriteField(hpack.HeaderField{Name: pairs[i], Value: pairs[i+1]}))
 	}
@@ -241,6 +242,62 @@ func TestRepeatedHTTP2Settings(t *testing.T) {
 			t.Error(got)
 		}
 	})
+}
+
+// TestHeaderTableSizeChanges: responses are encoded while the client changes the size of the
+// table they are encoded with.
+func TestHeaderTableSizeChanges(t *testing.T) {
+	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
+		_, p := launch(&Server{App: echo})
+		size := func(n uint32) {
+			t.Helper()
+			p.must(p.WriteSettings(xhttp2.Setting{ID: xhttp2.SettingHeaderTableSize, Val: n}))
+		}
+		stream := uint32(1)
+		for range 50 {
+			size(4096)
+			p.request(stream, "GET", true)
+			size(65536)
+			p.request(stream+2, "GET", true)
+			fine, ended := 0, 0
+			_, err := p.until(func(f xhttp2.Frame) bool {
+				if head, is := f.(*xhttp2.MetaHeadersFrame); is && head.PseudoValue("status") == "200" {
+					fine++
+				}
+				if f.Header().StreamID != 0 && f.Header().Flags.Has(xhttp2.FlagDataEndStream) {
+					ended++
+				}
+				return ended == 2
+			})
+			if err != nil || fine != 2 {
+				t.Fatalf("%d of 2 responses: %v", fine, err)
+			}
+			stream += 4
+		}
+		size(0)
+		var late net.Error
+		if frame, err := p.until(func(xhttp2.Frame) bool { return false }); errors.As(err, &late) && late.Timeout() {
+			t.Errorf("a smaller table: the connection goes on: %v, %v", frame, err)
+		}
+	})
+}
+
+// A table that is small from the beginning is what the server uses.
+func TestNoHeaderTable(t *testing.T) {
+	x := launch(t, &Server{App: echo, H2C: true})
+	conn, err := net.Dial("tcp", x.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := speak(t, conn)
+	p.must(p.WriteSettings(xhttp2.Setting{ID: xhttp2.SettingHeaderTableSize, Val: 0}))
+	p.ReadMetaHeaders = hpack.NewDecoder(0, nil)
+	for stream := uint32(1); stream < 20; stream += 2 {
+		p.request(stream, "GET", true)
+		if got := p.answer(stream); got != "200 /p " {
+			t.Fatalf("stream %d: %s", stream, got)
+		}
+	}
 }
 
 func TestHTTP2Floods(t *testing.T) {
@@ -445,6 +502,15 @@ func TestUpgradeToHTTP2(t *testing.T) {
 			}
 		})
 	}
+	t.Run("is ignored under TLS", func(t *testing.T) {
+		pair := testkit.Certificate(t)
+		y := launch(t, &Server{H2C: true, App: echo, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
+		c := testkit.NewConn(t, tls.Client(y.dial().Conn, &tls.Config{RootCAs: pair.Pool, ServerName: "127.0.0.1"}))
+		c.Say(fmt.Sprintf(ask, upgrade+settings))
+		if res, body := c.Response("GET"); res.StatusCode != 200 || body != "/a " {
+			t.Errorf("%v %q", res, body)
+		}
+	})
 	t.Run("is ignored where HTTP/2 is not spoken", func(t *testing.T) {
 		y := launch(t, &Server{App: echo})
 		res, _ := y.request(fmt.Sprintf(ask, upgrade+settings)).Response("GET")

@@ -66,7 +66,7 @@ func TestInheritedSockets(t *testing.T) {
 			x := &site{t: t, log: &testkit.Log{}, access: &testkit.Log{}, done: make(chan error, 1)}
 			s.Logger = x.log.Logger()
 			ready := make(chan []net.Addr, 1)
-			s.Ready = func(addrs []net.Addr) { ready <- addrs }
+			s.Ready = func(addrs []net.Addr) error { ready <- addrs; return nil }
 			ctx, cancel := context.WithCancel(t.Context())
 			x.cancel = cancel
 			go func() { x.done <- s.Run(ctx) }()
@@ -108,7 +108,7 @@ func TestInheritedSockets(t *testing.T) {
 		ready := make(chan []net.Addr, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		s := &Server{App: echo, Inherited: []Socket{{Place: "127.0.0.1:5000", File: file(t, l)}}, Ready: func(addrs []net.Addr) { ready <- addrs }}
+		s := &Server{App: echo, Inherited: []Socket{{Place: "127.0.0.1:5000", File: file(t, l)}}, Ready: func(addrs []net.Addr) error { ready <- addrs; return nil }}
 		ended := make(chan error, 1)
 		go func() { ended <- s.Run(ctx) }()
 		select {

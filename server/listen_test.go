@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -96,17 +97,14 @@ func TestUnixSocketOfAnotherOwner(t *testing.T) {
 }
 
 func TestBacklog(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	set, err := (&running{first: &Server{Backlog: 1}}).limitBacklog(listenerSet{{Listener: l}})
+	r := &running{first: &Server{Backlog: 1, Listen: []string{"127.0.0.1:0"}}, log: slog.New(slog.DiscardHandler)}
+	set, err := r.listen()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer set.close()
 	for n := range 10 { // the queue of established ones, that of others, and one more
-		c, err := net.DialTimeout("tcp", l.Addr().String(), 100*time.Millisecond)
+		c, err := net.DialTimeout("tcp", set[0].Addr().String(), 100*time.Millisecond)
 		if err != nil {
 			return
 		}

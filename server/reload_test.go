@@ -80,7 +80,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("after what failed: %q", body)
 	}
 
-	if err := first.Reload(t.Context(), &Server{App: two, MaxBodySize: 3, Logger: x.log.Logger()}); err != nil {
+	if err := first.Reload(t.Context(), &Server{App: two, MaxBodySize: 3, MaxHeaderSize: 500, Logger: x.log.Logger()}); err != nil {
 		t.Fatal(err)
 	}
 	c.Say(ask)
@@ -90,6 +90,10 @@ func TestReload(t *testing.T) {
 	c.Say("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
 	if res, _ := c.Response("POST"); res.StatusCode != 413 {
 		t.Errorf("the new limit: %d", res.StatusCode)
+	}
+	long := x.request("GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("x", 600) + "\r\n\r\n")
+	if res, _ := long.Response("GET"); res.StatusCode != 431 {
+		t.Errorf("the new limit of HTTP/1: %d", res.StatusCode)
 	}
 	select {
 	case <-one.ended:
@@ -249,7 +253,7 @@ func TestHandover(t *testing.T) {
 	old := &Server{App: newVersion("old"), Listen: []string{"127.0.0.1:0", path}}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	ready, ended := make(chan []net.Addr, 2), make(chan error, 1)
-	old.Ready = func(addrs []net.Addr) { ready <- addrs }
+	old.Ready = func(addrs []net.Addr) error { ready <- addrs; return nil }
 	go func() { ended <- old.Run(ctx) }()
 	addr := testkit.Await(t, ready)[0].String()
 	c := testkit.Dial(t, addr)
@@ -293,5 +297,21 @@ func TestHandover(t *testing.T) {
 	}
 	if _, err := net.Dial("unix", path); err == nil {
 		t.Error("the socket's file is still served")
+	}
+}
+
+// TestWriteLimitThatIsTakenAway: one that was in force for a connection is no more.
+func TestWriteLimitThatIsTakenAway(t *testing.T) {
+	first := &Server{App: echo, WriteTimeout: 50 * time.Millisecond}
+	x := launch(t, first)
+	c := x.request(ask)
+	c.Response("GET")
+	if err := first.Reload(t.Context(), &Server{App: echo, WriteTimeout: -1, Logger: x.log.Logger()}); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond) // the deadline of the first response passes
+	c.Say(ask)
+	if res, _ := c.Response("GET"); res.StatusCode != 200 {
+		t.Errorf("%s", res.Status)
 	}
 }

@@ -88,8 +88,9 @@ type Server struct {
 	// Default: 10 MiB.
 	MaxBodySize int64
 	// MaxHeaderSize is the largest request head in bytes, from the request line to
-	// the empty line; more gets 431. On HTTP/2 the head counts as it would be in
-	// HTTP/1. Default: 32 KiB.
+	// the empty line; more gets 431, or 414 where the request line alone is more. On
+	// HTTP/2 the head counts as it would be in HTTP/1, and a path alone that is more gets
+	// 414. Default: 32 KiB.
 	MaxHeaderSize int
 	// MaxHeaderCount is the largest number of request header lines; more get 431.
 	// Default: 100.
@@ -196,8 +197,10 @@ type Server struct {
 	// Bound is called once all listeners are open, before the application is started:
 	// the moment to give up privileges. Its error is Run's.
 	Bound func() error
-	// Ready is called once all listeners are open and the application has started.
-	Ready func(addrs []net.Addr)
+	// Ready is called once all listeners are open and the application has started. Its
+	// error is Run's: the application is shut down again, nothing was served, and
+	// a predecessor whose sockets are Inherited can go on with them.
+	Ready func(addrs []net.Addr) error
 
 	run atomic.Pointer[running] // while Run serves
 }
@@ -205,7 +208,8 @@ type Server struct {
 // Run opens the listeners, starts the application and serves until ctx ends, then
 // stops gracefully: no new connections, idle ones closed, running requests given
 // ShutdownTimeout, then cut with reason server_shutdown, then the application's
-// lifespan shutdown. It returns nil after such a stop.
+// lifespan shutdown. It returns nil after such a stop, and where ctx ends before the
+// application has started.
 //
 // Where the cause of ctx's end is ErrHandedOver, clients are not to notice: idle
 // connections are kept for two seconds, to answer one more request on each, and the
@@ -236,6 +240,9 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	}
 	if err := r.current.Load().lifespan.start(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // that is how Run ends
+		}
 		return err
 	}
 	r.access.set(s)
@@ -243,7 +250,10 @@ func (s *Server) Run(ctx context.Context) error {
 	s.run.Store(r)
 	defer s.run.Store(nil)
 	if s.Ready != nil {
-		s.Ready(listeners.addrs())
+		if err := s.Ready(listeners.addrs()); err != nil {
+			r.beginStop()
+			return errors.Join(err, r.end())
+		}
 	}
 	listeners.own()
 	r.left.own() // nobody listens on them any more: a predecessor goes now

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"testing"
@@ -54,6 +55,105 @@ func TestStopEndsEventStreams(t *testing.T) {
 			}
 			if r := testkit.Await(t, reasons); r != pagi.ReasonServerShutdown {
 				t.Errorf("reason %q", r)
+			}
+		})
+	}
+}
+
+// A stop waits for what an application still does after its sse.close, or after a
+// response, and cuts it in the end.
+func TestStopCutsWhatFollowsSSEClose(t *testing.T) {
+	type kind struct {
+		accept string
+		secure bool
+	}
+	for name, tt := range map[string]kind{
+		"a stream, HTTP/1.1":   {"text/event-stream", false},
+		"a stream, HTTP/2":     {"text/event-stream", true},
+		"a response, HTTP/1.1": {"*/*", false},
+		"a response, HTTP/2":   {"*/*", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			causes := make(chan error, 1)
+			s := &Server{ShutdownTimeout: 100 * time.Millisecond}
+			s.App = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+				var err error
+				switch scope.Type {
+				case pagi.TypeSSE:
+					err = errors.Join(send(ctx, pagi.SSEStart{}), send(ctx, pagi.SSEClose{}))
+				case pagi.TypeHTTP:
+					err = reply(ctx, send, "x")
+				default:
+					return pagi.Unsupported(scope)
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(testkit.Patience):
+				}
+				causes <- context.Cause(ctx)
+				return err
+			})
+			url, client := "http://", https(t, nil, false)
+			if tt.secure {
+				pair := testkit.Certificate(t)
+				s.TLSCert, s.TLSKey = pair.CertFile, pair.KeyFile
+				url, client = "https://", https(t, pair.Pool, true)
+			}
+			x := launch(t, s)
+			req := testkit.NewRequest(t, http.MethodGet, url+x.addr, nil)
+			req.Header.Set("Accept", tt.accept)
+			res, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadAll(res.Body); err != nil {
+				t.Error(err)
+			}
+			res.Body.Close()
+			if err := x.stop(); err != nil {
+				t.Error(err)
+			}
+			select {
+			case err := <-causes:
+				var gone *pagi.DisconnectError
+				if !errors.As(err, &gone) || gone.Reason != pagi.ReasonServerShutdown {
+					t.Errorf("the context ended with %v", err)
+				}
+			default:
+				t.Error("the server has stopped under it")
+			}
+		})
+	}
+}
+
+// An application that has not read a short body hears at once, too, that its client has left.
+func TestClientLeavesWithItsBodyUnread(t *testing.T) {
+	for _, accept := range []string{"*/*", "text/event-stream"} {
+		t.Run(accept, func(t *testing.T) {
+			begun, ended := make(chan struct{}), make(chan error, 1)
+			x := launch(t, &Server{Lifespan: LifespanOff, App: pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+				if scope.Type == pagi.TypeSSE {
+					if err := send(ctx, pagi.SSEStart{}); err != nil {
+						return err
+					}
+				}
+				close(begun)
+				<-ctx.Done()
+				ended <- context.Cause(ctx)
+				return nil
+			})})
+			c := x.request("POST / HTTP/1.1\r\nHost: x\r\nAccept: " + accept + "\r\nContent-Length: 3\r\n\r\nabc")
+			testkit.Await(t, begun)
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-ended:
+				if gone, is := err.(*pagi.DisconnectError); !is || gone.Reason != pagi.ReasonClientClosed {
+					t.Errorf("it ended with %v", err)
+				}
+			case <-time.After(time.Second):
+				t.Error("not noticed within a second")
 			}
 		})
 	}

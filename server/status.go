@@ -9,7 +9,7 @@ type Status struct {
 	// Listeners are the addresses that are listened at.
 	Listeners []ListenerStatus `json:"listeners"`
 	// Connections is the number of open connections, Requests that of the requests
-	// that the application has now.
+	// that the application has now, and the ones before it that are not done yet.
 	Connections int   `json:"connections"`
 	Requests    int64 `json:"requests"`
 	// Certificates are those of files.
@@ -43,6 +43,10 @@ func (s *Server) Status() (status Status, ok bool) {
 	}
 	status.Connections = r.conns.len()
 	status.Requests = r.current.Load().requests.Load()
+	r.leaving.Range(func(g, _ any) bool {
+		status.Requests += g.(*generation).requests.Load()
+		return true
+	})
 	if r.tls != nil && r.tls.files != nil {
 		for i, c := range r.tls.files.set.Load().list {
 			status.Certificates = append(status.Certificates, CertificateStatus{

@@ -142,7 +142,7 @@ func TestSignals(t *testing.T) {
 	ctx, stop := SignalContext(t.Context())
 	defer stop()
 	ready := make(chan string, 1)
-	s.Ready = func(a []net.Addr) { ready <- a[0].String() }
+	s.Ready = func(a []net.Addr) error { ready <- a[0].String(); return nil }
 	go func() { y.done <- s.Run(ctx) }()
 	y.addr = testkit.Await(t, ready)
 	y.request(ask)
@@ -188,7 +188,7 @@ func TestSecondSignalEndsLifespanShutdown(t *testing.T) {
 	ctx, stop := SignalContext(t.Context())
 	defer stop()
 	ready := make(chan struct{})
-	s.Ready = func([]net.Addr) { close(ready) }
+	s.Ready = func([]net.Addr) error { close(ready); return nil }
 	go func() { x.done <- s.Run(ctx) }()
 	testkit.Await(t, ready)
 	signalSelf(t, syscall.SIGTERM)
@@ -220,7 +220,7 @@ func TestForcedStopStillAsksTheApplication(t *testing.T) {
 	force := make(chan struct{})
 	close(force)
 	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), forceKey{}, (<-chan struct{})(force)))
-	s.Ready = func([]net.Addr) { cancel() }
+	s.Ready = func([]net.Addr) error { cancel(); return nil }
 	go func() { x.done <- s.Run(ctx) }()
 	if err := testkit.Await(t, x.done); err != nil || !cleaned {
 		t.Errorf("cleaned %v, error %v", cleaned, err)

@@ -337,10 +337,10 @@ func TestPlacesAndTLS(t *testing.T) {
 	files, _ := a.issue("site", "127.0.0.1")
 	socket := filepath.Join(t.TempDir(), "s")
 	s := &Server{App: tlsEcho, TLSCert: files.Cert, TLSKey: files.Key,
-		Listen: []string{"127.0.0.1:0", "127.0.0.1:0,plain", "127.0.0.1:0,redirect", "127.0.0.1:0,redirect=8443", socket + ",tls,mode=0600"}}
+		Listen: []string{"127.0.0.1:0", "127.0.0.1:0,plain", "127.0.0.1:0,redirect", "127.0.0.1:0,redirect=8443", "127.0.0.1:0,redirect=443", socket + ",tls,mode=0600"}}
 	x := launch(t, s)
 	status, ok := s.Status()
-	if !ok || len(status.Listeners) != 5 || len(status.Certificates) != 1 {
+	if !ok || len(status.Listeners) != 6 || len(status.Certificates) != 1 {
 		t.Fatalf("status %+v", status)
 	}
 	_, port, _ := strings.Cut(status.Listeners[0].Address, ":")
@@ -349,12 +349,12 @@ func TestPlacesAndTLS(t *testing.T) {
 	if _, body := plain.Response("GET"); body != "plain" {
 		t.Errorf("the plain place: %q", body)
 	}
-	for i, p := range map[int]string{2: port, 3: "8443"} {
+	for i, p := range map[int]string{2: ":" + port, 3: ":8443", 4: ""} {
 		for request, want := range map[string]string{
-			"GET /a%20b?c=d HTTP/1.1\r\nHost: site.example:80\r\n\r\n":           "301 https://site.example:" + p + "/a%20b?c=d",
-			"POST /x HTTP/1.1\r\nHost: [::1]:80\r\nContent-Length: 0\r\n\r\n":    "308 https://[::1]:" + p + "/x",
-			"GET //evil.example/ HTTP/1.1\r\nHost: site.example\r\n\r\n":         "301 https://site.example:" + p + "//evil.example/",
-			"GET http://other.example/y HTTP/1.1\r\nHost: other.example\r\n\r\n": "301 https://other.example:" + p + "/y",
+			"GET /a%20b?c=d HTTP/1.1\r\nHost: site.example:80\r\n\r\n":           "301 https://site.example" + p + "/a%20b?c=d",
+			"POST /x HTTP/1.1\r\nHost: [::1]:80\r\nContent-Length: 0\r\n\r\n":    "308 https://[::1]" + p + "/x",
+			"GET //evil.example/ HTTP/1.1\r\nHost: site.example\r\n\r\n":         "301 https://site.example" + p + "//evil.example/",
+			"GET http://other.example/y HTTP/1.1\r\nHost: other.example\r\n\r\n": "301 https://other.example" + p + "/y",
 			"GET / HTTP/1.0\r\n\r\n": "400 ",
 		} {
 			c := testkit.Dial(t, status.Listeners[i].Address)

@@ -3,6 +3,7 @@ package site
 import (
 	"errors"
 	"os/user"
+	"strconv"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -18,7 +19,7 @@ func (s *Settings) Identity() (*user.User, *user.Group, error) {
 		var err error
 		if u, err = user.Lookup(s.User); err != nil {
 			if u, err = user.LookupId(s.User); err != nil {
-				errs[0] = pagi.BadOption("user", "there is no user %q", s.User)
+				u, errs[0] = s.unknownUser()
 			}
 		}
 	}
@@ -26,9 +27,28 @@ func (s *Settings) Identity() (*user.User, *user.Group, error) {
 		var err error
 		if g, err = user.LookupGroup(s.Group); err != nil {
 			if g, err = user.LookupGroupId(s.Group); err != nil {
-				errs[1] = pagi.BadOption("group", "there is no group %q", s.Group)
+				g = &user.Group{Gid: s.Group}
+				if !isNumber(s.Group) {
+					errs[1] = pagi.BadOption("group", "there is no group %q", s.Group)
+				}
 			}
 		}
 	}
 	return u, g, errors.Join(errs[:]...)
+}
+
+// unknownUser is one the machine has no entry for, as in a container: a number.
+func (s *Settings) unknownUser() (*user.User, error) {
+	switch {
+	case !isNumber(s.User):
+		return nil, pagi.BadOption("user", "there is no user %q", s.User)
+	case s.Group == "":
+		return nil, pagi.BadOption("user", "user %s has no entry, and so no group; say group, too", s.User)
+	}
+	return &user.User{Uid: s.User}, nil
+}
+
+func isNumber(s string) bool {
+	n, err := strconv.ParseInt(s, 10, 32)
+	return err == nil && n >= 0
 }

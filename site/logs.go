@@ -50,6 +50,9 @@ func (l *Logs) check() error {
 	if l.AccessLogCompress && !l.Rotated() {
 		errs = append(errs, pagi.BadOption("access_log_compress", "needs one of access_log_max_size, access_log_max_age and access_log_backups"))
 	}
+	if l.Rotated() && (l.AccessLog == "" || l.AccessLog == "-" || l.AccessLog == "off") {
+		errs = append(errs, pagi.BadOption("access_log", "must name a file, which is what access_log_max_size, access_log_max_age and access_log_backups are about"))
+	}
 	switch l.LogFormat {
 	case "", "text", "json":
 	default:

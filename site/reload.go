@@ -34,6 +34,19 @@ func (s *Site) Reload(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// Resize has every PSGI mount, or Go application with a method Resize(int) int, served by
+// n workers more, or -n fewer, but one at least. It returns how many there are to be, by
+// mount.
+func (s *Site) Resize(n int) map[string]int {
+	workers := map[string]int{}
+	for _, m := range s.Mounts {
+		if app, ok := m.app.(interface{ Resize(int) int }); ok {
+			workers[m.Name()] = app.Resize(n)
+		}
+	}
+	return workers
+}
+
 // SameFile reports whether two sites were made of the same text.
 func (s *Site) SameFile(other *Site) bool {
 	return s.File == other.File && bytes.Equal(s.source, other.source)

@@ -159,6 +159,8 @@ type Pool struct {
 	stream     uint32
 	steady     int // answers in a row that were not slow
 	want       int // how many workers there should be
+	least      int // how few, and
+	most       int // how many there may be: MinWorkers and MaxWorkers until Resize
 	scale      scaling
 	weighed    time.Time // when the memory of the workers was last looked at; watch's own
 	launched   int
@@ -212,7 +214,8 @@ func (p *Pool) Start(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	p.started = true
-	p.source, p.generation, p.want = &source{generation: 1}, 1, p.opt.MinWorkers
+	p.source, p.generation = &source{generation: 1}, 1
+	p.want, p.least, p.most = p.opt.MinWorkers, p.opt.MinWorkers, p.opt.MaxWorkers
 	p.mu.Unlock()
 	p.tasks.Go(p.accept)
 	err := p.preload(ctx)

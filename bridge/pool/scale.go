@@ -54,7 +54,7 @@ func (s scaling) next(l load) (scaling, int) {
 // many, of which a reload that failed may have left some.
 func (p *Pool) scaleLocked(now time.Time) (send []*worker) {
 	l := load{
-		now: now, want: p.want, min: p.opt.MinWorkers, max: p.opt.MaxWorkers,
+		now: now, want: p.want, min: p.least, max: p.most,
 		idle: len(p.idle), queued: p.queue.len(), failing: p.failures > 0, idleTimeout: p.opt.IdleTimeout,
 	}
 	serving := 0
@@ -87,4 +87,18 @@ func (p *Pool) scaleLocked(now time.Time) (send []*worker) {
 		send = append(send, coldest)
 	}
 	return send
+}
+
+// Resize has the pool keep n workers more, or -n fewer, than it does; one at least. They
+// are started soon, and go when they have nothing to do. Where there are MinWorkers and
+// MaxWorkers, both change. It returns how many there are to be, as far as the load does
+// not ask for more.
+func (p *Pool) Resize(n int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n = max(n, 1-p.least)
+	p.least += n
+	p.most += n
+	p.want = min(max(p.want+n, p.least), p.most)
+	return p.want
 }

@@ -19,3 +19,12 @@ func (a *app) Reload(ctx context.Context) error {
 	}
 	return err
 }
+
+// Resize has the application be served by n workers more, or -n fewer; see
+// pool.Pool.Resize. It returns how many there are to be, 0 where they were not started.
+func (a *app) Resize(n int) int {
+	if a.pool == nil {
+		return 0
+	}
+	return a.pool.Resize(n)
+}

@@ -58,7 +58,7 @@ func serve(t *testing.T, s *server.Server) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan []net.Addr, 1), make(chan error, 1)
-	s.Listen, s.Ready = []string{"127.0.0.1:0"}, func(addrs []net.Addr) { ready <- addrs }
+	s.Listen, s.Ready = []string{"127.0.0.1:0"}, func(addrs []net.Addr) error { ready <- addrs; return nil }
 	go func() { done <- s.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()

@@ -28,6 +28,7 @@ type Exchange struct {
 	ctx      context.Context // timed, or the disconnect
 	cancel   context.CancelCauseFunc
 	requests chan pagi.HTTPRequest
+	after    pagi.Headers // the trailers of the request
 	sent     chan pagi.Event
 	returned chan struct{} // closed when the application has returned
 	appErr   error         // valid then
@@ -50,6 +51,7 @@ func (c *Client) Begin(method, target string, opts ...Option) *Exchange {
 	e := &Exchange{
 		client:   c,
 		requests: make(chan pagi.HTTPRequest),
+		after:    r.after,
 		sent:     make(chan pagi.Event),
 		returned: make(chan struct{}),
 		gone:     make(chan struct{}),
@@ -89,7 +91,11 @@ func (e *Exchange) serve() {
 
 func (e *Exchange) feed(chunks [][]byte) {
 	for i, body := range chunks {
-		if e.offer(pagi.HTTPRequest{Body: body, More: i < len(chunks)-1}) != nil {
+		piece := pagi.HTTPRequest{Body: body, More: i < len(chunks)-1}
+		if !piece.More {
+			piece.Trailers = e.after
+		}
+		if e.offer(piece) != nil {
 			return // the application did not want it
 		}
 	}
@@ -113,7 +119,7 @@ func (e *Exchange) Write(piece string) error {
 }
 
 // CloseBody ends the request body. Only with the Stream option.
-func (e *Exchange) CloseBody() error { return e.offer(pagi.HTTPRequest{}) }
+func (e *Exchange) CloseBody() error { return e.offer(pagi.HTTPRequest{Trailers: e.after}) }
 
 func (e *Exchange) receive(ctx context.Context) (pagi.Event, error) {
 	select {

@@ -21,7 +21,8 @@ type request struct {
 	headers pagi.Headers
 	query   string
 	chunks  [][]byte
-	stream  bool // the body comes from Exchange.Write
+	after   pagi.Headers // the trailers
+	stream  bool         // the body comes from Exchange.Write
 	edits   []func(*pagi.Scope)
 }
 
@@ -59,6 +60,11 @@ func Chunks(pieces ...string) Option {
 // Client.Begin.
 func Stream() Option {
 	return func(r *request) { r.stream = true; r.headers.Set("transfer-encoding", "chunked") }
+}
+
+// Trailer adds a field that follows the body; it comes with its last event.
+func Trailer(name, value string) Option {
+	return func(r *request) { r.after.Add(name, value) }
 }
 
 // JSON sends value as application/json.

@@ -96,6 +96,35 @@ func TestVerbs(t *testing.T) {
 	}
 }
 
+func TestRequestTrailers(t *testing.T) {
+	var got []pagi.Headers
+	c := client(func(ctx context.Context, s *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+		got = nil
+		for {
+			ev, err := receive(ctx)
+			if err != nil {
+				return err
+			}
+			got = append(got, ev.(pagi.HTTPRequest).Trailers)
+			if !ev.(pagi.HTTPRequest).More {
+				return sending(start(), body(""))(ctx, s, receive, send)
+			}
+		}
+	})
+	sum := pagitest.Trailer("X-Sum", "1")
+	want := []pagi.Headers{nil, {{Name: "x-sum", Value: "1"}}}
+	if res := c.Post("/", pagitest.Chunks("a", "b"), sum); res.Err != nil || !cmp.Equal(got, want) {
+		t.Errorf("%v, %v", got, res.Err)
+	}
+	x := c.Begin("POST", "/", pagitest.Stream(), sum)
+	if err := errors.Join(x.Write("a"), x.CloseBody()); err != nil {
+		t.Error(err)
+	}
+	if res := x.Finish(); res.Err != nil || !cmp.Equal(got, want) {
+		t.Errorf("piece by piece: %v, %v", got, res.Err)
+	}
+}
+
 func TestRequestBodies(t *testing.T) {
 	var headers pagi.Headers
 	var chunks []string

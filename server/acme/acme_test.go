@@ -153,7 +153,7 @@ func TestCertificates(t *testing.T) {
 				return reply.Text(ctx, scope, send, 200, scope.TLS().ServerCert)
 			})
 			ready, ended := make(chan struct{}), make(chan error, 2)
-			s := &server.Server{App: app, Listen: tt.listen, TLS: server.TLS{Managed: m}, Logger: log.Logger(), Ready: func([]net.Addr) { close(ready) }}
+			s := &server.Server{App: app, Listen: tt.listen, TLS: server.TLS{Managed: m}, Logger: log.Logger(), Ready: func([]net.Addr) error { close(ready); return nil }}
 			ctx, cancel := context.WithCancel(t.Context())
 			go func() { ended <- s.Run(ctx) }()
 			testkit.Await(t, ready)

@@ -6,9 +6,12 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
 // bodyState is where in a request's body its reader is.
@@ -24,8 +27,7 @@ const (
 	failed
 )
 
-// maxChunkLine is how long the line with a chunk's size, and each line of the
-// trailer section, may be.
+// maxChunkLine is how long the line with a chunk's size may be.
 const maxChunkLine = 4 << 10
 
 // continueTime is how long a client may take for the few bytes of 100 Continue.
@@ -34,7 +36,11 @@ const continueTime = 10 * time.Second
 // chunkCredit is how much framing every chunk may have, however small it is.
 const chunkCredit = 16
 
-var errChunk = errors.New("the request's chunked framing is broken")
+var (
+	errChunk         = errors.New("the request's chunked framing is broken")
+	errTrailer       = errors.New("the request's trailer section is broken")
+	errLargeTrailers = errors.New("the request's head and its trailer section are too large")
+)
 
 // body is a request's body, as it is without its framing (RFC 9112 sections 6, 7.1).
 // It may be read while the response is written.
@@ -45,9 +51,11 @@ type body struct {
 	left  int64
 	total int // bytes of framing read, to limit chunks that carry little
 	err   error
+	after pagi.Headers // the fields of the trailer section
 	// The client waits for 100 Continue; this changes with the connection's headOut
 	// held.
 	expected bool
+	begun    bool // it was read from
 	// What the response wants to know: there is something to be read; it is known to
 	// be more than drainLimit.
 	unread, long atomic.Bool
@@ -79,6 +87,9 @@ func (b *body) Read(p []byte) (n int, err error) {
 	if b.state == atEnd {
 		return 0, io.EOF
 	}
+	b.c.watch.bodyBegins(b.c)
+	defer b.c.watch.bodyPauses(b.c)
+	b.begun = true
 	if b.expected {
 		if err := b.sayContinue(); err != nil {
 			return 0, b.fail(err)
@@ -93,7 +104,6 @@ func (b *body) Read(p []byte) (n int, err error) {
 		}
 		if b.state == atEnd {
 			b.unread.Store(false)
-			b.c.watch.bodyDone(b.c)
 			return n, io.EOF
 		}
 	}
@@ -115,6 +125,57 @@ func (b *body) fail(err error) error {
 	}
 	b.err, b.state = err, failed
 	return err
+}
+
+// hasRoom reports whether what is left of the body is known to be short, or may be as
+// nothing was read of it, so that it may wait in the buffer while that is read ahead.
+func (b *body) hasRoom() bool {
+	switch b.state {
+	case atEnd:
+		return true
+	case known:
+		return b.left < int64(len(b.c.in))
+	}
+	return b.state == chunkLine && !b.begun
+}
+
+// rest returns how much of what is read ahead is of the body, where it hasRoom.
+func (b *body) rest(ahead []byte) int {
+	switch b.state {
+	case atEnd:
+		return 0
+	case known:
+		return min(int(b.left), len(ahead))
+	}
+	if n := endOfChunks(ahead); n > 0 {
+		return n
+	}
+	return len(ahead)
+}
+
+// endOfChunks returns how much of p is a body in chunks; 0 where its end has not come.
+func endOfChunks(p []byte) int {
+	for at := 0; at < len(p); {
+		i := bytes.IndexByte(p[at:], '\n')
+		if i < 1 {
+			return 0
+		}
+		size, err := chunkSize(p[at : at+i-1])
+		if err != nil || size > int64(len(p)) {
+			return 0
+		}
+		if at += i + 1; size == 0 {
+			if n := emptyLine(p[at:]); n > 0 {
+				return at + n
+			}
+			if n := endOfHead(p[at:], 0); n > 0 {
+				return at + n
+			}
+			return 0
+		}
+		at += int(size) + len("\r\n")
+	}
+	return 0
 }
 
 // readLeft reads what is left of a body or chunk: from the buffer, or past it.
@@ -174,12 +235,16 @@ func (b *body) readFraming() error {
 			return errChunk
 		}
 		b.state = chunkLine
-	case trailers: // fields in it are of no use to anybody here
+	case trailers:
 		if len(line) == 0 {
 			b.state = atEnd
-		} else if line[0] == ' ' || line[0] == '\t' || bytes.IndexByte(line, ':') < 1 {
-			return errChunk
+			return nil
 		}
+		name, value, ok := strings.Cut(string(line), ":")
+		if value = trim(value); !ok || !isToken(name) || !isValue(value) { // folded, too
+			return errTrailer
+		}
+		b.after = append(b.after, pagi.Header{Name: pagi.LowerName(name), Value: value})
 	}
 	return nil
 }
@@ -188,14 +253,19 @@ func (b *body) readFraming() error {
 // the next read. A bare LF is an error: another reader may not take it for an end.
 func (b *body) line() ([]byte, error) {
 	c := b.c
+	most, all, tooLong := maxChunkLine, 4*maxChunkLine, errChunk
+	if b.state == trailers {
+		all, tooLong = c.trailerRoom(), errLargeTrailers
+		most = all
+	}
 	for {
 		pending := c.in[c.r:c.w]
 		if i := bytes.IndexByte(pending, '\n'); i >= 0 {
-			if i == 0 || pending[i-1] != '\r' || i > maxChunkLine {
+			if i == 0 || pending[i-1] != '\r' {
 				return nil, errChunk
 			}
-			if b.total += i + 1; b.total > 4*maxChunkLine {
-				return nil, errChunk
+			if b.total += i + 1; i > most || b.total > all {
+				return nil, tooLong
 			}
 			line := pending[:i-1]
 			if bytes.IndexByte(line, '\r') >= 0 {
@@ -204,13 +274,22 @@ func (b *body) line() ([]byte, error) {
 			c.advance(i + 1)
 			return line, nil
 		}
-		if len(pending) > maxChunkLine {
-			return nil, errChunk
+		if len(pending) > most {
+			return nil, tooLong
 		}
 		if _, err := c.fill(); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// trailerRoom is how large a trailer section may be: it has what its request's head has
+// left of the room for that, and the two bytes of the line that ends it.
+func (c *conn) trailerRoom() int {
+	if c.limits.MaxHead <= 0 {
+		return math.MaxInt
+	}
+	return c.limits.MaxHead - c.head + 2
 }
 
 // chunkSize reads "1a" or "1a;name=value"; what the extension says is ignored, as

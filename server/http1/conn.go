@@ -54,6 +54,7 @@ type conn struct {
 
 	state  atomic.Int32
 	served int // requests that handlers were called for
+	head   int // the size of the current one's head
 	ctx    connContext
 	cancel context.CancelCauseFunc
 	blank  *http.Request // has the context
@@ -99,7 +100,8 @@ func (c *conn) serve() {
 			return
 		}
 		x, refusal := c.parse(head)
-		c.advance(len(head))
+		c.head = len(head)
+		c.advance(c.head)
 		if refusal != nil {
 			// Where HTTP/2 is spoken, too, what is neither may be a broken preface,
 			// which has no answer (RFC 9113 section 3.4).
@@ -166,7 +168,7 @@ func (c *conn) handle(x *stream) (ok bool) {
 	if !x.body.isDone() {
 		c.limitRead(0) // the limits on a body are the handler's
 	}
-	c.watch.begin(x.body.isDone())
+	c.watch.begin(&x.body)
 	c.server.Handler.ServeHTTP(x, &x.req)
 	return true
 }
@@ -207,7 +209,7 @@ func (c *conn) awaitHead(first bool) []byte {
 			return pending[:n]
 		}
 		if len(pending) < c.w-c.r || c.limits.MaxHead > 0 && len(pending) == c.limits.MaxHead {
-			c.refuse(&Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "the request's head is too large"}, pending)
+			c.refuse(tooLarge(pending), pending)
 			return nil
 		}
 		searched = max(0, len(pending)-3)

@@ -58,7 +58,9 @@ type Server struct {
 // Limits are what a connection may cost.
 type Limits struct {
 	// MaxHead is the largest head of a request in bytes, from the request line to
-	// the empty line; more gets 431. 0: no limit.
+	// the empty line; more gets 431, or 414 where the request line alone is more. A
+	// trailer section has what the head leaves of it; with more the body cannot be read to
+	// its end. 0: no limit.
 	MaxHead int
 	// HeadTimeout is how long a head may take from its first byte on, and the first
 	// byte of a connection; a slower client gets 408, or is cut off where it sent

@@ -34,6 +34,14 @@ func ambiguous(reason string) *Refusal {
 	return &Refusal{Status: http.StatusBadRequest, Reason: reason, Ambiguous: true}
 }
 
+// tooLarge is one whose head is, of which begun has come: all there is room for.
+func tooLarge(begun []byte) *Refusal {
+	if bytes.IndexByte(begun, '\n') < 0 { // RFC 9112 section 3
+		return &Refusal{Status: http.StatusRequestURITooLong, Reason: "the request line is too long"}
+	}
+	return &Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "the request's head is too large"}
+}
+
 // refuse answers a request that no handler sees, of which head has come, and ends the
 // connection.
 func (c *conn) refuse(r *Refusal, head []byte) {

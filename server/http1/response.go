@@ -44,6 +44,9 @@ type stream struct {
 // RequestHeaders implements pagi.ResponseStream.
 func (x *stream) RequestHeaders() pagi.Headers { return x.headers }
 
+// RequestTrailers implements pagi.ResponseStream.
+func (x *stream) RequestTrailers() pagi.Headers { return x.body.after }
+
 // Addrs implements pagi.ResponseStream.
 func (x *stream) Addrs() (client, server pagi.Addr) { return x.c.from, x.c.to }
 

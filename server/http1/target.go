@@ -24,6 +24,8 @@ func (x *stream) parseTarget(target string) *Refusal {
 	}
 	u, err := url.ParseRequestURI(target)
 	switch {
+	case target == "*" && x.req.Method != http.MethodOptions: // section 3.2.4
+		return bad("the request target is an asterisk without OPTIONS")
 	case err != nil, strings.Contains(target, "#"):
 		return bad("the request target is malformed")
 	case u.Scheme == "": // origin or asterisk form

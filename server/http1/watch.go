@@ -38,28 +38,45 @@ func (x *connContext) Value(key any) any {
 }
 
 // watch reads ahead while a request is being handled, to notice a client that
-// leaves. Once it has read a byte of the next request it stops: a client that says no
-// more after its requests waits for the answers.
+// leaves. What is unread of the request's body stays in the buffer, where it must have
+// room; whoever reads it ends the reading ahead first. Once watch has read a byte of the
+// next request it stops: a client that says no more after its requests waits for the
+// answers.
 type watch struct {
 	mu      sync.Mutex
 	handled bool // a handler is running
-	ready   bool // and the request's body has been read
 	wanted  bool
+	reading bool      // the body is being read
+	body    *body     // not to be looked at while it is
+	limit   time.Time // for reading it
 	ending  bool
 	running chan struct{} // closed when the reading ahead has ended; nil: it has not begun
 }
 
 // begin is called before the handler is.
-func (w *watch) begin(ready bool) {
+func (w *watch) begin(b *body) {
 	w.mu.Lock()
-	w.handled, w.ready, w.wanted = true, ready, false
+	w.handled, w.wanted, w.reading, w.body, w.limit = true, false, false, b, time.Time{}
 	w.mu.Unlock()
 }
 
-// bodyDone is called when the request's body has been read to its end.
-func (w *watch) bodyDone(c *conn) {
+// bodyBegins is called before the body is read.
+func (w *watch) bodyBegins(c *conn) {
 	w.mu.Lock()
-	w.ready = true
+	w.reading = true
+	if w.running != nil {
+		w.stopLocked(c)
+		if w.handled { // else whoever called end has woken the reader
+			_ = c.setReadDeadline(w.limit) // reading tells what is wrong
+		}
+	}
+	w.mu.Unlock()
+}
+
+// bodyPauses is called when a piece of the body has been read, or all.
+func (w *watch) bodyPauses(c *conn) {
+	w.mu.Lock()
+	w.reading = false
 	w.startLocked(c)
 	w.mu.Unlock()
 }
@@ -81,6 +98,7 @@ func (w *watch) limitBody(c *conn, t time.Time) error {
 	if !w.handled {
 		return http.ErrBodyReadAfterClose
 	}
+	w.limit = t
 	if w.running != nil {
 		return nil
 	}
@@ -88,7 +106,7 @@ func (w *watch) limitBody(c *conn, t time.Time) error {
 }
 
 func (w *watch) startLocked(c *conn) {
-	if !w.handled || !w.ready || !w.wanted || w.ending || w.running != nil {
+	if !w.handled || !w.wanted || w.reading || w.ending || w.running != nil || !w.body.hasRoom() {
 		return
 	}
 	c.limitRead(0)
@@ -103,7 +121,8 @@ func (w *watch) readAhead(c *conn, done chan struct{}) {
 			c.w = copy(c.in, c.in[c.r:c.w])
 			c.r = 0
 		}
-		if ahead := c.in[:c.w]; len(ahead) == len(c.in) || len(bytes.Trim(ahead, "\r\n")) > 0 {
+		ahead := c.in[:c.w]
+		if next := ahead[w.body.rest(ahead):]; len(ahead) == len(c.in) || len(bytes.Trim(next, "\r\n")) > 0 {
 			return
 		}
 		n, err := c.net.Read(c.in[c.w:])
@@ -126,16 +145,21 @@ func (w *watch) readAhead(c *conn, done chan struct{}) {
 func (w *watch) end(c *conn) {
 	w.mu.Lock()
 	w.handled = false
-	running := w.running
-	if running == nil {
+	w.stopLocked(c)
+	w.mu.Unlock()
+}
+
+// stopLocked ends the reading ahead, which it waits for without mu.
+func (w *watch) stopLocked(c *conn) {
+	for w.running != nil {
+		running := w.running
+		w.ending = true
+		_ = c.setReadDeadline(past) // a connection that is closed has woken it already
 		w.mu.Unlock()
-		return
+		<-running
+		w.mu.Lock()
+		if w.running == running {
+			w.ending, w.running = false, nil
+		}
 	}
-	w.ending = true
-	_ = c.setReadDeadline(past) // a connection that is closed has woken it already
-	w.mu.Unlock()
-	<-running
-	w.mu.Lock()
-	w.ending, w.running = false, nil
-	w.mu.Unlock()
 }

@@ -29,7 +29,8 @@ const (
 	MaxFrame = 16 << 10
 	// readBuffer is how much is read from the network at once.
 	readBuffer = 4 << 10
-	// tableSize is the size of the client's header compression table (RFC 7541).
+	// tableSize is the size of either side's header compression table (RFC 7541), where
+	// the client does not ask for a smaller one.
 	tableSize = 4096
 )
 
@@ -47,6 +48,8 @@ type Conn struct {
 	ready   []byte // looked at, to be given to the server
 	pass    int    // so much of the current frame is given without a look
 	began   bool   // the preface has passed
+	settled bool   // the server has been given settings
+	table   uint32 // the largest header table it may use
 	first   []byte // settings to be given to the server before the client's first ones
 	inject  []byte // frames to be given to it after those
 	block   bool   // a header block goes on in CONTINUATION frames
@@ -66,6 +69,7 @@ type Conn struct {
 // ahead is what was read from it already.
 func New(c net.Conn, state *tls.ConnectionState, limits Limits, ahead []byte) *Conn {
 	x := &Conn{Conn: c, TLS: state, limits: limits, buf: ahead}
+	x.table = tableSize
 	x.decoder = hpack.NewDecoder(tableSize, x.field)
 	x.flood.start(limits)
 	return x

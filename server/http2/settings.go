@@ -5,9 +5,16 @@ import "encoding/binary"
 // settingLength is how long one setting is (RFC 9113 section 6.5.1).
 const settingLength = 6
 
-// settings gives a SETTINGS frame to the server. One that names a setting twice, which
-// that takes for an error, is legal: the values count in the order in which they stand
-// (RFC 9113 section 6.5.3), so that only the last is given on.
+// settings gives a SETTINGS frame to the server, except for what that gets wrong.
+//
+// A frame that names a setting twice, which the server takes for an error, is legal: the
+// values count in the order in which they stand (RFC 9113 section 6.5.3), so that only the
+// last is given on.
+//
+// SETTINGS_HEADER_TABLE_SIZE has the server change the table with which another goroutine may
+// be encoding a response, and the process ends by a concurrent write to a map. So it passes
+// in the first frame only, before there are responses. A larger table later need not be
+// used; a client that wants a smaller one then, as none is known to, is left.
 func (c *Conn) settings(head frameHead) error {
 	frame, err := c.whole(head)
 	if err != nil {
@@ -23,7 +30,11 @@ func (c *Conn) settings(head frameHead) error {
 			c.ready = appendFrame(nil, head.kind, head.flags, 0, payload...)
 			c.first = nil
 		}
-		if last := lastSettings(payload); len(last) < len(payload) {
+		last, err := c.tableSettings(lastSettings(payload))
+		if err != nil {
+			return err
+		}
+		if len(last) < len(payload) {
 			c.ready = appendFrame(nil, head.kind, head.flags, 0, last...)
 		}
 	}
@@ -32,6 +43,31 @@ func (c *Conn) settings(head frameHead) error {
 		c.inject = nil
 	}
 	return nil
+}
+
+// tableSettings returns the settings without SETTINGS_HEADER_TABLE_SIZE, unless they are the
+// first.
+func (c *Conn) tableSettings(payload []byte) ([]byte, error) {
+	const headerTableSize = 0x1
+	first := !c.settled
+	c.settled = true
+	kept := payload[:0:0]
+	for ; len(payload) > 0; payload = payload[settingLength:] {
+		one := payload[:settingLength]
+		if binary.BigEndian.Uint16(one) == headerTableSize {
+			size := binary.BigEndian.Uint32(one[2:])
+			switch {
+			case first:
+				c.table = min(size, tableSize)
+			case size < c.table:
+				return nil, c.end("a smaller header table than at the beginning")
+			default:
+				continue
+			}
+		}
+		kept = append(kept, one...)
+	}
+	return kept, nil
 }
 
 // maxSettings is how many settings of one frame are looked at; nobody sends as many.

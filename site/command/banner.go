@@ -14,7 +14,6 @@ import (
 )
 
 // banner says what is mounted where and which address to open.
-// Those of listeners go with addrs.
 func banner(w io.Writer, s *site.Site, addrs []net.Addr, listeners []server.ListenerStatus) {
 	fmt.Fprintf(w, "pagi-bridge %s (%s)\n", version(), s.Settings.Environment)
 	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
@@ -22,13 +21,22 @@ func banner(w io.Writer, s *site.Site, addrs []net.Addr, listeners []server.List
 		fmt.Fprintf(table, "  %s\t%s\t%s\n", m.Name(), m.Source, nature(m))
 	}
 	table.Flush()
+	for _, a := range addresses(addrs, listeners) {
+		fmt.Fprintln(w, "Serving at", a)
+	}
+}
+
+// addresses are what somebody types into a browser. Those of listeners go with addrs.
+func addresses(addrs []net.Addr, listeners []server.ListenerStatus) []string {
+	all := make([]string, len(addrs))
 	for i, a := range addrs {
 		scheme := "http"
 		if listeners[i].TLS {
 			scheme = "https"
 		}
-		fmt.Fprintln(w, "Serving at", address(scheme, a))
+		all[i] = address(scheme, a)
 	}
+	return all
 }
 
 // nature says what kind of thing a mount is.
@@ -43,7 +51,7 @@ func nature(m *site.Mount) string {
 		}
 		return fmt.Sprintf("PSGI, %d workers", m.Workers)
 	case site.KindCGI:
-		return "CGI, a process per request"
+		return "CGI"
 	case site.KindFile:
 		return "files"
 	case site.KindDirectory:

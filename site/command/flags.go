@@ -254,9 +254,28 @@ func (o *options) explain(err error) error {
 	return err
 }
 
+// elsewhere says of flags of pagi-server, and of plackup, what they are here.
+var elsewhere = map[string]string{
+	"http2":                 "HTTP/2 is on wherever TLS is; without TLS it is --h2c",
+	"no-default-middleware": "nothing is put around an application; see middleware in a site file",
+	"heartbeat-timeout":     "a worker that hangs is killed after request_timeout of its psgi mount",
+	"disable-tls":           "TLS is on where there is a certificate",
+	"sync-file-threshold":   "files are always sent by the kernel",
+	"loop":                  "there is one event loop, Go's",
+	"reuseport":             "one process listens; its workers need no port",
+	"future-xs":             "it is about a module of the Perl server",
+	"validate-events":       "events are checked with -E development",
+	"server":                "this is the server",
+	"path":                  "see path of a mount in a site file",
+	"env":                   "say -E NAME, or --env NAME",
+}
+
 func (o *options) suggestion(unknown *pflag.NotExistError) string {
 	if unknown.GetSpecifiedShortnames() != "" {
 		return ""
+	}
+	if words, ok := elsewhere[unknown.GetSpecifiedName()]; ok {
+		return ": " + words
 	}
 	var names []string
 	o.set.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })

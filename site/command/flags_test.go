@@ -2,8 +2,10 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -163,6 +165,47 @@ func TestFlagsBecomeSettings(t *testing.T) {
 	}
 }
 
+// TestEachFlagHasItsOwnSetting gives each flag that is called as a setting is a value and
+// looks where it went.
+func TestEachFlagHasItsOwnSetting(t *testing.T) {
+	checked := 0
+	for i, f := range reflect.VisibleFields(reflect.TypeFor[site.Settings]()) {
+		flag := "--" + flagName(strings.ReplaceAll(f.Tag.Get("yaml"), "_", "-"))
+		var arg string
+		var want any
+		switch {
+		case f.Type == reflect.TypeFor[time.Duration]():
+			arg, want = fmt.Sprint(1000+i), time.Duration(1000+i)*time.Second
+		case f.Type.Kind() == reflect.Int:
+			arg, want = fmt.Sprint(1000+i), 1000+i
+		case f.Type.Kind() == reflect.Int64:
+			arg, want = fmt.Sprint(1000+i), int64(1000+i)
+		case f.Type.Kind() == reflect.Bool:
+			arg, want = "true", true
+		case f.Type.Kind() == reflect.String:
+			arg, want = f.Name, f.Name
+		case f.Type == reflect.TypeFor[[]string]():
+			arg, want = f.Name, []string{f.Name}
+		default:
+			continue // tls and the like have several
+		}
+		o, err := parseFlags([]string{flag + "=" + arg})
+		if err != nil {
+			t.Errorf("%s: %v", flag, err)
+			continue
+		}
+		var alone site.Settings
+		reflect.ValueOf(&alone).Elem().FieldByIndex(f.Index).Set(reflect.ValueOf(want))
+		if diff := cmp.Diff(alone, o.settings); diff != "" {
+			t.Errorf("%s: %s", flag, diff)
+		}
+		checked++
+	}
+	if checked < 50 {
+		t.Errorf("only %d flags were looked at", checked)
+	}
+}
+
 func TestFlagsReachThePSGIApplication(t *testing.T) {
 	workplace(t)
 	s, err := made("-w", "3", "-I", "lib", "-MA", "-M", "B=c", "-E", "test", "--max-requests", "9", "--preload", "app.psgi")
@@ -222,6 +265,8 @@ func TestWrongCommandLines(t *testing.T) {
 		"--acess-log x":                  `unknown flag: --acess-log; did you mean "--access-log"?`,
 		"--wrokers=3":                    `unknown flag: --wrokers; did you mean "--workers"?`,
 		"--gibberish":                    `unknown flag: --gibberish`,
+		"--http2":                        `unknown flag: --http2: HTTP/2 is on wherever TLS is; without TLS it is --h2c`,
+		"--heartbeat-timeout 3":          `unknown flag: --heartbeat-timeout: a worker that hangs is killed after request_timeout of its psgi mount`,
 		"-X":                             `unknown shorthand flag: 'X' in -X`,
 		"-p":                             `flag needs an argument: 'p' in -p`,
 		"-p x":                           `--port must be a whole number, is "x"`,
@@ -290,6 +335,8 @@ func TestWrongCommandLines(t *testing.T) {
 		"--ssl-client-ca x public":          `tls.client_ca: needs tls.client_auth`,
 		"--ssl-client-auth required --ssl-client-ca notes.txt public": `tls.client_ca: notes.txt: there is no certificate in it`,
 		"--ssl-ocsp x public":               `tls.ocsp: needs tls.cert and tls.key`,
+		"--access-log-backups 3 public":     `access_log: must name a file, which is what access_log_max_size, access_log_max_age and access_log_backups are about`,
+		"--user 54321 public":               `user: user 54321 has no entry, and so no group; say group, too`,
 		"--user no-such-user public":        `user: there is no user "no-such-user"`,
 		"--group no-such-group public":      `group: there is no group "no-such-group"`,
 		"--listen :80,tls public":           `listen: ":80,tls" is to speak TLS`,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -76,16 +77,28 @@ func (g *gateway) serve(ctx context.Context, s *site.Site) (code int) {
 		g.server.TLS.Managed = g.acme
 	}
 	g.setCurrent(s)
-	if err := g.run(ctx); err != nil {
-		if g.logs.file != nil { // standard error may lead nowhere
-			g.logs.logger.Error("the gateway ends", "error", err)
-		}
-		return complain(p, ExitFailure, err)
+	err = g.run(ctx)
+	records := g.recordsOnly(s)
+	if err != nil && (records || g.logs.file != nil) { // standard error may lead nowhere
+		g.logs.logger.Error("the gateway ends", "error", err)
 	}
-	if !g.options.quiet {
+	switch {
+	case err != nil && records:
+		_ = p.takeover.tell(err.Error()) // it sees our end, too
+		return ExitFailure
+	case err != nil:
+		return complain(p, ExitFailure, err)
+	case records:
+		g.logs.logger.Info("stopped")
+	case !g.options.quiet:
 		fmt.Fprintln(p.Stderr, "Stopped.")
 	}
 	return ExitOK
+}
+
+// recordsOnly reports whether a program reads standard error, one that wants records.
+func (g *gateway) recordsOnly(s *site.Site) bool {
+	return s.Settings.LogFormat == "json" && g.logs.file == nil
 }
 
 // setUp does what belongs to the process rather than to the site.
@@ -137,13 +150,13 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	ready := make(chan struct{})
-	var readyErr error
 	g.server.Bound = g.bound
-	g.server.Ready = func(addrs []net.Addr) {
-		if readyErr = g.ready(addrs); readyErr != nil {
-			end(readyErr)
+	g.server.Ready = func(addrs []net.Addr) error {
+		if err := g.ready(addrs); err != nil {
+			return err
 		}
 		close(ready)
+		return nil
 	}
 	stopBeside := besides(ctx, func(ctx context.Context) {
 		select {
@@ -160,34 +173,36 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	defer stopTelling()
 	err = g.server.Run(ctx)
 	stopBeside()
-	return errors.Join(err, readyErr, g.status.close(), g.pid.release())
+	return errors.Join(err, g.status.close(), g.pid.release())
 }
 
 // bound is called when all listeners are open.
 func (g *gateway) bound() error {
-	if file := g.current().Settings.PidFile; file != "" {
-		var err error
-		if g.pid, err = claimPidFile(file, g.process.takeover, g.user); err != nil {
-			return err
-		}
+	var err error
+	if g.pid, err = claimPidFile(g.current().Settings.PidFile, g.process.takeover, g.user); err != nil {
+		return fmt.Errorf("pid file: %w", err)
 	}
 	return g.user.become(g.process.Setenv)
 }
 
-// ready is called when the site is served.
+// ready is called when the site can be served. An error leaves a predecessor all it has.
 func (g *gateway) ready(addrs []net.Addr) error {
 	s, p := g.current(), g.process
+	var err error
+	if g.status, err = serveStatus(s.Settings.StatusSocket, g.report, p.takeover.replaces()); err != nil {
+		return fmt.Errorf("status socket: %w", err)
+	}
 	if err := g.pid.write(); err != nil {
-		return err
+		return fmt.Errorf("pid file: %w", err)
 	}
-	if path := s.Settings.StatusSocket; path != "" { // last, as its predecessor cannot have it back
-		var err error
-		if g.status, err = serveStatus(path, g.report, p.takeover.replaces()); err != nil {
-			return fmt.Errorf("status socket: %w", err)
-		}
+	if err := g.status.appear(); err != nil { // last, as its predecessor cannot have it back
+		return fmt.Errorf("status socket: %w", errors.Join(err, g.pid.restore()))
 	}
-	if !g.options.quiet {
-		status, _ := g.server.Status()
+	status, _ := g.server.Status()
+	switch {
+	case g.recordsOnly(s):
+		g.logs.logger.Info("serving", "version", version(), "environment", s.Settings.Environment, "at", addresses(addrs, status.Listeners))
+	case !g.options.quiet:
 		banner(p.Stderr, s, addrs, status.Listeners)
 	}
 	g.manager.ready()
@@ -220,9 +235,21 @@ func (g *gateway) beside(ctx context.Context, end context.CancelCauseFunc) {
 		select {
 		case <-p.Reopens:
 			g.logs.reopen()
+		case <-p.More:
+			g.resize(1)
+		case <-p.Fewer:
+			g.resize(-1)
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// resize adds n workers to each mount that has some, until the site is another one.
+func (g *gateway) resize(n int) {
+	workers := g.current().Resize(n)
+	for _, name := range slices.Sorted(maps.Keys(workers)) {
+		g.logs.logger.Info("workers: another number", "mount", name, "workers", workers[name])
 	}
 }
 

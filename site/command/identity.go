@@ -33,7 +33,7 @@ func identityOf(s *site.Settings) (*identity, error) {
 		if id.gid, err = strconv.Atoi(g.Gid); err != nil {
 			return nil, fmt.Errorf("group: %w", err)
 		}
-		if u == nil {
+		if u == nil || u.Gid == "" {
 			id.groups = []int{id.gid}
 		}
 	}
@@ -47,6 +47,9 @@ func (id *identity) take(u *user.User) (err error) {
 	id.name, id.home = u.Username, u.HomeDir
 	if id.uid, err = strconv.Atoi(u.Uid); err != nil {
 		return err
+	}
+	if u.Gid == "" { // only a number: of its groups nothing is known
+		return nil
 	}
 	if id.gid, err = strconv.Atoi(u.Gid); err != nil {
 		return err

@@ -153,6 +153,18 @@ func (l *logs) reopen() {
 	l.logger.Info("log files were opened again")
 }
 
+// share tells that another process writes to the same files for a while, or that it does
+// not any more.
+func (l *logs) share(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f, ok := l.access.(*rotatedFile); ok {
+		if err := f.share(on); err != nil {
+			l.logger.Error("access log", "error", err)
+		}
+	}
+}
+
 func (l *logs) close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -176,7 +188,7 @@ func openAccessLog(name string, from *site.Logs, user *identity) (logFile, error
 		return nil, err
 	}
 	const mebibyte, day = 1 << 20, 24 * time.Hour
-	return &rotatedFile{lumberjack.Logger{
+	return &rotatedFile{rotator: lumberjack.Logger{
 		Filename:   name,
 		MaxSize:    int((from.AccessLogMaxSize + mebibyte - 1) / mebibyte),
 		MaxAge:     int((from.AccessLogMaxAge + day - 1) / day),
@@ -186,10 +198,70 @@ func openAccessLog(name string, from *site.Logs, user *identity) (logFile, error
 }
 
 // rotatedFile is put aside when it has become large.
-type rotatedFile struct{ lumberjack.Logger }
+type rotatedFile struct {
+	rotator lumberjack.Logger
 
-// Reopen implements logFile: the next write opens the file.
-func (f *rotatedFile) Reopen() error { return f.Close() }
+	mu     sync.Mutex
+	shared *plainFile // not nil: another process writes, too, and this one rotates nothing
+}
+
+// Write implements io.Writer.
+func (f *rotatedFile) Write(b []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.shared != nil {
+		return f.shared.Write(b)
+	}
+	return f.rotator.Write(b)
+}
+
+// Reopen implements logFile.
+func (f *rotatedFile) Reopen() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.shared != nil {
+		return f.shared.Reopen()
+	}
+	if err := f.rotator.Close(); err != nil { // the next write opens it
+		return err
+	}
+	file, err := openForAppending(f.rotator.Filename) // or makes one nobody else may read
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// share has this process only append from now on, or be the one that rotates again:
+// lumberjack writes where it has written last, whatever another process has added.
+func (f *rotatedFile) share(on bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if on == (f.shared != nil) {
+		return nil
+	}
+	if !on {
+		file := f.shared
+		f.shared = nil
+		return file.Close()
+	}
+	file, err := openForAppending(f.rotator.Filename)
+	if err != nil {
+		return err
+	}
+	f.shared = &plainFile{name: f.rotator.Filename, f: file}
+	return f.rotator.Close()
+}
+
+// Close implements io.Closer.
+func (f *rotatedFile) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.shared != nil {
+		return f.shared.Close()
+	}
+	return f.rotator.Close()
+}
 
 // plainFile grows until something else renames it.
 type plainFile struct {

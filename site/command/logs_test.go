@@ -1,10 +1,16 @@
 package command
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/site"
 )
 
 // slowFile is a log that takes its time to be opened again.
@@ -41,4 +47,129 @@ func TestALogIsNotClosedWhileItIsOpenedAgain(t *testing.T) {
 	(&accessChange{logs: l}).commit()
 	<-reopened
 	<-f.closed
+}
+
+// TestTwoProcessesWriteToARotatedLog: during a restart no line is written over.
+func TestTwoProcessesWriteToARotatedLog(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "access")
+	open := func() *logs {
+		file, err := openAccessLog(name, &site.Logs{AccessLogMaxSize: 1 << 20, AccessLogBackups: 5}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &logs{logger: slog.New(slog.NewTextHandler(t.Output(), nil)), access: file}
+		t.Cleanup(func() {
+			if err := l.close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return l
+	}
+	write := func(l *logs, line string) {
+		t.Helper()
+		if _, err := io.WriteString(l.access, line+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := func() int {
+		found, err := filepath.Glob(filepath.Join(filepath.Dir(name), "access*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found)
+	}
+	old := open()
+	write(old, strings.Repeat("x", 1<<20-10))
+	write(old, "a line in a new file")
+	if n := files(); n != 2 {
+		t.Fatalf("%d files", n)
+	}
+	old.share(true)
+	successor := open()
+	want := []string{"a line in a new file"}
+	for range 5 {
+		write(successor, "by the new process")
+		write(old, "by the old one")
+		want = append(want, "by the new process", "by the old one")
+	}
+	old.reopen() // USR1
+	write(old, strings.Repeat("y", 1<<20))
+	if n := files(); n != 2 {
+		t.Errorf("%d files: the old process has rotated", n)
+	}
+	got, err := os.ReadFile(name)
+	if lines := strings.Split(string(got), "\n"); err != nil || strings.Join(lines[:len(want)], "|") != strings.Join(want, "|") {
+		t.Errorf("%.500s, %v", got, err)
+	}
+	// It goes on alone.
+	old.share(false)
+	write(old, "alone")
+	if n := files(); n != 3 {
+		t.Errorf("%d files after the rotation", n)
+	}
+	if got, err := os.ReadFile(name); !bytes.HasSuffix(got, []byte("alone\n")) || len(got) > 100 {
+		t.Errorf("%.100s, %v", got, err)
+	}
+}
+
+// TestReopenedLogKeepsItsMode: rotated by something else, it is a new file.
+func TestReopenedLogKeepsItsMode(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "access")
+	file, err := openAccessLog(name, &site.Logs{AccessLogMaxSize: 1 << 20}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	before, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(file, "one\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(name, name+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(file, "two\n"); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.Stat(name)
+	if err != nil || after.Mode() != before.Mode() || after.Size() != 4 {
+		t.Errorf("%v, %v, %v", before, after, err)
+	}
+}
+
+// TestRotationIsAsItWasAskedFor looks at what the rotating library was told.
+func TestRotationIsAsItWasAskedFor(t *testing.T) {
+	file, err := openAccessLog(filepath.Join(t.TempDir(), "access"), &site.Logs{
+		AccessLogMaxSize: 5<<20 + 1, AccessLogMaxAge: 49 * time.Hour, AccessLogBackups: 7, AccessLogCompress: true,
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	r := &file.(*rotatedFile).rotator
+	if r.MaxSize != 6 || r.MaxAge != 3 || r.MaxBackups != 7 || !r.Compress {
+		t.Errorf("%d MB, %d days, %d backups, compressed: %v", r.MaxSize, r.MaxAge, r.MaxBackups, r.Compress)
+	}
+}
+
+// TestAccessLogOfASiteThatDoesNotStartIsClosed: one that was not open before.
+func TestAccessLogOfASiteThatDoesNotStartIsClosed(t *testing.T) {
+	l := &logs{logger: slog.New(slog.DiscardHandler), stderr: io.Discard}
+	s := &site.Site{}
+	s.Settings.AccessLog = filepath.Join(t.TempDir(), "access")
+	c, err := l.changeAccess(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.abort(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.w.Write([]byte("x")); err == nil {
+		t.Error("it is open still")
+	}
 }

@@ -10,18 +10,23 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/server"
+	"github.com/pagi-go/pagi-bridge/site"
 )
 
 // Exit codes.
@@ -33,9 +38,11 @@ const (
 
 // Main runs the command line of this process and exits. The first TERM or INT
 // stops gracefully, a second one at once; HUP reloads the site, USR1 opens log files
-// anew, and USR2 has another process take this one's place.
+// anew, USR2 has another process take this one's place, and TTIN and TTOU add a Perl
+// worker to each mount or take one away.
 func Main() {
 	relaxGC()
+	debug.SetTraceback("crash") // ends by a signal: the exit code of a panic is ExitUsage
 	ctx, stop := server.SignalContext(context.Background())
 	process, err := System()
 	process.procs = fitProcs(ctx)
@@ -43,6 +50,7 @@ func Main() {
 		os.Exit(complain(process, ExitFailure, err))
 	}
 	process.Hangups, process.Reopens, process.Restarts = notify(syscall.SIGHUP), notify(syscall.SIGUSR1), notify(syscall.SIGUSR2)
+	process.More, process.Fewer = notify(syscall.SIGTTIN), notify(syscall.SIGTTOU)
 	code := Run(ctx, os.Args[1:], process)
 	stop()
 	os.Exit(code)
@@ -69,7 +77,8 @@ func relaxGC() {
 // Process is what Run knows of the process it runs in.
 type Process struct {
 	Stdout, Stderr io.Writer
-	// LookupEnv is os.LookupEnv; Setenv tells child processes the environment.
+	// LookupEnv looks into the environment this process was started with; Setenv tells
+	// child processes another one.
 	LookupEnv func(string) (string, bool)
 	Setenv    func(name, value string) error
 	// Interactive says whether a person is sitting there: standard input is a
@@ -77,8 +86,9 @@ type Process struct {
 	Interactive bool
 	// Hangups yields the signals at which the site is reloaded, Reopens those at which
 	// log files are opened anew, Restarts those at which another process of the program
-	// takes this one's place.
-	Hangups, Reopens, Restarts <-chan os.Signal
+	// takes this one's place, More and Fewer those that ask for one Perl worker more or
+	// fewer.
+	Hangups, Reopens, Restarts, More, Fewer <-chan os.Signal
 
 	environ  []string        // the environment at the start, for another process
 	program  string          // what to start for it
@@ -92,7 +102,7 @@ type Process struct {
 func System() (Process, error) {
 	p := Process{
 		Stdout: os.Stdout, Stderr: os.Stderr,
-		LookupEnv: os.LookupEnv, Setenv: os.Setenv,
+		LookupEnv: lookupIn(os.Environ()), Setenv: os.Setenv,
 		Interactive: isTerminal(os.Stdin),
 	}
 	var err error
@@ -107,6 +117,19 @@ func System() (Process, error) {
 	p.environ = environment()
 	p.program, err = ownProgram()
 	return p, err
+}
+
+// lookupIn returns an os.LookupEnv for an environment, whatever becomes of it.
+func lookupIn(environ []string) func(string) (string, bool) {
+	values := make(map[string]string, len(environ))
+	for _, e := range environ {
+		name, value, _ := strings.Cut(e, "=")
+		values[name] = value
+	}
+	return func(name string) (string, bool) {
+		value, ok := values[name]
+		return value, ok
+	}
 }
 
 // ownProgram is the path this program was started by: what stands there when it is
@@ -144,11 +167,38 @@ func Run(ctx context.Context, args []string, p Process) int {
 		if _, err := s.Build(); err != nil {
 			return complain(p, ExitUsage, err)
 		}
+		if err := checkPlaces(&s.Settings); err != nil {
+			return complain(p, ExitUsage, err)
+		}
 		return say(p, testedLine(s))
 	case options.daemonize && p.takeover == nil:
 		return background(ctx, args, p)
 	}
 	return (&gateway{options: options, args: args, process: p, began: time.Now()}).serve(ctx, s)
+}
+
+// checkPlaces reports files that cannot be made because their directories are missing.
+func checkPlaces(s *site.Settings) error {
+	places := map[string]string{"log_file": s.LogFile, "pid_file": s.PidFile}
+	if s.AccessLog != "-" && s.AccessLog != "off" {
+		places["access_log"] = s.AccessLog
+	}
+	if s.StatusSocket != "" {
+		places["status_socket"] = filepath.Dir(s.StatusSocket) // which is made itself
+	}
+	var errs []error
+	for _, option := range slices.Sorted(maps.Keys(places)) {
+		if places[option] == "" {
+			continue
+		}
+		dir := filepath.Dir(places[option])
+		if info, err := os.Stat(dir); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", option, err))
+		} else if !info.IsDir() {
+			errs = append(errs, fmt.Errorf("%s: %s is no directory", option, dir))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // complain writes an error and hints, and returns code. A process that waits for this

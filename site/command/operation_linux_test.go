@@ -1,8 +1,10 @@
 package command_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -21,7 +23,7 @@ import (
 )
 
 // whoami is a CGI script that tells what the process is.
-const whoami = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; id -u; id -g; umask; echo $PPID\n"
+const whoami = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'; id -u; id -g; id -G; umask; echo $PPID\n"
 
 func TestUserGroupAndUmask(t *testing.T) {
 	if os.Getuid() != 0 {
@@ -36,7 +38,7 @@ func TestUserGroupAndUmask(t *testing.T) {
 	pid := filepath.Join(dir, "run/pid")
 	g := start(t, dir, "-p", "0", "--user", "nobody", "--umask", "0027", "--pid", pid, "a.cgi")
 	code, body := g.get("/")
-	want := fmt.Sprintf("65534\n65534\n0027\n%d\n", g.Process.Pid)
+	want := fmt.Sprintf("65534\n65534\n65534\n0027\n%d\n", g.Process.Pid)
 	if code != 200 || body != want {
 		t.Errorf("%d %q, want %q", code, body, want)
 	}
@@ -60,6 +62,23 @@ func TestUserGroupAndUmask(t *testing.T) {
 	}
 }
 
+// TestUserThatIsANumber: in a container there may be no entry for it.
+func TestUserThatIsANumber(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	dir := testkit.Tree(t, map[string]string{"a.cgi": whoami})
+	for d := dir; len(d) > len(os.TempDir()); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := start(t, dir, "-p", "0", "--user", "54321", "--group", "54322", "a.cgi")
+	if code, body := g.get("/"); code != 200 || !strings.HasPrefix(body, "54321\n54322\n54322\n") {
+		t.Errorf("%d %q", code, body)
+	}
+}
+
 func TestPidFile(t *testing.T) {
 	dir := testkit.Tree(t, map[string]string{"f.txt": "x", "pid": "1\n"}) // of a process that runs, but is no gateway
 	pid := filepath.Join(dir, "pid")
@@ -68,7 +87,7 @@ func TestPidFile(t *testing.T) {
 		t.Errorf("pid file %q, %v", text, err)
 	}
 	code, _, stderr := once(t, dir, "-p", "0", "--pid", "pid", ".")
-	if want := fmt.Sprintf("pid file pid: process %d is running already", g.Process.Pid); code != 1 || !strings.Contains(stderr, want) {
+	if want := fmt.Sprintf("pid file: pid: process %d is running already", g.Process.Pid); code != 1 || !strings.Contains(stderr, want) {
 		t.Errorf("a second one: %d %q", code, stderr)
 	}
 	if code := g.Stop(syscall.SIGTERM); code != 0 {
@@ -332,7 +351,8 @@ func TestNotifiesSystemd(t *testing.T) {
 	s := newSystemd(t)
 	t.Setenv("NOTIFY_SOCKET", s.path)
 	t.Setenv("WATCHDOG_USEC", "200000")
-	g := start(t, dir, "-c", "site.yaml")
+	cmd := testkit.Command(dir, "/bin/sh", "-c", `WATCHDOG_PID=$$ exec "$0" "$@"`, program, "-c", "site.yaml") // as systemd does
+	g := &gateway{testkit.Start(t, cmd), t}
 	s.said.WaitFor(t, "[READY=1]")
 	s.said.WaitFor(t, "[WATCHDOG=1]")
 	if err := os.WriteFile(filepath.Join(dir, "site.yaml"), []byte("listen: 127.0.0.1:0\nmounts: [{not_found: two}]\n"), 0o600); err != nil {
@@ -346,6 +366,10 @@ func TestNotifiesSystemd(t *testing.T) {
 	if _, body := g.get("/"); body != "two" {
 		t.Errorf("after the reload: %q", body)
 	}
+	testkit.Eventually(t, "the end of the reload", func() bool {
+		_, after, _ := strings.Cut(s.said.String(), "[RELOADING=1")
+		return strings.Contains(after, "[READY=1]")
+	})
 	if err := g.Process.Signal(syscall.SIGUSR2); err != nil {
 		t.Fatal(err)
 	}
@@ -362,6 +386,8 @@ func TestNotifiesSystemd(t *testing.T) {
 	if strings.Contains(s.said.String(), "STOPPING") {
 		t.Error("the old process says that the service stops")
 	}
+	pings := strings.Count(s.said.String(), "[WATCHDOG=1]")
+	testkit.Eventually(t, "the new process to serve the watchdog", func() bool { return strings.Count(s.said.String(), "[WATCHDOG=1]") > pings+1 })
 	if err := syscall.Kill(successor, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -393,5 +419,156 @@ func TestSocketActivation(t *testing.T) {
 	c.Say("GET /f.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 	if res, body := c.Response("GET"); res.StatusCode != 200 || body != "hello" {
 		t.Errorf("%s %q", res.Status, body)
+	}
+}
+
+// TestRestartThatFailsLateTakesNothing has a new process fail when all it has to do is say
+// that it serves.
+func TestRestartThatFailsLateTakesNothing(t *testing.T) {
+	dir := testkit.Tree(t, map[string]string{
+		"f.txt": "served", "private/": "",
+		"site.yaml": "listen: [127.0.0.1:0, ./s]\npid_file: pid\nstatus_socket: private/status\nlog_file: log\nmounts: [{file: .}]\n",
+	})
+	private := filepath.Join(dir, "private")
+	if err := os.Chmod(private, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	g := start(t, dir, "-c", "site.yaml")
+	if err := os.Chmod(private, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Process.Signal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(dir, "log")
+	testkit.Eventually(t, "the failure", func() bool {
+		text, _ := os.ReadFile(log) // there soon
+		return strings.Contains(string(text), "restart: failed; this process goes on") && strings.Contains(string(text), "must be nobody else's")
+	})
+	if text, err := os.ReadFile(filepath.Join(dir, "pid")); err != nil || string(text) != strconv.Itoa(g.Process.Pid)+"\n" {
+		t.Errorf("pid file %q, %v", text, err)
+	}
+	if err := os.Chmod(private, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, stderr := once(t, dir, "status", "--json", "--status-socket", "private/status"); code != 0 || !strings.Contains(stdout, fmt.Sprintf("\"pid\":%d", g.Process.Pid)) {
+		t.Errorf("status: %d %s %s", code, stdout, stderr)
+	}
+	conn, err := net.Dial("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatalf("the Unix socket: %v", err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET /f.txt HTTP/1.0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if res, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(res), "served") {
+		t.Errorf("%q, %v", res, err)
+	}
+	// Another restart works, and the pid file is locked by the new process.
+	if err := g.Process.Signal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	if code := g.Wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	successor, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || successor == g.Process.Pid {
+		t.Fatalf("pid file %q", text)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(successor, syscall.SIGKILL) }) // mostly it has ended
+	if code, _, stderr := once(t, dir, "-p", "0", "--pid", "pid", "."); code != 1 || !strings.Contains(stderr, fmt.Sprintf("process %d is running already", successor)) {
+		t.Errorf("a second gateway: %d %q", code, stderr)
+	}
+	if err := syscall.Kill(successor, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "its end", func() bool { _, err := os.Stat(filepath.Join(dir, "pid")); return err != nil })
+	for _, left := range []string{"private/status", "s"} {
+		if _, err := os.Lstat(filepath.Join(dir, left)); err == nil {
+			t.Errorf("%s stays", left)
+		}
+	}
+}
+
+// TestCrashIsNoExitCode: a supervisor is to tell a crash from an option that is wrong.
+func TestCrashIsNoExitCode(t *testing.T) {
+	cmd := testkit.Command(testkit.Tree(t, map[string]string{"f.txt": "x"}), program, "-p", "0", "--pid", "pid", ".")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := filepath.Join(cmd.Dir, "pid")
+	testkit.Eventually(t, "its start", func() bool { info, err := os.Stat(pid); return err == nil && info.Size() > 0 })
+	if err := cmd.Process.Signal(syscall.SIGABRT); err != nil {
+		t.Fatal(err)
+	}
+	err := cmd.Wait()
+	if state, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !state.Signaled() {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// TestMoreAndFewerWorkers sends TTIN and TTOU.
+func TestMoreAndFewerWorkers(t *testing.T) {
+	testkit.Tool(t, "perl", "perl")
+	dir := testkit.Tree(t, map[string]string{"app.psgi": "sub { [200, [], ['x']] };\n"})
+	g := start(t, dir, "-p", "0", "-w", "2", "--status-socket", "private/status", "app.psgi")
+	workers := func(n int) {
+		t.Helper()
+		testkit.Eventually(t, fmt.Sprintf("%d workers", n), func() bool {
+			_, stdout, _ := once(t, dir, "status", "--json", "--status-socket", "private/status")
+			return strings.Count(stdout, `"resident"`) == n
+		})
+	}
+	for _, step := range []struct {
+		signal syscall.Signal
+		want   int
+	}{{syscall.SIGTTIN, 3}, {syscall.SIGTTOU, 2}, {syscall.SIGTTOU, 1}, {syscall.SIGTTOU, 1}} {
+		if err := g.Process.Signal(step.signal); err != nil {
+			t.Fatal(err)
+		}
+		workers(step.want)
+	}
+	if status, body := g.get("/"); status != 200 || body != "x" {
+		t.Errorf("%d %q", status, body)
+	}
+}
+
+// TestJSONAlone: a program that reads standard error finds records only.
+func TestJSONAlone(t *testing.T) {
+	read := func(stderr string) (said []string) {
+		for line := range strings.Lines(stderr) {
+			var record struct{ Msg string }
+			if err := json.Unmarshal([]byte(line), &record); err != nil {
+				t.Errorf("%q: %v", line, err)
+			}
+			said = append(said, record.Msg)
+		}
+		return said
+	}
+	dir := testkit.Tree(t, map[string]string{"f.txt": "x"})
+	cmd := testkit.Command(dir, program, "-p", "0", "--pid", "pid", "--log-format", "json", ".")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "its start", func() bool { info, err := os.Stat(filepath.Join(dir, "pid")); return err == nil && info.Size() > 0 })
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if said := read(stderr.String()); fmt.Sprint(said) != "[serving stopped]" {
+		t.Errorf("%q", said)
+	}
+	code, _, failed := once(t, dir, "-p", "0", "--pid", "no/such/dir", "--log-format", "json", ".")
+	if said := read(failed); code != 1 || fmt.Sprint(said) != "[the gateway ends]" {
+		t.Errorf("%d %q", code, said)
 	}
 }

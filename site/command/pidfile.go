@@ -6,50 +6,57 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 )
 
 // pidFile holds the number of a running process. It is locked as long as that runs, so
-// that one left behind is told from one in use whatever process has the number now.
+// that one left behind is told from one in use whatever process has the number now. A
+// successor gets the open file, and with it the lock, from the one it replaces.
 type pidFile struct {
-	path string
-	file *os.File // nil: a predecessor has it still
+	path        string
+	file        *os.File
+	predecessor int // whose number is in it until write; 0: none
 }
 
-// claimPidFile makes sure that no other gateway uses the file. Where it is that of the
-// process whose place is taken, it stays that until write. The file
-// becomes the user's.
+// claimPidFile makes sure that no other gateway uses the file, which becomes the user's.
+// That of the process whose place is taken stays that process's until write. It returns
+// nil for no path.
 func claimPidFile(path string, from *takeover, user *identity) (*pidFile, error) {
+	passed, predecessor := from.takePidFile()
+	if passed != nil && path != "" && isAt(passed, path) {
+		return &pidFile{path, passed, predecessor}, nil
+	}
+	if passed != nil {
+		_ = passed.Close() // only locked, and by the predecessor too
+	}
+	if path == "" {
+		return nil, nil
+	}
 	file, err := openPidFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("pid file: %w", err)
+		return nil, err
 	}
 	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if err == nil && !isAt(file, path) { // its owner has just removed it
 		_ = file.Close() // only locked
-		return claimPidFile(path, from, user)
+		return claimPidFile(path, nil, user)
 	}
 	if err == nil {
-		if err := user.own(file); err != nil {
-			return nil, fmt.Errorf("pid file: %w", errors.Join(err, file.Close()))
+		if err := errors.Join(file.Truncate(0), user.own(file)); err != nil { // whose number it was tells nothing
+			return nil, errors.Join(err, file.Close())
 		}
-		return &pidFile{path, file}, nil
+		return &pidFile{path: path, file: file}, nil
 	}
-	text, readErr := io.ReadAll(io.LimitReader(file, 32))
+	owner, readErr := (&pidFile{file: file}).owner()
 	if closeErr := file.Close(); closeErr != nil || readErr != nil {
-		return nil, fmt.Errorf("pid file: %w", errors.Join(readErr, closeErr))
+		return nil, errors.Join(readErr, closeErr)
 	}
-	owner := strings.TrimSpace(string(text))
-	switch {
-	case !errors.Is(err, syscall.EWOULDBLOCK):
-		return nil, fmt.Errorf("pid file %s: %w", path, err)
-	case from.replaces() && owner == strconv.Itoa(from.Predecessor):
-		return &pidFile{path: path}, nil
+	if !errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return nil, fmt.Errorf("pid file %s: process %s is running already", path, owner)
+	return nil, fmt.Errorf("%s: process %s is running already", path, owner)
 }
 
 // openPidFile opens a file that is to be overwritten, which one that a link leads to, or
@@ -72,56 +79,52 @@ func openPidFile(path string) (*os.File, error) {
 	return file, nil
 }
 
+// locked is the open file, nil for none.
+func (p *pidFile) locked() *os.File {
+	if p == nil {
+		return nil
+	}
+	return p.file
+}
+
+// owner reads the number in the file.
+func (p *pidFile) owner() (string, error) {
+	text, err := io.ReadAll(io.NewSectionReader(p.file, 0, 32))
+	return strings.TrimSpace(string(text)), err
+}
+
 // write puts this process's number into the file.
 func (p *pidFile) write() error {
 	if p == nil {
 		return nil
 	}
-	if p.file == nil {
-		return p.replace()
-	}
-	if err := p.file.Truncate(0); err != nil {
-		return fmt.Errorf("pid file: %w", err)
-	}
-	if _, err := p.file.WriteAt(ownNumber(), 0); err != nil {
-		return fmt.Errorf("pid file: %w", err)
-	}
-	return nil
+	return p.put(os.Getpid())
 }
 
-func ownNumber() []byte { return []byte(strconv.Itoa(os.Getpid()) + "\n") }
+// restore puts a predecessor's number back.
+func (p *pidFile) restore() error {
+	if p == nil || p.predecessor == 0 {
+		return nil
+	}
+	return p.put(p.predecessor)
+}
 
-// replace puts another file in the place of a predecessor's.
-func (p *pidFile) replace() error {
-	file, err := os.CreateTemp(filepath.Dir(p.path), "."+filepath.Base(p.path)+".*")
-	if err != nil {
-		return fmt.Errorf("pid file: %w", err)
+func (p *pidFile) put(number int) error {
+	text := strconv.Itoa(number) + "\n"
+	if _, err := p.file.WriteAt([]byte(text), 0); err != nil {
+		return err
 	}
-	_, err = file.Write(ownNumber())
-	if err == nil {
-		err = file.Chmod(0o644)
-	}
-	if err == nil {
-		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	}
-	if err == nil {
-		err = os.Rename(file.Name(), p.path)
-	}
-	if err != nil {
-		return fmt.Errorf("pid file: %w", errors.Join(err, file.Close(), os.Remove(file.Name())))
-	}
-	p.file = file
-	return nil
+	return p.file.Truncate(int64(len(text)))
 }
 
 // release removes the file, unless it is another process's now, or in a directory where
 // this process may not: unlocked, it is no hindrance.
 func (p *pidFile) release() error {
-	if p == nil || p.file == nil {
+	if p == nil {
 		return nil
 	}
-	var failed error
-	if isAt(p.file, p.path) {
+	owner, failed := p.owner()
+	if failed == nil && isAt(p.file, p.path) && (owner == strconv.Itoa(os.Getpid()) || owner == "") {
 		failed = os.Remove(p.path)
 	}
 	if errors.Is(failed, fs.ErrPermission) {

@@ -166,7 +166,7 @@ func TestServeASiteFile(t *testing.T) {
 	if err != nil || strings.Count(string(log), "GET /static/f.txt 200\n") != 2 {
 		t.Errorf("access log: %q %v", log, err)
 	}
-	for _, want := range []string{"/          ../app.psgi", "PSGI, 2 workers", "CGI, a process per request", "Serving at unix:conf/site.sock"} {
+	for _, want := range []string{"/          ../app.psgi", "PSGI, 2 workers", "CGI", "Serving at unix:conf/site.sock"} {
 		if !strings.Contains(g.Log.String(), want) {
 			t.Errorf("the banner lacks %q", want)
 		}
@@ -269,6 +269,10 @@ func TestExitCodes(t *testing.T) {
 		{"--test .", 0, "OK\n", ""},
 		{"-t -c bad.yaml", 2, "", "bad.yaml:3:5: unknown key \"worker\" in a psgi mount; did you mean \"workers\"?\n"},
 		{"-c bad.yaml", 2, "", "bad.yaml:3:5: "},
+		{"-t --access-log no/such/dir .", 2, "", "access_log: stat no/such: no such file or directory\n"},
+		{"-t --pid no/such/dir --log-file there .", 2, "", "pid_file: stat no/such: no such file or directory\n"},
+		{"-t --status-socket no/such/dir/s .", 2, "", "status_socket: stat no/such: no such file or directory\n"},
+		{"-t --status-socket private/s --access-log - .", 0, "OK\n", ""},
 		{"-t -c gone.yaml", 2, "", "gone.yaml:2:11: psgi: app: "},
 		{"-c absent.yaml", 2, "", "absent.yaml: no such file or directory\n"},
 		{"absent.psgi", 2, "", "absent.psgi: no such file or directory\n"},

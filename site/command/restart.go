@@ -41,6 +41,7 @@ func (r *restarter) restart(ctx context.Context) (done bool) {
 	log := r.gateway.logs.logger
 	began := time.Now()
 	log.Info("restart: begun", "program", r.launcher.program)
+	r.gateway.logs.share(true)
 	pid, err := r.start(ctx)
 	switch {
 	case err == nil:
@@ -49,8 +50,10 @@ func (r *restarter) restart(ctx context.Context) (done bool) {
 		r.handOver(pid)
 		return true
 	case ctx.Err() != nil:
+		r.gateway.logs.share(false)
 		log.Info("restart: given up, because the gateway stops")
 	default:
+		r.gateway.logs.share(false)
 		log.Error("restart: failed; this process goes on", "error", err)
 	}
 	return false
@@ -69,7 +72,7 @@ func (r *restarter) start(ctx context.Context) (pid int, err error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, startup+restartExtra, errors.New("it was not ready in time"))
 		defer cancel()
 	}
-	return r.launcher.start(ctx, &takeover{Predecessor: os.Getpid()}, sockets, func(cmd *exec.Cmd) {
+	return r.launcher.start(ctx, &takeover{Predecessor: os.Getpid(), pidFile: r.gateway.pid.locked()}, sockets, func(cmd *exec.Cmd) {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -84,14 +85,19 @@ type statusServer struct {
 	http     *http.Server
 	listener *net.UnixListener
 	file     fs.FileInfo
-	path     string
+	path     string // of the socket
+	hidden   string // where it is until it appears
 	done     chan struct{}
 }
 
-// serveStatus answers with what report returns, in JSON. The socket's directory, which
+// serveStatus answers with what report returns, in JSON, at a socket that is at path once
+// it appears; it returns nil for no path. The socket's directory, which
 // is made where it is missing, must be nobody else's: who can connect is told all.
 // Where another process of the gateway answers there already, replace takes its place.
 func serveStatus(path string, report func() *report, replace bool) (*statusServer, error) {
+	if path == "" {
+		return nil, nil
+	}
 	if err := privateDirectory(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
@@ -104,16 +110,17 @@ func serveStatus(path string, report func() *report, replace bool) (*statusServe
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
 		return nil, fmt.Errorf("%s exists and is no socket", path)
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	hidden := filepath.Join(filepath.Dir(path), "."+strconv.Itoa(os.Getpid()))
+	if err := os.Remove(hidden); err != nil && !errors.Is(err, fs.ErrNotExist) { // left by a process that had the same number
 		return nil, err
 	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: hidden, Net: "unix"})
 	if err != nil {
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false)
-	s := &statusServer{listener: l, path: path, done: make(chan struct{})}
-	if s.file, err = os.Lstat(path); err != nil {
+	s := &statusServer{listener: l, path: path, hidden: hidden, done: make(chan struct{})}
+	if s.file, err = os.Lstat(hidden); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	s.http = &http.Server{ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, Handler: http.HandlerFunc(
@@ -149,14 +156,24 @@ func privateDirectory(dir string) error {
 	return nil
 }
 
+// appear puts the socket at its path.
+func (s *statusServer) appear() error {
+	if s == nil {
+		return nil
+	}
+	return os.Rename(s.hidden, s.path)
+}
+
 func (s *statusServer) close() error {
 	if s == nil {
 		return nil
 	}
 	err := s.http.Close()
 	<-s.done
-	if there, statErr := os.Lstat(s.path); statErr == nil && os.SameFile(there, s.file) {
-		err = errors.Join(err, os.Remove(s.path))
+	for _, path := range []string{s.path, s.hidden} {
+		if there, statErr := os.Lstat(path); statErr == nil && os.SameFile(there, s.file) {
+			err = errors.Join(err, os.Remove(path))
+		}
 	}
 	return err
 }

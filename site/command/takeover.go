@@ -38,7 +38,7 @@ const killAfter = 10 * time.Second
 const firstDescriptor = 3
 
 // takeover is what a process was given by the one that started it. It answers on
-// descriptor 3; the sockets follow from 4 on.
+// descriptor 3; the sockets follow from 4 on, and then the pid file.
 type takeover struct {
 	// Passed says what the sockets are.
 	Passed []passed `json:"sockets,omitempty"`
@@ -46,8 +46,11 @@ type takeover struct {
 	Background bool `json:"background,omitempty"`
 	// Predecessor is the process whose place is taken; 0: none.
 	Predecessor int `json:"predecessor,omitempty"`
+	// PidFile says that its pid file was passed, and with it the lock.
+	PidFile bool `json:"pid_file,omitempty"`
 
 	sockets []server.Socket
+	pidFile *os.File // nil: none was passed
 	answer  *os.File
 }
 
@@ -80,11 +83,24 @@ func receiveTakeover() (*takeover, error) {
 		file := inherit(firstDescriptor+1+i, s.Place)
 		t.sockets = append(t.sockets, server.Socket{Place: s.Place, Name: s.Name, Foreign: s.Foreign, File: file})
 	}
+	if t.PidFile {
+		t.pidFile = inherit(firstDescriptor+1+len(t.Passed), "pid file")
+	}
 	return t, nil
 }
 
 // replaces reports whether this process takes another one's place.
 func (t *takeover) replaces() bool { return t != nil && t.Predecessor != 0 }
+
+// takePidFile returns the pid file that was passed, once, and whose it is.
+func (t *takeover) takePidFile() (*os.File, int) {
+	if t == nil {
+		return nil, 0
+	}
+	file := t.pidFile
+	t.pidFile = nil
+	return file, t.Predecessor
+}
 
 // tell answers the process that waits: "" stands for being ready.
 func (t *takeover) tell(problem string) error {
@@ -143,6 +159,10 @@ func (l *launcher) start(ctx context.Context, t *takeover, sockets []server.Sock
 	for _, s := range sockets {
 		t.Passed = append(t.Passed, passed{s.Place, s.Name, s.Foreign})
 		cmd.ExtraFiles = append(cmd.ExtraFiles, s.File)
+	}
+	if t.pidFile != nil {
+		t.PidFile = true
+		cmd.ExtraFiles = append(cmd.ExtraFiles, t.pidFile)
 	}
 	text, err := json.Marshal(t)
 	if err != nil {

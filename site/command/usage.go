@@ -22,7 +22,8 @@ Usage:
 Options:
 ` + o.set.FlagUsagesWrapped(100) + `
 Signals: TERM and INT stop gracefully, a second one at once; HUP reads the site file again and loads
-PSGI applications anew; USR1 opens log files anew; USR2 starts the program anew and hands over to it.
+PSGI applications anew; USR1 opens log files anew; USR2 starts the program anew and hands over to it;
+TTIN and TTOU add a worker to each PSGI application, or take one away.
 Exit codes: 0 all went well, 1 could not start or broke, 2 wrong usage or site file.
 Environment: PAGI_ENV, then PLACK_ENV, where -E is not given; without either it is development
 at a terminal and deployment elsewhere.
