@@ -12,104 +12,90 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
+// listen asks for an event stream.
+func listen(t *testing.T, client *http.Client, url string) *http.Response {
+	t.Helper()
+	req := testkit.NewRequest(t, http.MethodGet, url, nil)
+	req.Header.Set("Accept", "text/event-stream")
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
 // A stop does not wait for event streams: it ends them, and their clients can tell.
 func TestStopEndsEventStreams(t *testing.T) {
-	for _, secure := range []bool{false, true} {
-		t.Run(map[bool]string{false: "HTTP/1.1", true: "HTTP/2"}[secure], func(t *testing.T) {
-			reasons := make(chan string, 1)
-			s := &Server{ShutdownTimeout: time.Minute}
-			s.App = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-				if scope.Type != pagi.TypeSSE {
-					return pagi.Unsupported(scope)
-				}
-				if err := send(ctx, pagi.SSEStart{}); err != nil {
+	onVersions(t, func(t *testing.T, start func(*Server) (*site, string, *http.Client)) {
+		reasons := make(chan string, 1)
+		s := &Server{ShutdownTimeout: time.Minute}
+		s.App = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+			if scope.Type != pagi.TypeSSE {
+				return pagi.Unsupported(scope)
+			}
+			if err := send(ctx, pagi.SSEStart{}); err != nil {
+				return err
+			}
+			for {
+				ev, err := receive(context.WithoutCancel(ctx))
+				if gone, is := ev.(pagi.SSEDisconnect); is || err != nil {
+					reasons <- gone.Reason
 					return err
 				}
-				for {
-					ev, err := receive(context.WithoutCancel(ctx))
-					if gone, is := ev.(pagi.SSEDisconnect); is || err != nil {
-						reasons <- gone.Reason
-						return err
-					}
-				}
-			})
-			url, client := "http://", https(t, nil, false)
-			if secure {
-				pair := testkit.Certificate(t)
-				s.TLSCert, s.TLSKey = pair.CertFile, pair.KeyFile
-				url, client = "https://", https(t, pair.Pool, true)
-			}
-			x := launch(t, s)
-			req := testkit.NewRequest(t, http.MethodGet, url+x.addr, nil)
-			req.Header.Set("Accept", "text/event-stream")
-			res, err := client.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer res.Body.Close()
-			if err := x.stop(); err != nil {
-				t.Error(err)
-			}
-			if body, err := io.ReadAll(res.Body); err != nil || len(body) > 0 {
-				t.Errorf("the client reads %q, %v", body, err)
-			}
-			if r := testkit.Await(t, reasons); r != pagi.ReasonServerShutdown {
-				t.Errorf("reason %q", r)
 			}
 		})
-	}
+		x, url, client := start(s)
+		res := listen(t, client, url)
+		defer res.Body.Close()
+		if err := x.stop(); err != nil {
+			t.Error(err)
+		}
+		if body, err := io.ReadAll(res.Body); err != nil || len(body) > 0 {
+			t.Errorf("the client reads %q, %v", body, err)
+		}
+		if r := testkit.Await(t, reasons); r != pagi.ReasonServerShutdown {
+			t.Errorf("reason %q", r)
+		}
+	})
 }
 
 // A stop waits for what an application still does after its sse.close, and cuts it in
 // the end.
 func TestStopCutsWhatFollowsSSEClose(t *testing.T) {
-	for _, secure := range []bool{false, true} {
-		t.Run(map[bool]string{false: "HTTP/1.1", true: "HTTP/2"}[secure], func(t *testing.T) {
-			causes := make(chan error, 1)
-			s := &Server{ShutdownTimeout: 100 * time.Millisecond}
-			s.App = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-				if scope.Type != pagi.TypeSSE {
-					return pagi.Unsupported(scope)
-				}
-				err := errors.Join(send(ctx, pagi.SSEStart{}), send(ctx, pagi.SSEClose{}))
-				select {
-				case <-ctx.Done():
-				case <-time.After(testkit.Patience):
-				}
-				causes <- context.Cause(ctx)
-				return err
-			})
-			url, client := "http://", https(t, nil, false)
-			if secure {
-				pair := testkit.Certificate(t)
-				s.TLSCert, s.TLSKey = pair.CertFile, pair.KeyFile
-				url, client = "https://", https(t, pair.Pool, true)
+	onVersions(t, func(t *testing.T, start func(*Server) (*site, string, *http.Client)) {
+		causes := make(chan error, 1)
+		s := &Server{ShutdownTimeout: 100 * time.Millisecond}
+		s.App = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+			if scope.Type != pagi.TypeSSE {
+				return pagi.Unsupported(scope)
 			}
-			x := launch(t, s)
-			req := testkit.NewRequest(t, http.MethodGet, url+x.addr, nil)
-			req.Header.Set("Accept", "text/event-stream")
-			res, err := client.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.ReadAll(res.Body); err != nil {
-				t.Error(err)
-			}
-			res.Body.Close()
-			if err := x.stop(); err != nil {
-				t.Error(err)
-			}
+			err := errors.Join(send(ctx, pagi.SSEStart{}), send(ctx, pagi.SSEClose{}))
 			select {
-			case err := <-causes:
-				var gone *pagi.DisconnectError
-				if !errors.As(err, &gone) || gone.Reason != pagi.ReasonServerShutdown {
-					t.Errorf("the context ended with %v", err)
-				}
-			default:
-				t.Error("the server has stopped under it")
+			case <-ctx.Done():
+			case <-time.After(testkit.Patience):
 			}
+			causes <- context.Cause(ctx)
+			return err
 		})
-	}
+		x, url, client := start(s)
+		res := listen(t, client, url)
+		if _, err := io.ReadAll(res.Body); err != nil {
+			t.Error(err)
+		}
+		res.Body.Close()
+		if err := x.stop(); err != nil {
+			t.Error(err)
+		}
+		select {
+		case err := <-causes:
+			var gone *pagi.DisconnectError
+			if !errors.As(err, &gone) || gone.Reason != pagi.ReasonServerShutdown {
+				t.Errorf("the context ended with %v", err)
+			}
+		default:
+			t.Error("the server has stopped under it")
+		}
+	})
 }
 
 // An application that has not read a short body hears at once, too, that its client has left.
