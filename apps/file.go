@@ -341,7 +341,7 @@ func or(s, otherwise string) string {
 // headerSafe reports an option whose value would break out of a header.
 func headerSafe(option, value string) error {
 	if pagi.ValidateHeaders("", pagi.Headers{{Name: "x", Value: value}}) != nil {
-		return pagi.BadOption(option, "%q must not contain CR, LF or NUL", value)
+		return pagi.BadOption(option, "%q must not contain control characters", value)
 	}
 	return nil
 }

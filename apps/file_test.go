@@ -388,12 +388,12 @@ func TestFileCheck(t *testing.T) {
 	}{
 		"an absent root":         {&apps.File{Root: filepath.Join(dir, "absent")}, "root", "no such file"},
 		"a root that is a file":  {&apps.File{Root: filepath.Join(dir, "file")}, "root", "is not a directory"},
-		"a bad default type":     {&apps.File{Root: dir, DefaultType: "a\nb"}, "default_type", "CR, LF"},
-		"a bad charset":          {&apps.File{Root: dir, Charset: "a\rb"}, "charset", "CR, LF"},
-		"a bad cache control":    {&apps.File{Root: dir, CacheControl: "\x00"}, "cache_control", "NUL"},
+		"a bad default type":     {&apps.File{Root: dir, DefaultType: "a\nb"}, "default_type", "control characters"},
+		"a bad charset":          {&apps.File{Root: dir, Charset: "a\rb"}, "charset", "control characters"},
+		"a bad cache control":    {&apps.File{Root: dir, CacheControl: "\x00"}, "cache_control", "control characters"},
 		"an extension with dot":  {&apps.File{Root: dir, Types: map[string]string{".pl": "x"}}, "types", "without its dot"},
 		"an extension in upper":  {&apps.File{Root: dir, Types: map[string]string{"PL": "x"}}, "types", "lower case"},
-		"a type with LF":         {&apps.File{Root: dir, Types: map[string]string{"pl": "x\n"}}, "types", "CR, LF"},
+		"a type with LF":         {&apps.File{Root: dir, Types: map[string]string{"pl": "x\n"}}, "types", "control characters"},
 		"an index with a path":   {&apps.File{Root: dir, Index: []string{"../x"}}, "index", "must be a file's name"},
 		"an index that is empty": {&apps.File{Root: dir, Index: []string{""}}, "index", "must be a file's name"},
 	} {

@@ -71,7 +71,7 @@ func checkName(option, name string) error {
 // checkValue reports an option that cannot be a header's value.
 func checkValue(option, value string) error {
 	if pagi.ValidateHeaders("", pagi.Headers{{Name: "x", Value: value}}) != nil {
-		return pagi.BadOption(option, "%q must not contain CR, LF or NUL", value)
+		return pagi.BadOption(option, "%q must not contain control characters", value)
 	}
 	return nil
 }

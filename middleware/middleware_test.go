@@ -307,16 +307,16 @@ func TestOptionsAreChecked(t *testing.T) {
 		pagi.Checker
 	}
 	for want, m := range map[string]part{
-		`header: "a b" is not a header name`:              middleware.RequestID{Header: "a b"},
-		`header: "\n" is not a header name`:               middleware.Runtime{Header: "\n"},
-		`precision: must be 1 to 9, is 10`:                middleware.Runtime{Precision: 10},
-		`buffer: must not be negative, is -1`:             middleware.ContentLength{Buffer: -1},
-		`permissions_policy: "a\nb" must not contain`:     middleware.SecurityHeaders{PermissionsPolicy: "a\nb"},
-		`redirect_code: must be 301`:                      middleware.HTTPSRedirect{RedirectCode: 200},
-		`exclude: "health" must begin with a slash`:       middleware.HTTPSRedirect{Exclude: []string{"health"}},
-		`hsts_max_age: must not be negative, is -1`:       middleware.HTTPSRedirect{HSTSMaxAge: -1},
-		`host: "https://example.org" is not a host name`:  middleware.HTTPSRedirect{Host: "https://example.org"},
-		`x_frame_options: "\x00" must not contain CR, LF`: middleware.SecurityHeaders{XFrameOptions: "\x00"},
+		`header: "a b" is not a header name`:                          middleware.RequestID{Header: "a b"},
+		`header: "\n" is not a header name`:                           middleware.Runtime{Header: "\n"},
+		`precision: must be 1 to 9, is 10`:                            middleware.Runtime{Precision: 10},
+		`buffer: must not be negative, is -1`:                         middleware.ContentLength{Buffer: -1},
+		`permissions_policy: "a\nb" must not contain`:                 middleware.SecurityHeaders{PermissionsPolicy: "a\nb"},
+		`redirect_code: must be 301`:                                  middleware.HTTPSRedirect{RedirectCode: 200},
+		`exclude: "health" must begin with a slash`:                   middleware.HTTPSRedirect{Exclude: []string{"health"}},
+		`hsts_max_age: must not be negative, is -1`:                   middleware.HTTPSRedirect{HSTSMaxAge: -1},
+		`host: "https://example.org" is not a host name`:              middleware.HTTPSRedirect{Host: "https://example.org"},
+		`x_frame_options: "\x00" must not contain control characters`: middleware.SecurityHeaders{XFrameOptions: "\x00"},
 	} {
 		err := m.Check()
 		var bad *pagi.OptionError

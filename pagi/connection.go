@@ -3,6 +3,8 @@ package pagi
 import (
 	"fmt"
 	"log/slog"
+	"reflect"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -32,7 +34,9 @@ const (
 // A request ends in exactly one of two ways: it completes, or it is disconnected
 // for a reason. Callbacks run one after another, in registration order, on the
 // goroutine that noticed the end; one that panics is logged and does not keep the
-// next from running.
+// next from running. They may send, which does nothing after a disconnect. The
+// disconnect event is received when all of them have returned; only a callback that
+// calls Receive itself is given it at once. It must not wait for a goroutine that does.
 type Connection struct {
 	started  atomic.Bool
 	finished atomic.Bool
@@ -148,20 +152,24 @@ func (k ConnectionControl) Start() { k.c.started.Store(true) }
 // Complete records that the response was delivered and runs the OnComplete
 // callbacks. It does nothing after the request has ended.
 func (k ConnectionControl) Complete() {
+	callbacks, _ := k.complete()
+	runCallbacks("on_complete", callbacks, func(f func()) { f() })
+}
+
+// complete is Complete without the callbacks, which it returns; ok is false where the
+// request has ended already.
+func (k ConnectionControl) complete() (callbacks []func(), ok bool) {
 	k.c.mu.Lock()
+	defer k.c.mu.Unlock()
 	if k.c.ended.Load() {
-		k.c.mu.Unlock()
-		return
+		return nil, false
 	}
 	k.c.finished.Store(true)
 	k.c.completed = true
 	k.c.ended.Store(true)
-	callbacks := k.c.onComplete
+	callbacks = k.c.onComplete
 	k.c.onComplete, k.c.onDisconnect = nil, nil
-	k.c.mu.Unlock()
-	for _, f := range callbacks {
-		guard("on_complete", f)
-	}
+	return callbacks, true
 }
 
 // Disconnect records an abnormal end in the order the specification demands:
@@ -182,10 +190,44 @@ func (k ConnectionControl) Disconnect(reason string) bool {
 	callbacks := k.c.onDisconnect
 	k.c.onComplete, k.c.onDisconnect = nil, nil
 	k.c.mu.Unlock()
-	for _, f := range callbacks {
-		guard("on_disconnect", func() { f(reason) })
-	}
+	runCallbacks("on_disconnect", callbacks, func(f func(string)) { f(reason) })
 	return true
+}
+
+// runCallbacks calls what was registered for a request's end.
+func runCallbacks[F any](kind string, callbacks []F, call func(F)) {
+	for _, f := range callbacks {
+		guardEnd(kind, func() { call(f) })
+	}
+}
+
+// guardEnd is the guard of the callbacks of a request's end. inCallback looks for it.
+//
+//go:noinline
+func guardEnd(kind string, f func()) { guard(kind, f) }
+
+var guardEndName = runtime.FuncForPC(reflect.ValueOf(guardEnd).Pointer()).Name()
+
+// inCallback reports whether its caller was called by a callback of a request's end. It
+// looks at the stack, and is for a Receive while such callbacks run.
+func inCallback() bool {
+	const skipped = 2 // runtime.Callers and inCallback
+	callers := make([]uintptr, 64)
+	for skip := skipped; ; skip += len(callers) {
+		n := runtime.Callers(skip, callers)
+		if n == 0 {
+			return false
+		}
+		frames := runtime.CallersFrames(callers[:n])
+		for frame, more := frames.Next(); ; frame, more = frames.Next() {
+			if frame.Function == guardEndName {
+				return true
+			}
+			if !more {
+				break
+			}
+		}
+	}
 }
 
 // guard runs a callback and logs a panic in it.

@@ -164,7 +164,8 @@ type (
 		Retry           time.Duration
 		HasRetry        bool
 	}
-	// SSEComment sends a comment line; a colon is put in front where missing.
+	// SSEComment sends a comment, each of its lines as a comment line; a colon is put
+	// in front where missing.
 	SSEComment struct {
 		Comment string
 	}

@@ -2,6 +2,7 @@ package pagi
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -83,6 +84,25 @@ func (x *exchange) endContext(cause error) {
 	if inner != nil {
 		inner.cancel(cause)
 	}
+}
+
+// awaitCut lets the server cut an application that works on after its response, when
+// nothing more is to be learned from the request's context: the client has left, or the
+// handler has returned.
+func (x *exchange) awaitCut() {
+	base, inner := x.h.Base, x.inner.Load()
+	if base == nil || inner == nil {
+		return
+	}
+	stop := context.AfterFunc(base, func() {
+		reason := ReasonServerShutdown
+		var d *DisconnectError
+		if errors.As(context.Cause(base), &d) {
+			reason = d.Reason
+		}
+		x.endContext(&DisconnectError{reason})
+	})
+	context.AfterFunc(inner, func() { stop() }) // with the application's return at the latest
 }
 
 // unwatch ends the watch, if there was one.

@@ -1,7 +1,6 @@
 package pagi
 
 import (
-	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/hex"
 	"strings"
@@ -20,21 +19,30 @@ var attributeNames = map[string]string{
 	"0.9.2342.19200300.100.1.1":  "UID",
 }
 
+// attribute is one of a Name, with its value as it is encoded.
+type attribute struct {
+	Type  asn1.ObjectIdentifier
+	Value asn1.RawValue
+}
+
+// attributeSET is a RelativeDistinguishedName; encoding/asn1 wants the name to end so.
+type attributeSET []attribute
+
 // distinguishedName formats a DER-encoded Name as RFC 4514 demands; "" when it
-// cannot be parsed. pkix's own String knows neither DC nor UID and loses the
-// order of attributes it has no field for.
+// cannot be parsed. pkix's own String knows neither DC nor UID, loses the order of
+// attributes it has no field for, and forgets how a value was encoded.
 func distinguishedName(der []byte) string {
-	var rdns pkix.RDNSequence
+	var rdns []attributeSET
 	if _, err := asn1.Unmarshal(der, &rdns); err != nil {
 		return ""
 	}
 	var b strings.Builder
 	for i := len(rdns) - 1; i >= 0; i-- { // section 2.1: last one first
-		for j, attribute := range rdns[i] {
+		for j, a := range rdns[i] {
 			if j > 0 {
 				b.WriteByte('+')
 			}
-			writeAttribute(&b, attribute)
+			writeAttribute(&b, a)
 		}
 		if i > 0 {
 			b.WriteByte(',')
@@ -43,7 +51,7 @@ func distinguishedName(der []byte) string {
 	return b.String()
 }
 
-func writeAttribute(b *strings.Builder, a pkix.AttributeTypeAndValue) {
+func writeAttribute(b *strings.Builder, a attribute) {
 	oid := a.Type.String()
 	name, short := attributeNames[oid]
 	if !short {
@@ -51,19 +59,18 @@ func writeAttribute(b *strings.Builder, a pkix.AttributeTypeAndValue) {
 	}
 	b.WriteString(name)
 	b.WriteByte('=')
-	value, isString := a.Value.(string)
-	if short && isString {
-		escapeAttribute(b, value)
-		return
+	if short {
+		var value any
+		_, err := asn1.Unmarshal(a.Value.FullBytes, &value)
+		if s, isString := value.(string); isString && err == nil {
+			escapeAttribute(b, s)
+			return
+		}
 	}
 	// Section 2.4: a type in dotted form, or a value that is no string, has its
 	// value as the hexadecimal BER encoding.
-	der, err := asn1.Marshal(a.Value)
-	if err != nil {
-		return
-	}
 	b.WriteByte('#')
-	b.WriteString(hex.EncodeToString(der))
+	b.WriteString(hex.EncodeToString(a.Value.FullBytes))
 }
 
 // escapeAttribute writes a value with the escapes of RFC 4514 section 2.4.

@@ -43,10 +43,9 @@ type exchange struct {
 	// stream is w where that is one, else nil.
 	stream ResponseStream
 
-	scope   Scope
-	conn    Connection
-	control ConnectionControl
-	ctx     context.Context // the application's: an appContext
+	scope Scope
+	conn  Connection
+	ctx   context.Context // the application's: an appContext
 
 	begin time.Time // set where Done wants it
 
@@ -79,6 +78,7 @@ type exchange struct {
 	sent     int64     // body bytes written
 	queue    atomic.Pointer[queue]
 	sse      *eventStream // nil: an http scope
+	apart    *apart       // nil: the application runs on its handler's goroutine
 	// writeLimit is when an HTTP/2 stream's write deadline passes; 0: there is none.
 	writeLimit atomic.Int64
 
@@ -134,6 +134,9 @@ func (x *exchange) gone() {
 			if done && x.sse != nil && x.sse.declined.Load() { // it may wait in vain for an event otherwise
 				x.endContext(&DisconnectError{ReasonClientClosed})
 			}
+			if done {
+				x.awaitCut()
+			}
 			return // it left with its response; or the running Receive learns why
 		}
 		switch {
@@ -143,6 +146,8 @@ func (x *exchange) gone() {
 		default:
 			reason = ReasonClientClosed
 		}
+	} else if x.conn.finished.Load() { // what the application does beyond its response ends, too
+		x.endContext(&DisconnectError{reason})
 	}
 	x.disconnect(reason)
 }
@@ -158,19 +163,31 @@ func (x *exchange) goneReason(otherwise string) string {
 }
 
 // disconnect ends the request abnormally, in the order the specification gives:
-// connection state and callbacks first, then the event, then the context. It must
-// not be called with mu held, since callbacks may send.
+// connection state and callbacks first, then the event, then the context. Where it has
+// ended already, whoever was first does all that, and may be at the callbacks still. It
+// must not be called with mu held, since callbacks may send.
 func (x *exchange) disconnect(reason string) {
-	x.control.Disconnect(reason)
-	x.end()
-	x.endContext(&DisconnectError{reason})
+	if x.control().Disconnect(reason) {
+		x.end()
+		x.endContext(&DisconnectError{reason})
+	}
 }
 
-// complete ends the request successfully. Not to be called with mu held.
+// complete ends the request successfully, if it has not ended. Not to be called with
+// mu held.
 func (x *exchange) complete() {
-	x.control.Complete()
+	callbacks, first := x.control().complete()
+	if !first {
+		return
+	}
+	x.tell() // a callback may take its time
+	for _, f := range callbacks {
+		guardEnd("on_complete", f)
+	}
 	x.end()
 }
+
+func (x *exchange) control() ConnectionControl { return ConnectionControl{&x.conn} }
 
 // end makes Receive return http.disconnect from now on.
 func (x *exchange) end() {
@@ -197,6 +214,14 @@ func (x *exchange) endSignal() <-chan struct{} {
 	return x.endedCh
 }
 
+// awaitEnd returns when Receive returns http.disconnect: when the callbacks of the end,
+// which is on its way, have run.
+func (x *exchange) awaitEnd() {
+	if !x.ended.Load() {
+		<-x.endSignal()
+	}
+}
+
 // awaitQueue waits until what the application sent is written, so that who holds mu
 // may use the ResponseWriter.
 func (x *exchange) awaitQueue() error {
@@ -206,9 +231,10 @@ func (x *exchange) awaitQueue() error {
 	return nil
 }
 
-// disconnected reports whether the request has ended abnormally.
+// disconnected reports whether the request has ended abnormally, or is about to:
+// callbacks may still run.
 func (x *exchange) disconnected() bool {
-	return x.ended.Load() && x.disconnectReason() != ""
+	return x.conn.ended.Load() && x.disconnectReason() != ""
 }
 
 func (x *exchange) disconnectReason() string {

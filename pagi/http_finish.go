@@ -34,16 +34,13 @@ func (x *exchange) finish(err error) (cut bool) {
 	switch {
 	case reason != "":
 		x.disconnect(reason)
-	case complete && !x.ended.Load():
+	case complete:
 		x.complete()
 	}
-	x.end()
+	x.awaitEnd()
 	x.endContext(context.Canceled)
-	if x.sse != nil {
-		x.sse.leaving.Do(func() { x.leave(cut) })
-	} else {
-		x.leave(cut)
-	}
+	x.leave(cut)
+	x.recycle()
 	return cut && !x.hijack
 }
 
@@ -62,17 +59,6 @@ func (x *exchange) finishQueue() *connectionLost {
 	}
 	x.sent -= int64(q.giveUp())
 	return lost
-}
-
-// leave gives back what the exchange holds of its server's. Neither the request's body
-// nor the ResponseWriter is used after it.
-func (x *exchange) leave(cut bool) {
-	read := x.releaseBody()
-	switch {
-	case cut, x.hijack, x.stream != nil:
-	case !read && x.duplex, x.sse != nil && x.r.ProtoMajor == 1:
-		closeAfterReply(x.w)
-	}
 }
 
 // conclude decides, with mu held, what becomes of the response: it is complete;
@@ -98,7 +84,7 @@ func (x *exchange) conclude(err error) (cut bool, reason string) {
 		x.abandon()
 		return true, ReasonServerError
 	case err == nil && x.sse != nil && x.sse.state == streamOpen:
-		if lost := asLost(x.sse.close("")); lost != nil {
+		if lost := asLost(x.sse.close()); lost != nil {
 			return true, x.goneReason(lost.reason)
 		}
 		return false, ""

@@ -104,7 +104,7 @@ func TestHTTP2(t *testing.T) {
 		go client.Do(req("/wait", nil).WithContext(ctx))
 		testkit.Await(t, running)
 		cancel()
-		if o := testkit.Await(t, seen); o.reason != ReasonClientClosed {
+		if o := testkit.AtOnce(t, seen); o.reason != ReasonClientClosed {
 			t.Errorf("%+v", o)
 		}
 	})

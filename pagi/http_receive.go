@@ -24,17 +24,34 @@ type bodyRead struct {
 
 // receive is the application's Receive.
 func (x *exchange) receive(ctx context.Context) (Event, error) {
-	x.rmu.Lock()
-	defer x.rmu.Unlock()
-	if x.ended.Load() {
+	if x.conn.ended.Load() && (x.ended.Load() || inCallback()) { // a callback would wait for its own end
 		return HTTPDisconnect{}, nil
 	}
-	if !x.bodyDone.Load() {
-		return x.receiveBody(ctx)
+	if ev, err := x.receiveRequest(ctx); ev != nil || err != nil {
+		return ev, err
 	}
-	if x.bodyRead == 0 && x.bodyLeft == 0 {
+	return x.receiveEnd(ctx)
+}
+
+// receiveRequest returns the next event of the request, nil where there is none.
+func (x *exchange) receiveRequest(ctx context.Context) (Event, error) {
+	x.rmu.Lock()
+	defer x.rmu.Unlock()
+	switch {
+	case x.conn.ended.Load():
+	case !x.bodyDone.Load():
+		return x.receiveBody(ctx)
+	case x.bodyRead == 0 && x.bodyLeft == 0:
 		x.bodyLeft = -1 // the one event of a request without a body is given now
 		return HTTPRequest{}, nil
+	}
+	return nil, nil
+}
+
+// receiveEnd waits for the request's end.
+func (x *exchange) receiveEnd(ctx context.Context) (Event, error) {
+	if x.ended.Load() {
+		return HTTPDisconnect{}, nil
 	}
 	x.watch()
 	select {
@@ -47,7 +64,8 @@ func (x *exchange) receive(ctx context.Context) (Event, error) {
 	return HTTPDisconnect{}, nil
 }
 
-// receiveBody reads the next piece of the body from the client.
+// receiveBody reads the next piece of the body from the client. It returns nil where
+// that fails, which ends the request.
 func (x *exchange) receiveBody(ctx context.Context) (Event, error) {
 	if x.buf == nil {
 		x.buf = readBuffers.Get().(*readBuffer)
@@ -61,14 +79,14 @@ func (x *exchange) receiveBody(ctx context.Context) (Event, error) {
 		if max := x.h.MaxBodySize; max > 0 && x.bodyRead > max {
 			x.logLimit("request body is too large", optionMaxBodySize, max)
 			x.refuse(http.StatusRequestEntityTooLarge, ReasonBodyTooLarge)
-			return HTTPDisconnect{}, nil
+			return nil, nil
 		}
 		switch {
 		case got.err == io.EOF:
 			x.bodyLeft = -1
 			x.bodyDone.Store(true)
 		case got.err != nil:
-			return HTTPDisconnect{}, nil
+			return nil, nil
 		case x.bodyLeft > 0:
 			if x.bodyLeft -= int64(got.n); x.bodyLeft == 0 {
 				x.bodyLeft = -1
@@ -129,9 +147,9 @@ func (x *exchange) readFailed(err error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		x.refuse(http.StatusRequestTimeout, ReasonClientTimeout)
 	case errors.Is(err, io.ErrUnexpectedEOF), x.r.ProtoMajor >= 2:
-		x.disconnect(x.goneReason(ReasonClientClosed))
+		x.refuse(0, x.goneReason(ReasonClientClosed))
 	case isConnectionError(err):
-		x.disconnect(x.goneReason(ReasonReadError))
+		x.refuse(0, x.goneReason(ReasonReadError))
 	default: // broken chunked framing
 		x.refuse(http.StatusBadRequest, ReasonProtocolError)
 	}
@@ -142,32 +160,57 @@ func isConnectionError(err error) bool {
 	return errors.As(err, &errno) || errors.Is(err, os.ErrClosed) || errors.Is(err, http.ErrBodyReadAfterClose)
 }
 
-// refuse answers a request whose body is at fault, unless its response has
-// begun, and ends it.
+// refuse ends a request whose body is at fault or has broken off, with an answer unless
+// its response has begun or status is 0. It waits for a running Send: with the
+// response complete the request is, too, whatever its body.
 func (x *exchange) refuse(status int, reason string) {
 	x.mu.Lock()
-	if !x.closed && x.phase <= phaseHeld {
+	if x.phase == phaseComplete {
+		x.mu.Unlock()
+		return
+	}
+	answered := status != 0 && !x.closed && x.phase <= phaseHeld
+	if answered {
 		x.answer(status, "", nil, true)
 	}
 	x.mu.Unlock()
 	x.disconnect(reason)
+	if answered {
+		x.tell()
+	}
 }
 
-// releaseBody wakes a Receive that outlived the application, waits for it and
-// gives the read buffer back. It reports whether the body was read to its end.
+// releaseBody wakes a Receive that reads still and waits for it. It reports whether the
+// body was read to its end.
 func (x *exchange) releaseBody() bool {
+	x.wakeRead()
+	for !x.rmu.TryLock() {
+		time.Sleep(time.Millisecond)
+		x.wakeRead() // it may have been about to read
+	}
+	defer x.rmu.Unlock()
+	for x.pending != nil {
+		select {
+		case <-x.pending:
+			x.pending = nil
+		case <-time.After(time.Millisecond):
+			x.wakeRead()
+		}
+	}
+	return x.bodyDone.Load()
+}
+
+func (x *exchange) wakeRead() {
 	if x.reading.Load() {
 		_ = x.rc.SetReadDeadline(time.Unix(1, 0)) // where unsupported, the body's end wakes it
 	}
-	x.rmu.Lock()
-	defer x.rmu.Unlock()
-	if x.pending != nil {
-		<-x.pending
-		x.pending = nil
-	}
+}
+
+// recycle gives the read buffer back when the application, which may look at the last
+// piece of the body until then, has returned. It follows leave.
+func (x *exchange) recycle() {
 	if x.buf != nil {
 		readBuffers.Put(x.buf)
 		x.buf = nil
 	}
-	return x.bodyDone.Load()
 }

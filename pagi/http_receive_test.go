@@ -246,8 +246,10 @@ func TestAbnormalEnds(t *testing.T) {
 			})
 			c := x.request(tt.request)
 			testkit.Await(t, running)
+			await := testkit.Await[outcome]
 			if tt.then != nil {
 				tt.then(c)
+				await = testkit.AtOnce
 			} else {
 				res, _ := c.Response("POST")
 				if res.StatusCode != tt.status || !res.Close {
@@ -255,7 +257,7 @@ func TestAbnormalEnds(t *testing.T) {
 				}
 				c.Closed()
 			}
-			o := testkit.Await(t, seen)
+			o := await(t, seen)
 			var cause *DisconnectError
 			if !errors.As(o.cause, &cause) || cause.Reason != o.reason || o.reason != tt.reasons {
 				t.Errorf("reason %q, cause %v, want %q", o.reason, o.cause, tt.reasons)

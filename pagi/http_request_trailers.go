@@ -18,12 +18,12 @@ func (x *exchange) piece(got bodyRead) (Event, error) {
 	if most := x.h.MaxHeaderCount; most > 0 && len(sent) > 0 && len(x.scope.Headers)+len(sent) > most {
 		x.logLimit("request has too many headers and trailers", optionMaxHeaderCount, int64(most))
 		x.refuse(http.StatusBadRequest, ReasonProtocolError)
-		return HTTPDisconnect{}, nil
+		return nil, nil
 	}
 	for _, t := range sent {
 		if !isToken(t.Name) || !isFieldValue(t.Value) {
 			x.refuse(http.StatusBadRequest, ReasonProtocolError)
-			return HTTPDisconnect{}, nil
+			return nil, nil
 		}
 		if isTrailer(t.Name) {
 			ev.Trailers = append(ev.Trailers, t)
@@ -64,15 +64,4 @@ func isTrailer(name string) bool {
 		return false
 	}
 	return !strings.HasPrefix(name, "if-") && !strings.HasPrefix(name, "x-forwarded-")
-}
-
-// isFieldValue reports whether v has no control character but tabs in it (RFC 9110
-// section 5.5).
-func isFieldValue(v string) bool {
-	for i := range len(v) {
-		if c := v[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
 }

@@ -35,7 +35,7 @@ func (x *exchange) makeScope() {
 		}
 	}
 	s.State = x.h.cloneState()
-	s.Connection, x.control = &x.conn, ConnectionControl{&x.conn}
+	s.Connection = &x.conn
 	x.conn.look = x
 	s.Extensions = plainExtensions
 	s.Transport = (*appTransport)(x)

@@ -127,7 +127,7 @@ func (x *exchange) sendStart(e *HTTPResponseStart) error {
 	x.trailer = e.Trailers
 	x.noBody = x.r.Method == http.MethodHead || e.Status == http.StatusNoContent || e.Status == http.StatusNotModified
 	x.phase = phaseHeld
-	x.control.Start()
+	x.control().Start()
 	return nil
 }
 

@@ -46,9 +46,12 @@ func (x *exchange) checkStall() {
 	x.giveUpLocked(reasonRequestTimeout, "--request-timeout", x.h.RequestTimeout)
 }
 
-// limitTime starts the timer of MaxRequestTime.
-func (x *exchange) limitTime() *time.Timer {
-	return time.AfterFunc(x.h.MaxRequestTime, func() {
+// limitTime starts the timer of MaxRequestTime. stop must be called before the handler
+// returns: it waits for what the timer has begun.
+func (x *exchange) limitTime() (stop func()) {
+	ended := make(chan struct{})
+	timer := time.AfterFunc(x.h.MaxRequestTime, func() {
+		defer close(ended)
 		const option = "--max-request-time"
 		if x.mu.TryLock() {
 			x.giveUpLocked(reasonRequestTime, option, x.h.MaxRequestTime)
@@ -62,33 +65,38 @@ func (x *exchange) limitTime() *time.Timer {
 		}
 		x.mu.Unlock()
 	})
+	return func() {
+		if !timer.Stop() {
+			<-ended
+		}
+	}
 }
 
-// giveUpLocked ends a request that has taken too long, and unlocks mu.
+// giveUpLocked ends a request that has taken too long, and unlocks mu. What belongs to
+// the handler is used before that.
 func (x *exchange) giveUpLocked(reason, option string, limit time.Duration) {
 	status := http.StatusGatewayTimeout
 	if x.reading.Load() {
 		reason, status = ReasonClientTimeout, http.StatusRequestTimeout
 	}
-	switch {
-	case x.closed || x.phase == phaseComplete || x.sse != nil && x.sse.state == streamOpen:
+	if x.closed || x.phase == phaseComplete || x.sse != nil && x.sse.state == streamOpen {
 		x.mu.Unlock()
 		return
-	case x.phase <= phaseHeld:
-		x.logTimedOut(option, limit)
-		x.answer(status, "", nil, true)
-		x.mu.Unlock()
-	default:
-		x.logTimedOut(option, limit)
-		conn := x.takeOver()
-		x.mu.Unlock()
-		if conn != nil {
-			conn.Close()
-		} else {
-			_ = x.rc.SetWriteDeadline(time.Unix(1, 0)) // resets an HTTP/2 stream
-		}
 	}
+	x.logTimedOut(option, limit)
+	answered := x.phase <= phaseHeld
+	if answered {
+		x.answer(status, "", nil, true)
+	} else if conn := x.takeOver(); conn != nil {
+		conn.Close()
+	} else {
+		_ = x.rc.SetWriteDeadline(time.Unix(1, 0)) // resets an HTTP/2 stream
+	}
+	x.mu.Unlock()
 	x.disconnect(reason)
+	if answered {
+		x.tell()
+	}
 }
 
 func (x *exchange) logTimedOut(option string, limit time.Duration) {

@@ -1,6 +1,9 @@
 package pagi
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+)
 
 // sendTrailers ends the response. HTTP/1.0 and responses without a body cannot
 // carry trailers; the ResponseWriter leaves them out there.
@@ -25,6 +28,9 @@ func (x *exchange) sendTrailers(e *HTTPResponseTrailers) error {
 	to := x.w.Header()
 	for _, t := range e.Headers {
 		to.Add(http.TrailerPrefix+CanonicalName(t.Name), t.Value)
+	}
+	if x.r.Context().Err() != nil { // they leave with the end of the handler: this is the last look
+		return &connectionLost{ReasonClientClosed, context.Cause(x.r.Context())}
 	}
 	x.phase = phaseComplete
 	return nil

@@ -43,7 +43,7 @@ type Receive func(ctx context.Context) (Event, error)
 // the event are the caller's again once Send returns.
 //
 // An event that the specification forbids (a missing field, a type the scope
-// does not know, a CR, LF or NUL in a header) makes Send return an *EventError.
+// does not know, a control character in a header) makes Send return an *EventError.
 // A Send after the client has gone is no error and does nothing. A Send is not
 // safe for concurrent use unless the server says so.
 type Send func(ctx context.Context, ev Event) error

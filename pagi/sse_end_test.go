@@ -69,18 +69,20 @@ func TestEndsOfEventStreams(t *testing.T) {
 					return err
 				})
 				s := x.events("GET", nil)
+				await := testkit.Await[string]
 				if tt.then != nil {
 					tt.then(s)
+					await = testkit.AtOnce
 				}
 				if tt.proper {
 					s.rest()
 				}
-				reason := testkit.Await(t, ended)
+				reason := await(t, ended)
 				// A write may notice it first.
 				if reason != tt.reason && (tt.reason != ReasonClientClosed || reason != ReasonWriteError) {
 					t.Errorf("reason %q, want %q", reason, tt.reason)
 				}
-				if r := x.record(); r.Err != nil || r.Reason != reason {
+				if r := x.record(); r.Err != nil || r.Reason != reason || r.Close != nil {
 					t.Errorf("record %+v", r)
 				}
 				if tt.log != "" {

@@ -17,18 +17,26 @@ func AppendSSE(to []byte, e *SSESend) []byte {
 		to = append(to, "retry: "...)
 		to = append(strconv.AppendInt(to, int64(e.Retry/time.Millisecond), 10), '\n')
 	}
-	for data := e.Data; ; {
-		i := strings.IndexAny(data, "\r\n")
-		to = append(to, "data: "...)
-		if i < 0 {
-			return append(append(to, data...), "\n\n"...)
-		}
-		to = append(append(to, data[:i]...), '\n')
-		if strings.HasPrefix(data[i:], "\r\n") {
-			i++
-		}
-		data = data[i+1:]
+	for rest, more := e.Data, true; more; {
+		var line string
+		line, rest, more = cutLine(rest)
+		to = append(append(append(to, "data: "...), line...), '\n')
 	}
+	return append(to, '\n')
+}
+
+// cutLine returns the first line of text, whatever ends it, and what follows that end,
+// if there is one.
+func cutLine(text string) (line, rest string, more bool) {
+	i := strings.IndexAny(text, "\r\n")
+	if i < 0 {
+		return text, "", false
+	}
+	line, rest = text[:i], text[i+1:]
+	if text[i] == '\r' {
+		rest = strings.TrimPrefix(rest, "\n")
+	}
+	return line, rest, true
 }
 
 func appendField(to []byte, name, value string) []byte {
@@ -39,11 +47,17 @@ func appendField(to []byte, name, value string) []byte {
 	return append(append(to, value...), '\n')
 }
 
-// AppendSSEComment appends a comment as it stands on the wire. A colon is put in front
-// where there is none.
+// AppendSSEComment appends a comment as it stands on the wire, one comment line for
+// each line of it like AppendSSE's data. A colon is put in front of a line where there is
+// none.
 func AppendSSEComment(to []byte, comment string) []byte {
-	if !strings.HasPrefix(comment, ":") {
-		to = append(to, ':')
+	for rest, more := comment, true; more; {
+		var line string
+		line, rest, more = cutLine(rest)
+		if !strings.HasPrefix(line, ":") {
+			to = append(to, ':')
+		}
+		to = append(append(to, line...), '\n')
 	}
-	return append(append(to, comment...), "\n\n"...)
+	return append(to, '\n')
 }

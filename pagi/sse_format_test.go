@@ -27,7 +27,11 @@ func TestAppendSSE(t *testing.T) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
-	for comment, want := range map[string]string{"": ":\n\n", "ping": ":ping\n\n", ":ping": ":ping\n\n", " a": ": a\n\n"} {
+	for comment, want := range map[string]string{
+		"": ":\n\n", "ping": ":ping\n\n", ":ping": ":ping\n\n", " a": ": a\n\n",
+		"a\nb": ":a\n:b\n\n", "a\r:b\r\nc": ":a\n:b\n:c\n\n", "a\n": ":a\n:\n\n", "\n\r": ":\n:\n:\n\n",
+		"a\n\ndata: b": ":a\n:\n:data: b\n\n",
+	} {
 		if got := string(AppendSSEComment(nil, comment)); got != want {
 			t.Errorf("comment %q: %q, want %q", comment, got, want)
 		}

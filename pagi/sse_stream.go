@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
 	"sync/atomic"
 )
 
@@ -32,17 +31,16 @@ type eventStream struct {
 	// headOnly is set where the response has no body: of HEAD, and with a status
 	// like 204. What the application sends is dropped then.
 	headOnly bool
-	reason   string // what ended it, for sse.disconnect; set before the exchange ends
-	line     []byte // where an event is put together
-	timers   streamTimers
-	over     chan struct{} // closed when the whole response was written
-	told     sync.Once     // over; guards itself
-	leaving  sync.Once     // leave; likewise
+	// reason is what sse.disconnect says where the stream did not end by a disconnect:
+	// that of sse.close. It is set before the exchange ends.
+	reason string
+	line   []byte // where an event is put together
+	timers streamTimers
 }
 
 // newEventStream makes an sse scope of the exchange's.
 func (x *exchange) newEventStream() {
-	x.sse = &eventStream{x: x, over: make(chan struct{})}
+	x.sse = &eventStream{x: x}
 	s := &x.scope
 	s.Type = TypeSSE
 	s.Connection = nil // the specification has none here: sse.disconnect tells
@@ -82,7 +80,8 @@ func (s *eventStream) sendLocked(ctx context.Context, ev Event) error {
 		if e.Reason != "" {
 			s.x.h.logger().Debug("event stream closed", "reason", e.Reason, "path", s.x.r.URL.Path, "client", s.x.r.RemoteAddr)
 		}
-		return s.close(e.Reason)
+		s.reason = e.Reason
+		return s.close()
 	case SSEHTTPResponseStart:
 		return s.decline(&e)
 	case SSEHTTPResponseBody:
@@ -142,8 +141,8 @@ func (s *eventStream) start(e *SSEStart) error {
 	s.state = streamOpen
 	x.openResponse(false)
 	if x.noBody {
-		s.headOnly = true
-		return s.close(ReasonClientClosed)
+		s.headOnly, s.reason = true, ReasonClientClosed
+		return s.close()
 	}
 	if err := x.flush(); err != nil {
 		return err
@@ -186,8 +185,8 @@ func (s *eventStream) write(p []byte) error {
 
 // close ends the stream, the response and, on HTTP/1, what the server says on the
 // connection: the client is not to use it again while the application works on.
-func (s *eventStream) close(reason string) error {
-	s.state, s.reason = streamOver, reason
+func (s *eventStream) close() error {
+	s.state = streamOver
 	s.stop()
 	if err := s.x.awaitQueue(); err != nil {
 		return err
@@ -210,7 +209,7 @@ func (s *eventStream) shut(reason string) {
 		x.mu.Unlock()
 		return
 	}
-	if lost := asLost(s.close(reason)); lost != nil {
+	if lost := asLost(s.close()); lost != nil {
 		reason = lost.reason
 	}
 	// An sse scope has no callbacks that could send, so mu may be held, lest somebody
@@ -219,13 +218,9 @@ func (s *eventStream) shut(reason string) {
 	over := x.phase == phaseComplete
 	x.mu.Unlock()
 	if over {
-		s.tell()
+		x.tell()
 	}
 }
-
-// tell lets the handler return, now that the response is complete and it is known how
-// the stream has ended.
-func (s *eventStream) tell() { s.told.Do(func() { close(s.over) }) }
 
 // decline begins an ordinary response; the connection ends with it.
 func (s *eventStream) decline(e *SSEHTTPResponseStart) error {
@@ -255,7 +250,6 @@ func (s *eventStream) completed() {
 	if s.headOnly {
 		s.x.endContext(&DisconnectError{ReasonClientClosed})
 	}
-	s.tell()
 }
 
 // receive is the Receive of an sse scope.

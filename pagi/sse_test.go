@@ -38,7 +38,7 @@ func onBoth(t *testing.T, f func(t *testing.T, serve func(HTTPHandler, func(*cal
 
 // client returns one that speaks HTTP/2 where the fixture does.
 func (x *fixture) client() *http.Client {
-	if x.srv.TLS != nil {
+	if x.srv.TLS != nil || x.srv.Config.Protocols != nil {
 		return x.srv.Client()
 	}
 	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -209,7 +209,7 @@ func TestEventStreamsThatHaveOnlyAHead(t *testing.T) {
 				if s.res.StatusCode != tt.status || s.rest() != "" {
 					t.Errorf("%v", s.res)
 				}
-				if r := x.record(); r.Err != nil || r.Reason != "" {
+				if r := x.record(); r.Err != nil || r.Reason != "" || r.Close != nil {
 					t.Errorf("record %+v", r)
 				}
 			})
@@ -308,8 +308,8 @@ func TestSSEClose(t *testing.T) {
 			t.Errorf("stream %q", got)
 		}
 		close(ended)
-		if r := x.record(); r.Err != nil || r.Reason != "" {
-			t.Errorf("record %+v", r)
+		if r := x.record(); r.Err != nil || r.Reason != "" || r.Close == nil || *r.Close != (HTTPClose{0, "job_complete"}) {
+			t.Errorf("record %+v, close %+v", r, r.Close)
 		}
 		x.log.WaitFor(t, "job_complete")
 	})

@@ -1,11 +1,11 @@
 package pagi
 
 import (
+	"context"
 	"log/slog"
 	"maps"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -22,13 +22,13 @@ func ToHTTP(app App) http.Handler { return &HTTPHandler{App: app} }
 // an sse scope; with WebSocket set a WebSocket handshake is a websocket scope. Only App must
 // be set. The fields must not change once requests are served.
 //
-// Below a ResponseWriter that is a ResponseStream, headers keep their order and a
-// response ends with its last event. Below any other, what net/http decides stays
-// net/http's: response headers leave sorted by name, and the last chunk of a
-// response without content-length leaves when the application returns. A client that
-// goes away while a request body is still unread is noticed by the next Receive or Send;
-// below a ResponseStream that reads ahead, as package http1's does, at once where the
-// body is short.
+// A response ends with its last event, whether or not the application returns. Below a
+// ResponseWriter that is a ResponseStream headers keep their order. Below any other they
+// leave sorted by name, and the handler returns with the end of the response, because
+// that is what ends it there: an application that works on has a goroutine of its own,
+// which Running counts. A client that goes away while a request body is still unread is
+// noticed by the next Receive or Send; below a ResponseStream that reads ahead, as
+// package http1's does, at once where the body is short.
 type HTTPHandler struct {
 	// App is called for every request.
 	App App
@@ -78,6 +78,10 @@ type HTTPHandler struct {
 	// Stopping is closed when the application is about to be shut down or replaced:
 	// what would go on without end (websocket and sse scopes) is then ended. Nil: never.
 	Stopping <-chan struct{}
+	// Base is what the contexts of all requests derive from. An application that works
+	// on after its response, when its request may be over, is cut by the end of Base,
+	// whose cause is to be a *DisconnectError. Nil: it is never cut.
+	Base context.Context
 	// WebSocket completes WebSocket handshakes, which then become websocket scopes. Nil:
 	// they are requests as any other, as they are to a server that does not know the
 	// protocol (RFC 9110 section 7.8).
@@ -89,11 +93,11 @@ type HTTPHandler struct {
 	// Logger receives failures of the application and requests turned down for a
 	// limit. Nil: slog.Default().
 	Logger *slog.Logger
-	// Done is called once per request, on the goroutine that served it, when the
-	// response is complete or given up. Nil: not called.
+	// Done is called once per request, on the goroutine that ran the application, when
+	// that has returned. The handler may have returned before. Nil: not called.
 	Done func(*HTTPRecord)
 
-	streaming int32 // applications that serveStream started; atomic
+	apart int32 // applications that run on a goroutine of their own; atomic
 }
 
 // HTTPRecord tells how a request ended. It and what it points to are valid until
@@ -103,28 +107,50 @@ type HTTPRecord struct {
 	Request *http.Request
 	// Status is the response's; 0 when none was started.
 	Status int
-	// Bytes is the number of body bytes given to the network, without framing.
+	// Bytes is the number of body bytes given to the network, without framing; of a
+	// WebSocket that of its frames, control frames and heads of frames included.
 	Bytes int64
 	// Begin is when the handler was called, Duration how long it took from there.
 	Begin    time.Time
 	Duration time.Duration
 	// Reason is the disconnect reason; "" when the response was completed.
 	Reason string
+	// Close tells how an event stream or a WebSocket was closed; nil: it was not, or
+	// nothing was said of it.
+	Close *HTTPClose
 	// Err is what the application returned, or the *PanicError it ended with.
 	Err error
 
-	stream ResponseStream
+	x *exchange // nil: the request was turned down before it came to one
+}
+
+// HTTPClose is an sse.close, or the Close frame that began the end of a WebSocket,
+// whoever sent it.
+type HTTPClose struct {
+	// Code is the frame's, 1005 for one without; 0 for an event stream.
+	Code int
+	// Reason is what was given as the reason.
+	Reason string
 }
 
 // Header returns the value of the request's first header called name, or "".
 func (r *HTTPRecord) Header(name string) string {
-	if r.stream != nil {
-		return r.stream.RequestHeaders().Get(name)
+	if r.x != nil && r.x.stream != nil {
+		return r.x.stream.RequestHeaders().Get(name)
 	}
 	if EqualFold(name, "host") {
 		return r.Request.Host
 	}
 	return r.Request.Header.Get(name)
+}
+
+// ResponseHeader returns the value of the first header called name, in lower case, that
+// the application has sent, or "".
+func (r *HTTPRecord) ResponseHeader(name string) string {
+	if r.x == nil {
+		return ""
+	}
+	return r.x.head.Get(name)
 }
 
 // The options of the command line that the log names where a limit turned a
@@ -161,11 +187,11 @@ func (h *HTTPHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer x.stall.Stop()
 	}
 	if h.MaxRequestTime > 0 && x.scope.Type == TypeHTTP {
-		defer x.limitTime().Stop()
+		defer x.limitTime()()
 	}
 	cut := false
-	if x.sse != nil && x.stream == nil {
-		cut = x.serveStream()
+	if x.stream == nil {
+		cut = x.serveApart()
 	} else {
 		cut = x.run()
 	}
@@ -188,30 +214,6 @@ func (x *exchange) run() (cut bool) {
 	x.report(err)
 	return cut
 }
-
-// serveStream is run for an sse scope over net/http, which ends a response when its
-// handler returns: that must not wait for an application that works on after its
-// sse.close. Running counts those.
-func (x *exchange) serveStream() (cut bool) {
-	ended := make(chan bool, 1)
-	atomic.AddInt32(&x.h.streaming, 1)
-	go func() {
-		defer atomic.AddInt32(&x.h.streaming, -1)
-		ended <- x.run()
-	}()
-	select {
-	case cut = <-ended:
-		return cut
-	case <-x.sse.over:
-	}
-	x.end()
-	x.sse.leaving.Do(func() { x.leave(false) })
-	return false
-}
-
-// Running returns how many applications of event streams are running whose handler may
-// have returned already; a server that stops waits for them, too.
-func (h *HTTPHandler) Running() int { return int(atomic.LoadInt32(&h.streaming)) }
 
 // admit turns down what the application must not see and reports whether the
 // request may go on. A handshake may be a CONNECT.
@@ -260,9 +262,21 @@ func (x *exchange) report(err error) {
 		Begin:    x.begin,
 		Duration: time.Since(x.begin),
 		Reason:   x.disconnectReason(),
+		Close:    x.closing(),
 		Err:      err,
-		stream:   x.stream,
+		x:        x,
 	})
+}
+
+// closing is the Close of the record.
+func (x *exchange) closing() *HTTPClose {
+	switch {
+	case x.session != nil:
+		return x.session.closing()
+	case x.sse != nil && x.sse.reason != "" && !x.sse.headOnly:
+		return &HTTPClose{Reason: x.sse.reason}
+	}
+	return nil
 }
 
 func (h *HTTPHandler) logger() *slog.Logger {

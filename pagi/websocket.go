@@ -26,6 +26,8 @@ type WebSocketConn interface {
 	Close()
 	// Drop ends it at once.
 	Drop()
+	// Sent returns how many bytes of frames the network has taken.
+	Sent() int64
 }
 
 // WebSocketEnd says how a WebSocket ended.

@@ -76,10 +76,11 @@ func (x *exchange) serveWebSocket() {
 	}
 	x.logEnd(out.End)
 	if out.End.Peer {
-		x.control.Complete()
+		x.control().Complete()
 	} else {
-		x.control.Disconnect(out.End.Reason)
+		x.control().Disconnect(out.End.Reason)
 	}
+	x.sent = out.Sent
 	x.report(out.Err)
 }
 

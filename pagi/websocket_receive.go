@@ -65,7 +65,7 @@ func (s *WebSocketSession) takeLocked() WebSocketReceive {
 func (s *WebSocketSession) await(ctx context.Context) error {
 	s.mu.Lock()
 	var gone <-chan struct{}
-	if s.phase == wsConnecting {
+	if s.isUnanswered() {
 		gone = s.Handshake.Gone()
 	}
 	s.waiting = s.head == len(s.queue)
@@ -82,7 +82,7 @@ func (s *WebSocketSession) await(ctx context.Context) error {
 	case <-s.wake:
 	case <-gone:
 		s.mu.Lock()
-		unanswered := s.phase == wsConnecting // else what has ended is the response
+		unanswered := s.isUnanswered() // else what has ended is the response
 		s.mu.Unlock()
 		if unanswered {
 			s.finish(&WebSocketEnd{Code: closeAbnormal, Reason: s.Handshake.GoneReason()})
@@ -106,6 +106,11 @@ func (s *WebSocketSession) await(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// isUnanswered reports whether the handshake is. mu is held.
+func (s *WebSocketSession) isUnanswered() bool {
+	return s.phase == wsConnecting || s.phase == wsAccepting
 }
 
 // readAll takes the client's messages in, until the connection ends.

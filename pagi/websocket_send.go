@@ -10,6 +10,9 @@ import (
 // send is the application's Send. Any number of goroutines may call it.
 func (s *WebSocketSession) send(ctx context.Context, ev Event, flow *FlowMeter) error {
 	s.mu.Lock()
+	if s.end == nil {
+		s.awaitAccepted(ctx)
+	}
 	if s.end != nil || s.returned || s.phase == wsClosing || s.phase == wsClosed403 {
 		s.mu.Unlock()
 		return nil
@@ -124,25 +127,54 @@ func (s *WebSocketSession) deny(ctx context.Context, ev Event) error {
 	return err
 }
 
-// accept completes the handshake and begins to read.
+// accept completes the handshake and begins to read. That may take as long as the
+// client, so mu is not held meanwhile.
 func (s *WebSocketSession) accept(e *WebSocketAccept, flow *FlowMeter) error {
 	if err := s.checkAccept(e); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.phase != wsConnecting || s.end != nil || s.returned {
+		s.mu.Unlock()
 		return nil // another goroutine was faster, or nobody is there any more
 	}
+	s.phase, s.accepted = wsAccepting, make(chan struct{})
+	s.mu.Unlock()
 	conn, err := s.Handshake.Accept(*e, WebSocketHooks{Flow: flow, Pong: s.beat.pong})
+	s.mu.Lock()
+	ended := s.end != nil
 	if err != nil {
-		return err
+		s.phase = wsConnecting
+	} else {
+		s.phase, s.conn, s.read = wsOpen, conn, make(chan struct{})
+		go s.readAll(conn)
 	}
-	s.phase, s.conn = wsOpen, conn
-	s.read = make(chan struct{})
-	go s.readAll(conn)
-	signal(s.wake)
+	close(s.accepted)
+	s.mu.Unlock()
+	signal(s.wake) // a Receive has something else to wait for now
+	switch {
+	case !ended:
+		return err
+	case err == nil:
+		conn.Drop() // the end came meanwhile, and found nothing to drop
+	}
 	return nil
+}
+
+// awaitAccepted waits while the handshake is being completed, or for ctx. mu is held, but
+// while it waits.
+func (s *WebSocketSession) awaitAccepted(ctx context.Context) {
+	for s.phase == wsAccepting {
+		accepted := s.accepted
+		s.mu.Unlock()
+		select {
+		case <-accepted:
+		case <-ctx.Done():
+			s.mu.Lock()
+			return
+		}
+		s.mu.Lock()
+	}
 }
 
 // Headers of a handshake's response that are not the application's to set.

@@ -25,6 +25,7 @@ type WebSocketSession struct {
 
 	mu       sync.Mutex // guards what follows
 	phase    wsPhase
+	accepted chan struct{} // closed when wsAccepting is over
 	conn     WebSocketConn
 	asked    bool // the application has been given websocket.connect
 	returned bool // it has returned
@@ -40,13 +41,15 @@ type WebSocketSession struct {
 	room     chan struct{} // the application has taken a message, or it has ended
 	read     chan struct{} // closed when the reader has ended
 	receives sync.Mutex    // held by the running Receive
-	closing  *time.Timer
+	closer   *time.Timer
+	closed   *HTTPClose // the Close frame that the application's end of it began with
 	beat     keepalive
 }
 
-// wsPhase is how far a session has come; it only moves forward.
+// wsPhase is how far a session has come; it only moves forward, but for an answer that
+// could not be given.
 //
-//	connecting ── accept ──> open ── close ──> closing
+//	connecting ── accept ──> accepting ──> open ── close ──> closing
 //	    └── close, websocket.http.response.start ──> refused
 //
 // Besides, a session can have ended, whatever its phase.
@@ -56,6 +59,7 @@ const (
 	wsConnecting wsPhase = iota // the application has not answered
 	wsRefused                   // it has sent a response instead
 	wsClosed403                 // it has closed instead
+	wsAccepting                 // the handshake is being completed
 	wsOpen
 	wsClosing // a Close frame was sent
 )
@@ -70,6 +74,8 @@ type WebSocketOutcome struct {
 	Accepted bool
 	// End is how the WebSocket ended; nil where it was never accepted.
 	End *WebSocketEnd
+	// Sent is how many bytes of frames the network has taken.
+	Sent int64
 	// Err is what the application returned, or the *PanicError it ended with.
 	Err error
 }
@@ -89,6 +95,7 @@ func (s *WebSocketSession) Serve(ctx context.Context) WebSocketOutcome {
 	})
 	s.mu.Lock()
 	s.returned = true
+	s.awaitAccepted(context.Background())
 	conn, phase, ended := s.conn, s.phase, s.end != nil
 	s.queue, s.head = nil, 0
 	s.mu.Unlock()
@@ -102,7 +109,7 @@ func (s *WebSocketSession) Serve(ctx context.Context) WebSocketOutcome {
 	signal(s.room)
 	<-s.read
 	s.stopClosing()
-	return WebSocketOutcome{Accepted: true, End: s.end, Err: err}
+	return WebSocketOutcome{Accepted: true, End: s.end, Sent: conn.Sent(), Err: err}
 }
 
 // codeFor returns the close code for what an application returned.
@@ -125,7 +132,8 @@ func (s *WebSocketSession) close(conn WebSocketConn, code int, reason string) {
 		return
 	}
 	s.phase = wsClosing
-	s.closing = time.AfterFunc(closeTime, func() {
+	s.closed = &HTTPClose{code, reason}
+	s.closer = time.AfterFunc(closeTime, func() {
 		s.finish(&WebSocketEnd{Code: closeAbnormal, Reason: ReasonClientTimeout})
 		conn.Drop()
 	})
@@ -138,9 +146,26 @@ func (s *WebSocketSession) close(conn WebSocketConn, code int, reason string) {
 func (s *WebSocketSession) stopClosing() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing != nil {
-		s.closing.Stop()
+	if s.closer != nil {
+		s.closer.Stop()
 	}
+}
+
+// closing returns the Close frame that began the end, of a session that is over; nil:
+// there was none.
+func (s *WebSocketSession) closing() *HTTPClose {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch end := s.end; {
+	case s.closed != nil:
+		return s.closed
+	case end == nil:
+	case end.Peer:
+		return &HTTPClose{end.Code, end.Reason}
+	case end.Answer != 0:
+		return &HTTPClose{end.Answer, end.Text}
+	}
+	return nil
 }
 
 // finish notes how the connection ended; the first to say so counts. The event is

@@ -78,6 +78,7 @@ func (r *running) newEngine(g *generation) *pagi.HTTPHandler {
 		LowWaterMark:    g.WriteLowWatermark,
 		TLSInfo:         tlsInfo,
 		Stopping:        g.stopping,
+		Base:            r.base,
 		Logger:          g.log,
 	}
 	if r.first.HTTP3 { // a reload opens no sockets

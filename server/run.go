@@ -56,6 +56,7 @@ func (s *Server) prepare(ctx context.Context) (*running, error) {
 	if err := r.access.check(s); err != nil {
 		return nil, err
 	}
+	r.base, r.cancelBase = context.WithCancelCause(context.Background())
 	g, err := r.newGeneration(s)
 	if err != nil {
 		return nil, err
@@ -64,7 +65,6 @@ func (s *Server) prepare(ctx context.Context) (*running, error) {
 	if r.proxies, err = parseProxies(s.ProxyProtocolFrom); err != nil {
 		return nil, err
 	}
-	r.base, r.cancelBase = context.WithCancelCause(context.Background())
 	r.stopping, r.beginStop = context.WithCancel(context.Background())
 	r.stopped, r.endStop = context.WithCancel(context.Background())
 	if r.tls, err = s.newTLSFront(r.log); err != nil {

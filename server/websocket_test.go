@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	xhttp2 "golang.org/x/net/http2"
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -90,19 +91,32 @@ func TestWebSocketByAnotherClient(t *testing.T) {
 
 // TestWebSocketByHTTP2 shares its connection with an ordinary request.
 func TestWebSocketByHTTP2(t *testing.T) {
-	pair := testkit.Certificate(t)
+	for _, secure := range []bool{true, false} {
+		t.Run(map[bool]string{true: "TLS", false: "h2c"}[secure], func(t *testing.T) { testWebSocketByHTTP2(t, secure) })
+	}
+}
+
+func testWebSocketByHTTP2(t *testing.T, secure bool) {
 	scopes, ends := make(chan *pagi.Scope, 1), make(chan pagi.WebSocketDisconnect, 1)
 	socket := echoSocket(scopes, ends)
-	x := launch(t, &Server{TLSCert: pair.CertFile, TLSKey: pair.KeyFile, App: pagi.AppFunc(
+	s := &Server{H2C: !secure, App: pagi.AppFunc(
 		func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 			if scope.Type == pagi.TypeHTTP {
 				return reply(ctx, send, "plain")
 			}
 			return socket.Serve(ctx, scope, receive, send)
-		})})
-	transport := testkit.HTTP2(t, &tls.Config{RootCAs: pair.Pool})
+		})}
+	url, scheme := "http://", "ws"
+	var config *tls.Config
+	if secure {
+		pair := testkit.Certificate(t)
+		s.TLSCert, s.TLSKey = pair.CertFile, pair.KeyFile
+		url, scheme, config = "https://", "wss", &tls.Config{RootCAs: pair.Pool}
+	}
+	x := launch(t, s)
+	transport := testkit.HTTP2(t, config)
 	body, says := io.Pipe()
-	r, err := http.NewRequestWithContext(t.Context(), "CONNECT", "https://"+x.addr+"/a", body)
+	r, err := http.NewRequestWithContext(t.Context(), "CONNECT", url+x.addr+"/a", body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +127,7 @@ func TestWebSocketByHTTP2(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if scope := testkit.Await(t, scopes); scope.HTTPVersion != "2" || scope.Scheme != "wss" || res.StatusCode != 200 {
+	if scope := testkit.Await(t, scopes); scope.HTTPVersion != "2" || scope.Scheme != scheme || res.StatusCode != 200 {
 		t.Errorf("HTTP %s, %s, %s", scope.HTTPVersion, scope.Scheme, res.Status)
 	}
 	if _, err := io.WriteString(says, "\x81\x82\x00\x00\x00\x00hi"); err != nil {
@@ -123,12 +137,37 @@ func TestWebSocketByHTTP2(t *testing.T) {
 	if _, err := io.ReadFull(res.Body, got); err != nil || string(got) != "\x81\x02hi" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if _, text := testkit.Get(t, &http.Client{Transport: transport}, "https://"+x.addr+"/"); text != "plain" {
+	if _, text := testkit.Get(t, &http.Client{Transport: transport}, url+x.addr+"/"); text != "plain" {
 		t.Errorf("%q", text)
 	}
 	says.Close()
 	if end := testkit.Await(t, ends); end != (pagi.WebSocketDisconnect{Code: 1006, Reason: pagi.ReasonClientClosed}) {
 		t.Errorf("told %+v", end)
+	}
+}
+
+// TestExtendedConnectIsOffered in the first thing the server says, without which no
+// client sends one (RFC 8441 section 3).
+func TestExtendedConnectIsOffered(t *testing.T) {
+	pair := testkit.Certificate(t)
+	for name, pair := range map[string]*testkit.Pair{"TLS": pair, "h2c": nil} {
+		t.Run(name, func(t *testing.T) {
+			s := &Server{App: echo, H2C: pair == nil}
+			if pair != nil {
+				s.TLSCert, s.TLSKey = pair.CertFile, pair.KeyFile
+			}
+			frame, err := h2(t, launch(t, s), pair).ReadFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			settings, is := frame.(*xhttp2.SettingsFrame)
+			if !is {
+				t.Fatalf("got %v", frame)
+			}
+			if v, ok := settings.Value(xhttp2.SettingEnableConnectProtocol); !ok || v != 1 {
+				t.Errorf("got %v", settings)
+			}
+		})
 	}
 }
 

@@ -103,8 +103,9 @@ func TestOutputThatIsNoResponseIs502(t *testing.T) {
 		"a bad name":               {typ + "X Y: z\n\nx", "not a token"},
 		"an empty name":            {typ + ": z\n\nx", "not a token"},
 		"a folded line":            {typ + "X-Y: z\n  more: x\n\nx", "not a token"},
-		"a CR inside a line":       {typ + "X-Y: a\rSet-Cookie: b\n\nx", "contains CR, LF or NUL"},
-		"a NUL inside a line":      {typ + "X-Y: a\x00b\n\nx", "contains CR, LF or NUL"},
+		"a CR inside a line":       {typ + "X-Y: a\rSet-Cookie: b\n\nx", "contains a control character"},
+		"a BEL inside a line":      {typ + "X-Y: a\x07b\n\nx", `control character in the value of "x-y"`},
+		"a NUL inside a line":      {typ + "X-Y: a\x00b\n\nx", "contains a control character"},
 		"too large a header block": {typ + "X-Pad: " + strings.Repeat("x", 40000) + "\n\nx", "larger than 32768 bytes"},
 		"headers without an end":   {strings.Repeat("X-Pad: yes\n", 3500), "larger than 32768 bytes"},
 	} {

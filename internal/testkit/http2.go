@@ -1,7 +1,9 @@
 package testkit
 
 import (
+	"context"
 	"crypto/tls"
+	"net"
 	"net/http"
 	"testing"
 
@@ -9,10 +11,17 @@ import (
 )
 
 // HTTP2 returns a client of HTTP/2 that can send an extended CONNECT (RFC 8441): a
-// request with the header :protocol, which net/http's own refuses.
+// request with the header :protocol, which net/http's own refuses. Without a config it
+// speaks without TLS.
 func HTTP2(t testing.TB, config *tls.Config) http.RoundTripper {
 	//lint:ignore SA1019 net/http refuses the header
 	transport := &http2.Transport{TLSClientConfig: config}
+	if config == nil {
+		transport.AllowHTTP = true
+		transport.DialTLSContext = func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		}
+	}
 	client := &http.Client{Transport: transport}
 	t.Cleanup(client.CloseIdleConnections)
 	return transport

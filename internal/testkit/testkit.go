@@ -34,10 +34,26 @@ func poll(condition func() bool) bool {
 // Await returns what comes from ch and fails the test when nothing does in time.
 func Await[T any](t testing.TB, ch <-chan T) T {
 	t.Helper()
+	return within(t, ch, Patience)
+}
+
+// AtOnce is Await for what must not take long: a second, two with the race detector,
+// which is more than a busy machine needs.
+func AtOnce[T any](t testing.TB, ch <-chan T) T {
+	t.Helper()
+	limit := time.Second
+	if raceEnabled {
+		limit = 2 * time.Second
+	}
+	return within(t, ch, limit)
+}
+
+func within[T any](t testing.TB, ch <-chan T, limit time.Duration) T {
+	t.Helper()
 	select {
 	case v := <-ch:
 		return v
-	case <-time.After(Patience):
+	case <-time.After(limit):
 		t.Fatal("it did not happen in time")
 		panic("unreachable")
 	}

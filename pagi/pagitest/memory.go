@@ -107,6 +107,9 @@ func (m *memory) Drop() {
 	m.change.Broadcast()
 }
 
+// Sent implements pagi.WebSocketConn: here is no network.
+func (m *memory) Sent() int64 { return 0 }
+
 // put sends a message from the test.
 func (m *memory) put(e pagi.WebSocketReceive) error {
 	m.mu.Lock()

@@ -15,6 +15,7 @@ import (
 const (
 	// lingerTime is how long a client may go on sending after the last Close frame,
 	// unless it closes before: closing with something unread could cost it the frame.
+	// It is also how long is read, after a write that failed, what had come before.
 	lingerTime = 500 * time.Millisecond
 	// flushTime is how long what was taken over may take to leave when the connection
 	// is closed in order.
@@ -52,8 +53,9 @@ type conn struct {
 	quiet     chan struct{} // closed when nobody writes any more; nil: nobody waits
 	deflater  *deflater     // nil: nothing is compressed
 
+	sent   atomic.Int64                      // bytes of frames that were written
 	ended  atomic.Pointer[pagi.WebSocketEnd] // why it was ended on this side
-	active atomic.Int64                      // when the last frame came or went, for idle
+	active atomic.Int64                      // when the last bytes came or went, for idle
 	idle   *time.Timer
 }
 
@@ -62,7 +64,7 @@ func (s *Server) newConn(l link, ahead []byte, hooks pagi.WebSocketHooks, agreed
 	if trier, ok := l.(interface{ TryWrite([]byte) (int, error) }); ok {
 		c.try = trier.TryWrite
 	}
-	c.in.init(l, ahead)
+	c.in.init((*arrivals)(c), ahead)
 	if agreed != nil {
 		c.inflater = &inflater{takeover: !agreed.clientNoTakeover}
 		c.deflater = newDeflater(agreed)
@@ -81,7 +83,19 @@ func (c *conn) start() {
 	c.server.add(c)
 }
 
-// touch notes that a frame came or went.
+// arrivals is what a conn reads from.
+type arrivals conn
+
+// Read implements io.Reader.
+func (a *arrivals) Read(p []byte) (int, error) {
+	n, err := a.link.Read(p)
+	if n > 0 {
+		(*conn)(a).touch()
+	}
+	return n, err
+}
+
+// touch notes that something came or went.
 func (c *conn) touch() {
 	if c.server.IdleTimeout > 0 {
 		c.active.Store(time.Now().UnixNano())
@@ -117,14 +131,16 @@ func (c *conn) interrupt(end *pagi.WebSocketEnd) {
 	}
 }
 
-// end returns how the connection ended, after a read that failed with err.
+// end returns how the connection ended, after a read that failed with err. A client's
+// Close counts whatever has happened on this side.
 func (c *conn) end(err error) *pagi.WebSocketEnd {
-	if end := c.ended.Load(); end != nil {
-		return end
-	}
 	var end *pagi.WebSocketEnd
-	if !errors.As(err, &end) {
+	switch {
+	case !errors.As(err, &end):
 		end = &pagi.WebSocketEnd{Code: codeAbnormal, Reason: lostBy(err)}
+	case end.Peer:
+		c.ended.Store(end)
+		return end
 	}
 	c.ended.CompareAndSwap(nil, end)
 	return c.ended.Load()
@@ -177,6 +193,9 @@ func (c *conn) Drop() {
 	c.waitQuiet(-1)
 	c.server.remove(c)
 }
+
+// Sent implements pagi.WebSocketConn.
+func (c *conn) Sent() int64 { return max(0, c.sent.Load()) } // less: not even the handshake was answered
 
 // waitQuiet waits until nobody writes, at most d; below 0: until then.
 func (c *conn) waitQuiet(d time.Duration) {

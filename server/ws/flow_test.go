@@ -301,3 +301,47 @@ func TestConcurrentSends(t *testing.T) {
 		p.closesWith(1000)
 	})
 }
+
+// TestBytesOfTheRecord are those of the frames that were sent, and not the handshake's.
+func TestBytesOfTheRecord(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		ends := make(chan pagi.WebSocketDisconnect, 1)
+		x := serve(t, engine, &ws.Server{MaxFrameSize: 1 << 20}, echo(ends))
+		p, want := x.dial(), int64(0)
+		for _, size := range []int{0, 125, 126, 70_000} {
+			p.say(binaryF, strings.Repeat("x", size))
+			_, got := p.hear()
+			want += int64(2 + len(got))
+			switch {
+			case size > 1<<16:
+				want += 8
+			case size > 125:
+				want += 2
+			}
+		}
+		p.say(pingF, "p")
+		p.hears(pongF, "p")
+		p.raw(closing(1000, ""))
+		p.closes(1000)
+		if r := x.record(); r.Bytes != want+3+4 {
+			t.Errorf("%d bytes, want %d", r.Bytes, want+3+4)
+		}
+	})
+}
+
+// TestSlowFrameIsNotIdle lets one come byte by byte.
+func TestSlowFrameIsNotIdle(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		t.Parallel()
+		ends := make(chan pagi.WebSocketDisconnect, 1)
+		p := serve(t, engine, &ws.Server{IdleTimeout: time.Second}, echo(ends)).dial()
+		for _, b := range frame(text, "as slow as it can be") {
+			p.raw([]byte{b})
+			time.Sleep(80 * time.Millisecond)
+		}
+		p.hears(text, "as slow as it can be")
+		p.raw(closing(1000, ""))
+		p.closes(1000)
+		ended(t, ends, 1000, "")
+	})
+}

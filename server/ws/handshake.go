@@ -50,6 +50,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, scope *pagi.Sco
 		c.out = append(c.out, pagi.CanonicalName(h.Name)+": "+h.Value+"\r\n"...)
 	}
 	c.out = append(c.out, "\r\n"...)
+	c.sent.Store(-int64(len(c.out))) // it is no frame
 	c.push()
 	c.start()
 	return c, nil

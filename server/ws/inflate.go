@@ -3,6 +3,7 @@ package ws
 import (
 	"io"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/flate"
@@ -11,7 +12,16 @@ import (
 // maxWindow is how far back a compressed message may reach (RFC 1951 section 2).
 const maxWindow = 32 << 10
 
-var flateReaders = sync.Pool{New: func() any { return flate.NewReader(nil) }}
+// flateReader is what flate.NewReader returns.
+type flateReader interface {
+	io.Reader
+	flate.Resetter
+}
+
+// nothing is what one in the pool would read.
+var nothing = strings.NewReader("")
+
+var flateReaders = sync.Pool{New: func() any { return flate.NewReader(nothing) }}
 
 // inflater reads compressed messages (RFC 7692 section 7.2.2). Between them it holds
 // nothing but what the client may refer to.
@@ -26,9 +36,12 @@ const ending = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 // inflate returns the message that from holds. check, where it is not nil, is given the
 // text as it comes.
 func (x *inflater) inflate(from *source, check *utf8Check, most int64) ([]byte, error) {
-	r := flateReaders.Get().(io.ReadCloser)
-	defer flateReaders.Put(r)
-	if err := r.(flate.Resetter).Reset(from, x.window); err != nil {
+	r := flateReaders.Get().(flateReader)
+	defer func() {
+		_ = r.Reset(nothing, nil) // it must not hold on to the connection; it cannot fail
+		flateReaders.Put(r)
+	}()
+	if err := r.Reset(from, x.window); err != nil {
 		return nil, err
 	}
 	text := []byte{}

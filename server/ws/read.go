@@ -133,7 +133,6 @@ func (c *conn) nextFrame(m *message) error {
 		if err != nil {
 			return err
 		}
-		c.touch()
 		if h.op < opClose {
 			return c.begin(m, &h)
 		}

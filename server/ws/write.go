@@ -112,6 +112,7 @@ func (c *conn) push() {
 	added := 0
 	if c.try != nil {
 		n, err := c.try(c.out)
+		c.sent.Add(int64(n))
 		switch {
 		case err != nil:
 			charge := c.charge
@@ -207,10 +208,12 @@ func (c *conn) write(p []byte, charge int) {
 	}
 	for len(p) > 0 {
 		n, err := c.link.Write(p[:min(len(p), writePiece)])
+		c.sent.Add(int64(n))
 		if err != nil {
 			c.lose() // before flow calls somebody who sends, and waits for this goroutine
 			return
 		}
+		c.touch()
 		if late != nil {
 			late.Reset(limit)
 		}
@@ -237,13 +240,16 @@ func (c *conn) writeIsLate() {
 	_ = c.link.SetWriteDeadline(past) // of one that is closed nobody writes
 }
 
-// lose ends the connection after a write that failed.
+// lose ends the connection after a write that failed. A client that has sent Close
+// before it left is still heard.
 func (c *conn) lose() {
-	c.ended.CompareAndSwap(nil, &pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteError})
+	first := c.ended.CompareAndSwap(nil, &pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteError})
 	c.wmu.Lock()
 	c.broken = true
 	c.wmu.Unlock()
-	_ = c.link.Close() // which wakes Receive
+	if !first || c.link.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		_ = c.link.Close() // which wakes Receive
+	}
 }
 
 // awaitRoom waits while the client is behind.

@@ -1,0 +1,157 @@
+package pagi
+
+import (
+	"context"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
+)
+
+// The event comes when all callbacks have run, whoever else notices the end meanwhile.
+func TestCallbacksRunBeforeTheDisconnectEvent(t *testing.T) {
+	const body = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"
+	leave := func(c *testkit.Conn) { c.Close() }
+	for _, tt := range []struct {
+		name     string
+		options  HTTPHandler
+		request  string
+		callback func(c *call) // runs first
+		aside    func(c *call) // runs meanwhile
+		then     func(c *testkit.Conn)
+	}{
+		{"a slow callback", HTTPHandler{}, get, func(*call) {}, func(*call) {}, leave},
+		{"a callback that sends", HTTPHandler{}, get, func(c *call) { _ = c.start(200) }, func(*call) {}, leave},
+		{"a callback that registers another", HTTPHandler{}, get, func(c *call) {
+			c.scope.Connection.OnDisconnect(func(string) { _ = c.start(200) })
+		}, func(*call) {}, leave},
+		{"another goroutine that sends", HTTPHandler{}, get, func(*call) {}, func(c *call) { _ = c.start(200) }, leave},
+		{"another goroutine that receives", HTTPHandler{}, get, func(*call) {}, func(c *call) {
+			if ev, err := c.receive(context.Background()); ev != (HTTPDisconnect{}) || err != nil {
+				panic(err)
+			}
+		}, leave},
+		{"a body that breaks off", HTTPHandler{}, body, func(*call) {}, func(c *call) { _ = c.start(200) }, leave},
+		{"a body that breaks off when its time is over", HTTPHandler{RequestTimeout: 20 * time.Millisecond}, body, func(*call) {}, func(*call) {}, func(c *testkit.Conn) {
+			c.Response("POST")
+			c.Close()
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var happened journal
+			x := serve(t, tt.options, func(c *call) error {
+				conn := c.scope.Connection
+				for _, name := range []string{"first", "second"} {
+					conn.OnDisconnect(func(string) {
+						if name == "first" {
+							tt.callback(c)
+						}
+						time.Sleep(50 * time.Millisecond) // in which nothing else must happen
+						happened.add(name)
+					})
+				}
+				var aside sync.WaitGroup
+				aside.Go(func() {
+					<-conn.Disconnected()
+					tt.aside(c)
+				})
+				for {
+					ev, err := c.receive(c.ctx)
+					if err != nil {
+						return err
+					}
+					if _, gone := ev.(HTTPDisconnect); gone {
+						happened.add("event")
+						aside.Wait()
+						return nil
+					}
+				}
+			})
+			c := x.request(tt.request)
+			time.Sleep(10 * time.Millisecond) // the application waits by now, which changes nothing
+			tt.then(c)
+			if rec := x.record(); rec.Err != nil || rec.Reason == "" {
+				t.Errorf("record %+v", rec)
+			}
+			if diff := cmp.Diff([]string{"first", "second", "event"}, happened.all()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// A callback that receives gets the event, though nobody else does before it has returned.
+func TestACallbackMayReceive(t *testing.T) {
+	for _, request := range []string{get, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"} {
+		t.Run(request[:4], func(t *testing.T) {
+			var happened journal
+			x := serve(t, HTTPHandler{}, func(c *call) error {
+				c.scope.Connection.OnDisconnect(func(string) {
+					if ev, err := c.receive(context.Background()); ev != (HTTPDisconnect{}) || err != nil {
+						t.Errorf("received %v, %v", ev, err)
+					}
+					time.Sleep(20 * time.Millisecond)
+					happened.add("callback")
+				})
+				for {
+					ev, err := c.receive(c.ctx)
+					if err != nil {
+						return err
+					}
+					if _, gone := ev.(HTTPDisconnect); gone {
+						happened.add("event")
+						return nil
+					}
+				}
+			})
+			c := x.request(request)
+			time.Sleep(10 * time.Millisecond)
+			c.Close()
+			x.record()
+			if diff := cmp.Diff([]string{"callback", "event"}, happened.all()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	t.Run("when the response is complete", func(t *testing.T) {
+		x := serve(t, HTTPHandler{}, func(c *call) error {
+			c.scope.Connection.OnComplete(func() {
+				if ev, err := c.receive(context.Background()); ev != (HTTPDisconnect{}) || err != nil {
+					t.Errorf("received %v, %v", ev, err)
+				}
+			})
+			return c.reply("x")
+		})
+		x.request(get).Response("GET")
+		x.record()
+	})
+}
+
+// The request is not over, for the server neither, before its callbacks have run.
+func TestTheReturnWaitsForCallbacks(t *testing.T) {
+	returned, ran := make(chan struct{}), make(chan struct{})
+	x := start(t, HTTPHandler{}, func(c *call) error {
+		c.scope.Connection.OnDisconnect(func(string) {
+			<-returned
+			time.Sleep(20 * time.Millisecond)
+			close(ran)
+		})
+		<-c.scope.Connection.Disconnected()
+		close(returned)
+		return nil
+	}, (*httptest.Server).Start)
+	c := x.request(get)
+	time.Sleep(10 * time.Millisecond)
+	c.Close()
+	x.record()
+	select {
+	case <-ran:
+	default:
+		t.Error("the callback runs on")
+	}
+}

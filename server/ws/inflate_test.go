@@ -1,0 +1,25 @@
+package ws
+
+import (
+	"runtime"
+	"testing"
+	"weak"
+)
+
+// TestInflatingHoldsNothing says that what inflated a message lets go of its connection,
+// though it is kept for other messages.
+func TestInflatingHoldsNothing(t *testing.T) {
+	inflate := func() weak.Pointer[source] {
+		from := &source{piece: []byte("\x4a\x04\x00" + ending), ended: true} // "a"
+		text, err := (&inflater{}).inflate(from, nil, 100)
+		if err != nil || string(text) != "a" {
+			t.Errorf("%q, %v", text, err)
+		}
+		return weak.Make(from)
+	}
+	from := inflate()
+	runtime.GC() // a sync.Pool keeps what it has for one more
+	if from.Value() != nil {
+		t.Error("the message's source is still there")
+	}
+}
