@@ -86,3 +86,43 @@ func TestMalformedHTTP2Requests(t *testing.T) {
 		}
 	})
 }
+
+func TestMalformedHTTP2Messages(t *testing.T) {
+	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
+		_, p := launch(&Server{App: echo})
+		stream := uint32(1)
+		for _, tt := range []struct{ name, value, want string }{
+			{"x-a", "b", "200 /p "},
+			{"te", "trailers", "200 /p "},
+			{"te", "gzip", "PROTOCOL_ERROR"},
+			{"connection", "x-a", "PROTOCOL_ERROR"},
+			{"keep-alive", "1", "PROTOCOL_ERROR"},
+			{"proxy-connection", "close", "PROTOCOL_ERROR"},
+			{"transfer-encoding", "chunked", "PROTOCOL_ERROR"},
+			{"upgrade", "websocket", "PROTOCOL_ERROR"},
+			{"connection", "x-a", "PROTOCOL_ERROR"}, // from the table of headers now
+			{"x-a", strings.Repeat("long", 5000), "200 /p "},
+		} {
+			block := p.encode("GET", tt.name, tt.value)
+			first := block[:min(len(block), 10000)]
+			p.must(p.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: stream, BlockFragment: first, EndStream: true, EndHeaders: len(first) == len(block), PadLength: 7,
+				Priority: xhttp2.PriorityParam{Weight: 3}}))
+			if len(first) < len(block) {
+				p.must(p.WriteContinuation(stream, true, block[len(first):]))
+			}
+			if got := p.answer(stream); got != tt.want {
+				t.Errorf("%s: %.20s: %s, want %s", tt.name, tt.value, got, tt.want)
+			}
+			stream += 2
+		}
+		// A trailer section is a message's, too.
+		p.request(stream, "POST", false)
+		p.must(p.WriteData(stream, false, []byte("x")))
+		p.block.Reset()
+		p.must(p.fields.WriteField(hpack.HeaderField{Name: "upgrade", Value: "x"}))
+		p.must(p.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: stream, BlockFragment: p.block.Bytes(), EndStream: true, EndHeaders: true}))
+		if got := p.answer(stream); got != "PROTOCOL_ERROR" {
+			t.Errorf("a trailer: %s", got)
+		}
+	})
+}
