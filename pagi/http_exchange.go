@@ -3,6 +3,7 @@ package pagi
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -143,6 +144,8 @@ func (x *exchange) gone() {
 		case reason != "":
 		case x.isOverdue():
 			reason = ReasonWriteTimeout
+		case x.brokeInBody():
+			reason = ReasonReadError
 		default:
 			reason = ReasonClientClosed
 		}
@@ -150,6 +153,14 @@ func (x *exchange) gone() {
 		x.endContext(&DisconnectError{reason})
 	}
 	x.disconnect(reason)
+}
+
+// brokeInBody reports whether the connection broke, rather than ended, in a request body
+// that was not read to its end: whoever looks ahead says the same as who reads.
+func (x *exchange) brokeInBody() bool {
+	cause := context.Cause(x.r.Context())
+	return !x.bodyDone.Load() && cause != nil &&
+		!errors.Is(cause, context.Canceled) && !errors.Is(cause, io.EOF) && !errors.Is(cause, io.ErrUnexpectedEOF)
 }
 
 // goneReason returns the reason the server gave when it cancelled the request's

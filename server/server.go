@@ -253,7 +253,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.Ready != nil {
 		if err := s.Ready(listeners.addrs()); err != nil {
 			r.beginStop()
-			return errors.Join(err, r.end())
+			return errors.Join(err, r.end(), r.access.close())
 		}
 	}
 	listeners.own()
