@@ -19,7 +19,6 @@ type apart struct {
 
 // serveApart is run on a goroutine of its own. Running counts those.
 func (x *exchange) serveApart() (cut bool) {
-	x.apart = &apart{over: make(chan struct{})}
 	ended := make(chan bool, 1)
 	atomic.AddInt32(&x.h.apart, 1)
 	go func() {

@@ -57,7 +57,9 @@ type HTTPHandler struct {
 	// to the client. The client then gets 504 or, when the response had begun, a
 	// cut connection; the application's context ends with the reason
 	// "x-request-timeout", or client_timeout where it was waiting for the request
-	// body. 0 or less: no limit.
+	// body. A Send that waits for a handle of the application's has twice the time, and the
+	// client of net/http's HTTP/1, or of HTTP/3, is cut when the handle moves. 0 or less:
+	// no limit.
 	RequestTimeout time.Duration
 	// MaxRequestTime is how long a request of an http scope may take as a whole, however
 	// much is read and written meanwhile. What then happens is what RequestTimeout
@@ -173,15 +175,14 @@ func (h *HTTPHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.newEventStream()
 	}
 	x.ctx = (*appContext)(x)
-	if h.RequestTimeout > 0 {
-		x.watchStall()
-		defer x.stall.Stop()
+	if x.stream == nil {
+		x.apart = &apart{over: make(chan struct{})}
 	}
-	if h.MaxRequestTime > 0 && x.scope.Type == TypeHTTP {
-		defer x.limitTime()()
+	if h.RequestTimeout > 0 || h.MaxRequestTime > 0 {
+		defer x.limitTime().end()
 	}
 	cut := false
-	if x.stream == nil {
+	if x.apart != nil {
 		cut = x.serveApart()
 	} else {
 		cut = x.run()
