@@ -92,9 +92,13 @@ type HTTPHandler struct {
 	// one more closes the connection with 1008 and reason queue_overflow. 0: 1000; less
 	// than 0: no limit.
 	MaxReceiveQueue int
-	// Logger receives failures of the application and requests turned down for a
-	// limit. Nil: slog.Default().
+	// Logger receives failures of the application and, without Warn, requests turned down
+	// for a limit. Nil: slog.Default().
 	Logger *slog.Logger
+	// Warn is called in the place of Logger.Warn where a limit turns a request down or ends
+	// a WebSocket, which clients can cause as often as they like. msg is one of few. Nil:
+	// Logger's.
+	Warn func(msg string, args ...any)
 	// Done is called once per request, on the goroutine that ran the application, when
 	// that has returned. The handler may have returned before. Nil: not called.
 	Done func(*HTTPRecord)
@@ -278,8 +282,17 @@ func (h *HTTPHandler) logger() *slog.Logger {
 	return slog.Default()
 }
 
+// warn is Warn.
+func (h *HTTPHandler) warn(msg string, args ...any) {
+	if h.Warn != nil {
+		h.Warn(msg, args...)
+		return
+	}
+	h.logger().Warn(msg, args...)
+}
+
 func (x *exchange) logLimit(msg, option string, limit int64) {
-	x.h.logger().Warn(msg, "option", option, "limit", limit,
+	x.h.warn(msg, "option", option, "limit", limit,
 		"method", x.r.Method, "path", x.r.URL.Path, "client", x.r.RemoteAddr)
 }
 
