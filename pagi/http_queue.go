@@ -134,6 +134,17 @@ func (q *queue) verdict() string {
 		<-changed
 		q.mu.Lock()
 	}
+	return q.failureLocked()
+}
+
+// failure returns why a write has failed; "" where none has.
+func (q *queue) failure() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.failureLocked()
+}
+
+func (q *queue) failureLocked() string {
 	if q.lost != nil {
 		return q.lost.reason
 	}

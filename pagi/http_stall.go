@@ -119,7 +119,15 @@ func (x *exchange) giveUpLocked(reason, option string, limit time.Duration) (res
 	if x.reading.Load() {
 		reason, status = ReasonClientTimeout, http.StatusRequestTimeout
 	}
-	x.logTimedOut(option, limit)
+	q := x.queue.Load()
+	switch {
+	case x.lost != "": // just before: the client was too slow, and who has sent is about to say so
+		reason = x.lost
+	case q != nil && q.failure() != "":
+		reason = q.failure()
+	default:
+		x.logTimedOut(option, limit)
+	}
 	if x.phase <= phaseHeld {
 		x.answer(status, "", nil, true)
 		return func() {
@@ -128,7 +136,7 @@ func (x *exchange) giveUpLocked(reason, option string, limit time.Duration) (res
 		}
 	}
 	rest = x.ending(reason)
-	if q := x.queue.Load(); q != nil {
+	if q != nil {
 		q.giveUp() // what it has written is counted when the application has returned
 	}
 	if conn := x.takeOver(); conn != nil {
