@@ -130,8 +130,8 @@ func TestLimitsWhileAHandleIsWaitedFor(t *testing.T) {
 		name, reason, option string
 		options              HTTPHandler
 	}{
-		{"as a whole", reasonRequestTime, "--max-request-time", HTTPHandler{MaxRequestTime: 50 * time.Millisecond}},
-		{"without a sign of life", reasonRequestTimeout, "--request-timeout", HTTPHandler{RequestTimeout: 50 * time.Millisecond}},
+		{"as a whole", reasonRequestTime, "--max-request-time", HTTPHandler{MaxRequestTime: 300 * time.Millisecond}},
+		{"without a sign of life", reasonRequestTimeout, "--request-timeout", HTTPHandler{RequestTimeout: 300 * time.Millisecond}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			onAll(t, func(t *testing.T, serve func(HTTPHandler, func(*call) error) *fixture) {
