@@ -12,20 +12,22 @@ import (
 // nobody uses from then on: a Send finds the response complete, a Receive the request
 // ended.
 type apart struct {
-	over    chan struct{} // closed when the response is complete
+	over    chan struct{} // closed when the response is complete, or run has ended
 	told    sync.Once     // over
 	leaving sync.Once     // leave
+	cut     atomic.Bool   // the connection must be cut
 }
 
 // serveApart is run on a goroutine of its own. Running counts those.
+// It reports whether the connection must be cut.
 func (x *exchange) serveApart() (cut bool) {
-	ended := make(chan bool, 1)
 	atomic.AddInt32(&x.h.apart, 1)
 	go func() {
 		cut := true // where run does not return
 		defer func() {
+			x.apart.cut.Store(cut)
+			x.tell()
 			atomic.AddInt32(&x.h.apart, -1)
-			ended <- cut
 		}()
 		err := caught(func() error {
 			cut = x.run()
@@ -35,15 +37,15 @@ func (x *exchange) serveApart() (cut bool) {
 			x.logFailure("request failed", err)
 		}
 	}()
-	select {
-	case cut = <-ended:
-	case <-x.apart.over:
-		x.leave(false)
+	<-x.apart.over
+	if x.apart.cut.Load() {
+		return true
 	}
-	return cut
+	x.leave(false)
+	return false
 }
 
-// tell lets the handler return, now that the response is complete.
+// tell lets the handler return.
 func (x *exchange) tell() {
 	if x.apart != nil {
 		x.apart.told.Do(func() { close(x.apart.over) })

@@ -131,13 +131,20 @@ func TestAnswersOfTheServersEndBeforeTheApplication(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		options HTTPHandler
-		body    string
+		body    func(t *testing.T) io.Reader // nil: none
 		status  int
 		reason  string
 	}{
-		{"it stalls", HTTPHandler{RequestTimeout: 20 * time.Millisecond}, "", 504, reasonRequestTimeout},
-		{"it takes too long", HTTPHandler{MaxRequestTime: 20 * time.Millisecond}, "", 504, reasonRequestTime},
-		{"its body is too large", HTTPHandler{MaxBodySize: 1}, "abc", 413, ReasonBodyTooLarge},
+		{"it stalls", HTTPHandler{RequestTimeout: 20 * time.Millisecond}, nil, 504, reasonRequestTimeout},
+		{"it takes too long", HTTPHandler{MaxRequestTime: 20 * time.Millisecond}, nil, 504, reasonRequestTime},
+		{"its body is too large", HTTPHandler{MaxBodySize: 1}, func(*testing.T) io.Reader {
+			return io.MultiReader(strings.NewReader("abc")) // its length is not known
+		}, 413, ReasonBodyTooLarge},
+		{"its body does not come", HTTPHandler{BodyTimeout: 20 * time.Millisecond}, func(t *testing.T) io.Reader {
+			body, never := io.Pipe()
+			t.Cleanup(func() { _ = never.Close() })
+			return body
+		}, 408, ReasonClientTimeout},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			onAll(t, func(t *testing.T, serve func(HTTPHandler, func(*call) error) *fixture) {
@@ -156,8 +163,8 @@ func TestAnswersOfTheServersEndBeforeTheApplication(t *testing.T) {
 					return nil
 				})
 				var body io.Reader
-				if tt.body != "" {
-					body = io.MultiReader(strings.NewReader(tt.body)) // its length is not known
+				if tt.body != nil {
+					body = tt.body(t)
 				}
 				res, err := x.client().Post(x.url, "text/plain", body)
 				if err != nil {

@@ -6,11 +6,13 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/pem"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
@@ -24,8 +26,14 @@ func TestTLSExtension(t *testing.T) {
 		Subject:     pkix.Name{CommonName: "Jane, Doe", Organization: []string{"Acme"}, Country: []string{"DE"}},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
-	for _, version := range []string{"1.1", "2"} {
-		t.Run("HTTP/"+version, func(t *testing.T) {
+	issuer := testkit.SelfSigned(t, &x509.Certificate{Subject: pkix.Name{CommonName: "CA"}})
+	certificate.Certificate = append(certificate.Certificate, issuer.Certificate...)
+	for _, tt := range []struct {
+		version string
+		tls     uint16
+	}{{"1.1", tls.VersionTLS13}, {"2", tls.VersionTLS13}, {"1.1", tls.VersionTLS12}, {"2", tls.VersionTLS12}} {
+		version := tt.version
+		t.Run("HTTP/"+version+", "+tls.VersionName(tt.tls), func(t *testing.T) {
 			scopes := make(chan *Scope, 1)
 			options := HTTPHandler{TLSInfo: func(r *http.Request) *TLS {
 				info := TLSOf(r.TLS)
@@ -41,17 +49,26 @@ func TestTLSExtension(t *testing.T) {
 				s.StartTLS()
 			})
 			client := x.srv.Client()
-			client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{certificate}
-			testkit.Get(t, client, x.url)
+			config := client.Transport.(*http.Transport).TLSClientConfig
+			config.Certificates, config.MaxVersion = []tls.Certificate{certificate}, tt.tls
+			res, _ := testkit.Get(t, client, x.url)
 			s := testkit.Await(t, scopes)
 			info := s.TLS()
 			if s.Scheme != "https" || s.HTTPVersion != version || info == nil || s.Headers.Get("host") != x.addr {
 				t.Fatalf("scope %+v", s)
 			}
-			if info.ServerCert != "PEM" || info.Version != 0x0304 || info.CipherSuite>>8 != 0x13 ||
-				len(info.ClientCertChain) != 1 || !strings.HasPrefix(info.ClientCertChain[0], "-----BEGIN CERTIFICATE-----\n") ||
+			if info.ServerCert != "PEM" || info.Version != tt.tls || info.Version != res.TLS.Version || info.CipherSuite != res.TLS.CipherSuite ||
 				info.ClientCertName != `CN=Jane\, Doe,O=Acme,C=DE` || info.ClientCertError == "" {
 				t.Errorf("tls %+v", info)
+			}
+			var chain [][]byte
+			for _, text := range info.ClientCertChain {
+				if block, rest := pem.Decode([]byte(text)); block != nil && len(rest) == 0 {
+					chain = append(chain, block.Bytes)
+				}
+			}
+			if diff := cmp.Diff(certificate.Certificate, chain); diff != "" {
+				t.Errorf("chain: %s", diff)
 			}
 		})
 	}

@@ -127,7 +127,7 @@ type HTTPRecord struct {
 	// Err is what the application returned, or the *PanicError it ended with.
 	Err error
 
-	stream ResponseStream
+	x *exchange // nil: the request was turned down before it came to one
 }
 
 // HTTPClose is an sse.close, or the Close frame that began the end of a WebSocket,
@@ -141,13 +141,22 @@ type HTTPClose struct {
 
 // Header returns the value of the request's first header called name, or "".
 func (r *HTTPRecord) Header(name string) string {
-	if r.stream != nil {
-		return r.stream.RequestHeaders().Get(name)
+	if r.x != nil && r.x.stream != nil {
+		return r.x.stream.RequestHeaders().Get(name)
 	}
 	if EqualFold(name, "host") {
 		return r.Request.Host
 	}
 	return r.Request.Header.Get(name)
+}
+
+// ResponseHeader returns the value of the first header called name, in lower case, that
+// the application has sent, or "".
+func (r *HTTPRecord) ResponseHeader(name string) string {
+	if r.x == nil {
+		return ""
+	}
+	return r.x.head.Get(name)
 }
 
 // The options of the command line that the log names where a limit turned a
@@ -260,7 +269,7 @@ func (x *exchange) report(err error) {
 		Reason:   x.disconnectReason(),
 		Close:    x.closing(),
 		Err:      err,
-		stream:   x.stream,
+		x:        x,
 	})
 }
 

@@ -2,6 +2,8 @@ package server
 
 import (
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -33,10 +35,11 @@ var accessFormats = map[string]string{
 //	%b %B  body bytes sent, of a WebSocket those of all its frames; none as "-" or as 0
 //	%d     duration in seconds with three decimals
 //	%D     duration in microseconds
-//	%T     duration in whole seconds
+//	%T     duration in whole seconds; %{ms}T %{us}T %{s}T in the unit that is named
 //	%P     number of this process
-//	%v     host the client has asked for, "-" without one
-//	%{X}i  request header X, "-" when missing
+//	%v %V  host the client has asked for, "-" without one
+//	%A %p  address and port the client has connected to, "-" on a Unix socket
+//	%{X}i  request header X, "-" when missing; %{X}o one of the response, %{X}C a cookie
 //	%%     a percent sign
 //
 // Of a request whose first line could not be read %r, %m, %U and %H are "-".
@@ -94,10 +97,8 @@ func parseAtom(s string) (a atom, n int, err error) {
 		if !closed {
 			return nil, 0, fmt.Errorf("%%{%s has no closing brace", name)
 		}
-		if !strings.HasPrefix(after, "i") {
-			return nil, 0, fmt.Errorf("%%{%s} must be followed by i", name)
-		}
-		return requestHeader(name), len("{}i") + len(name), nil
+		a, err := parseNamed(name, after)
+		return a, len("{}i") + len(name), err
 	}
 	if strings.HasPrefix(s, ">s") {
 		return atoms['s'], 2, nil
@@ -108,12 +109,48 @@ func parseAtom(s string) (a atom, n int, err error) {
 	return nil, 0, fmt.Errorf("%%%c is not known", s[0])
 }
 
+// parseNamed reads %{name} and what follows.
+func parseNamed(name, after string) (atom, error) {
+	kind := byte(0)
+	if after != "" {
+		kind = after[0]
+	}
+	switch kind {
+	case 'i':
+		return requestHeader(name), nil
+	case 'o':
+		name = strings.ToLower(name)
+		return func(line []byte, rec *pagi.HTTPRecord) []byte { return appendKnown(line, rec.ResponseHeader(name)) }, nil
+	case 'C':
+		return cookie(name), nil
+	case 'T':
+		if unit, ok := units[name]; ok {
+			return func(line []byte, rec *pagi.HTTPRecord) []byte {
+				return strconv.AppendInt(line, int64(rec.Duration/unit), 10)
+			}, nil
+		}
+		return nil, fmt.Errorf("%%{%s}T: the unit must be ms, us or s", name)
+	}
+	return nil, fmt.Errorf("%%{%s} must be followed by i, o, C or T", name)
+}
+
+var units = map[string]time.Duration{"ms": time.Millisecond, "us": time.Microsecond, "s": time.Second}
+
 var atoms = map[byte]atom{
 	'%': literal("%"),
 	'h': func(line []byte, rec *pagi.HTTPRecord) []byte { return appendHost(line, rec.Request.RemoteAddr) },
 	'a': func(line []byte, rec *pagi.HTTPRecord) []byte { return appendHost(line, rec.Request.RemoteAddr) },
 	'P': func(line []byte, _ *pagi.HTTPRecord) []byte { return strconv.AppendInt(line, int64(os.Getpid()), 10) },
 	'v': requestHeader("host"),
+	'V': requestHeader("host"),
+	'A': func(line []byte, rec *pagi.HTTPRecord) []byte {
+		host, _ := localOf(rec)
+		return appendKnown(line, host)
+	},
+	'p': func(line []byte, rec *pagi.HTTPRecord) []byte {
+		_, port := localOf(rec)
+		return appendKnown(line, port)
+	},
 	'l': literal("-"),
 	'u': literal("-"),
 	't': func(line []byte, rec *pagi.HTTPRecord) []byte {
@@ -174,6 +211,31 @@ func requestHeader(name string) atom {
 		}
 		return appendEscaped(line, value)
 	}
+}
+
+// cookie is the value of a request's cookie, as it was sent.
+func cookie(name string) atom {
+	return func(line []byte, rec *pagi.HTTPRecord) []byte {
+		for pair := range strings.SplitSeq(rec.Header("cookie"), ";") {
+			if key, value, _ := strings.Cut(strings.TrimSpace(pair), "="); key == name {
+				return appendKnown(line, value)
+			}
+		}
+		return append(line, '-')
+	}
+}
+
+// localOf is where the client has connected to; "" for a Unix socket.
+func localOf(rec *pagi.HTTPRecord) (host, port string) {
+	local, ok := rec.Request.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return "", ""
+	}
+	host, port, err := net.SplitHostPort(local.String())
+	if err != nil {
+		return "", "" // a path
+	}
+	return host, port
 }
 
 func appendHost(line []byte, remote string) []byte {

@@ -25,6 +25,7 @@ type jsonLine struct {
 	Referer     string    `json:"referer,omitempty"`
 	UserAgent   string    `json:"user_agent,omitempty"`
 	Host        string    `json:"host,omitempty"`
+	RequestID   string    `json:"request_id,omitempty"`
 }
 
 // appendJSON is an atom that is a whole line. What is no UTF-8 becomes U+FFFD.
@@ -39,6 +40,7 @@ func appendJSON(line []byte, rec *pagi.HTTPRecord) []byte {
 		Protocol: string(protocolOf(rec)), Status: statusOf(rec), Bytes: rec.Bytes, Seconds: rec.Duration.Seconds(),
 		Reason: rec.Reason, CloseCode: closed.Code, CloseReason: closed.Reason,
 		Referer: rec.Header("Referer"), UserAgent: rec.Header("User-Agent"), Host: rec.Header("Host"),
+		RequestID: rec.ResponseHeader("x-request-id"),
 	})
 	if err != nil {
 		return append(line, '-') // there is nothing in it that cannot be written

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -25,6 +27,9 @@ func TestAccessFormats(t *testing.T) {
 		Begin:    time.Date(2026, 2, 10, 12, 34, 56, 0, time.UTC),
 		Duration: 1234567 * time.Microsecond,
 	}
+	visitor := *record
+	visitor.Request = record.Request.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 443}))
+	visitor.Request.Header = http.Header{"Cookie": {`a=one; b=t"wo`}}
 	other := *record
 	other.Request = &http.Request{Method: "GET", RequestURI: "*", Proto: "HTTP/2.0", ProtoMajor: 2, RemoteAddr: "@", Header: http.Header{}}
 	other.Status, other.Bytes = 0, 0
@@ -47,6 +52,9 @@ func TestAccessFormats(t *testing.T) {
 		{"json", &v6, `{"time":"2026-02-10T12:34:56Z","client":"2001:db8::1","status":499,"bytes":0,"seconds":1.234567}`},
 		{"json", &closed, `{"time":"2026-02-10T12:34:56Z","status":101,"bytes":0,"seconds":1.234567,"reason":"idle_timeout","close_code":1001,"close_reason":"idle for too long"}`},
 		{"%a %v %P", record, "192.0.2.7 example.org " + strconv.Itoa(os.Getpid())},
+		{"%V %{ms}T %{us}T %{s}T %{a}C %{b}C %{none}C", &visitor, "example.org 1234 1234567 1 one t\\\"wo -"},
+		{"%A %p", &visitor, "192.0.2.1 443"},
+		{"%A %p %{x}o", &other, "- - -"},
 		{"combined", record, common + ` "http://e/" "Evil \"1.0\\\x0d\x0a192.0.2.8 - - fake\x7f\xff"`},
 		{"tiny", record, "GET /a%20b?x=1 200 1234567us"},
 		{"%h %l %u %m %U %q %H %s %>s %b %B %d %D %T %% %{host}i %{x-none}i end", record,
@@ -65,7 +73,7 @@ func TestAccessFormats(t *testing.T) {
 			}
 		})
 	}
-	for _, bad := range []string{"%", "%Z", "%{x", "%{x}o", "%{x}"} {
+	for _, bad := range []string{"%", "%Z", "%{x", "%{x}e", "%{x}", "%{min}T"} {
 		if _, err := ParseAccessFormat(bad); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}
@@ -81,6 +89,29 @@ func TestAccessLogIsFlushedPeriodicallyAndAtTheEnd(t *testing.T) {
 	if got := x.access.String(); got != "GET /first 200 7\nPOST /second 413 25\n" {
 		t.Errorf("log %q", got)
 	}
+}
+
+// What only the connection and the response know is told for both ways to serve a request.
+func TestAccessLogOfConnectionAndResponse(t *testing.T) {
+	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
+		tagged := pagi.AppFunc(func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+			if err := send(ctx, pagi.HTTPResponseStart{Status: 200, Headers: pagi.NewHeaders("X-Request-ID", "abc")}); err != nil {
+				return err
+			}
+			return send(ctx, pagi.HTTPResponseBody{Body: []byte("x")})
+		})
+		x, p := launch(&Server{App: tagged, AccessLogFormat: "%A:%p %{X-Request-Id}o %{x-none}o"})
+		p.request(1, "GET", true)
+		if got := p.answer(1); got != "200 x" {
+			t.Fatal(got)
+		}
+		want := x.addr + " abc -\n"
+		if x.server.TLSCert == "" { // without TLS: HTTP/1, too
+			x.request(ask).Response("GET")
+			want += want
+		}
+		testkit.Eventually(t, "the lines", func() bool { return x.access.String() == want })
+	})
 }
 
 // Requests that no application sees are in it, with what is known of them.

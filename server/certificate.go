@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -52,46 +53,66 @@ func (f CertificateFiles) Check() error {
 	return err
 }
 
-// loadCertificate reads the files of one certificate. Where only the OCSP response is
-// wrong, there is a certificate beside the error.
+// loadCertificate reads the files of one certificate.
 func loadCertificate(files CertificateFiles, now time.Time) (*certificate, error) {
+	c, err := loadPair(files)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.staple(files, now)
+}
+
+// loadPair reads a certificate and its key.
+func loadPair(files CertificateFiles) (*certificate, error) {
 	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	if err != nil {
 		return nil, fmt.Errorf("server: TLS certificate %s with key %s: %w", files.Cert, files.Key, err)
 	}
-	c := &certificate{Certificate: pair, pem: pemOf(&pair)}
-	if files.OCSP == "" {
-		return c, nil
-	}
-	if err := c.staple(files.OCSP, now); err != nil {
-		return c, fmt.Errorf("server: OCSP response %s for certificate %s: %w", files.OCSP, files.Cert, err)
-	}
-	return c, nil
+	return &certificate{Certificate: pair, pem: pemOf(&pair)}, nil
 }
 
-// staple adds an OCSP response, unless it is out of date.
-func (c *certificate) staple(file string, now time.Time) error {
+// staple adds the OCSP response of its files, unless there is none or it is out of date.
+func (c *certificate) staple(files CertificateFiles, now time.Time) error {
+	if files.OCSP == "" {
+		return nil
+	}
+	response, err := c.readOCSP(files.OCSP)
+	if err != nil {
+		return fmt.Errorf("server: OCSP response %s for certificate %s: %w", files.OCSP, files.Cert, err)
+	}
+	if response.Status == ocsp.Good && (response.NextUpdate.IsZero() || now.Before(response.NextUpdate)) {
+		c.OCSPStaple, c.stapled = response.Raw, response.NextUpdate
+	}
+	return nil
+}
+
+// readOCSP reads a response for the certificate.
+func (c *certificate) readOCSP(file string) (*ocsp.Response, error) {
 	der, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var issuer *x509.Certificate
 	if len(c.Certificate.Certificate) > 1 {
 		if issuer, err = x509.ParseCertificate(c.Certificate.Certificate[1]); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	response, err := ocsp.ParseResponseForCert(der, c.Leaf, issuer)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if response.SerialNumber.Cmp(c.Leaf.SerialNumber) != 0 {
-		return errors.New("it is for another certificate")
+		return nil, errors.New("it is for another certificate")
 	}
-	if response.Status == ocsp.Good && (response.NextUpdate.IsZero() || now.Before(response.NextUpdate)) {
-		c.OCSPStaple, c.stapled = der, response.NextUpdate
-	}
-	return nil
+	return response, nil
+}
+
+// unstapled returns the certificate without its OCSP response.
+func (c *certificate) unstapled() *certificate {
+	bare := *c
+	bare.OCSPStaple, bare.stapled = nil, time.Time{}
+	return &bare
 }
 
 // certificates are those of files.
@@ -172,45 +193,65 @@ func (c *certificates) choose(hello *tls.ClientHelloInfo) *certificate {
 	return those[0]
 }
 
-// refresh reads the files that have changed. A certificate that cannot be read stays
-// as it was, as does an OCSP response for as long as it is valid; where certificate and key do not belong together another look follows, as
-// one of them may be about to be replaced, too.
+// refresh reads the files that have changed. What cannot be read stays as it was, an OCSP
+// response only for as long as it is valid.
 func (c *certificates) refresh(now time.Time) {
 	old := c.set.Load()
-	list := append([]*certificate(nil), old.list...)
-	changed := false
-	for i, f := range c.files {
-		stamps := stampsOf(f)
-		expired := !list[i].stapled.IsZero() && now.After(list[i].stapled)
-		if stamps == c.stamps[i] && c.failed[i] == "" && !expired {
-			continue
-		}
-		fresh, err := loadCertificate(f, now)
-		if fresh == nil {
-			if c.failed[i] == err.Error() { // twice the same: it is not about to change
-				c.log.Error("TLS certificate cannot be read again, the old one stays", "error", err)
-				c.stamps[i], c.failed[i] = stamps, ""
-			} else {
-				c.failed[i] = err.Error()
-			}
-			continue
-		}
-		switch {
-		case err != nil:
-			if !expired && bytes.Equal(fresh.Leaf.Raw, list[i].Leaf.Raw) {
-				fresh.OCSPStaple, fresh.stapled = list[i].OCSPStaple, list[i].stapled
-			}
-			c.log.Warn("OCSP response cannot be read again", "stapled", fresh.OCSPStaple != nil, "error", err)
-		case f.OCSP != "" && fresh.OCSPStaple == nil:
-			c.log.Warn("OCSP response does not say that the certificate is good now; it is not stapled", "file", f.OCSP)
-		}
-		c.log.Info("TLS certificate was read again", "file", f.Cert, "expires", fresh.Leaf.NotAfter.UTC().Format(time.RFC3339))
-		c.stamps[i], c.failed[i] = stamps, ""
-		list[i], changed = fresh, true
+	list := slices.Clone(old.list)
+	for i := range list {
+		list[i] = c.renew(i, list[i], now)
 	}
-	if changed {
+	if !slices.Equal(list, old.list) {
 		c.set.Store(newCertificateSet(list))
 	}
+}
+
+// renew returns a certificate as its files have it now. Where certificate and key do not
+// belong together another look follows, as one of them may be about to be replaced, too.
+func (c *certificates) renew(i int, cert *certificate, now time.Time) *certificate {
+	f := c.files[i]
+	if until := cert.stapled; !until.IsZero() && now.After(until) {
+		cert = cert.unstapled()
+		c.log.Warn("OCSP response is out of date; it is not stapled any more", "file", f.OCSP)
+	}
+	before, stamps := c.stamps[i], stampsOf(f)
+	c.stamps[i][2] = stamps[2]
+	if stamps[0] != before[0] || stamps[1] != before[1] || c.failed[i] != "" {
+		fresh, err := loadPair(f)
+		switch {
+		case err == nil:
+			c.stamps[i], c.failed[i] = stamps, ""
+			c.log.Info("TLS certificate was read again", "file", f.Cert, "expires", fresh.Leaf.NotAfter.UTC().Format(time.RFC3339))
+			return c.restaple(fresh, cert, f, now)
+		case c.failed[i] == err.Error(): // twice the same: it is not about to change
+			c.log.Error("TLS certificate cannot be read again, the old one stays", "error", err)
+			c.stamps[i], c.failed[i] = stamps, ""
+		default:
+			c.failed[i] = err.Error()
+		}
+	}
+	if stamps[2] == before[2] {
+		return cert
+	}
+	return c.restaple(cert.unstapled(), cert, f, now)
+}
+
+// restaple gives a certificate the OCSP response of its file; where that cannot be read, the
+// one it had.
+func (c *certificates) restaple(fresh, old *certificate, f CertificateFiles, now time.Time) *certificate {
+	err := fresh.staple(f, now)
+	switch {
+	case err != nil:
+		if bytes.Equal(fresh.Leaf.Raw, old.Leaf.Raw) {
+			fresh.OCSPStaple, fresh.stapled = old.OCSPStaple, old.stapled
+		}
+		c.log.Warn("OCSP response cannot be read again", "stapled", fresh.OCSPStaple != nil, "error", err)
+	case f.OCSP != "" && fresh.OCSPStaple == nil:
+		c.log.Warn("OCSP response does not say that the certificate is good now; it is not stapled", "file", f.OCSP)
+	case f.OCSP != "":
+		c.log.Info("OCSP response was read again", "file", f.OCSP)
+	}
+	return fresh
 }
 
 // stamp tells one state of a file from another.

@@ -15,7 +15,7 @@ import (
 func TestAsteriskByHTTP2(t *testing.T) {
 	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
 		for _, tt := range []struct{ method, want string }{
-			{"OPTIONS", "200 * "}, {"GET", "400 Bad Request\n"}, {"DELETE", "400 Bad Request\n"},
+			{"OPTIONS", "200 * "}, {"GET", "PROTOCOL_ERROR"}, {"DELETE", "PROTOCOL_ERROR"},
 		} {
 			_, p := launch(&Server{App: echo})
 			p.path = "*"

@@ -85,6 +85,10 @@ func (e *entry) acceptAll() {
 
 // let makes a connection ready and gives it to whom it belongs.
 func (e *entry) let(c *tracked) {
+	if e.ctx.Err() != nil { // Close may have missed it
+		_ = c.Close()
+		return
+	}
 	limit := e.r.current.Load().limits().HeadTimeout
 	if e.place.Proxy {
 		if err := e.r.readProxyHeader(c, limit); err != nil {
@@ -114,7 +118,7 @@ func (e *entry) let(c *tracked) {
 	_ = c.limit(0)
 	c.served.Store(true)
 	state := conn.ConnectionState()
-	c.info = e.r.tls.facts(c, &state)
+	c.info = e.r.tls.facts(c.cert, &state)
 	if state.NegotiatedProtocol != "h2" {
 		e.r.http1.Take(conn, &state)
 		return

@@ -121,6 +121,26 @@ func https(t *testing.T, pool *x509.CertPool, h2 bool) *http.Client {
 	return &http.Client{Transport: tr, Timeout: testkit.Patience}
 }
 
+// onVersions runs a test over HTTP/1.1, and over HTTP/2 and TLS. start launches a server and
+// returns its URL and a client that speaks that.
+func onVersions(t *testing.T, f func(t *testing.T, start func(*Server) (x *site, url string, client *http.Client))) {
+	t.Helper()
+	for _, secure := range []bool{false, true} {
+		t.Run(map[bool]string{false: "HTTP/1.1", true: "HTTP/2"}[secure], func(t *testing.T) {
+			f(t, func(s *Server) (*site, string, *http.Client) {
+				if !secure {
+					x := launch(t, s)
+					return x, "http://" + x.addr, https(t, nil, false)
+				}
+				pair := testkit.Certificate(t)
+				s.TLSCert, s.TLSKey = pair.CertFile, pair.KeyFile
+				x := launch(t, s)
+				return x, "https://" + x.addr, https(t, pair.Pool, true)
+			})
+		})
+	}
+}
+
 func transport(c *http.Client) *http.Transport { return c.Transport.(*http.Transport) }
 
 // connections is the number of open ones.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"log/slog"
+	"io"
+	"log"
 	"math"
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/server/http1"
@@ -50,7 +52,7 @@ func (r *running) newHTTP2(g *generation) *http.Server {
 		IdleTimeout:       orDefault(g.Timeout, DefaultTimeout),
 		ReadHeaderTimeout: max(0, orDefault(g.HeaderTimeout, DefaultHeaderTimeout)), // of the preface
 		MaxHeaderBytes:    room,
-		ErrorLog:          slog.NewLogLogger(r.log.Handler(), slog.LevelWarn),
+		ErrorLog:          log.New(&r.warnings, "", 0),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: streams,
 			MaxReadFrameSize:     http2.MaxFrame,
@@ -151,7 +153,10 @@ func (l *cleartext) give(c *http2.Conn) {
 // reports whether it did or answered the request otherwise. A request with a body goes
 // on as it is, as does one under TLS.
 func (l *cleartext) upgrade(w http.ResponseWriter, req *http.Request) bool {
-	stream, is := w.(pagi.ResponseStream)
+	stream, is := w.(interface {
+		pagi.ResponseStream
+		TakeConn() (conn net.Conn, ahead []byte, err error)
+	})
 	if !is || req.ProtoMajor != 1 || req.ProtoMinor == 0 || req.TLS != nil || req.ContentLength != 0 {
 		return false
 	}
@@ -162,14 +167,16 @@ func (l *cleartext) upgrade(w http.ResponseWriter, req *http.Request) bool {
 	if !asked || err != nil {
 		return false // RFC 9110 section 7.8: a server may ignore it
 	}
-	conn, buffered, err := http.NewResponseController(w).Hijack()
+	conn, ahead, err := stream.TakeConn()
 	if err != nil {
 		l.r.log.Error("upgrade to HTTP/2", "client", req.RemoteAddr, "error", err)
 		return true
 	}
-	ahead, peekErr := buffered.Peek(buffered.Reader.Buffered())
-	_, err = conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"))
-	if errors.Join(err, peekErr) != nil {
+	if limit := orDefault(l.r.current.Load().WriteTimeout, DefaultWriteTimeout); limit > 0 {
+		_ = conn.SetWriteDeadline(time.Now().Add(limit)) // where it cannot be set, the write tells
+	}
+	_, err = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+	if errors.Join(err, conn.SetWriteDeadline(time.Time{})) != nil {
 		_ = conn.Close() // the client has gone
 		return true
 	}

@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -149,46 +146,6 @@ func onH2(t *testing.T, f func(t *testing.T, launch func(*Server) (*site, *peer)
 	}
 }
 
-func TestMalformedHTTP2Messages(t *testing.T) {
-	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
-		_, p := launch(&Server{App: echo})
-		stream := uint32(1)
-		for _, tt := range []struct{ name, value, want string }{
-			{"x-a", "b", "200 /p "},
-			{"te", "trailers", "200 /p "},
-			{"te", "gzip", "PROTOCOL_ERROR"},
-			{"connection", "x-a", "PROTOCOL_ERROR"},
-			{"keep-alive", "1", "PROTOCOL_ERROR"},
-			{"proxy-connection", "close", "PROTOCOL_ERROR"},
-			{"transfer-encoding", "chunked", "PROTOCOL_ERROR"},
-			{"upgrade", "websocket", "PROTOCOL_ERROR"},
-			{"connection", "x-a", "PROTOCOL_ERROR"}, // from the table of headers now
-			{"x-a", strings.Repeat("long", 5000), "200 /p "},
-		} {
-			block := p.encode("GET", tt.name, tt.value)
-			first := block[:min(len(block), 10000)]
-			p.must(p.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: stream, BlockFragment: first, EndStream: true, EndHeaders: len(first) == len(block), PadLength: 7,
-				Priority: xhttp2.PriorityParam{Weight: 3}}))
-			if len(first) < len(block) {
-				p.must(p.WriteContinuation(stream, true, block[len(first):]))
-			}
-			if got := p.answer(stream); got != tt.want {
-				t.Errorf("%s: %.20s: %s, want %s", tt.name, tt.value, got, tt.want)
-			}
-			stream += 2
-		}
-		// A trailer section is a message's, too.
-		p.request(stream, "POST", false)
-		p.must(p.WriteData(stream, false, []byte("x")))
-		p.block.Reset()
-		p.must(p.fields.WriteField(hpack.HeaderField{Name: "upgrade", Value: "x"}))
-		p.must(p.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: stream, BlockFragment: p.block.Bytes(), EndStream: true, EndHeaders: true}))
-		if got := p.answer(stream); got != "PROTOCOL_ERROR" {
-			t.Errorf("a trailer: %s", got)
-		}
-	})
-}
-
 func TestRequestsPerHTTP2Connection(t *testing.T) {
 	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
 		hints := pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
@@ -300,82 +257,6 @@ func TestNoHeaderTable(t *testing.T) {
 	}
 }
 
-func TestHTTP2Floods(t *testing.T) {
-	const burst = 20
-	for _, tt := range []struct {
-		name string
-		send func(p *peer, n uint32) error
-		most int // so many are no flood
-		log  string
-	}{
-		{"resets", func(p *peer, n uint32) error {
-			p.request(2*n+1, "GET", true)
-			return p.WriteRSTStream(2*n+1, xhttp2.ErrCodeCancel)
-		}, burst, "RST_STREAM"},
-		{"pings", func(p *peer, n uint32) error { return p.WritePing(false, [8]byte{byte(n)}) }, burst - 1, "control"},
-		{"settings", func(p *peer, n uint32) error { return p.WriteSettings() }, burst - 1, "control"},
-		{"priorities", func(p *peer, n uint32) error { return p.WritePriority(2*n+1, xhttp2.PriorityParam{}) }, burst - 1, "control"},
-		{"unknown frames", func(p *peer, n uint32) error { return p.WriteRawFrame(0x77, 0, 0, nil) }, burst - 1, "control"},
-		{"empty data", func(p *peer, n uint32) error {
-			if n == 0 {
-				p.request(1, "POST", false)
-			}
-			return p.WriteData(1, false, nil)
-		}, burst - 1, "empty DATA"},
-		{"continuations", func(p *peer, n uint32) error {
-			if n == 0 {
-				p.must(p.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, BlockFragment: p.encode("GET"), EndStream: true}))
-			}
-			return p.WriteContinuation(1, false, nil)
-		}, 64, "CONTINUATION"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
-				x, p := launch(&Server{App: echo, H2ResetBurst: burst, H2ResetRate: -1, H2ControlBurst: burst, H2ControlRate: -1})
-				ended := make(chan string, 1)
-				go func() {
-					frame, err := p.until(func(f xhttp2.Frame) bool { return f.Header().Type == xhttp2.FrameGoAway })
-					if err != nil {
-						ended <- err.Error()
-						return
-					}
-					bye := frame.(*xhttp2.GoAwayFrame)
-					ended <- bye.ErrCode.String() + " " + string(bye.DebugData())
-				}()
-				n := uint32(0)
-				for ; int(n) < tt.most; n++ {
-					p.must(tt.send(p, n))
-				}
-				select {
-				case how := <-ended:
-					t.Fatalf("ended after %d: %s", n, how)
-				case <-time.After(20 * time.Millisecond):
-				}
-				p.must(tt.send(p, n))
-				if how := testkit.Await(t, ended); !strings.HasPrefix(how, "ENHANCE_YOUR_CALM") || !strings.Contains(how, tt.log) {
-					t.Error(how)
-				}
-				x.log.WaitFor(t, "HTTP/2 connection is ended", tt.log)
-			})
-		})
-	}
-}
-
-func TestHTTP2LimitsCanBeOff(t *testing.T) {
-	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
-		_, p := launch(&Server{App: echo, H2ResetBurst: -1, H2ControlBurst: -1, H2MaxStreams: -1})
-		for n := range uint32(2000) {
-			p.must(p.WriteRawFrame(0x77, 0, 0, nil))
-			if n%100 == 0 {
-				p.request(2*n+1, "GET", true)
-				if got := p.answer(2*n + 1); got != "200 /p " {
-					t.Fatal(got)
-				}
-			}
-		}
-	})
-}
-
 func TestHTTP2StreamsAtOnce(t *testing.T) {
 	release := make(chan struct{})
 	waiting := httpOnly(func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
@@ -456,76 +337,6 @@ func TestSlowHTTP2Clients(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestUpgradeToHTTP2(t *testing.T) {
-	x := launch(t, &Server{H2C: true, App: httpOnly(func(ctx context.Context, scope *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
-		return reply(ctx, send, fmt.Sprint(scope.HTTPVersion, " ", scope.Method, " ", scope.RawPath, " ", scope.QueryString, " ", scope.Scheme, " ", scope.Headers))
-	})})
-	const ask = "GET /a?b HTTP/1.1\r\nHost: h\r\nX-A: c\r\n%s\r\n"
-	settings := "HTTP2-Settings: " + base64.RawURLEncoding.EncodeToString([]byte{0, 4, 0, 1, 0, 0}) + "\r\n"
-	const upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
-	t.Run("is granted", func(t *testing.T) {
-		c := x.request(fmt.Sprintf(ask, upgrade+settings))
-		res, err := http.ReadResponse(c.Reader, nil)
-		if err != nil || res.StatusCode != 101 || res.Header.Get("Upgrade") != "h2c" {
-			t.Fatalf("%v, %v", res, err)
-		}
-		p := speak(t, c.Conn)
-		p.Framer = xhttp2.NewFramer(c.Conn, c.Reader)
-		p.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-		p.must(p.WriteSettings())
-		if got := p.answer(1); got != "200 2 GET /a b http [{host h} {x-a c}]" {
-			t.Errorf("%q", got)
-		}
-		p.request(3, "GET", true)
-		if got := p.answer(3); got != "200 2 GET /p  http [{host x}]" {
-			t.Errorf("%q", got)
-		}
-	})
-	for _, tt := range []struct{ name, headers string }{
-		{"without settings", upgrade},
-		{"with two settings", upgrade + settings + settings},
-		{"with settings that are none", upgrade + "HTTP2-Settings: !\r\n"},
-		{"to something else", strings.Replace(upgrade, "h2c", "h2", 1) + settings},
-		{"that Connection does not name", "Connection: HTTP2-Settings\r\nUpgrade: h2c\r\n" + settings},
-		{"with a body", upgrade + settings + "Content-Length: 1\r\n"},
-	} {
-		t.Run("is ignored: "+tt.name, func(t *testing.T) {
-			request := fmt.Sprintf(ask, tt.headers)
-			if strings.Contains(request, "Content-Length") {
-				request += "x"
-			}
-			res, body := x.request(request).Response("GET")
-			if res.StatusCode != 200 || !strings.HasPrefix(body, "1.1 GET") {
-				t.Errorf("%v %q", res, body)
-			}
-		})
-	}
-	t.Run("is ignored under TLS", func(t *testing.T) {
-		pair := testkit.Certificate(t)
-		y := launch(t, &Server{H2C: true, App: echo, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
-		c := testkit.NewConn(t, tls.Client(y.dial().Conn, &tls.Config{RootCAs: pair.Pool, ServerName: "127.0.0.1"}))
-		c.Say(fmt.Sprintf(ask, upgrade+settings))
-		if res, body := c.Response("GET"); res.StatusCode != 200 || body != "/a " {
-			t.Errorf("%v %q", res, body)
-		}
-	})
-	t.Run("is ignored where HTTP/2 is not spoken", func(t *testing.T) {
-		y := launch(t, &Server{App: echo})
-		res, _ := y.request(fmt.Sprintf(ask, upgrade+settings)).Response("GET")
-		if res.StatusCode != 200 {
-			t.Errorf("%v", res)
-		}
-		if res, _ := y.request(http2.Preface).Response("PRI"); res.StatusCode != 505 {
-			t.Errorf("the preface: %v", res)
-		}
-	})
-	t.Run("and a broken preface has no answer", func(t *testing.T) {
-		if rest := x.request("PRI * HTTQ/2.0\r\n\r\n").Rest(); rest != "" {
-			t.Errorf("%q", rest)
-		}
-	})
 }
 
 func TestStopWithHTTP2WithoutTLS(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
@@ -24,9 +25,18 @@ import (
 type quicFront struct {
 	r       *running
 	server  *http3.Server
+	config  *quic.Config
+	unused  time.Duration // how long a connection may serve no request; 0: no limit
 	sockets []net.PacketConn
 	conns   atomic.Int64 // open ones
+
+	ending context.Context // ends with shutdown
+	end    context.CancelFunc
 }
+
+// keepAlive is how often a quiet connection is used, lest one on which a request takes its
+// time be taken for dead.
+const keepAlive = 15 * time.Second
 
 // errTooManyQUIC is what a client is refused with.
 var errTooManyQUIC = errors.New("too many connections")
@@ -37,6 +47,7 @@ func (r *running) openQUIC(listeners listenerSet) (*quicFront, error) {
 		return nil, nil
 	}
 	q := &quicFront{r: r}
+	q.ending, q.end = context.WithCancel(context.Background())
 	// A process that takes over listens beside the one it takes over from.
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
@@ -64,20 +75,26 @@ func (r *running) openQUIC(listeners listenerSet) (*quicFront, error) {
 		streams = math.MaxInt32
 	}
 	h2 := r.newHTTP2(g)
+	idle := max(0, h2.IdleTimeout)
+	q.config = &quic.Config{
+		MaxIncomingStreams:   streams,
+		MaxIdleTimeout:       idle,
+		KeepAlivePeriod:      keepAlive,
+		HandshakeIdleTimeout: h2.ReadHeaderTimeout / 2, // a handshake may take twice that
+		GetConfigForClient:   q.admit,
+	}
+	if idle > 0 && h2.ReadHeaderTimeout > 0 {
+		q.unused = idle + h2.ReadHeaderTimeout
+	}
 	q.server = &http3.Server{
-		Handler: http.HandlerFunc(r.dispatch),
+		Handler: http.HandlerFunc(q.serve),
 		TLSConfig: http3.ConfigureTLSConfig(&tls.Config{
 			MinVersion:         tls.VersionTLS13,
 			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return r.tls.config.Load(), nil },
 		}),
-		QUICConfig: &quic.Config{
-			MaxIncomingStreams:   streams,
-			MaxIdleTimeout:       h2.IdleTimeout,
-			HandshakeIdleTimeout: h2.ReadHeaderTimeout,
-			GetConfigForClient:   q.admit,
-		},
+		QUICConfig:     q.config,
 		MaxHeaderBytes: h2.MaxHeaderBytes,
-		IdleTimeout:    max(0, h2.IdleTimeout),
+		IdleTimeout:    idle,
 		ConnContext:    q.connContext,
 		Logger:         r.log,
 	}
@@ -91,19 +108,7 @@ func (q *quicFront) admit(info *quic.ClientInfo) (*quic.Config, error) {
 		q.r.warnings.warn("too many connections", "option", "--max-connections", "limit", limit, "client", info.RemoteAddr.String())
 		return nil, errTooManyQUIC
 	}
-	return nil, nil
-}
-
-// connContext makes the contexts of a connection's requests end with all others.
-func (q *quicFront) connContext(ctx context.Context, _ *quic.Conn) context.Context {
-	q.conns.Add(1)
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(q.r.base, func() { cancel(context.Cause(q.r.base)) })
-	context.AfterFunc(ctx, func() {
-		stop()
-		q.conns.Add(-1)
-	})
-	return ctx
+	return q.config, nil // what is returned is all that counts
 }
 
 // shutdown ends connections once their requests are answered.
@@ -111,6 +116,7 @@ func (q *quicFront) shutdown(ctx context.Context) error {
 	if q == nil {
 		return nil
 	}
+	q.end()
 	return q.server.Shutdown(ctx)
 }
 
@@ -119,6 +125,7 @@ func (q *quicFront) close() {
 	if q == nil {
 		return
 	}
+	q.end()
 	if q.server != nil {
 		_ = q.server.Close() // what is left is of no use to anybody
 	}

@@ -104,3 +104,39 @@ func TestHTTP3Refuses(t *testing.T) {
 	_ = c.Close()
 	testkit.Eventually(t, "an answer", func() bool { return ask() == nil })
 }
+
+// A request of one protocol does not keep the others from ending.
+func TestHTTP3StopsBesideHTTP2(t *testing.T) {
+	pair := testkit.Certificate(t)
+	begun, release := make(chan struct{}), make(chan struct{})
+	x := launch(t, &Server{HTTP3: true, TLSCert: pair.CertFile, TLSKey: pair.KeyFile, App: httpOnly(func(ctx context.Context, scope *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+		if scope.HTTPVersion == "2" {
+			close(begun)
+			<-release
+		}
+		return reply(ctx, send, scope.HTTPVersion)
+	})})
+	answered, client := make(chan error, 1), https(t, pair.Pool, true)
+	go func() {
+		res, err := client.Get("https://" + x.addr + "/")
+		if err == nil {
+			err = res.Body.Close()
+		}
+		answered <- err
+	}()
+	testkit.Await(t, begun)
+	x.cancel()
+	testkit.Eventually(t, "no HTTP/3 any more", func() bool {
+		client := h3(t, pair)
+		client.Timeout = 200 * time.Millisecond
+		res, err := client.Get("https://" + x.addr + "/")
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		return errors.Join(err, client.Transport.(*http3.Transport).Close()) != nil
+	})
+	close(release)
+	if err := testkit.Await(t, answered); err != nil {
+		t.Error(err)
+	}
+}

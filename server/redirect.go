@@ -22,6 +22,8 @@ func (r *running) newRedirects(g *generation) *http1.Server {
 // like by it (301); other requests keep their method and body (308).
 func (r *running) redirect(w http.ResponseWriter, req *http.Request) {
 	begin := time.Now()
+	limit := orDefault(r.current.Load().WriteTimeout, DefaultWriteTimeout)
+	_ = w.(pagi.ResponseStream).LimitWrite(limit) // where it fails, so does the write
 	if managed := r.first.TLS.Managed; managed != nil && managed.ServeChallenge(w, req) {
 		return
 	}

@@ -1,8 +1,14 @@
 package server
 
 import (
+	"bytes"
+	"errors"
+	"os"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 func TestReloadChangesTheLimitsOfRedirects(t *testing.T) {
@@ -18,4 +24,19 @@ func TestReloadChangesTheLimitsOfRedirects(t *testing.T) {
 	if res, _ := x.request(ask).Response("GET"); res.StatusCode != 431 {
 		t.Errorf("after: %s", res.Status)
 	}
+}
+
+// A client that asks on and on, and reads no answer, does not hold its connection.
+func TestRedirectsToAClientThatDoesNotRead(t *testing.T) {
+	x := launch(t, &Server{App: echo, Listen: []string{"127.0.0.1:0,redirect=443"}, WriteTimeout: 100 * time.Millisecond})
+	c := x.dial()
+	asks := bytes.Repeat([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), 1000)
+	for {
+		if _, err := c.Write(asks); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("the connection is held")
+		} else if err != nil {
+			break
+		}
+	}
+	testkit.Eventually(t, "the end of the connection", func() bool { return x.connections() == 0 })
 }

@@ -137,12 +137,13 @@ type Server struct {
 	// H2MaxStreams is how many requests an HTTP/2 connection may have at once.
 	// Default: 100.
 	H2MaxStreams int
-	// H2ResetBurst is how many requests the client of an HTTP/2 connection may reset at
-	// once, H2ResetRate how many more each second; beyond it the connection is ended.
+	// H2ResetBurst is how many requests the client of an HTTP/2 connection may reset, or
+	// have the server reset by its mistakes, at once, H2ResetRate how many more each
+	// second; beyond it the connection is ended.
 	// Defaults: 1000, 33.
 	H2ResetBurst, H2ResetRate int
 	// H2ControlBurst and H2ControlRate are the same for frames that carry nothing: PING,
-	// SETTINGS, PRIORITY, unknown ones and empty DATA. Defaults: 1000, 100.
+	// SETTINGS, PRIORITY, GOAWAY, unknown ones and empty DATA. Defaults: 1000, 100.
 	H2ControlBurst, H2ControlRate int
 	// HTTP3 adds HTTP/3, at the UDP port of every TCP listener that speaks TLS; responses
 	// of HTTP/1 and HTTP/2 then tell of it (alt-svc). H2MaxStreams, MaxHeaderSize and the

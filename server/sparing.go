@@ -2,6 +2,7 @@ package server
 
 import (
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 )
@@ -19,7 +20,7 @@ type sparing struct {
 	log *slog.Logger
 
 	mu    sync.Mutex
-	kinds map[string]*warnings // by message
+	kinds map[string]*warnings
 }
 
 // warnings are those of one kind.
@@ -29,8 +30,11 @@ type warnings struct {
 }
 
 // warn logs a warning; msg must be one of few.
-func (s *sparing) warn(msg string, args ...any) {
-	leftOut, ok := s.take(msg, time.Now())
+func (s *sparing) warn(msg string, args ...any) { s.warnOf(msg, msg, args...) }
+
+// warnOf logs a warning of a kind.
+func (s *sparing) warnOf(kind, msg string, args ...any) {
+	leftOut, ok := s.take(kind, time.Now())
 	if !ok {
 		return
 	}
@@ -38,6 +42,15 @@ func (s *sparing) warn(msg string, args ...any) {
 		args = append(args, "left_out", leftOut)
 	}
 	s.log.Warn(msg, args...)
+}
+
+// Write is what net/http's log writes by. How a line begins tells its kind, what follows
+// may be a client's.
+func (s *sparing) Write(line []byte) (int, error) {
+	const kind = 16
+	msg := strings.TrimSuffix(string(line), "\n")
+	s.warnOf(msg[:min(len(msg), kind)], msg)
+	return len(line), nil
 }
 
 // take reports whether a line may be logged now, and how many were not before it.

@@ -1,9 +1,14 @@
 package server
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
+
+	xhttp2 "golang.org/x/net/http2"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
 func TestWarningsAreSparing(t *testing.T) {
@@ -57,4 +62,23 @@ func TestRefusedRequestsDoNotFillTheLog(t *testing.T) {
 			t.Errorf("%s: %d lines", what, n)
 		}
 	}
+}
+
+func TestClientsOfHTTP2DoNotFillTheLog(t *testing.T) {
+	wait := httpOnly(func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, _ pagi.Send) error {
+		<-ctx.Done()
+		return nil
+	})
+	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
+		x, p := launch(&Server{App: wait})
+		p.request(1, "GET", true)
+		for range 3 * warningsAtOnce {
+			p.must(p.WriteGoAway(0, xhttp2.ErrCodeInternal, nil))
+		}
+		p.must(p.WriteSettings(xhttp2.Setting{ID: xhttp2.SettingEnablePush, Val: 2})) // of another kind
+		x.log.WaitFor(t, "level=WARN", "connection error")
+		if n := strings.Count(x.log.String(), "received GOAWAY"); n != warningsAtOnce {
+			t.Errorf("%d lines", n)
+		}
+	})
 }

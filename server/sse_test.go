@@ -12,118 +12,109 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
+// listen asks for an event stream.
+func listen(t *testing.T, client *http.Client, url string) *http.Response {
+	t.Helper()
+	req := testkit.NewRequest(t, http.MethodGet, url, nil)
+	req.Header.Set("Accept", "text/event-stream")
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
 // A stop does not wait for event streams: it ends them, and their clients can tell.
 func TestStopEndsEventStreams(t *testing.T) {
-	for _, secure := range []bool{false, true} {
-		t.Run(map[bool]string{false: "HTTP/1.1", true: "HTTP/2"}[secure], func(t *testing.T) {
-			reasons := make(chan string, 1)
-			s := &Server{ShutdownTimeout: time.Minute}
-			s.App = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-				if scope.Type != pagi.TypeSSE {
-					return pagi.Unsupported(scope)
-				}
-				if err := send(ctx, pagi.SSEStart{}); err != nil {
+	onVersions(t, func(t *testing.T, start func(*Server) (*site, string, *http.Client)) {
+		reasons := make(chan string, 1)
+		s := &Server{ShutdownTimeout: time.Minute}
+		s.App = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+			if scope.Type != pagi.TypeSSE {
+				return pagi.Unsupported(scope)
+			}
+			if err := send(ctx, pagi.SSEStart{}); err != nil {
+				return err
+			}
+			for {
+				ev, err := receive(context.WithoutCancel(ctx))
+				if gone, is := ev.(pagi.SSEDisconnect); is || err != nil {
+					reasons <- gone.Reason
 					return err
 				}
-				for {
-					ev, err := receive(context.WithoutCancel(ctx))
-					if gone, is := ev.(pagi.SSEDisconnect); is || err != nil {
-						reasons <- gone.Reason
-						return err
-					}
-				}
-			})
-			url, client := "http://", https(t, nil, false)
-			if secure {
-				pair := testkit.Certificate(t)
-				s.TLSCert, s.TLSKey = pair.CertFile, pair.KeyFile
-				url, client = "https://", https(t, pair.Pool, true)
-			}
-			x := launch(t, s)
-			req := testkit.NewRequest(t, http.MethodGet, url+x.addr, nil)
-			req.Header.Set("Accept", "text/event-stream")
-			res, err := client.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer res.Body.Close()
-			if err := x.stop(); err != nil {
-				t.Error(err)
-			}
-			if body, err := io.ReadAll(res.Body); err != nil || len(body) > 0 {
-				t.Errorf("the client reads %q, %v", body, err)
-			}
-			if r := testkit.Await(t, reasons); r != pagi.ReasonServerShutdown {
-				t.Errorf("reason %q", r)
 			}
 		})
-	}
+		x, url, client := start(s)
+		res := listen(t, client, url)
+		defer res.Body.Close()
+		if err := x.stop(); err != nil {
+			t.Error(err)
+		}
+		if body, err := io.ReadAll(res.Body); err != nil || len(body) > 0 {
+			t.Errorf("the client reads %q, %v", body, err)
+		}
+		if r := testkit.Await(t, reasons); r != pagi.ReasonServerShutdown {
+			t.Errorf("reason %q", r)
+		}
+	})
 }
 
 // A stop waits for what an application still does after its sse.close, or after a
 // response, and cuts it in the end.
 func TestStopCutsWhatFollowsSSEClose(t *testing.T) {
-	type kind struct {
-		accept string
-		secure bool
-	}
-	for name, tt := range map[string]kind{
-		"a stream, HTTP/1.1":   {"text/event-stream", false},
-		"a stream, HTTP/2":     {"text/event-stream", true},
-		"a response, HTTP/1.1": {"*/*", false},
-		"a response, HTTP/2":   {"*/*", true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			causes := make(chan error, 1)
-			s := &Server{ShutdownTimeout: 100 * time.Millisecond}
-			s.App = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-				var err error
-				switch scope.Type {
-				case pagi.TypeSSE:
-					err = errors.Join(send(ctx, pagi.SSEStart{}), send(ctx, pagi.SSEClose{}))
-				case pagi.TypeHTTP:
-					err = reply(ctx, send, "x")
-				default:
-					return pagi.Unsupported(scope)
-				}
-				select {
-				case <-ctx.Done():
-				case <-time.After(testkit.Patience):
-				}
-				causes <- context.Cause(ctx)
-				return err
-			})
-			url, client := "http://", https(t, nil, false)
-			if tt.secure {
-				pair := testkit.Certificate(t)
-				s.TLSCert, s.TLSKey = pair.CertFile, pair.KeyFile
-				url, client = "https://", https(t, pair.Pool, true)
-			}
-			x := launch(t, s)
-			req := testkit.NewRequest(t, http.MethodGet, url+x.addr, nil)
-			req.Header.Set("Accept", tt.accept)
-			res, err := client.Do(req)
+	t.Run("a stream", func(t *testing.T) { stopCuts(t, listen) })
+	t.Run("a response", func(t *testing.T) {
+		stopCuts(t, func(t *testing.T, client *http.Client, url string) *http.Response {
+			res, err := client.Get(url)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := io.ReadAll(res.Body); err != nil {
-				t.Error(err)
-			}
-			res.Body.Close()
-			if err := x.stop(); err != nil {
-				t.Error(err)
+			return res
+		})
+	})
+}
+
+func stopCuts(t *testing.T, ask func(t *testing.T, client *http.Client, url string) *http.Response) {
+	t.Helper()
+	onVersions(t, func(t *testing.T, start func(*Server) (*site, string, *http.Client)) {
+		causes := make(chan error, 1)
+		s := &Server{ShutdownTimeout: 100 * time.Millisecond}
+		s.App = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+			var err error
+			switch scope.Type {
+			case pagi.TypeSSE:
+				err = errors.Join(send(ctx, pagi.SSEStart{}), send(ctx, pagi.SSEClose{}))
+			case pagi.TypeHTTP:
+				err = reply(ctx, send, "x")
+			default:
+				return pagi.Unsupported(scope)
 			}
 			select {
-			case err := <-causes:
-				var gone *pagi.DisconnectError
-				if !errors.As(err, &gone) || gone.Reason != pagi.ReasonServerShutdown {
-					t.Errorf("the context ended with %v", err)
-				}
-			default:
-				t.Error("the server has stopped under it")
+			case <-ctx.Done():
+			case <-time.After(testkit.Patience):
 			}
+			causes <- context.Cause(ctx)
+			return err
 		})
-	}
+		x, url, client := start(s)
+		res := ask(t, client, url)
+		if _, err := io.ReadAll(res.Body); err != nil {
+			t.Error(err)
+		}
+		res.Body.Close()
+		if err := x.stop(); err != nil {
+			t.Error(err)
+		}
+		select {
+		case err := <-causes:
+			var gone *pagi.DisconnectError
+			if !errors.As(err, &gone) || gone.Reason != pagi.ReasonServerShutdown {
+				t.Errorf("the context ended with %v", err)
+			}
+		default:
+			t.Error("the server has stopped under it")
+		}
+	})
 }
 
 // An application that has not read a short body hears at once, too, that its client has left.

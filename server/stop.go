@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -39,7 +40,7 @@ func (r *running) stop(ctx context.Context, listeners listenerSet) {
 	r.http1.Drain()
 	r.redirects.Drain()
 	listeners.close()
-	if errors.Join(r.http2.Shutdown(grace), r.http1.Shutdown(grace), r.redirects.Shutdown(grace), r.quic.shutdown(grace)) == nil {
+	if sideBySide(grace, r.http2.Shutdown, r.http1.Shutdown, r.redirects.Shutdown, r.quic.shutdown) == nil {
 		_ = r.waitRequests(grace) // what is still there then has no connection any more
 		return
 	}
@@ -54,6 +55,17 @@ func (r *running) stop(ctx context.Context, listeners listenerSet) {
 	r.redirects.Close()
 	r.quic.close()
 	_ = r.waitRequests(last)
+}
+
+// sideBySide calls all at once and waits for them.
+func sideBySide(ctx context.Context, all ...func(context.Context) error) error {
+	errs := make([]error, len(all))
+	var calls sync.WaitGroup
+	for i, f := range all {
+		calls.Go(func() { errs[i] = f(ctx) })
+	}
+	calls.Wait()
+	return errors.Join(errs...)
 }
 
 // fade stops accepting, and answers what comes on connections there are. What is on its

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -47,92 +49,76 @@ func (g *gate) Serve(ctx context.Context, s *pagi.Scope, receive pagi.Receive, s
 }
 
 func TestGracefulStop(t *testing.T) {
-	for _, secure := range []bool{false, true} {
-		t.Run(map[bool]string{false: "HTTP/1.1", true: "HTTP/2"}[secure], func(t *testing.T) {
-			g := newGate()
-			s := &Server{App: g}
-			url, client := "http://", https(t, nil, false)
-			if secure {
-				pair := testkit.Certificate(t)
-				s.TLSCert, s.TLSKey = pair.CertFile, pair.KeyFile
-				url, client = "https://", https(t, pair.Pool, true)
+	onVersions(t, func(t *testing.T, start func(*Server) (*site, string, *http.Client)) {
+		g := newGate()
+		s := &Server{App: g}
+		x, url, client := start(s)
+		fresh := x.dial() // a connection nothing was said on
+		type answer struct {
+			body string
+			err  error
+		}
+		answers := make(chan answer, 1)
+		go func() {
+			res, err := client.Get(url)
+			if err != nil {
+				answers <- answer{"", err}
+				return
 			}
-			x := launch(t, s)
-			fresh := x.dial() // a connection nothing was said on
-			type answer struct {
-				body string
-				err  error
-			}
-			answers := make(chan answer, 1)
-			go func() {
-				res, err := client.Get(url + x.addr)
-				if err != nil {
-					answers <- answer{"", err}
-					return
-				}
-				b := make([]byte, 100)
-				n, _ := res.Body.Read(b)
-				res.Body.Close()
-				answers <- answer{string(b[:n]), nil}
-			}()
-			testkit.Await(t, g.running)
-			begin := time.Now()
-			x.cancel()
-			fresh.Cut()
-			select {
-			case a := <-answers:
-				t.Fatalf("request ended early: %+v", a)
-			case err := <-x.done:
-				t.Fatalf("server ended early: %v", err)
-			case <-time.After(20 * time.Millisecond):
-			}
-			close(g.leave)
-			if a := testkit.Await(t, answers); a.body != "finished" || a.err != nil {
-				t.Errorf("answer %+v", a)
-			}
-			if err := x.stop(); err != nil {
-				t.Error(err)
-			}
-			if d := time.Since(begin); d > 3*time.Second {
-				t.Errorf("it took %v", d)
-			}
-			if strings.Contains(x.log.String(), "cutting") {
-				t.Errorf("logged %s", x.log)
-			}
-		})
-	}
+			b := make([]byte, 100)
+			n, _ := res.Body.Read(b)
+			res.Body.Close()
+			answers <- answer{string(b[:n]), nil}
+		}()
+		testkit.Await(t, g.running)
+		begin := time.Now()
+		x.cancel()
+		fresh.Cut()
+		select {
+		case a := <-answers:
+			t.Fatalf("request ended early: %+v", a)
+		case err := <-x.done:
+			t.Fatalf("server ended early: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+		close(g.leave)
+		if a := testkit.Await(t, answers); a.body != "finished" || a.err != nil {
+			t.Errorf("answer %+v", a)
+		}
+		if err := x.stop(); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(begin); d > 3*time.Second {
+			t.Errorf("it took %v", d)
+		}
+		if strings.Contains(x.log.String(), "cutting") {
+			t.Errorf("logged %s", x.log)
+		}
+	})
 }
 
 func TestStopCutsWhatTakesTooLong(t *testing.T) {
-	for _, secure := range []bool{false, true} {
-		t.Run(map[bool]string{false: "HTTP/1.1", true: "HTTP/2"}[secure], func(t *testing.T) {
-			g := newGate()
-			s := &Server{App: g, ShutdownTimeout: 30 * time.Millisecond}
-			url, client := "http://", https(t, nil, false)
-			if secure {
-				pair := testkit.Certificate(t)
-				s.TLSCert, s.TLSKey = pair.CertFile, pair.KeyFile
-				url, client = "https://", https(t, pair.Pool, true)
-			}
-			x := launch(t, s)
-			failed := make(chan error, 1)
-			go func() {
-				_, err := client.Get(url + x.addr)
-				failed <- err
-			}()
-			scope := testkit.Await(t, g.running)
-			if err := x.stop(); err != nil {
-				t.Error(err)
-			}
-			if r := testkit.Await(t, g.ended); r != pagi.ReasonServerShutdown || scope.Connection.DisconnectReason() != r {
-				t.Errorf("reason %q", r)
-			}
-			if err := testkit.Await(t, failed); err == nil {
-				t.Error("the client got an answer")
-			}
-			x.log.WaitFor(t, "cutting requests")
-		})
-	}
+	onVersions(t, func(t *testing.T, start func(*Server) (*site, string, *http.Client)) {
+		g := newGate()
+		s := &Server{App: g, ShutdownTimeout: 30 * time.Millisecond}
+		x, url, client := start(s)
+		failed := make(chan error, 1)
+		go func() {
+			_, err := client.Get(url)
+			failed <- err
+		}()
+		scope := testkit.Await(t, g.running)
+		if err := x.stop(); err != nil {
+			t.Error(err)
+		}
+		if r := testkit.Await(t, g.ended); r != pagi.ReasonServerShutdown || scope.Connection.DisconnectReason() != r {
+			t.Errorf("reason %q", r)
+		}
+		if err := testkit.Await(t, failed); err == nil {
+			t.Error("the client got an answer")
+		}
+		x.log.WaitFor(t, "cutting requests")
+	})
 }
 
 func TestSignals(t *testing.T) {
@@ -262,5 +248,43 @@ func TestThirdSignalEndsTheProcess(t *testing.T) {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || !exit.Sys().(syscall.WaitStatus).Signaled() {
 		t.Errorf("the third signal: %v", err)
+	}
+}
+
+// late is a listener that returns what it has accepted when it has been closed for a moment.
+type late struct {
+	net.Listener
+	accepted, closed chan struct{}
+	once             *sync.Once
+}
+
+func (l late) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.accepted <- struct{}{}
+		<-l.closed
+		time.Sleep(50 * time.Millisecond)
+	}
+	return c, err
+}
+
+func (l late) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+func TestStopWithAConnectionThatHasJustCome(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := late{tcp, make(chan struct{}), make(chan struct{}), &sync.Once{}}
+	pair := testkit.Certificate(t)
+	x := launch(t, &Server{App: echo, Listeners: []net.Listener{l}, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
+	x.dial()
+	testkit.Await(t, l.accepted)
+	begin := time.Now()
+	if err := x.stop(); err != nil || time.Since(begin) > DefaultHeaderTimeout/3 {
+		t.Errorf("stopped after %v: %v", time.Since(begin), err)
 	}
 }

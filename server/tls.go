@@ -235,47 +235,54 @@ func (f *tlsFront) close() {
 // or continues an earlier session.
 func (f *tlsFront) noteChoice(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if c, ok := hello.Conn.(*tracked); ok {
-		c.cert = f.files.choose(hello)
+		c.cert, _ = f.choose(hello) // a handshake that needs one asks again
 	}
 	return nil, nil
 }
 
 func (f *tlsFront) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c, _ := hello.Conn.(*tracked)
-	var chosen *certificate
-	if c != nil {
-		chosen = c.cert
-	} else {
-		chosen = f.files.choose(hello)
+	if c, ok := hello.Conn.(*tracked); ok && c.cert != nil {
+		return &c.cert.Certificate, nil
 	}
-	proof := f.options.Managed != nil && slices.ContainsFunc(hello.SupportedProtos, func(p string) bool {
-		return slices.Contains(f.options.Managed.Protocols(), p)
-	})
-	if !proof && chosen != nil && chosen.isFor(hello.ServerName) || f.options.Managed == nil {
+	chosen, err := f.choose(hello)
+	if err != nil {
+		return nil, err
+	}
+	return &chosen.Certificate, nil
+}
+
+// choose returns the certificate for a client, or why there is none.
+func (f *tlsFront) choose(hello *tls.ClientHelloInfo) (*certificate, error) {
+	chosen := f.files.choose(hello)
+	if f.options.Managed == nil {
 		if chosen == nil {
 			return nil, errors.New("there is no certificate")
 		}
-		return &chosen.Certificate, nil
+		return chosen, nil
+	}
+	proof := slices.ContainsFunc(hello.SupportedProtos, func(p string) bool {
+		return slices.Contains(f.options.Managed.Protocols(), p)
+	})
+	if !proof && chosen != nil && chosen.isFor(hello.ServerName) {
+		return chosen, nil
 	}
 	managed, err := f.options.Managed.GetCertificate(hello)
 	switch {
 	case err == nil:
-		if c != nil {
-			c.cert = &certificate{Certificate: *managed, pem: pemOf(managed)}
-		}
-		return managed, nil
+		return &certificate{Certificate: *managed, pem: pemOf(managed)}, nil
 	case chosen != nil:
-		return &chosen.Certificate, nil
+		return chosen, nil
 	}
 	return nil, err
 }
 
-// facts makes what scopes tell of a connection's TLS.
-func (f *tlsFront) facts(c *tracked, state *tls.ConnectionState) *pagi.TLS {
+// facts makes what scopes tell of a connection's TLS; shown is the server's certificate, nil
+// where it is not known.
+func (f *tlsFront) facts(shown *certificate, state *tls.ConnectionState) *pagi.TLS {
 	info := pagi.TLSOf(state)
 	switch {
-	case c.cert != nil:
-		info.ServerCert = c.cert.pem
+	case shown != nil:
+		info.ServerCert = shown.pem
 	case f.fixed != nil:
 		info.ServerCert = f.fixed.pem
 	}
@@ -301,6 +308,9 @@ func verifyClient(chain []*x509.Certificate, roots *x509.CertPool) string {
 
 // tlsInfo returns what is known of the TLS a request came by.
 func tlsInfo(req *http.Request) *pagi.TLS {
+	if c, ok := req.Context().Value(quicConnKey{}).(*quicConn); ok {
+		return c.facts()
+	}
 	conn, ok := req.Context().Value(http1.ConnContextKey).(*tls.Conn)
 	if !ok {
 		return nil

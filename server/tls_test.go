@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -20,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ocsp"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -119,7 +122,7 @@ func TestCertificatesByName(t *testing.T) {
 	a := newAuthority(t, "CA")
 	one, _ := a.issue("one", "one.example")
 	two, _ := a.issue("two", "two.example", "*.two.example")
-	x := launch(t, &Server{App: echo, TLSCert: one.Cert, TLSKey: one.Key, TLS: TLS{Certificates: []CertificateFiles{two}}})
+	x := launch(t, &Server{App: tlsEcho, TLSCert: one.Cert, TLSKey: one.Key, TLS: TLS{Certificates: []CertificateFiles{two}}})
 	for name, want := range map[string]string{
 		"one.example": "one", "two.example": "two", "TWO.example": "two", "a.two.example": "two",
 		"a.b.two.example": "one", "other.example": "one", "": "one",
@@ -129,6 +132,17 @@ func TestCertificatesByName(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		} else if got := state.PeerCertificates[0].Subject.CommonName; got != want {
 			t.Errorf("%q gets %s", name, got)
+		}
+		if name == "" {
+			continue
+		}
+		client := https(t, a.pool(), false)
+		config := client.Transport.(*http.Transport).TLSClientConfig
+		config.ServerName, config.InsecureSkipVerify = name, true
+		res, body := testkit.Get(t, client, "https://"+x.addr+"/")
+		told, _ := pem.Decode([]byte(strings.Split(body, "|")[3]))
+		if told == nil || !bytes.Equal(told.Bytes, res.TLS.PeerCertificates[0].Raw) {
+			t.Errorf("%q: the application is told of another certificate: %q", name, body)
 		}
 	}
 }
@@ -212,9 +226,12 @@ func TestClientCertificates(t *testing.T) {
 				t.Errorf("%s, %v: %q", tt.auth, tt.shows, parts)
 			}
 			if tt.subject == `CN=Jane\, Doe` {
-				block, _ := pem.Decode([]byte(parts[2]))
-				if block == nil || string(block.Bytes) != string(goodCert.Raw) {
-					t.Errorf("chain %q", parts[2])
+				var chain [][]byte
+				for block, rest := pem.Decode([]byte(parts[2])); block != nil; block, rest = pem.Decode(rest) {
+					chain = append(chain, block.Bytes)
+				}
+				if diff := cmp.Diff([][]byte{goodCert.Raw, a.cert.Raw}, chain); diff != "" { // both were sent
+					t.Errorf("chain: %s", diff)
 				}
 			}
 		}

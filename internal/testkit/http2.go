@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 net/http's own transport refuses the header :protocol
+
 package testkit
 
 import (
@@ -14,7 +16,6 @@ import (
 // request with the header :protocol, which net/http's own refuses. Without a config it
 // speaks without TLS.
 func HTTP2(t testing.TB, config *tls.Config) http.RoundTripper {
-	//lint:ignore SA1019 net/http refuses the header
 	transport := &http2.Transport{TLSClientConfig: config}
 	if config == nil {
 		transport.AllowHTTP = true

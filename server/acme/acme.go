@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/caddyserver/certmagic"
 
@@ -78,6 +79,7 @@ type Manager struct {
 	cache   *certmagic.Cache
 	config  *certmagic.Config
 	issuer  *certmagic.ACMEIssuer
+	started atomic.Bool // by Run: until then nobody but New has touched the rest
 }
 
 // New makes a manager and its storage.
@@ -131,6 +133,7 @@ func (m *Manager) Run(ctx context.Context, ports Ports) error {
 	}
 	m.issuer.AltTLSALPNPort, m.issuer.DisableTLSALPNChallenge = ports.TLS, ports.TLS == 0
 	m.issuer.AltHTTPPort, m.issuer.DisableHTTPChallenge = ports.Redirect, ports.Redirect == 0
+	m.started.Store(true)
 	storage := m.config.Storage.(*certmagic.FileStorage).Path
 	if err := os.MkdirAll(storage, 0o700); err != nil {
 		return fmt.Errorf("acme: %w", err)
@@ -142,8 +145,14 @@ func (m *Manager) Run(ctx context.Context, ports Ports) error {
 	return nil
 }
 
+// errNotStarted is why there is no certificate yet.
+var errNotStarted = errors.New("acme: it is not running yet")
+
 // GetCertificate implements server.CertificateSource.
 func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if !m.started.Load() {
+		return nil, errNotStarted
+	}
 	return m.config.GetCertificate(hello)
 }
 
@@ -152,5 +161,5 @@ func (m *Manager) Protocols() []string { return []string{Protocol} }
 
 // ServeChallenge implements server.CertificateSource.
 func (m *Manager) ServeChallenge(w http.ResponseWriter, r *http.Request) bool {
-	return m.issuer.HandleHTTPChallenge(w, r)
+	return m.started.Load() && m.issuer.HandleHTTPChallenge(w, r)
 }

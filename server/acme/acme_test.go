@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -218,5 +219,32 @@ func TestOptionsThatCannotBe(t *testing.T) {
 	}
 	if err := m.Run(t.Context(), acme.Ports{}); err == nil || !strings.Contains(err.Error(), "cannot be answered") {
 		t.Errorf("without a place: %v", err)
+	}
+}
+
+// The server serves before Run is called.
+func TestRunWhileClientsAsk(t *testing.T) {
+	var log testkit.Log
+	m, err := acme.New(acme.Options{Domains: []string{"site.example"}, Agree: true, Directory: "https://127.0.0.1:1/", Storage: t.TempDir()}, log.Logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- m.Run(ctx, acme.Ports{TLS: 443}) }()
+	conn, _ := net.Pipe()
+	defer func() { _ = conn.Close() }()
+	challenge := httptest.NewRequest("GET", "http://site.example/.well-known/acme-challenge/x", nil)
+	for end := time.Now().Add(20 * time.Millisecond); time.Now().Before(end); {
+		if m.ServeChallenge(httptest.NewRecorder(), challenge) {
+			t.Fatal("a proof of nothing")
+		}
+		if cert, err := m.GetCertificate(&tls.ClientHelloInfo{ServerName: "site.example", Conn: conn}); err == nil {
+			t.Fatalf("certificate %v", cert)
+		}
+	}
+	cancel()
+	if err := testkit.Await(t, ended); err != nil {
+		t.Error(err)
 	}
 }

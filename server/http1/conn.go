@@ -95,7 +95,7 @@ func (c *conn) serve() {
 		if head == nil {
 			return
 		}
-		if first && c.server.HTTP2 != nil && string(head) == prefaceHead {
+		if first && c.speaksHTTP2() && string(head) == prefaceHead {
 			c.handOver()
 			return
 		}
@@ -105,7 +105,7 @@ func (c *conn) serve() {
 		if refusal != nil {
 			// Where HTTP/2 is spoken, too, what is neither may be a broken preface,
 			// which has no answer (RFC 9113 section 3.4).
-			if !first || c.server.HTTP2 == nil || namesHTTP(head) {
+			if !first || !c.speaksHTTP2() || namesHTTP(head) {
 				c.refuse(refusal, head)
 			}
 			return
@@ -133,6 +133,10 @@ func namesHTTP(head []byte) bool {
 	line, _, _ := bytes.Cut(head, []byte{'\n'})
 	return bytes.Contains(line, []byte(" HTTP/"))
 }
+
+// speaksHTTP2 reports whether the client may begin with HTTP/2. Under TLS the handshake
+// says what is spoken (RFC 9113 section 3.2).
+func (c *conn) speaksHTTP2() bool { return c.server.HTTP2 != nil && c.tls == nil }
 
 // handOver gives the connection to who speaks HTTP/2.
 func (c *conn) handOver() {

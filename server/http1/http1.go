@@ -35,9 +35,9 @@ type Server struct {
 	Context context.Context
 	// Limits are those of every connection; SetLimits replaces them for later ones.
 	Limits Limits
-	// HTTP2 takes over a connection whose client begins with the preface of HTTP/2 (RFC
-	// 9113 section 3.4), which is part of ahead: what was read so far. Nil: such a client
-	// is refused.
+	// HTTP2 takes over a connection without TLS whose client begins with the preface of
+	// HTTP/2 (RFC 9113 section 3.4), which is part of ahead: what was read so far. Nil:
+	// such a client is refused.
 	HTTP2 func(c net.Conn, ahead []byte)
 	// Refused is called when a request was turned down for its syntax, its size or
 	// its slowness; no handler sees it. Nil: not called.
@@ -98,7 +98,7 @@ func (s *Server) Serve(l net.Listener) error {
 		}
 		var temporary interface{ Temporary() bool }
 		switch {
-		case s.ending.Load():
+		case s.draining.Load():
 			return http.ErrServerClosed
 		case errors.As(err, &temporary) && temporary.Temporary(): // out of descriptors, most likely
 			s.log().Warn("cannot accept a connection, trying again", "error", err, "in", delay.String())
@@ -107,6 +107,8 @@ func (s *Server) Serve(l net.Listener) error {
 			case <-s.Context.Done():
 			}
 			delay = min(2*delay, most)
+		case s.ending.Load():
+			return http.ErrServerClosed
 		default:
 			return err
 		}

@@ -6,7 +6,7 @@
 // answers; what it refuses by itself is left to it.
 //
 // Files: conn.go the connection both ways, frame.go what a frame's head says,
-// settings.go and fields.go what is mended, flood.go the limits, upgrade.go the start of
+// settings.go, fields.go and message.go what is mended, flood.go the limits, upgrade.go the start of
 // HTTP/2 by an HTTP/1.1 request.
 package http2
 
@@ -43,19 +43,19 @@ type Conn struct {
 
 	limits Limits
 
-	store   []byte // where is read to
-	buf     []byte // the part of it that was not looked at
-	ready   []byte // looked at, to be given to the server
-	pass    int    // so much of the current frame is given without a look
-	began   bool   // the preface has passed
-	settled bool   // the server has been given settings
-	table   uint32 // the largest header table it may use
-	first   []byte // settings to be given to the server before the client's first ones
-	inject  []byte // frames to be given to it after those
-	block   bool   // a header block goes on in CONTINUATION frames
-	hurried bool   // what has begun has a time limit
-	blocks  int    // how many it has so far
-	bad     bool   // and there is a field in it that must not be
+	store   []byte  // where is read to
+	buf     []byte  // the part of it that was not looked at
+	ready   []byte  // looked at, to be given to the server
+	pass    int     // so much of the current frame is given without a look
+	began   bool    // the preface has passed
+	settled bool    // the server has been given settings
+	table   uint32  // the largest header table it may use
+	first   []byte  // settings to be given to the server before the client's first ones
+	inject  []byte  // frames to be given to it after those
+	block   bool    // a header block goes on in CONTINUATION frames
+	hurried bool    // what has begun has a time limit
+	blocks  int     // how many it has so far
+	message message // what it says
 	decoder *hpack.Decoder
 	flood   flood
 
@@ -70,8 +70,9 @@ type Conn struct {
 func New(c net.Conn, state *tls.ConnectionState, limits Limits, ahead []byte) *Conn {
 	x := &Conn{Conn: c, TLS: state, limits: limits, buf: ahead}
 	x.table = tableSize
-	x.decoder = hpack.NewDecoder(tableSize, x.field)
+	x.decoder = hpack.NewDecoder(tableSize, func(f hpack.HeaderField) { x.message.add(f) })
 	x.flood.start(limits)
+	x.sent.seen = x.flood.answered
 	return x
 }
 
@@ -202,5 +203,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Write(p)
 	c.sent.advance(p[:n])
+	if c.flood.provoked && err == nil {
+		err = c.endLocked("too many streams that had to be reset")
+	}
 	return n, err
 }

@@ -1,11 +1,9 @@
 package http2
 
-import "golang.org/x/net/http2/hpack"
-
-// headers gives a HEADERS or CONTINUATION frame to the server, which does not mind
-// fields that belong to a connection of HTTP/1. A message with one is malformed (RFC
-// 9113 section 8.2.2): a pseudo-header is put behind its fields, for which the
-// server resets the stream with PROTOCOL_ERROR.
+// headers gives a HEADERS or CONTINUATION frame to the server, which does not mind much
+// of what makes a message malformed (RFC 9113 section 8.1.1): a pseudo-header that there is
+// none of is put behind its fields, for which the server resets the stream with
+// PROTOCOL_ERROR.
 func (c *Conn) headers(head frameHead) error {
 	frame, err := c.whole(head)
 	if err != nil {
@@ -16,7 +14,7 @@ func (c *Conn) headers(head frameHead) error {
 		return err
 	}
 	if head.kind == frameHeaders {
-		c.bad, c.blocks = false, 0
+		c.message, c.blocks = message{ended: head.flags&flagEndStream != 0}, 0
 		c.last.Store(max(c.last.Load(), head.stream))
 	}
 	c.block = goesOn
@@ -31,26 +29,18 @@ func (c *Conn) headers(head frameHead) error {
 	if goesOn {
 		return nil
 	}
-	if err := c.decoder.Close(); err == nil && c.bad {
+	malformed := c.message.isMalformed()
+	c.message = message{}
+	if err := c.decoder.Close(); err == nil && malformed {
 		frame[4] &^= flagEndHeaders
 		c.ready = appendFrame(frame, frameContinuation, flagEndHeaders, head.stream, poison...)
 	}
 	return nil
 }
 
-// poison is the header :path: /, coded as one that enters no table (RFC 7541 section
+// poison is the header :x, empty and coded as one that enters no table (RFC 7541 section
 // 6.2.3).
-var poison = []byte{0x14, 0x01, '/'}
-
-// field is called for every header field.
-func (c *Conn) field(f hpack.HeaderField) {
-	switch f.Name {
-	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
-		c.bad = true
-	case "te":
-		c.bad = c.bad || f.Value != "trailers"
-	}
-}
+var poison = []byte{0x10, 2, ':', 'x', 0}
 
 // fragmentOf returns the part of a frame's payload that is of the header block.
 func fragmentOf(head frameHead, payload []byte) ([]byte, bool) {

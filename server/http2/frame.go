@@ -50,11 +50,17 @@ func appendFrame(to []byte, kind, flags byte, stream uint32, payload ...byte) []
 
 // frameReader follows frames that pass in pieces of any size.
 type frameReader struct {
-	head []byte // of the frame that has begun, so far
+	head []byte // of the frame that has begun, so far, and the code of a RST_STREAM
 	left int    // of its payload
+	seen func(frame frameHead, code uint32)
 }
 
-// advance follows p.
+// resetLength is how long the payload of RST_STREAM is: an error code (RFC 9113 section
+// 6.4).
+const resetLength = 4
+
+// advance follows p. It calls seen for every frame of which it has seen enough; code is that
+// of a RST_STREAM.
 func (r *frameReader) advance(p []byte) {
 	for len(p) > 0 {
 		if r.left > 0 {
@@ -63,12 +69,25 @@ func (r *frameReader) advance(p []byte) {
 			p = p[n:]
 			continue
 		}
-		n := min(headLength-len(r.head), len(p))
+		want := headLength
+		if len(r.head) >= headLength {
+			want += resetLength
+		}
+		n := min(want-len(r.head), len(p))
 		r.head = append(r.head, p[:n]...)
 		p = p[n:]
-		if len(r.head) == headLength {
-			r.left, r.head = parseHead(r.head).length, r.head[:0]
+		if len(r.head) < want {
+			continue
 		}
+		head, code := parseHead(r.head), uint32(0)
+		if head.kind == frameReset && head.length == resetLength {
+			if want == headLength {
+				continue
+			}
+			code, head.length = binary.BigEndian.Uint32(r.head[headLength:]), 0
+		}
+		r.left, r.head = head.length, r.head[:0]
+		r.seen(head, code)
 	}
 }
 

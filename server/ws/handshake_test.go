@@ -213,7 +213,7 @@ func TestSends(t *testing.T) {
 			{pagi.HTTPResponseStart{Status: 200}, "not an event"},
 			{pagi.WebSocketAccept{Subprotocol: "nope"}, "'subprotocol' was not offered"},
 			{pagi.WebSocketAccept{Subprotocol: "a b"}, "'subprotocol' must be a token"},
-			{pagi.WebSocketAccept{Headers: pagi.NewHeaders("x", "a\r\nb: c")}, "'headers' contains CR"},
+			{pagi.WebSocketAccept{Headers: pagi.NewHeaders("x", "a\r\nb: c")}, "'headers' contains a control character"},
 			{pagi.WebSocketAccept{Headers: pagi.Headers{{Name: "Sec-WebSocket-Extensions", Value: "x"}}}, "the server's own"},
 			accept,
 		},
