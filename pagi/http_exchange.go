@@ -186,6 +186,18 @@ func (x *exchange) ending(reason string) (rest func()) {
 	}
 }
 
+// answered begins to end a request the server itself has answered, with mu held still: nobody
+// finds the response complete and the request going on. It returns what is left to be done.
+func (x *exchange) answered(reason string) (rest func()) {
+	end := x.ending(reason)
+	return func() {
+		if end != nil {
+			end()
+		}
+		x.tell()
+	}
+}
+
 // complete ends the request successfully, if it has not ended. Not to be called with
 // mu held.
 func (x *exchange) complete() {

@@ -174,15 +174,13 @@ func (x *exchange) refuse(status int, reason string) {
 		x.mu.Unlock()
 		return
 	}
-	answered := status != 0 && !x.closed && x.phase <= phaseHeld
-	if answered {
+	rest := func() { x.disconnect(reason) }
+	if status != 0 && !x.closed && x.phase <= phaseHeld {
 		x.answer(status, "", nil, true)
+		rest = x.answered(reason)
 	}
 	x.mu.Unlock()
-	x.disconnect(reason)
-	if answered {
-		x.tell()
-	}
+	rest()
 }
 
 // releaseBody wakes a Receive that reads still, though the request has ended, and waits

@@ -130,10 +130,7 @@ func (x *exchange) giveUpLocked(reason, option string, limit time.Duration) (res
 	}
 	if x.phase <= phaseHeld {
 		x.answer(status, "", nil, true)
-		return func() {
-			x.disconnect(reason)
-			x.tell()
-		}
+		return x.answered(reason)
 	}
 	rest = x.ending(reason)
 	if q != nil {
