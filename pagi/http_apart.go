@@ -21,7 +21,6 @@ type apart struct {
 // serveApart is run on a goroutine of its own. Running counts those.
 // It reports whether the connection must be cut.
 func (x *exchange) serveApart() (cut bool) {
-	x.apart = &apart{over: make(chan struct{})}
 	atomic.AddInt32(&x.h.apart, 1)
 	go func() {
 		cut := true // where run does not return
