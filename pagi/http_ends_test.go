@@ -14,6 +14,13 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
+// outcome is what an application saw of an abnormal end.
+type outcome struct {
+	order  []string
+	reason string
+	cause  error
+}
+
 // observe records the order in which the end shows; the application then receives
 // until it gets the disconnect.
 func observe(c *call) (outcome, error) {

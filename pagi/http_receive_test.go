@@ -145,13 +145,6 @@ func TestContinueIsSentWhenTheApplicationReads(t *testing.T) {
 	}
 }
 
-// outcome is what an application saw of an abnormal end.
-type outcome struct {
-	order  []string
-	reason string
-	cause  error
-}
-
 func TestReceiveEndsWithItsContext(t *testing.T) {
 	for _, tt := range []struct{ name, request string }{
 		{"waiting for the end", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"},
