@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 
 	"github.com/pagi-go/pagi-bridge/apps"
@@ -21,6 +22,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: native address directory")
 		os.Exit(2)
 	}
+	debug.SetGCPercent(400) // as the command does
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	app := &apps.URLMap{Mounts: []apps.Mount{
