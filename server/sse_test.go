@@ -60,21 +60,23 @@ func TestStopEndsEventStreams(t *testing.T) {
 }
 
 // A stop waits for what an application still does after its sse.close, or after a
-// response, and cuts it in the end.
+// response, and cuts it in the end, whether or not the client is still there.
 func TestStopCutsWhatFollowsSSEClose(t *testing.T) {
-	t.Run("a stream", func(t *testing.T) { stopCuts(t, listen) })
-	t.Run("a response", func(t *testing.T) {
-		stopCuts(t, func(t *testing.T, client *http.Client, url string) *http.Response {
-			res, err := client.Get(url)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return res
-		})
-	})
+	get := func(t *testing.T, client *http.Client, url string) *http.Response {
+		t.Helper()
+		res, err := client.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	t.Run("a stream", func(t *testing.T) { stopCuts(t, listen, false) })
+	t.Run("a response", func(t *testing.T) { stopCuts(t, get, false) })
+	t.Run("a stream whose client has left", func(t *testing.T) { stopCuts(t, listen, true) })
+	t.Run("a response whose client has left", func(t *testing.T) { stopCuts(t, get, true) })
 }
 
-func stopCuts(t *testing.T, ask func(t *testing.T, client *http.Client, url string) *http.Response) {
+func stopCuts(t *testing.T, ask func(t *testing.T, client *http.Client, url string) *http.Response, leave bool) {
 	t.Helper()
 	onVersions(t, func(t *testing.T, start func(*Server) (*site, string, *http.Client)) {
 		causes := make(chan error, 1)
@@ -102,6 +104,12 @@ func stopCuts(t *testing.T, ask func(t *testing.T, client *http.Client, url stri
 			t.Error(err)
 		}
 		res.Body.Close()
+		if leave {
+			client.CloseIdleConnections()
+			if res.ProtoMajor > 1 { // the connection of HTTP/1 is open as long as its handler runs
+				testkit.Eventually(t, "the client's leaving", func() bool { return x.connections() == 0 })
+			}
+		}
 		if err := x.stop(); err != nil {
 			t.Error(err)
 		}
