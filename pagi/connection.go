@@ -177,21 +177,30 @@ func (k ConnectionControl) complete() (callbacks []func(), ok bool) {
 // run. The caller delivers the disconnect event after it has returned. It does
 // nothing after the request has ended and reports whether it did something.
 func (k ConnectionControl) Disconnect(reason string) bool {
+	callbacks, ok := k.disconnect(reason)
+	runOnDisconnect(callbacks, reason)
+	return ok
+}
+
+// disconnect is Disconnect without the callbacks, which it returns.
+func (k ConnectionControl) disconnect(reason string) (callbacks []func(string), ok bool) {
 	k.c.mu.Lock()
+	defer k.c.mu.Unlock()
 	if k.c.ended.Load() {
-		k.c.mu.Unlock()
-		return false
+		return nil, false
 	}
 	k.c.ended.Store(true)
 	k.c.reason = reason
 	if k.c.done != nil {
 		close(k.c.done)
 	}
-	callbacks := k.c.onDisconnect
+	callbacks = k.c.onDisconnect
 	k.c.onComplete, k.c.onDisconnect = nil, nil
-	k.c.mu.Unlock()
+	return callbacks, true
+}
+
+func runOnDisconnect(callbacks []func(string), reason string) {
 	runCallbacks("on_disconnect", callbacks, func(f func(string)) { f(reason) })
-	return true
 }
 
 // runCallbacks calls what was registered for a request's end.

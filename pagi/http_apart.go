@@ -29,7 +29,6 @@ const (
 // serveApart is run on a goroutine of its own, which Running counts once the handler is
 // about to return. It reports whether the connection must be cut.
 func (x *exchange) serveApart() (cut bool) {
-	x.apart = &apart{over: make(chan struct{})}
 	defer func() {
 		atomic.AddInt32(&x.h.apart, 1)
 		if !x.apart.side.CompareAndSwap(bothRun, handlerEnded) {

@@ -3,6 +3,7 @@ package pagi
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -91,7 +92,7 @@ type exchange struct {
 	reading atomic.Bool // a Receive waits for the client
 
 	touched atomic.Int64 // last i/o, for RequestTimeout
-	stall   *time.Timer
+	limits  *timeLimits  // nil: there are none
 }
 
 func newExchange(h *HTTPHandler, w http.ResponseWriter, r *http.Request) *exchange {
@@ -143,6 +144,8 @@ func (x *exchange) gone() {
 		case reason != "":
 		case x.isOverdue():
 			reason = ReasonWriteTimeout
+		case x.brokeInBody():
+			reason = ReasonReadError
 		default:
 			reason = ReasonClientClosed
 		}
@@ -150,6 +153,14 @@ func (x *exchange) gone() {
 		x.endContext(&DisconnectError{reason})
 	}
 	x.disconnect(reason)
+}
+
+// brokeInBody reports whether the connection broke, rather than ended, in a request body
+// that was not read to its end: whoever looks ahead says the same as who reads.
+func (x *exchange) brokeInBody() bool {
+	cause := context.Cause(x.r.Context())
+	return !x.bodyDone.Load() && cause != nil &&
+		!errors.Is(cause, context.Canceled) && !errors.Is(cause, io.EOF) && !errors.Is(cause, io.ErrUnexpectedEOF)
 }
 
 // goneReason returns the reason the server gave when it cancelled the request's
@@ -167,9 +178,34 @@ func (x *exchange) goneReason(otherwise string) string {
 // ended already, whoever was first does all that, and may be at the callbacks still. It
 // must not be called with mu held, since callbacks may send.
 func (x *exchange) disconnect(reason string) {
-	if x.control().Disconnect(reason) {
+	if rest := x.ending(reason); rest != nil {
+		rest()
+	}
+}
+
+// ending is the first step of disconnect, which may be taken with mu held: from then on
+// Sends do nothing. It returns the others; nil: the request has ended already.
+func (x *exchange) ending(reason string) (rest func()) {
+	callbacks, first := x.control().disconnect(reason)
+	if !first {
+		return nil
+	}
+	return func() {
+		runOnDisconnect(callbacks, reason)
 		x.end()
 		x.endContext(&DisconnectError{reason})
+	}
+}
+
+// answered begins to end a request the server itself has answered, with mu held still: nobody
+// finds the response complete and the request going on. It returns what is left to be done.
+func (x *exchange) answered(reason string) (rest func()) {
+	end := x.ending(reason)
+	return func() {
+		if end != nil {
+			end()
+		}
+		x.tell()
 	}
 }
 

@@ -154,7 +154,7 @@ func TestWriteFailures(t *testing.T) {
 			then         func(c *testkit.Conn)
 		}{
 			{"client stops reading", ReasonWriteTimeout, HTTPHandler{WriteTimeout: 50 * time.Millisecond}, func(*testkit.Conn) {}},
-			{"client stops reading, request timeout", ReasonWriteTimeout, HTTPHandler{RequestTimeout: 50 * time.Millisecond}, func(*testkit.Conn) {}},
+			{"client stops reading, request timeout", ReasonWriteTimeout, HTTPHandler{RequestTimeout: 200 * time.Millisecond}, func(*testkit.Conn) {}},
 			{"client resets", ReasonWriteError, HTTPHandler{}, func(c *testkit.Conn) {
 				c.Conn.(*net.TCPConn).SetLinger(0)
 				c.Close()

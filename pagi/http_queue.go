@@ -9,6 +9,9 @@ import (
 // errGivenUp is what a queue is lost by when its request has ended.
 var errGivenUp = errors.New("the request has ended")
 
+// past is a deadline that wakes whoever waits.
+var past = time.Unix(1, 0)
+
 // keptBuffer is how large a buffer may be that an empty queue keeps.
 const keptBuffer = 4 << 10
 
@@ -131,6 +134,17 @@ func (q *queue) verdict() string {
 		<-changed
 		q.mu.Lock()
 	}
+	return q.failureLocked()
+}
+
+// failure returns why a write has failed; "" where none has.
+func (q *queue) failure() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.failureLocked()
+}
+
+func (q *queue) failureLocked() string {
 	if q.lost != nil {
 		return q.lost.reason
 	}
@@ -170,8 +184,8 @@ func (q *queue) giveUp() int {
 	writing := q.writing
 	q.mu.Unlock()
 	if writing {
-		_ = q.x.rc.SetWriteDeadline(time.Unix(1, 0)) // where unsupported, the connection's end wakes it
-		_ = q.wait()                                 // known
+		_ = q.x.rc.SetWriteDeadline(past) // where unsupported, the connection's end wakes it
+		_ = q.wait()                      // known
 	}
 	return q.meter.BufferedAmount()
 }

@@ -250,7 +250,7 @@ func TestEndsWithSomethingInTheQueue(t *testing.T) {
 		then    func(res *http.Response)
 		reasons []string
 	}{
-		{"the client stops reading", HTTPHandler{WriteTimeout: 50 * time.Millisecond}, func(*http.Response) {}, []string{ReasonWriteTimeout}},
+		{"the client stops reading", HTTPHandler{WriteTimeout: 500 * time.Millisecond}, func(*http.Response) {}, []string{ReasonWriteTimeout}},
 		{"the client leaves", HTTPHandler{}, func(res *http.Response) { res.Body.Close() }, []string{ReasonClientClosed, ReasonWriteError}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

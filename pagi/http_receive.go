@@ -121,13 +121,18 @@ func (x *exchange) read(ctx context.Context) (bodyRead, error) {
 }
 
 // readOnce reads from the client and ends the request when that fails. reading
-// stays set then: the reason is known here, and gone need not guess one.
+// stays set then: the reason is known here, and gone need not guess one. It is set before
+// the end is looked for, so that releaseBody either sees it or need not wake anybody.
 func (x *exchange) readOnce() bodyRead {
+	x.reading.Store(true)
 	if d := x.h.BodyTimeout; d > 0 {
 		// A ResponseWriter without deadlines leaves the host server's in force.
 		_ = x.rc.SetReadDeadline(time.Now().Add(d))
 	}
-	x.reading.Store(true)
+	if x.conn.ended.Load() {
+		x.reading.Store(false)
+		return bodyRead{0, errGivenUp}
+	}
 	n, err := x.r.Body.Read(x.buf[:])
 	if err != nil && err != io.EOF {
 		x.readFailed(err)
@@ -169,41 +174,28 @@ func (x *exchange) refuse(status int, reason string) {
 		x.mu.Unlock()
 		return
 	}
-	answered := status != 0 && !x.closed && x.phase <= phaseHeld
-	if answered {
+	rest := func() { x.disconnect(reason) }
+	if status != 0 && !x.closed && x.phase <= phaseHeld {
 		x.answer(status, "", nil, true)
+		rest = x.answered(reason)
 	}
 	x.mu.Unlock()
-	x.disconnect(reason)
-	if answered {
-		x.tell()
-	}
+	rest()
 }
 
-// releaseBody wakes a Receive that reads still and waits for it. It reports whether the
-// body was read to its end.
+// releaseBody wakes a Receive that reads still, though the request has ended, and waits
+// for it. It reports whether the body was read to its end.
 func (x *exchange) releaseBody() bool {
-	x.wakeRead()
-	for !x.rmu.TryLock() {
-		time.Sleep(time.Millisecond)
-		x.wakeRead() // it may have been about to read
+	if x.reading.Load() {
+		_ = x.rc.SetReadDeadline(past) // where unsupported, the body's end wakes it
 	}
+	x.rmu.Lock()
 	defer x.rmu.Unlock()
-	for x.pending != nil {
-		select {
-		case <-x.pending:
-			x.pending = nil
-		case <-time.After(time.Millisecond):
-			x.wakeRead()
-		}
+	if x.pending != nil {
+		<-x.pending
+		x.pending = nil
 	}
 	return x.bodyDone.Load()
-}
-
-func (x *exchange) wakeRead() {
-	if x.reading.Load() {
-		_ = x.rc.SetReadDeadline(time.Unix(1, 0)) // where unsupported, the body's end wakes it
-	}
 }
 
 // recycle gives the read buffer back when the application, which may look at the last

@@ -429,3 +429,44 @@ func TestEchoWhileReading(t *testing.T) {
 		t.Errorf("second request: %q", body)
 	}
 }
+
+// A Receive whose context has ended already leaves a read behind that does not hold the
+// request up, nor does one that begins when the request ends.
+func TestReadsThatBeginAtTheEnd(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		receive func(c *call) error
+	}{
+		{"of a Receive whose context has ended", func(c *call) error {
+			ctx, cancel := context.WithCancel(c.ctx)
+			cancel()
+			if ev, err := c.receive(ctx); !errors.Is(err, context.Canceled) {
+				return fmt.Errorf("received %v, %w", ev, err)
+			}
+			return nil
+		}},
+		{"of a Receive beside", func(c *call) error {
+			go func() { _, _ = c.receive(context.Background()) }()
+			return nil
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			onAll(t, func(t *testing.T, serve func(HTTPHandler, func(*call) error) *fixture) {
+				x := serve(HTTPHandler{}, func(c *call) error { return errors.Join(tt.receive(c), c.reply("x")) })
+				client := x.client()
+				for range 50 {
+					body, rest := io.Pipe() // nothing comes
+					res, err := client.Post(x.url, "text/plain", body)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if r := x.record(); r.Err != nil || r.Reason != "" {
+						t.Errorf("record %+v", r)
+					}
+					res.Body.Close()
+					rest.Close()
+				}
+			})
+		})
+	}
+}

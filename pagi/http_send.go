@@ -16,6 +16,9 @@ const writePiece = 64 << 10
 // send is the application's Send. Unlike the contract's minimum it may be called
 // by several goroutines.
 func (x *exchange) send(ctx context.Context, ev Event) error {
+	if x.disconnected() {
+		return nil // without waiting for another Send, which may go on
+	}
 	x.notice()
 	x.mu.Lock()
 	if x.closed || x.disconnected() {
@@ -360,6 +363,9 @@ func (x *exchange) setWriteDeadline() {
 	}
 	// A ResponseWriter without deadlines leaves the host server's in force.
 	_ = x.rc.SetWriteDeadline(limit)
+	if x.conn.ended.Load() { // cutOff may have set one just before
+		_ = x.rc.SetWriteDeadline(past)
+	}
 }
 
 // flush sends what the ResponseWriter has buffered.

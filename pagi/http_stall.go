@@ -2,8 +2,48 @@ package pagi
 
 import (
 	"net/http"
+	"sync"
 	"time"
 )
+
+// timeLimits are the timers of RequestTimeout and MaxRequestTime. A timer that is stopped
+// may be running, so they use what belongs to the handler only with mu held and over
+// not set.
+type timeLimits struct {
+	mu    sync.Mutex
+	over  bool        // the handler is about to return
+	stall *time.Timer // of RequestTimeout; nil: there is none
+	whole *time.Timer // of MaxRequestTime; likewise
+}
+
+// limitTime starts what limits the request's time. end must be called before the handler
+// returns.
+func (x *exchange) limitTime() *timeLimits {
+	l := &timeLimits{}
+	x.limits = l
+	l.mu.Lock() // a timer may fire before it is stored
+	defer l.mu.Unlock()
+	if d := x.h.RequestTimeout; d > 0 {
+		x.touch()
+		l.stall = time.AfterFunc(d, x.checkStall)
+	}
+	if d := x.h.MaxRequestTime; d > 0 && x.scope.Type == TypeHTTP {
+		l.whole = time.AfterFunc(d, x.checkTime)
+	}
+	return l
+}
+
+// end stops the timers, and waits for one that uses what is the handler's.
+func (l *timeLimits) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+	for _, timer := range []*time.Timer{l.stall, l.whole} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+}
 
 // touch notes that something was read from or written to the client.
 func (x *exchange) touch() {
@@ -12,91 +52,116 @@ func (x *exchange) touch() {
 	}
 }
 
-// watchStall starts the timer of RequestTimeout. It is not reset by every read
-// and write: when it fires it looks how long ago the last one was.
-func (x *exchange) watchStall() {
-	x.touch()
-	x.endMu.Lock()
-	x.stall = time.AfterFunc(x.h.RequestTimeout, x.checkStall)
-	x.endMu.Unlock()
-}
-
-// rearm makes the timer fire again after d.
-func (x *exchange) rearm(d time.Duration) {
-	x.endMu.Lock() // it may fire before watchStall has stored it
-	x.stall.Reset(d)
-	x.endMu.Unlock()
-}
-
+// checkStall is the timer's of RequestTimeout. That is not reset by every read and write:
+// when it fires it looks how long ago the last one was.
 func (x *exchange) checkStall() {
-	quiet := time.Since(time.Unix(0, x.touched.Load()))
-	if left := x.h.RequestTimeout - quiet; left > 0 {
-		x.rearm(left)
+	const option = "--request-timeout"
+	l, limit := x.limits, x.h.RequestTimeout
+	l.mu.Lock()
+	if l.over {
+		l.mu.Unlock()
 		return
 	}
-	if !x.mu.TryLock() { // a Send waits for the client, with a deadline of its own
-		x.rearm(x.h.RequestTimeout)
-		return
+	quiet, again := time.Since(time.Unix(0, x.touched.Load())), limit
+	var rest func()
+	switch {
+	case quiet < limit:
+		again = limit - quiet
+	case !x.mu.TryLock():
+		// A Send waits for the client, with a deadline of its own; or, when that must
+		// have passed, for a handle of the application's.
+		if x.sse == nil && quiet >= 2*limit {
+			again, rest = 0, x.cutShort(reasonRequestTimeout, option, limit)
+		}
+	default:
+		if q := x.queue.Load(); q != nil && q.isWriting() { // so does this
+			x.mu.Unlock()
+			break
+		}
+		again, rest = 0, x.giveUpLocked(reasonRequestTimeout, option, limit)
 	}
-	if q := x.queue.Load(); q != nil && q.isWriting() { // so does this
-		x.mu.Unlock()
-		x.rearm(x.h.RequestTimeout)
-		return
+	if again > 0 {
+		l.stall.Reset(again)
 	}
-	x.giveUpLocked(reasonRequestTimeout, "--request-timeout", x.h.RequestTimeout)
-}
-
-// limitTime starts the timer of MaxRequestTime. stop must be called before the handler
-// returns: it waits for what the timer has begun.
-func (x *exchange) limitTime() (stop func()) {
-	ended := make(chan struct{})
-	timer := time.AfterFunc(x.h.MaxRequestTime, func() {
-		defer close(ended)
-		const option = "--max-request-time"
-		if x.mu.TryLock() {
-			x.giveUpLocked(reasonRequestTime, option, x.h.MaxRequestTime)
-			return
-		}
-		x.logTimedOut(option, x.h.MaxRequestTime)
-		x.disconnect(reasonRequestTime)
-		for !x.mu.TryLock() { // a Send waits for the client: it does not any more
-			_ = x.rc.SetWriteDeadline(time.Unix(1, 0))
-			time.Sleep(time.Millisecond)
-		}
-		x.mu.Unlock()
-	})
-	return func() {
-		if !timer.Stop() {
-			<-ended
-		}
+	l.mu.Unlock()
+	if rest != nil {
+		rest()
 	}
 }
 
-// giveUpLocked ends a request that has taken too long, and unlocks mu. What belongs to
-// the handler is used before that.
-func (x *exchange) giveUpLocked(reason, option string, limit time.Duration) {
+// checkTime is the timer's of MaxRequestTime.
+func (x *exchange) checkTime() {
+	const option = "--max-request-time"
+	l, limit := x.limits, x.h.MaxRequestTime
+	var rest func()
+	l.mu.Lock()
+	switch {
+	case l.over:
+	case x.mu.TryLock():
+		rest = x.giveUpLocked(reasonRequestTime, option, limit)
+	default:
+		rest = x.cutShort(reasonRequestTime, option, limit)
+	}
+	l.mu.Unlock()
+	if rest != nil {
+		rest()
+	}
+}
+
+// giveUpLocked ends a request that has taken too long, and unlocks mu. It returns what is
+// left to be done, for which nothing of the handler's is needed; nil: nothing.
+func (x *exchange) giveUpLocked(reason, option string, limit time.Duration) (rest func()) {
+	defer x.mu.Unlock()
+	if x.closed || x.phase == phaseComplete || x.sse != nil && x.sse.state == streamOpen {
+		return nil
+	}
 	status := http.StatusGatewayTimeout
 	if x.reading.Load() {
 		reason, status = ReasonClientTimeout, http.StatusRequestTimeout
 	}
-	if x.closed || x.phase == phaseComplete || x.sse != nil && x.sse.state == streamOpen {
-		x.mu.Unlock()
-		return
+	q := x.queue.Load()
+	switch {
+	case x.lost != "": // just before: the client was too slow, and who has sent is about to say so
+		reason = x.lost
+	case q != nil && q.failure() != "":
+		reason = q.failure()
+	default:
+		x.logTimedOut(option, limit)
 	}
-	x.logTimedOut(option, limit)
-	answered := x.phase <= phaseHeld
-	if answered {
+	if x.phase <= phaseHeld {
 		x.answer(status, "", nil, true)
-	} else if conn := x.takeOver(); conn != nil {
+		return x.answered(reason)
+	}
+	rest = x.ending(reason)
+	if q != nil {
+		q.giveUp() // what it has written is counted when the application has returned
+	}
+	if conn := x.takeOver(); conn != nil {
 		conn.Close()
 	} else {
-		_ = x.rc.SetWriteDeadline(time.Unix(1, 0)) // resets an HTTP/2 stream
+		x.cutOff()
 	}
-	x.mu.Unlock()
-	x.disconnect(reason)
-	if answered {
-		x.tell()
+	return rest
+}
+
+// cutShort is giveUpLocked where a Send holds mu: for how long, nobody knows.
+func (x *exchange) cutShort(reason, option string, limit time.Duration) (rest func()) {
+	if rest = x.ending(reason); rest != nil {
+		x.logTimedOut(option, limit)
+		x.cutOff()
 	}
+	return rest
+}
+
+// cutOff ends what goes on between the client and a request that has ended: the connection,
+// or the stream of HTTP/2. Below other ResponseWriters a write fails, if one goes on or
+// comes. mu need not be held.
+func (x *exchange) cutOff() {
+	if x.stream != nil {
+		x.stream.Abort()
+		return
+	}
+	_ = x.rc.SetWriteDeadline(past) // unsupported: the application's return ends it
 }
 
 func (x *exchange) logTimedOut(option string, limit time.Duration) {

@@ -36,6 +36,9 @@ type ResponseStream interface {
 	// LimitWrite gives what is written from now on d to leave; SetWriteDeadline with
 	// one look at the clock less.
 	LimitWrite(d time.Duration) error
+	// Abort closes the connection. Any goroutine may call it, whatever others do with
+	// the stream, until the handler returns.
+	Abort()
 	// Sendfile reports whether the stream's ReadFrom ends in the kernel for a file.
 	Sendfile() bool
 }

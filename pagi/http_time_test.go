@@ -3,6 +3,12 @@ package pagi
 import (
 	"bytes"
 	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,4 +69,119 @@ func TestMaxRequestTime(t *testing.T) {
 			t.Errorf("%q", body)
 		}
 	})
+}
+
+// Limits that pass just when a request ends use nothing of it when its handler has returned,
+// nor what the queue's goroutine has.
+func TestLimitsThatPassAtTheEnd(t *testing.T) {
+	const limit = 2 * time.Millisecond
+	piece := strings.Repeat("x", 100)
+	for _, tt := range []struct {
+		name    string
+		options HTTPHandler
+		queued  bool
+	}{
+		{"as a whole", HTTPHandler{MaxRequestTime: limit}, false},
+		{"as a whole, by way of a queue", HTTPHandler{MaxRequestTime: limit}, true},
+		{"between two pieces", HTTPHandler{RequestTimeout: limit}, false},
+		{"between two pieces, by way of a queue", HTTPHandler{RequestTimeout: limit}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			onAll(t, func(t *testing.T, serve func(HTTPHandler, func(*call) error) *fixture) {
+				x := serve(tt.options, func(c *call) error {
+					end := time.Now().Add(limit - 200*time.Microsecond + rand.N(400*time.Microsecond))
+					if tt.queued {
+						c.scope.Transport.BufferedAmount()
+					}
+					err := c.start(200)
+					for time.Now().Before(end) && c.scope.Connection.IsConnected() {
+						err = errors.Join(err, c.more(piece))
+						if tt.options.RequestTimeout > 0 {
+							time.Sleep(time.Until(end))
+						}
+					}
+					return errors.Join(err, c.body(""))
+				})
+				client, left := x.client(), int64(300)
+				var asking sync.WaitGroup
+				for range 8 {
+					asking.Go(func() {
+						for atomic.AddInt64(&left, -1) >= 0 {
+							if res, err := client.Get(x.url); err == nil {
+								_, _ = io.Copy(io.Discard, res.Body) // it may be cut
+								res.Body.Close()
+							}
+							if r := <-x.done; r.Err != nil {
+								t.Errorf("record %+v", r)
+							}
+						}
+					})
+				}
+				asking.Wait()
+			})
+		})
+	}
+}
+
+// A Send that waits for a handle of the application's does not outlast a limit: the client
+// is cut, and the application told. What its callbacks send is not waited for either.
+func TestLimitsWhileAHandleIsWaitedFor(t *testing.T) {
+	for _, tt := range []struct {
+		name, reason, option string
+		options              HTTPHandler
+	}{
+		{"as a whole", reasonRequestTime, "--max-request-time", HTTPHandler{MaxRequestTime: 300 * time.Millisecond}},
+		{"without a sign of life", reasonRequestTimeout, "--request-timeout", HTTPHandler{RequestTimeout: 300 * time.Millisecond}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			onAll(t, func(t *testing.T, serve func(HTTPHandler, func(*call) error) *fixture) {
+				handle, other, err := os.Pipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer handle.Close()
+				defer other.Close() // ends a Send that would not
+				told, cut := make(chan string, 1), make(chan struct{})
+				x := serve(tt.options, func(c *call) error {
+					c.scope.Connection.OnDisconnect(func(reason string) {
+						if err := c.more("no-op"); err != nil {
+							t.Error(err)
+						}
+						told <- reason
+					})
+					tasks := make(chan error, 1)
+					go func() {
+						_, err := c.receive(c.ctx)
+						for err == nil && c.ctx.Err() == nil {
+							_, err = c.receive(c.ctx)
+						}
+						if c.scope.HTTPVersion != "1.1" || OtherEngine != nil { // net/http has to wait
+							await(cut)
+						}
+						tasks <- other.Close()
+					}()
+					err := errors.Join(c.start(200), c.more("x"), c.send(c.ctx, HTTPResponseBody{FH: handle}))
+					return errors.Join(err, testkit.Await(t, tasks))
+				})
+				client := x.client()
+				client.Timeout = testkit.Patience / 2
+				res, err := client.Get(x.url)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer res.Body.Close()
+				if body, err := io.ReadAll(res.Body); string(body) != "x" || err == nil {
+					t.Errorf("the client has %q, %v", body, err)
+				}
+				close(cut)
+				if reason := testkit.Await(t, told); reason != tt.reason {
+					t.Errorf("told %q", reason)
+				}
+				if r := x.record(); r.Err != nil || r.Reason != tt.reason {
+					t.Errorf("record %+v", r)
+				}
+				x.log.WaitFor(t, "level=ERROR", "request timed out", tt.option)
+			})
+		})
+	}
 }

@@ -57,7 +57,9 @@ type HTTPHandler struct {
 	// to the client. The client then gets 504 or, when the response had begun, a
 	// cut connection; the application's context ends with the reason
 	// "x-request-timeout", or client_timeout where it was waiting for the request
-	// body. 0 or less: no limit.
+	// body. A Send that waits for a handle of the application's has twice the time, and the
+	// client of net/http's HTTP/1, or of HTTP/3, is cut when the handle moves. 0 or less:
+	// no limit.
 	RequestTimeout time.Duration
 	// MaxRequestTime is how long a request of an http scope may take as a whole, however
 	// much is read and written meanwhile. What then happens is what RequestTimeout
@@ -90,9 +92,13 @@ type HTTPHandler struct {
 	// one more closes the connection with 1008 and reason queue_overflow. 0: 1000; less
 	// than 0: no limit.
 	MaxReceiveQueue int
-	// Logger receives failures of the application and requests turned down for a
-	// limit. Nil: slog.Default().
+	// Logger receives failures of the application and, without Warn, requests turned down
+	// for a limit. Nil: slog.Default().
 	Logger *slog.Logger
+	// Warn is called in the place of Logger.Warn where a limit turns a request down or ends
+	// a WebSocket, which clients can cause as often as they like. msg is one of few. Nil:
+	// Logger's.
+	Warn func(msg string, args ...any)
 	// Done is called once per request, on the goroutine that ran the application, when
 	// that has returned. The handler may have returned before. Nil: not called.
 	Done func(*HTTPRecord)
@@ -182,15 +188,14 @@ func (h *HTTPHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.newEventStream()
 	}
 	x.ctx = (*appContext)(x)
-	if h.RequestTimeout > 0 {
-		x.watchStall()
-		defer x.stall.Stop()
+	if x.stream == nil {
+		x.apart = &apart{over: make(chan struct{})}
 	}
-	if h.MaxRequestTime > 0 && x.scope.Type == TypeHTTP {
-		defer x.limitTime()()
+	if h.RequestTimeout > 0 || h.MaxRequestTime > 0 {
+		defer x.limitTime().end()
 	}
 	cut := false
-	if x.stream == nil {
+	if x.apart != nil {
 		cut = x.serveApart()
 	} else {
 		cut = x.run()
@@ -286,8 +291,17 @@ func (h *HTTPHandler) logger() *slog.Logger {
 	return slog.Default()
 }
 
+// warn is Warn.
+func (h *HTTPHandler) warn(msg string, args ...any) {
+	if h.Warn != nil {
+		h.Warn(msg, args...)
+		return
+	}
+	h.logger().Warn(msg, args...)
+}
+
 func (x *exchange) logLimit(msg, option string, limit int64) {
-	x.h.logger().Warn(msg, "option", option, "limit", limit,
+	x.h.warn(msg, "option", option, "limit", limit,
 		"method", x.r.Method, "path", x.r.URL.Path, "client", x.r.RemoteAddr)
 }
 

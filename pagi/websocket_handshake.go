@@ -89,7 +89,7 @@ func (x *exchange) logEnd(end *WebSocketEnd) {
 	args := []any{"code", end.Answer, "path", x.r.URL.Path, "client", x.r.RemoteAddr}
 	switch {
 	case end.Option != "":
-		x.h.logger().Warn("WebSocket is ended: "+end.Text, append(args, "option", end.Option)...)
+		x.h.warn("WebSocket is ended: "+end.Text, append(args, "option", end.Option)...)
 	case end.Reason == ReasonProtocolError:
 		x.h.logger().Debug("WebSocket is ended: "+end.Text, args...)
 	}

@@ -228,13 +228,10 @@ func cookie(name string) atom {
 // localOf is where the client has connected to; "" for a Unix socket.
 func localOf(rec *pagi.HTTPRecord) (host, port string) {
 	local, ok := rec.Request.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if !ok {
+	if !ok || local.Network() == "unix" {
 		return "", ""
 	}
-	host, port, err := net.SplitHostPort(local.String())
-	if err != nil {
-		return "", "" // a path
-	}
+	host, port, _ = net.SplitHostPort(local.String()) // what is neither is told as "-"
 	return host, port
 }
 

@@ -80,6 +80,7 @@ func (r *running) newEngine(g *generation) *pagi.HTTPHandler {
 		Stopping:        g.stopping,
 		Base:            r.base,
 		Logger:          g.log,
+		Warn:            (&sparing{log: g.log}).warn,
 	}
 	if r.first.HTTP3 { // a reload opens no sockets
 		engine.App = altSvc(engine.App)

@@ -167,7 +167,8 @@ type Server struct {
 	// application; one more closes the connection with 1008. Default: 1000.
 	MaxReceiveQueue int
 	// WSIdleTimeout is how long no frame may come or go on a WebSocket before it is
-	// closed with 1001. Default: no limit.
+	// closed with 1001; not while the application is so far behind that nothing is
+	// read. Default: no limit.
 	WSIdleTimeout time.Duration
 	// WSCompression says whether permessage-deflate is agreed to. Default:
 	// WSCompressionOn.
@@ -253,7 +254,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.Ready != nil {
 		if err := s.Ready(listeners.addrs()); err != nil {
 			r.beginStop()
-			return errors.Join(err, r.end())
+			return errors.Join(err, r.end(), r.access.close())
 		}
 	}
 	listeners.own()

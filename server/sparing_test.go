@@ -51,6 +51,19 @@ func TestRefusedConnectionsDoNotFillTheLog(t *testing.T) {
 	}
 }
 
+func TestRefusedRequestsDoNotFillTheLog(t *testing.T) {
+	x := launch(t, &Server{App: echo, MaxBodySize: 1, MaxHeaderCount: 5})
+	for range 3 * warningsAtOnce {
+		x.request("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab").Response("POST")
+		x.request("GET / HTTP/1.1\r\nHost: x\r\nA: 1\r\nB: 1\r\nC: 1\r\nD: 1\r\nE: 1\r\n\r\n").Response("GET")
+	}
+	for _, what := range []string{"request body is too large", "request has too many headers"} {
+		if n := strings.Count(x.log.String(), what); n != warningsAtOnce {
+			t.Errorf("%s: %d lines", what, n)
+		}
+	}
+}
+
 func TestClientsOfHTTP2DoNotFillTheLog(t *testing.T) {
 	wait := httpOnly(func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, _ pagi.Send) error {
 		<-ctx.Done()

@@ -241,12 +241,16 @@ func (f *tlsFront) noteChoice(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 }
 
 func (f *tlsFront) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if c, ok := hello.Conn.(*tracked); ok && c.cert != nil {
+	c, known := hello.Conn.(*tracked)
+	if known && c.cert != nil {
 		return &c.cert.Certificate, nil
 	}
 	chosen, err := f.choose(hello)
 	if err != nil {
 		return nil, err
+	}
+	if known {
+		c.cert = chosen // it has come since noteChoice looked
 	}
 	return &chosen.Certificate, nil
 }

@@ -1,10 +1,10 @@
-//go:build !linux || race
+//go:build !linux || race || 386
 
 package sysio
 
 import "syscall"
 
-// unwatched is false: other systems want their C library called, and the race
+// unwatched is false: other systems want their C library called, 386 has other calls, and the race
 // detector learns what happens before what from the calls it knows.
 const unwatched = false
 

@@ -254,6 +254,9 @@ func (x *stream) WriteTrailers(headers pagi.Headers) error {
 	return x.FlushError()
 }
 
+// Abort implements pagi.ResponseStream.
+func (x *stream) Abort() { _ = x.c.net.Close() } // who reads or writes learns it
+
 // Sendfile implements pagi.ResponseStream.
 func (x *stream) Sendfile() bool {
 	_, ok := x.c.net.(io.ReaderFrom)

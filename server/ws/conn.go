@@ -56,6 +56,7 @@ type conn struct {
 	sent   atomic.Int64                      // bytes of frames that were written
 	ended  atomic.Pointer[pagi.WebSocketEnd] // why it was ended on this side
 	active atomic.Int64                      // when the last bytes came or went, for idle
+	reads  atomic.Bool                       // a Receive is running
 	idle   *time.Timer
 }
 
@@ -106,8 +107,8 @@ func (c *conn) checkIdle() {
 	d := c.server.IdleTimeout
 	left := d - time.Since(time.Unix(0, c.active.Load()))
 	c.wmu.Lock()
-	if c.writing {
-		left = d // not idle: the client is slow, which has a limit of its own
+	if c.writing || !c.reads.Load() {
+		left = d // not idle: the client is slow, which has a limit of its own, or nobody hears it
 	}
 	if left > 0 && !c.broken {
 		c.idle.Reset(left)

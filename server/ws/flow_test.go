@@ -177,6 +177,37 @@ func TestSlowIsNotIdle(t *testing.T) {
 	})
 }
 
+// TestUnheardIsNotIdle lets an application take its time, while nothing is read of what the
+// client says.
+func TestUnheardIsNotIdle(t *testing.T) {
+	everywhere(t, func(t *testing.T, engine string) {
+		const size, count = 256 << 10, 8
+		const idle = 200 * time.Millisecond
+		p := serve(t, engine, &ws.Server{MaxFrameSize: size, IdleTimeout: idle}, func(s *session) error {
+			s.next()
+			err := s.accept()
+			time.Sleep(3 * idle)
+			for range count {
+				if m, ok := s.next().(pagi.WebSocketReceive); !ok || len(m.Bytes) != size {
+					return errors.Join(err, errors.New("a message is missing"))
+				}
+			}
+			return errors.Join(err, s.text("end"))
+		}).dial()
+		go func() {
+			message := frame(binaryF, strings.Repeat("x", size))
+			for range count {
+				if _, err := p.w.Write(message); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}()
+		p.hears(text, "end")
+		p.closesWith(1000)
+	})
+}
+
 // TestPingOfAClientThatIsBehind sends it behind what waits.
 func TestPingOfAClientThatIsBehind(t *testing.T) {
 	everywhere(t, func(t *testing.T, engine string) {

@@ -23,6 +23,9 @@ type message struct {
 
 // Receive implements pagi.WebSocketConn.
 func (c *conn) Receive() (pagi.WebSocketReceive, error) {
+	c.touch() // it may have said something while nobody read
+	c.reads.Store(true)
+	defer c.reads.Store(false)
 	c.in.shrink()
 	var m message
 	ev, err := c.read(&m)

@@ -39,8 +39,9 @@ type Server struct {
 	// frames; more closes the connection with 1009. Default: 1 MiB.
 	MaxMessageSize int
 	// IdleTimeout is how long no byte may come or go before the connection is closed
-	// with 1001 and reason idle_timeout. It bounds no frame that comes byte by byte. 0
-	// or less: no limit.
+	// with 1001 and reason idle_timeout. It bounds no frame that comes byte by byte, and
+	// does not pass while the application is so far behind that nothing is read. 0 or
+	// less: no limit.
 	IdleTimeout time.Duration
 	// WriteTimeout is how long a write may go on without progress before the
 	// connection is given up with reason write_timeout. 0 or less: no limit.

@@ -196,7 +196,10 @@ func (g *gateway) ready(addrs []net.Addr) error {
 		return fmt.Errorf("pid file: %w", err)
 	}
 	if err := g.status.appear(); err != nil { // last, as its predecessor cannot have it back
-		return fmt.Errorf("status socket: %w", errors.Join(err, g.pid.restore()))
+		return fmt.Errorf("status socket: %w", err)
+	}
+	if p.takeover.replaces() { // what follows may have to wait for somebody who reads it
+		g.tellReady()
 	}
 	status, _ := g.server.Status()
 	switch {
@@ -206,10 +209,16 @@ func (g *gateway) ready(addrs []net.Addr) error {
 		banner(p.Stderr, s, addrs, status.Listeners)
 	}
 	g.manager.ready()
-	if err := p.takeover.tell(""); err != nil {
+	g.tellReady()
+	return p.takeover.detach()
+}
+
+// tellReady tells the process that started this one, once.
+func (g *gateway) tellReady() {
+	g.pid.keep()
+	if err := g.process.takeover.tell(""); err != nil {
 		g.logs.logger.Warn("the process that started this one does not listen any more", "error", err)
 	}
-	return p.takeover.detach()
 }
 
 // beside is what goes on while the server runs, until ctx ends. end ends its serving.

@@ -48,7 +48,8 @@ func (id *identity) take(u *user.User) (err error) {
 	if id.uid, err = strconv.Atoi(u.Uid); err != nil {
 		return err
 	}
-	if u.Gid == "" { // only a number: of its groups nothing is known
+	if u.Gid == "" { // only a number: nothing else is known of it
+		id.name, id.home = u.Uid, "/"
 		return nil
 	}
 	if id.gid, err = strconv.Atoi(u.Gid); err != nil {

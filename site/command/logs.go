@@ -25,6 +25,7 @@ type logs struct {
 	file   logFile // nil: standard error
 	access logFile // nil: standard error, or none
 	from   site.Logs
+	shared bool // another process writes to the same files
 }
 
 // logFile is a log that can be opened anew under its name.
@@ -111,6 +112,7 @@ func (c *accessChange) commit() {
 	defer l.mu.Unlock()
 	old := l.access
 	l.access, l.from = c.file, c.from
+	l.shareAccess()
 	if old == nil || old == c.file {
 		return
 	}
@@ -158,8 +160,14 @@ func (l *logs) reopen() {
 func (l *logs) share(on bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.shared = on
+	l.shareAccess()
+}
+
+// shareAccess has the access log know it. mu is held.
+func (l *logs) shareAccess() {
 	if f, ok := l.access.(*rotatedFile); ok {
-		if err := f.share(on); err != nil {
+		if err := f.share(l.shared); err != nil {
 			l.logger.Error("access log", "error", err)
 		}
 	}

@@ -50,7 +50,9 @@ func Main() {
 		os.Exit(complain(process, ExitFailure, err))
 	}
 	process.Hangups, process.Reopens, process.Restarts = notify(syscall.SIGHUP), notify(syscall.SIGUSR1), notify(syscall.SIGUSR2)
-	process.More, process.Fewer = notify(syscall.SIGTTIN), notify(syscall.SIGTTOU)
+	if !isTerminal(os.Stderr) { // which sends them itself, and for a write again and again
+		process.More, process.Fewer = notify(syscall.SIGTTIN), notify(syscall.SIGTTOU)
+	}
 	code := Run(ctx, os.Args[1:], process)
 	stop()
 	os.Exit(code)

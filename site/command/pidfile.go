@@ -17,7 +17,7 @@ import (
 type pidFile struct {
 	path        string
 	file        *os.File
-	predecessor int // whose number is in it until write; 0: none
+	predecessor int // whose file it is until keep; 0: nobody's
 }
 
 // claimPidFile makes sure that no other gateway uses the file, which becomes the user's.
@@ -101,27 +101,35 @@ func (p *pidFile) write() error {
 	return p.put(os.Getpid())
 }
 
-// restore puts a predecessor's number back.
-func (p *pidFile) restore() error {
-	if p == nil || p.predecessor == 0 {
-		return nil
+// keep makes the file this process's for good: a predecessor does not go on.
+func (p *pidFile) keep() {
+	if p != nil {
+		p.predecessor = 0
 	}
-	return p.put(p.predecessor)
 }
 
+// put writes a number. Who reads meanwhile finds one of the two.
 func (p *pidFile) put(number int) error {
 	text := strconv.Itoa(number) + "\n"
-	if _, err := p.file.WriteAt([]byte(text), 0); err != nil {
+	before, err := p.file.Stat()
+	if err != nil {
+		return err
+	}
+	padding := strings.Repeat("\n", max(0, int(before.Size())-len(text)))
+	if _, err := p.file.WriteAt([]byte(text+padding), 0); err != nil {
 		return err
 	}
 	return p.file.Truncate(int64(len(text)))
 }
 
 // release removes the file, unless it is another process's now, or in a directory where
-// this process may not: unlocked, it is no hindrance.
+// this process may not: unlocked, it is no hindrance. A predecessor's gets its number back.
 func (p *pidFile) release() error {
 	if p == nil {
 		return nil
+	}
+	if p.predecessor != 0 {
+		return errors.Join(p.put(p.predecessor), p.file.Close())
 	}
 	owner, failed := p.owner()
 	if failed == nil && isAt(p.file, p.path) && (owner == strconv.Itoa(os.Getpid()) || owner == "") {

@@ -50,13 +50,21 @@ func (r *restarter) restart(ctx context.Context) (done bool) {
 		r.handOver(pid)
 		return true
 	case ctx.Err() != nil:
-		r.gateway.logs.share(false)
+		r.goOn()
 		log.Info("restart: given up, because the gateway stops")
 	default:
-		r.gateway.logs.share(false)
+		r.goOn()
 		log.Error("restart: failed; this process goes on", "error", err)
 	}
 	return false
+}
+
+// goOn takes back what a process that does not serve after all may have.
+func (r *restarter) goOn() {
+	r.gateway.logs.share(false)
+	if err := r.gateway.pid.write(); err != nil {
+		r.gateway.logs.logger.Error("pid file", "error", err)
+	}
 }
 
 func (r *restarter) start(ctx context.Context) (pid int, err error) {

@@ -111,6 +111,9 @@ func serveStatus(path string, report func() *report, replace bool) (*statusServe
 		return nil, fmt.Errorf("%s exists and is no socket", path)
 	}
 	hidden := filepath.Join(filepath.Dir(path), "."+strconv.Itoa(os.Getpid()))
+	if most := len(syscall.RawSockaddrUnix{}.Path) - 1; max(len(path), len(hidden)) > most {
+		return nil, fmt.Errorf("%s is too long for a socket: together with the name of its directory it may have %d bytes", path, most)
+	}
 	if err := os.Remove(hidden); err != nil && !errors.Is(err, fs.ErrNotExist) { // left by a process that had the same number
 		return nil, err
 	}
