@@ -124,36 +124,3 @@ func stopCuts(t *testing.T, ask func(t *testing.T, client *http.Client, url stri
 		}
 	})
 }
-
-// An application that has not read a short body hears at once, too, that its client has left.
-func TestClientLeavesWithItsBodyUnread(t *testing.T) {
-	for _, accept := range []string{"*/*", "text/event-stream"} {
-		t.Run(accept, func(t *testing.T) {
-			begun, ended := make(chan struct{}), make(chan error, 1)
-			x := launch(t, &Server{Lifespan: LifespanOff, App: pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
-				if scope.Type == pagi.TypeSSE {
-					if err := send(ctx, pagi.SSEStart{}); err != nil {
-						return err
-					}
-				}
-				close(begun)
-				<-ctx.Done()
-				ended <- context.Cause(ctx)
-				return nil
-			})})
-			c := x.request("POST / HTTP/1.1\r\nHost: x\r\nAccept: " + accept + "\r\nContent-Length: 3\r\n\r\nabc")
-			testkit.Await(t, begun)
-			if err := c.Close(); err != nil {
-				t.Fatal(err)
-			}
-			select {
-			case err := <-ended:
-				if gone, is := err.(*pagi.DisconnectError); !is || gone.Reason != pagi.ReasonClientClosed {
-					t.Errorf("it ended with %v", err)
-				}
-			case <-time.After(time.Second):
-				t.Error("not noticed within a second")
-			}
-		})
-	}
-}
