@@ -16,18 +16,33 @@ type apart struct {
 	told    sync.Once     // over
 	leaving sync.Once     // leave
 	cut     atomic.Bool   // the connection must be cut
+	side    atomic.Int32  // which of the two has ended first
 }
 
-// serveApart is run on a goroutine of its own. Running counts those.
-// It reports whether the connection must be cut.
+// The sides of apart.
+const (
+	bothRun int32 = iota
+	handlerEnded
+	runEnded
+)
+
+// serveApart is run on a goroutine of its own, which Running counts once the handler is
+// about to return. It reports whether the connection must be cut.
 func (x *exchange) serveApart() (cut bool) {
-	atomic.AddInt32(&x.h.apart, 1)
+	defer func() {
+		atomic.AddInt32(&x.h.apart, 1)
+		if !x.apart.side.CompareAndSwap(bothRun, handlerEnded) {
+			atomic.AddInt32(&x.h.apart, -1)
+		}
+	}()
 	go func() {
 		cut := true // where run does not return
 		defer func() {
 			x.apart.cut.Store(cut)
+			if x.apart.side.Swap(runEnded) == handlerEnded {
+				atomic.AddInt32(&x.h.apart, -1)
+			}
 			x.tell()
-			atomic.AddInt32(&x.h.apart, -1)
 		}()
 		err := caught(func() error {
 			cut = x.run()
@@ -52,8 +67,8 @@ func (x *exchange) tell() {
 	}
 }
 
-// Running returns how many applications are running whose handler may have returned
-// already; a server that stops waits for them, too.
+// Running returns how many applications work on whose handler has returned, or is about
+// to; a server that stops waits for them, too.
 func (h *HTTPHandler) Running() int { return int(atomic.LoadInt32(&h.apart)) }
 
 // leave gives back what the exchange holds of its server's: neither the request's body

@@ -299,9 +299,7 @@ func TestRunningAndFailuresAfterTheResponse(t *testing.T) {
 	for range 3 { // on one connection
 		testkit.Get(t, x.srv.Client(), x.url)
 	}
-	if n := h.Running(); n != 3 {
-		t.Errorf("%d run", n)
-	}
+	testkit.Eventually(t, "all three to work on", func() bool { return h.Running() == 3 })
 	close(ended)
 	for range 3 {
 		if r := x.record(); r.Err == nil {

@@ -90,7 +90,9 @@ func (x *exchange) endContext(cause error) {
 // nothing more is to be learned from the request's context: the client has left, or the
 // handler has returned.
 func (x *exchange) awaitCut() {
+	x.endMu.Lock() // watch may be about to store what it has made
 	base, inner := x.h.Base, x.inner.Load()
+	x.endMu.Unlock()
 	if base == nil || inner == nil {
 		return
 	}

@@ -132,9 +132,6 @@ func (x *exchange) gone() {
 		}
 		x.mu.Unlock()
 		if done || x.reading.Load() {
-			if done && x.sse != nil && x.sse.declined.Load() { // it may wait in vain for an event otherwise
-				x.endContext(&DisconnectError{ReasonClientClosed})
-			}
 			if done {
 				x.awaitCut()
 			}

@@ -75,6 +75,9 @@ func (x *exchange) receiveBody(ctx context.Context) (Event, error) {
 		if err != nil {
 			return nil, err
 		}
+		if x.inner.Load() != nil { // gone may have left it to this read to tell
+			x.notice()
+		}
 		x.bodyRead += int64(got.n)
 		if max := x.h.MaxBodySize; max > 0 && x.bodyRead > max {
 			x.logLimit("request body is too large", optionMaxBodySize, max)
@@ -104,6 +107,7 @@ func (x *exchange) receiveBody(ctx context.Context) (Event, error) {
 // goes on in the background and the next read takes its outcome.
 func (x *exchange) read(ctx context.Context) (bodyRead, error) {
 	if x.pending == nil {
+		x.reading.Store(true)
 		if ctx == x.ctx || ctx.Done() == nil || ctx.Done() == x.ctx.Done() {
 			return x.readOnce(), nil
 		}
@@ -116,15 +120,19 @@ func (x *exchange) read(ctx context.Context) (bodyRead, error) {
 		x.pending = nil
 		return got, nil
 	case <-ctx.Done():
+		if !x.reading.Load() { // a client that leaves with its last piece ends ctx, too
+			got := <-x.pending
+			x.pending = nil
+			return got, nil
+		}
 		return bodyRead{}, context.Cause(ctx)
 	}
 }
 
 // readOnce reads from the client and ends the request when that fails. reading
-// stays set then: the reason is known here, and gone need not guess one. It is set before
+// stays set then: the reason is known here, and gone need not guess one. It was set before
 // the end is looked for, so that releaseBody either sees it or need not wake anybody.
 func (x *exchange) readOnce() bodyRead {
-	x.reading.Store(true)
 	if d := x.h.BodyTimeout; d > 0 {
 		// A ResponseWriter without deadlines leaves the host server's in force.
 		_ = x.rc.SetReadDeadline(time.Now().Add(d))

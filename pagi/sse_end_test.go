@@ -120,6 +120,39 @@ func TestCleaningUpAfterSSEClose(t *testing.T) {
 	})
 }
 
+// So it is after a request was declined; who waits for an event then learns that none comes.
+func TestCleaningUpAfterADeclinedStream(t *testing.T) {
+	onBoth(t, func(t *testing.T, serve func(HTTPHandler, func(*call) error) *fixture) {
+		left := make(chan struct{})
+		x := serve(HTTPHandler{}, func(c *call) error {
+			watched := c.ctx.Done()
+			err := errors.Join(c.send(c.ctx, SSEHTTPResponseStart{Status: 403}), c.send(c.ctx, SSEHTTPResponseBody{Body: []byte("no")}))
+			<-left
+			select {
+			case <-watched:
+				t.Errorf("the context has ended: %v", context.Cause(c.ctx))
+			case <-time.After(50 * time.Millisecond):
+			}
+			var gone *DisconnectError
+			if ev, err := c.receive(context.Background()); ev != nil || !errors.As(err, &gone) || gone.Reason != ReasonClientClosed {
+				t.Errorf("received %v, %v", ev, err)
+			}
+			if c.ctx.Err() != nil {
+				t.Errorf("the context has ended: %v", context.Cause(c.ctx))
+			}
+			return err
+		})
+		s := x.events("GET", nil)
+		s.rest()
+		s.res.Body.Close()
+		s.cancel()
+		close(left)
+		if r := x.record(); r.Err != nil || r.Reason != "" {
+			t.Errorf("record %+v", r)
+		}
+	})
+}
+
 // The connection of a stream that is over is not one to send another request on.
 func TestSSECloseEndsTheConnection(t *testing.T) {
 	ended := make(chan struct{})

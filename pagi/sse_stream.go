@@ -265,8 +265,8 @@ func (s *eventStream) receive(ctx context.Context) (Event, error) {
 }
 
 // disconnect is what the application receives once the stream has ended. A request
-// that was declined has no such event: there is nothing more to come until the
-// application returns.
+// that was declined has no such event: who waits for one gets an error when the client has
+// left, or the handler has returned. One that does something else is not disturbed.
 func (s *eventStream) disconnect(ctx context.Context) (Event, error) {
 	reason := s.x.disconnectReason()
 	if reason == "" && s.declined.Load() {
@@ -275,6 +275,8 @@ func (s *eventStream) disconnect(ctx context.Context) (Event, error) {
 			return nil, context.Cause(ctx)
 		case <-s.x.ctx.Done():
 			return nil, context.Cause(s.x.ctx)
+		case <-s.x.r.Context().Done():
+			return nil, &DisconnectError{s.x.goneReason(ReasonClientClosed)}
 		}
 	}
 	if reason == "" {

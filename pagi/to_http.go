@@ -28,7 +28,7 @@ func ToHTTP(app App) http.Handler { return &HTTPHandler{App: app} }
 // that is what ends it there: an application that works on has a goroutine of its own,
 // which Running counts. A client that goes away while a request body is still unread is
 // noticed by the next Receive or Send; below a ResponseStream that reads ahead, as
-// package http1's does, at once where the body is short.
+// package http1's does, at once where the body is short and has not all come.
 type HTTPHandler struct {
 	// App is called for every request.
 	App App

@@ -101,8 +101,16 @@ func (g *generation) limits() http1.Limits {
 	}
 }
 
+// working returns how many requests the application has in hand, with those whose
+// response is complete. What is counted in both is moving from the one to the other, which
+// must be in this order: none is missed.
+func (g *generation) working() int64 {
+	inDispatch := g.requests.Load()
+	return inDispatch + int64(g.engine.Running())
+}
+
 // isIdle reports whether nothing of the application runs any more.
-func (g *generation) isIdle() bool { return g.requests.Load() == 0 && g.engine.Running() == 0 }
+func (g *generation) isIdle() bool { return g.working() == 0 }
 
 // enter counts a request in and returns the generation that serves it.
 func (r *running) enter() *generation {
@@ -178,7 +186,7 @@ func (r *running) retire(g *generation) {
 	r.busy.Add(-1)
 	if late {
 		g.log.Warn("shutting the old application down under requests that did not finish in time",
-			"requests", g.requests.Load(), "shutdown_timeout", g.shutdownTimeout().String())
+			"requests", g.working(), "shutdown_timeout", g.shutdownTimeout().String())
 	}
 	if err := g.lifespan.stop(g.shutdownTimeout(), r.force); err != nil {
 		g.log.Error("the old application did not shut down", "error", err)

@@ -143,6 +143,12 @@ func onVersions(t *testing.T, f func(t *testing.T, start func(*Server) (x *site,
 
 func transport(c *http.Client) *http.Transport { return c.Transport.(*http.Transport) }
 
+// requests is the number of those that applications have.
+func (x *site) requests() int64 {
+	status, _ := x.server.Status()
+	return status.Requests
+}
+
 // connections is the number of open ones.
 func (x *site) connections() int {
 	status, _ := x.server.Status()

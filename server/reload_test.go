@@ -131,6 +131,33 @@ func TestReloadDoesNotWaitForEver(t *testing.T) {
 	slow.Response("GET")
 }
 
+// An application that works on after its response counts as a request, over HTTP/2, too.
+func TestWhatWorksOnIsCounted(t *testing.T) {
+	onVersions(t, func(t *testing.T, start func(*Server) (*site, string, *http.Client)) {
+		release := make(chan struct{})
+		defer close(release)
+		first := &Server{ShutdownTimeout: 50 * time.Millisecond}
+		first.App = httpOnly(func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+			if status, _ := first.Status(); status.Requests != 1 {
+				t.Errorf("before the response: %d", status.Requests)
+			}
+			err := reply(ctx, send, "x")
+			<-release
+			return err
+		})
+		x, url, client := start(first)
+		testkit.Get(t, client, url)
+		testkit.Eventually(t, "one request", func() bool { return x.requests() == 1 })
+		if err := first.Reload(t.Context(), &Server{App: echo, Logger: x.log.Logger()}); err != nil {
+			t.Fatal(err)
+		}
+		if n := x.requests(); n != 1 {
+			t.Errorf("after the reload: %d", n)
+		}
+		x.log.WaitFor(t, "shutting the old application down", "requests=1")
+	})
+}
+
 func TestStopWaitsForTheOldApplicationsRequests(t *testing.T) {
 	one := newVersion("one")
 	first := &Server{App: one}

@@ -42,9 +42,9 @@ func (s *Server) Status() (status Status, ok bool) {
 		status.Listeners = append(status.Listeners, ListenerStatus{l.Addr().String(), l.tls, l.place.Proxy, l.place.Redirect})
 	}
 	status.Connections = r.conns.len()
-	status.Requests = r.current.Load().requests.Load()
+	status.Requests = r.current.Load().working()
 	r.leaving.Range(func(g, _ any) bool {
-		status.Requests += g.(*generation).requests.Load()
+		status.Requests += g.(*generation).working()
 		return true
 	})
 	if r.tls != nil && r.tls.files != nil {

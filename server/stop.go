@@ -40,8 +40,8 @@ func (r *running) stop(ctx context.Context, listeners listenerSet) {
 	r.http1.Drain()
 	r.redirects.Drain()
 	listeners.close()
-	if sideBySide(grace, r.http2.Shutdown, r.http1.Shutdown, r.redirects.Shutdown, r.quic.shutdown) == nil {
-		_ = r.waitRequests(grace) // what is still there then has no connection any more
+	err := sideBySide(grace, r.http2.Shutdown, r.http1.Shutdown, r.redirects.Shutdown, r.quic.shutdown)
+	if err == nil && r.waitRequests(grace) == nil { // some may have no connection any more
 		return
 	}
 	r.log.Warn("cutting requests that did not finish in time", "shutdown_timeout", g.shutdownTimeout().String())

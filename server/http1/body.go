@@ -139,18 +139,19 @@ func (b *body) hasRoom() bool {
 	return b.state == chunkLine && !b.begun
 }
 
-// rest returns how much of what is read ahead is of the body, where it hasRoom.
-func (b *body) rest(ahead []byte) int {
+// rest returns how much of what is read ahead is of the body, and whether that is all that
+// is left of it, where it hasRoom.
+func (b *body) rest(ahead []byte) (n int, all bool) {
 	switch b.state {
 	case atEnd:
-		return 0
+		return 0, true
 	case known:
-		return min(int(b.left), len(ahead))
+		return min(int(b.left), len(ahead)), b.left <= int64(len(ahead))
 	}
 	if n := endOfChunks(ahead); n > 0 {
-		return n
+		return n, true
 	}
-	return len(ahead)
+	return len(ahead), false
 }
 
 // endOfChunks returns how much of p is a body in chunks; 0 where its end has not come.

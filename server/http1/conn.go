@@ -64,8 +64,9 @@ type conn struct {
 	out      []byte // write buffer
 	deadline struct{ read, write deadline }
 
-	headOut   sync.Mutex // held while it is decided whether 100 Continue is sent
-	headBegun bool       // guarded by headOut: it is not any more
+	headOut   sync.Mutex // guards the next two; held while it is decided whether 100 Continue is sent
+	headBegun bool       // it is not any more
+	hasLeft   bool       // the client, which is told when the head begins
 	hijacked  bool
 	watch     watch
 }
@@ -167,7 +168,7 @@ func (c *conn) handle(x *stream) (ok bool) {
 			}
 		}
 	}()
-	c.headBegun = false
+	c.headBegun, c.hasLeft = false, false
 	c.served++
 	if !x.body.isDone() {
 		c.limitRead(0) // the limits on a body are the handler's

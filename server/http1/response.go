@@ -78,8 +78,11 @@ func (x *stream) WriteHead(status int, headers pagi.Headers) {
 	c := x.c
 	c.headOut.Lock()
 	c.headBegun = true
-	expected := x.body.expected
+	expected, hasLeft := x.body.expected, c.hasLeft
 	c.headOut.Unlock()
+	if hasLeft {
+		c.cancel(io.EOF)
+	}
 	x.status = status
 	x.noBody = x.req.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
 

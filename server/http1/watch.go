@@ -3,6 +3,7 @@ package http1
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -41,7 +42,8 @@ func (x *connContext) Value(key any) any {
 // leaves. What is unread of the request's body stays in the buffer, where it must have
 // room; whoever reads it ends the reading ahead first. Once watch has read a byte of the
 // next request it stops: a client that says no more after its requests waits for the
-// answers.
+// answers. One that has said all of a body and leaves is not to lose it: that it has left
+// is told when the body has been read, or when the response begins.
 type watch struct {
 	mu      sync.Mutex
 	handled bool // a handler is running
@@ -122,22 +124,31 @@ func (w *watch) readAhead(c *conn, done chan struct{}) {
 			c.r = 0
 		}
 		ahead := c.in[:c.w]
-		if next := ahead[w.body.rest(ahead):]; len(ahead) == len(c.in) || len(bytes.Trim(next, "\r\n")) > 0 {
+		rest, all := w.body.rest(ahead)
+		if len(ahead) == len(c.in) || len(bytes.Trim(ahead[rest:], "\r\n")) > 0 {
 			return
 		}
 		n, err := c.net.Read(c.in[c.w:])
 		c.w += n
-		if err == nil {
+		if err == nil || n > 0 { // an error comes again
 			continue
 		}
 		w.mu.Lock()
 		ending := w.ending
 		w.mu.Unlock()
-		if !ending {
+		if !ending && !(err == io.EOF && rest > 0 && all && c.keepsLeaving()) {
 			c.cancel(err)
 		}
 		return
 	}
+}
+
+// keepsLeaving keeps for WriteHead that the client has left, unless that was called.
+func (c *conn) keepsLeaving() bool {
+	c.headOut.Lock()
+	defer c.headOut.Unlock()
+	c.hasLeft = !c.headBegun
+	return c.hasLeft
 }
 
 // end is called when the handler has returned, and before the connection is handed

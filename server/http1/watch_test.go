@@ -27,28 +27,105 @@ var unreadBodies = []struct{ name, head, body, want string }{
 
 func TestClientLeavesWithItsBodyUnread(t *testing.T) {
 	for _, tt := range unreadBodies {
-		t.Run(tt.name, func(t *testing.T) {
-			begun, ended := make(chan struct{}), make(chan struct{})
-			addr := launch(t, &Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-				done := r.Context().Done()
-				close(begun)
-				<-done
-				close(ended)
-			})})
-			c := testkit.Dial(t, addr)
-			c.Say("POST / HTTP/1.1\r\nHost: x\r\n" + tt.head)
-			testkit.Await(t, begun)
-			c.Say(tt.body)
-			time.Sleep(time.Millisecond)
-			if err := c.Close(); err != nil {
-				t.Fatal(err)
-			}
-			select {
-			case <-ended:
-			case <-time.After(time.Second):
-				t.Error("not noticed within a second")
-			}
-		})
+		for _, reset := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, by a reset: %v", tt.name, reset), func(t *testing.T) {
+				begun, ended := make(chan struct{}), make(chan struct{})
+				addr := launch(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					done := r.Context().Done()
+					close(begun)
+					if !reset {
+						select {
+						case <-done:
+							t.Error("taken for gone before the response has begun")
+						case <-time.After(20 * time.Millisecond):
+						}
+						w.WriteHeader(http.StatusOK)
+					}
+					<-done
+					close(ended)
+				})})
+				c := testkit.Dial(t, addr)
+				c.Say("POST / HTTP/1.1\r\nHost: x\r\n" + tt.head)
+				testkit.Await(t, begun)
+				c.Say(tt.body)
+				time.Sleep(time.Millisecond)
+				if reset {
+					if err := c.Conn.(*net.TCPConn).SetLinger(0); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := c.Close(); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case <-ended:
+				case <-time.After(time.Second):
+					t.Error("not noticed within a second")
+				}
+			})
+		}
+	}
+}
+
+// A client that leaves behind a body of which something is missing is noticed at once.
+func TestClientLeavesInItsBody(t *testing.T) {
+	for _, body := range []string{"Content-Length: 3\r\n\r\nab", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"} {
+		ended := make(chan struct{})
+		addr := launch(t, &Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			close(ended)
+		})})
+		c := testkit.Dial(t, addr)
+		c.Say("POST / HTTP/1.1\r\nHost: x\r\n" + body)
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Await(t, ended)
+	}
+}
+
+// Of a whole body nothing is lost with its client, however it is read, whose leaving is
+// noticed behind it.
+func TestBodiesOutliveTheirClient(t *testing.T) {
+	for _, tt := range unreadBodies {
+		for _, size := range []int{1, 64 << 10} {
+			t.Run(fmt.Sprintf("%s, %d bytes at once", tt.name, size), func(t *testing.T) {
+				begun, left, bodies, ended := make(chan struct{}), make(chan struct{}), make(chan string, 1), make(chan struct{})
+				addr := launch(t, &Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					done := r.Context().Done()
+					close(begun)
+					<-left
+					select {
+					case <-done:
+						t.Error("taken for gone before the body is read")
+					case <-time.After(10 * time.Millisecond):
+					}
+					var body []byte
+					for p, err := make([]byte, size), error(nil); err == nil; {
+						var n int
+						n, err = r.Body.Read(p)
+						if body = append(body, p[:n]...); err != nil && err != io.EOF {
+							t.Error(err)
+						}
+					}
+					bodies <- string(body)
+					<-done
+					close(ended)
+				})})
+				c := testkit.Dial(t, addr)
+				c.Say("POST / HTTP/1.1\r\nHost: x\r\n" + tt.head)
+				testkit.Await(t, begun)
+				c.Say(tt.body)
+				if err := c.Close(); err != nil {
+					t.Fatal(err)
+				}
+				close(left)
+				if body := testkit.Await(t, bodies); body != tt.want {
+					t.Errorf("%d bytes, want %d", len(body), len(tt.want))
+				}
+				testkit.Await(t, ended)
+			})
+		}
 	}
 }
 
