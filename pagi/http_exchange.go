@@ -3,7 +3,6 @@ package pagi
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -141,7 +140,7 @@ func (x *exchange) gone() {
 		case reason != "":
 		case x.isOverdue():
 			reason = ReasonWriteTimeout
-		case x.brokeInBody():
+		case errors.Is(context.Cause(x.r.Context()), ErrBodyBroken):
 			reason = ReasonReadError
 		default:
 			reason = ReasonClientClosed
@@ -150,14 +149,6 @@ func (x *exchange) gone() {
 		x.endContext(&DisconnectError{reason})
 	}
 	x.disconnect(reason)
-}
-
-// brokeInBody reports whether the connection broke, rather than ended, in a request body
-// that was not read to its end: whoever looks ahead says the same as who reads.
-func (x *exchange) brokeInBody() bool {
-	cause := context.Cause(x.r.Context())
-	return !x.bodyDone.Load() && cause != nil &&
-		!errors.Is(cause, context.Canceled) && !errors.Is(cause, io.EOF) && !errors.Is(cause, io.ErrUnexpectedEOF)
 }
 
 // goneReason returns the reason the server gave when it cancelled the request's

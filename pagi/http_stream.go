@@ -1,9 +1,14 @@
 package pagi
 
 import (
+	"errors"
 	"net/http"
 	"time"
 )
+
+// ErrBodyBroken is in the cause with which a ResponseStream ends its request's context
+// because the connection broke in the request's body, rather than that the client left.
+var ErrBodyBroken = errors.New("the connection broke in the request's body")
 
 // ResponseStream is an http.ResponseWriter that has the headers of a request and
 // takes those of a response as lists, in the order in which they are on the wire.

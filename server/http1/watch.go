@@ -3,10 +3,14 @@ package http1
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
 // ConnContextKey is the key of the connection (net.Conn) in the contexts of requests.
@@ -136,7 +140,11 @@ func (w *watch) readAhead(c *conn, done chan struct{}) {
 		w.mu.Lock()
 		ending := w.ending
 		w.mu.Unlock()
-		if !ending && !(err == io.EOF && rest > 0 && all && c.keepsLeaving()) {
+		switch {
+		case ending, err == io.EOF && rest > 0 && all && c.keepsLeaving():
+		case !all && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+			c.cancel(fmt.Errorf("%w: %w", pagi.ErrBodyBroken, err))
+		default:
 			c.cancel(err)
 		}
 		return
