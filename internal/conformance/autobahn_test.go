@@ -89,7 +89,9 @@ func TestAutobahn(t *testing.T) {
 		{server.WSCompressionOff, all, []string{"12.*", "13.*"}},
 	} {
 		t.Run("compression "+string(run.mode), func(t *testing.T) {
-			if !slices.ContainsFunc(run.cases, func(pattern string) bool { return !slices.Contains(run.without, pattern) }) {
+			if !slices.ContainsFunc(run.cases, func(pattern string) bool {
+				return !slices.ContainsFunc(run.without, func(w string) bool { return strings.HasPrefix(pattern, strings.TrimSuffix(w, "*")) })
+			}) {
 				t.Skip("none of these cases is for it") // the suite would wait for ever
 			}
 			const room = 32 << 20 // the suite sends messages of 16 MiB
