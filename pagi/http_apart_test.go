@@ -73,7 +73,7 @@ func TestResponsesEndBeforeTheirApplication(t *testing.T) {
 		}, 200, "ab"},
 		{"limits that pass afterwards", HTTPHandler{RequestTimeout: limit, MaxRequestTime: limit}, func(c *call) error {
 			err := c.reply("x")
-			time.Sleep(2 * limit)
+			time.Sleep(2 * limit) // which is nothing to a response that is complete
 			return err
 		}, 200, "x"},
 	} {

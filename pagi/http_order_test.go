@@ -12,6 +12,20 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
+// addDisconnect receives until the disconnect and adds that it came.
+func (j *journal) addDisconnect(c *call) error {
+	for {
+		ev, err := c.receive(c.ctx)
+		if err != nil {
+			return err
+		}
+		if _, gone := ev.(HTTPDisconnect); gone {
+			j.add("event")
+			return nil
+		}
+	}
+}
+
 // The event comes when all callbacks have run, whoever else notices the end meanwhile.
 func TestCallbacksRunBeforeTheDisconnectEvent(t *testing.T) {
 	const body = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"
@@ -44,6 +58,7 @@ func TestCallbacksRunBeforeTheDisconnectEvent(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var happened journal
+			waiting := make(chan struct{})
 			x := serve(t, tt.options, func(c *call) error {
 				conn := c.scope.Connection
 				for _, name := range []string{"first", "second"} {
@@ -60,20 +75,13 @@ func TestCallbacksRunBeforeTheDisconnectEvent(t *testing.T) {
 					<-conn.Disconnected()
 					tt.aside(c)
 				})
-				for {
-					ev, err := c.receive(c.ctx)
-					if err != nil {
-						return err
-					}
-					if _, gone := ev.(HTTPDisconnect); gone {
-						happened.add("event")
-						aside.Wait()
-						return nil
-					}
-				}
+				close(waiting)
+				err := happened.addDisconnect(c)
+				aside.Wait()
+				return err
 			})
 			c := x.request(tt.request)
-			time.Sleep(10 * time.Millisecond) // the application waits by now, which changes nothing
+			testkit.Await(t, waiting)
 			tt.then(c)
 			if rec := x.record(); rec.Err != nil || rec.Reason == "" {
 				t.Errorf("record %+v", rec)
@@ -90,27 +98,20 @@ func TestACallbackMayReceive(t *testing.T) {
 	for _, request := range []string{get, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"} {
 		t.Run(request[:4], func(t *testing.T) {
 			var happened journal
+			waiting := make(chan struct{})
 			x := serve(t, HTTPHandler{}, func(c *call) error {
 				c.scope.Connection.OnDisconnect(func(string) {
 					if ev, err := c.receive(context.Background()); ev != (HTTPDisconnect{}) || err != nil {
 						t.Errorf("received %v, %v", ev, err)
 					}
-					time.Sleep(20 * time.Millisecond)
+					time.Sleep(20 * time.Millisecond) // in which nobody else must have it
 					happened.add("callback")
 				})
-				for {
-					ev, err := c.receive(c.ctx)
-					if err != nil {
-						return err
-					}
-					if _, gone := ev.(HTTPDisconnect); gone {
-						happened.add("event")
-						return nil
-					}
-				}
+				close(waiting)
+				return happened.addDisconnect(c)
 			})
 			c := x.request(request)
-			time.Sleep(10 * time.Millisecond)
+			testkit.Await(t, waiting)
 			c.Close()
 			x.record()
 			if diff := cmp.Diff([]string{"callback", "event"}, happened.all()); diff != "" {
@@ -134,19 +135,20 @@ func TestACallbackMayReceive(t *testing.T) {
 
 // The request is not over, for the server neither, before its callbacks have run.
 func TestTheReturnWaitsForCallbacks(t *testing.T) {
-	returned, ran := make(chan struct{}), make(chan struct{})
+	waiting, returned, ran := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	x := start(t, HTTPHandler{}, func(c *call) error {
 		c.scope.Connection.OnDisconnect(func(string) {
 			<-returned
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond) // in which the request must not be over
 			close(ran)
 		})
+		close(waiting)
 		<-c.scope.Connection.Disconnected()
 		close(returned)
 		return nil
 	}, (*httptest.Server).Start)
 	c := x.request(get)
-	time.Sleep(10 * time.Millisecond)
+	testkit.Await(t, waiting)
 	c.Close()
 	x.record()
 	select {

@@ -95,6 +95,20 @@ func TestEndsOfEventStreams(t *testing.T) {
 	}
 }
 
+// leaveAfter reads a response to its end, leaves, and closes left; the request must have
+// ended well for all that.
+func (x *fixture) leaveAfter(left chan<- struct{}) {
+	x.t.Helper()
+	s := x.events("GET", nil)
+	s.rest()
+	s.res.Body.Close()
+	s.cancel()
+	close(left)
+	if r := x.record(); r.Err != nil || r.Reason != "" {
+		x.t.Errorf("record %+v", r)
+	}
+}
+
 // After sse.close the client's leaving is nothing to the application that cleans up.
 func TestCleaningUpAfterSSEClose(t *testing.T) {
 	onBoth(t, func(t *testing.T, serve func(HTTPHandler, func(*call) error) *fixture) {
@@ -109,14 +123,7 @@ func TestCleaningUpAfterSSEClose(t *testing.T) {
 			}
 			return err
 		})
-		s := x.events("GET", nil)
-		s.rest()
-		s.res.Body.Close()
-		s.cancel()
-		close(left)
-		if r := x.record(); r.Err != nil || r.Reason != "" {
-			t.Errorf("record %+v", r)
-		}
+		x.leaveAfter(left)
 	})
 }
 
@@ -142,14 +149,7 @@ func TestCleaningUpAfterADeclinedStream(t *testing.T) {
 			}
 			return err
 		})
-		s := x.events("GET", nil)
-		s.rest()
-		s.res.Body.Close()
-		s.cancel()
-		close(left)
-		if r := x.record(); r.Err != nil || r.Reason != "" {
-			t.Errorf("record %+v", r)
-		}
+		x.leaveAfter(left)
 	})
 }
 

@@ -151,7 +151,7 @@ func (s *WebSocketSession) accept(e *WebSocketAccept, flow *FlowMeter) error {
 	}
 	close(s.accepted)
 	s.mu.Unlock()
-	signal(s.wake) // a Receive has something else to wait for now
+	signal(s.wake) // what a Receive waits for has changed
 	switch {
 	case !ended:
 		return err
