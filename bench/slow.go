@@ -31,33 +31,41 @@ func (b *bench) slow() error {
 	if err != nil {
 		return err
 	}
+	return b.beside(fmt.Sprintf("beside %d slow clients", slowReaders+slowSenders), app, func(address string) (leave func(), err error) {
+		crowd, err := newCrowd(address)
+		if err != nil {
+			return nil, err
+		}
+		return crowd.leave, nil
+	})
+}
+
+// beside measures the load of an application alone and beside others, round by round, and
+// prints both. come has them come to an address, and returns what ends them.
+func (b *bench) beside(name, app string, come func(address string) (leave func(), err error)) error {
 	var alone, beside []load
 	for range b.rounds {
 		err := b.serve(ours, setup{app: app, workers: b.workers}, func(url string, _ []*exec.Cmd) error {
-			l, err := b.wrk(url, b.conns, b.seconds)
+			if _, err := b.wrk(url, b.conns, 1); err != nil { // to warm up
+				return err
+			}
+			before, err := b.wrk(url, b.conns, b.seconds)
 			if err != nil {
 				return err
 			}
-			alone = append(alone, l)
-			crowd, err := newCrowd(strings.TrimPrefix(url, "http://"))
+			leave, err := come(strings.TrimPrefix(url, "http://"))
 			if err != nil {
 				return err
 			}
-			l, err = b.wrk(url, b.conns, b.seconds)
-			beside = append(beside, l)
-			crowd.leave()
+			during, err := b.wrk(url, b.conns, b.seconds)
+			leave()
+			alone, beside = append(alone, before), append(beside, during)
 			return err
 		})
 		if err != nil {
 			return err
 		}
 	}
-	b.printBeside("beside 400 slow clients", alone, beside)
-	return nil
-}
-
-// printBeside prints what a load was alone and beside others, round by round.
-func (b *bench) printBeside(name string, alone, beside []load) {
 	rate := func(l load) float64 { return l.rate }
 	fmt.Printf("%d rounds of %d s, wrk -t1 -c%d, %d workers; medians\n\n", b.rounds, b.seconds, b.conns, b.workers)
 	fmt.Println("| | requests/s | p99 | errors |")
@@ -71,6 +79,7 @@ func (b *bench) printBeside(name string, alone, beside []load) {
 			median(row.list, func(l load) float64 { return l.errors }))
 	}
 	fmt.Printf("\nbeside / alone: %.2f\n", ratio(beside, alone, rate))
+	return nil
 }
 
 // crowd is a number of slow clients.

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os/exec"
-	"strings"
 	"sync"
 	"time"
 )
@@ -24,28 +22,9 @@ func (b *bench) slowloris() error {
 	if err != nil {
 		return err
 	}
-	var alone, beside []load
-	for range b.rounds {
-		err := b.serve(ours, setup{app: app, workers: b.workers}, func(url string, _ []*exec.Cmd) error {
-			if _, err := b.wrk(url, b.conns, 1); err != nil {
-				return err
-			}
-			before, err := b.wrk(url, b.conns, b.seconds)
-			if err != nil {
-				return err
-			}
-			crowd := newLorises(strings.TrimPrefix(url, "http://"))
-			during, err := b.wrk(url, b.conns, b.seconds)
-			crowd.leave()
-			alone, beside = append(alone, before), append(beside, during)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	b.printBeside(fmt.Sprintf("beside %d slow heads", lorises), alone, beside)
-	return nil
+	return b.beside(fmt.Sprintf("beside %d slow heads", lorises), app, func(address string) (leave func(), err error) {
+		return newLorises(address).leave, nil
+	})
 }
 
 // loris are the clients.
