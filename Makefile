@@ -4,7 +4,13 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export STATICCHECK
 
-.PHONY: build run test lint unit perl-test fuzz conformance cross clean
+.DEFAULT_GOAL := build
+
+.PHONY: help build run quick test lint unit perl-test fuzz conformance cross clean
+
+## help: this list
+help:
+	@sed -n 's/^## //p' Makefile
 
 ## build: the gateway, as bin/pagi-bridge
 build:
@@ -14,6 +20,10 @@ build:
 run:
 	go build -o bin/20-mixed-site ./examples/20-mixed-site
 	bin/20-mixed-site -c examples/20-mixed-site/site.yaml
+
+## quick: between two edits: gofmt, go vet, the quick tests of Go and Perl
+quick:
+	scripts/quick
 
 ## test: everything CI does, with a list of what was skipped at the end
 test:

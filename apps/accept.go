@@ -7,9 +7,9 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// quality returns the weight a request gives to want in one of its Accept headers
-// (RFC 9110 section 12.4.2): of the elements that equal one of the given names,
-// the first in the order of the names decides. It is -1 when none is mentioned.
+// quality returns the weight a request gives to want in one of its Accept headers (RFC 9110 section
+// 12.4.2): the first of the given names that the header has decides. It returns -1 when the header
+// has none of them.
 func quality(headers pagi.Headers, header string, names ...string) float64 {
 	for _, name := range names {
 		for value := range headers.Values(header) {
@@ -24,7 +24,7 @@ func quality(headers pagi.Headers, header string, names ...string) float64 {
 	return -1
 }
 
-// weight reads the q parameter; 1 where there is none, 0 where it is not a number.
+// weight reads the q parameter. It returns 1 where there is none, and 0 where it is not a number.
 func weight(params string) float64 {
 	for param := range strings.SplitSeq(params, ";") {
 		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")

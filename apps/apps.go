@@ -1,7 +1,7 @@
-// Package apps holds ready-made applications, one file each. An application is a
-// struct whose exported fields are its options: what Go code sets and what a site
-// file spells in snake case is the same thing. A zero value works wherever that
-// makes sense, and Check (see pagi.Checker) names an option that cannot.
+// Package apps holds ready-made applications, one file each. An application is a struct whose
+// exported fields are its options: Go code sets the fields, and a site file spells them in snake
+// case. A zero value works wherever that makes sense. Check (see pagi.Checker) names an option with
+// a value that cannot work.
 //
 //	app := &apps.URLMap{Mounts: []apps.Mount{
 //		{Path: "/static", App: &apps.File{Root: "public"}},

@@ -7,15 +7,18 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
-// Cascade tries applications in order until one answers with a status that is not
-// caught; the last one's answer stands whatever it is. A caught answer is dropped,
-// one that is not caught is passed on as it comes. What an application has read of
-// the request body before its answer was caught is kept, on disk when it is large,
-// and given to the next one too.
+// Cascade tries applications in order until one answers with a status that is not caught. The
+// answer of the last application stands, whatever its status. A Cascade drops a caught answer, and
+// passes any other on as it comes.
+//
+// An application may read some of the request body before its answer is caught. The Cascade keeps
+// that part, on disk when it is large, and gives it to the next application as well.
 type Cascade struct {
 	Apps []pagi.App `yaml:"-"`
 	// Catch are the statuses that make it try the next application; nil means 404
@@ -23,7 +26,9 @@ type Cascade struct {
 	Catch []int `yaml:"catch"`
 }
 
-// Check reports a status that cannot be and what the applications report.
+func init() { parts.App[Cascade]("cascade", "") }
+
+// Check reports a status that is out of range, and what the applications report.
 func (c *Cascade) Check() error {
 	var errs []error
 	for _, status := range c.Catch {
@@ -42,7 +47,7 @@ func (c *Cascade) Check() error {
 // Serve passes the scope to the applications; without any it answers 404.
 func (c *Cascade) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) (err error) {
 	if scope.Type == pagi.TypeLifespan {
-		return pagi.FanOutLifespan(ctx, scope, receive, send, c.children())
+		return lifespan.FanOut(ctx, scope, receive, send, c.children())
 	}
 	if len(c.Apps) == 0 {
 		return reply.Status(ctx, scope, send, http.StatusNotFound)
@@ -55,11 +60,21 @@ func (c *Cascade) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Rec
 	defer func() { err = errors.Join(err, r.close()) }()
 	for _, app := range c.Apps[:last] {
 		a := attempt{send: send, catch: c.catches}
-		if err := app.Serve(ctx, scope, r.again(), a.event); err != nil || !a.caught {
+		err := app.Serve(ctx, scope, r.again(), a.event)
+		if declines(scope, err) {
+			plain, receive, send := ordinary(scope, r.again(), a.event)
+			err = app.Serve(ctx, plain, receive, send)
+		}
+		if err != nil || !a.caught {
 			return err
 		}
 	}
-	return c.Apps[last].Serve(ctx, scope, r.again(), send)
+	err = c.Apps[last].Serve(ctx, scope, r.again(), send)
+	if declines(scope, err) { // else the server would make an http scope and begin with the first application again
+		plain, receive, send := ordinary(scope, r.again(), send)
+		err = c.Apps[last].Serve(ctx, plain, receive, send)
+	}
+	return err
 }
 
 func (c *Cascade) catches(status int) bool {
@@ -69,15 +84,15 @@ func (c *Cascade) catches(status int) bool {
 	return slices.Contains(c.Catch, status)
 }
 
-func (c *Cascade) children() []pagi.LifespanChild {
-	all := make([]pagi.LifespanChild, len(c.Apps))
+func (c *Cascade) children() []lifespan.Child {
+	all := make([]lifespan.Child, len(c.Apps))
 	for i, app := range c.Apps {
-		all[i] = pagi.LifespanChild{Name: fmt.Sprintf("cascade[%d]", i), App: app}
+		all[i] = lifespan.Child{Name: fmt.Sprintf("cascade[%d]", i), App: app}
 	}
 	return distinct(all)
 }
 
-// attempt is one application's answer: dropped once its status was caught.
+// attempt is the answer of one application. It is dropped once its status is caught.
 type attempt struct {
 	send   pagi.Send
 	catch  func(status int) bool

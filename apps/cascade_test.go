@@ -11,6 +11,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
+	"github.com/pagi-go/pagi-bridge/pagi/request"
 )
 
 func ExampleCascade() {
@@ -29,7 +30,7 @@ func ExampleCascade() {
 // with what it has read.
 func reading(status int, n int64) pagi.App {
 	return pagi.AppFunc(func(ctx context.Context, s *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		body, err := io.ReadAll(io.LimitReader(pagi.BodyReader(ctx, receive), n))
+		body, err := io.ReadAll(io.LimitReader(request.BodyReader(ctx, receive), n))
 		if err != nil {
 			return err
 		}

@@ -2,30 +2,60 @@ package apps
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// validators are what a client can compare its copy of a file with.
+// validators are the tag and the date with which a client compares its copy of a file.
 type validators struct {
-	etag     string    // with its quotes; strong
+	etag     string    // with its quotes; strong; "": none
 	modified time.Time // whole seconds; zero: not known
 }
+
+// validatorsOf makes a strong tag of a file's size and modification time, which has the
+// resolution of the file system: nanoseconds on those in use.
+//
+// Reproducible builds give all files the same time. Neither that time nor one in the future tells
+// whether the file has changed. The tag then also has the time at which the system changed the
+// file's entry, and Last-Modified is left out (RFC 9110 section 8.8.2.1).
+func validatorsOf(file *file) validators {
+	v := validators{}
+	tag := make([]byte, 0, 48)
+	tag = append(tag, '"')
+	if isTelling(file.modified) {
+		v.modified = file.modified.Truncate(time.Second).UTC()
+	} else {
+		if !isTelling(file.changed) {
+			return v
+		}
+		tag = strconv.AppendInt(tag, file.changed.UnixNano(), 36)
+		tag = append(tag, '.')
+	}
+	tag = strconv.AppendInt(tag, file.modified.UnixNano(), 36)
+	tag = append(tag, '-')
+	tag = strconv.AppendInt(tag, file.size, 36)
+	v.etag = string(append(tag, '"'))
+	return v
+}
+
+// isTelling reports whether a file can have been written at that time.
+func isTelling(t time.Time) bool { return t.Unix() > 1 && !t.After(time.Now()) }
 
 // precondition evaluates a request's conditional headers in the order of RFC 9110
 // section 13.2.2. It returns 412, 304, or 0 for "go on".
 func (v validators) precondition(h pagi.Headers) int {
 	if list, ok := h.Lookup("if-match"); ok {
-		if !matchesTag(h.Joined("if-match"), v.etag, true) && strings.TrimSpace(list) != "*" {
+		if (v.etag == "" || !matchesTag(h.Joined("if-match"), v.etag, true)) && strings.TrimSpace(list) != "*" {
 			return http.StatusPreconditionFailed
 		}
 	} else if since, ok := date(h, "if-unmodified-since"); ok && !v.modified.IsZero() && v.modified.After(since) {
 		return http.StatusPreconditionFailed
 	}
 	if list, ok := h.Lookup("if-none-match"); ok {
-		if strings.TrimSpace(list) == "*" || matchesTag(h.Joined("if-none-match"), v.etag, false) {
+		if strings.TrimSpace(list) == "*" || v.etag != "" && matchesTag(h.Joined("if-none-match"), v.etag, false) {
 			return http.StatusNotModified
 		}
 	} else if since, ok := date(h, "if-modified-since"); ok && !v.modified.IsZero() && !v.modified.After(since) {
@@ -44,7 +74,7 @@ func (v validators) rangeApplies(h pagi.Headers) bool {
 	if since, ok := date(h, "if-range"); ok {
 		return !v.modified.IsZero() && v.modified.Equal(since)
 	}
-	return strings.TrimSpace(value) == v.etag
+	return v.etag != "" && strings.TrimSpace(value) == v.etag
 }
 
 func date(h pagi.Headers, name string) (time.Time, bool) {

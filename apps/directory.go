@@ -6,17 +6,21 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"io/fs"
 	"net/http"
 	"net/url"
+	"os"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/parts"
+	"github.com/pagi-go/pagi-bridge/internal/refusal"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -25,11 +29,22 @@ import (
 // directory that has no index file: as an HTML page, or as JSON where the client's
 // Accept header prefers application/json.
 //
-// ?sort=name, size or time and ?order=asc or desc order the list; directories come
-// first. What File would refuse to serve is not listed. The JSON is an array of
-// {"name", "is_dir", "size", "mtime"}, mtime in Unix seconds.
+// ?sort=name, size or time and ?order=asc or desc order the list; directories come first. A file
+// that File would refuse to serve is not listed. The JSON is an array of {"name", "href", "is_dir",
+// "size", "mtime"}, mtime in Unix seconds. The href also leads to names that are not UTF-8; name
+// has U+FFFD for the bytes that JSON cannot hold.
 type Directory struct {
 	File `yaml:",inline"`
+}
+
+func init() { parts.App[Directory]("directory", "root") }
+
+// Check reports what File reports, and a Root that is a file.
+func (d *Directory) Check() error {
+	if err := checkDir(d.dir()); err != nil {
+		return errors.Join(pagi.BadOption("root", "%w", err), d.checkOptions())
+	}
+	return d.checkOptions()
 }
 
 // Serve answers an http scope with a file or a listing.
@@ -40,6 +55,7 @@ func (d *Directory) Serve(ctx context.Context, scope *pagi.Scope, _ pagi.Receive
 // entry is one line of a listing.
 type entry struct {
 	Name  string `json:"name"`
+	Href  string `json:"href"` // relative to the listing
 	IsDir bool   `json:"is_dir"`
 	Size  int64  `json:"size"`
 	MTime int64  `json:"mtime"`
@@ -48,7 +64,7 @@ type entry struct {
 func (d *Directory) list(ctx context.Context, scope *pagi.Scope, send pagi.Send, dir *openRoot, name string) error {
 	entries, err := d.read(dir, name)
 	if err != nil {
-		return d.refuse(ctx, scope, send, err)
+		return d.refuseError(ctx, scope, send, dir, name, err)
 	}
 	order := orderOf(scope.QueryString)
 	order.sort(entries)
@@ -70,21 +86,25 @@ func (d *Directory) list(ctx context.Context, scope *pagi.Scope, send pagi.Send,
 // read returns the entries of a directory that may be served. An entry that
 // vanishes while the directory is read is left out.
 func (d *Directory) read(dir *openRoot, name string) ([]entry, error) {
-	opened, err := dir.Open(name)
+	opened, err := d.open(dir, name)
 	if err != nil {
 		return nil, err
 	}
-	defer opened.Close()
-	found, err := opened.ReadDir(-1)
+	defer opened.Close() // opened for reading
+	found, err := opened.Handle().ReadDir(-1)
 	if err != nil {
 		return nil, err
 	}
 	entries := make([]entry, 0, len(found))
 	for _, item := range found {
-		if _, _, status := cleanPath(item.Name(), d.ShowHidden); status != 0 {
+		below := path.Join(name, item.Name())
+		if _, _, why := cleanPath("/"+below, d.ShowHidden); why.Status != 0 {
 			continue
 		}
-		info, err := dir.Stat(path.Join(name, item.Name())) // follows links inside the root
+		info, err := d.stat(dir, below)
+		if err != nil && statusOf(err) == 0 {
+			return nil, err // the list would lack what is there
+		}
 		if err != nil || !info.Mode().IsRegular() && !info.IsDir() {
 			continue
 		}
@@ -93,16 +113,31 @@ func (d *Directory) read(dir *openRoot, name string) ([]entry, error) {
 	return entries, nil
 }
 
+// stat describes the file that would be served under a name.
+func (f *File) stat(dir *openRoot, name string) (fs.FileInfo, error) {
+	info, err := dir.Stat(name) // follows links inside the root
+	if err == nil || !leadsOut(err) {
+		return info, err
+	}
+	target, err := refusal.Follow(f.FollowSymlinks, f.dir(), name)
+	if err != nil {
+		return nil, err
+	}
+	return os.Stat(target)
+}
+
 func entryOf(name string, info fs.FileInfo) entry {
-	e := entry{Name: name, IsDir: info.IsDir(), MTime: info.ModTime().Unix()}
-	if !e.IsDir {
+	// "./" keeps a name with a colon in it from being a URL of its own.
+	e := entry{Name: name, Href: "./" + url.PathEscape(name), IsDir: info.IsDir(), MTime: info.ModTime().Unix()}
+	if e.IsDir {
+		e.Href += "/"
+	} else {
 		e.Size = info.Size()
 	}
 	return e
 }
 
-// jsonPreferred reports whether the client likes JSON at least as much as HTML and
-// names it.
+// jsonPreferred reports whether the client names JSON with at least the weight of HTML.
 func jsonPreferred(h pagi.Headers) bool {
 	q := quality(h, "accept", "application/json")
 	return q > 0 && q >= quality(h, "accept", "text/html")
@@ -154,14 +189,6 @@ func (o order) sort(entries []entry) {
 var listingHTML string
 
 var listing = template.Must(template.New("listing").Funcs(template.FuncMap{
-	"href": func(e entry) string {
-		// "./" keeps a name with a colon in it from being a URL of its own.
-		h := "./" + url.PathEscape(e.Name)
-		if e.IsDir {
-			h += "/"
-		}
-		return h
-	},
 	"size":  humanSize,
 	"stamp": func(unix int64) string { return time.Unix(unix, 0).UTC().Format("2006-01-02 15:04") },
 	"iso":   func(unix int64) string { return time.Unix(unix, 0).UTC().Format(time.RFC3339) },
@@ -226,7 +253,7 @@ func humanSize(n int64) string {
 	}
 	size, units := float64(n)/1024, "KMGTPE"
 	i := 0
-	for size >= 1023.95 && i < len(units)-1 { // what would be written as 1024.0
+	for size >= 1023.95 && i < len(units)-1 { // a larger size would be written as 1024.0
 		size /= 1024
 		i++
 	}

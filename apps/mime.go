@@ -1,12 +1,8 @@
 package apps
 
-import (
-	"path"
-	"strings"
-)
-
-// mimeTypes gives the media type of a file by its extension in lower case. It is
-// built in so that a site answers the same on every machine.
+// mimeTypes gives the media type of a file by its extension in lower case. It is built in so that a
+// site answers the same on every machine. Extensions that it lacks are looked up in the system's
+// mime.types.
 var mimeTypes = map[string]string{
 	"aac": "audio/aac", "apng": "image/apng", "atom": "application/atom+xml", "avi": "video/x-msvideo", "avif": "image/avif",
 	"bin": "application/octet-stream", "bmp": "image/bmp", "br": "application/x-brotli", "bz2": "application/x-bzip2",
@@ -32,21 +28,19 @@ var mimeTypes = map[string]string{
 	"webm": "video/webm", "webmanifest": "application/manifest+json", "webp": "image/webp", "woff": "font/woff", "woff2": "font/woff2",
 	"xhtml": "application/xhtml+xml", "xls": "application/vnd.ms-excel", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 	"xml": "application/xml", "xsl": "application/xml", "xz": "application/x-xz", "yaml": "application/yaml", "yml": "application/yaml",
+	"3g2": "video/3gpp2", "3gp": "video/3gpp", "aif": "audio/x-aiff", "aiff": "audio/x-aiff", "amr": "audio/amr", "ape": "audio/ape", "asf": "video/x-ms-asf",
+	"au": "audio/basic", "azw3": "application/vnd.amazon.ebook", "cbz": "application/vnd.comicbook+zip", "crt": "application/x-x509-ca-cert",
+	"cur": "image/x-icon", "der": "application/x-x509-ca-cert", "djvu": "image/vnd.djvu", "dtd": "application/xml-dtd", "eml": "message/rfc822",
+	"f4v": "video/mp4", "flv": "video/x-flv", "geojson": "application/geo+json", "glb": "model/gltf-binary", "gltf": "model/gltf+json",
+	"gpx": "application/gpx+xml", "heif": "image/heif", "ical": "text/calendar", "ipynb": "application/x-ipynb+json", "jpe": "image/jpeg", "jp2": "image/jp2", "json5": "application/json5",
+	"kar": "audio/midi", "kml": "application/vnd.google-earth.kml+xml", "kmz": "application/vnd.google-earth.kmz", "less": "text/plain", "lua": "text/plain", "lz": "application/x-lzip",
+	"m2ts": "video/mp2t", "m3u": "audio/x-mpegurl", "m4b": "audio/mp4", "m4s": "video/iso.segment", "mathml": "application/mathml+xml", "midi": "audio/midi",
+	"mjpg": "video/x-motion-jpeg", "mka": "audio/x-matroska", "mobi": "application/x-mobipocket-ebook", "mpd": "application/dash+xml", "mpe": "video/mpeg",
+	"mpg": "video/mpeg", "mpga": "audio/mpeg", "msi": "application/x-msi", "mts": "video/mp2t", "ndjson": "application/x-ndjson", "obj": "model/obj", "odg": "application/vnd.oasis.opendocument.graphics",
+	"ogx": "application/ogg", "pem": "application/x-pem-file", "pls": "audio/x-scpls", "ply": "model/ply", "qt": "video/quicktime", "rar": "application/vnd.rar",
+	"rdf": "application/rdf+xml", "rmi": "audio/midi", "scss": "text/plain", "spx": "audio/ogg", "srt": "application/x-subrip", "ssa": "text/plain", "ass": "text/plain",
+	"stl": "model/stl", "swf": "application/x-shockwave-flash", "tex": "text/x-tex", "torrent": "application/x-bittorrent", "ttc": "font/collection",
+	"usdz": "model/vnd.usdz+zip", "vsd": "application/vnd.visio", "webvtt": "text/vtt", "wma": "audio/x-ms-wma", "wmv": "video/x-ms-wmv", "xlf": "application/xliff+xml",
+	"xpi": "application/x-xpinstall", "xslt": "application/xslt+xml", "xspf": "application/xspf+xml", "z": "application/x-compress",
 	"zip": "application/zip", "zst": "application/zstd", "7z": "application/x-7z-compressed",
-}
-
-// contentType returns the Content-Type of the file called name: own types first,
-// then the built-in ones, then otherwise. A text type gets the charset.
-func contentType(name string, own map[string]string, otherwise, charset string) string {
-	ext := strings.ToLower(strings.TrimPrefix(path.Ext(name), "."))
-	t, ok := own[ext]
-	if !ok {
-		if t, ok = mimeTypes[ext]; !ok {
-			t = otherwise
-		}
-	}
-	if charset != "" && strings.HasPrefix(t, "text/") && !strings.Contains(t, ";") {
-		t += "; charset=" + charset
-	}
-	return t
 }

@@ -4,12 +4,13 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// NotFound answers every request with one status and body: the last resort of a
-// Cascade or a URLMap.
+// NotFound answers every request with the same status and body. It serves as the last application
+// of a Cascade or as the Default of a URLMap.
 type NotFound struct {
 	// Body is the response's; "" means "Not Found".
 	Body string `yaml:"body"`
@@ -20,6 +21,8 @@ type NotFound struct {
 	// Status is 404 when 0.
 	Status int `yaml:"status"`
 }
+
+func init() { parts.App[NotFound]("not_found", "body") }
 
 // Check reports a Status outside 200 to 999 and a ContentType that cannot go into
 // a header.

@@ -4,14 +4,14 @@ import (
 	"errors"
 	"io/fs"
 	"runtime"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// open opens name for reading in one step, in which the kernel sees to it that it
-// does not lead out of the root (openat2, Linux 5.6), and without waiting for a
-// writer should it be a named pipe.
+// open opens name for reading in one step (openat2, Linux 5.6), in which the kernel keeps name from
+// leading out of the root. It does not wait for a writer when name is a named pipe.
 func (r *openRoot) open(name string) (*file, error) {
 	how := unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK,
@@ -32,6 +32,15 @@ func (r *openRoot) open(name string) (*file, error) {
 		return nil, errors.Join(&fs.PathError{Op: "stat", Path: name, Err: err}, f.Close())
 	}
 	f.dir, f.regular = st.Mode&unix.S_IFMT == unix.S_IFDIR, st.Mode&unix.S_IFMT == unix.S_IFREG
-	f.size, f.modified = st.Size, time.Unix(st.Mtim.Unix())
+	f.size, f.modified, f.changed = st.Size, time.Unix(st.Mtim.Unix()), time.Unix(st.Ctim.Unix())
 	return f, nil
+}
+
+// changedAt returns when the system last changed the entry of a file. It is zero where that is not
+// known.
+func changedAt(info fs.FileInfo) time.Time {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return time.Unix(st.Ctim.Unix())
+	}
+	return time.Time{}
 }

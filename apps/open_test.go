@@ -13,8 +13,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// TestOpenIsTheSameInOneStepAndInMany holds the two ways to open a file against each
-// other: what is served must not depend on the kernel.
+// TestOpenIsTheSameInOneStepAndInMany compares the two ways to open a file: which files are served
+// must not depend on the kernel.
 func TestOpenIsTheSameInOneStepAndInMany(t *testing.T) {
 	outside := testkit.Tree(t, map[string]string{"secret": "secret"})
 	dir := testkit.Tree(t, map[string]string{
@@ -84,7 +84,8 @@ func TestOpenIsTheSameInOneStepAndInMany(t *testing.T) {
 	runtime.KeepAlive(opened)
 }
 
-// TestShortenedFileIsAnError: the content-length was sent, or will be.
+// TestShortenedFileIsAnError: the content-length that was sent, or will be, is that of the longer
+// file.
 func TestShortenedFileIsAnError(t *testing.T) {
 	dir := testkit.Tree(t, map[string]string{"f": "content"})
 	var r root

@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// maxRanges is how many ranges of one request are honoured; one that asks for
-// more gets the whole file.
+// maxRanges is how many ranges one request may ask for. A request for more gets the whole file.
 const maxRanges = 100
 
 // byteRange is a part of a file; length is never 0.
@@ -20,11 +19,14 @@ func (r byteRange) contentRange(size int64) string {
 	return fmt.Sprintf("bytes %d-%d/%d", r.start, r.start+r.length-1, size)
 }
 
-// parseRanges reads a Range header (RFC 9110 section 14.2). No ranges and ok mean
-// that the header is to be ignored: another unit, a syntax error, too many ranges,
-// or more bytes asked for than the file has. ok is false when the header is fine
-// but no range lies inside the file: 416.
+// parseRanges reads a Range header (RFC 9110 section 14.2). It returns no ranges and ok where the
+// header is to be ignored: another unit, a syntax error, too many ranges, more bytes asked for than
+// the file has, or an empty file. ok is false when the header is valid but no range lies inside the
+// file, which is answered 416.
 func parseRanges(header string, size int64) (ranges []byteRange, ok bool) {
+	if size == 0 {
+		return nil, true // a client that always asks for ranges, as some caches do, gets what there is
+	}
 	unit, list, found := strings.Cut(header, "=")
 	if !found || !strings.EqualFold(strings.TrimSpace(unit), "bytes") {
 		return nil, true
@@ -81,7 +83,7 @@ func parseRange(spec string, size int64) (byteRange, bool) {
 	return byteRange{start, max(0, end-start+1)}, true
 }
 
-// number reads digits; more than fit count as the largest number there is.
+// number reads digits. A number that does not fit becomes the largest one.
 func number(s string) (int64, bool) {
 	if s == "" || strings.Trim(s, "0123456789") != "" {
 		return 0, false

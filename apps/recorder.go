@@ -24,11 +24,12 @@ type recorder struct {
 	files   []*os.File   // opened to replay the body
 }
 
-// again returns a Receive that begins with the first event: what was recorded,
-// then what the client sends.
+// again returns a Receive that begins with the first event. It gives the recorded events first,
+// then those that the client still sends.
 func (r *recorder) again() pagi.Receive {
 	connect, replay := r.connect, r.body != nil
 	var recorded io.Reader
+	read := int64(0) // of what was recorded
 	return func(ctx context.Context) (pagi.Event, error) {
 		if connect {
 			connect = false
@@ -47,6 +48,9 @@ func (r *recorder) again() pagi.Receive {
 				return nil, fmt.Errorf("replay a request body: %w", err)
 			}
 			replay = err == nil
+			if read += int64(n); !replay && read < r.body.Size() {
+				return nil, fmt.Errorf("replay a request body: %w", io.ErrUnexpectedEOF)
+			}
 			if n > 0 || !replay && r.ended {
 				return r.event(piece[:n], replay || !r.ended), nil
 			}
@@ -57,10 +61,10 @@ func (r *recorder) again() pagi.Receive {
 
 // recorded returns the body as it was received so far.
 func (r *recorder) recorded() (io.Reader, error) {
-	if r.body.Path() == "" {
+	if !r.body.InFile() {
 		return bytes.NewReader(r.body.Bytes()), nil
 	}
-	f, err := os.Open(r.body.Path())
+	f, err := r.body.Open()
 	if err != nil {
 		return nil, fmt.Errorf("replay a request body: %w", err)
 	}

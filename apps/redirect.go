@@ -3,8 +3,10 @@ package apps
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 
+	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -18,10 +20,13 @@ type Redirect struct {
 	ToFunc func(scope *pagi.Scope) string `yaml:"-"`
 	// Status is 301, 302, 303, 307 or 308; 0 means 302.
 	Status int `yaml:"status"`
-	// DropQuery leaves the request's query string behind; else it is added to the
-	// target.
+	// KeepPath appends the request's path below the mount to the target.
+	KeepPath bool `yaml:"keep_path"`
+	// DropQuery drops the request's query string, which is otherwise added to the target.
 	DropQuery bool `yaml:"drop_query"`
 }
+
+func init() { parts.App[Redirect]("redirect", "to") }
 
 // Check reports a missing target and a Status that is no redirect.
 func (r *Redirect) Check() error {
@@ -45,6 +50,9 @@ func (r *Redirect) Serve(ctx context.Context, scope *pagi.Scope, _ pagi.Receive,
 	if r.ToFunc != nil {
 		to = r.ToFunc(scope)
 	}
+	if r.KeepPath {
+		to = addPath(to, scope)
+	}
 	if scope.QueryString != "" && !r.DropQuery {
 		to = addQuery(to, scope.QueryString)
 	}
@@ -55,16 +63,36 @@ func (r *Redirect) Serve(ctx context.Context, scope *pagi.Scope, _ pagi.Receive,
 	return reply.Status(ctx, scope, send, status, "location", to)
 }
 
-// addQuery puts query at the end of a URL's own, before its fragment.
-func addQuery(url, query string) string {
-	url, fragment, hasFragment := strings.Cut(url, "#")
+// addPath appends the path below the mount, as the client sent it, to the path of a URL. It must
+// not give a host to a target without one: browsers take two slashes in front, or a backslash, for
+// the beginning of a host.
+func addPath(to string, scope *pagi.Scope) string {
+	rest, ok := strings.CutPrefix(scope.RawPath, scope.RootPath)
+	if !ok || rest != "" && rest[0] != '/' || scope.RawPath == "" {
+		rest = (&url.URL{Path: scope.Path}).EscapedPath()
+	}
+	rest = strings.ReplaceAll(rest, `\`, "%5C")
+	end := len(to)
+	if i := strings.IndexAny(to, "?#"); i >= 0 {
+		end = i
+	}
+	base := strings.TrimSuffix(to[:end], "/")
+	if base == "" {
+		rest = "/" + strings.TrimLeft(rest, "/")
+	}
+	return base + rest + to[end:]
+}
+
+// addQuery appends query to the query of a URL, before its fragment.
+func addQuery(to, query string) string {
+	to, fragment, hasFragment := strings.Cut(to, "#")
 	separator := "?"
-	if strings.Contains(url, "?") {
+	if strings.Contains(to, "?") {
 		separator = "&"
 	}
-	url += separator + query
+	to += separator + query
 	if hasFragment {
-		url += "#" + fragment
+		to += "#" + fragment
 	}
-	return url
+	return to
 }

@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// rootCheck is how often a root directory is looked up again.
+// rootCheck is the time after which the name of a root directory is looked up again.
 const rootCheck = time.Second
 
-// root keeps a directory open from which no name, dot-dot or symbolic link leads
-// out (os.Root). It notices within rootCheck that another directory has taken the
-// name, as happens when a deployment swaps a symbolic link.
+// root keeps a directory open. No name, dot-dot or symbolic link leads out of it (os.Root). Within
+// rootCheck it notices that another directory has taken the name, as happens when a deployment
+// swaps a symbolic link.
 type root struct {
 	current atomic.Pointer[openRoot]
 }
 
-// openRoot is one directory. It is closed by the garbage collector, because
-// requests may still use it when it has been replaced.
+// openRoot is one directory. The garbage collector closes it, because requests may still use it
+// when another has replaced it.
 type openRoot struct {
 	*os.Root
 	self    *os.File // the directory itself
@@ -37,6 +37,9 @@ func (r *root) open(dir string) (*openRoot, error) {
 		return cur, nil
 	}
 	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: dir, Err: syscall.ENOTDIR}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -58,9 +61,9 @@ func (r *root) open(dir string) (*openRoot, error) {
 	return next, nil
 }
 
-// statusOf returns the response status that tells a client of an error from
-// opening a file: 404 for what is not there, 403 for what must not be read or leads out
-// of the root, and 0 where the machine failed rather than the request.
+// statusOf returns the response status for an error from opening a file: 404 for a file that does
+// not exist, 403 for one that must not be read or leads out of the root. It returns 0 where the
+// machine failed rather than the request.
 func statusOf(err error) int {
 	var errno syscall.Errno
 	switch {
@@ -71,7 +74,7 @@ func statusOf(err error) int {
 	case errors.As(err, &errno):
 		return 0
 	}
-	return 403 // os.Root's own refusals carry no system error
+	return 403 // a refusal by os.Root itself carries no system error
 }
 
 // checkDir says why dir cannot be a root.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
 // Mount is one application's place in a URLMap.
@@ -30,15 +31,14 @@ type Mount struct {
 // Name tells the mount from others in messages: its host and path.
 func (m Mount) Name() string { return m.Host + or(m.Path, "/") }
 
-// Place is equal for mounts that match the same requests, however their hosts and
-// paths are spelled: only one of them would ever be called.
+// Place is equal for two mounts that match the same requests, however their hosts and paths are
+// spelled. Only one of the two would ever be called.
 func (m Mount) Place() string { return normalHost(m.Host) + trimSlash(m.Path) }
 
-// URLMap gives each request to the application mounted at its host and path. A
-// mount for exactly the request's host goes before one with a wildcard, a longer
-// wildcard before a shorter one, any of them before one for all hosts; among those
-// of a host the longest path wins. When the mounts of a host do not have the path,
-// less specific ones are tried.
+// URLMap gives each request to the application mounted at its host and path. A mount for exactly
+// the request's host goes before one with a wildcard, a longer wildcard goes before a shorter one,
+// and each of these before a mount for all hosts. Among the mounts of one host the longest path
+// wins. When no mount of a host has the path, less specific hosts are tried.
 //
 // The lifespan scope goes to every application, each once; a failed startup names
 // the mount.
@@ -76,8 +76,8 @@ func (u *URLMap) Check() error {
 	return errors.Join(errs...)
 }
 
-// Check reports a place that cannot be and a missing application; what the
-// application itself has to report is not asked for.
+// Check reports a wrong host or path and a missing application. It does not call the Check of the
+// application.
 func (m Mount) Check() error {
 	host := strings.TrimPrefix(m.Host, "*.")
 	switch {
@@ -95,7 +95,7 @@ func (m Mount) Check() error {
 func (u *URLMap) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	u.once.Do(u.prepare)
 	if scope.Type == pagi.TypeLifespan {
-		return pagi.FanOutLifespan(ctx, scope, receive, send, u.children())
+		return lifespan.FanOut(ctx, scope, receive, send, u.children())
 	}
 	host := normalHost(scope.Headers.Get("host"))
 	for i := range u.sorted {
@@ -139,22 +139,22 @@ func (u *URLMap) prepare() {
 
 // children are the applications for the lifespan scope. One that is mounted in
 // several places appears once.
-func (u *URLMap) children() []pagi.LifespanChild {
-	var all []pagi.LifespanChild
+func (u *URLMap) children() []lifespan.Child {
+	var all []lifespan.Child
 	for _, m := range u.Mounts {
-		all = append(all, pagi.LifespanChild{Name: m.Name(), App: m.App})
+		all = append(all, lifespan.Child{Name: m.Name(), App: m.App})
 	}
 	if u.Default != nil {
-		all = append(all, pagi.LifespanChild{Name: "default", App: u.Default})
+		all = append(all, lifespan.Child{Name: "default", App: u.Default})
 	}
 	return distinct(all)
 }
 
-// distinct leaves out an application that came before. Functions cannot be told
-// from one another and all stay.
-func distinct(all []pagi.LifespanChild) []pagi.LifespanChild {
+// distinct leaves out an application that came before. Functions cannot be compared, so all of them
+// stay.
+func distinct(all []lifespan.Child) []lifespan.Child {
 	seen := map[pagi.App]bool{}
-	return slices.DeleteFunc(all, func(c pagi.LifespanChild) bool {
+	return slices.DeleteFunc(all, func(c lifespan.Child) bool {
 		if !reflect.ValueOf(c.App).Comparable() {
 			return false
 		}

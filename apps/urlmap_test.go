@@ -12,6 +12,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 )
 
@@ -47,7 +48,7 @@ func TestURLMapPaths(t *testing.T) {
 	c := pagitest.New(m)
 	c.RootPath = "/outer"
 	for target, want := range map[string]string{
-		"/a": "a [/outer/a] /", "/a/": "a [/outer/a] /", "/a/x": "a [/outer/a] /x", "/a/b": "b [/outer/a/b] /", "/a/b/c/d": "b [/outer/a/b] /c/d",
+		"/a": "a [/outer/a] ", "/a/": "a [/outer/a] /", "/a/x": "a [/outer/a] /x", "/a/b": "b [/outer/a/b] ", "/a/b/": "b [/outer/a/b] /", "/a/b/c/d": "b [/outer/a/b] /c/d",
 		"/a/bc": "a [/outer/a] /bc", "/ab": "default [/outer] /ab", "/": "default [/outer] /", "/A": "default [/outer] /A", "/%C3%BC/x": "u [/outer/ü] /x", "//a": "default [/outer] //a",
 	} {
 		if res := c.Get(target); res.Err != nil || res.Text() != want {
@@ -95,7 +96,7 @@ func (a *lifeApp) Serve(ctx context.Context, s *pagi.Scope, r pagi.Receive, w pa
 	if s.Type != pagi.TypeLifespan {
 		return pagi.Unsupported(s)
 	}
-	return pagi.ServeLifespan(ctx, r, w, func(context.Context) error {
+	return lifespan.Serve(ctx, r, w, func(context.Context) error {
 		*a.log = append(*a.log, a.name)
 		s.State[a.name] = true
 		return a.fail
@@ -233,6 +234,24 @@ func TestPlacesThatAreTheSame(t *testing.T) {
 	for _, m := range []apps.Mount{{Path: "/x"}, {Host: "*.a.example", Path: "/x"}, {Host: "a.example", Path: "/X"}, {Host: "a.example"}} {
 		if m.Place() == same {
 			t.Errorf("%s has the same place", m.Name())
+		}
+	}
+}
+
+func TestRedirectKeepsThePath(t *testing.T) {
+	for _, tc := range []struct{ mount, to, target, want string }{
+		{"/old", "https://new.example/shop", "/old/a%2Fb/?x=1", "https://new.example/shop/a%2Fb/?x=1"},
+		{"/old", "https://new.example/shop/", "/old/a", "https://new.example/shop/a"},
+		{"/old", "https://new.example", "/old", "https://new.example"},
+		{"/old", "https://new.example/?from=old#top", "/old/a?x", "https://new.example/a?from=old&x#top"},
+		{"/", "https://new.example", "/a/b", "https://new.example/a/b"},
+		{"/old", "/", "/old//evil.example/", "/evil.example/"},
+		{"/old", "/", `/old/\evil.example`, "/%5Cevil.example"},
+		{"/ö", "/new", "/%C3%B6/a", "/new/a"},
+	} {
+		app := &apps.URLMap{Mounts: []apps.Mount{{Path: tc.mount, App: &apps.Redirect{To: tc.to, KeepPath: true}}}}
+		if res := pagitest.New(app).Get(tc.target); res.Err != nil || res.Status != 302 || res.Header("location") != tc.want {
+			t.Errorf("%s to %s, %s: %q, want %q", tc.mount, tc.to, tc.target, res.Header("location"), tc.want)
 		}
 	}
 }

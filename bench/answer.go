@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// head is what the load generator needs of an answer's head.
+// head has the parts of an answer's head that the load generator needs.
 type head struct {
 	status  int
 	length  int64 // -1: to the end of the connection
@@ -56,7 +56,7 @@ func readHead(in *bufio.Reader) (h head, err error) {
 	}
 }
 
-// skipBody reads the body and throws it away, slowly if it is to.
+// skipBody reads the body and throws it away. With slowly it reads at the pace of a slow client.
 func (h *head) skipBody(in *bufio.Reader, slowly bool) error {
 	if !h.chunked {
 		if h.length < 0 {

@@ -11,7 +11,7 @@ import (
 // starting processes, and more connections only wait.
 const cgiConnections = 8
 
-// cgiScripts are what is served, by their names in /cgi-bin/.
+// cgiScripts are the scripts that are served, by their names in /cgi-bin/.
 var cgiScripts = map[string]string{
 	"hello.sh":   "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\nHello World\\n'\n",
 	"plain.cgi":  "#!/usr/bin/perl\nprint \"Content-Type: text/plain\\n\\nHello World\\n\";\n",
@@ -58,7 +58,7 @@ func (b *bench) cgi() error {
 	return nil
 }
 
-// compareCGI measures one script of a directory and prints what came of it.
+// compareCGI measures one script of a directory and prints the result.
 func (b *bench) compareCGI(title, dir, script string, contestants ...contestant) error {
 	var all []bout
 	for _, contestant := range contestants {

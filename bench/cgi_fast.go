@@ -56,7 +56,8 @@ PerlModule CGI
 	return launch(exec.Command("apache2", "-d", b.dir, "-f", path, "-D", "FOREGROUND"))
 }
 
-// startPlackCGI has as many workers as there are connections: each holds one.
+// startPlackCGI starts as many workers as there are connections, because each connection holds a
+// worker.
 func startPlackCGI(b *bench, s setup) ([]*exec.Cmd, error) {
 	app, err := b.write(fmt.Sprintf("cgibin-%d.psgi", s.port), fmt.Sprintf(
 		"use Plack::App::CGIBin;\nuse Plack::Builder;\nbuilder { mount '/cgi-bin' => Plack::App::CGIBin->new(root => '%s', exec_cb => sub { 0 })->to_app };\n", s.app))

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// largeBody is what goes through a script.
+// largeBody is how many bytes pass through a script.
 const largeBody = 500_000_000
 
-// transfer is what one large transfer says.
+// transfer is the result of one large transfer.
 type transfer struct {
 	took time.Duration
 	peak int64 // memory of the process that listens and of its children that stay, in bytes
@@ -58,7 +58,7 @@ func (b *bench) cgiLarge() error {
 	return nil
 }
 
-// pass sends a large body to a script, or none, and reads one, or a short answer.
+// pass sends a large body to a script (in), or none. It reads a large answer (out), or a short one.
 func pass(url string, in, out bool) error {
 	var body io.Reader
 	if in {

@@ -6,7 +6,8 @@ import (
 	"path/filepath"
 )
 
-// The contestants that serve a directory of CGI scripts, the setup's app, at /cgi-bin/.
+// The contestants that serve a directory of CGI scripts at /cgi-bin/. The directory is the app of
+// the setup.
 var (
 	oursCGI     = contestant{name: "pagi-bridge", start: startOursCGI, ready: cgiReady}
 	lighttpd    = contestant{name: "lighttpd", needs: []string{"lighttpd"}, start: startLighttpd, ready: cgiReady}
@@ -89,8 +90,8 @@ ScriptAlias /cgi-bin/ %[3]s/
 	return launch(exec.Command("apache2", "-d", b.dir, "-f", path, "-D", "FOREGROUND"))
 }
 
-// startFcgiwrap has as many processes of fcgiwrap as there are connections: each
-// serves one request at a time.
+// startFcgiwrap starts as many processes of fcgiwrap as there are connections, because each serves
+// one request at a time.
 func startFcgiwrap(b *bench, s setup) ([]*exec.Cmd, error) {
 	socket := filepath.Join(b.dir, fmt.Sprintf("fcgiwrap-%d.sock", s.port))
 	nginx, err := b.nginx(s, fmt.Sprintf(`location /cgi-bin/ {

@@ -14,15 +14,15 @@ const (
 	sleepPlaces = 50
 )
 
-// sleeping is what one run beside a crowd of slow requests says.
+// sleeping is the result of one run beside a crowd of slow requests.
 type sleeping struct {
 	alone, beside  load
 	tally          *tally
 	before, during int64 // memory of the gateway, in bytes
 }
 
-// cgiSlow measures 300 clients at once of a script that sleeps a second, 50 of which
-// may run, and what else the site serves beside them.
+// cgiSlow measures 300 clients at once of a script that sleeps for a second. At most 50 of these
+// scripts may run at once. It also measures the other mounts of the site meanwhile.
 func (b *bench) cgiSlow() error {
 	dir, err := b.cgiDirectory()
 	if err != nil {

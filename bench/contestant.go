@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// contestant is something that serves a PSGI application over HTTP.
+// contestant is a server of PSGI applications over HTTP.
 type contestant struct {
 	name string
 	// needs are the programs it is made of, modules the Perl modules.
@@ -24,7 +24,7 @@ type contestant struct {
 	ready string
 }
 
-// setup is what a contestant is started with.
+// setup is the configuration with which a contestant is started.
 type setup struct {
 	app     string // the application's file
 	port    int    // on 127.0.0.1
@@ -32,11 +32,11 @@ type setup struct {
 	preload bool // processes are forked from one that has loaded the application
 }
 
-// address is what it is to listen at.
+// address is the address at which the contestant listens.
 func (s setup) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
-// launch starts commands, each in a process group of its own; they end with us,
-// however we do.
+// launch starts commands, each in a process group of its own. They end with this process, even when
+// it is killed (on Linux).
 func launch(commands ...*exec.Cmd) ([]*exec.Cmd, error) {
 	for i, cmd := range commands {
 		cmd.SysProcAttr = procAttr()
@@ -61,7 +61,7 @@ func halt(commands []*exec.Cmd) error {
 		}
 		done := make(chan struct{})
 		go func() {
-			_ = cmd.Wait() // it was told to end; how it did is of no interest
+			_ = cmd.Wait() // it was told to end; its exit status does not matter
 			close(done)
 		}()
 		select {
@@ -76,8 +76,8 @@ func halt(commands []*exec.Cmd) error {
 	return nil
 }
 
-// isHere reports whether a contestant was asked for and can run; one that cannot is
-// named.
+// isHere reports whether a contestant was asked for and can run. It prints the name of one that
+// cannot run.
 func (b *bench) isHere(c contestant) bool {
 	if len(b.contests) > 0 && !slices.Contains(b.contests, c.name) {
 		return false

@@ -5,10 +5,10 @@ import (
 	"path/filepath"
 )
 
-// frameworks measures a page made of a template in two frameworks: against Starman
-// with as many connections as it can serve, which says what the rate is to be held
-// against, and without keep-alive with as many as there are, which says it of p99.
-// All preload the application, as uWSGI does by itself.
+// frameworks measures a page made of a template in two frameworks. Its rate is compared with
+// Starman at as many connections as Starman can serve. Its p99 is compared with Starman without
+// keep-alive, at as many connections as pagi-bridge gets. All contestants preload the application,
+// as uWSGI does by itself.
 func (b *bench) frameworks() error {
 	fmt.Printf("%d rounds of %d s, wrk -t1; medians\n\n", b.rounds, b.seconds)
 	for _, framework := range []struct{ name, file, module string }{

@@ -18,8 +18,8 @@ func (b *bench) hello() error {
 		{contestant: ours, app: app, workers: b.workers, connections: b.conns},
 		{contestant: nginxUWSGI, app: app, workers: b.workers, connections: b.conns},
 		{contestant: nginxStarman, app: app, workers: b.workers, connections: b.conns},
-		// A keep-alive connection holds a worker of these, so they are given as many
-		// as they can serve; Apache also as many processes as connections.
+		// A keep-alive connection holds a worker of these servers, so they get as many connections
+		// as they can serve. Apache also runs with as many processes as connections.
 		{contestant: starman, app: app, workers: b.workers, connections: b.workers},
 		{contestant: modPerl, app: app, workers: b.workers, connections: b.workers},
 		{contestant: modPerl, app: app, workers: b.conns, connections: b.conns},
@@ -38,7 +38,7 @@ func (b *bench) hello() error {
 	return nil
 }
 
-// throughput measures a bout with wrk, once it has been warmed up for a second.
+// throughput measures a bout with wrk, after a second of warming up.
 func (b *bench) throughput(x *bout, url string, _ []*exec.Cmd) (load, error) {
 	if _, err := b.wrk(url, x.connections, 1); err != nil {
 		return load{}, err

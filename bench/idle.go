@@ -14,7 +14,7 @@ import (
 
 const (
 	idleConnections = 1000
-	// idleArrival is how long they may take to be served once before the load begins.
+	// idleArrival is how long the idle clients may take to be served once before the load begins.
 	idleArrival = 3 * time.Second
 )
 
@@ -79,7 +79,7 @@ type guests struct {
 	served int
 }
 
-// newGuests returns when all have been answered, or have had the time for it.
+// newGuests returns when all guests have been answered, or idleArrival is over.
 func newGuests(address string) *guests {
 	g := &guests{}
 	ctx, cancel := context.WithTimeout(context.Background(), idleArrival)

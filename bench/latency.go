@@ -32,8 +32,8 @@ for (my $end = time + $seconds; time < $end;) {
 printf "%.1f\n", 1e6 * $took[@took / 2];
 `
 
-// latency measures one request at a time through the gateway and what the
-// application takes of it.
+// latency measures one request at a time through the gateway, and the part of that time that the
+// application takes.
 func (b *bench) latency() error {
 	app, err := b.write("hello.psgi", helloApp)
 	if err != nil {

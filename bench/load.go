@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// The load generator: keep-alive connections that each send what a plan says, one
-// request after another, and note how long each answer took and what became of it.
-// Unlike wrk it can tell kinds of requests apart and knows bad manners.
+// The load generator has keep-alive connections. Each sends the requests of a plan, one after
+// another, and notes how long each answer took and whether it was good. Unlike wrk it can tell
+// kinds of requests apart, and it can behave badly.
 
 // order is a request to be sent.
 type order struct {
-	kind    string // what latencies and failures are kept by
+	kind    string // the key of its latencies and failures
 	request []byte // as it is on the wire
 	status  int    // that a good answer has; 0 means any below 400
 	manner  manner
@@ -37,13 +37,13 @@ const (
 	drips         // sends its request in pieces
 )
 
-// plan says what a client sends next.
+// plan returns the next request of a client.
 type plan func(random *rand.Rand) order
 
 // answerLimit is how long an answer may take until it counts as hanging.
 const answerLimit = 10 * time.Second
 
-// tally is what came of a load.
+// tally is the result of a load.
 type tally struct {
 	took   map[string][]time.Duration // of the good answers, by kind
 	failed map[string]int             // by kind and what went wrong
@@ -111,7 +111,7 @@ func generate(ctx context.Context, address string, clients int, next plan) *tall
 				if err := c.do(&o); err != nil {
 					tallies[i].failed[o.kind+": "+describe(err)]++
 					c.close()
-					time.Sleep(time.Millisecond) // a server that refuses must not be hammered
+					time.Sleep(time.Millisecond) // a pause, so that a server that refuses is not flooded
 					continue
 				}
 				tallies[i].took[o.kind] = append(tallies[i].took[o.kind], time.Since(start))

@@ -1,6 +1,6 @@
-// Command bench starts pagi-bridge and its peers side by side on this machine and
-// measures them in turn, so that what is compared was measured within the same
-// minutes. It prints Markdown; docs/benchmarks.md keeps the last honest table.
+// Command bench starts pagi-bridge and its peers on this machine and measures them in turn, so that
+// all compared figures come from the same minutes. It prints Markdown; docs/benchmarks.md keeps the
+// last tables.
 //
 //	go run ./bench hello       throughput and latency of a small PSGI answer
 //	go run ./bench frameworks  Dancer2 and Catalyst pages
@@ -45,7 +45,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// options are the command line's.
+// options are the flags of the command line.
 type options struct {
 	rounds   int
 	seconds  int
@@ -55,14 +55,15 @@ type options struct {
 	contests []string
 }
 
-// bench is what a benchmark has at hand.
+// bench has the options and files of a benchmark.
 type bench struct {
 	options
 	dir    string // for sockets, configurations and applications
 	binary string // pagi-bridge
 }
 
-// benchmarks have the time a run takes unless --seconds says otherwise.
+// benchmarks are the benchmarks by name, each with how many seconds a run takes unless --seconds is
+// given.
 var benchmarks = map[string]struct {
 	run     func(*bench) error
 	seconds int
@@ -102,18 +103,18 @@ func main() {
 func run(args []string) (err error) {
 	var o options
 	flags := pflag.NewFlagSet("bench", pflag.ContinueOnError)
-	flags.IntVarP(&o.rounds, "rounds", "n", 5, "how often each contestant runs; medians are printed")
-	flags.IntVarP(&o.seconds, "seconds", "s", 0, "how long each run takes; the benchmark's own time by default")
-	flags.IntVarP(&o.conns, "connections", "c", 64, "how many connections")
-	flags.IntVarP(&o.workers, "workers", "w", 2, "how many Perl workers each contestant has")
-	flags.StringVar(&o.binary, "binary", "", "the pagi-bridge to measure; built from this tree by default")
-	flags.StringSliceVar(&o.contests, "only", nil, "contestants, by name; all by default")
+	flags.IntVarP(&o.rounds, "rounds", "n", 5, "run each contestant `N` times and print the medians")
+	flags.IntVarP(&o.seconds, "seconds", "s", 0, "let each run take `SECONDS` (default: what the benchmark takes by itself)")
+	flags.IntVarP(&o.conns, "connections", "c", 64, "use `N` connections")
+	flags.IntVarP(&o.workers, "workers", "w", 2, "give each contestant `N` Perl workers")
+	flags.StringVar(&o.binary, "binary", "", "measure the pagi-bridge at `PATH` (default: built from this tree)")
+	flags.StringSliceVar(&o.contests, "only", nil, "run only the contestants in `NAMES`, comma-separated (default: all)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	benchmark, known := benchmarks[flags.Arg(0)]
 	if flags.NArg() != 1 || !known {
-		return fmt.Errorf("usage: go run ./bench [flags] %s\n%s", strings.Join(slices.Sorted(maps.Keys(benchmarks)), "|"), flags.FlagUsages())
+		return fmt.Errorf("usage: go run ./bench [flags] BENCHMARK\n\nBenchmarks:\n  %s\n\nFlags:\n%s", strings.Join(slices.Sorted(maps.Keys(benchmarks)), "\n  "), flags.FlagUsages())
 	}
 	if o.seconds == 0 {
 		o.seconds = benchmark.seconds

@@ -10,8 +10,8 @@ import (
 var (
 	nativeGo    = contestant{name: "pagi-bridge, Go application", start: startNative}
 	nginxStatic = contestant{name: "nginx, files", needs: []string{"nginx"}, start: startNginxStatic, ready: "/files/1k"}
-	// The reference server and what it needs are not packaged: PAGI_SERVER names its
-	// script, PERL5LIB where its modules are.
+	// The reference server and its modules are not packaged. PAGI_SERVER names its script, PERL5LIB
+	// the directory of its modules.
 	reference = contestant{name: "pagi-server", modules: []string{"PAGI::Server"}, start: startReference}
 )
 
@@ -24,8 +24,8 @@ async sub {
 }
 `
 
-// native measures Go applications against what net/http, the reference server and
-// nginx do with the same.
+// native measures Go applications and files, and compares net/http, the reference server and nginx
+// with the same content.
 func (b *bench) native() error {
 	app, err := b.write("hello.pl", referenceApp)
 	if err != nil {
@@ -72,7 +72,7 @@ func (b *bench) native() error {
 	return nil
 }
 
-// files writes those that are served.
+// files writes the files that are served.
 func (b *bench) files() error {
 	dir := filepath.Join(b.dir, "files")
 	if err := os.Mkdir(dir, 0o755); err != nil {

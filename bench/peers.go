@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 )
 
-// The contestants; each benchmark takes those it compares.
+// The contestants. Each benchmark takes those that it compares.
 var (
 	ours         = contestant{name: "pagi-bridge", start: startOurs}
 	nginxUWSGI   = contestant{name: "nginx+uwsgi", needs: []string{"nginx", "uwsgi"}, start: startUWSGI}
@@ -17,7 +17,7 @@ var (
 	starmanClosing = contestant{name: "starman, no keep-alive", needs: []string{"starman"}, start: startStarmanClosing}
 	modPerl        = contestant{name: "mod_perl", needs: []string{"apache2"}, modules: []string{"Plack::Handler::Apache2"}, start: startModPerl}
 	feersum        = contestant{name: "feersum", needs: []string{"feersum"}, start: startFeersum}
-	// No Perl at all: what the machine and net/http can do.
+	// No Perl at all: the upper limit of this machine and net/http.
 	bareGo = contestant{name: "net/http", start: startBareGo}
 )
 
@@ -48,7 +48,7 @@ func startStarmanClosing(_ *bench, s setup) ([]*exec.Cmd, error) {
 	return launch(starmanCommand(s, s.address(), "--disable-keepalive"))
 }
 
-// startUWSGI preloads whatever is asked for: that is uWSGI's way.
+// startUWSGI always preloads the application, because uWSGI does so by itself.
 func startUWSGI(b *bench, s setup) ([]*exec.Cmd, error) {
 	socket := filepath.Join(b.dir, fmt.Sprintf("uwsgi-%d.sock", s.port))
 	nginx, err := b.nginx(s, fmt.Sprintf(`location / { include /etc/nginx/uwsgi_params; uwsgi_modifier1 5; uwsgi_pass unix:%s; }`, socket), "")
@@ -69,8 +69,8 @@ func startNginxStarman(b *bench, s setup) ([]*exec.Cmd, error) {
 	return launch(starmanCommand(s, socket), nginx)
 }
 
-// nginx returns a command that runs nginx with one location. As another user than
-// ours it could not open sockets in the benchmark's directory.
+// nginx returns a command that runs nginx with one location. It runs as the user of this process,
+// so that it can open sockets in the benchmark's directory.
 func (b *bench) nginx(s setup, location, global string) (*exec.Cmd, error) {
 	path, err := b.write(fmt.Sprintf("nginx-%d.conf", s.port), fmt.Sprintf(`user root; worker_processes 2; daemon off; pid %[1]s/nginx-%[2]d.pid; error_log %[1]s/nginx.log crit;
 events { worker_connections 4096; }

@@ -15,9 +15,9 @@ const (
 	preloadRequests = 2000
 )
 
-// preload measures what it saves that workers are forked: the proportional set size
-// (memory that is shared counts in equal parts) of all Perl processes of a Catalyst
-// application, when they have started and after some requests.
+// preload measures the memory that forking the workers saves. It compares the proportional set size
+// (shared memory counts in equal parts) of all Perl processes of a Catalyst application, when they
+// have started and after some requests.
 func (b *bench) preload() error {
 	app, err := filepath.Abs("testdata/apps/catalyst.psgi")
 	if err != nil {
@@ -63,7 +63,7 @@ func (b *bench) preload() error {
 	return nil
 }
 
-// askMany sends n requests, as many at a time as keep all workers busy.
+// askMany sends n requests, so many at a time that all workers are busy.
 func askMany(url string, n int) error {
 	errs := make([]error, 2*preloadWorkers)
 	var wg sync.WaitGroup

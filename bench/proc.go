@@ -14,8 +14,7 @@ import (
 // tick is the unit of /proc/stat; Linux shows programs 100 of them a second.
 const tick = 10 * time.Millisecond
 
-// busyTime returns how long the CPUs have worked since the machine was started,
-// all of them together.
+// busyTime returns how long all CPUs together have worked since the machine was started.
 func busyTime() (time.Duration, error) {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -71,14 +70,14 @@ func descendants(pid int) (list []int, err error) {
 	return list, nil
 }
 
-// workersOf returns the gateway's worker processes that serve: those that have set
-// their name to that of a worker and have no children, as one that forks them has.
+// workersOf returns the worker processes of the gateway that serve requests. They have set their
+// name to that of a worker, and have no children. A process with children is a zygote.
 func workersOf(gateway int) (list []int, err error) {
 	all, err := descendants(gateway)
 	for _, pid := range all {
 		cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if err != nil || !bytes.HasPrefix(cmdline, []byte("pagi-worker ")) {
-			continue // it has ended, or is something else
+			continue // it has ended, or is not a worker
 		}
 		if children, err := descendants(pid); err == nil && len(children) == 0 {
 			list = append(list, pid)

@@ -4,6 +4,6 @@ package main
 
 import "syscall"
 
-// procAttr gives a process a group of its own. Nothing but Linux ends it when we are
+// procAttr gives a process a group of its own. Only Linux can also end it when this process is
 // killed.
 func procAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -9,12 +9,13 @@ import (
 	"runtime/pprof"
 
 	"github.com/pagi-go/pagi-bridge/apps"
+	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/server"
 )
 
-// profileFile is where the compiler looks for a profile of the program (go help
-// build, -pgo); with it the hot path costs about a tenth less.
+// profileFile is where the compiler looks for a profile of the program (go help build, -pgo). With
+// the profile the hot path costs about a tenth less.
 const profileFile = "cmd/pagi-bridge/default.pgo"
 
 // profile records a CPU profile of the server under the load of hello and writes it
@@ -24,7 +25,7 @@ func (b *bench) profile() (err error) {
 	if err != nil {
 		return err
 	}
-	app, err := psgi.PSGI{App: path, Workers: b.workers}.Build()
+	app, err := psgi.PSGI{App: path, Processes: pool.Processes{Workers: b.workers}}.Build()
 	if err != nil {
 		return err
 	}

@@ -14,10 +14,9 @@ our $app = do $ARGV[0] or die $@ || $!;
 $| = 1; print "loaded\n"; readline STDIN;
 `
 
-// rest measures memory that is not needed for anything: of the gateway, and of an
-// idle worker beyond a perl that has loaded the application and nothing else. Shared
-// pages are divided among those who share them (PSS), so as many perls are compared
-// with as many workers.
+// rest measures memory at rest: of the gateway, and of an idle worker beyond a perl that has loaded
+// only the application. Shared pages are divided among the processes that share them (PSS). So the
+// workers are compared with the same number of perls.
 func (b *bench) rest() error {
 	app, err := b.write("hello.psgi", helloApp)
 	if err != nil {
@@ -107,7 +106,7 @@ func barePerls(script, app string, n int) (mean int64, err error) {
 		}
 		defer func() {
 			_ = stdin.Close() // which ends it
-			_ = cmd.Wait()    // how it ends is of no interest
+			_ = cmd.Wait()    // its exit status does not matter
 		}()
 		if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
 			return 0, fmt.Errorf("perl %s: %w", script, err)

@@ -26,8 +26,8 @@ func (x *bout) title() string {
 	return x.contestant.name
 }
 
-// those returns the bouts whose contestants are here. A rival stands before those
-// that are compared with it, or is the bout itself, and must not be left out.
+// those returns the bouts whose contestants can run. A rival stands before the bouts that are
+// compared with it, or is the bout itself, and must be able to run.
 func (b *bench) those(bouts []bout) ([]bout, error) {
 	here := map[string]bool{}
 	var kept []bout
@@ -51,8 +51,8 @@ func (b *bench) those(bouts []bout) ([]bout, error) {
 	return kept, nil
 }
 
-// rounds runs every bout once per round, from the contestant's start to its end, so
-// that none profits from a quiet minute, and returns what measure found for each.
+// rounds runs every bout once per round, from the contestant's start to its end, so that none
+// profits from a quiet minute. It returns the results of measure for each bout.
 func rounds[T any](b *bench, bouts []bout, measure func(x *bout, url string, processes []*exec.Cmd) (T, error)) ([][]T, error) {
 	results := make([][]T, len(bouts))
 	for range b.rounds {
@@ -98,7 +98,7 @@ func table(bouts []bout, results [][]load) {
 	}
 }
 
-// ratio is the median of what a's values are to b's, round by round.
+// ratio is the median of the rounds' ratios of a's values to b's.
 func ratio[T any](a, b []T, value func(T) float64) float64 {
 	var ratios []float64
 	for i := range b {
@@ -123,7 +123,7 @@ func medianTime[T any](list []T, value func(T) time.Duration) time.Duration {
 	return round(time.Duration(median(list, func(x T) float64 { return float64(value(x)) })))
 }
 
-// round keeps three digits or so.
+// round keeps about three digits.
 func round(d time.Duration) time.Duration {
 	for _, unit := range []time.Duration{time.Second, time.Millisecond, time.Microsecond} {
 		if d >= unit {

@@ -40,8 +40,9 @@ func (b *bench) slow() error {
 	})
 }
 
-// beside measures the load of an application alone and beside others, round by round, and
-// prints both. come has them come to an address, and returns what ends them.
+// beside measures the load of an application alone and beside other clients, round by round, and
+// prints both. come starts those clients against an address, and returns the function that ends
+// them.
 func (b *bench) beside(name, app string, come func(address string) (leave func(), err error)) error {
 	var alone, beside []load
 	for range b.rounds {
@@ -99,7 +100,7 @@ func newCrowd(address string) (*crowd, error) {
 		}
 		c.conns = append(c.conns, conn)
 		if i < slowReaders {
-			// A small window, or the kernel would take the page at once.
+			// With a larger window the kernel would take the page at once.
 			if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
 				c.leave()
 				return nil, err

@@ -13,7 +13,7 @@ import (
 // slowConnections is how many clients of slowhttptest there are.
 const slowConnections = 1000
 
-// attacks are what slowhttptest does to a server.
+// attacks are the attacks of slowhttptest.
 var attacks = []struct {
 	name string
 	args []string
@@ -66,8 +66,8 @@ func (b *bench) slowHTTP() error {
 	return nil
 }
 
-// attack runs slowhttptest around f and returns its table of seconds, in the last
-// column of which is whether its probe was answered.
+// attack runs slowhttptest around f and returns its table of seconds. The last column says whether
+// its probe was answered.
 func (b *bench) attack(url string, args []string, f func() error) (string, error) {
 	prefix := filepath.Join(b.dir, "slow")
 	ctx, cancel := context.WithCancel(context.Background())
@@ -77,7 +77,7 @@ func (b *bench) attack(url string, args []string, f func() error) (string, error
 	if err := cmd.Start(); err != nil {
 		return "", err
 	}
-	time.Sleep(3 * time.Second) // until they are all there
+	time.Sleep(3 * time.Second) // until all its clients are connected
 	err := f()
 	if wait := cmd.Wait(); err == nil && wait != nil {
 		err = fmt.Errorf("slowhttptest: %w", wait)

@@ -10,13 +10,13 @@ import (
 
 const (
 	lorises = 1000
-	// lorisPause is how long one of them waits between two lines of its request, which
-	// never ends.
+	// lorisPause is how long a slow client waits between two lines of its request, which never
+	// ends.
 	lorisPause = 2 * time.Second
 )
 
-// slowloris measures the load of hello alone, and beside 1000 clients that send the head
-// of a request line by line for ever. One that is cut off comes again at once.
+// slowloris measures the load of hello alone, and beside 1000 clients that send the head of a
+// request line by line for ever. A client that is cut off comes again at once.
 func (b *bench) slowloris() error {
 	app, err := b.write("hello.psgi", helloApp)
 	if err != nil {
@@ -33,7 +33,7 @@ type loris struct {
 	all  sync.WaitGroup
 }
 
-// newLorises starts them, spread over one pause, and returns when all have begun.
+// newLorises starts the clients, spread over one pause, and returns when all have begun.
 func newLorises(address string) *loris {
 	l := &loris{quit: make(chan struct{})}
 	for i := range lorises {
@@ -47,7 +47,7 @@ func newLorises(address string) *loris {
 	return l
 }
 
-// wait reports whether it is not over yet.
+// wait waits for d. It reports whether the run goes on.
 func (l *loris) wait(d time.Duration) bool {
 	select {
 	case <-time.After(d):

@@ -4,18 +4,21 @@ import (
 	"context"
 	"strconv"
 
+	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// ContentLength gives a response a Content-Length when it lacks one and its body
-// is small or comes in one piece. Pieces are held back up to Buffer bytes; a body
-// that turns out larger, one the application flushes, and one with trailers, goes
-// out as a stream. A file's length is left to the server.
+// ContentLength gives a response a Content-Length when it lacks one and its body is small or comes
+// in one piece. It holds pieces back up to Buffer bytes. A body that turns out larger, one that the
+// application flushes, and one with trailers leave as a stream. The server adds the length of a
+// file.
 type ContentLength struct {
 	// Buffer is how many bytes of a body in pieces are held back to count them; 0
 	// holds nothing back: only a body in one piece is counted.
-	Buffer int `yaml:"buffer"`
+	Buffer int `yaml:"buffer" unit:"bytes"`
 }
+
+func init() { parts.Middleware[ContentLength]("content_length") }
 
 // Check reports a negative Buffer.
 func (m ContentLength) Check() error {
@@ -28,14 +31,14 @@ func (m ContentLength) Check() error {
 // Wrap puts m around next.
 func (m ContentLength) Wrap(next pagi.App) pagi.App {
 	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		if scope.Type != pagi.TypeHTTP || scope.Method == "HEAD" { // what HEAD does not send cannot be counted
+		if scope.Type != pagi.TypeHTTP || scope.Method == "HEAD" { // a body that HEAD leaves out cannot be counted
 			return next.Serve(ctx, scope, receive, send)
 		}
 		c := &counter{limit: m.Buffer, send: send}
 		if err := next.Serve(ctx, scope, receive, c.event); err != nil {
 			return err
 		}
-		return c.release(ctx) // what an application left without an end
+		return c.release(ctx) // an application may return without ending its body
 	})
 }
 
@@ -43,7 +46,7 @@ func (m ContentLength) Wrap(next pagi.App) pagi.App {
 type counter struct {
 	limit int
 	send  pagi.Send
-	start *pagi.HTTPResponseStart // held back; nil: gone out or not come yet
+	start *pagi.HTTPResponseStart // held back; nil: it has left, or has not come yet
 	held  []byte
 }
 
@@ -78,7 +81,7 @@ func (c *counter) event(ctx context.Context, ev pagi.Event) error {
 	return c.send(ctx, e)
 }
 
-// release sends what is held back.
+// release sends the start and the pieces that are held back.
 func (c *counter) release(ctx context.Context) error {
 	if c.start == nil {
 		return nil

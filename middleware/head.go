@@ -3,12 +3,15 @@ package middleware
 import (
 	"context"
 
+	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// Head lets an application that only knows GET answer HEAD: it is called with the
-// method GET, its headers go out, Content-Length included, its body does not.
+// Head lets an application that only knows GET answer HEAD: the application is called with the
+// method GET. Its headers are sent, Content-Length included; its body is not.
 type Head struct{}
+
+func init() { parts.Middleware[Head]("head") }
 
 // Check reports nothing: there are no options.
 func (m Head) Check() error { return nil }

@@ -3,11 +3,11 @@ package middleware
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -15,8 +15,8 @@ import (
 // hstsYear is the default of HSTSMaxAge.
 const hstsYear = 31536000
 
-// HTTPSRedirect sends plain HTTP requests to https. It believes Scope.Scheme; put
-// it inside a middleware that sets it when a proxy in front ends TLS.
+// HTTPSRedirect sends plain HTTP requests to https. It trusts Scope.Scheme. When a proxy in front
+// ends TLS, put HTTPSRedirect inside a middleware that sets the scheme.
 type HTTPSRedirect struct {
 	// RedirectCode is 301, 302, 303, 307 or 308; 0 means 301.
 	RedirectCode int `yaml:"redirect_code"`
@@ -30,10 +30,14 @@ type HTTPSRedirect struct {
 	HSTS bool `yaml:"hsts"`
 	// HSTSMaxAge is its max-age in seconds; 0 means a year, 31536000.
 	HSTSMaxAge int `yaml:"hsts_max_age"`
+	// HSTSHostOnly leaves includeSubDomains out of the header, for a site that may not decide for
+	// all names below its own.
+	HSTSHostOnly bool `yaml:"hsts_host_only"`
 }
 
-// Check reports a code that is no redirect, a path without a slash in front and a
-// negative age.
+func init() { parts.Middleware[HTTPSRedirect]("https_redirect") }
+
+// Check reports a code that is not a redirect, a path without a slash in front and a negative age.
 func (m HTTPSRedirect) Check() error {
 	switch m.RedirectCode {
 	case 0, http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
@@ -63,7 +67,10 @@ func (m HTTPSRedirect) Wrap(next pagi.App) pagi.App {
 	if age == 0 {
 		age = hstsYear
 	}
-	hsts := "max-age=" + strconv.Itoa(age) + "; includeSubDomains"
+	hsts := "max-age=" + strconv.Itoa(age)
+	if !m.HSTSHostOnly {
+		hsts += "; includeSubDomains"
+	}
 	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		switch {
 		case scope.Scheme == "https" || scope.Scheme == "wss":
@@ -78,7 +85,11 @@ func (m HTTPSRedirect) Wrap(next pagi.App) pagi.App {
 		if !isHost(host) {
 			return reply.Text(ctx, scope, send, http.StatusBadRequest, "This request needs https and names no host to redirect to.")
 		}
-		return reply.Status(ctx, scope, send, code, "location", "https://"+host+target(scope))
+		target := scope.RequestURI()
+		if !strings.HasPrefix(target, "/") { // "OPTIONS *"
+			target = "/"
+		}
+		return reply.Status(ctx, scope, send, code, "location", "https://"+host+target)
 	})
 }
 
@@ -97,19 +108,8 @@ func hostOf(scope *pagi.Scope) string {
 	return host
 }
 
-// isHost keeps anything out of a Location that could end the host's part of it.
+// isHost reports whether s can stand as the host of a Location. It refuses characters that would
+// end the host.
 func isHost(s string) bool {
 	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]") == ""
-}
-
-// target returns the request's path and query as the client sent them.
-func target(scope *pagi.Scope) string {
-	path := scope.RawPath
-	if !strings.HasPrefix(path, "/") {
-		path = (&url.URL{Path: scope.RootPath + scope.Path}).EscapedPath()
-	}
-	if scope.QueryString != "" {
-		path += "?" + scope.QueryString
-	}
-	return path
 }

@@ -4,15 +4,16 @@
 //
 //	app = pagi.Chain(app, middleware.RequestID{}, middleware.SecurityHeaders{})
 //
-// A middleware speaks the vocabulary of package pagi and nothing else: it does not
-// know which server calls it nor what the application is made of. It hands a
-// changed copy of the scope down, never the scope itself changed.
+// A middleware speaks the vocabulary of package pagi and nothing else: it does not know which
+// server calls it nor what the application is made of. It hands a changed copy of the scope down,
+// and never changes the scope itself.
 package middleware
 
 import (
 	"context"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
 // editStart returns a Send that lets edit change the headers of the event that
@@ -46,11 +47,11 @@ func edited(h pagi.Headers, edit func(*pagi.Headers)) pagi.Headers {
 	return h
 }
 
-// wrap makes an application of what a middleware does for every scope but the
-// lifespan one, which goes straight to next. With a bad option it is pagi.Broken.
+// wrap returns an application that calls serve for every scope except the lifespan scope, which
+// goes straight to next. With a wrong option it returns lifespan.Broken.
 func wrap(m pagi.Checker, next pagi.App, serve pagi.AppFunc) pagi.App {
 	if err := m.Check(); err != nil {
-		return pagi.Broken(err)
+		return lifespan.Broken(err)
 	}
 	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		if scope.Type == pagi.TypeLifespan {
@@ -60,17 +61,17 @@ func wrap(m pagi.Checker, next pagi.App, serve pagi.AppFunc) pagi.App {
 	})
 }
 
-// checkName reports an option that is no header name.
+// checkName reports an option that is not a header name.
 func checkName(option, name string) error {
-	if pagi.ValidateHeaders("", pagi.Headers{{Name: name}}) != nil {
+	if (pagi.Headers{{Name: name}}).Validate("") != nil {
 		return pagi.BadOption(option, "%q is not a header name", name)
 	}
 	return nil
 }
 
-// checkValue reports an option that cannot be a header's value.
+// checkValue reports an option that cannot be the value of a header.
 func checkValue(option, value string) error {
-	if pagi.ValidateHeaders("", pagi.Headers{{Name: "x", Value: value}}) != nil {
+	if (pagi.Headers{{Name: "x", Value: value}}).Validate("") != nil {
 		return pagi.BadOption(option, "%q must not contain control characters", value)
 	}
 	return nil

@@ -172,7 +172,7 @@ func TestHead(t *testing.T) {
 	if res := c.Post("/"); method != "POST" || res.Text() != "ab" {
 		t.Errorf("POST: %s %q", method, res.Text())
 	}
-	file := answering(pagi.HTTPResponseStart{Status: 200}, pagi.HTTPResponseBody{FH: strings.NewReader("x"), More: true})
+	file := answering(pagi.HTTPResponseStart{Status: 200}, pagi.HTTPResponseBody{FH: strings.NewReader("x"), More: true, Length: pagi.ToEnd})
 	if res := pagitest.New(middleware.Head{}.Wrap(file)).Head("/"); res.Err != nil {
 		t.Errorf("a file: %v", res.Err)
 	}
@@ -203,7 +203,7 @@ func TestContentLength(t *testing.T) {
 		"pieces that do not":         {3, []pagi.Event{start(), body("he", true), body("ll", true), body("o", false)}, "", []string{"he", "ll", "o"}},
 		"a length already there":     {9, []pagi.Event{start("content-length", "2"), body("h", true), body("e", false)}, "2", []string{"h", "e"}},
 		"a flush":                    {9, []pagi.Event{start(), body("he", true), pagi.HTTPFullFlush{}, body("llo", false)}, "", []string{"he", "llo"}},
-		"a file":                     {9, []pagi.Event{start(), pagi.HTTPResponseBody{FH: strings.NewReader("file")}}, "", []string{"file"}},
+		"a file":                     {9, []pagi.Event{start(), pagi.HTTPResponseBody{FH: strings.NewReader("file"), Length: pagi.ToEnd}}, "", []string{"file"}},
 		"trailers":                   {9, []pagi.Event{pagi.HTTPResponseStart{Status: 200, Trailers: true}, body("x", false), pagi.HTTPResponseTrailers{}}, "", []string{"x"}},
 		"a status without a body":    {9, []pagi.Event{pagi.HTTPResponseStart{Status: 204}, body("", false)}, "", nil},
 		"informational goes through": {9, []pagi.Event{pagi.HTTPResponseInformational{Status: 103}, start(), body("x", false)}, "1", []string{"x"}},
@@ -253,6 +253,7 @@ func TestHTTPSRedirect(t *testing.T) {
 		location, body string
 	}{
 		"the path as it was sent":    {middleware.HTTPSRedirect{}, "h", "/a%2Fb%20c?q=%20", 301, "https://h/a%2Fb%20c?q=%20", ""},
+		"an empty query":             {middleware.HTTPSRedirect{}, "h", "/a?", 301, "https://h/a?", ""},
 		"another code":               {middleware.HTTPSRedirect{RedirectCode: 308}, "h", "/", 308, "https://h/", ""},
 		"an IPv6 host":               {middleware.HTTPSRedirect{}, "[::1]:80", "/", 301, "https://[::1]/", ""},
 		"an IPv6 host without port":  {middleware.HTTPSRedirect{}, "[::1]", "/", 301, "https://[::1]/", ""},
@@ -272,7 +273,7 @@ func TestHTTPSRedirect(t *testing.T) {
 		}
 	}
 	c := pagitest.New(middleware.HTTPSRedirect{}.Wrap(hello))
-	if got := c.Get("/x", pagitest.Edit(func(s *pagi.Scope) { s.RawPath, s.RootPath = "", "/ü" })).Header("location"); got != "https://testserver/%C3%BC/x" {
+	if got := c.Get("/x", pagitest.Edit(func(s *pagi.Scope) { s.Target, s.RawPath, s.RootPath = "", "", "/ü" })).Header("location"); got != "https://testserver/%C3%BC/x" {
 		t.Errorf("without a raw path: %q", got)
 	}
 	c.Scheme = "https"
@@ -282,6 +283,10 @@ func TestHTTPSRedirect(t *testing.T) {
 	c.App = middleware.HTTPSRedirect{HSTS: true, HSTSMaxAge: 5}.Wrap(hello)
 	if got := c.Get("/").Header("strict-transport-security"); got != "max-age=5; includeSubDomains" {
 		t.Errorf("hsts_max_age: %q", got)
+	}
+	c.App = middleware.HTTPSRedirect{HSTS: true, HSTSHostOnly: true}.Wrap(hello)
+	if got := c.Get("/").Header("strict-transport-security"); got != "max-age=31536000" {
+		t.Errorf("hsts_host_only: %q", got)
 	}
 }
 

@@ -6,11 +6,12 @@ import (
 	"encoding/hex"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// RequestIDKey is where RequestID leaves the id in the scope, a string. It is the
-// name Perl applications know it by.
+// RequestIDKey is the key of the scope's value (a string) in which RequestID leaves the id. Perl
+// applications know the id by this name.
 const RequestIDKey = "request_id"
 
 // maxRequestID is the longest incoming id that is trusted, in bytes.
@@ -22,14 +23,16 @@ const maxRequestID = 128
 type RequestID struct {
 	// Header is the header's name; "" means X-Request-ID.
 	Header string `yaml:"header"`
-	// TrustIncoming keeps the id of a request that has one of 1 to 128 visible
-	// ASCII characters. Set it only behind a proxy that you trust.
+	// TrustIncoming keeps the id that a request brings, if it has 1 to 128 visible ASCII
+	// characters. Set it only behind a proxy that you trust.
 	TrustIncoming bool `yaml:"trust_incoming"`
 	// Generator makes an id; nil means a UUID of version 7 (RFC 9562).
 	Generator func(scope *pagi.Scope) string `yaml:"-"`
 }
 
-// Check reports a Header that is no header name.
+func init() { parts.Middleware[RequestID]("request_id") }
+
+// Check reports a Header that is not a header name.
 func (m RequestID) Check() error { return checkName("header", or(m.Header, "x-request-id")) }
 
 // Wrap puts m around next.
@@ -47,6 +50,7 @@ func (m RequestID) Wrap(next pagi.App) pagi.App {
 		default:
 			id = uuid7(time.Now())
 		}
+		scope.Notes.Add(pagi.NewLogNote("request_id", id))
 		scope = scope.With(RequestIDKey, id)
 		scope.Headers = edited(scope.Headers, func(h *pagi.Headers) { h.Set(header, id) })
 		return next.Serve(ctx, scope, receive, editStart(send, func(h *pagi.Headers) { h.Set(header, id) }))

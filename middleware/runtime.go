@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -15,12 +16,14 @@ type Runtime struct {
 	Header string `yaml:"header"`
 	// Precision is the number of decimal places, 1 to 9; 0 means 6.
 	Precision int `yaml:"precision"`
-	// ServerTiming adds a Server-Timing header too, which browsers show in their
-	// developer tools: app;dur= and the milliseconds.
+	// ServerTiming also adds a Server-Timing header ("app;dur=" and the milliseconds), which
+	// browsers show in their developer tools.
 	ServerTiming bool `yaml:"server_timing"`
 }
 
-// Check reports a Header that is no header name and a Precision out of range.
+func init() { parts.Middleware[Runtime]("runtime") }
+
+// Check reports a Header that is not a header name and a Precision out of range.
 func (m Runtime) Check() error {
 	if m.Precision < 0 || m.Precision > 9 {
 		return pagi.BadOption("precision", "must be 1 to 9, is %d", m.Precision)

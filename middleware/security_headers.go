@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -33,6 +34,8 @@ type SecurityHeaders struct {
 	// CrossOriginResourcePolicy (CORP) is not sent by default.
 	CrossOriginResourcePolicy string `yaml:"cross_origin_resource_policy"`
 }
+
+func init() { parts.Middleware[SecurityHeaders]("security_headers") }
 
 // securityHeader ties an option to its header.
 type securityHeader struct {

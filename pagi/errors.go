@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// ErrUnsupported is what an application's error wraps when it declined a scope
-// type. Test with errors.Is.
+// ErrUnsupported is wrapped by the error of an application that declines a scope type. Test with
+// errors.Is.
 var ErrUnsupported = errors.New("unsupported scope type")
 
 // Unsupported returns the error with which an application must decline a scope
@@ -15,14 +15,14 @@ func Unsupported(scope *Scope) error {
 	return fmt.Errorf("%w: %q", ErrUnsupported, scope.Type)
 }
 
-// EventError is returned by Send for an event the specification forbids. The
-// connection is still usable after it; what was sent before stands.
+// EventError is returned by Send for an event the specification forbids. The connection is still
+// usable after it, and earlier events stay valid.
 type EventError struct {
 	// Type is the event's type.
 	Type string
 	// Field is the offending field in the specification's spelling, or "".
 	Field string
-	// Problem says what is wrong and what would be right.
+	// Problem says what is wrong and how to correct it.
 	Problem string
 }
 
@@ -33,11 +33,11 @@ func (e *EventError) Error() string {
 	return e.Type + ": '" + e.Field + "' " + e.Problem
 }
 
-// OptionError is what a Checker returns for an option that cannot work.
+// OptionError is the error of a Checker for an option that cannot work.
 type OptionError struct {
-	// Option is its name as a site file spells it, "root" or "status".
+	// Option is the option's name in a site file, "root" or "status".
 	Option string
-	// Err says what is wrong with it and what would be right.
+	// Err says what is wrong with the option and how to correct it.
 	Err error
 }
 
@@ -60,10 +60,9 @@ type DisconnectError struct {
 
 func (e *DisconnectError) Error() string { return "disconnected: " + e.Reason }
 
-// StatusError is an error that asks for a certain response status where the
-// server or a middleware turns an application's failure into a response, before
-// the response has started. Message may be shown to the client; Err is for the
-// log.
+// StatusError is an error of an application that asks for a certain response status. The server or
+// a middleware uses it when it turns the failure into a response, before the response has started.
+// Message may be shown to the client; Err is for the log.
 type StatusError struct {
 	Status  int
 	Message string
@@ -82,16 +81,16 @@ func (e *StatusError) Error() string {
 // Unwrap returns Err.
 func (e *StatusError) Unwrap() error { return e.Err }
 
-// PanicError is the error an application's panic becomes at the server.
+// PanicError is the error into which the server turns an application's panic.
 type PanicError struct {
 	Value any
-	// Stack is the panicking goroutine's, as runtime/debug.Stack formats it.
+	// Stack is the stack of the panicking goroutine, as runtime/debug.Stack formats it.
 	Stack []byte
 }
 
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
-// Unwrap returns the panic's value where it was an error.
+// Unwrap returns the panic's value if it was an error.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err

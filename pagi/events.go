@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Event is one message between server and application. Its EventType is the
-// name the specification gives it, "http.request" for example. The concrete
-// types in this file are the whole vocabulary; events travel as values, not as
-// pointers, so that a type switch reads like the specification's tables.
+// Event is one message between server and application. Its EventType is its name in the
+// specification, "http.request" for example. The concrete types in this file are the whole
+// vocabulary; events travel as values, not as pointers, so that a type switch reads like the
+// specification's tables.
 type Event interface {
 	EventType() string
 }
@@ -18,11 +18,14 @@ type (
 	// HTTPRequest is a piece of the request body, de-chunked. A request without
 	// a body yields one with an empty Body and More unset.
 	//
-	// Trailers is an extension of ours: the fields that followed a body in chunks, or one
-	// of HTTP/2 (RFC 9110 section 6.5), with names in lower case. Only the last piece has
-	// them. Fields that a trailer section must not have, because they frame or route a
-	// message, tell of its content, authenticate or steer it, are left out. Over HTTP/2
-	// there are those that the request's Trailer header announces, over HTTP/3 none.
+	// Body is valid until the next call of Receive or until the application returns. An application
+	// that keeps it longer may find other bytes in it, but never those of another request.
+	//
+	// Trailers is this implementation's own extension: the fields after a chunked body, or after
+	// one of HTTP/2 (RFC 9110 section 6.5), with names in lower case. Only the last piece has them.
+	// The server leaves out fields that must not be in a trailer section: those for framing,
+	// routing, content, authentication or control. Over HTTP/2 it passes only fields that the
+	// request's Trailer header announces, over HTTP/3 none.
 	HTTPRequest struct {
 		Body     []byte
 		More     bool
@@ -35,9 +38,9 @@ type (
 
 // Events of the http protocol, to the client.
 type (
-	// HTTPResponseInformational is an interim response (RFC 9110 section 15.2),
-	// allowed before HTTPResponseStart any number of times where the scope has
-	// ExtInformational. Status is 102, 103 or another 1xx but 100 and 101.
+	// HTTPResponseInformational is an interim response (RFC 9110 section 15.2), allowed before
+	// HTTPResponseStart any number of times if the scope has ExtInformational. Status is 102, 103
+	// or another 1xx but 100 and 101.
 	HTTPResponseInformational struct {
 		Status  int
 		Headers Headers
@@ -49,15 +52,14 @@ type (
 		Headers  Headers
 		Trailers bool
 	}
-	// HTTPResponseBody is a piece of the response body. At most one of Body, File
-	// and FH may be set; none of them is an empty piece.
+	// HTTPResponseBody is a piece of the response body. At most one of Body, File and FH may be
+	// set; a piece without any is empty.
 	//
-	// File is the absolute path of a file the server opens, streams and closes.
-	// FH is an open handle that stays the caller's; an *os.File leaves by
-	// sendfile where the system can. Both begin at Offset (an FH that is no
-	// io.Seeker cannot have one) and end after Length bytes, or at the end where
-	// Length is 0. Neither may be negative. They complete the body: More is
-	// ignored with them.
+	// File is the absolute path of a file that the server opens, streams and closes. FH is an open
+	// handle that the caller must close; the server sends an *os.File by sendfile if the system
+	// can. Both begin at Offset; an FH that is no io.Seeker cannot have one. They end after Length
+	// bytes, or at the end of the data if that comes first or Length is ToEnd. With a Length of 0
+	// nothing is sent. Both complete the body, and More is ignored.
 	HTTPResponseBody struct {
 		Body   []byte
 		More   bool
@@ -70,10 +72,13 @@ type (
 	HTTPResponseTrailers struct {
 		Headers Headers
 	}
-	// HTTPFullFlush makes the server write out all it has buffered. Only where
-	// the scope has ExtFullFlush.
+	// HTTPFullFlush makes the server write out all buffered data. It is allowed if the scope has
+	// ExtFullFlush.
 	HTTPFullFlush struct{}
 )
+
+// ToEnd is the Length of an HTTPResponseBody that sends its File or FH to the end.
+const ToEnd int64 = -1
 
 // Events of the websocket protocol, from the client.
 type (
@@ -87,9 +92,9 @@ type (
 		Bytes  []byte
 		Binary bool
 	}
-	// WebSocketDisconnect ends the scope. Code is the RFC 6455 close code (1005:
-	// the peer gave none; 1006: the connection dropped); Reason is the peer's
-	// text or, where the server noticed the end itself, a standard token.
+	// WebSocketDisconnect ends the scope. Code is the RFC 6455 close code (1005: the peer gave
+	// none; 1006: the connection dropped); Reason is the peer's text, or a standard token if the
+	// server noticed the end itself.
 	WebSocketDisconnect struct {
 		Code   int
 		Reason string
@@ -110,9 +115,9 @@ type (
 		Bytes  []byte
 		Binary bool
 	}
-	// WebSocketKeepalive makes the server ping every Interval and, where Timeout
-	// is not 0, drop the connection when no pong came that long. Interval 0 stops
-	// it. The last one sent counts.
+	// WebSocketKeepalive makes the server ping every Interval. If Timeout is not 0, the server
+	// drops the connection after that time without a pong. Interval 0 stops the pings. The latest
+	// event applies.
 	WebSocketKeepalive struct {
 		Interval, Timeout time.Duration
 	}
@@ -122,8 +127,8 @@ type (
 		Code   int
 		Reason string
 	}
-	// WebSocketHTTPResponseStart refuses the handshake with a response of the
-	// application's own; only where the scope has ExtDenialResponse.
+	// WebSocketHTTPResponseStart refuses the handshake with a response of the application's own. It
+	// is allowed if the scope has ExtDenialResponse.
 	WebSocketHTTPResponseStart struct {
 		Status  int
 		Headers Headers
@@ -151,21 +156,21 @@ type (
 
 // Events of the sse protocol, to the client.
 type (
-	// SSEStart begins the stream. Status 0 means 200. The server adds
-	// content-type, cache-control and date where they are missing.
+	// SSEStart begins the stream. Status 0 means 200. The server adds content-type, cache-control
+	// and date if they are missing.
 	SSEStart struct {
 		Status  int
 		Headers Headers
 	}
-	// SSESend dispatches one event. Data may hold newlines, Event and ID must
-	// not. HasRetry tells a Retry of 0 from none; Retry is sent in milliseconds.
+	// SSESend dispatches one event. Data may hold newlines, Event and ID must not. HasRetry
+	// distinguishes a Retry of 0 from none; Retry is sent in milliseconds.
 	SSESend struct {
 		Event, Data, ID string
 		Retry           time.Duration
 		HasRetry        bool
 	}
-	// SSEComment sends a comment, each of its lines as a comment line; a colon is put
-	// in front where missing.
+	// SSEComment sends a comment, each of its lines as a comment line. The server puts a colon in
+	// front of a line without one.
 	SSEComment struct {
 		Comment string
 	}
@@ -196,13 +201,13 @@ type (
 	LifespanStartup struct{}
 	// LifespanShutdown asks it to clean up, after the last request.
 	LifespanShutdown struct{}
-	// LifespanStartupComplete answers LifespanStartup: ready.
+	// LifespanStartupComplete answers LifespanStartup: the application is ready.
 	LifespanStartupComplete struct{}
 	// LifespanStartupFailed answers LifespanStartup: the server must not start.
 	LifespanStartupFailed struct{ Message string }
 	// LifespanShutdownComplete answers LifespanShutdown.
 	LifespanShutdownComplete struct{}
-	// LifespanShutdownFailed answers LifespanShutdown: clean-up went wrong.
+	// LifespanShutdownFailed answers LifespanShutdown: the clean-up has failed.
 	LifespanShutdownFailed struct{ Message string }
 )
 

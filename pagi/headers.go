@@ -4,6 +4,8 @@ import (
 	"iter"
 	"slices"
 	"strings"
+
+	"github.com/pagi-go/pagi-bridge/internal/headername"
 )
 
 // Header is one name and value. Names are lower case; values are opaque bytes.
@@ -18,8 +20,8 @@ type Header struct {
 // case, as the specification demands.
 type Headers []Header
 
-// NewHeaders returns Headers made of name, value pairs. It panics on an odd
-// number of arguments, which can only be a slip in the calling code.
+// NewHeaders returns Headers made of name, value pairs. It panics on an odd number of arguments,
+// which is a bug in the calling code.
 func NewHeaders(pairs ...string) Headers {
 	if len(pairs)%2 != 0 {
 		panic("pagi.NewHeaders: odd number of arguments")
@@ -87,11 +89,10 @@ func (h Headers) HasToken(name, token string) bool {
 
 // Add appends a header.
 func (h *Headers) Add(name, value string) {
-	*h = append(*h, Header{lower(name), value})
+	*h = append(*h, Header{headername.Lower(name), value})
 }
 
-// Set gives name exactly one value: in the place of the first header called so,
-// or at the end.
+// Set gives name exactly one value. It replaces the first header of that name, or appends one.
 func (h *Headers) Set(name, value string) {
 	for i := range *h {
 		if EqualFold((*h)[i].Name, name) {
@@ -112,26 +113,9 @@ func (h *Headers) Del(name string) {
 // Clone returns a copy that shares nothing with h.
 func (h Headers) Clone() Headers { return slices.Clone(h) }
 
-// lower returns name with its ASCII letters in lower case. strings.ToLower would
-// turn the Kelvin sign into a k, and a name that is not a token into one that is.
-func lower(name string) string {
-	for i := range len(name) {
-		if 'A' <= name[i] && name[i] <= 'Z' {
-			b := []byte(name)
-			for ; i < len(b); i++ {
-				if 'A' <= b[i] && b[i] <= 'Z' {
-					b[i] += 'a' - 'A'
-				}
-			}
-			return string(b)
-		}
-	}
-	return name
-}
-
-// EqualFold compares two header names or tokens without regard to ASCII case.
-// Unlike strings.EqualFold it knows no Unicode folding, so that no character
-// outside ASCII can pass for a letter inside it.
+// EqualFold compares two header names or tokens without regard to ASCII case. Unlike
+// strings.EqualFold it knows no Unicode folding, so no character outside ASCII equals an ASCII
+// letter.
 func EqualFold(a, b string) bool {
 	if len(a) != len(b) {
 		return false

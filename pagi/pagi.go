@@ -1,46 +1,21 @@
-// Package pagi is the vocabulary everything else in this module is written
-// against: the application interface, the connection scope, the events of the
-// http, websocket, sse and lifespan protocols, headers, and the objects through
-// which a server tells an application about its connection.
-//
-// It follows the PAGI specification 0.3 (core, www, lifespan, tls, extensions).
-// An application is called once per scope, which is one HTTP request, one
-// WebSocket, one SSE stream or the life of the process:
-//
-//	app := pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-//		if scope.Type != pagi.TypeHTTP {
-//			return pagi.Unsupported(scope)
-//		}
-//		if err := send(ctx, pagi.HTTPResponseStart{Status: 200, Headers: pagi.NewHeaders("content-type", "text/plain")}); err != nil {
-//			return err
-//		}
-//		return send(ctx, pagi.HTTPResponseBody{Body: []byte("Hello from PAGI")})
-//	})
-//
-// The package imports nothing but the standard library and knows nothing of
-// sockets, Perl, middleware or ready-made applications.
+// Package pagi is the vocabulary of this module: applications, middleware, scopes and events, by
+// the PAGI specification 0.3. An application is called once per scope: for an HTTP request, a
+// WebSocket, an event stream, or the life of the process. See the example of App.
 package pagi
 
 import "context"
 
-// Versions of the specification this package implements.
-const (
-	// SpecVersion is the version of the core specification and of every
-	// protocol specification below it; it is the value of Scope.PAGI.Version.
-	SpecVersion = "0.3"
-)
-
-// Receive yields the next event from the client. It blocks until there is one,
-// or returns ctx's error when ctx ends first. After the connection is gone it
-// returns the protocol's disconnect event, every time it is called.
+// Receive returns the next event from the client. It blocks until there is one, or returns the
+// error of ctx if ctx ends first. After the connection has ended, every call returns the protocol's
+// disconnect event.
 //
 // Byte slices inside an event are valid until the next call of Receive.
 // A Receive is not safe for concurrent use.
 type Receive func(ctx context.Context) (Event, error)
 
-// Send passes an event towards the client. It blocks while the client is behind
-// (back-pressure) and returns when the event has been taken over; byte slices in
-// the event are the caller's again once Send returns.
+// Send passes an event towards the client. It blocks while the client is behind (back-pressure),
+// and returns when the server has taken the event over. The caller may reuse byte slices of the
+// event once Send has returned.
 //
 // An event that the specification forbids (a missing field, a type the scope
 // does not know, a control character in a header) makes Send return an *EventError.
@@ -48,12 +23,12 @@ type Receive func(ctx context.Context) (Event, error)
 // safe for concurrent use unless the server says so.
 type Send func(ctx context.Context, ev Event) error
 
-// App is a PAGI application. Serve is called once per scope and returns when the
-// scope's work is done; a returned error says the application failed or, for a
-// scope type it does not handle, declined (see Unsupported).
+// App is a PAGI application. Serve is called once per scope and returns when the scope's work is
+// done. A returned error says that the application failed. For a scope type that it does not
+// handle, it declines with an error (see Unsupported).
 //
-// ctx ends when the connection does or when the server shuts down; its cause
-// (context.Cause) is a *DisconnectError where the server knows a reason.
+// ctx ends when the connection ends or when the server shuts down. Its cause (context.Cause) is a
+// *DisconnectError if the server knows a reason.
 type App interface {
 	Serve(ctx context.Context, scope *Scope, receive Receive, send Send) error
 }
@@ -66,9 +41,9 @@ func (f AppFunc) Serve(ctx context.Context, scope *Scope, receive Receive, send 
 	return f(ctx, scope, receive, send)
 }
 
-// Middleware makes an App out of another one. It must not change the Scope it is
-// given; it passes a changed copy down (see Scope.With and Scope.Clone). It
-// observes and rewrites the exchange by wrapping receive and send.
+// Middleware makes an App out of another one. It must not change the Scope that it gets; it passes
+// a changed copy down (see Scope.With and Scope.Clone). It observes and rewrites the exchange by
+// wrapping receive and send.
 type Middleware interface {
 	Wrap(next App) App
 }
@@ -88,36 +63,23 @@ func Chain(app App, middleware ...Middleware) App {
 	return app
 }
 
-// Checker is implemented by applications and middleware that have options which
-// can be wrong. An option struct is the App or Middleware itself, so there is no
-// moment of construction at which it could fail; Check is that moment. Whoever
-// puts a site together calls it on every part before the first request and
+// Checker is implemented by applications and middleware whose options can be wrong. An option
+// struct is the App or Middleware itself, so there is no constructor that could fail; Check takes
+// its place. The program that builds a site calls Check on every part before the first request, and
 // refuses to start on an error.
 //
-// Check may look at the file system but starts nothing, changes nothing and may be
-// called any number of times. For a wrong option it returns an *OptionError or an
-// errors.Join of several. A part with an error in it stays safe to use: it answers
-// the lifespan scope with startup.failed and every other scope with that error.
+// Check may look at the file system, but it starts nothing and changes nothing. It may be called
+// any number of times. For a wrong option it returns an *OptionError or an errors.Join of several.
+// A part with a wrong option stays safe to use: it answers the lifespan scope with startup.failed
+// and every other scope with that error.
 type Checker interface {
 	Check() error
 }
 
-// Check returns part.Check's result when part is a Checker, else nil.
+// Check returns the result of part.Check if part is a Checker, else nil.
 func Check(part any) error {
 	if c, ok := part.(Checker); ok {
 		return c.Check()
 	}
 	return nil
-}
-
-// Broken returns the application that stands in for one that cannot work: it
-// answers lifespan.startup with startup.failed, so that a server does not start,
-// and any other scope with err.
-func Broken(err error) App {
-	return AppFunc(func(ctx context.Context, scope *Scope, receive Receive, send Send) error {
-		if scope.Type != TypeLifespan {
-			return err
-		}
-		return ServeLifespan(ctx, receive, send, func(context.Context) error { return err }, nil)
-	})
 }

@@ -1,7 +1,10 @@
 package pagi
 
-// The scope types of the specification.
+import "net/url"
+
+// The specification's version, which is the value of Scope.PAGI.Version, and its scope types.
 const (
+	SpecVersion   = "0.3"
 	TypeHTTP      = "http"
 	TypeWebSocket = "websocket"
 	TypeSSE       = "sse"
@@ -46,13 +49,12 @@ type Addr struct {
 // IsZero reports whether the address is not known.
 func (a Addr) IsZero() bool { return a == Addr{} }
 
-// Scope describes what an App is called for. Which fields are set depends on
-// Type: a lifespan scope has only Type, PAGI and State.
+// Scope describes the request or connection for which an App is called. Which fields are set
+// depends on Type: a lifespan scope has only Type, PAGI and State.
 //
-// A Scope is read-only for everybody but its maker. To change one, copy it with
-// Clone or With and pass the copy down: edits travel towards the application
-// only. The copy is shallow on purpose; State, Connection, Transport and values
-// reached through pointers are shared between all layers.
+// Only the maker of a Scope may change it. Other code copies it with Clone or With and passes the
+// copy down, so changes travel only towards the application. The copy is shallow on purpose; State,
+// Connection, Transport and values reached through pointers are shared between all layers.
 type Scope struct {
 	// Type is TypeHTTP, TypeWebSocket, TypeSSE or TypeLifespan.
 	Type string
@@ -64,41 +66,45 @@ type Scope struct {
 	Method string
 	// Scheme is "http" or "https", for websocket "ws" or "wss".
 	Scheme string
-	// Path is the percent-decoded path below RootPath. A Go string holds bytes,
-	// so a path that is not UTF-8 stands here as its decoded bytes, which is the
-	// fallback the specification asks for.
+	// Path is the percent-decoded path below RootPath. A path that is not UTF-8 is kept as its
+	// decoded bytes, the fallback of the specification. Path is "" if the client's path is RootPath
+	// itself: for "/app" below a mount at "/app", while "/app/" has the path "/".
 	Path string
-	// RawPath is the path as the client sent it, before any decoding and with
-	// RootPath still in it; "" when not known.
+	// RawPath is the path as the client sent it, before any decoding and including RootPath; "" if
+	// not known.
 	RawPath string
-	// QueryString is what followed the question mark, still percent-encoded.
+	// Target is RawPath with the query as sent: "/menu?" keeps its question mark. It is "" if not
+	// known; RequestURI then builds it from other fields.
+	Target string
+	// QueryString is the text after the question mark, still percent-encoded.
 	QueryString string
 	// RootPath is the decoded prefix under which the application is mounted,
 	// PSGI's SCRIPT_NAME: "" or a path without a slash at its end.
 	RootPath string
-	// Headers are the request's, names in lower case, with one cookie header.
+	// Headers are the request's headers, with names in lower case and one cookie header.
 	Headers Headers
 	// Client and Server are the connection's two ends; zero when not known.
 	Client, Server Addr
-	// Subprotocols are what the client offered in Sec-WebSocket-Protocol.
+	// Subprotocols are the names that the client offered in Sec-WebSocket-Protocol.
 	Subprotocols []string
-	// State is the namespace the application filled during lifespan startup. In
-	// a lifespan scope it is the map to fill; elsewhere it is a private shallow
-	// copy. It is nil where there was no lifespan.
+	// State is the namespace the application filled during lifespan startup. In a lifespan scope it
+	// is the map to fill; elsewhere it is a private shallow copy. It is nil without a lifespan.
 	State map[string]any
 	// Extensions holds the optional capabilities the server has for this
 	// connection, by name. Never write to it.
 	Extensions map[string]any
 	// Connection is "pagi.connection"; set in http scopes.
-	Connection *Connection
-	// Transport is "pagi.transport"; nil where the server cannot measure it.
+	Connection Connection
+	// Transport is "pagi.transport"; nil if the server cannot measure it.
 	Transport Transport
+	// Notes are for the server's log; nil if the server keeps none.
+	Notes *LogNotes
 
 	values *scopeValue
 }
 
-// scopeValue is one link of the chain of values set by With; newer ones hide
-// older ones, and scopes derived from one another share the tail.
+// scopeValue is one link of the chain of values set by With. Newer values hide older ones. A scope
+// and its copies share the tail of the chain.
 type scopeValue struct {
 	key   string
 	value any
@@ -112,10 +118,9 @@ func (s *Scope) Clone() *Scope {
 	return &c
 }
 
-// With returns a shallow copy that has one more value. Keys follow the
-// specification: names without a dot belong to the core, those with the prefix
-// "pagi." to its extensions; everybody else uses a prefix of their own
-// ("myapp.user").
+// With returns a shallow copy that has one more value. Keys follow the specification: names without
+// a dot belong to the core, those with the prefix "pagi." to its extensions. Other code uses a
+// prefix of its own ("myapp.user").
 func (s *Scope) With(key string, value any) *Scope {
 	c := *s
 	c.values = &scopeValue{key, value, s.values}
@@ -145,17 +150,31 @@ func (s *Scope) TLS() *TLS {
 	return t
 }
 
-// Mount returns the scope an application mounted under prefix must see: prefix
-// moved from the front of Path to the end of RootPath. An emptied Path becomes
-// "/". The caller has made sure that Path begins with prefix, at a slash.
+// Mount returns the scope an application mounted under prefix must see: prefix moved from the front
+// of Path to the end of RootPath. Path is then "" if the client left out the slash after prefix, so
+// that the application can redirect to the form with the slash. The caller must make sure that Path
+// begins with prefix, at a slash.
 func (s *Scope) Mount(prefix string) *Scope {
 	c := *s
 	c.Path = s.Path[len(prefix):]
-	if c.Path == "" {
-		c.Path = "/"
-	}
 	c.RootPath = s.RootPath + prefix
 	return &c
+}
+
+// RequestURI returns the path and query as the client sent them (PSGI's and CGI's REQUEST_URI). If
+// Target is not known, RequestURI builds them from the other fields.
+func (s *Scope) RequestURI() string {
+	if s.Target != "" {
+		return s.Target
+	}
+	path := s.RawPath
+	if path == "" {
+		path = (&url.URL{Path: s.RootPath + s.Path}).EscapedPath()
+	}
+	if s.QueryString == "" {
+		return path
+	}
+	return path + "?" + s.QueryString
 }
 
 // TLS is the value of the "tls" extension (PAGI::Spec::Tls). Strings that the

@@ -34,7 +34,7 @@ func TestScopeValuesTravelDownwardOnly(t *testing.T) {
 func TestScopeMount(t *testing.T) {
 	for _, c := range []struct{ path, root, prefix, wantPath, wantRoot string }{
 		{"/app/page", "", "/app", "/page", "/app"},
-		{"/app", "", "/app", "/", "/app"},
+		{"/app", "", "/app", "", "/app"},
 		{"/app/", "", "/app", "/", "/app"},
 		{"/b/c", "/a", "/b", "/c", "/a/b"},
 		{"/x", "/a", "", "/x", "/a"},

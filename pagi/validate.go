@@ -7,12 +7,12 @@ import (
 	"unicode/utf8"
 )
 
-// Validate checks what can be said of an event to the client without knowing
-// what was sent before: that the scope type knows it, that its fields are of the
-// kind and in the range the specification gives. The error is an *EventError.
+// Validate checks an event to the client by itself, without the events before it. The scope type
+// must know the event, and its fields must have the kind and range of the specification. The error
+// is an *EventError.
 //
-// The rules about order (start before body, nothing after the end) are kept by
-// whoever implements Send.
+// The implementation of Send checks the rules about order (start before body, nothing after the
+// end); see CheckOrder.
 func Validate(scopeType string, ev Event) error {
 	switch scopeType {
 	case TypeHTTP:
@@ -34,12 +34,12 @@ func validateHTTP(ev Event) error {
 	case HTTPResponseBody:
 		return validateBody(&e)
 	case HTTPResponseTrailers:
-		return ValidateHeaders(e.EventType(), e.Headers)
+		return e.Headers.Validate(e.EventType())
 	case HTTPResponseInformational:
 		if e.Status < 102 || e.Status > 199 {
 			return &EventError{e.EventType(), "status", fmt.Sprintf("must be 102 to 199, is %d", e.Status)}
 		}
-		return ValidateHeaders(e.EventType(), e.Headers)
+		return e.Headers.Validate(e.EventType())
 	case HTTPFullFlush:
 		return nil
 	}
@@ -52,7 +52,7 @@ func validateWebSocket(ev Event) error {
 		if e.Subprotocol != "" && !isToken(e.Subprotocol) {
 			return &EventError{e.EventType(), "subprotocol", fmt.Sprintf("must be a token, is %q", e.Subprotocol)}
 		}
-		return ValidateHeaders(e.EventType(), e.Headers)
+		return e.Headers.Validate(e.EventType())
 	case WebSocketSend:
 		switch {
 		case e.Binary && e.Text != "":
@@ -72,7 +72,7 @@ func validateWebSocket(ev Event) error {
 		}
 		return nil
 	case WebSocketClose:
-		if e.Code != 0 && !IsCloseCode(e.Code) {
+		if e.Code != 0 && !isCloseCode(e.Code) {
 			return &EventError{e.EventType(), "code", fmt.Sprintf("must be a close code an endpoint may send (RFC 6455 section 7.4), is %d", e.Code)}
 		}
 		if len(e.Reason) > 123 || !utf8.ValidString(e.Reason) {
@@ -91,14 +91,14 @@ func validateSSE(ev Event) error {
 	switch e := ev.(type) {
 	case SSEStart:
 		if e.Status == 0 {
-			return ValidateHeaders(e.EventType(), e.Headers)
+			return e.Headers.Validate(e.EventType())
 		}
 		return validateStart(ev, e.Status, e.Headers)
 	case SSESend:
 		if strings.ContainsAny(e.Event, "\r\n") {
 			return &EventError{e.EventType(), "event", "must not contain a newline"}
 		}
-		// The standard has a client ignore an id with a NUL in it.
+		// By the standard a client ignores an id that contains a NUL.
 		if strings.ContainsAny(e.ID, "\r\n\x00") {
 			return &EventError{e.EventType(), "id", "must not contain a newline or NUL"}
 		}
@@ -155,7 +155,7 @@ func validateStart(ev Event, status int, headers Headers) error {
 	if status < 200 || status > 999 {
 		return &EventError{ev.EventType(), "status", fmt.Sprintf("must be 200 to 999, is %d", status)}
 	}
-	return ValidateHeaders(ev.EventType(), headers)
+	return headers.Validate(ev.EventType())
 }
 
 func validateBody(e *HTTPResponseBody) error {
@@ -170,31 +170,31 @@ func validateBody(e *HTTPResponseBody) error {
 		return &EventError{e.EventType(), "", "'body', 'file' and 'fh' exclude one another"}
 	case e.Offset < 0:
 		return &EventError{e.EventType(), "offset", fmt.Sprintf("must not be negative, is %d", e.Offset)}
-	case e.Length < 0:
-		return &EventError{e.EventType(), "length", fmt.Sprintf("must not be negative, is %d", e.Length)}
+	case e.Length < ToEnd:
+		return &EventError{e.EventType(), "length", fmt.Sprintf("must not be negative, except for %d (ToEnd), is %d", ToEnd, e.Length)}
 	case strings.IndexByte(e.File, 0) >= 0:
 		return &EventError{e.EventType(), "file", "must not contain NUL"}
 	}
 	return nil
 }
 
-// ValidateHeaders checks that every name is a token (RFC 9110 section 5.1) and
-// that no value contains a control character but HTAB (section 5.5): CR, LF and NUL would
-// let a header break out of its line, and what a client makes of the others is its own
-// affair. eventType goes into the error.
-func ValidateHeaders(eventType string, headers Headers) error {
-	for i := range headers {
-		if h := &headers[i]; !isToken(h.Name) {
-			return &EventError{eventType, "headers", fmt.Sprintf("contains the name %q, which is not a token (RFC 9110 section 5.1)", h.Name)}
-		} else if !isFieldValue(h.Value) {
-			return &EventError{eventType, "headers", fmt.Sprintf("contains a control character in the value of %q", h.Name)}
+// Validate checks that every name is a token (RFC 9110 section 5.1) and that no value contains a
+// control character but HTAB (section 5.5): CR, LF and NUL would let a header break out of its
+// line, and clients treat the other ones differently. eventType goes into the error.
+func (h Headers) Validate(eventType string) error {
+	for i := range h {
+		name, value := h[i].Name, h[i].Value
+		switch {
+		case !isToken(name):
+			return &EventError{eventType, "headers", fmt.Sprintf("contains the name %q, which is not a token (RFC 9110 section 5.1)", name)}
+		case !isFieldValue(value):
+			return &EventError{eventType, "headers", fmt.Sprintf("contains a control character in the value of %q", name)}
 		}
 	}
 	return nil
 }
 
-// isFieldValue reports whether v has no control character but tabs in it (RFC 9110
-// section 5.5).
+// isFieldValue reports whether v contains no control character except tabs (RFC 9110 section 5.5).
 func isFieldValue(v string) bool {
 	for i := range len(v) {
 		if c := v[i]; c < ' ' && c != '\t' || c == 0x7f {
@@ -227,8 +227,8 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// IsCloseCode reports whether RFC 6455 section 7.4 allows an endpoint to
+// isCloseCode reports whether RFC 6455 section 7.4 allows an endpoint to
 // send the code. 1004 to 1006 and 1015 are reserved.
-func IsCloseCode(code int) bool {
+func isCloseCode(code int) bool {
 	return code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999
 }

@@ -17,12 +17,13 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/request"
 )
 
 //go:embed testdata/browser.html
 var browserPage []byte
 
-// browserSite is what the page's checks talk to.
+// browserSite is the server for the checks of the page.
 type browserSite struct {
 	gone    chan struct{} // told by /go
 	aborted chan string
@@ -39,7 +40,7 @@ func (b *browserSite) Serve(ctx context.Context, scope *pagi.Scope, receive pagi
 	default:
 		return pagi.Unsupported(scope)
 	}
-	body, err := io.ReadAll(pagi.BodyReader(ctx, receive))
+	body, err := io.ReadAll(request.BodyReader(ctx, receive))
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (b *browserSite) serveEvents(ctx context.Context, scope *pagi.Scope, receiv
 	}
 	switch {
 	case scope.Path == "/ask":
-		body, err := io.ReadAll(pagi.BodyReader(ctx, receive))
+		body, err := io.ReadAll(request.BodyReader(ctx, receive))
 		if err != nil {
 			return err
 		}
@@ -138,8 +139,7 @@ func (b *browserSite) serveSocket(ctx context.Context, receive pagi.Receive, sen
 	}
 }
 
-// A browser has its own ideas of all this; Chromium runs the checks of a page over TLS
-// and HTTP/2.
+// A real browser, Chromium, runs the checks of a page over TLS and HTTP/2.
 func TestBrowser(t *testing.T) {
 	chromium := testkit.Tool(t, "chromium", "chromium")
 	checks := []string{"eventSource", "eventsByPost", "streaming", "upload", "abort", "http2", "webSocket"}
@@ -147,7 +147,7 @@ func TestBrowser(t *testing.T) {
 	for _, name := range checks {
 		t.Run(name, func(t *testing.T) {
 			app := &browserSite{gone: make(chan struct{}), aborted: make(chan string, 1), report: make(chan []byte, 1)}
-			x := launch(t, &Server{App: app, TLSCert: pair.CertFile, TLSKey: pair.KeyFile, ShutdownTimeout: time.Second})
+			x := launch(t, &Server{App: app, TLSCert: pair.CertFile, TLSKey: pair.KeyFile, Timeouts: Timeouts{ShutdownTimeout: time.Second}})
 			var said bytes.Buffer
 			browser := exec.CommandContext(t.Context(), chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
 				"--no-first-run", "--disable-background-networking", "--disable-component-update", "--ignore-certificate-errors",

@@ -19,10 +19,10 @@ import (
 	"golang.org/x/crypto/ocsp"
 )
 
-// certificate is one with its key, and in PEM.
+// certificate is a certificate with its key, and its leaf in PEM.
 type certificate struct {
 	tls.Certificate
-	pem     string    // the leaf
+	pem     string    // the leaf in PEM
 	stapled time.Time // until when the OCSP response is valid; zero: there is none
 }
 
@@ -39,7 +39,7 @@ func pemOf(c *tls.Certificate) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}))
 }
 
-// onlyCertificate returns the certificate of a configuration that leaves no choice.
+// onlyCertificate returns the certificate of a configuration that has only one.
 func onlyCertificate(config *tls.Config) *certificate {
 	if len(config.Certificates) != 1 || config.GetCertificate != nil || config.GetConfigForClient != nil {
 		return nil
@@ -47,7 +47,7 @@ func onlyCertificate(config *tls.Config) *certificate {
 	return &certificate{Certificate: config.Certificates[0], pem: pemOf(&config.Certificates[0])}
 }
 
-// Check reports what keeps the files from being served.
+// Check reports an error if the files cannot be served.
 func (f CertificateFiles) Check() error {
 	_, err := loadCertificate(f, time.Now())
 	return err
@@ -71,7 +71,7 @@ func loadPair(files CertificateFiles) (*certificate, error) {
 	return &certificate{Certificate: pair, pem: pemOf(&pair)}, nil
 }
 
-// staple adds the OCSP response of its files, unless there is none or it is out of date.
+// staple adds the OCSP response of the files, unless there is none or it is out of date.
 func (c *certificate) staple(files CertificateFiles, now time.Time) error {
 	if files.OCSP == "" {
 		return nil
@@ -115,17 +115,18 @@ func (c *certificate) unstapled() *certificate {
 	return &bare
 }
 
-// certificates are those of files.
+// certificates are the certificates that come from files.
 type certificates struct {
 	log   *slog.Logger
 	files []CertificateFiles
 	set   atomic.Pointer[certificateSet]
 
 	stamps []([3]stamp)
-	failed []string // what was wrong with the files when they were last read
+	failed []string    // the error of the last attempt to read the files
+	early  []time.Time // when the certificate of the files becomes valid; zero: it is valid, or has expired
 }
 
-// certificateSet is what the files held at one moment.
+// certificateSet is the content of the files at one moment.
 type certificateSet struct {
 	list   []*certificate
 	byName map[string][]*certificate
@@ -133,7 +134,7 @@ type certificateSet struct {
 
 // loadCertificates reads all files.
 func loadCertificates(files []CertificateFiles, log *slog.Logger) (*certificates, error) {
-	c := &certificates{log: log, files: files, stamps: make([][3]stamp, len(files)), failed: make([]string, len(files))}
+	c := &certificates{log: log, files: files, stamps: make([][3]stamp, len(files)), failed: make([]string, len(files)), early: make([]time.Time, len(files))}
 	now := time.Now()
 	list := make([]*certificate, len(files))
 	for i, f := range files {
@@ -144,6 +145,9 @@ func loadCertificates(files []CertificateFiles, log *slog.Logger) (*certificates
 		}
 		if f.OCSP != "" && list[i].OCSPStaple == nil {
 			log.Warn("OCSP response does not say that the certificate is good now; it is not stapled", "file", f.OCSP)
+		}
+		for _, text := range list[i].warnings(now) {
+			log.Warn("TLS certificate: "+text, "file", f.Cert)
 		}
 	}
 	c.set.Store(newCertificateSet(list))
@@ -164,7 +168,9 @@ func newCertificateSet(list []*certificate) *certificateSet {
 	return s
 }
 
-// choose returns the certificate for a client; nil where there is none at all.
+// choose returns the certificate for a client: the first one for the requested name whose
+// algorithms the client has. If none is for that name, it chooses among all. If the client has the
+// algorithms of none, it returns the first one. It returns nil if there is no certificate at all.
 func (c *certificates) choose(hello *tls.ClientHelloInfo) *certificate {
 	set := c.set.Load()
 	if len(set.list) == 0 {
@@ -172,29 +178,27 @@ func (c *certificates) choose(hello *tls.ClientHelloInfo) *certificate {
 	}
 	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
 	if name == "" && len(set.list) > 1 && hello.Conn != nil {
-		name, _, _ = net.SplitHostPort(hello.Conn.LocalAddr().String()) // "" where it has none
+		name, _, _ = net.SplitHostPort(hello.Conn.LocalAddr().String()) // "" for an address without a port
 	}
 	those := set.byName[name]
-	if len(those) == 0 {
-		if _, rest, ok := strings.Cut(name, "."); ok {
-			those = set.byName["*."+rest]
-		}
+	if _, rest, ok := strings.Cut(name, "."); ok {
+		those = slices.Concat(those, set.byName["*."+rest])
 	}
 	if len(those) == 0 {
-		return set.list[0]
+		those = set.list
 	}
-	if len(those) > 1 {
-		for _, one := range those {
-			if hello.SupportsCertificate(&one.Certificate) == nil {
-				return one
-			}
+	client := *hello
+	client.ServerName = "" // makes SupportsCertificate ignore the name
+	for _, one := range those {
+		if len(those) == 1 || client.SupportsCertificate(&one.Certificate) == nil {
+			return one
 		}
 	}
 	return those[0]
 }
 
-// refresh reads the files that have changed. What cannot be read stays as it was, an OCSP
-// response only for as long as it is valid.
+// refresh reads the files that have changed. If a file cannot be read, the old content stays in
+// use; an old OCSP response only as long as it is valid.
 func (c *certificates) refresh(now time.Time) {
 	old := c.set.Load()
 	list := slices.Clone(old.list)
@@ -206,8 +210,8 @@ func (c *certificates) refresh(now time.Time) {
 	}
 }
 
-// renew returns a certificate as its files have it now. Where certificate and key do not
-// belong together another look follows, as one of them may be about to be replaced, too.
+// renew returns a certificate with the present content of its files. If certificate and key do not
+// belong together, it tries again at the next look, because another program may be replacing both.
 func (c *certificates) renew(i int, cert *certificate, now time.Time) *certificate {
 	f := c.files[i]
 	if until := cert.stapled; !until.IsZero() && now.After(until) {
@@ -216,16 +220,22 @@ func (c *certificates) renew(i int, cert *certificate, now time.Time) *certifica
 	}
 	before, stamps := c.stamps[i], stampsOf(f)
 	c.stamps[i][2] = stamps[2]
-	if stamps[0] != before[0] || stamps[1] != before[1] || c.failed[i] != "" {
+	valid := !c.early[i].IsZero() && !now.Before(c.early[i])
+	if stamps[0] != before[0] || stamps[1] != before[1] || c.failed[i] != "" || valid {
 		fresh, err := loadPair(f)
 		switch {
-		case err == nil:
+		case err == nil && c.isWorse(i, fresh, cert, now):
 			c.stamps[i], c.failed[i] = stamps, ""
+		case err == nil:
+			c.stamps[i], c.failed[i], c.early[i] = stamps, "", time.Time{}
+			for _, text := range fresh.warnings(now) {
+				c.log.Warn("TLS certificate: "+text, "file", f.Cert)
+			}
 			c.log.Info("TLS certificate was read again", "file", f.Cert, "expires", fresh.Leaf.NotAfter.UTC().Format(time.RFC3339))
 			return c.restaple(fresh, cert, f, now)
-		case c.failed[i] == err.Error(): // twice the same: it is not about to change
+		case c.failed[i] == err.Error(): // the same error twice: the files are not being replaced
 			c.log.Error("TLS certificate cannot be read again, the old one stays", "error", err)
-			c.stamps[i], c.failed[i] = stamps, ""
+			c.stamps[i], c.failed[i], c.early[i] = stamps, "", time.Time{}
 		default:
 			c.failed[i] = err.Error()
 		}
@@ -236,8 +246,24 @@ func (c *certificates) renew(i int, cert *certificate, now time.Time) *certifica
 	return c.restaple(cert.unstapled(), cert, f, now)
 }
 
-// restaple gives a certificate the OCSP response of its file; where that cannot be read, the
-// one it had.
+// isWorse reports whether a certificate is out of date, or not valid yet, while the one in use is
+// neither. Then the old one stays in use. A certificate that is not valid yet is read again once it
+// is valid.
+func (c *certificates) isWorse(i int, fresh, old *certificate, now time.Time) bool {
+	c.early[i] = time.Time{}
+	why := fresh.outOfDate(now)
+	if why == nil || old.outOfDate(now) != nil {
+		return false
+	}
+	if now.Before(fresh.Leaf.NotBefore) {
+		c.early[i] = fresh.Leaf.NotBefore
+	}
+	c.log.Error("TLS certificate was read again and is not used, the old one stays", "file", c.files[i].Cert, "error", why)
+	return true
+}
+
+// restaple gives a certificate the OCSP response of its file. If the file cannot be read, the
+// certificate keeps the response it had.
 func (c *certificates) restaple(fresh, old *certificate, f CertificateFiles, now time.Time) *certificate {
 	err := fresh.staple(f, now)
 	switch {

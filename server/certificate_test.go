@@ -27,7 +27,7 @@ func (a *authority) respond(files CertificateFiles, cert *x509.Certificate, next
 	return string(der)
 }
 
-// A certificate is renewed before somebody has asked for the OCSP response.
+// A certificate is renewed before its OCSP response is there.
 func TestARenewedCertificateDoesNotWaitForItsOCSPResponse(t *testing.T) {
 	a := newAuthority(t, "CA")
 	files, first := a.issue("site", "site.example")

@@ -13,16 +13,16 @@ import (
 // tracked is a connection that is in a connSet until it is closed.
 type tracked struct {
 	net.Conn
-	inner  net.Conn // the one it was accepted as
+	inner  net.Conn // the connection as it was accepted
 	set    *connSet
 	on     *listener
-	served atomic.Bool // handed to what closes it when the server stops
+	served atomic.Bool // handed to the server that closes it at a stop
 
-	counted string       // what it is counted as among those of its address; "": not
-	remote  net.Addr     // who a proxy says the client is; nil: inner's
-	local   net.Addr     // and where it has connected to
-	cert    *certificate // that it was shown in the TLS handshake; nil: not known
-	info    *pagi.TLS    // nil: it speaks none
+	counted string       // the address under which it is counted; "": it is not
+	remote  net.Addr     // the client's address by a PROXY header; nil: that of inner
+	local   net.Addr     // the address the client has connected to by that header
+	cert    *certificate // the one the TLS handshake has sent; nil: not known
+	info    *pagi.TLS    // nil: no TLS
 }
 
 func (c *tracked) Close() error {
@@ -30,7 +30,7 @@ func (c *tracked) Close() error {
 	return c.Conn.Close()
 }
 
-// limit gives everything on the connection d from now; 0 or less: no limit.
+// limit sets the deadline of reads and writes to d from now; 0 or less: no limit.
 func (c *tracked) limit(d time.Duration) error {
 	if d <= 0 {
 		return c.SetDeadline(time.Time{})
@@ -62,7 +62,7 @@ func (c *tracked) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// ReadFrom is what sendfile needs.
+// ReadFrom lets io.Copy use sendfile.
 func (c *tracked) ReadFrom(r io.Reader) (int64, error) {
 	if to, ok := c.inner.(io.ReaderFrom); ok {
 		return to.ReadFrom(r)
@@ -76,7 +76,7 @@ func (c *tracked) WriteBuffers(pieces *net.Buffers) error {
 	return err
 }
 
-// WriteAhead writes what is followed by more at once.
+// WriteAhead writes p, which more data will follow at once.
 func (c *tracked) WriteAhead(p []byte) (int, error) {
 	if conn, ok := c.Conn.(interface{ WriteAhead([]byte) (int, error) }); ok {
 		return conn.WriteAhead(p)
@@ -84,7 +84,7 @@ func (c *tracked) WriteAhead(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// TryWrite writes what can be written without waiting.
+// TryWrite writes as much as the kernel takes without waiting.
 func (c *tracked) TryWrite(p []byte) (int, error) {
 	if conn, ok := c.Conn.(interface{ TryWrite([]byte) (int, error) }); ok {
 		return conn.TryWrite(p)
@@ -92,7 +92,7 @@ func (c *tracked) TryWrite(p []byte) (int, error) {
 	return 0, nil
 }
 
-// SetLinger is net.TCPConn's.
+// SetLinger is the method of net.TCPConn.
 func (c *tracked) SetLinger(seconds int) error {
 	if tcp, ok := c.inner.(*net.TCPConn); ok {
 		return tcp.SetLinger(seconds)

@@ -10,22 +10,26 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pagi-go/pagi-bridge/internal/accept"
 	"github.com/pagi-go/pagi-bridge/internal/sysio"
-	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
-// connSet knows the open connections.
+// connSet is the set of open connections.
 type connSet struct {
 	mu     sync.Mutex
 	conns  map[*tracked]struct{}
-	counts map[string]int // by address, where their number is limited
+	quic   int            // those of HTTP/3
+	came   int64          // all there have been, those that were turned away included
+	counts map[string]int // of all, by address, where their number is limited
 }
 
-// add counts a connection in, unless limit (0: none) is reached.
+// add adds a connection, unless limit (0: none) is reached.
 func (s *connSet) add(c net.Conn, on *listener, limit int) *tracked {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if limit > 0 && len(s.conns) >= limit {
+	s.came++
+	if limit > 0 && len(s.conns)+s.quic >= limit {
 		return nil
 	}
 	if s.conns == nil {
@@ -36,15 +40,22 @@ func (s *connSet) add(c net.Conn, on *listener, limit int) *tracked {
 	return t
 }
 
-// claim counts a connection among those of its address and reports whether it is
-// within the limit on these.
+// claim counts a connection for its address. It reports whether the address stays within its limit.
 func (s *connSet) claim(c *tracked, limit int) bool {
 	key := addressKey(c.RemoteAddr())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.claimLocked(key, limit) {
+		return false
+	}
+	c.counted = key
+	return true
+}
+
+func (s *connSet) claimLocked(key string, limit int) bool {
 	if key == "" {
 		return true
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.counts[key] >= limit {
 		return false
 	}
@@ -52,8 +63,45 @@ func (s *connSet) claim(c *tracked, limit int) bool {
 		s.counts = map[string]int{}
 	}
 	s.counts[key]++
-	c.counted = key
 	return true
+}
+
+func (s *connSet) unclaimLocked(key string) {
+	if key == "" {
+		return
+	}
+	if s.counts[key]--; s.counts[key] <= 0 {
+		delete(s.counts, key)
+	}
+}
+
+// addQUIC counts a connection of HTTP/3, unless one of the limits (0: none) is reached. With a
+// limit per address it also counts the connection for its address. remove undoes the counting.
+func (s *connSet) addQUIC(client net.Addr, limit, perAddress int) (remove func(), ok bool) {
+	key := ""
+	if perAddress > 0 {
+		key = addressKey(client)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.came++
+	if limit > 0 && len(s.conns)+s.quic >= limit || !s.claimLocked(key, perAddress) {
+		return nil, false
+	}
+	s.quic++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.quic--
+		s.unclaimLocked(key)
+	}, true
+}
+
+// isFull reports whether an address has limit connections already.
+func (s *connSet) isFull(client net.Addr, limit int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts[addressKey(client)] >= limit
 }
 
 func (s *connSet) remove(c *tracked) {
@@ -63,18 +111,27 @@ func (s *connSet) remove(c *tracked) {
 		return
 	}
 	delete(s.conns, c)
-	if c.counted == "" {
-		return
-	}
-	if s.counts[c.counted]--; s.counts[c.counted] <= 0 {
-		delete(s.counts, c.counted)
-	}
+	s.unclaimLocked(c.counted)
 }
 
 func (s *connSet) len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.conns)
+	return len(s.conns) + s.quic
+}
+
+// count returns how many connections are open, and how many there have been.
+func (s *connSet) count() (open int, came int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns) + s.quic, s.came
+}
+
+// noteRefused counts a connection that was turned away before it was there.
+func (s *connSet) noteRefused() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.came++
 }
 
 // closeUnserved closes the connections that are still in their TLS handshake.
@@ -88,18 +145,18 @@ func (s *connSet) closeUnserved() {
 	}
 	s.mu.Unlock()
 	for _, c := range unserved {
-		_ = c.Close() // nothing was said on it that could be lost
+		_ = c.Close() // the client lost nothing: no request has come yet
 	}
 }
 
-// addressKey is what the connections from one address have in common; "" for those of
+// addressKey returns the key under which connections from one address are counted; "" for those of
 // a Unix socket.
 func addressKey(a net.Addr) string {
-	tcp, ok := a.(*net.TCPAddr)
+	ip, ok := a.(interface{ AddrPort() netip.AddrPort }) // an address of TCP or UDP
 	if !ok {
 		return ""
 	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	addr := ip.AddrPort().Addr().Unmap().WithZone("")
 	if addr.Is6() {
 		return netip.PrefixFrom(addr, 64).Masked().String()
 	}
@@ -137,7 +194,7 @@ func (l plainListener) Accept() (net.Conn, error) {
 // accept returns the next connection within the limit on their number.
 func (r *running) accept(l *listener) (*tracked, error) {
 	for {
-		c, err := l.Accept()
+		c, err := accept.Connection(l.Accept, r.stopping.Done(), r.log, l.Addr())
 		if err != nil {
 			return nil, err
 		}
@@ -152,22 +209,30 @@ func (r *running) accept(l *listener) (*tracked, error) {
 	}
 }
 
-// admit closes a connection that is one too many of its address, and reports whether
-// it is not. What the client's address is must be known.
+// admit closes a connection that exceeds the limit of its address. It reports whether the
+// connection may go on. The client's address must be known by then.
 func (r *running) admit(c *tracked) bool {
 	limit := r.current.Load().MaxConnectionsPerAddress
 	if limit <= 0 || r.conns.claim(c, limit) {
 		return true
 	}
-	r.refuse(c, c.on.tls, "too many connections from one address", "--max-connections-per-address", limit)
+	r.refuse(c, c.on.tls, manyOfOneAddress, "--max-connections-per-address", limit)
 	return false
 }
 
-// refuse turns a connection away that is one too many.
+// warnPerAddress logs a connection of HTTP/3 that exceeds the limit of its address.
+func (r *running) warnPerAddress(client net.Addr, limit int) {
+	r.warnings.warn(manyOfOneAddress, "option", "--max-connections-per-address", "limit", limit, "client", client.String())
+}
+
+// manyOfOneAddress is the warning about too many connections from one address.
+const manyOfOneAddress = "too many connections from one address"
+
+// refuse closes a connection that exceeds a limit. Unless mute is set it answers first.
 func (r *running) refuse(c net.Conn, mute bool, msg, option string, limit int) {
 	client := c.RemoteAddr().String()
 	r.warnings.warn(msg, "option", option, "limit", limit, "client", client)
-	record := pagi.HTTPRecord{Request: &http.Request{RemoteAddr: client}, Status: http.StatusServiceUnavailable, Begin: time.Now()}
+	record := engine.Record{Request: &http.Request{RemoteAddr: client}, Status: http.StatusServiceUnavailable, Begin: time.Now()}
 	if !mute {
 		const text = "Service Unavailable\n"
 		// An empty send buffer takes this at once; the deadline is for the rest.
@@ -178,14 +243,8 @@ func (r *running) refuse(c net.Conn, mute bool, msg, option string, limit int) {
 			record.Bytes = int64(len(text))
 		}
 	}
-	_ = c.Close() // it got an answer or it did not
+	_ = c.Close() // an error does not matter: the answer was sent or lost
 	record.Duration = time.Since(record.Begin)
-	r.record(&record)
-}
-
-// record tells the access log of what no application was called for.
-func (r *running) record(record *pagi.HTTPRecord) {
-	if done := r.current.Load().engine.Done; done != nil {
-		done(record)
-	}
+	r.traffic.connectionsRefused.Add(1)
+	r.current.Load().engine.Observe(&record)
 }

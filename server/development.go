@@ -12,10 +12,9 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// development is an application as its developer wants it served: an event that breaks a
-// rule of the specification is a failure even where the application overlooks it, rules
-// that cost time are checked, too, and a request that fails is answered with a page that
-// says why.
+// development serves an application for its developer. An event that breaks a rule of the
+// specification is a failure, even if the application ignores the error of Send. Rules whose check
+// costs time are checked, too. A request that fails is answered with a page that says why.
 type development struct{ app pagi.App }
 
 // Serve implements pagi.App.
@@ -40,7 +39,7 @@ func (d development) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.
 	if err == nil || scope.Type != pagi.TypeHTTP || errors.As(err, &asked) {
 		return err
 	}
-	return withPage(err)
+	return withPage(err, scope)
 }
 
 // serve turns a panic into an error.
@@ -56,8 +55,8 @@ func (d development) serve(ctx context.Context, scope *pagi.Scope, receive pagi.
 	return d.app.Serve(ctx, scope, receive, send)
 }
 
-// checkNames reports header names that are not in lower case, as the specification wants
-// them.
+// checkNames reports header names that are not in lower case, although the specification demands
+// it.
 func checkNames(ev pagi.Event) error {
 	var headers pagi.Headers
 	switch e := ev.(type) {
@@ -78,7 +77,7 @@ func checkNames(ev pagi.Event) error {
 	return nil
 }
 
-// pageError is a failure with the page that tells of it.
+// pageError is a failure with the page that shows it.
 type pageError struct {
 	error
 	page *pagi.StatusError
@@ -86,13 +85,13 @@ type pageError struct {
 
 func (e *pageError) Unwrap() []error { return []error{e.error, e.page} }
 
-func withPage(err error) error {
+func withPage(err error, scope *pagi.Scope) error {
 	stack := ""
 	var p *pagi.PanicError
 	if errors.As(err, &p) {
 		stack = string(p.Stack)
 	}
-	page, failed := errorpage.Render(http.StatusInternalServerError, err.Error(), stack)
+	page, failed := errorpage.Render(errorpage.Failure{Status: http.StatusInternalServerError, Message: err.Error(), Stack: stack, Scope: scope})
 	if failed != nil {
 		return errors.Join(err, failed)
 	}

@@ -38,8 +38,9 @@ func TestDevelopment(t *testing.T) {
 			body, plain string // in development, and not
 		}{
 			"/":          {200, "fine", "fine"},
+			"/fails?a=b": {500, "<h2>Request</h2>\n<pre>GET /fails?a=b</pre>", "Internal Server Error\n"},
 			"/fails":     {500, "no &lt;database&gt;</pre>", "Internal Server Error\n"},
-			"/panics":    {500, "out of range</pre>\n<h2>Stack</h2>\n<pre>goroutine ", "Internal Server Error\n"},
+			"/panics":    {500, "<h2>Stack</h2>\n<pre>goroutine ", "Internal Server Error\n"},
 			"/asks":      {404, "not here\n", "not here\n"},
 			"/upper":     {500, "the application has overlooked that http.response.start: &#39;headers&#39; contains the name &#34;X-Up&#34;", ""},
 			"/overlooks": {500, "must come first</pre>", "Internal Server Error\n"},

@@ -40,7 +40,7 @@ func TestLongHTTP2Targets(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
-				x, p := launch(&Server{App: echo, MaxHeaderSize: 1000})
+				x, p := launch(&Server{App: echo, Limits: Limits{MaxHeaderSize: 1000}})
 				p.path = tt.path
 				p.request(1, "GET", true, tt.fields...)
 				if got, _, _ := strings.Cut(p.answer(1), " "); got != tt.want {

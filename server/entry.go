@@ -6,14 +6,15 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
 )
 
-// entry does what must be done on a connection before it speaks HTTP: it reads the
-// PROXY header and does the TLS handshake. It serves the connections that speak HTTP/1
-// and hands out, to net/http, those that speak HTTP/2.
+// entry prepares a connection before it speaks HTTP: it reads the PROXY header and does the TLS
+// handshake. It serves the connections that speak HTTP/1 and hands out, to net/http, those that
+// speak HTTP/2.
 type entry struct {
 	*listener
 	r      *running
@@ -58,7 +59,7 @@ func (e *entry) Accept() (net.Conn, error) {
 func (e *entry) Close() error {
 	e.closeOnce.Do(func() {
 		e.cancel()
-		_ = e.listener.Close() // it tells its owner
+		_ = e.listener.Close() // its owner learns of the error, too
 		e.r.conns.closeUnserved()
 		e.running.Wait()
 	})
@@ -76,25 +77,24 @@ func (e *entry) acceptAll() {
 			return // handshakes go on until the entry is closed
 		}
 		select {
-		case e.failed <- err: // net/http waits a while or gives up, and closes us then
+		case e.failed <- err: // net/http waits for a while, or gives up and closes the entry
 		case <-e.ctx.Done():
 			return
 		}
 	}
 }
 
-// let makes a connection ready and gives it to whom it belongs.
+// let prepares a connection and gives it to the server of its protocol.
 func (e *entry) let(c *tracked) {
-	if e.ctx.Err() != nil { // Close may have missed it
+	if e.ctx.Err() != nil { // closeUnserved may have missed this connection
 		_ = c.Close()
 		return
 	}
 	limit := e.r.current.Load().limits().HeadTimeout
 	if e.place.Proxy {
 		if err := e.r.readProxyHeader(c, limit); err != nil {
-			e.r.warnings.warn("connection is not from a proxy that may connect", "option", "--proxy-protocol-from",
-				"peer", c.inner.RemoteAddr().String(), "error", err)
-			_ = c.Close() // nothing was said on it
+			e.r.warnProxy(c, err)
+			_ = c.Close() // no request has come yet
 			return
 		}
 	}
@@ -107,12 +107,15 @@ func (e *entry) let(c *tracked) {
 		return
 	}
 	conn := tls.Server(c, e.r.tls.config.Load())
-	// A deadline and the connection's end do what a context would, at less cost.
-	_ = c.limit(limit) // where it cannot be set, the handshake tells
+	// A deadline and closing the connection replace a context, at less cost.
+	_ = c.limit(limit) // if it cannot be set, the handshake fails
 	if err := conn.Handshake(); err != nil {
-		e.r.log.Debug("TLS handshake failed", "client", c.RemoteAddr().String(), "error", err)
-		answerPlain(err)
-		_ = c.Close() // it never was of use
+		client := c.RemoteAddr().String()
+		e.r.log.Debug("TLS handshake failed", "client", client, "error", err)
+		if reason := answerPlain(err); reason != "" {
+			e.r.warnings.warn("request is refused", "status", http.StatusBadRequest, "reason", reason, "client", client)
+		}
+		_ = c.Close() // the connection was never usable
 		return
 	}
 	_ = c.limit(0)
@@ -126,21 +129,26 @@ func (e *entry) let(c *tracked) {
 	select {
 	case e.ready <- e.r.http2Conn(conn, &state, nil):
 	case <-e.ctx.Done():
-		_ = conn.Close() // nobody takes it any more
+		_ = conn.Close() // no server takes it any more
 	}
 }
 
-// answerPlain tells a client that speaks HTTP without TLS what is wrong.
-func answerPlain(err error) {
+// answerPlain tells a client that speaks HTTP without TLS what is wrong, and returns that reason.
+// It returns "" for a client that speaks something else.
+func answerPlain(err error) (reason string) {
 	var header tls.RecordHeaderError
 	if !errors.As(err, &header) || header.Conn == nil {
-		return
+		return ""
 	}
-	methods := []string{"GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH"}
-	if !slices.Contains(methods, string(header.RecordHeader[:])) {
-		return
+	methods := []string{"GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH", "CONNE", "TRACE", "PRI *"}
+	switch begin := string(header.RecordHeader[:]); {
+	case begin == "PROXY":
+		return "the connection begins with a PROXY header, and this address has not the option proxy"
+	case !slices.Contains(methods, begin):
+		return ""
 	}
 	_ = header.Conn.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = io.WriteString(header.Conn, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"+
 		"Connection: close\r\n\r\nThis port speaks HTTPS.\n")
+	return "the client speaks HTTP without TLS, and this address speaks TLS"
 }

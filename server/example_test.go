@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/server"
 )
 
@@ -29,11 +30,11 @@ func ExampleServer() {
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
 	s := &server.Server{
-		App:         app,
-		Listen:      []string{"127.0.0.1:0"},
-		Lifespan:    server.LifespanOff,
-		MaxBodySize: 1 << 20,
-		Timeout:     30 * time.Second,
+		App:      app,
+		Listen:   []string{"127.0.0.1:0"},
+		Lifespan: server.LifespanOff,
+		Limits:   server.Limits{Limits: engine.Limits{MaxBodySize: 1 << 20}},
+		Timeouts: server.Timeouts{Timeout: 30 * time.Second},
 		Ready: func(addrs []net.Addr) error {
 			go func() { // a visitor
 				defer cancel()

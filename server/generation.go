@@ -9,26 +9,31 @@ import (
 	"sync/atomic"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
+	"github.com/pagi-go/pagi-bridge/pagi/nethttp"
 	"github.com/pagi-go/pagi-bridge/server/http1"
 	"github.com/pagi-go/pagi-bridge/server/ws"
 )
 
-// generation is an application and the options it is served with. A Run begins with
-// one, and each Reload puts another in its place.
+// generation is an application with the options for serving it. A Run begins with one generation,
+// and each Reload replaces it by another.
 type generation struct {
 	*Server
+	Limits // the Limits of the Server with defaults, as are the Timeouts
+	Timeouts
 	app      pagi.App // the Server's, or one around it
 	log      *slog.Logger
-	engine   *pagi.HTTPHandler
+	engine   *engine.Handler
+	web      *nethttp.Adapter // passes requests to app
 	ws       *ws.Server
-	lifespan *lifespan
+	lifespan *appLife
 
-	headLimit int // bytes of a request head; 0: none
+	headLimit int // largest request head in bytes; 0: no limit
 	connLimit int // connections open at once; 0: no limit
 
-	requests atomic.Int64  // in dispatch
+	requests atomic.Int64  // how many are in dispatch
 	stopping chan struct{} // closed when the application is about to be shut down
-	halt     func()        // closes it
+	halt     func()        // closes stopping
 }
 
 // newGeneration checks the options of s and builds what requests need.
@@ -36,15 +41,15 @@ func (r *running) newGeneration(s *Server) (*generation, error) {
 	if s.App == nil {
 		return nil, errors.New("server: no application")
 	}
-	g := &generation{Server: s, log: s.Logger, stopping: make(chan struct{})}
+	g := &generation{Server: s, Limits: s.Limits.WithDefaults(), Timeouts: s.Timeouts.WithDefaults(), log: s.Logger, stopping: make(chan struct{})}
 	if g.log == nil {
 		g.log = slog.Default()
 	}
 	var err error
-	if g.lifespan, err = newLifespan(s, g.log); err != nil {
+	if g.lifespan, err = newLifespan(s, g.LifespanStartupTimeout, g.log); err != nil {
 		return nil, err
 	}
-	if g.ws, err = s.newWS(); err != nil {
+	if g.ws, err = g.newWS(); err != nil {
 		return nil, err
 	}
 	g.halt = sync.OnceFunc(func() {
@@ -55,61 +60,55 @@ func (r *running) newGeneration(s *Server) (*generation, error) {
 	if s.Development {
 		g.app = development{s.App}
 	}
-	g.headLimit = max(0, orDefault(s.MaxHeaderSize, DefaultMaxHeaderSize))
-	g.connLimit = max(0, orDefault(s.MaxConnections, defaultMaxConnections()))
+	g.headLimit = max(0, g.MaxHeaderSize)
+	g.connLimit = max(0, orDefault(g.MaxConnections, defaultMaxConnections()))
 	g.engine = r.newEngine(g)
+	g.web = &nethttp.Adapter{Engine: g.engine}
 	return g, nil
 }
 
-func (r *running) newEngine(g *generation) *pagi.HTTPHandler {
-	engine := &pagi.HTTPHandler{
-		App:             g.app,
-		State:           g.lifespan.requestState,
-		MaxBodySize:     orDefault(g.MaxBodySize, DefaultMaxBodySize),
-		MaxHeaderCount:  orDefault(g.MaxHeaderCount, DefaultMaxHeaderCount),
-		BodyTimeout:     orDefault(g.BodyTimeout, DefaultBodyTimeout),
-		WriteTimeout:    orDefault(g.WriteTimeout, DefaultWriteTimeout),
-		RequestTimeout:  g.RequestTimeout,
-		MaxRequestTime:  g.MaxRequestTime,
-		SSEIdleTimeout:  g.SSEIdleTimeout,
-		WebSocket:       g.ws,
-		MaxReceiveQueue: g.MaxReceiveQueue,
-		HighWaterMark:   g.WriteHighWatermark,
-		LowWaterMark:    g.WriteLowWatermark,
-		TLSInfo:         tlsInfo,
-		Stopping:        g.stopping,
-		Base:            r.base,
-		Logger:          g.log,
-		Warn:            (&sparing{log: g.log}).warn,
+func (r *running) newEngine(g *generation) *engine.Handler {
+	h := &engine.Handler{
+		App:       g.app,
+		State:     g.lifespan.requestState,
+		Limits:    g.Limits.Limits,
+		Timeouts:  g.Timeouts.Timeouts,
+		WebSocket: g.ws,
+		TLSInfo:   tlsInfo,
+		Stopping:  g.stopping,
+		Base:      r.base,
+		Logger:    g.log,
+		Warn:      (&sparing{log: g.log}).warn,
 	}
-	if r.first.HTTP3 { // a reload opens no sockets
-		engine.App = altSvc(engine.App)
+	if r.first.HTTP3 { // a reload opens no sockets for HTTP/3
+		h.App = altSvc(h.App)
 	}
 	if g.AccessLog != nil {
-		engine.Done = r.access.record
+		h.Observers = append(h.Observers, r.access)
 	}
-	return engine
+	h.Observers = append(h.Observers, g.Observers...)
+	return h
 }
 
 // limits are those of HTTP/1 connections.
 func (g *generation) limits() http1.Limits {
 	return http1.Limits{
 		MaxHead:     g.headLimit,
-		HeadTimeout: orDefault(g.HeaderTimeout, DefaultHeaderTimeout),
-		IdleTimeout: orDefault(g.Timeout, DefaultTimeout),
+		HeadTimeout: g.HeaderTimeout,
+		IdleTimeout: g.Timeout,
 		MaxRequests: g.MaxRequestsPerConnection,
 	}
 }
 
-// working returns how many requests the application has in hand, with those whose
-// response is complete. What is counted in both is moving from the one to the other, which
-// must be in this order: none is missed.
+// working returns how many requests the application is running, including those whose response is
+// complete. A request moves from the first counter to the second and is in both for a moment.
+// Reading them in this order misses none.
 func (g *generation) working() int64 {
 	inDispatch := g.requests.Load()
-	return inDispatch + int64(g.engine.Running())
+	return inDispatch + int64(g.web.Running())
 }
 
-// isIdle reports whether nothing of the application runs any more.
+// isIdle reports whether the application runs no request any more.
 func (g *generation) isIdle() bool { return g.working() == 0 }
 
 // enter counts a request in and returns the generation that serves it.
@@ -120,22 +119,21 @@ func (r *running) enter() *generation {
 		if r.current.Load() == g {
 			return g
 		}
-		g.requests.Add(-1) // it may have been found idle already
+		g.requests.Add(-1) // a reload may have found the old generation idle already
 	}
 }
 
-// errNotRunning is why a server that does not serve cannot be reloaded.
+// errNotRunning is the error of a Reload without a running Run.
 var errNotRunning = errors.New("server: it is not running")
 
-// Reload starts the application of next beside the one that is served and, once it is
-// ready, puts it in its place: every request that comes from then on is served by it,
-// with the limits and timeouts, the Logger and the access log of next. Connections
-// stay open; what limits a connection counts for later ones. Where to listen and TLS
-// stay as they are, except that the certificate files are read again.
+// Reload starts the application of next beside the one that is served. Once it is ready, it serves
+// every further request, with the limits and timeouts, the Logger and the access log of next.
+// Connections stay open; the new limits on connections apply to later ones. The listeners and TLS
+// stay as they are, but the certificate files are read again.
 //
-// The old application finishes its requests and is then shut down, while Reload has
-// returned. Requests that go on for longer than its ShutdownTimeout are no longer
-// waited for; WebSocket and SSE clients are told to go at once.
+// Reload then returns, while the old application finishes its requests and is shut down. The
+// shutdown waits for its requests for ShutdownTimeout at most. WebSocket and SSE clients are told
+// to go at once.
 //
 // On an error nothing has changed. ctx bounds the start of the new application.
 func (s *Server) Reload(ctx context.Context, next *Server) error {
@@ -149,7 +147,7 @@ func (s *Server) Reload(ctx context.Context, next *Server) error {
 	if err != nil {
 		return err
 	}
-	if err := r.access.check(next); err != nil {
+	if err := next.checkAccess(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -161,12 +159,12 @@ func (s *Server) Reload(ctx context.Context, next *Server) error {
 	if err := g.lifespan.start(ctx); err != nil {
 		return err
 	}
-	r.access.set(next)
+	r.access.Set(next.accessOptions())
 	r.http1.SetLimits(g.limits())
 	r.redirects.SetLimits(g.limits())
 	old := r.current.Swap(g)
 	if r.stopping.Err() != nil {
-		g.halt() // the stop may have missed it
+		g.halt() // the stop may have halted the old generation only
 	}
 	r.tls.refresh()
 	r.busy.Add(1)
@@ -175,7 +173,7 @@ func (s *Server) Reload(ctx context.Context, next *Server) error {
 	return nil
 }
 
-// retire ends an application that another has taken the place of.
+// retire ends an application that another one has replaced.
 func (r *running) retire(g *generation) {
 	defer r.leaving.Delete(g)
 	g.halt()
@@ -193,9 +191,9 @@ func (r *running) retire(g *generation) {
 	}
 }
 
-// end shuts the applications down once nothing is served any more.
+// end shuts the applications down once no request is served any more.
 func (r *running) end() error {
-	r.reloading.Lock() // none is under way, and none begins: stopping has ended
+	r.reloading.Lock() // no reload is running, and none begins: stopping has ended
 	defer r.reloading.Unlock()
 	r.retiring.Wait()
 	g := r.current.Load()

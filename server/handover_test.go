@@ -16,8 +16,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// Whoever has connected before another process took over is served, however far the
-// connection had come.
+// A client that has connected before another process took over is served, at whatever stage its
+// connection was.
 func TestHandoverOverTLS(t *testing.T) {
 	pair := testkit.Certificate(t)
 	s := &Server{App: newVersion("old"), TLSCert: pair.CertFile, TLSKey: pair.KeyFile, Listen: []string{"127.0.0.1:0", "127.0.0.1:0,redirect"}}
@@ -66,7 +66,7 @@ func TestHandoverOverTLS(t *testing.T) {
 	}
 }
 
-// What systemd has opened stays systemd's however often it is handed over.
+// A socket from systemd stays one of systemd however often it is handed over.
 func TestSystemdsSocketsAreHandedOver(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -109,7 +109,7 @@ func over(c *tls.Conn) *http.Client {
 	}}
 }
 
-// A place may be spelled otherwise in a successor's options, or be there no more.
+// A successor's options may spell a place differently, or not contain it any more.
 func TestPlacesOfASuccessor(t *testing.T) {
 	for _, tt := range []struct {
 		name, before, after string // %s: the port

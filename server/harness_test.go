@@ -14,6 +14,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/request"
 )
 
 func reply(ctx context.Context, send pagi.Send, body string) error {
@@ -34,7 +35,7 @@ func httpOnly(f func(ctx context.Context, scope *pagi.Scope, receive pagi.Receiv
 
 // echo answers with the path and the body.
 var echo = httpOnly(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-	body, err := io.ReadAll(pagi.BodyReader(ctx, receive))
+	body, err := io.ReadAll(request.BodyReader(ctx, receive))
 	if err != nil {
 		return nil
 	}

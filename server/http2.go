@@ -12,33 +12,24 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/server/http1"
 	"github.com/pagi-go/pagi-bridge/server/http2"
 )
 
-// Defaults of the Server's fields for HTTP/2.
-const (
-	DefaultH2MaxStreams   = 100
-	DefaultH2ResetBurst   = 1000
-	DefaultH2ResetRate    = 33
-	DefaultH2ControlBurst = 1000
-	DefaultH2ControlRate  = 100
-)
-
-// newHTTP2 returns what serves HTTP/2: net/http, on connections of package
-// server/http2, which it takes for ones without TLS.
+// newHTTP2 returns the server for HTTP/2. It is net/http, on connections of package server/http2,
+// which net/http takes for connections without TLS.
 //
-// A request well beyond what net/http accepts costs the client the whole connection;
-// so there is room for those that dispatch only answers 431. HTTP/2 counts 32 bytes
-// more per field, and a cookie may be one field for each of its parts.
+// net/http ends the whole connection when a head exceeds its limit by far. So its limit is set
+// above MaxHeaderSize, and dispatch answers 431 to the requests between the two. HTTP/2 counts 32
+// bytes more per field, and each part of a cookie may be a field.
 func (r *running) newHTTP2(g *generation) *http.Server {
 	const most = 1 << 30
 	room := most
 	if g.headLimit > 0 {
 		room = min(g.headLimit, most>>4)<<3 + 256<<10
 	}
-	streams := orDefault(g.H2MaxStreams, DefaultH2MaxStreams)
+	streams := g.H2MaxStreams
 	if streams < 0 {
 		streams = math.MaxInt32
 	}
@@ -49,16 +40,16 @@ func (r *running) newHTTP2(g *generation) *http.Server {
 		BaseContext:       func(net.Listener) context.Context { return r.base },
 		ConnContext:       connContext,
 		Protocols:         protocols,
-		IdleTimeout:       orDefault(g.Timeout, DefaultTimeout),
-		ReadHeaderTimeout: max(0, orDefault(g.HeaderTimeout, DefaultHeaderTimeout)), // of the preface
+		IdleTimeout:       g.Timeout,
+		ReadHeaderTimeout: max(0, g.HeaderTimeout), // time for the preface
 		MaxHeaderBytes:    room,
 		ErrorLog:          log.New(&r.warnings, "", 0),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: streams,
 			MaxReadFrameSize:     http2.MaxFrame,
-			WriteByteTimeout:     max(0, orDefault(g.WriteTimeout, DefaultWriteTimeout)),
+			WriteByteTimeout:     max(0, g.WriteTimeout),
 		},
-		// OPTIONS * is the application's to answer, like everything else.
+		// The application answers OPTIONS *, like every other request.
 		DisableGeneralOptionsHandler: true,
 	}
 }
@@ -67,18 +58,23 @@ func (r *running) newHTTP2(g *generation) *http.Server {
 func (r *running) http2Conn(c net.Conn, state *tls.ConnectionState, ahead []byte) *http2.Conn {
 	g := r.current.Load()
 	return http2.New(c, state, http2.Limits{
-		ResetBurst:   orDefault(g.H2ResetBurst, DefaultH2ResetBurst),
-		ResetRate:    orDefault(g.H2ResetRate, DefaultH2ResetRate),
-		ControlBurst: orDefault(g.H2ControlBurst, DefaultH2ControlBurst),
-		ControlRate:  orDefault(g.H2ControlRate, DefaultH2ControlRate),
+		ResetBurst:   g.H2ResetBurst,
+		ResetRate:    g.H2ResetRate,
+		ControlBurst: g.H2ControlBurst,
+		ControlRate:  g.H2ControlRate,
 		HeadTimeout:  g.limits().HeadTimeout,
+		Secure:       state != nil || r.isTrusted(c),
+		Refused: func(c *http2.Conn, _ uint32, reason string) {
+			r.warnings.warn("request is refused", "reset", "PROTOCOL_ERROR", "reason", reason, "client", c.RemoteAddr().String())
+		},
 		Flooded: func(c *http2.Conn, what string) {
 			r.warnings.warn("HTTP/2 connection is ended", "reason", what, "client", c.RemoteAddr().String())
 		},
 	}, ahead)
 }
 
-// connContext gives the requests of an HTTP/2 connection what http1 gives its own.
+// connContext gives the requests of an HTTP/2 connection the context values that http1 gives its
+// own.
 func connContext(ctx context.Context, c net.Conn) context.Context {
 	h2, ok := c.(*http2.Conn)
 	if !ok {
@@ -135,26 +131,26 @@ func (l *cleartext) Close() error {
 	return nil
 }
 
-// Addr implements net.Listener: it has none of its own.
+// Addr implements net.Listener. The address is made up.
 func (l *cleartext) Addr() net.Addr { return &net.UnixAddr{Name: "h2c", Net: "unix"} }
 
-// take is the HTTP2 of an http1.Server.
+// take is the callback HTTP2 of an http1.Server.
 func (l *cleartext) take(c net.Conn, ahead []byte) { l.give(l.r.http2Conn(c, nil, ahead)) }
 
 func (l *cleartext) give(c *http2.Conn) {
 	select {
 	case l.ready <- c:
 	case <-l.gone:
-		_ = c.Close() // nobody takes it any more
+		_ = c.Close() // no server takes it any more
 	}
 }
 
-// upgrade begins HTTP/2 on the connection of an HTTP/1.1 request that asks for it, and
-// reports whether it did or answered the request otherwise. A request with a body goes
-// on as it is, as does one under TLS.
+// upgrade begins HTTP/2 on the connection of an HTTP/1.1 request that asks for it. It reports
+// whether it did, or has answered the request otherwise. A request with a body, or over TLS, stays
+// HTTP/1.1.
 func (l *cleartext) upgrade(w http.ResponseWriter, req *http.Request) bool {
 	stream, is := w.(interface {
-		pagi.ResponseStream
+		engine.Stream
 		TakeConn() (conn net.Conn, ahead []byte, err error)
 	})
 	if !is || req.ProtoMajor != 1 || req.ProtoMinor == 0 || req.TLS != nil || req.ContentLength != 0 {
@@ -172,8 +168,8 @@ func (l *cleartext) upgrade(w http.ResponseWriter, req *http.Request) bool {
 		l.r.log.Error("upgrade to HTTP/2", "client", req.RemoteAddr, "error", err)
 		return true
 	}
-	if limit := orDefault(l.r.current.Load().WriteTimeout, DefaultWriteTimeout); limit > 0 {
-		_ = conn.SetWriteDeadline(time.Now().Add(limit)) // where it cannot be set, the write tells
+	if limit := l.r.current.Load().WriteTimeout; limit > 0 {
+		_ = conn.SetWriteDeadline(time.Now().Add(limit)) // if it cannot be set, the write fails
 	}
 	_, err = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
 	if errors.Join(err, conn.SetWriteDeadline(time.Time{})) != nil {

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +15,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// What a client cannot know, and what the server fails at, is no flood.
+// Resets that a client cannot avoid, or that the server's failures cause, do not count as a flood.
 func TestHTTP2ResetsThatDoNotCount(t *testing.T) {
 	const burst = 3
 	app := httpOnly(func(ctx context.Context, scope *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
@@ -36,7 +38,7 @@ func TestHTTP2ResetsThatDoNotCount(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
-				_, p := launch(&Server{App: app, H2ResetBurst: burst, H2ResetRate: -1})
+				_, p := launch(&Server{App: app, Limits: Limits{H2ResetBurst: burst, H2ResetRate: -1}})
 				for n := range uint32(3 * burst) {
 					stream := 2*n + 1
 					p.request(stream, tt.method, tt.method == "GET")
@@ -47,6 +49,26 @@ func TestHTTP2ResetsThatDoNotCount(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A client that reads in small pieces sends a window update for each: net/http sends two for each 4
+// KiB.
+func TestHTTP2DownloadsInSmallPiecesAreNoFlood(t *testing.T) {
+	const size = 16 << 20
+	content := make([]byte, size)
+	x := launch(t, &Server{H2C: true, Limits: Limits{H2ControlBurst: 20, H2ControlRate: -1}, App: httpOnly(func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+		return errors.Join(send(ctx, pagi.HTTPResponseStart{Status: 200}), send(ctx, pagi.HTTPResponseBody{Body: content}))
+	})})
+	transport := testkit.HTTP2(t, nil)
+	res, err := transport.RoundTrip(testkit.NewRequest(t, "GET", "http://"+x.addr+"/", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{bufio.NewReader(res.Body)}, make([]byte, 4096))
+	if n != size || err != nil {
+		t.Errorf("%d bytes are read, then %v", n, err)
 	}
 }
 
@@ -83,6 +105,24 @@ func TestHTTP2Floods(t *testing.T) {
 			}
 			return p.WriteData(1, false, nil)
 		}, burst - 1, "empty DATA"},
+		{"padding alone", func(p *peer, n uint32) error {
+			if n == 0 {
+				p.request(1, "POST", false)
+			}
+			return p.WriteDataPadded(1, false, nil, make([]byte, 200))
+		}, burst - 1, "empty DATA"},
+		{"data of one byte", func(p *peer, n uint32) error {
+			if n == 0 {
+				p.request(1, "POST", false)
+			}
+			return p.WriteDataPadded(1, false, []byte("x"), make([]byte, n%3))
+		}, 10 * burst, "next to nothing"},
+		{"window updates", func(p *peer, n uint32) error {
+			if n == 0 {
+				p.request(1, "POST", false)
+			}
+			return p.WriteWindowUpdate(n%2, 1)
+		}, burst - 1 + 8, "WINDOW_UPDATE"},
 		{"continuations", func(p *peer, n uint32) error {
 			if n == 0 {
 				p.must(p.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, BlockFragment: p.encode("GET"), EndStream: true}))
@@ -92,7 +132,7 @@ func TestHTTP2Floods(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
-				x, p := launch(&Server{App: echo, H2ResetBurst: burst, H2ResetRate: -1, H2ControlBurst: burst, H2ControlRate: -1})
+				x, p := launch(&Server{App: echo, Limits: Limits{H2ResetBurst: burst, H2ResetRate: -1, H2ControlBurst: burst, H2ControlRate: -1}})
 				ended := make(chan string, 1)
 				go func() {
 					frame, err := p.until(func(f xhttp2.Frame) bool {
@@ -127,7 +167,7 @@ func TestHTTP2Floods(t *testing.T) {
 
 func TestHTTP2LimitsCanBeOff(t *testing.T) {
 	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
-		_, p := launch(&Server{App: echo, H2ResetBurst: -1, H2ControlBurst: -1, H2MaxStreams: -1})
+		_, p := launch(&Server{App: echo, Limits: Limits{H2ResetBurst: -1, H2ControlBurst: -1, H2MaxStreams: -1}})
 		for n := range uint32(2000) {
 			p.must(p.WriteRawFrame(0x77, 0, 0, nil))
 			if n%100 == 0 {

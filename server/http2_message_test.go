@@ -21,7 +21,7 @@ func (p *peer) fieldBlock(pairs ...string) []byte {
 	return p.block.Bytes()
 }
 
-// What HTTP/1 turns down nobody is to say in HTTP/2.
+// A request that HTTP/1 refuses is refused in HTTP/2, too.
 func TestMalformedHTTP2Requests(t *testing.T) {
 	app := httpOnly(func(ctx context.Context, scope *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
 		return reply(ctx, send, scope.Method+" "+scope.RawPath+" "+scope.Headers.Get("host"))
@@ -51,6 +51,15 @@ func TestMalformedHTTP2Requests(t *testing.T) {
 			{"GET", "", "/", "host=y", "200 GET / y"},
 			{"GET", "", "/", "host=y z", malformed},
 			{"GET", "", "/", "host=y;host=y", malformed},
+			{"GET", "", "/", "", "400 Bad Request\n"},
+			{"GET", "x", "/", "a= b", malformed},
+			{"GET", "x", "/", "a=b ", malformed},
+			{"GET", "x", "/", "a=\tb", malformed},
+			{"GET", "x", "/", "a=b\t", malformed},
+			{"GET", "x", "/", "a= ", malformed},
+			{"GET", "x", "/", "a=", "200 GET / x"},
+			{"GET", "x", "/", "a=b c", "200 GET / x"},
+			{"GET", "x", "/ ", "", malformed},
 			{"GET", "x", "/", "content-length=0", "200 GET / x"},
 			{"GET", "x", "/", "content-length=5", malformed},
 			{"GET", "x", "/", "content-length=+0", malformed},
@@ -62,7 +71,7 @@ func TestMalformedHTTP2Requests(t *testing.T) {
 		} {
 			pairs := []string{":method", tt.method}
 			if tt.method != "CONNECT" {
-				pairs = append(pairs, ":scheme", "https")
+				pairs = append(pairs, ":scheme", p.scheme)
 			}
 			if tt.authority != "" {
 				pairs = append(pairs, ":authority", tt.authority)
@@ -115,7 +124,7 @@ func TestMalformedHTTP2Messages(t *testing.T) {
 			}
 			stream += 2
 		}
-		// A trailer section is a message's, too.
+		// A trailer section must keep the rules, too.
 		p.request(stream, "POST", false)
 		p.must(p.WriteData(stream, false, []byte("x")))
 		p.block.Reset()
@@ -125,4 +134,101 @@ func TestMalformedHTTP2Messages(t *testing.T) {
 			t.Errorf("a trailer: %s", got)
 		}
 	})
+}
+
+// The body of a request must have the length that the request announces, even if the application
+// has answered before the end of the body.
+func TestHTTP2BodiesOfAnotherLength(t *testing.T) {
+	deaf := httpOnly(func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+		return reply(ctx, send, "early")
+	})
+	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
+		for _, tt := range []struct {
+			name   string
+			pieces []string
+			want   string
+		}{
+			{"as long as it says", []string{"abc", "de"}, ""},
+			{"as long as it says, with an empty last frame", []string{"abcde", ""}, ""},
+			{"too short", []string{"abc"}, "PROTOCOL_ERROR"},
+			{"too short, in pieces", []string{"ab", "c"}, "PROTOCOL_ERROR"},
+			{"too short, with an empty last frame", []string{"abcd", ""}, "PROTOCOL_ERROR"},
+			{"too long", []string{"abcdef"}, "PROTOCOL_ERROR"},
+			{"too long, in pieces", []string{"abcd", "ef"}, "PROTOCOL_ERROR"},
+		} {
+			for _, early := range []bool{false, true} {
+				app := echo
+				if early {
+					app = deaf
+				}
+				_, p := launch(&Server{App: app})
+				p.request(1, "POST", false, "content-length", "5")
+				if early {
+					if got := p.answer(1); got != "200 early" {
+						t.Fatal(got)
+					}
+				}
+				for i, piece := range tt.pieces {
+					p.must(p.WriteDataPadded(1, i == len(tt.pieces)-1, []byte(piece), []byte{0, 0}[:len(piece)%3]))
+				}
+				p.request(3, "GET", true) // its answer comes behind what is said of the first
+				codes, got := map[xhttp2.ErrCode]bool{}, ""
+				frame, err := p.until(func(f xhttp2.Frame) bool {
+					if reset, is := f.(*xhttp2.RSTStreamFrame); is && reset.StreamID == 1 {
+						codes[reset.ErrCode] = true
+					}
+					return f.Header().StreamID == 3 && f.Header().Flags.Has(xhttp2.FlagDataEndStream)
+				})
+				if err != nil {
+					t.Fatalf("%s: %v %v", tt.name, frame, err)
+				}
+				if codes[xhttp2.ErrCodeProtocol] {
+					got = "PROTOCOL_ERROR"
+				}
+				if got != tt.want {
+					t.Errorf("%s: resets %v", tt.name, codes)
+				}
+			}
+		}
+	})
+}
+
+// A trailer section ends a body, too.
+func TestHTTP2TrailersBehindAShortBody(t *testing.T) {
+	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
+		x, p := launch(&Server{App: echo})
+		p.request(1, "POST", false, "content-length", "5")
+		p.must(p.WriteData(1, false, []byte("abc")))
+		p.must(p.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, BlockFragment: p.fieldBlock("x-a", "b"), EndStream: true, EndHeaders: true}))
+		if got := p.answer(1); got != "PROTOCOL_ERROR" {
+			t.Error(got)
+		}
+		x.log.WaitFor(t, "level=WARN", "request is refused", "the body has not the length that the request says")
+	})
+}
+
+// A request of https must come by TLS or from a trusted gateway (RFC 9110 section 7.4).
+func TestRequestsOfHTTPSWithoutTLS(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		from     []string
+		want, h1 string
+	}{
+		{"from a client", nil, "PROTOCOL_ERROR", "HTTP/1.1 421 "},
+		{"from a gateway that is trusted", []string{"127.0.0.1"}, "200 /p ", "HTTP/1.1 200 "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			x := launch(t, &Server{App: echo, H2C: true, ProxyProtocolFrom: tt.from})
+			p := h2(t, x, nil)
+			p.scheme = "https"
+			p.request(1, "GET", true)
+			if got := p.answer(1); got != tt.want {
+				t.Errorf("HTTP/2: %s", got)
+			}
+			c := x.request("GET https://x/p HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+			if got := c.Rest(); !strings.HasPrefix(got, tt.h1) {
+				t.Errorf("HTTP/1.1: %q", got)
+			}
+		})
+	}
 }

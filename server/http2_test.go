@@ -16,10 +16,12 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
+	"github.com/pagi-go/pagi-bridge/pagi/request"
 	"github.com/pagi-go/pagi-bridge/server/http2"
 )
 
-// peer is an HTTP/2 client that says what polite ones never say.
+// peer is an HTTP/2 client that can send frames that correct clients never send.
 type peer struct {
 	t testing.TB
 	*xhttp2.Framer
@@ -27,6 +29,7 @@ type peer struct {
 	block  bytes.Buffer
 	fields *hpack.Encoder
 	path   string // of its requests
+	scheme string
 }
 
 // speak begins HTTP/2 on conn.
@@ -36,7 +39,10 @@ func speak(t testing.TB, conn net.Conn) *peer {
 	if err := conn.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		t.Fatal(err)
 	}
-	p := &peer{t: t, Framer: xhttp2.NewFramer(conn, conn), conn: conn, path: "/p"}
+	p := &peer{t: t, Framer: xhttp2.NewFramer(conn, conn), conn: conn, path: "/p", scheme: "http"}
+	if _, secure := conn.(*tls.Conn); secure {
+		p.scheme = "https"
+	}
 	p.fields = hpack.NewEncoder(&p.block)
 	p.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	if _, err := io.WriteString(conn, http2.Preface); err != nil {
@@ -75,15 +81,15 @@ func (p *peer) request(stream uint32, method string, end bool, pairs ...string) 
 
 func (p *peer) encode(method string, pairs ...string) []byte {
 	p.block.Reset()
-	pairs = append([]string{":method", method, ":scheme", "https", ":authority", "x", ":path", p.path}, pairs...)
+	pairs = append([]string{":method", method, ":scheme", p.scheme, ":authority", "x", ":path", p.path}, pairs...)
 	for i := 0; i < len(pairs); i += 2 {
 		p.must(p.fields.WriteField(hpack.HeaderField{Name: pairs[i], Value: pairs[i+1]}))
 	}
 	return bytes.Clone(p.block.Bytes())
 }
 
-// until reads frames until f says that it has seen enough, and returns what it was that
-// f saw last; the error is that of reading.
+// until reads frames until f returns true, and returns the last frame that f saw. The error is that
+// of reading.
 func (p *peer) until(f func(xhttp2.Frame) bool) (xhttp2.Frame, error) {
 	for {
 		frame, err := p.ReadFrame()
@@ -154,7 +160,7 @@ func TestRequestsPerHTTP2Connection(t *testing.T) {
 			}
 			return echo.Serve(ctx, scope, receive, send)
 		})
-		_, p := launch(&Server{App: hints, MaxRequestsPerConnection: 2})
+		_, p := launch(&Server{App: hints, Limits: Limits{MaxRequestsPerConnection: 2}})
 		p.request(1, "GET", true)
 		if got := p.answer(1); got != "103200 /p " {
 			t.Errorf("the first: %s", got)
@@ -193,7 +199,7 @@ func TestRepeatedHTTP2Settings(t *testing.T) {
 		if err != nil || string(frame.(*xhttp2.DataFrame).Data()) != "/p " {
 			t.Errorf("%v, %v", frame, err)
 		}
-		// What is wrong stays wrong, though a right value follows.
+		// A wrong value is an error even if a right one follows.
 		p.must(p.WriteSettings(xhttp2.Setting{ID: xhttp2.SettingEnablePush, Val: 2}, xhttp2.Setting{ID: xhttp2.SettingEnablePush, Val: 0}))
 		if got := p.answer(3); got != "GOAWAY PROTOCOL_ERROR" {
 			t.Error(got)
@@ -239,7 +245,7 @@ func TestHeaderTableSizeChanges(t *testing.T) {
 	})
 }
 
-// A table that is small from the beginning is what the server uses.
+// The server keeps to a header table that is small from the beginning.
 func TestNoHeaderTable(t *testing.T) {
 	x := launch(t, &Server{App: echo, H2C: true})
 	conn, err := net.Dial("tcp", x.addr)
@@ -265,7 +271,7 @@ func TestHTTP2StreamsAtOnce(t *testing.T) {
 	})
 	onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
 		release = make(chan struct{})
-		_, p := launch(&Server{App: waiting, H2MaxStreams: 3})
+		_, p := launch(&Server{App: waiting, Limits: Limits{H2MaxStreams: 3}})
 		told, acked := uint32(0), false
 		_, err := p.until(func(f xhttp2.Frame) bool {
 			if s, is := f.(*xhttp2.SettingsFrame); is {
@@ -290,12 +296,12 @@ func TestHTTP2StreamsAtOnce(t *testing.T) {
 	})
 }
 
-// A client that begins something and does not go on holds nothing for long.
+// A client that begins a step of the protocol and then stalls holds no resources for long.
 func TestSlowHTTP2Clients(t *testing.T) {
 	big := httpOnly(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		if scope.Method == "POST" {
-			_, err := io.Copy(io.Discard, pagi.BodyReader(ctx, receive))
-			if errors.Is(err, pagi.ErrDisconnected) {
+			_, err := io.Copy(io.Discard, request.BodyReader(ctx, receive))
+			if errors.Is(err, request.ErrDisconnected) {
 				return nil
 			}
 			return errors.Join(err, reply(ctx, send, "read"))
@@ -305,28 +311,37 @@ func TestSlowHTTP2Clients(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		server *Server
-		do     func(p *peer)
-		want   string // any of these
+		do     func(p *peer) error // nil unless the limit was over before anything could be done
+		want   string              // any of these
 	}{
-		{"head", &Server{HeaderTimeout: 50 * time.Millisecond}, func(p *peer) {
-			p.must(p.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, BlockFragment: p.encode("GET"), EndStream: true}))
+		{"head", &Server{Timeouts: Timeouts{HeaderTimeout: 500 * time.Millisecond}}, func(p *peer) error {
+			return p.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, BlockFragment: p.encode("GET"), EndStream: true})
 		}, "closed"},
-		{"frame of a head", &Server{HeaderTimeout: 50 * time.Millisecond}, func(p *peer) {
+		{"frame of a head", &Server{Timeouts: Timeouts{HeaderTimeout: 500 * time.Millisecond}}, func(p *peer) error {
 			_, err := p.conn.Write([]byte{0, 0, 50, 1, 5, 0, 0, 0, 1, 'x'})
-			p.must(err)
+			return err
 		}, "closed"},
-		{"body", &Server{BodyTimeout: 50 * time.Millisecond}, func(p *peer) {
+		{"body", &Server{Timeouts: Timeouts{Timeouts: engine.Timeouts{BodyTimeout: 50 * time.Millisecond}}}, func(p *peer) error {
 			p.request(1, "POST", false)
-			p.must(p.WriteData(1, false, []byte("x")))
+			return p.WriteData(1, false, []byte("x"))
 		}, "408 Request Timeout\n"},
-		{"reader", &Server{WriteTimeout: 50 * time.Millisecond}, func(p *peer) { p.request(1, "GET", true) }, "200 INTERNAL_ERROR|200 CANCEL"},
-		{"nothing", &Server{Timeout: 50 * time.Millisecond}, func(*peer) {}, "closed"},
+		{"reader", &Server{Timeouts: Timeouts{Timeouts: engine.Timeouts{WriteTimeout: 50 * time.Millisecond}}}, func(p *peer) error { p.request(1, "GET", true); return nil }, "200 INTERNAL_ERROR|200 CANCEL"},
+		{"nothing", &Server{Timeouts: Timeouts{Timeout: 50 * time.Millisecond}}, func(*peer) error { return nil }, "closed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			onH2(t, func(t *testing.T, launch func(*Server) (*site, *peer)) {
-				s := &Server{App: big, HeaderTimeout: tt.server.HeaderTimeout, BodyTimeout: tt.server.BodyTimeout, WriteTimeout: tt.server.WriteTimeout, Timeout: tt.server.Timeout}
-				_, p := launch(s)
-				tt.do(p)
+				var p *peer
+				for longer := time.Duration(1); ; longer *= 2 { // on a busy machine the limit includes what the client does before
+					s := &Server{App: big, Timeouts: Timeouts{HeaderTimeout: longer * tt.server.HeaderTimeout, Timeouts: engine.Timeouts{BodyTimeout: tt.server.BodyTimeout, WriteTimeout: tt.server.WriteTimeout}, Timeout: tt.server.Timeout}}
+					_, p = launch(s)
+					err := tt.do(p)
+					if err == nil {
+						break
+					}
+					if longer > 100 {
+						t.Fatal(err)
+					}
+				}
 				got := p.answer(1)
 				for want := range strings.SplitSeq(tt.want, "|") {
 					if got == want {

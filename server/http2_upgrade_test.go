@@ -18,15 +18,15 @@ import (
 	"github.com/pagi-go/pagi-bridge/server/http2"
 )
 
-// A client need not wait for the answer: what comes behind the head that asks for HTTP/2 is
-// HTTP/2, however much was read with it.
+// A client need not wait for the answer: the bytes after the head that asks for HTTP/2 are HTTP/2,
+// even if the server has read them together with the head.
 func TestHTTP2BehindTheRequestThatAsksForIt(t *testing.T) {
 	x := launch(t, &Server{App: echo, H2C: true})
 	c := x.dial()
 	var said strings.Builder
 	said.WriteString("GET /a HTTP/1.1\r\nHost: x\r\nX-A: " + strings.Repeat("a", 9000) + "\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n" +
 		"HTTP2-Settings: " + base64.RawURLEncoding.EncodeToString([]byte{0, 4, 0, 1, 0, 0}) + "\r\n\r\n" + http2.Preface)
-	p := &peer{t: t, Framer: xhttp2.NewFramer(&said, c.Reader), conn: c.Conn, path: "/b"}
+	p := &peer{t: t, Framer: xhttp2.NewFramer(&said, c.Reader), conn: c.Conn, path: "/b", scheme: "http"}
 	p.fields = hpack.NewEncoder(&p.block)
 	p.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	p.must(p.WriteSettings())
@@ -43,7 +43,7 @@ func TestHTTP2BehindTheRequestThatAsksForIt(t *testing.T) {
 	}
 }
 
-// Under TLS it is the handshake that says that HTTP/2 is spoken.
+// Under TLS only the handshake selects HTTP/2.
 func TestThePrefaceOfHTTP2UnderTLS(t *testing.T) {
 	pair := testkit.Certificate(t)
 	x := launch(t, &Server{App: echo, H2C: true, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})

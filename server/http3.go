@@ -9,68 +9,73 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
-	"golang.org/x/sys/unix"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/server/http1"
 )
 
-// quicFront serves HTTP/3 (RFC 9114), by quic-go, at the UDP port of every TCP listener
-// that speaks TLS.
+// quicFront serves HTTP/3 (RFC 9114) with quic-go, at the UDP port of every TCP listener that
+// speaks TLS and is not for proxies. No PROXY header comes by UDP, so UDP would let clients bypass
+// the proxy.
 type quicFront struct {
 	r       *running
 	server  *http3.Server
 	config  *quic.Config
 	unused  time.Duration // how long a connection may serve no request; 0: no limit
 	sockets []net.PacketConn
-	conns   atomic.Int64 // open ones
 
-	ending context.Context // ends with shutdown
+	ending context.Context // ends when shutdown begins
 	end    context.CancelFunc
 }
 
-// keepAlive is how often a quiet connection is used, lest one on which a request takes its
-// time be taken for dead.
+// keepAlive is how often the server sends something on a quiet connection. Otherwise the client
+// could take a connection with a slow request for dead.
 const keepAlive = 15 * time.Second
 
-// errTooManyQUIC is what a client is refused with.
+// errTooManyQUIC is the error with which a client is refused.
 var errTooManyQUIC = errors.New("too many connections")
 
-// openQUIC opens the sockets; nil where HTTP/3 is off.
+// openQUIC opens the sockets; it returns nil if HTTP/3 is off.
 func (r *running) openQUIC(listeners listenerSet) (*quicFront, error) {
 	if !r.first.HTTP3 {
 		return nil, nil
 	}
 	q := &quicFront{r: r}
 	q.ending, q.end = context.WithCancel(context.Background())
-	// A process that takes over listens beside the one it takes over from.
-	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		return errors.Join(c.Control(func(fd uintptr) {
-			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-		}), err)
-	}}
+	proxied := false
 	for _, l := range listeners {
-		if _, isTCP := l.Addr().(*net.TCPAddr); !l.tls || !isTCP {
+		tcp, isTCP := l.Addr().(*net.TCPAddr)
+		if !l.tls || !isTCP {
 			continue
 		}
-		socket, err := config.ListenPacket(context.Background(), "udp", l.Addr().String())
-		if err != nil {
-			q.close()
-			return nil, fmt.Errorf("server: listening for HTTP/3: %w", err)
+		if l.place.Proxy {
+			proxied = true
+			continue
 		}
-		q.sockets = append(q.sockets, socket)
+		if d := r.takeDatagrams(tcp); d != nil {
+			q.sockets = append(q.sockets, d.PacketConn)
+		} else {
+			socket, err := listenDatagrams(l, tcp)
+			if err != nil {
+				q.close()
+				return nil, fmt.Errorf("server: listening for HTTP/3: %w", err)
+			}
+			q.sockets = append(q.sockets, socket)
+		}
+		l.quic = true
 	}
-	if len(q.sockets) == 0 {
+	switch {
+	case len(q.sockets) == 0 && proxied:
+		return nil, ErrHTTP3Proxied
+	case len(q.sockets) == 0:
 		return nil, errors.New("server: HTTP3 needs a TCP listener that speaks TLS")
 	}
 	g := r.current.Load()
-	streams := int64(orDefault(g.H2MaxStreams, DefaultH2MaxStreams))
+	streams := int64(g.H2MaxStreams)
 	if streams < 0 {
 		streams = math.MaxInt32
 	}
@@ -80,7 +85,7 @@ func (r *running) openQUIC(listeners listenerSet) (*quicFront, error) {
 		MaxIncomingStreams:   streams,
 		MaxIdleTimeout:       idle,
 		KeepAlivePeriod:      keepAlive,
-		HandshakeIdleTimeout: h2.ReadHeaderTimeout / 2, // a handshake may take twice that
+		HandshakeIdleTimeout: h2.ReadHeaderTimeout / 2, // a handshake may take twice as long
 		GetConfigForClient:   q.admit,
 	}
 	if idle > 0 && h2.ReadHeaderTimeout > 0 {
@@ -101,14 +106,31 @@ func (r *running) openQUIC(listeners listenerSet) (*quicFront, error) {
 	return q, nil
 }
 
-// admit refuses a connection where there are as many as there may be, of all kinds.
+// ErrHTTP3Proxied is the error of the option HTTP3 if all addresses that speak TLS have the option
+// proxy.
+var ErrHTTP3Proxied = errors.New("server: HTTP/3 (http3) cannot be spoken at a place for proxies (proxy): " +
+	"no PROXY header comes by UDP, so clients would go past the proxy; it needs another place that speaks TLS")
+
+// admit refuses a connection if the limit on all connections, or on those from its address, is
+// reached.
 func (q *quicFront) admit(info *quic.ClientInfo) (*quic.Config, error) {
-	limit := q.r.current.Load().connLimit
-	if limit > 0 && q.r.conns.len()+int(q.conns.Load()) >= limit {
+	g := q.r.current.Load()
+	if limit := g.connLimit; limit > 0 && q.r.conns.len() >= limit {
 		q.r.warnings.warn("too many connections", "option", "--max-connections", "limit", limit, "client", info.RemoteAddr.String())
-		return nil, errTooManyQUIC
+		return nil, q.refused()
 	}
-	return q.config, nil // what is returned is all that counts
+	if limit := g.MaxConnectionsPerAddress; limit > 0 && q.r.conns.isFull(info.RemoteAddr, limit) {
+		q.r.warnPerAddress(info.RemoteAddr, limit)
+		return nil, q.refused()
+	}
+	return q.config, nil // only the returned error matters
+}
+
+// refused counts a connection that is one too many and returns its error.
+func (q *quicFront) refused() error {
+	q.r.conns.noteRefused()
+	q.r.traffic.connectionsRefused.Add(1)
+	return errTooManyQUIC
 }
 
 // shutdown ends connections once their requests are answered.
@@ -120,28 +142,39 @@ func (q *quicFront) shutdown(ctx context.Context) error {
 	return q.server.Shutdown(ctx)
 }
 
-// close ends everything at once.
+// close ends all connections at once and closes the sockets.
 func (q *quicFront) close() {
 	if q == nil {
 		return
 	}
 	q.end()
 	if q.server != nil {
-		_ = q.server.Close() // what is left is of no use to anybody
+		_ = q.server.Close() // at the end an error does not matter
 	}
 	for _, socket := range q.sockets {
-		_ = socket.Close() // likewise
+		_ = socket.Close() // at the end an error does not matter
 	}
 }
 
-// altSvcAge is for how long, in seconds, a client may remember that there is HTTP/3.
+// cameWhereHTTP3Is reports whether a request has come by a listener at whose port the server also
+// speaks HTTP/3.
+func cameWhereHTTP3Is(ctx context.Context) bool {
+	conn, ok := ctx.Value(http1.ConnContextKey).(*tls.Conn)
+	if !ok {
+		return false
+	}
+	c, ok := conn.NetConn().(*tracked)
+	return ok && c.on.quic
+}
+
+// altSvcAge is how many seconds a client may remember that there is HTTP/3.
 const altSvcAge = 86400
 
-// altSvc tells the clients of HTTP/1 and HTTP/2 over TLS that there is HTTP/3 at the same
-// port (RFC 7838, RFC 9114 section 3.1.1), unless the application tells something else.
+// altSvc tells the clients of HTTP/1 and HTTP/2 over TLS that there is HTTP/3 at the same port (RFC
+// 7838, RFC 9114 section 3.1.1). An application's own header alt-svc takes precedence.
 func altSvc(next pagi.App) pagi.App {
 	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		if scope.Scheme != "https" || scope.HTTPVersion == "3" || scope.Server.Port == 0 {
+		if scope.Scheme != "https" || scope.HTTPVersion == "3" || scope.Server.Port == 0 || !cameWhereHTTP3Is(ctx) {
 			return next.Serve(ctx, scope, receive, send)
 		}
 		value := `h3=":` + strconv.Itoa(scope.Server.Port) + `"; ma=` + strconv.Itoa(altSvcAge)

@@ -10,38 +10,57 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/server/http1"
 )
 
-// quicConn is a connection of HTTP/3. It ends when no request has been served on it for a
-// while: quic-go gives a head that has begun all the time in the world.
+// quicConn is a connection of HTTP/3. It ends when no request has been served on it for a while,
+// because quic-go sets no time limit for a head that has begun.
 type quicConn struct {
-	facts func() *pagi.TLS // what scopes tell of its TLS
+	facts func() *pagi.TLS // returns what scopes tell of its TLS
 
 	mu       sync.Mutex
-	requests int           // being served
-	end      *time.Timer   // ends it, unless there are some
-	after    time.Duration // so long after the last; 0: not at all
+	requests int           // how many are being served
+	end      *time.Timer   // ends the connection; stopped while requests are served
+	after    time.Duration // how long after the last request it ends; 0: never
 }
 
-// farewellTime is how long a client that was told to go, and is served nothing any more, may
-// take: what was lost of its last response must be sent again.
+// farewellTime is how long a connection stays open after its last response once the client was told
+// to go. In this time lost packets of that response are sent again.
 const farewellTime = 3 * time.Second
 
 // quicConnKey is the key of the quicConn in the contexts of requests.
 type quicConnKey struct{}
 
-// connContext makes the contexts of a connection's requests end with all others.
+// connContext makes the contexts of a connection's requests end with all others. quic-go calls it,
+// in a goroutine of the connection's own, when the first message of the handshake has come. That
+// message may have a forged address. So the connection is counted once the handshake is complete:
+// only then has the client answered from its address (RFC 9000 section 8.1).
 func (q *quicFront) connContext(ctx context.Context, conn *quic.Conn) context.Context {
-	q.conns.Add(1)
+	select {
+	case <-conn.HandshakeComplete():
+	case <-conn.Context().Done():
+		return ctx // which has ended
+	case <-q.ending.Done(): // a stop does not wait for handshakes
+		_ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "the server stops")
+		return ctx
+	}
+	g := q.r.current.Load()
+	remove, ok := q.r.conns.addQUIC(conn.RemoteAddr(), g.connLimit, g.MaxConnectionsPerAddress)
+	if !ok { // several handshakes ran at once, and admit let them all pass
+		q.r.warnings.warn("too many connections", "client", conn.RemoteAddr().String())
+		q.r.traffic.connectionsRefused.Add(1) // addQUIC has counted it
+		_ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), errTooManyQUIC.Error())
+		return ctx // which has ended
+	}
 	c := &quicConn{}
-	c.facts = sync.OnceValue(func() *pagi.TLS { // once a request has come it is known
+	c.facts = sync.OnceValue(func() *pagi.TLS { // all facts are known once a request has come
 		state := conn.ConnectionState().TLS
 		return q.r.tls.facts(nil, &state)
 	})
 	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, quicConnKey{}, c))
 	stop := context.AfterFunc(q.r.base, func() { cancel(context.Cause(q.r.base)) })
-	c.end = time.AfterFunc(time.Hour, func() { // limit sets the time
+	c.end = time.AfterFunc(time.Hour, func() { // limit sets the real time
 		_ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeRequestIncomplete), "no request in time")
 	})
 	c.limit(q.unused)
@@ -49,8 +68,8 @@ func (q *quicFront) connContext(ctx context.Context, conn *quic.Conn) context.Co
 	context.AfterFunc(ctx, func() {
 		stop()
 		part()
-		c.count(1) // which stops the timer
-		q.conns.Add(-1)
+		c.count(1) // stops the timer
+		remove()
 	})
 	return ctx
 }
@@ -86,13 +105,15 @@ func (q *quicFront) serve(w http.ResponseWriter, req *http.Request) {
 		c.count(1)
 		defer c.count(-1)
 	}
-	// What else can be malformed in a request quic-go notices.
+	// quic-go finds all other faults of a malformed request.
 	if http1.IsAuthority(req.Host) && (req.Method == http.MethodConnect || http1.IsTarget(req.Method, req.RequestURI)) {
 		q.r.dispatch(w, req)
 		return
 	}
-	record := pagi.HTTPRecord{Request: req, Status: http.StatusBadRequest, Begin: time.Now()}
+	record := engine.Record{Request: req, Status: http.StatusBadRequest, Begin: time.Now()}
+	q.r.warnings.warn("request is refused", "status", record.Status, "reason", "the method, the target or the host is malformed",
+		"client", req.RemoteAddr)
 	w.WriteHeader(record.Status)
 	record.Duration = time.Since(record.Begin)
-	q.r.record(&record)
+	q.r.turnedDown(q.r.current.Load(), &record)
 }

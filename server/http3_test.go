@@ -15,6 +15,8 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
+	"github.com/pagi-go/pagi-bridge/pagi/request"
 )
 
 // h3 returns a client that speaks HTTP/3.
@@ -38,7 +40,7 @@ func TestHTTP3(t *testing.T) {
 			reasons <- scope.Connection.DisconnectReason()
 			return err
 		}
-		body, err := io.ReadAll(pagi.BodyReader(ctx, receive))
+		body, err := io.ReadAll(request.BodyReader(ctx, receive))
 		if err != nil {
 			return nil
 		}
@@ -48,7 +50,7 @@ func TestHTTP3(t *testing.T) {
 			send(ctx, pagi.HTTPResponseTrailers{Headers: pagi.NewHeaders("x-t", "1")}))
 	})
 	pair := testkit.Certificate(t)
-	x := launch(t, &Server{App: app, HTTP3: true, TLSCert: pair.CertFile, TLSKey: pair.KeyFile, MaxBodySize: 1 << 20})
+	x := launch(t, &Server{App: app, HTTP3: true, TLSCert: pair.CertFile, TLSKey: pair.KeyFile, Limits: Limits{Limits: engine.Limits{MaxBodySize: 1 << 20}}})
 	client := h3(t, pair)
 	res, body := testkit.Do(t, client, testkit.NewRequest(t, "POST", "https://"+x.addr+"/a", strings.NewReader(strings.Repeat("b", 500_000))))
 	if res.ProtoMajor != 3 || body != fmt.Sprint("3 POST /a 500000 ", tls.VersionTLS13) || res.Trailer.Get("X-T") != "1" || res.Header.Get("Alt-Svc") != "" {
@@ -88,9 +90,9 @@ func TestHTTP3Refuses(t *testing.T) {
 		t.Errorf("without TLS: %v", err)
 	}
 	pair := testkit.Certificate(t)
-	x := launch(t, &Server{App: echo, HTTP3: true, TLSCert: pair.CertFile, TLSKey: pair.KeyFile, MaxConnections: 1})
+	x := launch(t, &Server{App: echo, HTTP3: true, TLSCert: pair.CertFile, TLSKey: pair.KeyFile, Limits: Limits{MaxConnections: 1}})
 	c := x.dial()
-	// Each asks on a connection of its own, which does not stay.
+	// Each request has a connection of its own, which is closed afterwards.
 	ask := func() error {
 		client := h3(t, pair)
 		res, err := client.Get("https://" + x.addr + "/")
@@ -105,7 +107,7 @@ func TestHTTP3Refuses(t *testing.T) {
 	testkit.Eventually(t, "an answer", func() bool { return ask() == nil })
 }
 
-// A request of one protocol does not keep the others from ending.
+// A running request of one protocol does not keep the other protocols from ending.
 func TestHTTP3StopsBesideHTTP2(t *testing.T) {
 	pair := testkit.Certificate(t)
 	begun, release := make(chan struct{}), make(chan struct{})

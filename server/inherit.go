@@ -14,10 +14,11 @@ import (
 
 // Socket is a listening socket that one process has opened for another.
 type Socket struct {
-	// Place is the address (Place.Address) a server listens at with it, "" where none
-	// has yet. Name is what systemd calls it.
+	// Place is the address (Place.Address) at which a server listens with it, "" if no server has
+	// used it yet. Name is its name in systemd.
 	Place, Name string
-	// Foreign says that no server has opened it: if it is a Unix socket its file stays.
+	// Foreign says that another program than a server has opened it. The file of such a Unix socket
+	// stays.
 	Foreign bool
 	File    *os.File
 }
@@ -34,7 +35,7 @@ func (s Socket) isNamed(p Place) bool {
 	return s.isSystemds() && (!named || s.Name == name)
 }
 
-// isAt reports whether the socket, bound to addr, listens where a place is.
+// isAt reports whether the socket, bound to addr, listens at the address of a place.
 func (s Socket) isAt(p Place, addr net.Addr) bool {
 	if s.isSystemds() {
 		return sameAddress(p, addr)
@@ -44,7 +45,7 @@ func (s Socket) isAt(p Place, addr net.Addr) bool {
 		old, wasUnix := was.path()
 		return wasUnix && filepath.Clean(old) == filepath.Clean(path)
 	}
-	// Which families an unspecified address stands for was decided when it was bound.
+	// The program that bound an unspecified address has decided which families it stands for.
 	tcp, isTCP := addr.(*net.TCPAddr)
 	return isTCP && (!tcp.IP.IsUnspecified() || was.network() == p.network()) && sameAddress(p, addr)
 }
@@ -57,13 +58,14 @@ func (s *Server) Sockets() ([]Socket, error) {
 		return nil, errNotRunning
 	}
 	var all []Socket
-	for _, l := range r.listeners {
-		err := control(l.Listener, func(fd uintptr) error {
-			// A File made of a descriptor that does not block stays one that does not,
-			// and so does the socket, which both processes share.
+	duplicate := func(of any, s Socket) error {
+		err := control(of, func(fd uintptr) error {
+			// A File made of a non-blocking descriptor stays non-blocking. So does the socket,
+			// which both processes share.
 			dup, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
 			if err == nil {
-				all = append(all, Socket{Place: l.place.Address, Name: l.name, Foreign: l.foreign, File: os.NewFile(uintptr(dup), l.place.Address)})
+				s.File = os.NewFile(uintptr(dup), s.Place)
+				all = append(all, s)
 			}
 			return err
 		})
@@ -71,16 +73,32 @@ func (s *Server) Sockets() ([]Socket, error) {
 			for _, other := range all {
 				_ = other.File.Close() // only a duplicate
 			}
-			return nil, fmt.Errorf("server: duplicating the socket of %s: %w", l.place.Address, err)
+			return fmt.Errorf("server: duplicating the socket of %s: %w", s.Place, err)
+		}
+		return nil
+	}
+	for _, l := range r.listeners {
+		if err := duplicate(l.Listener, Socket{Place: l.place.Address, Name: l.name, Foreign: l.foreign}); err != nil {
+			return nil, err
+		}
+	}
+	for _, d := range r.datagrams {
+		if !d.used {
+			continue
+		}
+		if err := duplicate(d.PacketConn, Socket{Place: d.LocalAddr().String(), Name: d.socket.Name, Foreign: true}); err != nil {
+			return nil, err
 		}
 	}
 	return all, nil
 }
 
-// inheritance is what was inherited and is not in use yet.
+// inheritance holds the inherited sockets that are not in use yet.
 type inheritance struct {
 	sockets []Socket
-	made    []net.Listener // of the sockets
+	made    []net.Listener // the listeners made of the sockets
+
+	datagrams []*datagramSocket // UDP sockets, which are in neither of the lists above
 }
 
 // newInheritance makes listeners of sockets, whose files it closes.
@@ -88,6 +106,16 @@ func newInheritance(sockets []Socket) (*inheritance, error) {
 	h := &inheritance{}
 	var errs []error
 	for _, s := range sockets {
+		if isDatagram(s.File) {
+			d, err := newDatagramSocket(s)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("server: the inherited socket %s: %w", s.File.Name(), err))
+			} else {
+				h.datagrams = append(h.datagrams, d)
+			}
+			errs = append(errs, s.File.Close())
+			continue
+		}
 		l, err := net.FileListener(s.File)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("server: the inherited descriptor %s is no socket that can be listened on: %w", s.File.Name(), err))
@@ -98,12 +126,15 @@ func newInheritance(sockets []Socket) (*inheritance, error) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		h.left().close()
+		for _, d := range h.datagrams {
+			_ = d.Close() // an unused duplicate
+		}
 		return nil, err
 	}
 	return h, nil
 }
 
-// left returns what nobody took.
+// left returns the listeners that no place has taken.
 func (h *inheritance) left() (set listenerSet) {
 	for i, l := range h.made {
 		if l != nil {
@@ -113,9 +144,9 @@ func (h *inheritance) left() (set listenerSet) {
 	return set
 }
 
-// take returns the listeners there are for a place: what another server has opened for
-// it, what systemd calls by its name, or what listens at its address. None is no error
-// for a place that can be opened.
+// take returns the inherited listeners for a place: those that another server has opened for it,
+// those with its name in systemd, or those that listen at its address. If there are none, that is
+// an error only for a place that cannot be opened.
 func (h *inheritance) take(p Place) (set listenerSet, err error) {
 	kind, rest, _ := strings.Cut(p.Address, ":")
 	switch kind {
@@ -145,9 +176,9 @@ func (h *inheritance) take(p Place) (set listenerSet, err error) {
 	return nil, nil
 }
 
-// descriptor takes a socket this process was started with.
+// descriptor takes a socket with which this process was started.
 func (h *inheritance) descriptor(p Place, number string) (listenerSet, error) {
-	for i, s := range h.sockets { // a predecessor has passed it, under another number
+	for i, s := range h.sockets { // a predecessor may have passed it under another number
 		if h.made[i] != nil && s.Place == p.Address {
 			return listenerSet{h.adopt(i, p)}, nil
 		}
@@ -163,8 +194,8 @@ func (h *inheritance) descriptor(p Place, number string) (listenerSet, error) {
 	return listenerSet{{Listener: adopt(l, p, true), place: p, foreign: true}}, nil
 }
 
-// passed makes a listener of a descriptor this process was started with, and closes
-// that. One that a program it starts would not get is one of its own.
+// passed makes a listener of a descriptor with which this process was started, and closes the
+// descriptor. A descriptor with close-on-exec was opened by this process itself, and is an error.
 func passed(fd int) (net.Listener, error) {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 	if err != nil || flags&unix.FD_CLOEXEC != 0 {
@@ -184,7 +215,7 @@ func passed(fd int) (net.Listener, error) {
 	return l, nil
 }
 
-// adopt makes a place's listener of an inherited socket.
+// adopt makes an inherited socket a listener of a place.
 func (h *inheritance) adopt(i int, p Place) *listener {
 	s, l := h.sockets[i], h.made[i]
 	h.made[i] = nil
@@ -192,8 +223,7 @@ func (h *inheritance) adopt(i int, p Place) *listener {
 	return &listener{Listener: adopt(l, p, foreign), place: p, name: s.Name, foreign: foreign}
 }
 
-// adopt gives a Unix socket the name it is known by; foreign says that its file is not
-// a server's.
+// adopt gives a Unix socket the path of its place. foreign says that no server has made its file.
 func adopt(l net.Listener, p Place, foreign bool) net.Listener {
 	inner, is := l.(*net.UnixListener)
 	if !is {
@@ -208,7 +238,7 @@ func adopt(l net.Listener, p Place, foreign bool) net.Listener {
 	return u
 }
 
-// sameAddress reports whether a socket listens where a place is.
+// sameAddress reports whether a socket listens at the address of a place.
 func sameAddress(p Place, addr net.Addr) bool {
 	if path, ok := p.path(); ok {
 		return addr.Network() == "unix" && addr.String() == path

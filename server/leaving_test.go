@@ -10,9 +10,10 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/request"
 )
 
-// ways are those in which a client may leave.
+// ways are the ways in which a client may leave.
 var ways = []struct {
 	name  string
 	leave func(*net.TCPConn) error
@@ -22,8 +23,8 @@ var ways = []struct {
 	{"resets", func(c *net.TCPConn) error { return errors.Join(c.SetLinger(0), c.Close()) }},
 }
 
-// An application that has not read a short body hears at once, too, that its client has
-// left: of a reset always, of an orderly end when its response has begun.
+// An application that has not read a short body also learns at once that its client has left: after
+// a reset always, after an orderly end once its response has begun.
 func TestClientLeavesWithItsBodyUnread(t *testing.T) {
 	for _, accept := range []string{"*/*", "text/event-stream"} {
 		for _, way := range ways {
@@ -73,8 +74,8 @@ func TestClientLeavesWithItsBodyUnread(t *testing.T) {
 	}
 }
 
-// A client that leaves with all of its short body sent does not take that back, even if the
-// application waits for the client's end; which it is told when it has the body.
+// A client that has sent its whole short body and leaves does not lose the body, even if the
+// application waits for the client's end. The application learns of that end once it has the body.
 func TestAShortBodyOutlivesItsClient(t *testing.T) {
 	for _, way := range ways[:2] {
 		for _, own := range []bool{false, true} { // whether the context of Receive is one of the application's
@@ -89,7 +90,7 @@ func TestAShortBodyOutlivesItsClient(t *testing.T) {
 					if own {
 						receiving = limited
 					}
-					body, err := io.ReadAll(pagi.BodyReader(receiving, receive))
+					body, err := io.ReadAll(request.BodyReader(receiving, receive))
 					if err != nil {
 						t.Error(err)
 					}

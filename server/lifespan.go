@@ -8,50 +8,51 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
-// LifespanMode says how to treat the lifespan protocol.
+// LifespanMode selects how the server treats the lifespan protocol.
 type LifespanMode string
 
 const (
 	// LifespanAuto runs the application's lifespan if it has one.
 	LifespanAuto LifespanMode = "auto"
-	// LifespanOn demands one: an application that declines is not served.
+	// LifespanOn requires a lifespan: an application that declines it is not served.
 	LifespanOn LifespanMode = "on"
 	// LifespanOff never calls the application with a lifespan scope.
 	LifespanOff LifespanMode = "off"
 )
 
-// lifespan is the application's lifespan as one Run sees it.
-type lifespan struct {
+// appLife is the application's lifespan as one Run sees it.
+type appLife struct {
 	app     pagi.App
 	mode    LifespanMode
-	timeout time.Duration // of startup; below 0: none
+	timeout time.Duration // of startup; negative: none
 	log     *slog.Logger
 
-	state   map[string]any // nil where there is no lifespan
-	run     *pagi.LifespanRun
+	state   map[string]any // nil without a lifespan
+	run     *lifespan.Run
 	stopped chan struct{} // ends the watcher
-	watched chan struct{} // closed when it has ended
+	watched chan struct{} // closed when the watcher has ended
 }
 
-func newLifespan(s *Server, log *slog.Logger) (*lifespan, error) {
+func newLifespan(s *Server, timeout time.Duration, log *slog.Logger) (*appLife, error) {
 	mode := orDefault(s.Lifespan, LifespanAuto)
 	switch mode {
 	case LifespanAuto, LifespanOn, LifespanOff:
 	default:
 		return nil, fmt.Errorf("server: lifespan mode %q: must be auto, on or off", mode)
 	}
-	return &lifespan{
+	return &appLife{
 		app:     s.App,
 		mode:    mode,
-		timeout: orDefault(s.LifespanStartupTimeout, DefaultLifespanStartupTimeout),
+		timeout: timeout,
 		log:     log,
 	}, nil
 }
 
 // start calls the application with a lifespan scope and waits until it is ready.
-func (l *lifespan) start(ctx context.Context) error {
+func (l *appLife) start(ctx context.Context) error {
 	if l.mode == LifespanOff {
 		return nil
 	}
@@ -62,7 +63,7 @@ func (l *lifespan) start(ctx context.Context) error {
 		defer cancel()
 	}
 	state := map[string]any{}
-	run, err := pagi.StartLifespan(ctx, l.app, &pagi.Scope{
+	run, err := lifespan.Start(ctx, l.app, &pagi.Scope{
 		Type:  pagi.TypeLifespan,
 		PAGI:  pagi.Versions{Version: pagi.SpecVersion},
 		State: state,
@@ -86,8 +87,8 @@ func (l *lifespan) start(ctx context.Context) error {
 	return nil
 }
 
-// watch logs an application whose lifespan call fails while requests are served.
-func (l *lifespan) watch() {
+// watch logs the error of a lifespan call that fails while requests are served.
+func (l *appLife) watch() {
 	l.stopped, l.watched = make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(l.watched)
@@ -101,17 +102,16 @@ func (l *lifespan) watch() {
 	}()
 }
 
-// stop asks the application to clean up and waits at most timeout, or until force
-// is closed. Where it already is, the application gets as long as without any
-// timeout left.
-func (l *lifespan) stop(timeout time.Duration, force <-chan struct{}) error {
+// stop asks the application to clean up and waits for timeout at most, or until force is closed. If
+// force is closed already, the application gets as much time as with no timeout left.
+func (l *appLife) stop(timeout time.Duration, force <-chan struct{}) error {
 	if l.run == nil {
 		return nil
 	}
 	close(l.stopped)
 	<-l.watched
 	select {
-	case <-l.run.Finished(): // nobody left to ask; watch has logged why
+	case <-l.run.Finished(): // its call has ended already; watch has logged why
 		return nil
 	default:
 	}
@@ -133,8 +133,8 @@ func (l *lifespan) stop(timeout time.Duration, force <-chan struct{}) error {
 	return nil
 }
 
-// errForced is why a forced stop does not wait.
+// errForced is the error of a shutdown that a forced stop did not wait for.
 var errForced = errors.New("the stop was forced")
 
-// requestState returns what requests get a copy of.
-func (l *lifespan) requestState() map[string]any { return l.state }
+// requestState returns the state of which each request gets a copy.
+func (l *appLife) requestState() map[string]any { return l.state }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
 // lived makes an application with a lifespan of its own.
@@ -24,7 +25,7 @@ func lived(lifespan func(ctx context.Context, s *pagi.Scope, receive pagi.Receiv
 func TestLifespan(t *testing.T) {
 	var order []string
 	x := launch(t, &Server{App: lived(func(ctx context.Context, s *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		return pagi.ServeLifespan(ctx, receive, send, func(context.Context) error {
+		return lifespan.Serve(ctx, receive, send, func(context.Context) error {
 			s.State["greeting"] = "hello"
 			order = append(order, "startup")
 			return nil
@@ -50,7 +51,7 @@ func TestLifespanOutcomes(t *testing.T) {
 	var silent lifespanFunc = func(context.Context, *pagi.Scope, pagi.Receive, pagi.Send) error { return nil }
 	var stuck lifespanFunc = func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, _ pagi.Send) error { <-ctx.Done(); return nil }
 	var fail lifespanFunc = func(ctx context.Context, _ *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		return pagi.ServeLifespan(ctx, receive, send, func(context.Context) error { return errors.New("no database") }, nil)
+		return lifespan.Serve(ctx, receive, send, func(context.Context) error { return errors.New("no database") }, nil)
 	}
 	var crash lifespanFunc = func(ctx context.Context, _ *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		receive(ctx)
@@ -58,10 +59,10 @@ func TestLifespanOutcomes(t *testing.T) {
 		return errors.New("crashed later")
 	}
 	var failStop lifespanFunc = func(ctx context.Context, _ *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		return pagi.ServeLifespan(ctx, receive, send, nil, func(context.Context) error { return errors.New("cannot close") })
+		return lifespan.Serve(ctx, receive, send, nil, func(context.Context) error { return errors.New("cannot close") })
 	}
 	var stuckStop lifespanFunc = func(ctx context.Context, _ *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		return pagi.ServeLifespan(ctx, receive, send, nil, func(ctx context.Context) error { <-ctx.Done(); return nil })
+		return lifespan.Serve(ctx, receive, send, nil, func(ctx context.Context) error { <-ctx.Done(); return nil })
 	}
 	for _, tt := range []struct {
 		name     string
@@ -84,14 +85,14 @@ func TestLifespanOutcomes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := &Server{App: lived(tt.app), Lifespan: tt.mode, LifespanStartupTimeout: 30 * time.Millisecond, ShutdownTimeout: 30 * time.Millisecond}
+			s := &Server{App: lived(tt.app), Lifespan: tt.mode, Timeouts: Timeouts{LifespanStartupTimeout: 30 * time.Millisecond, ShutdownTimeout: 30 * time.Millisecond}}
 			if tt.startErr != "" {
 				prepare(t, s)
 				err := s.Run(t.Context())
 				if err == nil || !strings.Contains(err.Error(), tt.startErr) {
 					t.Errorf("error %v", err)
 				}
-				var failed *pagi.LifespanError
+				var failed *lifespan.Error
 				if tt.name == "failed" && !errors.As(err, &failed) {
 					t.Errorf("error %v is no LifespanError", err)
 				}

@@ -9,14 +9,15 @@ import (
 	"syscall"
 )
 
-// listener is one socket that is listened on, and how.
+// listener is a listening socket with the options of its place.
 type listener struct {
 	net.Listener
 	place Place
 	tls   bool
+	quic  bool // the server speaks HTTP/3 at its port
 
 	name    string // that systemd has for it
-	foreign bool   // no server has opened it
+	foreign bool   // another program than a server has opened it
 
 	once sync.Once
 	err  error
@@ -28,7 +29,7 @@ func (l *listener) Close() error {
 	return l.err
 }
 
-// listenerSet is what one Run listens on.
+// listenerSet is the listeners of one Run.
 type listenerSet []*listener
 
 func (ls listenerSet) addrs() []net.Addr {
@@ -39,18 +40,19 @@ func (ls listenerSet) addrs() []net.Addr {
 	return addrs
 }
 
-// close closes what is still open; a Unix socket's file goes with it.
+// close closes the listeners that are still open and removes the files of Unix sockets.
 func (ls listenerSet) close() {
 	for _, l := range ls {
-		_ = l.Close() // closed already, or about to be closed by the process's end
+		_ = l.Close() // closed already, or closed by the end of the process
 	}
 }
 
-// own makes the files of Unix sockets that a predecessor has made go with the
-// listeners, as those do that were opened here.
+// own takes over the files of Unix sockets that a predecessor has made: they are removed when their
+// listeners are closed.
 func (ls listenerSet) own() { ls.setKept(false) }
 
-// disown leaves the files of Unix sockets to a successor.
+// disown leaves the files of Unix sockets to a successor: closing the listeners does not remove
+// them.
 func (ls listenerSet) disown() { ls.setKept(true) }
 
 func (ls listenerSet) setKept(kept bool) {
@@ -61,7 +63,7 @@ func (ls listenerSet) setKept(kept bool) {
 	}
 }
 
-// listen opens every listener the options name, or none.
+// listen opens all listeners that the options name; after an error it leaves none open.
 func (r *running) listen() (set listenerSet, err error) {
 	inherited, err := newInheritance(r.first.Inherited)
 	if err != nil {
@@ -83,7 +85,8 @@ func (r *running) listen() (set listenerSet, err error) {
 	for _, l := range r.first.Listeners {
 		set = append(set, &listener{Listener: l, place: Place{Address: l.Addr().String(), Plain: l.Addr().Network() == "unix"}})
 	}
-	specs := r.first.listenSpecs()
+	r.datagrams = inherited.datagrams
+	specs := r.first.listenSpecs(inherited.sockets)
 	if len(specs) == 0 && len(r.first.Listeners) == 0 {
 		specs = []string{"systemd"}
 	}
@@ -106,7 +109,7 @@ func (r *running) listen() (set listenerSet, err error) {
 	return set, nil
 }
 
-// settle decides on TLS.
+// settle decides whether a listener speaks TLS.
 func (r *running) settle(l *listener) error {
 	if l.place.TLS && r.tls == nil {
 		return fmt.Errorf("server: listening on %s: it is to speak TLS, but there is no certificate", l.place.Address)
@@ -119,9 +122,9 @@ func (r *running) settle(l *listener) error {
 	return nil
 }
 
-// listenSpecs are the places to listen at; none where only Listeners are left, or what
-// systemd has opened.
-func (s *Server) listenSpecs() []string {
+// listenSpecs returns the addresses to listen at. It returns none if there are only Listeners, or
+// sockets from systemd.
+func (s *Server) listenSpecs(inherited []Socket) []string {
 	specs := append([]string(nil), s.Listen...)
 	if s.Socket != "" {
 		specs = append(specs, "unix:"+s.Socket)
@@ -129,14 +132,14 @@ func (s *Server) listenSpecs() []string {
 	if len(specs) > 0 {
 		return specs
 	}
-	if len(s.Listeners) > 0 || s.Host == "" && s.Port == 0 && slices.ContainsFunc(s.Inherited, Socket.isSystemds) {
+	if len(s.Listeners) > 0 || s.Host == "" && s.Port == 0 && slices.ContainsFunc(inherited, Socket.isSystemds) {
 		return nil
 	}
 	host, port := orDefault(s.Host, DefaultHost), orDefault(s.Port, DefaultPort)
 	return []string{net.JoinHostPort(host, strconv.Itoa(port))}
 }
 
-// open opens one place, or takes the sockets for it that were inherited.
+// open opens the listener of one place, or takes the inherited sockets for it.
 func (r *running) open(place Place, inherited *inheritance) (listenerSet, error) {
 	if taken, err := inherited.take(place); len(taken) > 0 || err != nil {
 		return taken, err
@@ -173,8 +176,8 @@ func (r *running) limitBacklog(set listenerSet) (listenerSet, error) {
 	return set, nil
 }
 
-// control calls f with a listener's descriptor.
-func control(l net.Listener, f func(fd uintptr) error) error {
+// control calls f with the descriptor of a listener or a connection.
+func control(l any, f func(fd uintptr) error) error {
 	with, ok := l.(syscall.Conn)
 	if !ok {
 		return fmt.Errorf("%T has no descriptor", l)

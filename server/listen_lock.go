@@ -10,12 +10,11 @@ import (
 	"time"
 )
 
-// dirLock is how long to wait for other servers that put their sockets into the
-// same directory or take them away.
+// dirLock is how long to wait for other servers that add or remove sockets in the same directory.
 const dirLock = 5 * time.Second
 
-// lockDir keeps other servers from changing which socket a name in dir stands for.
-// A directory that cannot be opened or locked at all is not.
+// lockDir keeps other servers from changing which socket a name in dir stands for. A directory that
+// cannot be opened or locked stays unlocked, without an error.
 func lockDir(dir string) (unlock func(), err error) {
 	f, err := os.Open(dir)
 	if err != nil {

@@ -128,11 +128,13 @@ func TestProxyProtocol(t *testing.T) {
 		return reply(ctx, send, fmt.Sprint(s.Client, s.Server.Port))
 	})
 	s := &Server{App: who, Listen: []string{"127.0.0.1:0,proxy", filepath.Join(t.TempDir(), "s") + ",proxy"},
-		ProxyProtocolFrom: []string{"127.0.0.0/8"}, HeaderTimeout: 200 * time.Millisecond, AccessLogFormat: "%h"}
+		ProxyProtocolFrom: []string{"127.0.0.0/8"}, Timeouts: Timeouts{HeaderTimeout: 200 * time.Millisecond}, AccessLogFormat: "%h"}
 	x := launch(t, s)
 	for header, want := range map[string]string{
 		"PROXY TCP4 192.0.2.1 198.51.100.1 1234 80\r\n":  "{192.0.2.1 1234}80",
 		"PROXY TCP6 2001:db8::1 2001:db8::2 99 8080\r\n": "{2001:db8::1 99}8080",
+		"PROXY TCP6 192.0.2.9 2001:db8::2 99 8080\r\n":   "{192.0.2.9 99}8080",
+		"PROXY TCP6 ::ffff:192.0.2.9 ::1 99 8080\r\n":    "{192.0.2.9 99}8080",
 		version2(1): "{192.0.2.7 4321}443",
 	} {
 		for _, place := range s.run.Load().listeners.addrs() {
@@ -158,8 +160,12 @@ func TestProxyProtocol(t *testing.T) {
 		c.Say(header)
 		c.Cut()
 	}
-	x.log.WaitFor(t, "level=WARN", "not from a proxy that may connect", "peer=127.0.0.1")
+	x.log.WaitFor(t, "level=WARN", "does not begin with a PROXY header", "peer=127.0.0.1")
+	x.log.WaitFor(t, "level=WARN", "PROXY header of a proxy is malformed", "peer=127.0.0.1")
 	x.stop()
+	if text := x.log.String(); strings.Contains(text, "not from a proxy that may connect") {
+		t.Errorf("a proxy that may connect is called one that may not:\n%s", text)
+	}
 	if access := x.access.String(); !strings.Contains(access, "192.0.2.7\n") || !strings.Contains(access, "2001:db8::1\n") {
 		t.Errorf("access log %q", access)
 	}
@@ -168,6 +174,7 @@ func TestProxyProtocol(t *testing.T) {
 	c := stranger.dial()
 	c.Say("PROXY TCP4 192.0.2.1 198.51.100.1 1234 80\r\n" + ask)
 	c.Cut()
+	stranger.log.WaitFor(t, "level=WARN", "not from a proxy that may connect", "peer=127.0.0.1")
 	for want, s := range map[string]*Server{
 		"no proxy may connect": {Listen: []string{"127.0.0.1:0,proxy"}},
 		"neither an IP":        {ProxyProtocolFrom: []string{"10.0.0.0/99"}},
@@ -200,7 +207,7 @@ func TestProxyProtocolBeforeTLS(t *testing.T) {
 }
 
 func TestConnectionsPerAddress(t *testing.T) {
-	x := launch(t, &Server{App: echo, MaxConnectionsPerAddress: 2, AccessLogFormat: "%h %s %b %r"})
+	x := launch(t, &Server{App: echo, Limits: Limits{MaxConnectionsPerAddress: 2}, AccessLogFormat: "%h %s %b %r"})
 	first := x.dial()
 	for range 1 {
 		x.dial()
@@ -251,7 +258,7 @@ func TestAddressKey(t *testing.T) {
 }
 
 func TestRequestsPerConnection(t *testing.T) {
-	x := launch(t, &Server{App: echo, MaxRequestsPerConnection: 3})
+	x := launch(t, &Server{App: echo, Limits: Limits{MaxRequestsPerConnection: 3}})
 	c := x.dial()
 	c.Say(ask + ask + ask + ask)
 	for i := range 3 {

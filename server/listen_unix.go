@@ -18,28 +18,31 @@ import (
 )
 
 const (
-	// staleDial is how long an existing socket file gets to show that it is served.
+	// staleDial is how long a server at an existing socket file may take to accept a connection.
 	staleDial = time.Second
+	// besideAge is the age from which a socket counts as left behind by a server that could not
+	// rename it.
+	besideAge = time.Minute
 	// maxSocketPath is how many bytes a Unix socket's path may have.
 	maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 )
 
-// unixListener listens on a Unix socket at a path that is not the one it was bound
-// to. Its file goes with it, unless another server's has taken its place.
+// unixListener listens on a Unix socket that was renamed after it was bound. Close removes its
+// file, unless another server has replaced that.
 type unixListener struct {
 	*net.UnixListener
 	addr    *net.UnixAddr
 	file    fs.FileInfo // device and inode of the socket
-	foreign bool        // the file is somebody else's for good
-	kept    atomic.Bool // the file stays
+	foreign bool        // another program owns the file
+	kept    atomic.Bool // Close leaves the file in place
 	close   func() error
 }
 
-// listenUnix listens on a Unix socket. A file left behind by a server that is no
-// more is replaced; one that may be served, or is no socket, is not touched.
+// listenUnix listens on a Unix socket. It replaces a file that a former server has left behind. It
+// does not touch a file that may be served, or is no socket.
 //
-// The socket is bound to another name in the directory and renamed when it is
-// ready, so that it is never seen with the wrong mode or without anybody listening.
+// The socket is bound to another name in the directory and renamed when it is ready. So no client
+// sees it with the wrong mode, or before the server listens.
 func listenUnix(path string, place *Place) (net.Listener, error) {
 	if runtime.GOOS == "linux" && strings.HasPrefix(path, "@") { // abstract: no file
 		return net.Listen("unix", path)
@@ -55,6 +58,7 @@ func listenUnix(path string, place *Place) (net.Listener, error) {
 	if err := checkStale(path); err != nil {
 		return nil, err
 	}
+	removeBeside(path)
 	inner, err := bindBeside(path)
 	if err != nil {
 		return nil, err
@@ -87,14 +91,13 @@ func newUnixListener(inner *net.UnixListener, path string) *unixListener {
 	return l
 }
 
-// adoptUnix makes a listener of an inherited one, whose file stays until own says
-// that it is ours to remove.
+// adoptUnix makes a unixListener of an inherited listener. The file stays until own is called.
 func adoptUnix(inner *net.UnixListener, path string) *unixListener {
 	l := newUnixListener(inner, path)
 	l.kept.Store(true)
 	file, err := os.Lstat(path)
 	if err != nil || file.Mode().Type() != fs.ModeSocket {
-		l.foreign = true // no name leads here any more, or an abstract one
+		l.foreign = true // the path leads to another file, or the socket is abstract
 		return l
 	}
 	l.file = file
@@ -111,8 +114,8 @@ func bindBeside(path string) (*net.UnixListener, error) {
 	}
 }
 
-// besideName makes up a name in the directory of path which is, where the room for
-// a socket's path allows, the name of path with a dot before it and a random end.
+// besideName makes up a name in the directory of path. If the limit on a socket's path allows, it
+// is the name of path with a dot in front and a random suffix.
 func besideName(path string) string {
 	dir, name := filepath.Split(path)
 	random := strconv.FormatUint(rand.Uint64()|1<<63, 36)[1:9]
@@ -123,7 +126,30 @@ func besideName(path string) string {
 	return dir + random[:min(len(random), room)]
 }
 
-// checkStale returns an error unless path is free, or a socket that nobody serves.
+// removeBeside removes the sockets that killed servers have bound beside path and not renamed. The
+// directory is locked, so no other server is about to rename one. In directories that cannot be
+// locked the age of a socket decides.
+func removeBeside(path string) {
+	dir, name := filepath.Split(path)
+	found, err := filepath.Glob(filepath.Join(dir, "."+globEscape.Replace(name)+".????????"))
+	if err != nil {
+		return // Glob rejects the pattern
+	}
+	for _, beside := range found {
+		info, err := os.Lstat(beside)
+		if err != nil || info.Mode().Type() != fs.ModeSocket || time.Since(info.ModTime()) < besideAge {
+			continue
+		}
+		if sys, ok := info.Sys().(*syscall.Stat_t); ok && int(sys.Uid) == os.Geteuid() && checkStale(beside) == nil {
+			_ = os.Remove(beside) // a leftover does no harm
+		}
+	}
+}
+
+// globEscape escapes the special characters of a pattern.
+var globEscape = strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`)
+
+// checkStale returns an error unless path is free, or a socket without a server.
 func checkStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -145,7 +171,7 @@ func checkStale(path string) error {
 	return fmt.Errorf("%s may be another server's, remove it if it is not: %w", path, err)
 }
 
-// Accept returns connections that know the address the listener is known by.
+// Accept returns connections whose local address is the path of the listener.
 func (l *unixListener) Accept() (net.Conn, error) {
 	c, err := l.AcceptUnix()
 	if err != nil {
@@ -157,8 +183,8 @@ func (l *unixListener) Accept() (net.Conn, error) {
 func (l *unixListener) Addr() net.Addr { return l.addr }
 func (l *unixListener) Close() error   { return l.close() }
 
-// unlinkAndClose removes the file first: as long as the socket is open its inode's
-// number cannot be another's.
+// unlinkAndClose removes the file first: while the socket is open, no other file can get its inode
+// number.
 func (l *unixListener) unlinkAndClose() error {
 	if l.kept.Load() {
 		return l.UnixListener.Close()

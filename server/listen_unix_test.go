@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestSocketThatMayBeServedIsNotTakenOver(t *testing.T) {
@@ -212,5 +213,50 @@ func leaveStale(t *testing.T, path string) {
 	l.SetUnlinkOnClose(false)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestSocketsThatWereNotRenamedAreRemoved: their server was killed in between.
+func TestSocketsThatWereNotRenamedAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "s[1]")
+	make := func(name string, age time.Duration, served bool) {
+		t.Helper()
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, name), Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetUnlinkOnClose(false)
+		if !served {
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			t.Cleanup(func() { _ = l.Close() })
+		}
+		at := time.Now().Add(-age)
+		if err := os.Chtimes(filepath.Join(dir, name), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	make(".s[1].abcdefgh", time.Hour, false)
+	make(".s[1].youngone", 0, false)
+	make(".s[1].isserved", time.Hour, true)
+	make(".s[1].too-long-for-it", time.Hour, false)
+	make(".other.abcdefgh", time.Hour, false)
+	if err := os.WriteFile(filepath.Join(dir, ".s[1].nosocket"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	launch(t, &Server{App: echo, Socket: path})
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range list {
+		names = append(names, e.Name())
+	}
+	if want := ".other.abcdefgh .s[1].isserved .s[1].nosocket .s[1].too-long-for-it .s[1].youngone s[1]"; strings.Join(names, " ") != want {
+		t.Errorf("%s, want %s", names, want)
 	}
 }

@@ -10,31 +10,31 @@ import (
 	"strings"
 )
 
-// Place is where to listen and how.
+// Place is an address to listen at, with its options.
 type Place struct {
-	// Address is "host:port" or ":port", "unix:" and the path of a Unix socket, "fd:"
-	// and the number of a descriptor this process was started with, or "systemd:" and
-	// the name of sockets that systemd has opened; "systemd" stands for all of them.
+	// Address is one of: "host:port" or ":port"; "unix:" and the path of a Unix socket; "fd:" and
+	// the number of a descriptor with which this process was started. It may also be "systemd:" and
+	// the name of sockets that systemd has opened, or "systemd" for all of these.
 	Address string
-	// TLS and Plain say whether the place speaks TLS. Without either one it does where
-	// there is a certificate and the place is not a Unix socket.
+	// TLS and Plain say whether the place speaks TLS. Without either, it speaks TLS if there is a
+	// certificate and it is not a Unix socket.
 	TLS, Plain bool
 	// Redirect sends every request to https, and speaks no TLS itself. RedirectPort is
 	// the port to send it to; 0: that of the first TCP listener that speaks TLS.
 	Redirect     bool
 	RedirectPort int
-	// Proxy expects every connection to begin with a PROXY header (version 1 or 2),
-	// from a proxy that may connect.
+	// Proxy requires every connection to begin with a PROXY header (version 1 or 2) from a trusted
+	// proxy.
 	Proxy bool
-	// Mode, Owner and Group are those of a Unix socket's file. The zero values leave
-	// what the umask and the process make of it.
+	// Mode, Owner and Group are those of a Unix socket's file. The zero values leave the file with
+	// the mode of the umask and the owner of the process.
 	Mode         fs.FileMode
 	Owner, Group string
 }
 
-// ParsePlace reads a place as Server.Listen has it: an address, and after commas
-// "tls", "plain", "redirect" or "redirect=443", "proxy", "mode=0660",
-// "owner=www-data" and "group=www-data". An address with a slash is the path of a Unix socket.
+// ParsePlace reads a place in the form of Server.Listen: an address, and after commas "tls",
+// "plain", "redirect" or "redirect=443", "proxy", "mode=0660", "owner=www-data" and
+// "group=www-data". An address with a slash is the path of a Unix socket.
 //
 //	:443,tls
 //	[::1]:8080,plain,proxy
@@ -45,46 +45,110 @@ func ParsePlace(text string) (Place, error) {
 	for more {
 		var option string
 		option, options, more = strings.Cut(options, ",")
-		if err := p.set(option); err != nil {
+		if err := p.setWritten(option); err != nil {
 			return Place{}, fmt.Errorf("%q: %w", text, err)
 		}
 	}
-	err := p.checkAddress()
-	if err == nil {
-		err = p.check()
-	}
-	if err != nil {
+	if err := p.Check(); err != nil {
 		return Place{}, fmt.Errorf("%q %w", text, err)
 	}
 	return p, nil
 }
 
-func (p *Place) set(option string) (err error) {
-	name, value, _ := strings.Cut(option, "=")
-	switch {
-	case option == "tls":
-		p.TLS = true
-	case option == "plain":
-		p.Plain = true
-	case option == "redirect":
-		p.Redirect = true
-	case name == "redirect":
-		p.Redirect = true
-		if p.RedirectPort, err = strconv.Atoi(value); err != nil || p.RedirectPort < 1 || p.RedirectPort > 65535 {
-			err = fmt.Errorf("redirect must have a port, not %q", value)
+// Check reports an address that cannot be listened at and options that contradict one
+// another. It puts "unix:" in front of a path.
+func (p *Place) Check() error {
+	if strings.ContainsAny(p.Address+p.Owner+p.Group, ",") {
+		return errors.New("has a comma in its address, owner or group")
+	}
+	if err := p.checkAddress(); err != nil {
+		return err
+	}
+	return p.check()
+}
+
+// setWritten sets an option in its written form: "tls", "redirect=443".
+func (p *Place) setWritten(option string) error {
+	name, value, hasValue := strings.Cut(option, "=")
+	if isSwitch := name == "tls" || name == "plain" || name == "proxy"; isSwitch && hasValue || !isSwitch && name != "redirect" && value == "" {
+		return fmt.Errorf("%q is none of tls, plain, redirect, proxy, mode=, owner= and group=", option)
+	}
+	if !hasValue {
+		value = "true"
+	}
+	if err := p.Set(name, value); !errors.Is(err, ErrNoPlaceOption) {
+		return err
+	}
+	return fmt.Errorf("%q is none of tls, plain, redirect, proxy, mode=, owner= and group=", option)
+}
+
+// ErrNoPlaceOption is the error of Place.Set for an unknown option.
+var ErrNoPlaceOption = errors.New("is no option of a place to listen at; there are tls, plain, redirect, proxy, mode, owner and group")
+
+// Set sets an option by its name: "tls", "plain" and "proxy" to "true" or "false",
+// "redirect" to one of them or to a port, "mode" to octal permissions, "owner" and "group"
+// to a name or a number.
+func (p *Place) Set(name, value string) (err error) {
+	switch name {
+	case "tls":
+		p.TLS, err = parseSwitch(name, value)
+	case "plain":
+		p.Plain, err = parseSwitch(name, value)
+	case "proxy":
+		p.Proxy, err = parseSwitch(name, value)
+	case "redirect":
+		p.Redirect, p.RedirectPort = value != "false", 0
+		if value == "true" || value == "false" {
+			return nil
 		}
-	case option == "proxy":
-		p.Proxy = true
-	case name == "mode":
-		p.Mode, err = ParseMode(value)
-	case name == "owner" && value != "":
+		if p.RedirectPort, err = strconv.Atoi(value); err != nil || p.RedirectPort < 1 || p.RedirectPort > 65535 {
+			err = fmt.Errorf("redirect must have a port, or be true or false, is %q", value)
+		}
+	case "mode":
+		if p.Mode, err = ParseMode(value); err != nil {
+			err = fmt.Errorf("mode %w", err)
+		}
+	case "owner":
 		p.Owner = value
-	case name == "group" && value != "":
+	case "group":
 		p.Group = value
 	default:
-		err = fmt.Errorf("%q is none of tls, plain, redirect, proxy, mode=, owner= and group=", option)
+		err = fmt.Errorf("%q %w", name, ErrNoPlaceOption)
 	}
 	return err
+}
+
+func parseSwitch(name, value string) (bool, error) {
+	if value != "true" && value != "false" {
+		return false, fmt.Errorf("%s must be true or false, is %q", name, value)
+	}
+	return value == "true", nil
+}
+
+// String returns the place in the form that ParsePlace reads.
+func (p *Place) String() string {
+	text := p.Address
+	for _, o := range []struct {
+		set  bool
+		text string
+	}{
+		{p.TLS, "tls"}, {p.Plain, "plain"},
+		{p.Redirect && p.RedirectPort == 0, "redirect"}, {p.RedirectPort > 0, "redirect=" + strconv.Itoa(p.RedirectPort)},
+		{p.Proxy, "proxy"}, {p.Mode != 0, fmt.Sprintf("mode=%#o", uint32(p.Mode))},
+		{p.Owner != "", "owner=" + p.Owner}, {p.Group != "", "group=" + p.Group},
+	} {
+		if o.set {
+			text += "," + o.text
+		}
+	}
+	return text
+}
+
+// Path returns the path of a Unix socket's file; ok is false for other addresses and for
+// abstract sockets, which have no file.
+func (p *Place) Path() (path string, ok bool) {
+	path, ok = p.path()
+	return path, ok && !strings.HasPrefix(path, "@")
 }
 
 // ParseMode reads the permissions of a file, in octal.
@@ -96,7 +160,7 @@ func ParseMode(text string) (fs.FileMode, error) {
 	return fs.FileMode(mode), nil
 }
 
-// checkAddress makes one form of each kind of address.
+// checkAddress brings each kind of address into one form.
 func (p *Place) checkAddress() error {
 	kind, rest, _ := strings.Cut(p.Address, ":")
 	switch {
@@ -174,8 +238,8 @@ func (p *Place) ids() (uid, gid int, err error) {
 	return uid, gid, nil
 }
 
-// network is what net.Listen is asked for: a literal address of one family is not to
-// stand for the other one, too.
+// network returns the network for net.Listen. A literal address of one family must not also stand
+// for the other one.
 func (p *Place) network() string {
 	host, _, err := net.SplitHostPort(p.Address)
 	ip := net.ParseIP(host)

@@ -41,8 +41,8 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 	return prefix.Masked(), nil
 }
 
-// trusts reports whether a peer is one of them. Clients of a Unix socket are: its
-// permissions have let them in.
+// trusts reports whether a peer is in one of the networks. Clients of a Unix socket are trusted,
+// because its permissions have let them in.
 func (p proxies) trusts(peer net.Addr) bool {
 	tcp, ok := peer.(*net.TCPAddr)
 	if !ok {
@@ -57,10 +57,21 @@ func (p proxies) trusts(peer net.Addr) bool {
 	return false
 }
 
+// isTrusted reports whether a connection comes from a trusted proxy, or by a Unix socket. Its
+// client may have spoken TLS to that proxy.
+func (r *running) isTrusted(c net.Conn) bool {
+	t, ok := c.(*tracked)
+	return ok && r.proxies.trusts(t.inner.RemoteAddr())
+}
+
 var errNotTrusted = errors.New("it is none of the proxies that may connect")
 
-// readProxyHeader learns the client's address from the PROXY header (version 1 or 2)
-// that a proxy sends before anything else, within limit. Not a byte behind it is read.
+// A proxy whose listener is of IPv6, and takes clients of IPv4, too, sends "TCP6" with an IPv4
+// address, as nginx does.
+func init() { proxyproto.V1AcceptIPv4InTCP6 = true }
+
+// readProxyHeader reads the client's address from the PROXY header (version 1 or 2), which a proxy
+// must send first and within limit. It reads no byte beyond the header.
 func (r *running) readProxyHeader(c *tracked, limit time.Duration) error {
 	if !r.proxies.trusts(c.inner.RemoteAddr()) {
 		return errNotTrusted
@@ -85,13 +96,26 @@ func (r *running) readProxyHeader(c *tracked, limit time.Duration) error {
 	return nil
 }
 
+// warnProxy logs a connection that is closed because it has no PROXY header from a trusted proxy.
+func (r *running) warnProxy(c *tracked, err error) {
+	peer := c.inner.RemoteAddr().String()
+	switch {
+	case errors.Is(err, errNotTrusted):
+		r.warnings.warn("connection is not from a proxy that may connect", "option", "--proxy-protocol-from", "peer", peer)
+	case errors.Is(err, errNoProxyHeader):
+		r.warnings.warn("connection of a proxy does not begin with a PROXY header", "peer", peer, "error", err)
+	default:
+		r.warnings.warn("PROXY header of a proxy is malformed", "peer", peer, "error", err)
+	}
+}
+
 var errNoProxyHeader = errors.New("it does not begin with a PROXY header")
 
 // signature2 begins a header of version 2.
 const signature2 = "\r\n\r\n\x00\r\nQUIT\n"
 
-// proxyHeader reads a header and nothing more. The shortest one of version 1 is
-// longer than the signature of version 2.
+// proxyHeader reads a header and no byte beyond it. The shortest one of version 1 is longer than
+// the signature of version 2.
 func proxyHeader(r io.Reader) ([]byte, error) {
 	const longest1, longest2 = 107, 4 << 10
 	head := make([]byte, len(signature2), longest1)

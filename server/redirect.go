@@ -7,23 +7,24 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/server/http1"
 )
 
-// newRedirects returns what serves HTTP/1 where every request is sent to https.
+// newRedirects returns the HTTP/1 server of addresses that redirect every request to https.
 func (r *running) newRedirects(g *generation) *http1.Server {
 	s := r.newHTTP1(g)
 	s.Handler, s.HTTP2 = http.HandlerFunc(r.redirect), nil
 	return s
 }
 
-// redirect answers with where the request is to go. GET and HEAD may become what they
-// like by it (301); other requests keep their method and body (308).
+// redirect answers with the URL in https. GET and HEAD get 301, which lets a client change the
+// method. Other requests keep their method and body (308).
 func (r *running) redirect(w http.ResponseWriter, req *http.Request) {
+	r.traffic.requests.Add(1)
 	begin := time.Now()
-	limit := orDefault(r.current.Load().WriteTimeout, DefaultWriteTimeout)
-	_ = w.(pagi.ResponseStream).LimitWrite(limit) // where it fails, so does the write
+	limit := r.current.Load().WriteTimeout
+	w.(engine.Stream).LimitWrite(limit)
 	if managed := r.first.TLS.Managed; managed != nil && managed.ServeChallenge(w, req) {
 		return
 	}
@@ -46,10 +47,10 @@ func (r *running) redirect(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
 	n, err := w.Write([]byte(text))
-	r.record(&pagi.HTTPRecord{Request: req, Status: status, Bytes: int64(n), Begin: begin, Duration: time.Since(begin), Err: err})
+	r.current.Load().engine.Observe(&engine.Record{Request: req, Status: status, Bytes: int64(n), Begin: begin, Duration: time.Since(begin), Err: err})
 }
 
-// secureURL returns a request's URL with https; ok is false where it has no host.
+// secureURL returns a request's URL with https; ok is false if it has no host.
 func (r *running) secureURL(req *http.Request, place *Place) (to string, ok bool) {
 	host := req.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
@@ -71,17 +72,14 @@ func (r *running) secureURL(req *http.Request, place *Place) (to string, ok bool
 	if port != 443 {
 		host = fmt.Sprintf("%s:%d", host, port)
 	}
-	path := req.URL.EscapedPath()
-	if path == "" || path[0] != '/' {
-		path = "/"
+	target := req.URL.RequestURI()
+	if target[0] != '/' { // "OPTIONS *"
+		target = "/"
 	}
-	if req.URL.RawQuery != "" {
-		path += "?" + req.URL.RawQuery
-	}
-	return "https://" + host + path, true
+	return "https://" + host + target, true
 }
 
-// securePort is that of the first TCP listener that speaks TLS.
+// securePort returns the port of the first TCP listener that speaks TLS.
 func (r *running) securePort() int {
 	for _, l := range r.listeners {
 		if tcp, ok := l.Addr().(*net.TCPAddr); ok && l.tls {

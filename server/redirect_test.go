@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
 func TestReloadChangesTheLimitsOfRedirects(t *testing.T) {
@@ -18,7 +19,7 @@ func TestReloadChangesTheLimitsOfRedirects(t *testing.T) {
 	if res, _ := x.request(ask).Response("GET"); res.StatusCode != 301 {
 		t.Errorf("before: %s", res.Status)
 	}
-	if err := first.Reload(t.Context(), &Server{App: echo, Logger: first.Logger, MaxHeaderSize: 1000}); err != nil {
+	if err := first.Reload(t.Context(), &Server{App: echo, Logger: first.Logger, Limits: Limits{MaxHeaderSize: 1000}}); err != nil {
 		t.Fatal(err)
 	}
 	if res, _ := x.request(ask).Response("GET"); res.StatusCode != 431 {
@@ -26,9 +27,9 @@ func TestReloadChangesTheLimitsOfRedirects(t *testing.T) {
 	}
 }
 
-// A client that asks on and on, and reads no answer, does not hold its connection.
+// A client that keeps sending requests and reads no answer loses its connection.
 func TestRedirectsToAClientThatDoesNotRead(t *testing.T) {
-	x := launch(t, &Server{App: echo, Listen: []string{"127.0.0.1:0,redirect=443"}, WriteTimeout: 100 * time.Millisecond})
+	x := launch(t, &Server{App: echo, Listen: []string{"127.0.0.1:0,redirect=443"}, Timeouts: Timeouts{Timeouts: engine.Timeouts{WriteTimeout: 100 * time.Millisecond}}})
 	c := x.dial()
 	asks := bytes.Repeat([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), 1000)
 	for {

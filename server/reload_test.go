@@ -13,6 +13,8 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
 // version is an application that answers with its name and notes its life.
@@ -38,7 +40,7 @@ func (v *version) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Rec
 			}
 			return nil
 		}
-		return pagi.ServeLifespan(ctx, receive, send, startup, shutdown)
+		return lifespan.Serve(ctx, receive, send, startup, shutdown)
 	}
 	if scope.Path == "/slow" {
 		v.serving <- struct{}{}
@@ -80,7 +82,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("after what failed: %q", body)
 	}
 
-	if err := first.Reload(t.Context(), &Server{App: two, MaxBodySize: 3, MaxHeaderSize: 500, Logger: x.log.Logger()}); err != nil {
+	if err := first.Reload(t.Context(), &Server{App: two, Limits: Limits{Limits: engine.Limits{MaxBodySize: 3}, MaxHeaderSize: 500}, Logger: x.log.Logger()}); err != nil {
 		t.Fatal(err)
 	}
 	c.Say(ask)
@@ -118,7 +120,7 @@ func TestReload(t *testing.T) {
 
 func TestReloadDoesNotWaitForEver(t *testing.T) {
 	one, two := newVersion("one"), newVersion("two")
-	first := &Server{App: one, ShutdownTimeout: 50 * time.Millisecond}
+	first := &Server{App: one, Timeouts: Timeouts{ShutdownTimeout: 50 * time.Millisecond}}
 	x := launch(t, first)
 	slow := x.request("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
 	testkit.Await(t, one.serving)
@@ -131,12 +133,13 @@ func TestReloadDoesNotWaitForEver(t *testing.T) {
 	slow.Response("GET")
 }
 
-// An application that works on after its response counts as a request, over HTTP/2, too.
+// A call of the application that goes on after its response counts as a running request, over
+// HTTP/2, too.
 func TestWhatWorksOnIsCounted(t *testing.T) {
 	onVersions(t, func(t *testing.T, start func(*Server) (*site, string, *http.Client)) {
 		release := make(chan struct{})
 		defer close(release)
-		first := &Server{ShutdownTimeout: 50 * time.Millisecond}
+		first := &Server{Timeouts: Timeouts{ShutdownTimeout: 50 * time.Millisecond}}
 		first.App = httpOnly(func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
 			if status, _ := first.Status(); status.Requests != 1 {
 				t.Errorf("before the response: %d", status.Requests)
@@ -186,7 +189,7 @@ func TestStopWaitsForTheOldApplicationsRequests(t *testing.T) {
 	}
 }
 
-// Whether a reload comes between two steps of the stop is chance: so there are many.
+// It is chance whether a reload comes between two steps of the stop, so the test tries many times.
 func TestReloadDuringAStopIsHalted(t *testing.T) {
 	for range 50 {
 		first := &Server{App: echo, Lifespan: LifespanOff}
@@ -274,7 +277,7 @@ func TestStopDuringReload(t *testing.T) {
 	}
 }
 
-// A successor in the same process: it gets the sockets, and no client notices.
+// A successor in the same process gets the sockets, and no client notices.
 func TestHandover(t *testing.T) {
 	path := t.TempDir() + "/s"
 	old := &Server{App: newVersion("old"), Listen: []string{"127.0.0.1:0", path}}
@@ -327,13 +330,14 @@ func TestHandover(t *testing.T) {
 	}
 }
 
-// TestWriteLimitThatIsTakenAway: one that was in force for a connection is no more.
+// TestWriteLimitThatIsTakenAway: a limit that applied to an open connection does not apply any
+// more.
 func TestWriteLimitThatIsTakenAway(t *testing.T) {
-	first := &Server{App: echo, WriteTimeout: 50 * time.Millisecond}
+	first := &Server{App: echo, Timeouts: Timeouts{Timeouts: engine.Timeouts{WriteTimeout: 50 * time.Millisecond}}}
 	x := launch(t, first)
 	c := x.request(ask)
 	c.Response("GET")
-	if err := first.Reload(t.Context(), &Server{App: echo, WriteTimeout: -1, Logger: x.log.Logger()}); err != nil {
+	if err := first.Reload(t.Context(), &Server{App: echo, Timeouts: Timeouts{Timeouts: engine.Timeouts{WriteTimeout: -1}}, Logger: x.log.Logger()}); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(100 * time.Millisecond) // the deadline of the first response passes

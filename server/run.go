@@ -9,40 +9,43 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/server/accesslog"
 	"github.com/pagi-go/pagi-bridge/server/http1"
 )
 
-// running is what one Run holds.
+// running is the state of one Run.
 type running struct {
 	log       *slog.Logger
 	warnings  sparing // about clients
-	first     *Server // Run's own, which says where to listen
+	first     *Server // the Server of Run itself, with the addresses to listen at
 	http1     *http1.Server
-	redirects *http1.Server // sends everybody to https
-	http2     *http.Server  // gets connections on which HTTP/2 was agreed
-	quic      *quicFront    // gets HTTP/3; nil: it is off
-	cleartext *cleartext    // gets those on which it is spoken without TLS; nil: none may
+	redirects *http1.Server // redirects every request to https
+	http2     *http.Server  // serves connections on which HTTP/2 was agreed
+	quic      *quicFront    // serves HTTP/3; nil: it is off
+	cleartext *cleartext    // passes HTTP/2 without TLS to http2; nil: it is not allowed
 	tls       *tlsFront     // nil: no listener speaks TLS
 	proxies   proxies       // who may send a PROXY header
-	access    *accessLog
+	access    *accesslog.Log
 	conns     connSet
+	traffic   traffic
 	entering  atomic.Int64 // what accepts connections, and those that are not served yet
 	listeners listenerSet
-	left      listenerSet // inherited, and not listened on
+	left      listenerSet       // inherited, and not used
+	datagrams []*datagramSocket // inherited, for HTTP/3
 
 	current   atomic.Pointer[generation] // the application that gets requests
 	reloading sync.Mutex                 // held by a Reload
-	retiring  sync.WaitGroup             // applications that had them
-	busy      atomic.Int64               // those of them that still have requests, and are waited for
-	leaving   sync.Map                   // *generation: the retiring ones
+	retiring  sync.WaitGroup             // the former applications
+	busy      atomic.Int64               // how many of them still have requests to wait for
+	leaving   sync.Map                   // *generation: the former ones
 
 	base       context.Context // of all requests
 	cancelBase context.CancelCauseFunc
 	stopping   context.Context // ends when Run begins to stop
 	beginStop  context.CancelFunc
-	stopped    context.Context // ends when the stop waits for no request any more
+	stopped    context.Context // ends when the stop no longer waits for requests
 	endStop    context.CancelFunc
-	force      <-chan struct{} // closed when the stop is not to wait any more
+	force      <-chan struct{} // closed to force the stop
 }
 
 // prepare checks the options and builds what Run needs.
@@ -52,8 +55,8 @@ func (s *Server) prepare(ctx context.Context) (*running, error) {
 		r.log = slog.Default()
 	}
 	r.warnings.log = r.log
-	r.access = newAccessLog(r.log)
-	if err := r.access.check(s); err != nil {
+	r.access = accesslog.New(r.log)
+	if err := s.checkAccess(); err != nil {
 		return nil, err
 	}
 	r.base, r.cancelBase = context.WithCancelCause(context.Background())
@@ -82,6 +85,7 @@ func (r *running) newHTTP1(g *generation) *http1.Server {
 		Handler: http.HandlerFunc(r.dispatch),
 		Context: r.base,
 		Limits:  g.limits(),
+		Secured: r.isTrusted,
 		Refused: r.refused,
 		Log:     r.log,
 	}
@@ -92,7 +96,7 @@ func (r *running) newHTTP1(g *generation) *http1.Server {
 }
 
 func (g *generation) shutdownTimeout() time.Duration {
-	return max(0, orDefault(g.ShutdownTimeout, DefaultShutdownTimeout))
+	return max(0, g.ShutdownTimeout)
 }
 
 // orDefault returns v, or def for the zero value.
@@ -116,7 +120,7 @@ func (r *running) serve(ctx context.Context, listeners listenerSet) error {
 		})
 	}
 	if r.cleartext != nil {
-		serving.Go(func() { _ = r.http2.Serve(r.cleartext) }) // it ends when http2 is shut down
+		serving.Go(func() { _ = r.http2.Serve(r.cleartext) }) // ends when http2 is shut down
 	}
 	if r.quic != nil {
 		for _, socket := range r.quic.sockets {
@@ -149,7 +153,7 @@ func (r *running) serveListener(l *listener) error {
 	return r.http2.Serve(e)
 }
 
-// plainServer is what serves HTTP/1 on a listener that speaks no TLS.
+// plainServer returns the HTTP/1 server of a listener that speaks no TLS.
 func (r *running) plainServer(l *listener) *http1.Server {
 	if l.place.Redirect {
 		return r.redirects

@@ -19,6 +19,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
 const ask = "GET /x HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -76,7 +77,7 @@ func TestBadRequests(t *testing.T) {
 		}
 	}
 	t.Run("plain", func(t *testing.T) {
-		x := launch(t, &Server{App: echo, MaxBodySize: 10})
+		x := launch(t, &Server{App: echo, Limits: Limits{Limits: engine.Limits{MaxBodySize: 10}}})
 		check(t, x, func(t *testing.T, text string) *testkit.Conn {
 			c := testkit.Dial(t, x.addr)
 			c.Say(text)
@@ -85,7 +86,7 @@ func TestBadRequests(t *testing.T) {
 	})
 	t.Run("TLS", func(t *testing.T) {
 		pair := testkit.Certificate(t)
-		x := launch(t, &Server{App: echo, MaxBodySize: 10, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
+		x := launch(t, &Server{App: echo, Limits: Limits{Limits: engine.Limits{MaxBodySize: 10}}, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
 		check(t, x, func(t *testing.T, text string) *testkit.Conn {
 			c := testkit.NewConn(t, tls.Client(testkit.Dial(t, x.addr).Conn, &tls.Config{RootCAs: pair.Pool, ServerName: "127.0.0.1"}))
 			c.Say(text)
@@ -108,7 +109,7 @@ func TestFramingIsFollowedByteByByte(t *testing.T) {
 		}
 	}
 	c.Close()
-	// What comes after the guilty byte is said at once: the answer may come any time.
+	// All bytes after the wrong one are sent at once, because the answer may come at any time.
 	for _, bad := range [][2]string{
 		{"GET /c HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nTransfer-Encoding", ": chunked\r\n\r\n"},
 		{"POST /c HTTP/1.1\r\nHost: x\r\nContent-Length:\r\n", " 42\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
@@ -152,7 +153,7 @@ func TestHeaderSizeLimit(t *testing.T) {
 		name := fmt.Sprintf("limit %d, head of %d, ", tt.limit, tt.size)
 		t.Run(name+"HTTP/1", func(t *testing.T) {
 			t.Parallel()
-			x := launch(t, &Server{App: echo, MaxHeaderSize: tt.limit})
+			x := launch(t, &Server{App: echo, Limits: Limits{MaxHeaderSize: tt.limit}})
 			head := "GET / HTTP/1.1\r\nHost: x\r\nA: "
 			head += strings.Repeat("a", tt.size-len(head)-4) + "\r\n\r\n"
 			c := x.request(head)
@@ -161,7 +162,7 @@ func TestHeaderSizeLimit(t *testing.T) {
 		})
 		t.Run(name+"HTTP/1, all in the first line", func(t *testing.T) {
 			t.Parallel()
-			x := launch(t, &Server{App: echo, MaxHeaderSize: tt.limit})
+			x := launch(t, &Server{App: echo, Limits: Limits{MaxHeaderSize: tt.limit}})
 			const end, headers = " HTTP/1.1\r\nHost: x\r\n\r\n", "Host: x\r\n\r\n"
 			c := x.request("GET /" + strings.Repeat("a", tt.size-len(end)-5) + end)
 			res, _ := c.Response("GET")
@@ -173,7 +174,7 @@ func TestHeaderSizeLimit(t *testing.T) {
 		})
 		t.Run(name+"HTTP/2", func(t *testing.T) {
 			t.Parallel()
-			x := launch(t, &Server{App: echo, MaxHeaderSize: tt.limit, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
+			x := launch(t, &Server{App: echo, Limits: Limits{MaxHeaderSize: tt.limit}, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
 			client := https(t, pair.Pool, true)
 			client.Transport.(*http.Transport).DisableCompression = true
 			head := "GET / HTTP/2.0\r\nHost: " + x.addr + "\r\nCookie: "
@@ -216,7 +217,7 @@ func TestLargeHeadAfterARequest(t *testing.T) {
 	for _, limit := range []int{100, 4095, 4096, 8192} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			g := newGate()
-			x := launch(t, &Server{App: g, MaxHeaderSize: limit})
+			x := launch(t, &Server{App: g, Limits: Limits{MaxHeaderSize: limit}})
 			large := "GET /" + strings.Repeat("a", limit)
 			c := x.request(ask + large)
 			testkit.Await(t, g.running)
@@ -238,7 +239,7 @@ func TestTimeouts(t *testing.T) {
 	const short = 30 * time.Millisecond
 	for _, head := range []string{"G", "GET / HTTP/1.1\r\nHos", "GET / HTTP/1.1\r\nHost: x\r\n"} {
 		t.Run("slow head gets 408, "+head, func(t *testing.T) {
-			x := launch(t, &Server{App: echo, HeaderTimeout: short})
+			x := launch(t, &Server{App: echo, Timeouts: Timeouts{HeaderTimeout: short}})
 			c := x.request(head)
 			if res, _ := c.Response("GET"); res.StatusCode != 408 {
 				t.Errorf("response %v", res)
@@ -251,16 +252,16 @@ func TestTimeouts(t *testing.T) {
 		})
 	}
 	t.Run("connection without a request is closed", func(t *testing.T) {
-		x := launch(t, &Server{App: echo, HeaderTimeout: short})
+		x := launch(t, &Server{App: echo, Timeouts: Timeouts{HeaderTimeout: short}})
 		x.dial().Cut()
 	})
 	t.Run("slow TLS handshake is closed", func(t *testing.T) {
 		pair := testkit.Certificate(t)
-		x := launch(t, &Server{App: echo, HeaderTimeout: short, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
+		x := launch(t, &Server{App: echo, Timeouts: Timeouts{HeaderTimeout: short}, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})
 		x.dial().Cut()
 	})
 	t.Run("slow body gets 408", func(t *testing.T) {
-		x := launch(t, &Server{App: echo, BodyTimeout: short})
+		x := launch(t, &Server{App: echo, Timeouts: Timeouts{Timeouts: engine.Timeouts{BodyTimeout: short}}})
 		c := x.request("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")
 		if res, _ := c.Response("GET"); res.StatusCode != 408 {
 			t.Errorf("response %v", res)
@@ -268,13 +269,13 @@ func TestTimeouts(t *testing.T) {
 		c.Cut()
 	})
 	t.Run("idle connection is closed", func(t *testing.T) {
-		x := launch(t, &Server{App: echo, Timeout: short})
+		x := launch(t, &Server{App: echo, Timeouts: Timeouts{Timeout: short}})
 		c := x.request(ask)
 		c.Response("GET")
 		c.Cut()
 	})
 	t.Run("stalled request gets 504", func(t *testing.T) {
-		x := launch(t, &Server{RequestTimeout: short, App: httpOnly(
+		x := launch(t, &Server{Timeouts: Timeouts{Timeouts: engine.Timeouts{RequestTimeout: short}}, App: httpOnly(
 			func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, _ pagi.Send) error {
 				<-ctx.Done()
 				return ctx.Err()
@@ -288,7 +289,7 @@ func TestTimeouts(t *testing.T) {
 }
 
 func TestConnectionLimit(t *testing.T) {
-	x := launch(t, &Server{App: echo, MaxConnections: 1})
+	x := launch(t, &Server{App: echo, Limits: Limits{MaxConnections: 1}})
 	first := x.request(ask)
 	first.Response("GET")
 	second := x.dial()
@@ -451,7 +452,7 @@ func TestFileThroughTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	app := httpOnly(func(ctx context.Context, s *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
-		return errors.Join(send(ctx, pagi.HTTPResponseStart{Status: 200}), send(ctx, pagi.HTTPResponseBody{File: path}))
+		return errors.Join(send(ctx, pagi.HTTPResponseStart{Status: 200}), send(ctx, pagi.HTTPResponseBody{File: path, Length: pagi.ToEnd}))
 	})
 	pair := testkit.Certificate(t)
 	plain, socket, secure := launch(t, &Server{App: app}), launch(t, &Server{App: app, Socket: filepath.Join(t.TempDir(), "s")}), launch(t, &Server{App: app, TLSCert: pair.CertFile, TLSKey: pair.KeyFile})

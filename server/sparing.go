@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Of what clients can cause as often as they like, this many warnings of each kind are
-// logged in this time.
+// Clients can cause warnings without limit. So at most this many warnings of each kind are logged
+// in this time.
 const (
 	warningsAtOnce = 10
 	warningsEvery  = 10 * time.Second
 )
 
-// sparing logs warnings about clients, but not for each of very many. The next line of
-// the kind says how many were left out.
+// sparing logs warnings about clients and leaves out those beyond a limit. The next line of the
+// same kind says how many were left out.
 type sparing struct {
 	log *slog.Logger
 
@@ -23,13 +23,13 @@ type sparing struct {
 	kinds map[string]*warnings
 }
 
-// warnings are those of one kind.
+// warnings counts the warnings of one kind.
 type warnings struct {
 	since           time.Time // when the count began
 	logged, leftOut int
 }
 
-// warn logs a warning; msg must be one of few.
+// warn logs a warning. msg is also its kind, so there must be few different ones.
 func (s *sparing) warn(msg string, args ...any) { s.warnOf(msg, msg, args...) }
 
 // warnOf logs a warning of a kind.
@@ -44,8 +44,8 @@ func (s *sparing) warnOf(kind, msg string, args ...any) {
 	s.log.Warn(msg, args...)
 }
 
-// Write is what net/http's log writes by. How a line begins tells its kind, what follows
-// may be a client's.
+// Write receives the lines of net/http's log. The beginning of a line is its kind; the rest may
+// come from a client.
 func (s *sparing) Write(line []byte) (int, error) {
 	const kind = 16
 	msg := strings.TrimSuffix(string(line), "\n")
@@ -53,7 +53,7 @@ func (s *sparing) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// take reports whether a line may be logged now, and how many were not before it.
+// take reports whether a line may be logged now, and how many were left out before it.
 func (s *sparing) take(msg string, now time.Time) (leftOut int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

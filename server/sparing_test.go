@@ -9,6 +9,7 @@ import (
 	xhttp2 "golang.org/x/net/http2"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
 func TestWarningsAreSparing(t *testing.T) {
@@ -41,7 +42,7 @@ func TestWarningsAreSparing(t *testing.T) {
 }
 
 func TestRefusedConnectionsDoNotFillTheLog(t *testing.T) {
-	x := launch(t, &Server{App: echo, MaxConnections: 1})
+	x := launch(t, &Server{App: echo, Limits: Limits{MaxConnections: 1}})
 	x.request(ask).Response("GET")
 	for range 3 * warningsAtOnce {
 		x.dial().Response("GET")
@@ -52,7 +53,7 @@ func TestRefusedConnectionsDoNotFillTheLog(t *testing.T) {
 }
 
 func TestRefusedRequestsDoNotFillTheLog(t *testing.T) {
-	x := launch(t, &Server{App: echo, MaxBodySize: 1, MaxHeaderCount: 5})
+	x := launch(t, &Server{App: echo, Limits: Limits{Limits: engine.Limits{MaxBodySize: 1, MaxHeaderCount: 5}}})
 	for range 3 * warningsAtOnce {
 		x.request("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab").Response("POST")
 		x.request("GET / HTTP/1.1\r\nHost: x\r\nA: 1\r\nB: 1\r\nC: 1\r\nD: 1\r\nE: 1\r\n\r\n").Response("GET")

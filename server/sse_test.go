@@ -24,11 +24,11 @@ func listen(t *testing.T, client *http.Client, url string) *http.Response {
 	return res
 }
 
-// A stop does not wait for event streams: it ends them, and their clients can tell.
+// A stop does not wait for event streams. It ends them in a way that their clients notice.
 func TestStopEndsEventStreams(t *testing.T) {
 	onVersions(t, func(t *testing.T, start func(*Server) (*site, string, *http.Client)) {
 		reasons := make(chan string, 1)
-		s := &Server{ShutdownTimeout: time.Minute}
+		s := &Server{Timeouts: Timeouts{ShutdownTimeout: time.Minute}}
 		s.App = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 			if scope.Type != pagi.TypeSSE {
 				return pagi.Unsupported(scope)
@@ -59,8 +59,8 @@ func TestStopEndsEventStreams(t *testing.T) {
 	})
 }
 
-// A stop waits for what an application still does after its sse.close, or after a
-// response, and cuts it in the end, whether or not the client is still there.
+// A stop waits for an application that goes on after its sse.close, or after a response, and cuts
+// it in the end. It does so whether or not the client is still there.
 func TestStopCutsWhatFollowsSSEClose(t *testing.T) {
 	get := func(t *testing.T, client *http.Client, url string) *http.Response {
 		t.Helper()
@@ -80,7 +80,7 @@ func stopCuts(t *testing.T, ask func(t *testing.T, client *http.Client, url stri
 	t.Helper()
 	onVersions(t, func(t *testing.T, start func(*Server) (*site, string, *http.Client)) {
 		causes := make(chan error, 1)
-		s := &Server{ShutdownTimeout: 100 * time.Millisecond}
+		s := &Server{Timeouts: Timeouts{ShutdownTimeout: 100 * time.Millisecond}}
 		s.App = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 			var err error
 			switch scope.Type {

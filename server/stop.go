@@ -10,11 +10,11 @@ import (
 )
 
 const (
-	// afterCut is how long requests that were cut get to notice, before the
-	// application's lifespan is shut down under them.
+	// afterCut is how long requests that were cut may take to end before the application's lifespan
+	// shutdown begins.
 	afterCut = time.Second
-	// fadeTime is how long idle connections are kept when another process has taken
-	// over: about as long as a request may be on its way to us.
+	// fadeTime is how long idle connections are kept when another process has taken over. It is
+	// about as long as a request may be on its way to this process.
 	fadeTime = 2 * time.Second
 )
 
@@ -27,7 +27,7 @@ var ErrHandedOver = errors.New("another process has taken over")
 func (r *running) stop(ctx context.Context, listeners listenerSet) {
 	r.beginStop()
 	defer r.endStop()
-	g := r.current.Load() // a reload that puts another there from now on halts that itself
+	g := r.current.Load() // a reload that replaces it from now on halts the new one itself
 	g.halt()
 	grace, cancel := context.WithTimeout(context.Background(), g.shutdownTimeout())
 	defer cancel()
@@ -41,15 +41,14 @@ func (r *running) stop(ctx context.Context, listeners listenerSet) {
 	r.redirects.Drain()
 	listeners.close()
 	err := sideBySide(grace, r.http2.Shutdown, r.http1.Shutdown, r.redirects.Shutdown, r.quic.shutdown)
-	if err == nil && r.waitRequests(grace) == nil { // some may have no connection any more
+	if err == nil && r.waitRequests(grace) == nil { // some requests may have lost their connection
 		return
 	}
 	r.log.Warn("cutting requests that did not finish in time", "shutdown_timeout", g.shutdownTimeout().String())
 	r.cancelBase(&pagi.DisconnectError{Reason: pagi.ReasonServerShutdown})
 	last, cancelLast := context.WithTimeout(context.Background(), afterCut)
 	defer cancelLast()
-	// What the listeners and connections have to say while they are closed is of
-	// no use to anybody.
+	// Errors from closing the listeners and connections do not matter any more.
 	_ = r.http2.Close()
 	r.http1.Close()
 	r.redirects.Close()
@@ -68,8 +67,8 @@ func sideBySide(ctx context.Context, all ...func(context.Context) error) error {
 	return errors.Join(errs...)
 }
 
-// fade stops accepting, and answers what comes on connections there are. What is on its
-// way from being accepted to being served counts, too.
+// fade stops accepting, and answers one more request on each open connection. Connections that were
+// accepted and are not served yet count, too.
 func (r *running) fade(grace context.Context, listeners listenerSet) {
 	ctx, cancel := context.WithTimeout(grace, fadeTime)
 	defer cancel()
@@ -77,17 +76,17 @@ func (r *running) fade(grace context.Context, listeners listenerSet) {
 	r.redirects.End()
 	listeners.close()
 	if waitUntil(ctx, func() bool { return r.entering.Load() == 0 }) == nil {
-		_ = errors.Join(r.http1.WaitGone(ctx), r.redirects.WaitGone(ctx)) // those that are left have had their time
+		_ = errors.Join(r.http1.WaitGone(ctx), r.redirects.WaitGone(ctx)) // the remaining connections have had their time
 	}
 }
 
-// waitRequests waits until no request runs any more, of old applications neither, or
-// for ctx.
+// waitRequests waits until no request runs any more, also none of former applications, or until ctx
+// ends.
 func (r *running) waitRequests(ctx context.Context) error {
 	return waitUntil(ctx, func() bool { return r.busy.Load() == 0 && r.current.Load().isIdle() })
 }
 
-// waitUntil waits until done reports true, or for ctx, whose error it then returns.
+// waitUntil waits until done reports true. If ctx ends first, it returns the error of ctx.
 func waitUntil(ctx context.Context, done func() bool) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()

@@ -14,47 +14,51 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/server/http1"
 )
 
-// TLS says how TLS is spoken. The files are read again when they change.
+// TLS configures TLS. The server reads the files again when they change.
 type TLS struct {
 	// OCSP is a file with the OCSP response (DER) for TLSCert, which is then stapled as
 	// long as it is valid.
 	OCSP string
-	// Certificates are others beside TLSCert. A client gets the first one that is for
-	// the name it asks for (SNI) and of a kind it understands, or else the first of all.
+	// Certificates are further ones beside TLSCert. A client gets the first certificate that is for
+	// the requested name (SNI) and of a kind that it understands. If none is for that name, it gets
+	// the first of such a kind.
 	Certificates []CertificateFiles
 	// MinVersion is the lowest version that is spoken, "1.2" or "1.3". Default: 1.2.
 	MinVersion string
-	// ClientAuth says whether clients are to show a certificate. Default: off.
+	// ClientAuth says whether clients must show a certificate. Default: off.
 	ClientAuth ClientAuth
-	// ClientCA is a PEM file with the certificates of those who may sign the clients'.
+	// ClientCA is a PEM file with the certificates of the authorities that may sign clients'
+	// certificates.
 	ClientCA string
-	// Managed has certificates for names that no file is for, or nil.
+	// Managed provides certificates for names without a file, or is nil.
 	Managed CertificateSource
 }
 
-// CertificateFiles are a certificate chain, leaf first, and its key, both PEM, and an
-// OCSP response (DER) for it, or "".
+// CertificateFiles names the files of one certificate.
 type CertificateFiles struct {
-	Cert string `yaml:"cert"`
-	Key  string `yaml:"key"`
-	OCSP string `yaml:"ocsp"`
+	// Cert is a PEM file with the certificate chain, leaf first; Key one with its key. OCSP
+	// is a file with an OCSP response (DER) for it, or "".
+	Cert string `yaml:"cert" path:"yes"`
+	Key  string `yaml:"key" path:"yes"`
+	OCSP string `yaml:"ocsp" path:"yes"`
 }
 
 // CertificateSource gets certificates from elsewhere, as ACME does.
 type CertificateSource interface {
-	// GetCertificate returns a certificate, and an error where it has none.
+	// GetCertificate returns a certificate, or an error if it has none for the client.
 	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	// Protocols are those it speaks itself during a handshake (ALPN).
+	// Protocols returns the protocols (ALPN) that the source itself speaks during a handshake.
 	Protocols() []string
 	// ServeChallenge answers a plain request that asks for a proof, and reports
 	// whether the request was one.
 	ServeChallenge(http.ResponseWriter, *http.Request) bool
 }
 
-// ClientAuth says whether clients are to show a certificate.
+// ClientAuth selects whether clients must show a certificate.
 type ClientAuth string
 
 const (
@@ -67,19 +71,19 @@ const (
 	ClientAuthRequired ClientAuth = "required"
 )
 
-// certInterval is how often is looked whether files have changed.
+// certInterval is how often the server checks whether files have changed.
 const certInterval = time.Second
 
-// tlsFront is what the listeners that speak TLS share.
+// tlsFront is the state that all listeners with TLS share.
 type tlsFront struct {
 	config  atomic.Pointer[tls.Config]
 	base    *tls.Config
 	options TLS
 	log     *slog.Logger
 
-	files   *certificates                 // nil where a TLSConfig was given
+	files   *certificates                 // nil if a TLSConfig was given
 	fixed   *certificate                  // the only one of a TLSConfig, or nil
-	clients atomic.Pointer[x509.CertPool] // who signs the clients' certificates
+	clients atomic.Pointer[x509.CertPool] // the authorities that sign clients' certificates
 	caStamp stamp
 
 	refreshing sync.Mutex
@@ -87,7 +91,7 @@ type tlsFront struct {
 	stopped    chan struct{}
 }
 
-// newTLSFront checks the options about TLS; nil where there are none.
+// newTLSFront checks the options about TLS; it returns nil if there are none.
 func (s *Server) newTLSFront(log *slog.Logger) (*tlsFront, error) {
 	f := &tlsFront{options: s.TLS, log: log, base: s.TLSConfig.Clone()}
 	files, err := s.certificateFiles()
@@ -168,7 +172,7 @@ func (f *tlsFront) setRules() error {
 	return f.loadClientCA()
 }
 
-// loadClientCA makes a configuration with what ClientCA holds now.
+// loadClientCA makes a configuration with the present content of ClientCA.
 func (f *tlsFront) loadClientCA() error {
 	f.caStamp = stampOf(f.options.ClientCA)
 	pem, err := os.ReadFile(f.options.ClientCA)
@@ -186,7 +190,7 @@ func (f *tlsFront) loadClientCA() error {
 	return nil
 }
 
-// watch reads files again when they have changed, until close.
+// watch reads the files again when they have changed, until close is called.
 func (f *tlsFront) watch() {
 	defer close(f.stopped)
 	tick := time.NewTicker(certInterval)
@@ -201,7 +205,7 @@ func (f *tlsFront) watch() {
 	}
 }
 
-// refresh reads what has changed. What cannot be read goes on as it was.
+// refresh reads the files that have changed. If one cannot be read, its old content stays in use.
 func (f *tlsFront) refresh() {
 	if f == nil {
 		return
@@ -235,7 +239,7 @@ func (f *tlsFront) close() {
 // or continues an earlier session.
 func (f *tlsFront) noteChoice(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 	if c, ok := hello.Conn.(*tracked); ok {
-		c.cert, _ = f.choose(hello) // a handshake that needs one asks again
+		c.cert, _ = f.choose(hello) // a handshake that needs a certificate calls choose again
 	}
 	return nil, nil
 }
@@ -250,7 +254,7 @@ func (f *tlsFront) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate,
 		return nil, err
 	}
 	if known {
-		c.cert = chosen // it has come since noteChoice looked
+		c.cert = chosen // the certificate has come since noteChoice
 	}
 	return &chosen.Certificate, nil
 }
@@ -280,10 +284,10 @@ func (f *tlsFront) choose(hello *tls.ClientHelloInfo) (*certificate, error) {
 	return nil, err
 }
 
-// facts makes what scopes tell of a connection's TLS; shown is the server's certificate, nil
-// where it is not known.
+// facts returns the description of a connection's TLS for scopes. shown is the server's
+// certificate, nil if it is not known.
 func (f *tlsFront) facts(shown *certificate, state *tls.ConnectionState) *pagi.TLS {
-	info := pagi.TLSOf(state)
+	info := engine.TLSOf(state)
 	switch {
 	case shown != nil:
 		info.ServerCert = shown.pem
@@ -298,7 +302,7 @@ func (f *tlsFront) facts(shown *certificate, state *tls.ConnectionState) *pagi.T
 	return info
 }
 
-// verifyClient says what is wrong with a client's certificate; "" for nothing.
+// verifyClient returns the fault of a client's certificate; "" if there is none.
 func verifyClient(chain []*x509.Certificate, roots *x509.CertPool) string {
 	options := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 	for _, cert := range chain[1:] {
@@ -310,7 +314,7 @@ func verifyClient(chain []*x509.Certificate, roots *x509.CertPool) string {
 	return ""
 }
 
-// tlsInfo returns what is known of the TLS a request came by.
+// tlsInfo returns the description of the TLS connection of a request.
 func tlsInfo(req *http.Request) *pagi.TLS {
 	if c, ok := req.Context().Value(quicConnKey{}).(*quicConn); ok {
 		return c.facts()

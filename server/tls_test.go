@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -35,6 +36,7 @@ type authority struct {
 	key  crypto.Signer
 	dir  string
 	last int64
+	rsa  bool // the keys of what it issues are of RSA, not ECDSA
 }
 
 func newAuthority(t *testing.T, name string) *authority {
@@ -71,14 +73,26 @@ func (a *authority) write(name, kind string, ders ...[]byte) {
 // issue signs a certificate for names and writes NAME.pem and NAME.key.
 func (a *authority) issue(name string, names ...string) (CertificateFiles, *x509.Certificate) {
 	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	return a.issueFor(-time.Hour, time.Hour, name, names...)
+}
+
+// issueFor is issue with the time from and until when it is valid, from now on.
+func (a *authority) issueFor(from, until time.Duration, name string, names ...string) (CertificateFiles, *x509.Certificate) {
+	a.t.Helper()
+	var key crypto.Signer
+	var err error
+	if a.rsa {
+		key, err = rsa.GenerateKey(rand.Reader, 2048)
+	} else {
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	a.last++
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(a.last), Subject: pkix.Name{CommonName: name}, DNSNames: names,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(from), NotAfter: time.Now().Add(until),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
@@ -144,6 +158,40 @@ func TestCertificatesByName(t *testing.T) {
 		if told == nil || !bytes.Equal(told.Bytes, res.TLS.PeerCertificates[0].Raw) {
 			t.Errorf("%q: the application is told of another certificate: %q", name, body)
 		}
+	}
+}
+
+// A client gets a certificate whose algorithms it has, whatever name it asks for.
+func TestCertificatesByAlgorithm(t *testing.T) {
+	a := newAuthority(t, "CA")
+	ec, _ := a.issue("ec", "both.example")
+	a.rsa = true
+	rsa, _ := a.issue("rsa", "both.example")
+	wild, _ := a.issue("wild", "*.example")
+	x := launch(t, &Server{App: echo, TLSCert: ec.Cert, TLSKey: ec.Key, TLS: TLS{Certificates: []CertificateFiles{rsa, wild}}})
+	for _, tt := range []struct {
+		name, asks string
+		suite      uint16
+		want       string
+	}{
+		{"the name of two, with ECDSA", "both.example", tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, "ec"},
+		{"the name of two, with RSA", "both.example", tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "rsa"},
+		{"an unknown name, with ECDSA", "other.invalid", tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, "ec"},
+		{"an unknown name, with RSA", "other.invalid", tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "rsa"},
+		{"no name, with ECDSA", "", tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, "ec"},
+		{"no name, with RSA", "", tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "rsa"},
+		{"a name for a wildcard", "a.example", tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "wild"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			state, err := shake(t, x.addr, &tls.Config{ServerName: tt.asks, InsecureSkipVerify: true,
+				MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tt.suite}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := state.PeerCertificates[0].Subject.CommonName; got != tt.want {
+				t.Errorf("the client gets %s", got)
+			}
+		})
 	}
 }
 
@@ -239,7 +287,7 @@ func TestClientCertificates(t *testing.T) {
 	}
 }
 
-// A connection that continues an earlier session tells the same.
+// A connection that continues an earlier session has the same TLS facts.
 func TestResumedSessions(t *testing.T) {
 	a := newAuthority(t, "CA")
 	files, _ := a.issue("site", "site.example")

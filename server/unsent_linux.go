@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unsentLimit is how much the kernel takes of a response before the client has room for
-// it. Without it, it is some megabytes for each connection, and a thousand clients that
-// do not read leave no memory for the connections of the others.
+// unsentLimit is how many bytes of a response the kernel buffers while the client has no room for
+// them. Without the limit it buffers some megabytes per connection. Then a thousand clients that do
+// not read leave no memory for other connections.
 const unsentLimit = 256 << 10
 
-// limitUnsent sets unsentLimit for a connection. (What a listener has is not handed on by
-// one that could speak Multipath TCP, and Go's could.)
+// limitUnsent sets unsentLimit for a connection. (Setting it on the listener is not enough: a
+// listener that can speak Multipath TCP, as Go's can, does not pass it on to its connections.)
 func limitUnsent(c net.Conn) error {
 	socket, ok := c.(*net.TCPConn)
 	if !ok {

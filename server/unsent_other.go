@@ -4,5 +4,5 @@ package server
 
 import "net"
 
-// limitUnsent leaves it to the system how much it takes of a response.
+// limitUnsent does nothing: the system decides how much of a response it buffers.
 func limitUnsent(net.Conn) error { return nil }

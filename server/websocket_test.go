@@ -15,9 +15,10 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
-// echoSocket sends back what comes, tells how it ended, and the scope.
+// echoSocket sends back each message. It reports the scope and how the connection ended.
 func echoSocket(scopes chan<- *pagi.Scope, ends chan<- pagi.WebSocketDisconnect) pagi.App {
 	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		if scope.Type != pagi.TypeWebSocket {
@@ -146,7 +147,7 @@ func testWebSocketByHTTP2(t *testing.T, secure bool) {
 	}
 }
 
-// TestExtendedConnectIsOffered in the first thing the server says, without which no
+// TestExtendedConnectIsOffered checks that the server's first frame offers it: without that no
 // client sends one (RFC 8441 section 3).
 func TestExtendedConnectIsOffered(t *testing.T) {
 	pair := testkit.Certificate(t)
@@ -171,8 +172,8 @@ func TestExtendedConnectIsOffered(t *testing.T) {
 	}
 }
 
-// TestStopTellsWebSockets closes them with 1001, waits for nobody longer than needed
-// and logs the request.
+// TestStopTellsWebSockets checks that a stop closes WebSockets with 1001, waits for no client
+// longer than needed, and logs the request.
 func TestStopTellsWebSockets(t *testing.T) {
 	scopes, ends := make(chan *pagi.Scope, 2), make(chan pagi.WebSocketDisconnect, 2)
 	x := launch(t, &Server{App: echoSocket(scopes, ends)})
@@ -208,8 +209,8 @@ func TestStopTellsWebSockets(t *testing.T) {
 	x.access.WaitFor(t, `"GET /live HTTP/1.1" 101 `)
 }
 
-// TestReloadTellsWebSockets of the old application with 1001; new ones are the new
-// application's.
+// TestReloadTellsWebSockets checks that a reload closes the WebSockets of the old application with
+// 1001. The new application gets the new ones.
 func TestReloadTellsWebSockets(t *testing.T) {
 	scopes, ends := make(chan *pagi.Scope, 2), make(chan pagi.WebSocketDisconnect, 2)
 	newScopes, newEnds := make(chan *pagi.Scope, 2), make(chan pagi.WebSocketDisconnect, 2)
@@ -240,11 +241,11 @@ func TestReloadTellsWebSockets(t *testing.T) {
 	testkit.Await(t, newScopes)
 }
 
-// TestWebSocketOptions sees that they arrive.
+// TestWebSocketOptions checks that the options reach package ws.
 func TestWebSocketOptions(t *testing.T) {
 	scopes, ends := make(chan *pagi.Scope, 9), make(chan pagi.WebSocketDisconnect, 9)
 	x := launch(t, &Server{
-		App: echoSocket(scopes, ends), MaxWSFrameSize: 100, MaxWSMessageSize: 150, MaxReceiveQueue: 5, WSIdleTimeout: 300 * time.Millisecond, WSCompression: WSCompressionOff,
+		App: echoSocket(scopes, ends), Limits: Limits{MaxWSFrameSize: 100, MaxWSMessageSize: 150, Limits: engine.Limits{MaxReceiveQueue: 5}}, Timeouts: Timeouts{WSIdleTimeout: 300 * time.Millisecond}, WSCompression: WSCompressionOff,
 	})
 	dial := func() *websocket.Conn {
 		dialer := websocket.Dialer{EnableCompression: true, WriteBufferSize: 100}
@@ -279,7 +280,8 @@ func TestWebSocketOptions(t *testing.T) {
 	}
 }
 
-// TestHTTPApplicationDeclinesWebSockets with 403, and no word of failure.
+// TestHTTPApplicationDeclinesWebSockets checks that it does so with 403, and that no failure is
+// logged.
 func TestHTTPApplicationDeclinesWebSockets(t *testing.T) {
 	x := launch(t, &Server{App: echo})
 	_, res, err := websocket.DefaultDialer.Dial("ws://"+x.addr+"/", nil)

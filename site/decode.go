@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -16,17 +14,20 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/pagi-go/pagi-bridge/internal/nearest"
+	"github.com/pagi-go/pagi-bridge/internal/option"
 )
 
-// decoder fills option structs from the nodes of one file and collects what is
-// wrong with them.
+// decoder fills option structs from the nodes of one file and collects the problems.
 type decoder struct {
-	file     string
-	anchors  map[string]ast.Node
-	problems Problems
+	*loader
+	file    string
+	anchors map[string]ast.Node
+	// written has the texts that expandAll has replaced, as the file has them, and the aliases
+	// that it has followed.
+	written map[ast.Node]string
 }
 
-// pair is one line of a mapping.
+// pair is one key of a mapping with its value.
 type pair struct {
 	key   string
 	at    Position // of the key
@@ -54,7 +55,7 @@ func (d *decoder) Visit(n ast.Node) ast.Visitor {
 		d.anchors[v.Name.GetToken().Value] = v.Value
 	case *ast.AliasNode:
 		if name := v.Value.GetToken().Value; d.anchors[name] == nil {
-			d.problems.add(d.at(n), "there is no anchor &%s before this", name)
+			d.problems.add(d.at(n), "no anchor &%s stands before this alias", name)
 		}
 	case *ast.MergeKeyNode:
 		d.problems.add(d.at(n), "merge keys (<<) are not supported; write the options out")
@@ -64,7 +65,7 @@ func (d *decoder) Visit(n ast.Node) ast.Visitor {
 
 // plain resolves anchors, aliases and tags.
 func (d *decoder) plain(n ast.Node) ast.Node {
-	for range 100 { // an alias cannot lead back to itself for ever
+	for range 100 { // ends even if an alias leads back to itself
 		switch v := n.(type) {
 		case *ast.AnchorNode:
 			n = v.Value
@@ -80,7 +81,7 @@ func (d *decoder) plain(n ast.Node) ast.Node {
 	return ast.Null(n.GetToken())
 }
 
-// mapping returns the pairs of a mapping; ok is false when n is none.
+// mapping returns the pairs of a mapping; ok is false if n is not a mapping.
 func (d *decoder) mapping(n ast.Node) (pairs []pair, ok bool) {
 	var values []*ast.MappingValueNode
 	switch v := d.plain(n).(type) {
@@ -97,31 +98,53 @@ func (d *decoder) mapping(n ast.Node) (pairs []pair, ok bool) {
 	return pairs, true
 }
 
-// scalar returns the text of a scalar; ok is false for null and collections.
+// scalar returns the text of a scalar with environment variables expanded; ok is false for null and
+// collections.
 func (d *decoder) scalar(n ast.Node) (text string, ok bool) {
+	if text, ok = d.literal(n); ok {
+		text = d.expand(n, text)
+	}
+	return text, ok
+}
+
+// literal returns the text of a scalar as it is written; ok is false for null and
+// collections.
+func (d *decoder) literal(n ast.Node) (text string, ok bool) {
 	switch v := d.plain(n).(type) {
 	case *ast.StringNode:
-		return v.Value, true
+		return d.asWritten(v), true
 	case *ast.LiteralNode:
-		return v.Value.Value, true
+		return d.asWritten(v.Value), true
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		return v.GetToken().Value, true
 	}
 	return "", false
 }
 
+// hints are added to the warnings of former names that have another meaning now.
+var hints = map[string]string{"the site.include": "; to include site files, give names that end in .yaml"}
+
 // into decodes pairs into the struct that target points to. what stands for the
-// struct in messages. The places of the values are noted in where.
-func (d *decoder) into(target any, pairs []pair, what string, where map[string]Position) {
-	fields := fieldsOf(reflect.ValueOf(target))
+// struct in messages. The places of the values are noted in where, under their names
+// with prefix in front; an option that is there already was given twice.
+func (d *decoder) into(target any, pairs []pair, what, prefix string, where map[string]Position) {
+	fields := fieldsOf(target)
 	for _, p := range pairs {
 		field, ok := fields[p.key]
 		if !ok {
 			d.unknown(p, what, slices.Collect(maps.Keys(fields)))
 			continue
 		}
-		where[p.key] = d.at(d.plain(p.value))
-		d.value(field, p, where)
+		if field.Name != p.key {
+			d.warnings.add(p.at, "%q is now called %q%s", p.key, field.Name, hints[what+"."+p.key])
+		}
+		name := prefix + field.Name
+		if before, twice := where[name]; twice && field.Value.Kind() != reflect.Struct {
+			d.problems.add(p.at, "%s: is given already%s", name, first(before))
+			continue
+		}
+		where[name] = d.at(d.plain(p.value))
+		d.value(field, p, name+".", where)
 	}
 }
 
@@ -129,86 +152,85 @@ func (d *decoder) unknown(p pair, what string, known []string) {
 	d.problems.add(p.at, "unknown key %q in %s%s", p.key, what, nearest.Suggestion(p.key, "", known))
 }
 
-var durationType = reflect.TypeFor[time.Duration]()
-
-// value decodes one value into a field. The places of what is in a mapping are
-// noted in where, as "outer.inner".
-func (d *decoder) value(field reflect.Value, p pair, where map[string]Position) {
+// value decodes one value into a field. If the value is a mapping, the positions of its entries are
+// recorded in where, with prefix in front.
+func (d *decoder) value(field option.Field, p pair, prefix string, where map[string]Position) {
 	n := d.plain(p.value)
 	if _, null := n.(*ast.NullNode); null {
 		d.problems.add(p.at, "%s: has no value", p.key)
 		return
 	}
-	wrong := func(want string) {
-		d.problems.add(d.at(n), "%s: must be %s, is %s", p.key, want, describe(n))
-	}
-	text, isScalar := d.scalar(n)
-	switch {
-	case field.Type() == durationType:
-		if v, err := ParseDuration(text); isScalar && err == nil {
-			field.SetInt(int64(v))
-			return
-		}
-		wrong("a duration, as 30s or a number of seconds")
-	case field.Kind() == reflect.Pointer: // an option whose zero value means something
-		field.Set(reflect.New(field.Type().Elem()))
-		d.value(field.Elem(), p, where)
-	case field.Kind() == reflect.String:
-		if isScalar {
-			field.SetString(text)
-			return
-		}
-		wrong("text")
-	case field.Kind() == reflect.Bool:
-		if v, ok := n.(*ast.BoolNode); ok {
-			field.SetBool(v.Value)
-			return
-		}
-		wrong("true or false")
-	case field.CanInt():
-		if v, err := strconv.ParseInt(strings.ReplaceAll(text, "_", ""), 10, field.Type().Bits()); isScalar && err == nil {
-			field.SetInt(v)
-			return
-		}
-		wrong("a whole number")
-	case field.Kind() == reflect.Slice:
+	switch kind := field.Value.Kind(); {
+	case kind == reflect.Pointer: // an option whose zero value means something
+		field.Value.Set(reflect.New(field.Value.Type().Elem()))
+		field.Value = field.Value.Elem()
+		d.value(field, p, prefix, where)
+	case kind == reflect.Slice:
 		d.list(field, p, n)
-	case field.Kind() == reflect.Struct:
-		pairs, ok := d.mapping(n)
-		if !ok {
-			wrong("a mapping")
-			return
+	case kind == reflect.Struct:
+		if pairs, ok := d.mapping(n); ok {
+			d.into(field.Value.Addr().Interface(), pairs, `"`+p.key+`"`, prefix, where)
+		} else {
+			d.wrong(p, n, "a mapping")
 		}
-		inner := map[string]Position{}
-		d.into(field.Addr().Interface(), pairs, `"`+p.key+`"`, inner)
-		for key, at := range inner {
-			where[p.key+"."+key] = at
-		}
+	case kind == reflect.Map || kind == reflect.Array:
+		d.other(field.Value, p, n)
 	default:
-		d.other(field, p, n)
+		d.single(field, p, n)
 	}
 }
 
-// list decodes a sequence; a single scalar stands for a list of one.
-func (d *decoder) list(field reflect.Value, p pair, n ast.Node) {
+func (d *decoder) wrong(p pair, n ast.Node, want string) {
+	d.problems.add(d.at(n), "%s: must be %s, is %s", p.key, want, d.describe(n))
+}
+
+// single decodes a number, a size, a duration, a text, or true or false.
+func (d *decoder) single(field option.Field, p pair, n ast.Node) {
+	text, ok := d.literal(n)
+	if ok && field.Tag.Get("expand") != "no" {
+		before := len(d.problems)
+		if text = d.expand(n, text); len(d.problems) > before {
+			return
+		}
+	}
+	if _, isBool := n.(*ast.BoolNode); field.Value.Kind() == reflect.Bool && !isBool {
+		ok = ok && d.hasVariable(n) // "true" in quotes is a text
+	}
+	if !ok || field.Set(text) != nil {
+		d.wrong(p, n, field.Form())
+		return
+	}
+	d.resolveField(field)
+}
+
+// list decodes a sequence. A single scalar, or a place that is a mapping, stands for a list of one.
+func (d *decoder) list(field option.Field, p pair, n ast.Node) {
 	var items []ast.Node
 	if seq, ok := n.(*ast.SequenceNode); ok {
 		items = seq.Values
-	} else if _, ok := d.scalar(n); ok {
+	} else if _, isMapping := d.mapping(n); isMapping && field.Tag.Get("form") == "place" {
+		items = []ast.Node{n}
+	} else if _, ok := d.literal(n); ok {
 		items = []ast.Node{n}
 	} else {
-		d.problems.add(d.at(n), "%s: must be a list, is %s", p.key, describe(n))
+		d.wrong(p, n, "a list")
 		return
 	}
-	list := reflect.MakeSlice(field.Type(), len(items), len(items))
+	list := reflect.MakeSlice(field.Value.Type(), len(items), len(items))
 	for i, item := range items {
-		d.value(list.Index(i), pair{key: fmt.Sprintf("%s[%d]", p.key, i), at: d.at(item), value: item}, map[string]Position{})
+		inner := pair{key: fmt.Sprintf("%s[%d]", p.key, i), at: d.at(item), value: item}
+		if _, isMapping := d.mapping(item); isMapping && field.Tag.Get("form") == "place" {
+			list.Index(i).SetString(d.place(item))
+			continue
+		}
+		d.value(option.Field{Name: inner.key, Value: list.Index(i), Tag: field.Tag}, inner, "", map[string]Position{})
 	}
-	field.Set(list)
+	field.Value.Set(list)
 }
 
-// other leaves what is neither scalar, list nor struct to the YAML library.
+// other lets the YAML library decode values that are neither scalar, list nor struct.
 func (d *decoder) other(field reflect.Value, p pair, n ast.Node) {
+	d.expandAll(n)
 	err := yaml.NodeToValue(n, field.Addr().Interface(), yaml.Strict())
 	if err == nil {
 		return
@@ -224,7 +246,7 @@ func (d *decoder) other(field reflect.Value, p pair, n ast.Node) {
 	d.problems.add(at, "%s: %s", p.key, message)
 }
 
-func describe(n ast.Node) string {
+func (d *decoder) describe(n ast.Node) string {
 	switch v := n.(type) {
 	case *ast.MappingNode, *ast.MappingValueNode:
 		return "a mapping"
@@ -235,49 +257,27 @@ func describe(n ast.Node) string {
 	case *ast.LiteralNode:
 		return "a block of text"
 	default:
-		return strconv.Quote(v.GetToken().Value)
+		text := strconv.Quote(v.GetToken().Value)
+		if d.hasVariable(n) {
+			return "the value of " + text // which may be a secret
+		}
+		return text
 	}
 }
 
-// maxSeconds keeps a duration within what time.Duration holds.
-const maxSeconds = float64(math.MaxInt64 / int64(time.Second))
+// ParseDuration reads a duration in the form of site files and flags: "1m30s", or a number of
+// seconds.
+func ParseDuration(text string) (time.Duration, error) { return option.ParseDuration(text) }
 
-// ParseDuration reads a duration as a site file and the flags have it: "1m30s", or a
-// number of seconds.
-func ParseDuration(text string) (time.Duration, error) {
-	seconds, err := strconv.ParseFloat(text, 64)
-	switch {
-	case err != nil:
-		return time.ParseDuration(text)
-	case math.Abs(seconds) < maxSeconds: // not so for NaN
-		return time.Duration(seconds * float64(time.Second)), nil
-	}
-	return 0, fmt.Errorf("%s is no number of seconds that can be waited for", text)
-}
-
-// fieldsOf returns the options of the struct that v points to by their names in a
-// site file. Functions and interfaces cannot stand in one.
-func fieldsOf(v reflect.Value) map[string]reflect.Value {
-	fields := map[string]reflect.Value{}
-	if v.Kind() == reflect.Pointer && v.Elem().Kind() == reflect.Struct {
-		collect(fields, v.Elem())
-	}
-	return fields
-}
-
-func collect(fields map[string]reflect.Value, v reflect.Value) {
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		name, flags, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		switch {
-		case !f.IsExported() || name == "-" || f.Type.Kind() == reflect.Func || f.Type.Kind() == reflect.Interface:
-		case flags == "inline":
-			collect(fields, v.Field(i))
-		default:
-			if name == "" {
-				name = strings.ToLower(f.Name)
-			}
-			fields[name] = v.Field(i)
+// fieldsOf returns the options of the struct that target points to, by their names in a
+// site file and by their former names.
+func fieldsOf(target any) map[string]option.Field {
+	fields := map[string]option.Field{}
+	for _, f := range option.Fields(target) {
+		fields[f.Name] = f
+		for _, old := range f.OldNames() {
+			fields[old] = f
 		}
 	}
+	return fields
 }

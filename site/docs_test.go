@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,14 +12,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/server"
 	"github.com/pagi-go/pagi-bridge/site"
 	"github.com/pagi-go/pagi-bridge/site/command"
 )
 
-// page is docs/site.md by its headings, each with the text down to the next one.
-// What stands in a code block is no heading.
+// page returns the sections of docs/site.md by their headings. Lines in code blocks are not
+// headings.
 func page(t *testing.T) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("../docs/site.md")
@@ -43,7 +45,7 @@ func page(t *testing.T) map[string]string {
 
 var quoted = regexp.MustCompile("`([^`]+)`")
 
-// firstColumn returns what is in backquotes in the first cells of a section's tables.
+// firstColumn returns the quoted words in the first cells of a section's tables.
 func firstColumn(section string) []string {
 	var names []string
 	for line := range strings.Lines(section) {
@@ -56,7 +58,7 @@ func firstColumn(section string) []string {
 	return names
 }
 
-// same reports what is missing on the page (-) and what is there but not real (+).
+// same reports names that the page lacks (-) and names that only the page has (+).
 func same(t *testing.T, where string, real, documented []string) {
 	t.Helper()
 	real, documented = slices.Clone(real), slices.Clone(documented)
@@ -67,8 +69,9 @@ func same(t *testing.T, where string, real, documented []string) {
 	}
 }
 
-// TestEveryKeyIsDocumented compares the keys the decoder knows with the tables.
-func TestEveryKeyIsDocumented(t *testing.T) {
+// sectionOf returns the section of the page on each part of a site file.
+func sectionOf(t *testing.T) func(part string) (heading, section string) {
+	t.Helper()
 	sections := page(t)
 	headings := map[string]string{"": "Keys of the site", "mount": "Keys of a mount"}
 	for heading := range sections {
@@ -78,15 +81,109 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 			}
 		}
 	}
-	for part, keys := range site.DocumentedKeys() {
-		heading, ok := headings[part]
-		section, there := sections[heading]
-		if !ok || !there {
+	return func(part string) (heading, section string) {
+		if section = sections[headings[part]]; section == "" {
 			t.Errorf("docs/site.md has no section on %s", part)
-			continue
 		}
+		return headings[part], section
+	}
+}
+
+// TestEveryKeyIsDocumented compares the keys the decoder knows with the tables.
+func TestEveryKeyIsDocumented(t *testing.T) {
+	sectionOn := sectionOf(t)
+	for part, keys := range site.DocumentedKeys() {
+		heading, section := sectionOn(part)
 		same(t, heading, keys, firstColumn(section))
 	}
+}
+
+// row is the row of an option in a table.
+type row struct{ form, value, meaning string }
+
+// rows returns the row of each option in a section's tables. A row may list several options, with
+// their defaults in the same order.
+func rows(section string) map[string]row {
+	all := map[string]row{}
+	for line := range strings.Lines(section) {
+		cells := strings.Split(strings.TrimSpace(line), " | ")
+		if len(cells) != 4 || !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		names := quoted.FindAllStringSubmatch(cells[0], -1)
+		values := strings.Split(cells[2], ", ")
+		for i, m := range names {
+			value := cells[2]
+			if len(names) == len(values) {
+				value = values[i]
+			}
+			all[m[1]] = row{cells[1], value, strings.TrimSuffix(cells[3], "|")}
+		}
+	}
+	return all
+}
+
+// TestEveryOptionIsDocumentedAsItIsDeclared compares form, default and former names of
+// each option with its row.
+func TestEveryOptionIsDocumentedAsItIsDeclared(t *testing.T) {
+	sectionOn := sectionOf(t)
+	defaults := 0
+	for part, fields := range site.DocumentedOptions() {
+		heading, section := sectionOn(part)
+		table := rows(section)
+		for _, f := range fields {
+			r, there := table[f.Name]
+			if !there {
+				continue // TestEveryKeyIsDocumented reports it
+			}
+			if strings.Trim(r.meaning, " ") == "" && heading != "security_headers" {
+				t.Errorf("docs/site.md, %s: %s has no meaning", heading, f.Name)
+			}
+			form := map[string]string{option.SizeForm: "size", option.DurationForm: "duration", option.NumberForm: "number"}[f.Form()]
+			if form != "" && r.form != form {
+				t.Errorf("docs/site.md, %s: %s is a %s, the table says %s", heading, f.Name, form, r.form)
+			}
+			if form == "" && (r.form == "size" || r.form == "duration") {
+				t.Errorf("docs/site.md, %s: %s is no %s", heading, f.Name, r.form)
+			}
+			if want := f.Tag.Get("default"); want != "" {
+				defaults++
+				if !saysDefault(f, r.value, want) {
+					t.Errorf("docs/site.md, %s: the default of %s is %s, the table says %s", heading, f.Name, want, r.value)
+				}
+			}
+			for _, old := range f.OldNames() {
+				if !strings.Contains(r.meaning, "Formerly `"+old+"`") {
+					t.Errorf("docs/site.md, %s: %s does not say that it was formerly %s", heading, f.Name, old)
+				}
+			}
+			if turnsOff := strings.Contains(r.value, "`*`"); turnsOff != (f.Tag.Get("zero") == "off") {
+				t.Errorf("docs/site.md, %s: %s: a 0 turns it off: %v, the table says %s", heading, f.Name, !turnsOff, r.value)
+			}
+		}
+	}
+	if defaults < 12 {
+		t.Errorf("only %d defaults were looked at", defaults)
+	}
+}
+
+// saysDefault reports whether a cell contains the default, alone or at the end as in "the site's,
+// 5".
+func saysDefault(f option.Field, cell, want string) bool {
+	read := func(text string) any {
+		f.Value = reflect.New(f.Value.Type()).Elem()
+		if f.Set(text) != nil {
+			return nil
+		}
+		return f.Value.Interface()
+	}
+	for part := range strings.SplitSeq(cell, ", ") {
+		word, _, _ := strings.Cut(strings.ReplaceAll(part, "`", ""), " ")
+		if got := read(strings.TrimSuffix(word, ":")); got != nil && got == read(want) {
+			return true
+		}
+	}
+	return false
 }
 
 // TestEveryFlagIsDocumented compares the flags of --help with the table.
@@ -96,7 +193,7 @@ func TestEveryFlagIsDocumented(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, help.String())
 	}
 	flags := []string{"--lib"} // another name of --include
-	for _, m := range regexp.MustCompile(`(?m)^ +(-\w, )? *(--[\w-]+)`).FindAllStringSubmatch(help.String(), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^ {2,6}(-\w, )?(--[\w-]+)`).FindAllStringSubmatch(help.String(), -1) {
 		if m[1] != "" {
 			flags = append(flags, strings.TrimSuffix(m[1], ", "))
 		}
@@ -113,7 +210,7 @@ func TestEveryFlagIsDocumented(t *testing.T) {
 	same(t, "Command line", flags, documented)
 }
 
-// TestEveryAtomIsDocumented tries what may follow a percent sign.
+// TestEveryAtomIsDocumented tries every character after a percent sign.
 func TestEveryAtomIsDocumented(t *testing.T) {
 	var real, documented []string
 	for c := byte('!'); c <= '~'; c++ {

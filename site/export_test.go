@@ -2,44 +2,59 @@ package site
 
 import (
 	"fmt"
-	"maps"
 	"reflect"
-	"slices"
+
+	"github.com/pagi-go/pagi-bridge/internal/option"
+	"github.com/pagi-go/pagi-bridge/internal/parts"
 )
 
 // DocumentedKeys returns the keys that may stand in each part of a site file: "" is
 // its top, "mount" a mount of any kind, "psgi" and the like one of that kind, and
 // "head" and the like a middleware.
 func DocumentedKeys() map[string][]string {
-	all := map[string][]string{
-		"":      append(keys("", &Settings{}), "mounts", "middleware"),
-		"mount": append(keys("", &Mount{}), "middleware"),
+	all := map[string][]string{}
+	for part, fields := range DocumentedOptions() {
+		all[part] = nil
+		for _, f := range fields {
+			all[part] = append(all[part], f.Name)
+		}
+	}
+	all[""] = append(all[""], "mounts", "middleware", "include")
+	all["mount"] = append(all["mount"], "middleware")
+	return all
+}
+
+// DocumentedOptions returns the options behind these keys, as far as a struct declares them.
+func DocumentedOptions() map[string][]option.Field {
+	all := map[string][]option.Field{
+		"":      fieldsBelow("", &Settings{}),
+		"mount": fieldsBelow("", &Mount{}),
 		KindGo:  nil, // its options are those of what is registered
 	}
 	add := func(name string, options any) {
 		if _, twice := all[name]; twice {
 			panic(fmt.Sprintf("%q is both a kind of mount and a middleware", name))
 		}
-		all[name] = keys("", options)
+		all[name] = fieldsBelow("", options)
 	}
 	for name, k := range kinds {
 		add(name, k.new())
 	}
-	for name, make := range registry.middleware {
-		add(name, make())
+	for _, name := range parts.MiddlewareNames() {
+		add(name, parts.NewMiddleware(name))
 	}
 	return all
 }
 
-// keys returns what the decoder understands, a key inside another as "outer.inner".
-func keys(prefix string, options any) []string {
-	var all []string
-	fields := fieldsOf(reflect.ValueOf(options))
-	for _, key := range slices.Sorted(maps.Keys(fields)) {
-		if field := fields[key]; field.Kind() == reflect.Struct {
-			all = append(all, keys(prefix+key+".", field.Addr().Interface())...)
+// fieldsBelow returns the options that the decoder knows; a key inside another is "outer.inner".
+func fieldsBelow(prefix string, options any) []option.Field {
+	var all []option.Field
+	for _, f := range option.Fields(options) {
+		f.Name = prefix + f.Name
+		if f.Value.Kind() == reflect.Struct {
+			all = append(all, fieldsBelow(f.Name+".", f.Value.Addr().Interface())...)
 		} else {
-			all = append(all, prefix+key)
+			all = append(all, f)
 		}
 	}
 	return all

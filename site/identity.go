@@ -8,7 +8,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// Identity looks User and Group up, by name or number; nil for what is not given.
+// Identity looks User and Group up, by name or number. It returns nil for one that is not set.
 func (s *Settings) Identity() (*user.User, *user.Group, error) {
 	var (
 		errs [2]error
@@ -37,13 +37,13 @@ func (s *Settings) Identity() (*user.User, *user.Group, error) {
 	return u, g, errors.Join(errs[:]...)
 }
 
-// unknownUser is one the machine has no entry for, as in a container: a number.
+// unknownUser returns a user by number for whom the system has no entry, as in a container.
 func (s *Settings) unknownUser() (*user.User, error) {
 	switch {
 	case !isNumber(s.User):
 		return nil, pagi.BadOption("user", "there is no user %q", s.User)
 	case s.Group == "":
-		return nil, pagi.BadOption("user", "user %s has no entry, and so no group; say group, too", s.User)
+		return nil, pagi.BadOption("user", "user %s has no entry in the user database, and so no group; set group, too", s.User)
 	}
 	return &user.User{Uid: s.User}, nil
 }

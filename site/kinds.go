@@ -1,18 +1,21 @@
 package site
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
-	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
-	"github.com/pagi-go/pagi-bridge/middleware"
+	"github.com/pagi-go/pagi-bridge/internal/parts"
+	_ "github.com/pagi-go/pagi-bridge/middleware" // its parts register themselves
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// Kinds of mounts: the keys by which a site file says what a mount is.
+// Kinds of mounts. A site file gives the kind of a mount by one of these keys.
 const (
 	KindPSGI      = "psgi"
 	KindCGI       = "cgi"
@@ -20,23 +23,21 @@ const (
 	KindDirectory = "directory"
 	KindRedirect  = "redirect"
 	KindNotFound  = "not_found"
+	KindCascade   = "cascade"
 	KindGo        = "go"
 )
 
 // kind is a type of mount that is built in.
 type kind struct {
-	// main returns the option that the value of the kind's own key stands for.
+	// main returns the option that is set by the value of the kind's own key.
 	main func(value string) string
-	// paths are the options that name files; relative ones are meant from the
-	// directory of the site file.
-	paths []string
 	// new returns a pointer to the options: a pagi.App, or a builder.
 	new func() any
-	// complete fills in what the site knows and the mount left open.
+	// complete sets the options that the mount left out and the site knows.
 	complete func(options any, m *Mount, s *Site)
 }
 
-// builder makes an application of options that are not one themselves.
+// builder makes an application of options that are not an application themselves.
 type builder interface {
 	Build() (pagi.App, error)
 }
@@ -46,7 +47,6 @@ func always(option string) func(string) string { return func(string) string { re
 var kinds = map[string]kind{
 	KindPSGI: {
 		main:     always("app"),
-		paths:    []string{"app", "include", "dir", "local_lib"},
 		new:      func() any { return &psgi.PSGI{} },
 		complete: completePSGI,
 	},
@@ -57,60 +57,68 @@ var kinds = map[string]kind{
 			}
 			return "root"
 		},
-		paths: []string{"root", "script", "document_root"},
-		new:   func() any { return &cgi.CGI{} },
+		new: func() any { return &cgi.CGI{} },
 		complete: func(options any, _ *Mount, s *Site) {
 			o := options.(*cgi.CGI)
 			o.Redirect, o.Logger = s.self(), s.Logger
+			if slices.ContainsFunc(o.Directories, func(d cgi.Directory) bool { return d.MaxBodySize > 0 }) {
+				setDefault(&o.MaxBodySize, max(0, s.ownBodySize())) // for the other scripts
+			}
 			if o.Root != "" {
-				o.Files = &apps.File{Root: o.Root}
+				o.Files = &apps.File{Root: o.Root, FollowSymlinks: o.FollowSymlinks, Logger: s.Logger}
+			}
+			for i := range o.Directories {
+				if d := &o.Directories[i]; d.FollowSymlinks != "" {
+					d.Files = &apps.File{Root: o.Root, FollowSymlinks: d.FollowSymlinks, Logger: s.Logger}
+				}
 			}
 		},
 	},
-	KindFile:      {main: always("root"), paths: []string{"root"}, new: func() any { return &apps.File{} }},
-	KindDirectory: {main: always("root"), paths: []string{"root"}, new: func() any { return &apps.Directory{} }},
-	KindRedirect:  {main: always("to"), new: func() any { return &apps.Redirect{} }},
-	KindNotFound:  {main: always("body"), new: func() any { return &apps.NotFound{} }},
+}
+
+// init adds the kinds of applications that have registered themselves.
+func init() {
+	for _, name := range parts.KindNames() {
+		part, _ := parts.KindOf(name)
+		kinds[name] = kind{main: always(part.Main), new: func() any { return part.New() }, complete: setLogger}
+	}
+}
+
+// setLogger sets the field Logger of an application that has one.
+func setLogger(options any, _ *Mount, s *Site) {
+	field := reflect.ValueOf(options).Elem().FieldByName("Logger")
+	if field.IsValid() && field.Type() == reflect.TypeFor[*slog.Logger]() {
+		field.Set(reflect.ValueOf(s.Logger))
+	}
 }
 
 func completePSGI(options any, m *Mount, s *Site) {
 	o := options.(*psgi.PSGI)
 	o.Name, o.Logger = m.Name(), s.Logger
-	if o.Workers == 0 && o.MinWorkers == 0 && o.MaxWorkers == 0 { // else the mount's own say counts alone
-		o.Workers, o.MinWorkers, o.MaxWorkers = s.Settings.Workers, s.Settings.MinWorkers, s.Settings.MaxWorkers
-	}
-	if !m.says("preload") { // a false in the file counts, too
-		o.Preload = o.Preload || s.Settings.Preload
-	}
-	setDefault(&o.MaxRequests, s.Settings.MaxRequests)
-	setDefault(&o.MaxAge, s.Settings.MaxAge)
-	setDefault(&o.MaxRSS, s.Settings.MaxRSS)
+	o.Processes.Inherit(s.Settings.Processes, m.says)
 	setDefault(&o.Perl, s.Settings.Perl)
 	setDefault(&o.Environment, s.Settings.Environment)
-	setDefault(&o.Dir, s.base())
-	o.Include = append(o.Include, s.Settings.Include...)
-	// PSGI means relative names from Dir; here they are meant from the site file.
+	setDefault(&o.Dir, m.base())
+	o.Lib = append(o.Lib, s.Settings.Lib...)
+	// PSGI resolves relative names from Dir; a site file resolves them from its own directory.
 	o.App = absolute(o.App)
-	for _, list := range [][]string{o.Include, o.LocalLib} {
+	for _, list := range [][]string{o.Lib, o.LocalLib} {
 		for i, dir := range list {
 			list[i] = absolute(dir)
 		}
 	}
-	if s.Settings.Reload {
-		m.files = watchedFiles(o)
+	if s.Settings.Reloads() {
+		m.files = watchedFiles(o, s.Settings.ReloadDirs)
 		o.Loaded = m.files.Add
 	}
-	if o.MaxWorkers == 0 {
-		setDefault(&o.Workers, pool.DefaultWorkers)
-	}
+	o.Processes = o.Processes.WithDefaults()
 	m.Workers, m.MaxWorkers = o.Workers, o.MaxWorkers
 	if o.MaxWorkers > 0 {
 		m.Workers = o.MinWorkers
 	}
 }
 
-// absolute leaves a name as it is when the current directory is gone; Build finds
-// that out too.
+// absolute leaves a name as it is if the current directory is gone. Build then reports that.
 func absolute(name string) string {
 	if abs, err := filepath.Abs(name); err == nil && name != "" {
 		return abs
@@ -121,18 +129,5 @@ func absolute(name string) string {
 func setDefault[T comparable](option *T, value T) {
 	if *option == *new(T) {
 		*option = value
-	}
-}
-
-func init() {
-	for name, make := range map[string]func() pagi.Middleware{
-		"content_length":   func() pagi.Middleware { return &middleware.ContentLength{} },
-		"head":             func() pagi.Middleware { return &middleware.Head{} },
-		"https_redirect":   func() pagi.Middleware { return &middleware.HTTPSRedirect{} },
-		"request_id":       func() pagi.Middleware { return &middleware.RequestID{} },
-		"runtime":          func() pagi.Middleware { return &middleware.Runtime{} },
-		"security_headers": func() pagi.Middleware { return &middleware.SecurityHeaders{} },
-	} {
-		RegisterMiddleware(name, make)
 	}
 }

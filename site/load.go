@@ -15,12 +15,14 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/pagi-go/pagi-bridge/internal/nearest"
+	"github.com/pagi-go/pagi-bridge/internal/parts"
+	"github.com/pagi-go/pagi-bridge/server/acme"
 )
 
-// Load reads a site file. The error is of type Problems and names file, line and
-// column of each: unknown keys with the nearest right one, values of the wrong
-// type, what is missing. Names of files in it are meant from its own directory.
-// Whether they exist is for Build to see.
+// Load reads a site file. The error is of type Problems and names file, line and column of each
+// problem: unknown keys with the nearest right one, values of the wrong type, missing options.
+// Names of files are relative to the directory of the site file. Build checks whether these files
+// exist.
 //
 //	listen: 127.0.0.1:5000
 //	middleware: [request_id, security_headers]
@@ -33,49 +35,86 @@ import (
 //	  - path: /static
 //	    file: public
 //	    precompressed: true
-func Load(file string) (*Site, error) {
-	source, err := os.ReadFile(file)
-	if err != nil {
-		var path *os.PathError
-		if errors.As(err, &path) {
-			err = path.Err
-		}
-		return nil, Problems{{At: Position{File: file}, Err: err}}
-	}
-	return parse(file, source)
+func Load(file string) (*Site, error) { return Loader{}.Load(file) }
+
+// Loader reads site files.
+type Loader struct {
+	// LookupEnv returns the value of the variable in ${NAME}; nil means os.LookupEnv.
+	LookupEnv func(name string) (string, bool)
 }
 
-func parse(file string, source []byte) (*Site, error) {
-	d := &decoder{file: file, anchors: map[string]ast.Node{}}
-	tree, err := parser.ParseBytes(source, 0)
-	if err != nil {
-		return nil, Problems{syntaxProblem(file, err)}
-	}
-	s := &Site{File: file, source: source}
+// Load reads a site file and those that it includes, as the function Load does.
+func (o Loader) Load(file string) (*Site, error) {
+	s := &Site{File: file}
 	s.settingsAt = places{part: Position{File: file, Line: 1, Col: 1}, options: map[string]Position{}}
-	docs := slices.DeleteFunc(tree.Docs, func(doc *ast.DocumentNode) bool { return doc.Body == nil })
-	switch {
-	case len(docs) > 1:
-		d.problems.add(d.at(docs[1].Body), "a site file is one document; here a second one begins")
-	case len(docs) == 1:
-		ast.Walk(d, docs[0].Body)
-		if len(d.problems) > 0 {
-			break
-		}
-		if pairs, ok := d.mapping(docs[0].Body); ok {
-			d.site(s, pairs)
-		} else {
-			d.problems.add(d.at(docs[0].Body), "a site file is a mapping with the key \"mounts\", not %s", describe(d.plain(docs[0].Body)))
-		}
+	l := &loader{site: s, lookupEnv: o.LookupEnv}
+	if l.lookupEnv == nil {
+		l.lookupEnv = os.LookupEnv
 	}
-	if err := d.problems.err(); err != nil {
+	source, err := os.ReadFile(file)
+	if err != nil {
+		return nil, Problems{{At: Position{File: file}, Err: reason(err)}}
+	}
+	l.read(file, source)
+	if err := l.problems.err(); err != nil {
 		return nil, err
 	}
 	if len(s.Mounts) == 0 {
 		return nil, Problems{{At: s.settingsAt.part, Err: errors.New("mounts: is missing; a site needs at least one mount")}}
 	}
-	s.resolveSettings()
+	if set := &s.Settings; set.TLS.HasACME() && set.TLS.ACME.Storage == "" {
+		set.TLS.ACME.Storage = filepath.Join(s.base(), acme.DefaultStorage)
+	}
+	s.Warnings = l.warnings
 	return s, nil
+}
+
+// reason returns why a file cannot be read, without the file's name.
+func reason(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// loader reads a site file and the files that it includes.
+type loader struct {
+	site      *Site
+	lookupEnv func(string) (string, bool)
+	problems  Problems
+	warnings  Problems
+	reading   []string // the files that are being read, each included by the one before
+}
+
+// read decodes one file.
+func (l *loader) read(file string, source []byte) {
+	s := l.site
+	s.sources = append(s.sources, sourceFile{file, source})
+	d := &decoder{loader: l, file: file, anchors: map[string]ast.Node{}, written: map[ast.Node]string{}}
+	tree, err := parser.ParseBytes(source, 0)
+	if err != nil {
+		l.problems = append(l.problems, syntaxProblem(file, err))
+		return
+	}
+	l.reading = append(l.reading, file)
+	defer func() { l.reading = l.reading[:len(l.reading)-1] }()
+	docs := slices.DeleteFunc(tree.Docs, func(doc *ast.DocumentNode) bool { return doc.Body == nil })
+	switch {
+	case len(docs) > 1:
+		d.problems.add(d.at(docs[1].Body), "a site file must be one document; a second one begins here")
+	case len(docs) == 1:
+		before := len(d.problems)
+		ast.Walk(d, docs[0].Body)
+		if len(d.problems) > before {
+			break
+		}
+		if pairs, ok := d.mapping(docs[0].Body); ok {
+			d.siteKeys(pairs)
+		} else {
+			d.problems.add(d.at(docs[0].Body), "a site file must be a mapping with the key \"mounts\", is %s", d.describe(d.plain(docs[0].Body)))
+		}
+	}
 }
 
 func syntaxProblem(file string, err error) *Problem {
@@ -89,19 +128,26 @@ func syntaxProblem(file string, err error) *Problem {
 	return &Problem{At: Position{File: file}, Err: err}
 }
 
-// site decodes the top of the file.
-func (d *decoder) site(s *Site, pairs []pair) {
-	settings := fieldsOf(reflect.ValueOf(&s.Settings))
+// siteKeys decodes the top of a file.
+func (d *decoder) siteKeys(pairs []pair) {
+	s := d.site
+	settings := fieldsOf(&s.Settings)
 	known := append(slices.Collect(maps.Keys(settings)), "middleware", "mounts")
 	for _, p := range pairs {
 		switch {
 		case p.key == "mounts":
 			d.mounts(s, p)
 		case p.key == "middleware":
+			if before, twice := s.settingsAt.options[p.key]; twice {
+				d.problems.add(p.at, "middleware: is given already%s", first(before))
+				continue
+			}
+			s.settingsAt.options[p.key] = d.at(d.plain(p.value))
 			s.Middleware = d.middleware(p)
-		case settings[p.key].IsValid():
-			d.into(&s.Settings, []pair{p}, "the site", s.settingsAt.options)
-			if err := s.Settings.Given(p.key); err != nil {
+		case p.key == "include" && d.include(p):
+		case settings[p.key].Name != "":
+			d.into(&s.Settings, []pair{p}, "the site", "", s.settingsAt.options)
+			if err := s.Settings.Given(settings[p.key].Name); err != nil {
 				d.problems.addOf(s.settingsAt, err)
 			}
 		default:
@@ -113,13 +159,13 @@ func (d *decoder) site(s *Site, pairs []pair) {
 func (d *decoder) mounts(s *Site, p pair) {
 	list, ok := d.plain(p.value).(*ast.SequenceNode)
 	if !ok {
-		d.problems.add(d.at(p.value), "mounts: must be a list, is %s", describe(d.plain(p.value)))
+		d.problems.add(d.at(p.value), "mounts: must be a list, is %s", d.describe(d.plain(p.value)))
 		return
 	}
 	for _, item := range list.Values {
 		pairs, ok := d.mapping(item)
 		if !ok {
-			d.problems.add(d.at(item), "mounts: each one is a mapping like {path: /, psgi: app.psgi}, not %s", describe(d.plain(item)))
+			d.problems.add(d.at(item), "mounts: each one must be a mapping like {path: /, psgi: app.psgi}, is %s", d.describe(d.plain(item)))
 			continue
 		}
 		if m := d.mount(s, d.at(item), pairs); m != nil {
@@ -129,9 +175,9 @@ func (d *decoder) mounts(s *Site, p pair) {
 }
 
 // ownKeys are the keys of a mount that do not belong to its application.
-var ownKeys = []string{"path", "host", "middleware"}
+var ownKeys = []string{"path", "host", "middleware", "sendfile", "accel_redirect"}
 
-// mount decodes one mount; nil when it is not clear what it is.
+// mount decodes one mount. It returns nil if the kind of the mount is not clear.
 func (d *decoder) mount(s *Site, at Position, pairs []pair) *Mount {
 	m := &Mount{Path: "/", at: places{part: at, options: map[string]Position{}}}
 	var what *pair
@@ -139,14 +185,14 @@ func (d *decoder) mount(s *Site, at Position, pairs []pair) *Mount {
 	for _, p := range pairs {
 		_, builtIn := kinds[p.key]
 		switch {
-		case p.key == "path" || p.key == "host":
-			d.into(m, []pair{p}, "a mount", m.at.options)
 		case p.key == "middleware":
 			m.Middleware = d.middleware(p)
+		case slices.Contains(ownKeys, p.key):
+			d.into(m, []pair{p}, "a mount", "", m.at.options)
 		case (builtIn || p.key == KindGo) && what == nil:
 			what = &p
 		case builtIn || p.key == KindGo:
-			d.problems.add(p.at, "a mount is one thing: this one is %q already", what.key)
+			d.problems.add(p.at, "a mount has one kind: this one is %q already", what.key)
 		default:
 			options = append(options, p)
 		}
@@ -155,6 +201,9 @@ func (d *decoder) mount(s *Site, at Position, pairs []pair) *Mount {
 		d.nothing(at, options)
 		return nil
 	}
+	for prefix, dir := range m.AccelRedirect {
+		m.AccelRedirect[prefix] = d.resolve(dir)
+	}
 	m.Kind = what.key
 	m.at.part = d.at(d.plain(what.value))
 	m.at.prefix = m.Kind + ": "
@@ -162,8 +211,8 @@ func (d *decoder) mount(s *Site, at Position, pairs []pair) *Mount {
 	return m
 }
 
-// nothing reports a mount that does not say what it is. Where one of its keys
-// looks like a kind, that is the better message.
+// nothing reports a mount without a kind. If one of its keys resembles a kind, the message suggests
+// that kind.
 func (d *decoder) nothing(at Position, options []pair) {
 	all := append(slices.Sorted(maps.Keys(kinds)), KindGo)
 	for _, p := range options {
@@ -172,7 +221,19 @@ func (d *decoder) nothing(at Position, options []pair) {
 			return
 		}
 	}
-	d.problems.add(at, "this mount does not say what it is: it needs one of the keys %s", strings.Join(all, ", "))
+	known := map[string]bool{}
+	for _, k := range kinds {
+		for option := range fieldsOf(k.new()) {
+			known[option] = true
+		}
+	}
+	for _, p := range options {
+		if !known[p.key] {
+			d.problems.add(p.at, "%q is not a kind of mount; the kinds are %s", p.key, strings.Join(all, ", "))
+			return
+		}
+	}
+	d.problems.add(at, "this mount has no kind: it needs one of the keys %s", strings.Join(all, ", "))
 }
 
 // application decodes the options of a mount's application.
@@ -183,34 +244,66 @@ func (d *decoder) application(s *Site, m *Mount, what pair, options []pair) {
 	name := "a " + m.Kind + " mount"
 	switch {
 	case !known:
-		app, names := newApp(text)
+		app := parts.NewGoApp(text)
 		if app == nil {
-			d.problems.add(d.at(what.value), "go: no application is registered as %q%s", text, suggestOrList(text, names))
+			d.problems.add(d.at(what.value), "go: no application is registered as %q%s", text, suggestOrList(text, parts.GoAppNames()))
 			return
 		}
 		m.Options, m.Source, name = app, text, "the Go application "+text
+	case m.Kind == KindCascade:
+		m.Options, m.Source = k.new(), "cascade"
+		d.parts(s, m, what)
 	case isMapping:
 		m.Options = k.new()
 		options = append(inner, options...)
 	case isScalar:
 		m.Options, m.Source = k.new(), text
-		main := pair{key: k.main(s.resolve(text)), at: what.at, value: what.value}
+		main := pair{key: k.main(d.resolve(text)), at: what.at, value: what.value}
+		options = slices.DeleteFunc(options, func(p pair) bool {
+			twice := p.key == main.key
+			if twice {
+				d.problems.add(p.at, "%s: is given twice, as %q and as %q; leave one out", m.Kind, m.Kind, p.key)
+			}
+			return twice
+		})
 		options = append([]pair{main}, options...)
 	default:
 		m.Options = k.new()
-		d.problems.add(d.at(what.value), "%s: must be text or a mapping, is %s", m.Kind, describe(d.plain(what.value)))
+		d.problems.add(d.at(what.value), "%s: must be text or a mapping, is %s", m.Kind, d.describe(d.plain(what.value)))
 	}
-	for key := range fieldsOf(reflect.ValueOf(m.Options)) {
+	for key := range fieldsOf(m.Options) {
 		if slices.Contains(ownKeys, key) {
 			d.problems.add(what.at, "%s has an option called %q, which belongs to the mount", name, key)
 		}
 	}
-	d.into(m.Options, options, name, m.at.options)
-	for _, option := range k.paths {
-		s.resolveField(fieldsOf(reflect.ValueOf(m.Options))[option])
-	}
+	d.into(m.Options, options, name, "", m.at.options)
 	if m.Source == "" {
 		m.Source = m.Kind
+	}
+}
+
+// parts decodes the applications of a cascade. Each is a mount without a path of its own.
+func (d *decoder) parts(s *Site, m *Mount, what pair) {
+	list, ok := d.plain(what.value).(*ast.SequenceNode)
+	if !ok || len(list.Values) == 0 {
+		d.problems.add(d.at(what.value), "cascade: must be a list like [{file: public}, {psgi: app.psgi}], is %s", d.describe(d.plain(what.value)))
+		return
+	}
+	for i, item := range list.Values {
+		pairs, ok := d.mapping(item)
+		if !ok {
+			d.problems.add(d.at(item), "cascade: each part must be a mapping like {file: public}, is %s", d.describe(d.plain(item)))
+			continue
+		}
+		for _, p := range pairs {
+			if p.key == "path" || p.key == "host" || p.key == KindCascade {
+				d.problems.add(p.at, "a part of a cascade cannot have a %s", p.key)
+			}
+		}
+		if part := d.mount(s, d.at(item), pairs); part != nil {
+			part.Host, part.Path, part.part = m.Host, m.Path, i+1
+			m.Parts = append(m.Parts, part)
+		}
 	}
 }
 
@@ -236,28 +329,28 @@ func (d *decoder) oneMiddleware(item ast.Node) *Middleware {
 	if !isScalar {
 		pairs, ok := d.mapping(item)
 		if !ok || len(pairs) != 1 {
-			d.problems.add(at, "middleware: each one is a name, or a name with its options as in {head: {}}, not %s", describe(d.plain(item)))
+			d.problems.add(at, "middleware: each one must be a name, or a name with its options as in {head: {}}, is %s", d.describe(d.plain(item)))
 			return nil
 		}
 		name, at = pairs[0].key, pairs[0].at
 		if _, empty := d.plain(pairs[0].value).(*ast.NullNode); !empty {
 			if options, ok = d.mapping(pairs[0].value); !ok {
-				d.problems.add(d.at(pairs[0].value), "%s: its options must be a mapping, are %s", name, describe(d.plain(pairs[0].value)))
+				d.problems.add(d.at(pairs[0].value), "%s: its options must be a mapping, are %s", name, d.describe(d.plain(pairs[0].value)))
 				return nil
 			}
 		}
 	}
-	part, names := newMiddleware(name)
+	part := parts.NewMiddleware(name)
 	if part == nil {
-		d.problems.add(at, "there is no middleware called %q%s", name, suggestOrList(name, names))
+		d.problems.add(at, "there is no middleware called %q%s", name, suggestOrList(name, parts.MiddlewareNames()))
 		return nil
 	}
 	m := &Middleware{Name: name, Part: part, at: places{part: at, options: map[string]Position{}, prefix: name + ": "}}
-	d.into(part, options, "the middleware "+name, m.at.options)
+	d.into(part, options, "the middleware "+name, "", m.at.options)
 	return m
 }
 
-// suggestOrList names the nearest of names, or all of them.
+// suggestOrList returns a hint with the nearest of names, or all of them.
 func suggestOrList(name string, names []string) string {
 	if s := nearest.Suggestion(name, "", names); s != "" || len(names) == 0 {
 		return s
@@ -265,61 +358,11 @@ func suggestOrList(name string, names []string) string {
 	return "; there are " + strings.Join(names, ", ")
 }
 
-// resolve makes a file's name relative to the site file one relative to the
-// current directory.
-func (s *Site) resolve(name string) string {
-	if name == "" || filepath.IsAbs(name) {
-		return name
-	}
-	return filepath.Join(s.base(), name)
-}
-
-// resolveField resolves an option that is a name or a list of names.
-func (s *Site) resolveField(field reflect.Value) {
-	switch field.Kind() {
-	case reflect.String:
-		field.SetString(s.resolve(field.String()))
-	case reflect.Slice:
-		for i := range field.Len() {
-			s.resolveField(field.Index(i))
-		}
-	}
-}
-
-func (s *Site) resolveSettings() {
-	set := &s.Settings
-	set.TLS.resolve(s.resolve)
-	for i, dir := range set.Include {
-		set.Include[i] = s.resolve(dir)
-	}
-	if set.AccessLog != "-" && set.AccessLog != "off" {
-		set.AccessLog = s.resolve(set.AccessLog)
-	}
-	set.LogFile, set.PidFile, set.StatusSocket = s.resolve(set.LogFile), s.resolve(set.PidFile), s.resolve(set.StatusSocket)
-	if strings.Contains(set.Perl, "/") {
-		set.Perl = s.resolve(set.Perl)
-	}
-	for i, spec := range set.Listen {
-		address, options, more := strings.Cut(spec, ",")
-		path, unix := strings.CutPrefix(address, "unix:")
-		if !unix && !strings.Contains(address, "/") {
-			continue
-		}
-		if unix && strings.HasPrefix(path, "@") { // abstract: no file
-			continue
-		}
-		set.Listen[i] = "unix:" + s.resolve(path)
-		if more {
-			set.Listen[i] += "," + options
-		}
-	}
-}
-
 // setOption sets an option that is text.
 func setOption(options any, name, value string) {
-	field, ok := fieldsOf(reflect.ValueOf(options))[name]
-	if !ok || field.Kind() != reflect.String {
+	field, ok := fieldsOf(options)[name]
+	if !ok || field.Value.Kind() != reflect.String {
 		panic(fmt.Sprintf("site: %T has no option %q of type string", options, name))
 	}
-	field.SetString(value)
+	field.Value.SetString(value)
 }

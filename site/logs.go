@@ -8,30 +8,30 @@ import (
 	"github.com/pagi-go/pagi-bridge/server"
 )
 
-// Logs say what is written where.
+// Logs configures the access log and the log.
 type Logs struct {
 	// AccessLog is a file, "-" for standard error, or "off". By default it is "-"
 	// in development and "off" otherwise.
-	AccessLog string `yaml:"access_log"`
+	AccessLog string `yaml:"access_log" path:"yes,-,off" help:"log requests to {FILE}, - for standard error (default: - in development, else none)"`
 	// AccessLogFormat is common, clf, combined, tiny, json, or a format of your own.
-	AccessLogFormat string `yaml:"access_log_format"`
-	// AccessLogMaxSize is from how many bytes on the file is put aside, AccessLogMaxAge
-	// for how long what was put aside is kept, and AccessLogBackups how many of it. With
-	// one of them the log is rotated: at 100 MiB where no size is given, and for ever
-	// kept where neither age nor number is. AccessLogCompress packs what was put aside.
-	AccessLogMaxSize  int64         `yaml:"access_log_max_size"`
-	AccessLogMaxAge   time.Duration `yaml:"access_log_max_age"`
-	AccessLogBackups  int           `yaml:"access_log_backups"`
-	AccessLogCompress bool          `yaml:"access_log_compress"`
-	// LogFile is where everything else is written instead of standard error.
-	LogFile string `yaml:"log_file" change:"restart"`
+	AccessLogFormat string `yaml:"access_log_format" default:"common" help:"write the access log as {FORMAT}: common, clf, combined, tiny, json, or a format of your own"`
+	// AccessLogMaxSize is the size in bytes at which the file is rotated. AccessLogMaxAge is how
+	// long rotated files are kept, AccessLogBackups how many of them. Any one of these turns
+	// rotation on. Without a size the log is rotated at 100 MiB; without age and number rotated
+	// files are kept for ever. AccessLogCompress compresses rotated files.
+	AccessLogMaxSize  int64         `yaml:"access_log_max_size" unit:"bytes" help:"rotate the access log when it has {SIZE} (default 0: never)"`
+	AccessLogMaxAge   time.Duration `yaml:"access_log_max_age" help:"remove a rotated access log after {SECONDS} (default 0: never)"`
+	AccessLogBackups  int           `yaml:"access_log_backups" help:"keep at most {N} rotated access logs (default 0: all)"`
+	AccessLogCompress bool          `yaml:"access_log_compress" help:"compress rotated access logs with gzip"`
+	// LogFile is the file for all other records, instead of standard error.
+	LogFile string `yaml:"log_file" path:"yes" change:"restart" help:"log everything but requests to {FILE} (default: standard error)"`
 	// LogFormat is text or json.
-	LogFormat string `yaml:"log_format" change:"restart"`
+	LogFormat string `yaml:"log_format" default:"text" change:"restart" help:"write the log as {FORMAT}: text or json"`
 	// LogLevel is debug, info, warn or error.
-	LogLevel string `yaml:"log_level"`
+	LogLevel string `yaml:"log_level" default:"info" help:"log records from {LEVEL} on: debug, info, warn or error"`
 }
 
-// Rotated reports whether the access log is put aside from time to time.
+// Rotated reports whether the gateway rotates the access log.
 func (l *Logs) Rotated() bool {
 	return l.AccessLogMaxSize > 0 || l.AccessLogMaxAge > 0 || l.AccessLogBackups > 0
 }

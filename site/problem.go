@@ -11,8 +11,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// Position is a place in a site file; lines and columns count from 1. The zero
-// Position is that of a site made of flags.
+// Position is a position in a site file; lines and columns count from 1. A site made of flags has
+// the zero Position.
 type Position struct {
 	File      string
 	Line, Col int
@@ -28,9 +28,9 @@ func (p Position) String() string {
 	return fmt.Sprintf("%s:%d:%d: ", p.File, p.Line, p.Col)
 }
 
-// Problem is one thing that keeps a site from being served.
+// Problem is one reason why a site cannot be served.
 type Problem struct {
-	// At is where in the site file, if the site was made of one.
+	// At is the position in the site file, if there is one.
 	At Position
 	// Err says what is wrong and what would be right.
 	Err error
@@ -41,8 +41,8 @@ func (p *Problem) Error() string { return p.At.String() + p.Err.Error() }
 // Unwrap returns Err.
 func (p *Problem) Unwrap() error { return p.Err }
 
-// Problems are all that is wrong with a site, in the order of the file. It is the
-// type of the errors of Load and Build.
+// Problems are all problems of a site, in the order of the file. It is the type of the errors of
+// Load and Build.
 type Problems []*Problem
 
 func (ps Problems) Error() string {
@@ -62,17 +62,26 @@ func (ps Problems) Unwrap() []error {
 	return errs
 }
 
-// add notes a problem.
+// add adds a problem.
 func (ps *Problems) add(at Position, format string, args ...any) {
 	*ps = append(*ps, &Problem{At: at, Err: fmt.Errorf(format, args...)})
 }
 
-// err returns the problems, sorted by place, as an error, or nil.
+// err returns the problems as an error, sorted by position with those of one file together, or nil.
 func (ps Problems) err() error {
 	if len(ps) == 0 {
 		return nil
 	}
+	files := map[string]int{}
+	for _, p := range ps {
+		if _, known := files[p.At.File]; !known {
+			files[p.At.File] = len(files)
+		}
+	}
 	slices.SortStableFunc(ps, func(a, b *Problem) int {
+		if a.At.File != b.At.File {
+			return files[a.At.File] - files[b.At.File]
+		}
 		if a.At.Line != b.At.Line {
 			return a.At.Line - b.At.Line
 		}
@@ -81,17 +90,17 @@ func (ps Problems) err() error {
 	return slices.CompactFunc(ps, func(a, b *Problem) bool { return a.Error() == b.Error() })
 }
 
-// places are where the options of one part stand in the file.
+// places are the positions of the options of one part in the file.
 type places struct {
 	part    Position            // of the part itself
 	options map[string]Position // of the options' values
 	prefix  string              // what errors of the part begin with, "psgi: "
 }
 
-// addOf notes what the part at p has reported, each error at the option it names:
-// a *pagi.OptionError does, and so does a message that begins with the option.
+// addOf adds the errors that the part at p has reported, each at the position of the option that it
+// names. A *pagi.OptionError names an option, and so does a message that begins with one.
 func (ps *Problems) addOf(p places, err error) {
-	if many := parts(err, p.prefix); many != nil {
+	if many := joinedIn(err, p.prefix); many != nil {
 		for _, each := range many {
 			ps.addOf(p, each)
 		}
@@ -111,9 +120,9 @@ func (ps *Problems) addOf(p places, err error) {
 	*ps = append(*ps, &Problem{At: at, Err: err})
 }
 
-// parts returns the errors that errors.Join has put together, prefix in front of
-// them or not; nil when err is a single one.
-func parts(err error, prefix string) []error {
+// joinedIn returns the errors that errors.Join has joined, with or without prefix in front. It
+// returns nil if err is a single error.
+func joinedIn(err error, prefix string) []error {
 	joined, is := err.(interface{ Unwrap() []error })
 	if !is {
 		inner := errors.Unwrap(err)

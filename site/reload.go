@@ -6,25 +6,26 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 )
 
-// reloader is an application that can load its code anew while it serves.
+// reloader is an application that can load its code again while it serves.
 type reloader interface {
 	Reload(ctx context.Context) error
 }
 
 var errNotStarted = errors.New("the applications are not running")
 
-// Reload makes every mount that can load its code anew, one after another: PSGI
-// applications, and Go applications with a method Reload(context.Context) error. A
-// mount that fails goes on with the code it has, and the others are reloaded all the
-// same; the error names each. The site file is not read again.
+// Reload makes every mount that can do so load its code again, one after another: PSGI
+// applications, and Go applications with a method Reload(context.Context) error. A mount that fails
+// keeps its old code, and the others are still reloaded; the error names each failure. The site
+// file is not read again.
 func (s *Site) Reload(ctx context.Context) error {
 	if s.root == nil {
 		return errNotStarted
 	}
 	var errs []error
-	for _, m := range s.Mounts {
+	for _, m := range s.All() {
 		if app, ok := m.app.(reloader); ok {
 			if err := app.Reload(ctx); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", m.Name(), err))
@@ -34,12 +35,11 @@ func (s *Site) Reload(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Resize has every PSGI mount, or Go application with a method Resize(int) int, served by
-// n workers more, or -n fewer, but one at least. It returns how many there are to be, by
-// mount.
+// Resize changes the number of workers by n, to one at least, for every PSGI mount and every Go
+// application with a method Resize(int) int. It returns the new number by mount.
 func (s *Site) Resize(n int) map[string]int {
 	workers := map[string]int{}
-	for _, m := range s.Mounts {
+	for _, m := range s.All() {
 		if app, ok := m.app.(interface{ Resize(int) int }); ok {
 			workers[m.Name()] = app.Resize(n)
 		}
@@ -47,9 +47,11 @@ func (s *Site) Resize(n int) map[string]int {
 	return workers
 }
 
-// SameFile reports whether two sites were made of the same text.
+// SameFile reports whether two sites were made of the same files with the same text.
 func (s *Site) SameFile(other *Site) bool {
-	return s.File == other.File && bytes.Equal(s.source, other.source)
+	return slices.EqualFunc(s.sources, other.sources, func(a, b sourceFile) bool {
+		return a.name == b.name && bytes.Equal(a.text, b.text)
+	})
 }
 
 // NeedRestart returns the names of the settings that differ and that a running gateway

@@ -10,10 +10,11 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
+	"github.com/pagi-go/pagi-bridge/server"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
-// reloading is an application that can be reloaded, or says why not.
+// reloading is an application that can be reloaded, or returns an error.
 type reloading struct {
 	greeter
 	times int
@@ -55,8 +56,8 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// The mount's own say about its workers replaces the site's altogether, and its
-// options are read as numbers of their kinds.
+// A mount's own options about workers replace those of the site altogether. They are decoded with
+// the types of their fields.
 func TestWorkersOfMounts(t *testing.T) {
 	testkit.Tool(t, "perl", "perl")
 	dir := testkit.Tree(t, map[string]string{"local/lib/perl5/": "", "site.yaml": `
@@ -67,7 +68,7 @@ max_rss: 300_000_000
 mounts:
   - {path: /a, psgi: {code: "sub {}"}, local_lib: local}
   - {path: /b, psgi: {code: "sub {}"}, workers: 3, max_rss: 1_000_000, max_age: 1m}
-  - {path: /c, psgi: {code: "sub {}"}, min_workers: 1, max_workers: 2, idle_timeout: 5, max_requests_jitter: 0.25, umask: "0027", answer_memory: 1000, answer_spool: -1}
+  - {path: /c, psgi: {code: "sub {}"}, min_workers: 1, max_workers: 2, idle_timeout: 5, max_requests_jitter: 0.25, umask: "0027", retry: off, answer_memory: 1000, answer_spool: -1, answer_spool_total: 5000}
 `})
 	s, err := site.Load(filepath.Join(dir, "site.yaml"))
 	if err != nil {
@@ -83,7 +84,7 @@ mounts:
 	if b.Workers != 3 || b.MinWorkers != 0 || b.MaxWorkers != 0 || b.MaxAge != time.Minute || b.MaxRSS != 1_000_000 {
 		t.Errorf("%+v", b)
 	}
-	if c.Workers != 0 || c.MinWorkers != 1 || c.MaxWorkers != 2 || c.IdleTimeout != 5*time.Second || c.MaxRequestsJitter != 0.25 || c.Umask != "0027" || c.AnswerMemory != 1000 || c.AnswerSpool != -1 {
+	if c.Workers != 0 || c.MinWorkers != 1 || c.MaxWorkers != 2 || c.IdleTimeout != 5*time.Second || c.MaxRequestsJitter != 0.25 || c.Umask != "0027" || c.AnswerMemory != 1000 || c.AnswerSpool != -1 || c.Retry != "off" {
 		t.Errorf("%+v", c)
 	}
 	if m := s.Mounts[0]; m.Workers != 2 || m.MaxWorkers != 6 {
@@ -92,7 +93,7 @@ mounts:
 }
 
 func TestNeedRestart(t *testing.T) {
-	old := site.Settings{Listen: []string{":80"}, Timeout: time.Second, Logs: site.Logs{LogLevel: "info"}}
+	old := site.Settings{Listen: []string{":80"}, Timeouts: server.Timeouts{Timeout: time.Second}, Logs: site.Logs{LogLevel: "info"}}
 	for want, change := range map[string]func(*site.Settings){
 		"":                     func(s *site.Settings) { s.Timeout, s.LogLevel, s.AccessLog = time.Minute, "debug", "off" },
 		"listen":               func(s *site.Settings) { s.Listen = []string{":80", ":81"} },

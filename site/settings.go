@@ -1,28 +1,27 @@
 package site
 
 import (
-	"cmp"
 	"errors"
 	"io/fs"
 	"reflect"
 	"strings"
-	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/server"
 )
 
-// Settings are what concerns the whole site rather than one mount. On the command
-// line each has the flag of its name with hyphens. For a limit or a timeout the
-// zero value is the server's default; an explicit 0 in a file or a flag turns it
-// off, which is stored as -1. What is tagged "restart" counts from the next start of
-// the program on.
+// Settings are the options of the whole site rather than of one mount. On the command line each has
+// the flag of its name with hyphens. For a limit or a timeout the zero value is the server's
+// default. An explicit 0 in a file or a flag turns it off, which is stored as -1. A change of an
+// option tagged "restart" takes effect at the next start of the program.
 type Settings struct {
-	// Listen are the places to listen at, as server.ParsePlace reads them: "host:port",
-	// ":port", or the path of a Unix socket, which contains a slash, and options.
-	// Default: 127.0.0.1:5000, or what systemd has opened.
-	Listen []string `yaml:"listen" change:"restart"`
+	// Listen are the addresses to listen at, in the form that server.ParsePlace reads: "host:port",
+	// ":port", or the path of a Unix socket, which contains a slash, and options. In a site file
+	// one may also be a mapping of its address and options. Default: 127.0.0.1:5000, or what
+	// systemd has opened.
+	Listen []string `yaml:"listen" form:"place" change:"restart"`
 	// SocketMode is the permission of Unix sockets in octal, "0660".
 	SocketMode string `yaml:"socket_mode" change:"restart"`
 	// ListenerBacklog is how many connections may wait to be accepted.
@@ -33,120 +32,62 @@ type Settings struct {
 	// TLS makes the TCP listeners speak TLS.
 	TLS TLS `yaml:"tls" change:"restart"`
 
-	// User and Group are what the process becomes once it listens, and PidFile where
-	// its number is written. Umask is in octal, "0027".
+	// User and Group are the identity that the process takes once it listens. PidFile is the file
+	// for its process number. Umask is in octal, "0027".
 	User    string `yaml:"user" change:"restart"`
 	Group   string `yaml:"group" change:"restart"`
 	Umask   string `yaml:"umask" change:"restart"`
-	PidFile string `yaml:"pid_file" change:"restart"`
-	// StatusSocket is the path of a Unix socket that "pagi-bridge status" asks.
-	StatusSocket string `yaml:"status_socket" change:"restart"`
+	PidFile string `yaml:"pid_file" path:"yes" change:"restart"`
+	// StatusSocket is the path of a Unix socket to which "pagi-bridge status" connects.
+	StatusSocket string `yaml:"status_socket" path:"yes" change:"restart"`
 
 	// Environment is development, production, deployment, none, or a name of your
 	// own. Development shows errors to the client and logs every request.
 	Environment string `yaml:"environment"`
 
-	// Workers is the number of Perl processes for a PSGI mount that does not say
-	// itself; 5 by default.
-	Workers int `yaml:"workers"`
-	// MinWorkers and MaxWorkers, instead of Workers, let the number follow the load.
-	MinWorkers int `yaml:"min_workers"`
-	MaxWorkers int `yaml:"max_workers"`
-	// MaxRequests is after how many requests such a process is replaced, MaxAge
-	// after how long, MaxRSS from how many bytes of memory on.
-	MaxRequests int           `yaml:"max_requests"`
-	MaxAge      time.Duration `yaml:"max_age"`
-	MaxRSS      int64         `yaml:"max_rss"`
-	// Reload makes a PSGI mount load its application anew when a file of it changes.
+	// Processes applies to the PSGI mounts that do not set these options themselves.
+	pool.Processes `yaml:",inline"`
+	// Reload makes a PSGI mount load its application again when one of its files changes.
 	Reload bool `yaml:"reload"`
-	// Preload has one process load the application and fork the others, for a PSGI
-	// mount that does not say itself.
-	Preload bool `yaml:"preload"`
+	// ReloadDirs are directories in which a change of any file also causes a reload, such as
+	// templates or configuration. Files and directories whose names begin with a dot do not count.
+	// ReloadDirs works without Reload.
+	ReloadDirs []string `yaml:"reload_dirs" path:"yes"`
 	// Perl is the perl to run.
-	Perl string `yaml:"perl"`
-	// Include are directories put in front of @INC.
-	Include []string `yaml:"include"`
+	Perl string `yaml:"perl" path:"slash"`
+	// Lib are directories put in front of @INC.
+	Lib []string `yaml:"lib" old:"include" path:"yes"`
 
-	// MaxBodySize is the largest request body in bytes.
-	MaxBodySize int64 `yaml:"max_body_size" zero:"off"`
-	// MaxHeaderSize is the largest request head in bytes.
-	MaxHeaderSize int `yaml:"max_header_size" zero:"off"`
-	// MaxHeaderCount is the largest number of header lines.
-	MaxHeaderCount int `yaml:"max_header_count" zero:"off"`
-	// MaxConnections is how many connections may be open.
-	MaxConnections int `yaml:"max_connections" zero:"off"`
-	// MaxConnectionsPerAddress is how many of them one client may have.
-	MaxConnectionsPerAddress int `yaml:"max_connections_per_address"`
-	// MaxRequestsPerConnection is how many requests one of HTTP/1 or 2 may carry.
-	MaxRequestsPerConnection int `yaml:"max_requests_per_connection"`
+	// Limits and Timeouts are those of the server.
+	server.Limits   `yaml:",inline"`
+	server.Timeouts `yaml:",inline"`
 
-	// MaxWSFrameSize is the largest payload of a WebSocket frame in bytes.
-	MaxWSFrameSize int `yaml:"max_ws_frame_size" zero:"off"`
-	// MaxWSMessageSize is the largest WebSocket message in bytes.
-	MaxWSMessageSize int `yaml:"max_ws_message_size" zero:"off"`
-	// MaxReceiveQueue is how many messages of a WebSocket may wait.
-	MaxReceiveQueue int `yaml:"max_receive_queue" zero:"off"`
-	// WSIdleTimeout is how long a WebSocket may be idle.
-	WSIdleTimeout time.Duration `yaml:"ws_idle_timeout"`
 	// WSCompression is on or off.
 	WSCompression string `yaml:"ws_compression"`
-
-	// Timeout is how long a connection may be idle.
-	Timeout time.Duration `yaml:"timeout" zero:"off"`
-	// HeaderTimeout is how long a request's head may take.
-	HeaderTimeout time.Duration `yaml:"header_timeout" zero:"off"`
-	// BodyTimeout is how long each piece of a request body may take.
-	BodyTimeout time.Duration `yaml:"body_timeout" zero:"off"`
-	// WriteTimeout is how long a write may go on without progress.
-	WriteTimeout time.Duration `yaml:"write_timeout" zero:"off"`
-	// RequestTimeout is how long a request may stall.
-	RequestTimeout time.Duration `yaml:"request_timeout"`
-	// MaxRequestTime is how long a request may take as a whole.
-	MaxRequestTime time.Duration `yaml:"max_request_time"`
-	// SSEIdleTimeout is how long an event stream may go without anything being sent.
-	SSEIdleTimeout time.Duration `yaml:"sse_idle_timeout"`
 	// HTTP3 adds HTTP/3 to the listeners that speak TLS.
 	HTTP3 bool `yaml:"http3" change:"restart"`
 	// H2C allows HTTP/2 without TLS.
 	H2C bool `yaml:"h2c" change:"restart"`
-	// H2MaxStreams is how many requests an HTTP/2 connection may have at once.
-	H2MaxStreams int `yaml:"h2_max_concurrent_streams" zero:"off" change:"restart"`
-	// H2ResetBurst and H2ResetRate are how many of them its client may reset.
-	H2ResetBurst int `yaml:"h2_rst_burst" zero:"off"`
-	H2ResetRate  int `yaml:"h2_rst_rate"`
-	// H2ControlBurst and H2ControlRate are how many frames without content it may send.
-	H2ControlBurst int `yaml:"h2_control_burst" zero:"off"`
-	H2ControlRate  int `yaml:"h2_control_rate"`
-	// WriteHighWatermark and WriteLowWatermark are those of a scope's transport.
-	WriteHighWatermark int `yaml:"write_high_watermark"`
-	WriteLowWatermark  int `yaml:"write_low_watermark"`
-	// ShutdownTimeout is how long a graceful stop may take.
-	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" zero:"off"`
 
 	// Lifespan is auto, on or off.
 	Lifespan string `yaml:"lifespan"`
-	// LifespanStartupTimeout is how long the applications may take to start. It is
-	// 90 s by default, more than a worker's start_timeout.
-	LifespanStartupTimeout time.Duration `yaml:"lifespan_startup_timeout" zero:"off"`
 
 	Logs `yaml:",inline"`
 }
 
-// defaultStartup leaves a Perl worker the time its own start_timeout allows.
-const defaultStartup = 90 * time.Second
-
-// Given is called for a setting that stands in a file or has a flag. Where zero
-// stands for a default, it becomes the value for "off"; a negative number is an
-// error.
+// Given is called for a setting that is set in a file or by a flag. If zero stands for a default,
+// an explicit zero becomes the value for "off". A negative number is an error.
 func (s *Settings) Given(name string) error {
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[Settings]()) {
-		v := reflect.ValueOf(s).Elem().FieldByIndex(f.Index)
-		switch {
-		case f.Tag.Get("yaml") != name || !v.CanInt():
-		case v.Int() < 0:
-			return negative(name, v)
-		case v.IsZero() && f.Tag.Get("zero") == "off":
-			v.SetInt(-1)
+	for _, f := range option.Fields(s) {
+		switch zero := f.Tag.Get("zero"); {
+		case f.Name != name || !f.Value.CanInt():
+		case f.Value.Int() < 0:
+			return negative(name, f.Value)
+		case !f.Value.IsZero() || zero == "":
+		case f.ZeroIsOff():
+			f.Value.SetInt(-1)
+		default:
+			return pagi.BadOption(name, "%s", zero)
 		}
 	}
 	return nil
@@ -156,13 +97,12 @@ func negative(name string, v reflect.Value) error {
 	return pagi.BadOption(name, "must not be negative, is %v", v.Interface())
 }
 
-// checkSigns reports negative numbers but the -1 for "off".
+// checkSigns reports negative numbers other than the -1 for "off".
 func (s *Settings) checkSigns() error {
 	var errs []error
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[Settings]()) {
-		v := reflect.ValueOf(s).Elem().FieldByIndex(f.Index)
-		if v.CanInt() && v.Int() < 0 && (f.Tag.Get("zero") != "off" || v.Int() != -1) {
-			errs = append(errs, negative(f.Tag.Get("yaml"), v))
+	for _, f := range option.Fields(s) {
+		if f.Value.CanInt() && f.Value.Int() < 0 && (!f.ZeroIsOff() || f.Value.Int() != -1) {
+			errs = append(errs, negative(f.Name, f.Value))
 		}
 	}
 	return errors.Join(errs...)
@@ -196,38 +136,44 @@ func (s *Settings) Check() error {
 	default:
 		errs = append(errs, pagi.BadOption("ws_compression", "must be on or off, is %q", s.WSCompression))
 	}
-	workers := pool.Options{Workers: s.Workers, MinWorkers: s.MinWorkers, MaxWorkers: s.MaxWorkers, MaxRSS: s.MaxRSS}
-	errs = append(errs, workers.Check())
-	if high := cmp.Or(s.WriteHighWatermark, pagi.DefaultHighWaterMark); s.WriteLowWatermark > high {
-		errs = append(errs, pagi.BadOption("write_low_watermark", "must be at most write_high_watermark, %d, is %d", high, s.WriteLowWatermark))
+	errs = append(errs, s.Processes.Check())
+	if high := s.Limits.WithDefaults().HighWaterMark; s.LowWaterMark > high {
+		errs = append(errs, pagi.BadOption("write_low_watermark", "must be at most write_high_watermark, %d, is %d", high, s.LowWaterMark))
 	}
-	for _, spec := range s.Listen {
-		errs = append(errs, s.checkListen(spec))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.checkListen(), s.checkHTTP3(), s.checkPlaces())...)
 }
 
-// StartupTimeout is how long the applications may take to start; negative: without limit.
-func (s *Settings) StartupTimeout() time.Duration {
-	return cmp.Or(s.LifespanStartupTimeout, defaultStartup)
+// checkHTTP3 reports HTTP/3 if all addresses with TLS are for proxies. For sockets that systemd or
+// another process has opened, the start reports it.
+func (s *Settings) checkHTTP3() error {
+	if !s.HTTP3 {
+		return nil
+	}
+	proxied := false
+	places, _ := s.places()
+	for _, place := range places {
+		switch {
+		case strings.HasPrefix(place.Address, "unix:") || place.Plain || place.Redirect:
+		case !place.Proxy:
+			return nil
+		default:
+			proxied = true
+		}
+	}
+	if proxied {
+		return pagi.BadOption("http3", "cannot be spoken at a place with the option proxy (listen): no PROXY header comes by UDP, so clients would go past the proxy; add a place without it, or leave http3 out")
+	}
+	return nil
 }
 
-// Server returns a server with the settings, without an application and a log.
+// Server returns a server with these settings, but without an application and a log.
 func (s *Settings) Server() *server.Server {
-	mode, _ := parseMode(s.SocketMode) // Check has reported a wrong one
+	mode, _ := parseMode(s.SocketMode) // Check has reported a wrong mode
 	return &server.Server{
 		Listen: s.Listen, SocketMode: mode, Backlog: s.ListenerBacklog, ProxyProtocolFrom: s.ProxyProtocolFrom,
 		TLSCert: s.TLS.Cert, TLSKey: s.TLS.Key, TLS: s.TLS.server(),
-		MaxBodySize: s.MaxBodySize, MaxHeaderSize: s.MaxHeaderSize, MaxHeaderCount: s.MaxHeaderCount, MaxConnections: s.MaxConnections,
-		MaxWSFrameSize: s.MaxWSFrameSize, MaxWSMessageSize: s.MaxWSMessageSize, MaxReceiveQueue: s.MaxReceiveQueue,
-		WSIdleTimeout: s.WSIdleTimeout, WSCompression: server.WSCompressionMode(s.WSCompression),
-		MaxConnectionsPerAddress: s.MaxConnectionsPerAddress, MaxRequestsPerConnection: s.MaxRequestsPerConnection,
-		Timeout: s.Timeout, HeaderTimeout: s.HeaderTimeout, BodyTimeout: s.BodyTimeout, WriteTimeout: s.WriteTimeout,
-		RequestTimeout: s.RequestTimeout, MaxRequestTime: s.MaxRequestTime, ShutdownTimeout: s.ShutdownTimeout,
-		HTTP3: s.HTTP3, H2C: s.H2C, H2MaxStreams: s.H2MaxStreams, H2ResetBurst: s.H2ResetBurst, H2ResetRate: s.H2ResetRate,
-		H2ControlBurst: s.H2ControlBurst, H2ControlRate: s.H2ControlRate,
-		SSEIdleTimeout: s.SSEIdleTimeout, WriteHighWatermark: s.WriteHighWatermark, WriteLowWatermark: s.WriteLowWatermark,
-		Lifespan: server.LifespanMode(s.Lifespan), LifespanStartupTimeout: s.StartupTimeout(),
+		Limits: s.Limits, Timeouts: s.Timeouts, WSCompression: server.WSCompressionMode(s.WSCompression), HTTP3: s.HTTP3, H2C: s.H2C,
+		Lifespan:        server.LifespanMode(s.Lifespan),
 		AccessLogFormat: s.AccessLogFormat,
 	}
 }
@@ -244,16 +190,16 @@ func parseMode(text string) (fs.FileMode, error) {
 	return mode, nil
 }
 
-// checkListen reports a place nobody can listen at.
-func (s *Settings) checkListen(spec string) error {
-	place, err := server.ParsePlace(spec)
-	switch {
-	case err != nil:
-		return pagi.BadOption("listen", "%w", err)
-	case place.TLS && !s.TLS.given():
-		return pagi.BadOption("listen", "%q is to speak TLS, but there is no certificate (tls)", spec)
-	case place.Proxy && !strings.HasPrefix(place.Address, "unix:") && len(s.ProxyProtocolFrom) == 0:
-		return pagi.BadOption("listen", "%q is for proxies, but none may connect (proxy_protocol_from)", spec)
+// checkListen reports addresses at which the server cannot listen.
+func (s *Settings) checkListen() error {
+	places, errs := s.places()
+	for _, p := range places {
+		switch {
+		case p.TLS && !s.TLS.given():
+			errs = append(errs, pagi.BadOption("listen", "%q needs a certificate for TLS (tls)", p.spec))
+		case p.Proxy && !strings.HasPrefix(p.Address, "unix:") && len(s.ProxyProtocolFrom) == 0:
+			errs = append(errs, pagi.BadOption("listen", "%q is for proxies, but proxy_protocol_from allows none", p.spec))
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

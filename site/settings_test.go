@@ -1,7 +1,6 @@
 package site_test
 
 import (
-	"fmt"
 	"os"
 	"reflect"
 	"slices"
@@ -9,15 +8,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/internal/option"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/server"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
-// notTheServers are settings that the gateway or its mounts deal with.
+// notTheServers are the settings that the gateway or its mounts use, not the server.
 var notTheServers = []string{
-	"User", "Group", "Umask", "PidFile", "StatusSocket", "Environment", "Workers", "MinWorkers", "MaxWorkers", "MaxRequests", "MaxAge", "MaxRSS",
-	"Reload", "Preload", "Perl", "Include", "Logs", "AccessLog", "AccessLogMaxSize", "AccessLogMaxAge", "AccessLogBackups", "AccessLogCompress",
+	"User", "Group", "Umask", "PidFile", "StatusSocket", "Environment", "Limits", "Timeouts", "Processes", "Workers", "MinWorkers", "MaxWorkers", "MaxRequests", "MaxAge", "MaxRSS",
+	"Reload", "ReloadDirs", "Preload", "Perl", "Lib", "Logs", "AccessLog", "AccessLogMaxSize", "AccessLogMaxAge", "AccessLogBackups", "AccessLogCompress",
 	"LogFile", "LogFormat", "LogLevel", "TLS", "SocketMode",
 }
 
@@ -67,7 +67,32 @@ func TestSettingsReachTheServer(t *testing.T) {
 	}
 }
 
-// TestDefaultsAreWhatIsWritten holds the page against the constants.
+func TestEachSettingWithADefaultSaysWhatZeroMeans(t *testing.T) {
+	meansDefault := []string{"workers", "write_high_watermark", "write_low_watermark"}
+	for _, f := range option.Fields(&site.Settings{}) {
+		if f.Value.CanInt() && f.Tag.Get("default") != "" && f.Tag.Get("zero") == "" && !slices.Contains(meansDefault, f.Name) {
+			t.Errorf("%s has no tag zero", f.Name)
+		}
+	}
+	for text, want := range map[string]string{
+		"h2_rst_rate: 0":       "site.yaml:1:14: h2_rst_rate: must be 1 or more; h2_rst_burst: 0 turns the limit off",
+		"h2_control_rate: 0":   "site.yaml:1:18: h2_control_rate: must be 1 or more; h2_control_burst: 0 turns the limit off",
+		"h2_control_rate: -1":  "site.yaml:1:18: h2_control_rate: must not be negative, is -1",
+		"h2_control_burst: 0":  "",
+		"shutdown_timeout: 0s": "",
+	} {
+		_, got := loadTree(t, map[string]string{"site.yaml": text + "\nmounts: [{file: .}]\n"}, nil)
+		if got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+	s := site.Settings{Limits: server.Limits{H2ResetRate: -1}}
+	if err := s.Check(); err == nil || err.Error() != "h2_rst_rate: must not be negative, is -1" {
+		t.Errorf("a rate of -1: %v", err)
+	}
+}
+
+// TestDefaultsAreWhatIsWritten holds the page against numbers that are to stay.
 func TestDefaultsAreWhatIsWritten(t *testing.T) {
 	page, err := os.ReadFile("../docs/site.md")
 	if err != nil {
@@ -88,21 +113,22 @@ func TestDefaultsAreWhatIsWritten(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]any{
-		"max_body_size": server.DefaultMaxBodySize, "max_header_size": server.DefaultMaxHeaderSize, "max_header_count": server.DefaultMaxHeaderCount,
-		"max_ws_frame_size": server.DefaultMaxWSFrameSize, "max_ws_message_size": server.DefaultMaxWSMessageSize, "max_receive_queue": pagi.DefaultMaxReceiveQueue,
-		"timeout": server.DefaultTimeout, "header_timeout": server.DefaultHeaderTimeout, "body_timeout": server.DefaultBodyTimeout, "write_timeout": server.DefaultWriteTimeout,
-		"shutdown_timeout": server.DefaultShutdownTimeout, "lifespan_startup_timeout": 90 * time.Second,
-		"h2_max_concurrent_streams": server.DefaultH2MaxStreams, "h2_rst_burst": server.DefaultH2ResetBurst, "h2_rst_rate": server.DefaultH2ResetRate,
-		"h2_control_burst": server.DefaultH2ControlBurst, "h2_control_rate": server.DefaultH2ControlRate,
-		"write_high_watermark": pagi.DefaultHighWaterMark, "write_low_watermark": pagi.DefaultLowWaterMark,
+		"max_body_size": 10 << 20, "max_header_size": 32 << 10, "max_header_count": 100,
+		"max_ws_frame_size": 64 << 10, "max_ws_message_size": 1 << 20, "max_receive_queue": 1000,
+		"timeout": time.Minute, "header_timeout": 30 * time.Second, "body_timeout": 30 * time.Second, "write_timeout": time.Minute,
+		"shutdown_timeout": 30 * time.Second, "lifespan_startup_timeout": 90 * time.Second,
+		"h2_max_concurrent_streams": 100, "h2_rst_burst": 1000, "h2_rst_rate": 33,
+		"h2_control_burst": 1000, "h2_control_rate": 100,
+		"write_high_watermark": engine.DefaultHighWaterMark, "write_low_watermark": engine.DefaultLowWaterMark,
 	} {
-		got := any(written[name])
+		got, err := any(nil), error(nil)
 		if _, is := want.(time.Duration); is {
-			got, _ = time.ParseDuration(written[name]) // 0 if it is none
+			got, err = time.ParseDuration(written[name])
 		} else {
-			want = fmt.Sprint(want)
+			got, err = option.ParseSize(written[name])
+			want = int64(want.(int))
 		}
-		if got != want {
+		if err != nil || got != want {
 			t.Errorf("%s: the page says %q, it is %v", name, written[name], want)
 		}
 	}

@@ -1,9 +1,9 @@
-// Package site is where the parts are put together: a site file (YAML) or the
-// command line becomes one Site value, and that a tree of applications.
+// Package site puts the parts together: it makes a Site of a site file (YAML) or of the command
+// line, and a tree of applications of that Site.
 //
-// A Site says what is mounted where and how it is served. Load reads one from a
-// file and reports everything that is wrong with it by line and column; Build
-// makes the application of it. Both look at files and start nothing.
+// A Site tells which application is mounted at which path, and how it is served. Load reads a Site
+// from a file and reports all problems by line and column. Build makes its application. Both look
+// at files and start nothing.
 //
 // The package imports every room below it. A Go program that wants its own
 // applications and middleware in site files registers them (RegisterApp,
@@ -14,15 +14,17 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/internal/watch"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 	"github.com/pagi-go/pagi-bridge/server"
 )
 
-// Site is everything a gateway serves.
+// Site is the whole configuration of a gateway.
 type Site struct {
 	// File is the site file's name; "" for a site made of flags.
 	File     string
@@ -33,37 +35,64 @@ type Site struct {
 	// Logger gets the records of the parts; nil means slog.Default.
 	Logger *slog.Logger
 
-	source     []byte // of File
+	// Warnings name options that the file gives under former names. They still work.
+	Warnings Problems
+
+	sources    []sourceFile // File and the files that it includes
+	listed     []string     // the directories in which the patterns of include look
 	settingsAt places
-	root       pagi.App // what Build returned
+	root       pagi.App // the result of Build
 }
 
-// Mount is one application's place in the site.
+// Mount is one application with its host and path in the site.
 type Mount struct {
-	// Host and Path are as apps.Mount has them; an empty Path is the root.
+	// Host and Path are those of apps.Mount; an empty Path is the root.
 	Host string `yaml:"host"`
 	Path string `yaml:"path"`
+	// SendFile and AccelRedirect are Roots and Redirects of apps.SendFile, for a mount of PSGI, CGI
+	// or Go. For CGI the directory of the scripts is added to SendFile, unless the scripts run as
+	// another user.
+	SendFile      []string          `yaml:"sendfile" path:"yes"`
+	AccelRedirect map[string]string `yaml:"accel_redirect"`
 	// Kind is one of the Kind constants.
 	Kind string `yaml:"-"`
-	// Source is what the mount serves, as it was written: "app.psgi", "public".
+	// Source is the text that names what the mount serves: "app.psgi", "public".
 	Source string `yaml:"-"`
 	// Options is a pointer to the application's option struct.
 	Options any `yaml:"-"`
 	// Middleware is around this mount, inside the site's.
 	Middleware []*Middleware `yaml:"-"`
-	// Workers is the number of processes behind the mount; 0: none of its own.
-	// MaxWorkers is how many they may become where their number follows the load,
-	// else 0. Build sets both.
+	// Parts are the applications of a cascade, in the order in which they are tried.
+	Parts []*Mount `yaml:"-"`
+	// Workers is the number of processes of the mount; 0: none of its own. MaxWorkers is their
+	// largest number if it follows the load, else 0. Build sets both.
 	Workers    int `yaml:"-"`
 	MaxWorkers int `yaml:"-"`
 
 	at    places
-	app   pagi.App     // what Build made of it
-	files *watch.Files // of a mount that is reloaded when they change
+	part  int          // position in a cascade, from 1; 0: not in one
+	app   pagi.App     // the result of Build
+	files *watch.Files // watched files; a change reloads the mount
 }
 
-// Name is the mount's host and path.
-func (m *Mount) Name() string { return apps.Mount{Host: m.Host, Path: m.Path}.Name() }
+// Name returns the mount's host and path, and the position in a cascade: "/#2" is the second part
+// of the cascade at "/".
+func (m *Mount) Name() string {
+	name := apps.Mount{Host: m.Host, Path: m.Path}.Name()
+	if m.part > 0 {
+		name += "#" + strconv.Itoa(m.part)
+	}
+	return name
+}
+
+// All returns the mounts, each cascade followed by its parts.
+func (s *Site) All() []*Mount {
+	var all []*Mount
+	for _, m := range s.Mounts {
+		all = append(append(all, m), m.Parts...)
+	}
+	return all
+}
 
 // says reports whether the site file gives the mount this option.
 func (m *Mount) says(option string) bool {
@@ -79,9 +108,8 @@ type Middleware struct {
 	at places
 }
 
-// NewMount returns a mount of one of the built-in kinds at the site's root, made
-// of source: a file, a directory, an address, a text. It is for a site that is
-// made of flags.
+// NewMount returns a mount of a built-in kind at the site's root. source is a file, a directory, an
+// address or a text. It is used for a site that is made of flags.
 func NewMount(kindName, source string) *Mount {
 	k := kinds[kindName]
 	m := &Mount{Path: "/", Kind: kindName, Source: source, Options: k.new()}
@@ -101,13 +129,7 @@ func (s *Site) Build() (pagi.App, error) {
 	all := &apps.URLMap{}
 	taken := map[string]*Mount{}
 	for _, m := range s.Mounts {
-		app, err := s.buildMount(m)
-		if err != nil {
-			problems.addOf(m.at, err)
-			app = pagi.Broken(err) // go on and find what else is wrong
-		}
-		m.app = app
-		mount := apps.Mount{Host: m.Host, Path: m.Path, App: s.chain(app, m.Middleware, &problems)}
+		mount := apps.Mount{Host: m.Host, Path: m.Path, App: named(m.Name(), s.application(m, &problems))}
 		if other := taken[mount.Place()]; other != nil {
 			problems.add(m.at.part, "%s is mounted already%s", m.Name(), first(other.at.part))
 		} else {
@@ -126,7 +148,33 @@ func (s *Site) Build() (pagi.App, error) {
 	return app, nil
 }
 
-// first says where in the file something stood before.
+// application makes the application of a mount, with all its middleware.
+func (s *Site) application(m *Mount, problems *Problems) pagi.App {
+	for _, part := range m.Parts {
+		cascade := m.Options.(*apps.Cascade)
+		cascade.Apps = append(cascade.Apps, s.application(part, problems))
+	}
+	if err := m.check(); err != nil {
+		problems.addOf(m.at, err)
+	}
+	app, err := s.buildMount(m)
+	if err != nil {
+		problems.addOf(m.at, err)
+		app = lifespan.Broken(err) // go on to find further problems
+	}
+	m.app = app
+	if err == nil {
+		if app, err = s.sendFiles(m, app); err != nil {
+			problems.addOf(m.at, err)
+		}
+	}
+	if m.part == 0 { // a cascade reads the body for all its parts
+		app = s.limitBody(m, app)
+	}
+	return s.chain(app, m.Middleware, problems)
+}
+
+// first returns a note about the position of an earlier entry in the file.
 func first(at Position) string {
 	if at.Line == 0 {
 		return ""
@@ -161,21 +209,28 @@ func (s *Site) chain(app pagi.App, middleware []*Middleware, problems *Problems)
 	return pagi.Chain(app, parts...)
 }
 
-// self is the whole site as an application, for a mount that sends requests to
-// others: it is known only when all are built.
+// self returns the whole site as an application, for a mount that passes requests on to other
+// mounts. The site is complete only when all mounts are built.
 func (s *Site) self() pagi.App {
 	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		return s.root.Serve(ctx, scope, receive, send)
 	})
 }
 
-// base is the directory relative names are meant from; "" is the current one.
-func (s *Site) base() string {
-	if s.File == "" {
+// base returns the directory to which file names are relative; "" is the current one.
+func (s *Site) base() string { return directoryOf(s.File) }
+
+// base returns the directory to which the mount's file names are relative: that of the site file
+// with the mount.
+func (m *Mount) base() string { return directoryOf(m.at.part.File) }
+
+// directoryOf returns the directory of a site file; "" if there is no file.
+func directoryOf(file string) string {
+	if file == "" {
 		return ""
 	}
-	return filepath.Dir(s.File)
+	return filepath.Dir(file)
 }
 
-// Development reports whether the site is run for its developer.
+// Development reports whether the site runs for its developer.
 func (s *Site) Development() bool { return s.Settings.Environment == "development" }

@@ -13,15 +13,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pagi-go/pagi-bridge/apps"
+	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
+	"github.com/pagi-go/pagi-bridge/server"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
-// greeter is an application somebody has registered.
+// greeter is a registered application.
 type greeter struct {
 	Greeting string
 	Format   func() string // cannot stand in a site file
@@ -43,9 +46,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestWrongSites loads and builds each file of testdata/wrong and compares what is
-// wrong with the "# want" lines at its end. "..." there stands for a message of the
-// YAML library or the server.
+// TestWrongSites loads and builds each file of testdata/wrong and compares the problems with the "#
+// want" lines at its end. "..." there stands for a message of the YAML library or the server.
 func TestWrongSites(t *testing.T) {
 	files, err := filepath.Glob("testdata/wrong/*.yaml")
 	if err != nil || len(files) < 10 {
@@ -104,10 +106,8 @@ func TestLoadUnderstandsEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := site.Settings{
-		Listen: []string{"127.0.0.1:0", "unix:testdata/right/run/site.sock"}, SocketMode: "0660", Environment: "staging", Workers: 3, MaxRequests: 100, Preload: true,
-		Include: []string{"testdata/right/lib"}, MaxBodySize: -1, MaxHeaderCount: 50, Timeout: 90 * time.Second, ShutdownTimeout: 90 * time.Second,
-		MaxWSFrameSize: 1_000_000, MaxWSMessageSize: -1, MaxReceiveQueue: 20, WSIdleTimeout: 5 * time.Minute, WSCompression: "off",
-		RequestTimeout: 2500 * time.Millisecond, Lifespan: "on", Logs: site.Logs{AccessLog: "testdata/right/logs/access.log", AccessLogFormat: "combined", LogLevel: "warn"},
+		Listen: []string{"127.0.0.1:0", "unix:testdata/right/run/site.sock"}, SocketMode: "0660", Environment: "staging", Processes: pool.Processes{Workers: 3, MaxRequests: 100, Preload: true},
+		Lib: []string{"testdata/right/lib"}, Limits: server.Limits{Limits: engine.Limits{MaxBodySize: -1, MaxHeaderCount: 50, MaxReceiveQueue: 20}, MaxWSFrameSize: 1_000_000, MaxWSMessageSize: -1}, Timeouts: server.Timeouts{Timeout: 90 * time.Second, ShutdownTimeout: 90 * time.Second, WSIdleTimeout: 5 * time.Minute, Timeouts: engine.Timeouts{RequestTimeout: 2500 * time.Millisecond}}, WSCompression: "off", Lifespan: "on", Logs: site.Logs{AccessLog: "testdata/right/logs/access.log", AccessLogFormat: "combined", LogLevel: "warn"},
 	}
 	if diff := cmp.Diff(want, s.Settings); diff != "" {
 		t.Error(diff)
@@ -132,7 +132,7 @@ func TestLoadUnderstandsEverything(t *testing.T) {
 	}
 	o := s.Mounts[0].Options.(*psgi.PSGI)
 	if o.App != dir+"/app.psgi" || o.Dir != "testdata/right" || o.Environment != "staging" || o.MaxRequests != 100 || !o.Preload || o.RequestTimeout != 30*time.Second ||
-		o.Env["GREETING"] != "hello" || len(o.Include) != 1 || o.Include[0] != dir+"/lib" || o.Name != "/" {
+		o.Env["GREETING"] != "hello" || len(o.Lib) != 1 || o.Lib[0] != dir+"/lib" || o.Name != "/" {
 		t.Errorf("psgi options: %+v", o)
 	}
 	f := s.Mounts[3].Options.(*apps.File)
@@ -231,7 +231,7 @@ func TestANameIsRegisteredOnce(t *testing.T) {
 }
 
 func TestSettingsThatAreGiven(t *testing.T) {
-	s := site.Settings{MaxHeaderSize: 5}
+	s := site.Settings{Limits: server.Limits{MaxHeaderSize: 5}}
 	for _, name := range []string{"max_body_size", "max_header_size", "timeout", "request_timeout", "unknown"} {
 		if err := s.Given(name); err != nil {
 			t.Error(err)
@@ -244,7 +244,7 @@ func TestSettingsThatAreGiven(t *testing.T) {
 		t.Error(err)
 	}
 	for option, s := range map[string]site.Settings{
-		"timeout": {Timeout: -5 * time.Second}, "request_timeout": {RequestTimeout: -1}, "max_body_size": {MaxBodySize: -2}, "workers": {Workers: -1},
+		"timeout": {Timeouts: server.Timeouts{Timeout: -5 * time.Second}}, "request_timeout": {Timeouts: server.Timeouts{Timeouts: engine.Timeouts{RequestTimeout: -1}}}, "max_body_size": {Limits: server.Limits{Limits: engine.Limits{MaxBodySize: -2}}}, "workers": {Processes: pool.Processes{Workers: -1}},
 	} {
 		var bad *pagi.OptionError
 		if err := s.Check(); !errors.As(err, &bad) || bad.Option != option {
@@ -272,6 +272,26 @@ func TestPlacesAreResolved(t *testing.T) {
 	}
 	want := []string{"unix:@x", "unix:@x/y,proxy", "unix:" + dir + "/x,proxy", "unix:" + dir + "/x", "host:1"}
 	if diff := cmp.Diff(want, s.Settings.Listen); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAZeroInAMountStandsForTheSitesValue(t *testing.T) {
+	testkit.Tool(t, "perl", "perl")
+	s, problem := loadTree(t, map[string]string{
+		"app.psgi": "sub { [200, [], []] }",
+		"site.yaml": "workers: 3\nmax_requests: 9\nmax_age: 5\nmax_rss: 1GiB\n" +
+			"mounts:\n  - {psgi: app.psgi, workers: 0, max_requests: 0, max_age: 0, max_rss: 0}\n",
+	}, nil)
+	if s == nil {
+		t.Fatal(problem)
+	}
+	s.Settings.MaxRequests = 7 // as a flag does
+	if _, err := s.Build(); err != nil {
+		t.Fatal(err)
+	}
+	want := pool.Processes{Workers: 3, MaxRequests: 7, MaxAge: 5 * time.Second, MaxRSS: 1 << 30}
+	if diff := cmp.Diff(want, s.Mounts[0].Options.(*psgi.PSGI).Processes); diff != "" {
 		t.Error(diff)
 	}
 }

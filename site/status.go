@@ -1,20 +1,29 @@
 package site
 
-import "github.com/pagi-go/pagi-bridge/bridge/pool"
+import "github.com/pagi-go/pagi-bridge/internal/status"
 
-// MountStatus is what the workers behind a mount are doing.
-type MountStatus struct {
-	Mount string // its host and path
-	pool.Status
-}
+// MountStatus describes a mount at one moment, and its processes where it has some. It is part of
+// what "pagi-bridge status --json" prints.
+type MountStatus = status.Mount
 
-// Status tells of every mount that has workers of its own, in the order of the site
-// file. Build must have been called.
+// Status describes every mount that has workers of its own, in the order of the site file. The
+// method of that name of each Mount in All tells of the others, of CGI mounts too. Build must have
+// been called.
 func (s *Site) Status() (list []MountStatus) {
-	for _, m := range s.Mounts {
-		if app, ok := m.app.(interface{ Status() pool.Status }); ok {
-			list = append(list, MountStatus{m.Name(), app.Status()})
+	for _, m := range s.All() {
+		if now := m.Status(); now.Backend != nil && m.Kind != KindCGI {
+			list = append(list, now)
 		}
 	}
 	return list
+}
+
+// Status describes the mount. Its site's Build must have been called.
+func (m *Mount) Status() MountStatus {
+	now := MountStatus{Mount: m.Name(), Source: m.Source, Kind: m.Kind}
+	if app, ok := m.app.(interface{ Status() status.Backend }); ok {
+		backend := app.Status()
+		now.Backend = &backend
+	}
+	return now
 }

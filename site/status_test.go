@@ -3,16 +3,18 @@ package site_test
 import (
 	"testing"
 
+	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
 func TestStatus(t *testing.T) {
 	testkit.Tool(t, "perl", "perl")
 	s := &site.Site{Mounts: []*site.Mount{
-		{Path: "/", Kind: site.KindPSGI, Options: &psgi.PSGI{Code: "sub { [200, [], []] }", Workers: 2}},
+		{Path: "/", Kind: site.KindPSGI, Options: &psgi.PSGI{Code: "sub { [200, [], []] }", Processes: pool.Processes{Workers: 2}}},
 		site.NewMount(site.KindNotFound, "gone"),
 	}}
 	s.Mounts[1].Path = "/gone"
@@ -23,7 +25,7 @@ func TestStatus(t *testing.T) {
 	if list := s.Status(); len(list) != 1 || list[0].Mount != "/" || len(list[0].Workers) != 0 {
 		t.Errorf("before the start: %+v", list)
 	}
-	lifespan, err := pagi.StartLifespan(t.Context(), app, &pagi.Scope{Type: pagi.TypeLifespan})
+	lifespan, err := lifespan.Start(t.Context(), app, &pagi.Scope{Type: pagi.TypeLifespan})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package site
 
 import (
-	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -14,21 +13,21 @@ import (
 	"github.com/pagi-go/pagi-bridge/server/acme"
 )
 
-// TLS names the certificates and says how TLS is spoken.
+// TLS names the certificates and configures TLS.
 type TLS struct {
 	// Cert is a PEM file with the certificate chain, leaf first; Key its key. OCSP is
 	// a file with an OCSP response (DER) for it.
-	Cert string `yaml:"cert"`
-	Key  string `yaml:"key"`
-	OCSP string `yaml:"ocsp"`
-	// Certificates are others, chosen by the name a client asks for.
+	Cert string `yaml:"cert" path:"yes"`
+	Key  string `yaml:"key" path:"yes"`
+	OCSP string `yaml:"ocsp" path:"yes"`
+	// Certificates are further ones, chosen by the name that a client asks for.
 	Certificates []server.CertificateFiles `yaml:"certificates"`
 	// MinVersion is 1.2 or 1.3.
 	MinVersion string `yaml:"min_version"`
-	// ClientAuth is off, optional or required; ClientCA a PEM file with those who may
+	// ClientAuth is off, optional or required. ClientCA is a PEM file with the authorities that may
 	// sign clients' certificates.
 	ClientAuth string `yaml:"client_auth"`
-	ClientCA   string `yaml:"client_ca"`
+	ClientCA   string `yaml:"client_ca" path:"yes"`
 	// ACME gets certificates from an authority.
 	ACME acme.Options `yaml:"acme"`
 }
@@ -36,29 +35,14 @@ type TLS struct {
 // given reports whether there is a certificate.
 func (t *TLS) given() bool { return t.Cert != "" || len(t.Certificates) > 0 || t.HasACME() }
 
-// HasACME reports whether certificates are to be had from an authority.
+// HasACME reports whether the gateway gets certificates from an authority.
 func (t *TLS) HasACME() bool { return !reflect.ValueOf(t.ACME).IsZero() }
 
-// server returns what the server is told beside Cert and Key.
+// server returns the options of the server other than Cert and Key.
 func (t *TLS) server() server.TLS {
 	return server.TLS{
 		OCSP: t.OCSP, Certificates: t.Certificates, MinVersion: t.MinVersion,
 		ClientAuth: server.ClientAuth(t.ClientAuth), ClientCA: t.ClientCA,
-	}
-}
-
-// resolve makes the names of files relative to the current directory.
-func (t *TLS) resolve(resolve func(string) string) {
-	for _, name := range []*string{&t.Cert, &t.Key, &t.OCSP, &t.ClientCA} {
-		*name = resolve(*name)
-	}
-	if t.HasACME() {
-		t.ACME.Storage = resolve(cmp.Or(t.ACME.Storage, "acme"))
-		t.ACME.DirectoryCA = resolve(t.ACME.DirectoryCA)
-	}
-	for i := range t.Certificates {
-		c := &t.Certificates[i]
-		c.Cert, c.Key, c.OCSP = resolve(c.Cert), resolve(c.Key), resolve(c.OCSP)
 	}
 }
 
@@ -106,7 +90,7 @@ func (t *TLS) checkClients() error {
 	}
 	pem, err := os.ReadFile(t.ClientCA)
 	if err != nil || !x509.NewCertPool().AppendCertsFromPEM(pem) {
-		return pagi.BadOption("tls.client_ca", "%s: there is no certificate in it", t.ClientCA)
+		return pagi.BadOption("tls.client_ca", "%s contains no certificate", t.ClientCA)
 	}
 	if !t.given() {
 		return pagi.BadOption("tls.client_auth", "needs a certificate of the server")
@@ -121,8 +105,8 @@ func checkFile(option, file string) error {
 	return nil
 }
 
-// checkFiles reports what is wrong with a certificate, its key and its OCSP response, by
-// the options that name them.
+// checkFiles reports faults of a certificate, its key and its OCSP response, under the options that
+// name them.
 func checkFiles(all, certOption, keyOption, ocspOption string, f server.CertificateFiles) error {
 	if err := checkPair(all, certOption, keyOption, f.Cert, f.Key); err != nil || f.OCSP == "" {
 		return err
@@ -133,8 +117,7 @@ func checkFiles(all, certOption, keyOption, ocspOption string, f server.Certific
 	return nil
 }
 
-// checkPair reports what is wrong with a certificate and its key, by the options that
-// name them.
+// checkPair reports faults of a certificate and its key, under the options that name them.
 func checkPair(both, certOption, keyOption, certFile, keyFile string) error {
 	if certFile == "" || keyFile == "" {
 		return pagi.BadOption(both, "a certificate and a key must be given together")

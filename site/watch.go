@@ -10,30 +10,37 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/watch"
 )
 
-// perlSuffixes are the ends of the names of files that are watched below the
-// directories of -I. Tests (.t) are not: the application does not load them.
+// perlSuffixes are the suffixes of the files that are watched below the directories of lib. Tests
+// (.t) are not: the application does not load them.
 var perlSuffixes = []string{".pm", ".pl", ".psgi"}
 
-// watchedFiles are what a PSGI mount is made of: its file, what is below its -I
-// directories, and, as its workers tell, what it has loaded.
-func watchedFiles(o *psgi.PSGI) *watch.Files {
+// watchedFiles returns the files of a PSGI mount: its own file, the Perl files below its -I
+// directories, and the files that its workers report as loaded. All files below the directories in
+// whole are added.
+func watchedFiles(o *psgi.PSGI, whole []string) *watch.Files {
 	var files []string
 	if o.App != "" {
 		files = append(files, o.App)
 	}
-	return watch.New(o.Include, perlSuffixes, files)
+	w := watch.New(o.Lib, perlSuffixes, files)
+	for _, dir := range whole {
+		w.AddTree(absolute(dir))
+	}
+	return w
 }
 
-// Watch reloads each PSGI mount when a file it is made of has changed, if Settings
-// say so by Reload. It returns when ctx ends. The applications must be running.
-// begun is called before each reload, and what it returns with the reload's outcome;
-// warn with what goes wrong in watching one directory. A mount whose files cannot be
-// watched at all makes an error.
+// Reloads reports whether PSGI mounts are reloaded when files change.
+func (s *Settings) Reloads() bool { return s.Reload || len(s.ReloadDirs) > 0 }
+
+// Watch reloads each PSGI mount when a file it is made of has changed, if Settings say so by Reload
+// or ReloadDirs. It returns when ctx ends. The applications must be running. Watch calls begun
+// before each reload, and the function that begun returns with the reload's outcome. It calls warn
+// if one directory cannot be watched. A mount whose files cannot be watched at all is an error.
 func (s *Site) Watch(ctx context.Context, begun func(mount string, changed []string) func(error), warn func(error)) error {
 	var group sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
-	for _, m := range s.Mounts {
+	for _, m := range s.All() {
 		app, ok := m.app.(reloader)
 		if m.files == nil || !ok {
 			continue

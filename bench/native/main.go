@@ -14,6 +14,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/request"
 	"github.com/pagi-go/pagi-bridge/server"
 )
 
@@ -59,7 +60,7 @@ func (b *broadcast) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.R
 	case pagi.TypeSSE:
 		return b.follow(ctx, send)
 	case pagi.TypeHTTP:
-		body, err := io.ReadAll(pagi.BodyReader(ctx, receive))
+		body, err := io.ReadAll(request.BodyReader(ctx, receive))
 		if err != nil {
 			return err
 		}

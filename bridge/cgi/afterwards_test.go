@@ -13,11 +13,13 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
+	"github.com/pagi-go/pagi-bridge/pagi/nethttp"
 )
 
 func TestTheClientHasItsAnswerWhileTheScriptWorksOn(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "go")
-	server := httptest.NewServer(pagi.ToHTTP(build(t, CGI{Concurrency: 1, QueueTimeout: -1})))
+	server := httptest.NewServer(nethttp.Handler(build(t, CGI{Concurrency: 1, QueueTimeout: -1})))
 	defer server.Close()
 	client := &http.Client{Timeout: testkit.Patience}
 	if _, body := testkit.Get(t, client, server.URL+"/closestdout.cgi?"+file); body != "done\n" {
@@ -42,12 +44,12 @@ func TestShutdownWaitsForScriptsThatWorkOn(t *testing.T) {
 			application := build(t, CGI{Logger: log.Logger()})
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			lifespan, err := pagi.StartLifespan(t.Context(), application, &pagi.Scope{Type: pagi.TypeLifespan})
+			lifespan, err := lifespan.Start(t.Context(), application, &pagi.Scope{Type: pagi.TypeLifespan})
 			if err != nil || !lifespan.Supported() {
 				t.Fatal(err)
 			}
 			file := filepath.Join(t.TempDir(), "go")
-			if res := do(t, application, request{target: "/closestdout.cgi?" + file}); !res.complete || res.err != nil {
+			if res := do(t, application, ask{target: "/closestdout.cgi?" + file}); !res.complete || res.err != nil {
 				t.Fatalf("%+v", res)
 			}
 			down := make(chan error, 1)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/spool"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/request"
 )
 
 // requestBody is a request's body: what was taken in before the script starts, and
@@ -91,8 +92,8 @@ func (b *requestBody) takeIn(ctx context.Context, limit int64) (size int64, err 
 		}
 	}
 	b.first = store.Bytes()
-	if name := store.Path(); name != "" {
-		b.file, err = os.Open(name)
+	if store.InFile() {
+		b.file, err = store.Open()
 	}
 	return store.Size(), err
 }
@@ -109,14 +110,11 @@ func (b *requestBody) next(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	switch e := ev.(type) {
-	case pagi.HTTPRequest:
-		b.first, b.more = e.Body, e.More
-	case pagi.SSERequest:
-		b.first, b.more = e.Body, e.More
-	default:
-		return pagi.ErrDisconnected
+	piece, is := ev.(pagi.HTTPRequest)
+	if !is {
+		return request.ErrDisconnected
 	}
+	b.first, b.more = piece.Body, piece.More
 	return nil
 }
 
@@ -143,7 +141,7 @@ func (r *run) receive(ctx context.Context, body *requestBody) error {
 	r.receiving.Lock()
 	defer r.receiving.Unlock()
 	if r.released {
-		return pagi.ErrDisconnected
+		return request.ErrDisconnected
 	}
 	own := body.first[:0]
 	if err := body.next(ctx); err != nil {
@@ -155,8 +153,8 @@ func (r *run) receive(ctx context.Context, body *requestBody) error {
 
 // fill writes what fits into a pipe nobody reads yet and returns the rest, nil
 // when that is nothing.
-func (p *pipe) fill(b []byte) ([]byte, error) {
-	conn, err := p.ours.SyscallConn()
+func fill(pipe *os.File, b []byte) ([]byte, error) {
+	conn, err := pipe.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
@@ -197,10 +195,10 @@ func (r *run) feed(ctx context.Context, body *requestBody, pending []byte) {
 			return
 		}
 		if fed < manyBytes && fed+len(piece) >= manyBytes {
-			r.in.enlarge()
+			r.in.Enlarge()
 		}
 		fed += len(piece)
-		if _, err := r.in.ours.Write(piece); err != nil {
+		if _, err := r.in.Ours().Write(piece); err != nil {
 			wanted = false
 			if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed) {
 				r.log.LogAttrs(ctx, slog.LevelWarn, "write to a script's stdin", slog.Any("error", err))
@@ -218,7 +216,7 @@ func (r *run) feed(ctx context.Context, body *requestBody, pending []byte) {
 	for {
 		give(body.first)
 		if !body.more {
-			_ = r.in.ours.Close() // finish may have been first
+			_ = r.in.Ours().Close() // finish may have been first
 			return
 		}
 		if wanted {

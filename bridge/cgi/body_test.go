@@ -13,17 +13,17 @@ import (
 func TestASlowClientHoldsNoPlace(t *testing.T) {
 	application := build(t, CGI{Concurrency: 1, QueueTimeout: -1, BodyBuffer: 10, Chunked: ChunkedStream})
 	for range 3 {
-		slow := begin(t, application, request{method: "POST", target: "/cat.cgi"})
+		slow := begin(t, application, ask{method: "POST", target: "/cat.cgi"})
 		slow.feed("x", true)
 		slow.feed("y", true) // who takes this has dealt with the first
 	}
-	if res := do(t, application, request{target: "/hello.cgi"}); res.status != 200 {
+	if res := do(t, application, ask{target: "/hello.cgi"}); res.status != 200 {
 		t.Errorf("beside slow clients: %+v", res)
 	}
-	large := begin(t, application, request{method: "POST", target: "/cat.cgi"})
+	large := begin(t, application, ask{method: "POST", target: "/cat.cgi"})
 	large.feed("0123456789", true) // as much as is taken in
 	large.feed("x", true)
-	if res := do(t, application, request{target: "/hello.cgi"}); res.statusError() != 503 {
+	if res := do(t, application, ask{target: "/hello.cgi"}); res.statusError() != 503 {
 		t.Errorf("beside a body that is streamed: %+v", res)
 	}
 }
@@ -42,7 +42,7 @@ func TestBodiesAroundTheBuffer(t *testing.T) {
 				if chunked && int64(size/2) >= limit || size == 0 {
 					length = "unknown"
 				}
-				res := do(t, application, request{method: "POST", target: "/sha.cgi", body: body, chunked: chunked})
+				res := do(t, application, ask{method: "POST", target: "/sha.cgi", body: body, chunked: chunked})
 				if want := fmt.Sprintf("%d %x %s\n", size, sha256.Sum256([]byte(body)), length); res.body != want || res.err != nil {
 					t.Errorf("limit %d, chunked %v: %q, want %q; %v", limit, chunked, res.body, want, res.err)
 				}
@@ -67,7 +67,7 @@ func TestBodiesWithoutALength(t *testing.T) {
 		"streamed by body_buffer":       {CGI{BodyBuffer: -1}, "unknown"},
 		"refused":                       {CGI{Chunked: ChunkedRefuse}, ""},
 	} {
-		res := do(t, build(t, c.options), request{method: "POST", target: "/sha.cgi", body: body, chunked: true})
+		res := do(t, build(t, c.options), ask{method: "POST", target: "/sha.cgi", body: body, chunked: true})
 		if c.length == "" {
 			if res.statusError() != 411 {
 				t.Errorf("%s: %+v", name, res)
@@ -79,10 +79,10 @@ func TestBodiesWithoutALength(t *testing.T) {
 		}
 	}
 	refusing := build(t, CGI{Chunked: ChunkedRefuse})
-	if res := do(t, refusing, request{method: "POST", target: "/sha.cgi", body: "x"}); res.status != 200 {
+	if res := do(t, refusing, ask{method: "POST", target: "/sha.cgi", body: "x"}); res.status != 200 {
 		t.Errorf("a body with a length: %+v", res)
 	}
-	if res := do(t, refusing, request{target: "/sha.cgi"}); res.status != 200 {
+	if res := do(t, refusing, ask{target: "/sha.cgi"}); res.status != 200 {
 		t.Errorf("no body: %+v", res)
 	}
 }

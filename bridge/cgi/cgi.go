@@ -1,32 +1,37 @@
 //go:build unix
 
-// Package cgi serves CGI scripts (RFC 3875), one or a directory of them, as a
-// pagi.App. A process is started per request; any language will do. Perl scripts are
-// compiled once where that makes no difference, and a process is forked per request.
+// Package cgi serves CGI scripts (RFC 3875), one or a directory of them, as a pagi.App. A process is started for each
+// request; any language will do. Package perlfork below it compiles Perl scripts once where that makes no difference,
+// and has a process forked for each request.
 //
 //	app, err := cgi.CGI{Root: "cgi-bin"}.Build()
 //
-// What comes in is an http or sse scope whose RootPath is the mount's path; what
-// goes out is the script's response, each piece as soon as the script wrote it.
-// The lifespan scope's startup lets scripts be compiled; its shutdown ends what was
+// What comes in is an http or sse scope whose RootPath is the mount's path. What goes out is the script's response, each
+// piece as soon as the script wrote it. The lifespan scope's startup lets scripts be compiled. Its shutdown ends what was
 // compiled and waits for scripts that work on after their answer.
-// The package knows of no sockets towards clients. A failure before the response
-// has begun is returned as a *pagi.StatusError whose Err says which script failed
-// and how; one after it is returned too, so that the server cuts the connection.
 //
-// The way of a request through the files of this package: directories.go chooses the
-// options that count for its path, resolve.go finds the script (or static.go a file),
-// body.go takes in the body, limit.go waits for a place, environ.go makes the
-// variables, run.go starts the process (process*.go, as credential.go and
-// resources*.go say) and looks after it until nothing is left of it, output.go or
-// nph.go reads the head of what it answers, respond.go sends that on, linger.go and
-// keep.go hold it back, redirect.go follows a local redirect, afterwards.go keeps a
-// script that works on when its answer is complete.
+// The package knows of no sockets towards clients. A failure before the response has begun is returned as a
+// *pagi.StatusError whose Err says which script failed and how. A later one is returned too, so that the server cuts the
+// connection.
 //
-// A script that is compiled gets its process from accelerate.go instead: compiled.go is
-// what is known of a script, shebang.go whether perl runs it, zygote.go the process
-// that has compiled it, child.go one that it has forked, worker.go one that answers many
-// requests with the program of persistent.go, control.go how they are spoken with.
+// The way of a request through the files of this package:
+//
+//   - respond.go has Serve: it calls the others in turn and sends the response on.
+//   - directories.go chooses the options that count for the path.
+//   - resolve.go finds the script; static.go says which files are none.
+//   - body.go takes in the request's body.
+//   - limit.go waits for a place to run in.
+//   - environ.go and environ_tls.go make the script's variables.
+//   - launch.go gives the run its job: a process of perlfork, or a new one. Package job says what a job is.
+//   - run.go looks after the job until nothing is left of it, with watchdog.go for its time, stderr.go for what it
+//     writes to standard error, and resources.go for the limits it ran into.
+//   - output.go reads the head of what the script answers, nph.go that of a script that writes whole responses.
+//   - linger.go and keep.go hold the response back, for a moment or to its end.
+//   - redirect.go follows a local redirect.
+//   - afterwards.go keeps a script that works on when its answer is complete.
+//   - failure.go says what went wrong.
+//
+// cgi.go has the options and what is made of them, check.go checks them, mode.go names the modes.
 package cgi
 
 import (
@@ -34,23 +39,12 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/cgi/perlfork"
+	"github.com/pagi-go/pagi-bridge/internal/proc"
+	reasons "github.com/pagi-go/pagi-bridge/internal/refusal"
 	"github.com/pagi-go/pagi-bridge/pagi"
-)
-
-// Defaults of the options.
-const (
-	DefaultTimeout      = 60 * time.Second
-	DefaultKillAfter    = 5 * time.Second
-	DefaultConcurrency  = 100
-	DefaultQueueTimeout = 30 * time.Second
-	DefaultQueueSize    = 1024
-	DefaultBodyBuffer   = 1 << 20
-	DefaultHeaderLimit  = 32 << 10
-	DefaultStderrRate   = 100
-	DefaultSoftware     = "pagi-bridge"
 )
 
 // CGI holds the options. Exactly one of Root and Script must be set; the zero
@@ -60,10 +54,11 @@ type CGI struct {
 	// the script, the rest of it becomes PATH_INFO. A file runs when it is
 	// regular, has an execute bit and neither it nor a directory on the way
 	// begins with a dot or is a symbolic link that leads out of Root (an absolute
-	// link always does).
-	Root string `yaml:"root"`
+	// link always does; see FollowSymlinks). The reason of each 403 and 404 is logged at
+	// debug, and at warn once for a file that is there.
+	Root string `yaml:"root" path:"yes"`
 	// Script is the one script that answers everything below the mount.
-	Script string `yaml:"script"`
+	Script string `yaml:"script" path:"yes"`
 	// Interpreters names, by the extension of a file (".php"), the program that runs
 	// it: the program's absolute path. It is started with the file's absolute name as
 	// its argument. Such files need no execute bit.
@@ -74,7 +69,13 @@ type CGI struct {
 	// Static says what becomes of a request for a file that is no script, because it
 	// has neither an execute bit nor an interpreter: "refuse", the default, answers
 	// 403; "serve" leaves it to Files, unless the file begins with "#!".
-	Static string `yaml:"static"`
+	Static string `yaml:"static" default:"refuse"`
+	// FollowSymlinks says which symbolic links may lead out of Root: "false", the default,
+	// none; "true" all; "owner" those that belong to the owner of what they lead to.
+	FollowSymlinks string `yaml:"follow_symlinks"`
+	// MaxBodySize is the largest request body in bytes; a larger one is answered 413. 0
+	// means that the server's limit counts alone, and the server's must be as large.
+	MaxBodySize int64 `yaml:"max_body_size" unit:"bytes"`
 	// Directories gives scripts below some paths options of their own.
 	Directories []Directory `yaml:"directories"`
 	// Index is the name of the script that answers for its directory. Without
@@ -83,10 +84,10 @@ type CGI struct {
 	// NPH says which scripts write a whole HTTP response, status line and all (RFC
 	// 3875 section 5): "auto", the default, means those whose names begin with
 	// "nph-", "on" all, "off" none.
-	NPH string `yaml:"nph"`
+	NPH string `yaml:"nph" default:"auto"`
 	// DocumentRoot is the directory of the site's static files: DOCUMENT_ROOT,
 	// and the base of PATH_TRANSLATED. Neither is set without it.
-	DocumentRoot string `yaml:"document_root"`
+	DocumentRoot string `yaml:"document_root" path:"yes"`
 
 	// Env holds variables for the script. They win over all others.
 	Env map[string]string `yaml:"env"`
@@ -98,16 +99,15 @@ type CGI struct {
 	// HTTP_AUTHORIZATION (RFC 3875 section 4.1.18 advises against it).
 	Authorization bool `yaml:"authorization"`
 	// ServerSoftware is SERVER_SOFTWARE; the default is "pagi-bridge".
-	ServerSoftware string `yaml:"server_software"`
+	ServerSoftware string `yaml:"server_software" default:"pagi-bridge"`
 
 	// ServerAdmin is SERVER_ADMIN, the address of the site's keeper; not set without it.
 	ServerAdmin string `yaml:"server_admin"`
 
-	// Timeout is how long a script may keep us waiting: the time without a byte
-	// of output and without a byte of input taken. Waiting for the client does
-	// not count. The default is 60 s; negative means no limit. The script's
+	// RequestTimeout is how long a script may go without a sign of life: a byte of output
+	// or a byte of input taken. Waiting for the client does not count. The default is 60 s; negative means no limit. The script's
 	// process group is ended and the answer is 504.
-	Timeout time.Duration `yaml:"timeout"`
+	RequestTimeout time.Duration `yaml:"request_timeout" old:"timeout" default:"60s"`
 	// CPUTime is the processor time each process of a script may use, at least 1 s; it
 	// gets the signal XCPU then, and KILL after KillAfter. The answer is 504. Linux
 	// only, as are Memory, Processes, OpenFiles and Nice. 0 means no limit, here and in
@@ -116,7 +116,7 @@ type CGI struct {
 	// Memory is how many bytes of memory of its own each process of a script may have
 	// (RLIMIT_DATA). Programs fail then in their own way; where it shows that they did,
 	// the answer is 507.
-	Memory int64 `yaml:"memory"`
+	Memory int64 `yaml:"memory" unit:"bytes"`
 	// Processes is how many processes and threads the user that scripts run as may have
 	// in all, the gateway's too where that is the same (RLIMIT_NPROC). The kernel does
 	// not count root's. The answer is 503.
@@ -126,7 +126,7 @@ type CGI struct {
 	OpenFiles int `yaml:"open_files"`
 	// OutputSize is how many bytes a script may write, its header included; what is
 	// more ends it, and the answer is 502. 0 means no limit.
-	OutputSize int64 `yaml:"output_size"`
+	OutputSize int64 `yaml:"output_size" unit:"bytes"`
 	// Nice is added to the priority value of scripts, -20 to 19; below 0 is for root.
 	Nice int `yaml:"nice"`
 	// User and Group are what scripts run as, by name or number: for a gateway that
@@ -135,38 +135,38 @@ type CGI struct {
 	// neither is set.
 	User  string `yaml:"user"`
 	Group string `yaml:"group"`
-	// MaxTime is how long a script may run in all, whatever it does; 0 means no
+	// MaxRequestTime is how long a script may run in all, whatever it does; 0 means no
 	// limit.
-	MaxTime time.Duration `yaml:"max_time"`
+	MaxRequestTime time.Duration `yaml:"max_request_time" old:"max_time"`
 	// KillAfter is the time between TERM and KILL when a process group is ended,
 	// and the time for which processes a script left behind may hold its output
 	// open without writing. The default is 5 s.
-	KillAfter time.Duration `yaml:"kill_after"`
+	KillAfter time.Duration `yaml:"kill_after" default:"5s"`
 	// Concurrency is the number of scripts that run at the same time. The
 	// default is 100; negative means no limit.
-	Concurrency int `yaml:"concurrency"`
+	Concurrency int `yaml:"concurrency" default:"100"`
 	// ScriptConcurrency is how often one script may run at the same time; 0 means no
 	// limit but Concurrency.
 	ScriptConcurrency int `yaml:"script_concurrency"`
 	// QueueTimeout is how long a request waits for one of these places before it
 	// gets 503 with Retry-After. The default is 30 s; negative means not to wait.
-	QueueTimeout time.Duration `yaml:"queue_timeout"`
+	QueueTimeout time.Duration `yaml:"queue_timeout" default:"30s"`
 	// QueueSize is the number of requests that may wait for a place of one kind; one
 	// more gets 503 with Retry-After at once. The default is 1024.
-	QueueSize int `yaml:"queue_size"`
+	QueueSize int `yaml:"queue_size" default:"1024"`
 	// BodyBuffer is how many bytes of a request body are taken in, in memory and
 	// above 64 KiB in a temporary file, before a place is asked for and the script
 	// is started. A shorter body is complete then: the script never waits for the
 	// client, and CONTENT_LENGTH is known for a chunked one too. The rest of a longer
 	// one is handed on as it comes. The default is 1 MiB; negative means to start the
 	// script with the first piece, for those that answer while they read.
-	BodyBuffer int64 `yaml:"body_buffer"`
+	BodyBuffer int64 `yaml:"body_buffer" unit:"bytes" default:"1MiB"`
 	// Chunked says what becomes of a request body without a Content-Length: "spool"
 	// takes all of it in, in memory and above 64 KiB in a temporary file, so that
 	// CONTENT_LENGTH is known; "stream" treats it as BodyBuffer says, and a longer one
 	// has no CONTENT_LENGTH; "refuse" answers 411. The default is "spool", with a
 	// negative BodyBuffer "stream".
-	Chunked string `yaml:"chunked"`
+	Chunked string `yaml:"chunked" default:"spool"`
 	// BufferOutput takes a response in, in memory and above 64 KiB in a temporary file,
 	// before any of it is sent: a script that fails in the middle is a 502, a
 	// Content-Length is added, and a slow client holds no place. NPH scripts are
@@ -174,32 +174,14 @@ type CGI struct {
 	BufferOutput *bool `yaml:"buffer_output"`
 	// HeaderLimit is the size in bytes of the largest header block a script may
 	// send. The default is 32 KiB, the most is 1 MiB.
-	HeaderLimit int `yaml:"header_limit"`
+	HeaderLimit int `yaml:"header_limit" unit:"bytes" default:"32KiB"`
 	// StderrRate is how many lines per second of a script's standard error go to
 	// the log; what is beyond is counted and left out. The default is 100;
 	// negative means all.
-	StderrRate int `yaml:"stderr_rate"`
+	StderrRate int `yaml:"stderr_rate" default:"100"`
 
-	// Mode says how scripts are run: "exec" starts a process for each request; "fork" has a
-	// Perl script compiled once and forks for each request; "persistent" runs the same
-	// compiled script again and again. The default is "auto": fork where it gives the
-	// same results as exec, which it looks for itself. What needs no Perl, or cannot be
-	// compiled once, is run by exec in every mode.
-	Mode string `yaml:"mode"`
-	// PreloadModules are loaded before each script that is compiled once.
-	PreloadModules []string `yaml:"preload_modules"`
-	// AcceleratedScripts is how many scripts stay compiled, the last used ones. The
-	// default is 64.
-	AcceleratedScripts int `yaml:"accelerated_scripts"`
-	// Persistent are names of scripts, or patterns such as "reports/*.cgi", that are run
-	// as mode persistent does. A pattern without a slash is about the file's name alone.
-	Persistent []string `yaml:"persistent"`
-	// PersistentWorkers is the number of processes that a persistent script has at most.
-	// The default is 4.
-	PersistentWorkers int `yaml:"persistent_workers"`
-	// PersistentRequests is how many requests such a process answers before another
-	// takes its place. The default is 1000; negative means no limit.
-	PersistentRequests int `yaml:"persistent_requests"`
+	// Options say how Perl scripts are run: in a process for each request, or compiled once.
+	perlfork.Options `yaml:",inline"`
 
 	// Redirect answers local redirects (RFC 3875 section 6.2.2): the site's
 	// outermost application, called with an empty RootPath. Without one, targets
@@ -223,46 +205,69 @@ func (c CGI) Build() (pagi.App, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cgi: %w", err)
 	}
-	closeInherited()
-	if platformNote != "" {
-		a.logger().Warn("cgi: " + platformNote)
+	proc.HideInherited()
+	if !proc.DiesWithParentWorks {
+		a.logger().Warn("cgi: on this system scripts survive a crash of the gateway; only Linux can end them with it")
 	}
 	return a, nil
 }
 
-// app is a CGI, or a directory of one that has options of its own, with its
-// defaults filled in and its paths absolute.
+// app is a CGI, or a directory of one that has options of its own, with its defaults filled in and its paths absolute.
+// What it holds does not change once it is built, but for the states of the parts named here.
 type app struct {
 	CGI
-	inherited   []string        // "name=value" of what every script gets
-	own         map[string]bool // names in inherited that the operator chose
-	places      *limiter        // nil: of outer only
-	scripts     *scriptLimiter
-	credential  *syscall.Credential // nil: the gateway's own
-	launcher    []string            // the beginning of a command, where a program must set the limits
-	later       *afterwards
-	fast        *accelerator
-	buffers     sync.Pool // *[]byte
-	path        string    // below the mount, "" for the mount
-	outer       *app      // what encloses it; nil for the mount
-	mount       *app
-	directories []*app // of the mount, longer paths first
+	commonEnv
+	admission
+	profile *proc.Profile     // as whom its scripts run, and within which limits
+	perl    *perlfork.Scripts // its Perl scripts that are compiled once
+	buffers sync.Pool         // *[]byte
+	path    string            // below the mount, "" for the mount
+	mount   *mount
+}
+
+// mount is what a CGI and its directories have together.
+type mount struct {
+	app         *app
+	directories []*app // longer paths first
+	later       afterwards
+	counters    counters
+	refused     reasons.Log
 }
 
 // newApp makes the application of a mount, with its directories.
 func newApp(c CGI) (*app, error) {
-	a := &app{CGI: c, later: &afterwards{}}
-	a.mount = a
+	a := &app{CGI: c, mount: &mount{}}
+	a.mount.app = a
 	if err := a.prepare(); err != nil {
 		return nil, err
 	}
-	a.places = newLimiter(a.Concurrency, a.QueueSize, "concurrency")
+	a.places = newLimiter(a.Concurrency, a.QueueSize, "concurrency", &a.mount.counters)
 	return a, a.setDirectories()
 }
 
 // prepare checks the options and fills in what follows from them.
 func (a *app) prepare() error {
-	return errors.Join(a.setPlace(), a.setLimits(), a.checkResources(), a.setCredential(), a.setEnv(), a.setLauncher(), a.setMode())
+	err := errors.Join(a.setPlace(), a.setLimits(), a.checkResources(), a.setProfile(), a.setEnv(), a.Options.Prepare(a.CPUTime))
+	if err == nil {
+		a.perl = perlfork.New(a.perlConfig())
+	}
+	return err
+}
+
+// longestCompilation is how long the compilation of a script may take where its requests have
+// no time-out.
+const longestCompilation = time.Minute
+
+// perlConfig tells the part that compiles Perl scripts what it has to know of the mount.
+func (a *app) perlConfig() perlfork.Config {
+	compileTime := a.RequestTimeout
+	if compileTime < 0 {
+		compileTime = longestCompilation
+	}
+	return perlfork.Config{
+		Options: a.Options, Root: a.Root, Profile: a.profile, CompileTime: compileTime, QueueTimeout: a.QueueTimeout,
+		Inherited: a.inherited, Own: a.own, Logger: a.logger,
+	}
 }
 
 func (a *app) logger() *slog.Logger {

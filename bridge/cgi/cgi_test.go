@@ -33,7 +33,7 @@ func TestABadOptionIsNamedWhenTheAppIsBuilt(t *testing.T) {
 		"index of a script":            {CGI{Script: scripts + "/hello.cgi", Index: "x"}, "index: "},
 		"document root that is no dir": {CGI{Root: scripts, DocumentRoot: scripts + "/hello.cgi"}, "document_root: "},
 		"negative grace":               {CGI{Root: scripts, KillAfter: -1}, "kill_after: "},
-		"negative run time":            {CGI{Root: scripts, MaxTime: -1}, "max_time: "},
+		"negative run time":            {CGI{Root: scripts, MaxRequestTime: -1}, "max_request_time: "},
 		"too large a header limit":     {CGI{Root: scripts, HeaderLimit: 1<<20 + 1}, "header_limit: "},
 		"a word nph does not have":     {CGI{Root: scripts, NPH: "maybe"}, "nph: must be one of auto, on, off"},
 		"an extension without a dot":   {CGI{Root: scripts, Interpreters: map[string]string{"pl": "/bin/sh"}}, "interpreters: "},
@@ -70,8 +70,8 @@ pass_env: [PERL5LIB]
 authorization: true
 server_software: old-httpd
 server_admin: web@example.org
-timeout: 90s
-max_time: 10m
+request_timeout: 90s
+max_request_time: 10m
 kill_after: 2s
 concurrency: 8
 queue_timeout: 5s
@@ -87,7 +87,7 @@ buffer_output: true
 output_size: 1000
 directories:
   - path: /admin
-    timeout: 1m
+    request_timeout: 1m
     path_info: true
 `
 	var got CGI
@@ -97,10 +97,10 @@ directories:
 	want := CGI{
 		Root: "cgi-bin", Index: "index.cgi", NPH: "on", DocumentRoot: "htdocs",
 		Env: map[string]string{"REDIRECT_STATUS": "200"}, PassEnv: []string{"PERL5LIB"}, Authorization: true,
-		ServerSoftware: "old-httpd", ServerAdmin: "web@example.org", Timeout: 90 * time.Second, MaxTime: 10 * time.Minute, KillAfter: 2 * time.Second,
+		ServerSoftware: "old-httpd", ServerAdmin: "web@example.org", RequestTimeout: 90 * time.Second, MaxRequestTime: 10 * time.Minute, KillAfter: 2 * time.Second,
 		Concurrency: 8, QueueTimeout: 5 * time.Second, HeaderLimit: 8192, StderrRate: 10,
 		Interpreters: map[string]string{".pl": "/usr/bin/perl"}, PathInfo: new(false), Static: "serve", ScriptConcurrency: 3, QueueSize: 50, Chunked: "refuse", BufferOutput: new(true), OutputSize: 1000,
-		Directories: []Directory{{Path: "/admin", CGI: CGI{Timeout: time.Minute, PathInfo: new(true)}}},
+		Directories: []Directory{{Path: "/admin", CGI: CGI{RequestTimeout: time.Minute, PathInfo: new(true)}}},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(CGI{}, "Redirect", "Logger", "Files")); diff != "" {
 		t.Error(diff)
@@ -112,21 +112,10 @@ directories:
 
 func TestOtherScopesAreDeclined(t *testing.T) {
 	application := build(t, CGI{})
-	for _, kind := range []string{pagi.TypeWebSocket, "carrier-pigeon"} {
+	for _, kind := range []string{pagi.TypeWebSocket, pagi.TypeSSE, "carrier-pigeon"} {
 		err := application.Serve(context.Background(), &pagi.Scope{Type: kind}, nil, nil)
 		if !errors.Is(err, pagi.ErrUnsupported) {
 			t.Errorf("%s: %v", kind, err)
 		}
-	}
-}
-
-func TestAnSSEScopeGetsAnOrdinaryResponse(t *testing.T) {
-	res := do(t, build(t, CGI{}), request{kind: pagi.TypeSSE, method: "POST", target: "/cat.cgi", body: "data: x\n\n"})
-	if res.err != nil || res.status != 200 || res.body != "data: x\n\n" || !res.complete {
-		t.Errorf("%+v", res)
-	}
-	res = do(t, build(t, CGI{}), request{kind: pagi.TypeSSE, target: "/none.cgi"})
-	if res.err != nil || res.status != 404 {
-		t.Errorf("%+v", res)
 	}
 }

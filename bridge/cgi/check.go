@@ -10,6 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/pagi-go/pagi-bridge/bridge/cgi/perlfork"
+	"github.com/pagi-go/pagi-bridge/internal/option"
+	reasons "github.com/pagi-go/pagi-bridge/internal/refusal"
 )
 
 func (a *app) setPlace() error {
@@ -45,10 +49,12 @@ func (a *app) setLimits() error {
 	switch {
 	case a.KillAfter < 0:
 		return fmt.Errorf("kill_after: must not be negative, is %v", a.KillAfter)
-	case a.MaxTime < 0:
-		return fmt.Errorf("max_time: must not be negative, is %v", a.MaxTime)
+	case a.MaxRequestTime < 0:
+		return fmt.Errorf("max_request_time: must not be negative, is %v", a.MaxRequestTime)
 	case a.ScriptConcurrency < 0:
 		return fmt.Errorf("script_concurrency: must not be negative, is %d", a.ScriptConcurrency)
+	case a.MaxBodySize < 0:
+		return fmt.Errorf("max_body_size: must not be negative, is %d", a.MaxBodySize)
 	case a.QueueSize < 0:
 		return fmt.Errorf("queue_size: must not be negative, is %d", a.QueueSize)
 	case a.HeaderLimit < 0 || a.HeaderLimit > 1<<20:
@@ -57,39 +63,22 @@ func (a *app) setLimits() error {
 	if err := errors.Join(oneOf("nph", a.NPH, NPHAuto, NPHOn, NPHOff), oneOf("chunked", a.Chunked, ChunkedSpool, ChunkedStream, ChunkedRefuse)); err != nil {
 		return err
 	}
-	if a.BodyBuffer < 0 {
-		setDefault(&a.Chunked, ChunkedStream)
+	if a.BodyBuffer < 0 && a.Chunked == "" {
+		a.Chunked = ChunkedStream
 	}
-	setDefault(&a.Chunked, ChunkedSpool)
-	setDefault(&a.NPH, NPHAuto)
-	setDefault(&a.Timeout, DefaultTimeout)
-	setDefault(&a.KillAfter, DefaultKillAfter)
-	setDefault(&a.Concurrency, DefaultConcurrency)
-	setDefault(&a.QueueTimeout, DefaultQueueTimeout)
-	setDefault(&a.QueueSize, DefaultQueueSize)
-	setDefault(&a.Static, StaticRefuse)
-	setDefault(&a.BodyBuffer, DefaultBodyBuffer)
-	setDefault(&a.HeaderLimit, DefaultHeaderLimit)
-	setDefault(&a.StderrRate, DefaultStderrRate)
-	setDefault(&a.ServerSoftware, DefaultSoftware)
-	a.scripts = &scriptLimiter{places: a.ScriptConcurrency, queue: a.QueueSize}
-	size := max(bufferSize, a.HeaderLimit+2*markLength) // a mark is not read into less room
+	option.SetDefaults(&a.CGI)
+	a.scripts = &scriptLimiter{places: a.ScriptConcurrency, queue: a.QueueSize, counters: &a.mount.counters}
+	size := max(bufferSize, a.HeaderLimit+perlfork.LeastRead)
 	a.buffers.New = func() any { b := make([]byte, size); return &b }
 	return nil
 }
 
 // oneOf checks an option that takes one of some words; "" is its default.
-func oneOf(option, value string, words ...string) error {
+func oneOf(name, value string, words ...string) error {
 	if value == "" || slices.Contains(words, value) {
 		return nil
 	}
-	return fmt.Errorf("%s: must be one of %s, is %q", option, strings.Join(words, ", "), value)
-}
-
-func setDefault[T comparable](option *T, value T) {
-	if *option == *new(T) {
-		*option = value
-	}
+	return fmt.Errorf("%s: must be one of %s, is %q", name, strings.Join(words, ", "), value)
 }
 
 // directory makes path absolute and checks that a directory is there.
@@ -139,6 +128,9 @@ func (a *app) checkFileRules() error {
 		case !runnable(info):
 			return fmt.Errorf("interpreters: %s: %s is no program", extension, program)
 		}
+	}
+	if err := reasons.CheckFollow(a.FollowSymlinks); err != nil {
+		return fmt.Errorf("%s: %w", reasons.OptionFollow, err)
 	}
 	if err := oneOf("static", a.Static, StaticRefuse, StaticServe); err != nil {
 		return err

@@ -15,7 +15,7 @@ func TestGatewayThatDies(t *testing.T) {
 	if file == "" {
 		t.Skip("runs only as a child of TestScriptsDieWithTheGateway")
 	}
-	do(t, build(t, CGI{}), request{target: "/polite.cgi?" + file})
+	do(t, build(t, CGI{}), ask{target: "/polite.cgi?" + file})
 }
 
 func TestScriptsDieWithTheGateway(t *testing.T) {
@@ -33,21 +33,4 @@ func TestScriptsDieWithTheGateway(t *testing.T) {
 		t.Error("the gateway ended well")
 	}
 	testkit.Eventually(t, "script "+pid+" to end", func() bool { return gone(pid) })
-}
-
-// Kernels without pidfd (before 5.4) are waited on with a thread.
-func TestAProcessIsAwaitedWithoutAPidfd(t *testing.T) {
-	cmd := exec.Command("/bin/sh", "-c", "exit 3")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := &process{pid: cmd.Process.Pid, handle: -1, exited: make(chan struct{})}
-	p.await()
-	close(p.exited)
-	if status := p.finish(); describe(status) != "exit status 3" {
-		t.Error(describe(status))
-	}
-	if err := cmd.Process.Release(); err != nil {
-		t.Error(err)
-	}
 }

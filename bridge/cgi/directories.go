@@ -17,9 +17,8 @@ import (
 // Directory gives the scripts below a path options of their own. An option that is
 // not set is that of the nearest enclosing directory, else the mount's. Env and
 // Interpreters are added to those, name by name; PassEnv is added too. Concurrency
-// is the number of places the directory has of its own, besides which a place of all
-// that encloses it is needed; without it there is no such limit. Authorization can only
-// be made true.
+// limits the scripts of this directory. A script also needs a place of each enclosing
+// directory and of the mount. Authorization can only be made true.
 //
 // Root, Script, DocumentRoot and Directories cannot be set.
 type Directory struct {
@@ -42,17 +41,22 @@ func (a *app) setDirectories() error {
 		if err != nil {
 			return fmt.Errorf("directories: %s: %w", d.Path, err)
 		}
-		a.directories = slices.Insert(a.directories, 0, sub)
+		a.mount.directories = slices.Insert(a.mount.directories, 0, sub)
 	}
 	return nil
 }
 
 func (a *app) directory(d Directory) (*app, error) {
-	if err := d.check(a); err != nil {
+	if err := d.check(a.mount); err != nil {
 		return nil, err
 	}
-	sub := &app{CGI: d.CGI, path: d.Path, outer: a.under(d.Path), mount: a, later: a.later}
-	inherit(&sub.CGI, &sub.outer.CGI)
+	outer := a.under(d.Path)
+	sub := &app{CGI: d.CGI, path: d.Path, mount: a.mount}
+	sub.outer = &outer.admission
+	if d.BodyBuffer < 0 && d.Chunked == "" && outer.Chunked == ChunkedSpool { // as for the mount
+		sub.Chunked = ChunkedStream
+	}
+	inherit(&sub.CGI, &outer.CGI)
 	if len(d.Persistent) == 0 && (d.Mode == ModeExec || d.CPUTime != 0) {
 		sub.Persistent = nil // what the directory itself asks for wins
 	}
@@ -63,22 +67,22 @@ func (a *app) directory(d Directory) (*app, error) {
 		return nil, err
 	}
 	if d.Concurrency != 0 {
-		sub.places = newLimiter(d.Concurrency, sub.QueueSize, "concurrency of "+d.Path)
+		sub.places = newLimiter(d.Concurrency, sub.QueueSize, "concurrency of "+d.Path, &a.mount.counters)
 	}
 	return sub, nil
 }
 
 // check looks at what is special to a directory.
-func (d *Directory) check(mount *app) error {
+func (d *Directory) check(m *mount) error {
 	switch {
 	case d.Root != "" || d.Script != "" || d.DocumentRoot != "" || len(d.Directories) > 0:
 		return errors.New("root, script, document_root and directories belong to the mount")
 	case d.Path == "" || d.Path[0] != '/' || d.Path == "/" || path.Clean(d.Path) != d.Path:
 		return errors.New(`path: must be one below the mount, such as "/admin"`)
-	case slices.ContainsFunc(mount.directories, func(other *app) bool { return other.path == d.Path }):
+	case slices.ContainsFunc(m.directories, func(other *app) bool { return other.path == d.Path }):
 		return errors.New("path: is there twice")
 	}
-	root, err := os.OpenRoot(mount.Root)
+	root, err := os.OpenRoot(m.app.Root)
 	if err != nil {
 		return err
 	}
@@ -95,13 +99,21 @@ func inherit(to, from *CGI) {
 	passed := append(slices.Clone(from.PassEnv), to.PassEnv...)
 	add(&env, to.Env)
 	add(&interpreters, to.Interpreters)
-	target, source := reflect.ValueOf(to).Elem(), reflect.ValueOf(from).Elem()
+	fillIn(reflect.ValueOf(to).Elem(), reflect.ValueOf(from).Elem())
+	to.Env, to.Interpreters, to.PassEnv, to.Directories = env, interpreters, passed, nil
+}
+
+// fillIn sets the fields of a struct that are not set to those of another one. The fields of an embedded struct count
+// each for itself.
+func fillIn(target, source reflect.Value) {
 	for i := range target.NumField() {
-		if f := target.Field(i); f.IsZero() {
+		switch f := target.Field(i); {
+		case target.Type().Field(i).Anonymous:
+			fillIn(f, source.Field(i))
+		case f.IsZero():
 			f.Set(source.Field(i))
 		}
 	}
-	to.Env, to.Interpreters, to.PassEnv, to.Directories = env, interpreters, passed, nil
 }
 
 func add(to *map[string]string, more map[string]string) {
@@ -113,7 +125,7 @@ func add(to *map[string]string, more map[string]string) {
 
 // under returns the app whose options count for a path below the mount.
 func (a *app) under(path string) *app {
-	for _, d := range a.directories {
+	for _, d := range a.mount.directories {
 		if rest, ok := strings.CutPrefix(path, d.path); ok && (rest == "" || rest[0] == '/') {
 			return d
 		}

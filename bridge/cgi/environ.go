@@ -23,6 +23,12 @@ const defaultPath = "/usr/local/bin:/usr/bin:/bin"
 // passedOn names the variables of this process that every script gets.
 var passedOn = []string{"PATH", "TZ", "TMPDIR"}
 
+// commonEnv is the part of a script's environment that is the same for all requests.
+type commonEnv struct {
+	inherited []string        // "name=value" of what every script gets
+	own       map[string]bool // names in inherited that the operator chose
+}
+
 // setEnv collects the part of the environment that is the same for all requests.
 func (a *app) setEnv() error {
 	a.own = map[string]bool{}

@@ -78,36 +78,37 @@ func TestTheEnvironmentIsExactlyThis(t *testing.T) {
 	docs := t.TempDir()
 	for name, c := range map[string]struct {
 		options CGI
-		req     request
+		req     ask
 		want    map[string]string
 	}{
-		"a plain GET": {CGI{}, request{target: "/cgi-bin/env.cgi"}, base},
+		"a plain GET": {CGI{}, ask{target: "/cgi-bin/env.cgi"}, base},
 		"a query and a path": {CGI{},
-			request{target: "/cgi-bin/env.cgi/a%20b/c?x=%20&y"},
+			ask{target: "/cgi-bin/env.cgi/a%20b/c?x=%20&y"},
 			with("PATH_INFO", "/a b/c", "QUERY_STRING", "x=%20&y", "REQUEST_URI", "/cgi-bin/env.cgi/a%20b/c?x=%20&y")},
+		"an empty query": {CGI{}, ask{target: "/cgi-bin/env.cgi?"}, with("REQUEST_URI", "/cgi-bin/env.cgi?")},
 		"a document root": {CGI{DocumentRoot: docs},
-			request{target: "/cgi-bin/env.cgi/a%20b"},
+			ask{target: "/cgi-bin/env.cgi/a%20b"},
 			with("PATH_INFO", "/a b", "REQUEST_URI", "/cgi-bin/env.cgi/a%20b", "DOCUMENT_ROOT", docs, "PATH_TRANSLATED", docs+"/a b")},
-		"a document root, no path": {CGI{DocumentRoot: docs}, request{target: "/cgi-bin/env.cgi"}, with("DOCUMENT_ROOT", docs)},
+		"a document root, no path": {CGI{DocumentRoot: docs}, ask{target: "/cgi-bin/env.cgi"}, with("DOCUMENT_ROOT", docs)},
 		"a body": {CGI{},
-			request{method: "POST", target: "/cgi-bin/env.cgi", body: "a=b", headers: pagi.NewHeaders("content-type", "application/x-www-form-urlencoded")},
+			ask{method: "POST", target: "/cgi-bin/env.cgi", body: "a=b", headers: pagi.NewHeaders("content-type", "application/x-www-form-urlencoded")},
 			with("REQUEST_METHOD", "POST", "CONTENT_LENGTH", "3", "CONTENT_TYPE", "application/x-www-form-urlencoded")},
 		"an announced empty body": {CGI{},
-			request{method: "POST", target: "/cgi-bin/env.cgi", headers: pagi.NewHeaders("content-length", "0")},
+			ask{method: "POST", target: "/cgi-bin/env.cgi", headers: pagi.NewHeaders("content-length", "0")},
 			with("REQUEST_METHOD", "POST", "CONTENT_LENGTH", "0")},
-		"a chunked body":                      {CGI{}, request{method: "POST", target: "/cgi-bin/env.cgi", body: "abcd", chunked: true}, with("REQUEST_METHOD", "POST", "CONTENT_LENGTH", "4")},
-		"a chunked body that is not taken in": {CGI{BodyBuffer: -1}, request{method: "POST", target: "/cgi-bin/env.cgi", body: "abcd", chunked: true}, with("REQUEST_METHOD", "POST")},
+		"a chunked body":                      {CGI{}, ask{method: "POST", target: "/cgi-bin/env.cgi", body: "abcd", chunked: true}, with("REQUEST_METHOD", "POST", "CONTENT_LENGTH", "4")},
+		"a chunked body that is not taken in": {CGI{BodyBuffer: -1}, ask{method: "POST", target: "/cgi-bin/env.cgi", body: "abcd", chunked: true}, with("REQUEST_METHOD", "POST")},
 		"headers": {CGI{},
-			request{target: "/cgi-bin/env.cgi", headers: pagi.NewHeaders("cookie", "a=b; c=d", "accept", "text/html", "accept", "*/*", "x-thing", "é")},
+			ask{target: "/cgi-bin/env.cgi", headers: pagi.NewHeaders("cookie", "a=b; c=d", "accept", "text/html", "accept", "*/*", "x-thing", "é")},
 			with("HTTP_COOKIE", "a=b; c=d", "HTTP_ACCEPT", "text/html, */*", "HTTP_X_THING", "é")},
 		"headers that are never passed": {CGI{},
-			request{target: "/cgi-bin/env.cgi", headers: pagi.NewHeaders("proxy", "http://evil", "x_forwarded_for", "1.2.3.4",
+			ask{target: "/cgi-bin/env.cgi", headers: pagi.NewHeaders("proxy", "http://evil", "x_forwarded_for", "1.2.3.4",
 				"authorization", "Basic c2VjcmV0", "a=b", "x", "transfer-encoding", "chunked")}, base},
 		"credentials when asked for": {CGI{Authorization: true},
-			request{target: "/cgi-bin/env.cgi", headers: pagi.NewHeaders("authorization", "Basic x")}, with("HTTP_AUTHORIZATION", "Basic x")},
-		"the keeper's address": {CGI{ServerAdmin: "web@example.org"}, request{target: "/cgi-bin/env.cgi"}, with("SERVER_ADMIN", "web@example.org")},
+			ask{target: "/cgi-bin/env.cgi", headers: pagi.NewHeaders("authorization", "Basic x")}, with("HTTP_AUTHORIZATION", "Basic x")},
+		"the keeper's address": {CGI{ServerAdmin: "web@example.org"}, ask{target: "/cgi-bin/env.cgi"}, with("SERVER_ADMIN", "web@example.org")},
 		"own variables win": {CGI{Env: map[string]string{"SERVER_NAME": "mine", "EXTRA": "1"}, PassEnv: []string{"PERL5LIB", "NOT_SET"}, ServerSoftware: "x/1"},
-			request{target: "/cgi-bin/env.cgi"},
+			ask{target: "/cgi-bin/env.cgi"},
 			with("SERVER_NAME", "mine", "EXTRA", "1", "PERL5LIB", "/opt/perl", "SERVER_SOFTWARE", "x/1")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,16 +127,16 @@ func TestTheEnvironmentIsExactlyThis(t *testing.T) {
 
 func TestPathHasASafeDefault(t *testing.T) {
 	t.Setenv("PATH", "")
-	if got := environment(t, do(t, build(t, CGI{}), request{target: "/env.cgi"}))["PATH"]; got != defaultPath {
+	if got := environment(t, do(t, build(t, CGI{}), ask{target: "/env.cgi"}))["PATH"]; got != defaultPath {
 		t.Errorf("PATH is %q", got)
 	}
 }
 
 func TestUnknownAddressesAndHTTPS(t *testing.T) {
-	scope := request{target: "/env.cgi"}.scope()
+	scope := ask{target: "/env.cgi"}.scope()
 	scope.Scheme, scope.Client, scope.Server = "https", pagi.Addr{}, pagi.Addr{Host: "/run/site.sock"}
 	res := &result{}
-	res.err = build(t, CGI{}).Serve(t.Context(), scope, request{}.receive(), res.take(pagi.TypeHTTP))
+	res.err = build(t, CGI{}).Serve(t.Context(), scope, ask{}.receive(), res.take(pagi.TypeHTTP))
 	env := environment(t, res)
 	if env["HTTPS"] != "on" || env["SERVER_PORT"] != "443" {
 		t.Errorf("HTTPS %q, SERVER_PORT %q", env["HTTPS"], env["SERVER_PORT"])
@@ -150,7 +151,7 @@ func TestUnknownAddressesAndHTTPS(t *testing.T) {
 func TestPathTranslatedStaysBelowTheDocumentRoot(t *testing.T) {
 	a := &app{CGI: CGI{DocumentRoot: "/srv/www"}}
 	for info, want := range map[string]string{"/a/../../../etc/passwd": "/srv/www/etc/passwd", "/": "/srv/www", "//x": "/srv/www/x"} {
-		env := a.environ(request{}.scope(), script{info: info}, -1)
+		env := a.environ(ask{}.scope(), script{info: info}, -1)
 		if got := "PATH_TRANSLATED=" + want; !slices.Contains(env, got) {
 			t.Errorf("%s: no %q in %q", info, got, env)
 		}
@@ -164,7 +165,7 @@ func TestADirectoryDescriptorsAndArgumentsOfAScript(t *testing.T) {
 	}
 	application := build(t, CGI{})
 	// A query without "=" could be command line arguments by RFC 3875 section 4.4.
-	if res := do(t, application, request{target: "/where.cgi?-s+x"}); res.body != root+"\n"+root+"/where.cgi\n\n" {
+	if res := do(t, application, ask{target: "/where.cgi?-s+x"}); res.body != root+"\n"+root+"/where.cgi\n\n" {
 		t.Errorf("working directory, name and arguments: %q", res.body)
 	}
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
@@ -177,7 +178,7 @@ func TestADirectoryDescriptorsAndArgumentsOfAScript(t *testing.T) {
 	defer inherited.Close()
 	keepOnExec(t, inherited)
 	application = build(t, CGI{})
-	for _, req := range []request{{target: "/fds.cgi"}, {method: "POST", target: "/fds.cgi", body: "x"}} {
+	for _, req := range []ask{{target: "/fds.cgi"}, {method: "POST", target: "/fds.cgi", body: "x"}} {
 		if res := do(t, application, req); res.body != "0 1 2\n" {
 			t.Errorf("%s: descriptors %q", req.method, res.body)
 		}
@@ -188,12 +189,12 @@ func TestADirectoryDescriptorsAndArgumentsOfAScript(t *testing.T) {
 func serveScope(t *testing.T, scope *pagi.Scope) *result {
 	t.Helper()
 	res := &result{}
-	res.err = build(t, CGI{}).Serve(t.Context(), scope, request{}.receive(), res.take(pagi.TypeHTTP))
+	res.err = build(t, CGI{}).Serve(t.Context(), scope, ask{}.receive(), res.take(pagi.TypeHTTP))
 	return res
 }
 
 func TestIDsAreUniqueAndTheMiddlewaresGoFirst(t *testing.T) {
-	scope := request{target: "/env.cgi"}.scope()
+	scope := ask{target: "/env.cgi"}.scope()
 	first := environment(t, serveScope(t, scope))["UNIQUE_ID"]
 	if second := environment(t, serveScope(t, scope))["UNIQUE_ID"]; first == second || first == "" {
 		t.Errorf("%q and then %q", first, second)
@@ -215,7 +216,7 @@ func TestWhoIsAuthenticated(t *testing.T) {
 		"a name with NUL":    {pagi.Auth{Type: "basic", Username: "a\x00b"}, "Basic", ""},
 		"a name with equals": {pagi.Auth{Type: "basic", Username: "a=b\nc"}, "Basic", "a=b\nc"},
 	} {
-		scope := request{target: "/env.cgi", headers: pagi.NewHeaders("remote-user", "forged", "auth-type", "forged", "remote_user", "forged")}.scope()
+		scope := ask{target: "/env.cgi", headers: pagi.NewHeaders("remote-user", "forged", "auth-type", "forged", "remote_user", "forged")}.scope()
 		if c.auth != nil {
 			scope = scope.With(pagi.AuthKey, c.auth)
 		}
@@ -228,7 +229,7 @@ func TestWhoIsAuthenticated(t *testing.T) {
 
 func TestVariablesOfTLS(t *testing.T) {
 	scope := func(state *pagi.TLS) *pagi.Scope {
-		s := request{target: "/env.cgi"}.scope()
+		s := ask{target: "/env.cgi"}.scope()
 		s.Scheme, s.Extensions = "https", map[string]any{pagi.ExtTLS: state}
 		return s
 	}

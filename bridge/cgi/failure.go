@@ -63,9 +63,9 @@ func startFailure(s script, err error) error {
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EACCES) {
 		switch info, gone := os.Stat(file); {
 		case errors.Is(gone, fs.ErrNotExist):
-			return notFound
+			return notFound(file, "the script was taken away since it was found")
 		case gone == nil && !runnable(info) && s.interpreter == "":
-			return forbidden
+			return withheld(403, file, noExecuteBit, "")
 		}
 	}
 	switch {

@@ -26,7 +26,7 @@ func TestWhyAScriptCannotBeStartedDecidesTheStatus(t *testing.T) {
 }
 
 func TestAnErrorSaysItsStatusOnce(t *testing.T) {
-	err := do(t, build(t, CGI{}), request{target: "/raw.cgi?"}).err
+	err := do(t, build(t, CGI{}), ask{target: "/raw.cgi?"}).err
 	if err == nil || !strings.HasPrefix(err.Error(), "502: cgi: script ") || strings.Count(err.Error(), "502: ") != 1 || !strings.Contains(err.Error(), ": it wrote no output (exit status") {
 		t.Error(err)
 	}
@@ -34,15 +34,5 @@ func TestAnErrorSaysItsStatusOnce(t *testing.T) {
 	var status *pagi.StatusError
 	if err := scriptError("x.cgi", 7, inner, "exit status 0"); !errors.As(err, &status) || status.Status != 413 || !errors.Is(err, inner) {
 		t.Error(err)
-	}
-}
-
-func TestHowAProcessEnded(t *testing.T) {
-	for status, want := range map[syscall.WaitStatus]string{
-		0: "exit status 0", 3 << 8: "exit status 3", 15: "signal: terminated", 11 | 0x80: "signal: segmentation fault (core dumped)",
-	} {
-		if got := describe(status); got != want {
-			t.Errorf("%#x: %q, want %q", uint32(status), got, want)
-		}
 	}
 }

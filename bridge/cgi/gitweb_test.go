@@ -83,7 +83,7 @@ func TestGitweb(t *testing.T) {
 	}})
 	get := func(query string) *result {
 		t.Helper()
-		res := do(t, application, request{root: "/git", target: "/git" + query})
+		res := do(t, application, ask{root: "/git", target: "/git" + query})
 		if res.err != nil || res.status != 200 || !res.complete {
 			t.Fatalf("%s: %d, %v\n%s\n%s", query, res.status, res.err, res.body, log)
 		}
@@ -103,7 +103,7 @@ func TestGitweb(t *testing.T) {
 			t.Errorf("%s: no %q in\n%s", name, c.want, res.body)
 		}
 	}
-	if res := do(t, application, request{root: "/git", target: "/git?p=none.git"}); res.err != nil || res.status != 404 {
+	if res := do(t, application, ask{root: "/git", target: "/git?p=none.git"}); res.err != nil || res.status != 404 {
 		t.Errorf("a project that does not exist: %d, %v", res.status, res.err)
 	}
 

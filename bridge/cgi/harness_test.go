@@ -42,8 +42,8 @@ func build(t testing.TB, options CGI) pagi.App {
 	return application
 }
 
-// request is what a test sends; the zero one is GET with HTTP/1.1.
-type request struct {
+// ask is what a test sends; the zero one is GET with HTTP/1.1.
+type ask struct {
 	method  string
 	target  string // path with root_path and query, as on the wire
 	root    string // root_path
@@ -53,7 +53,7 @@ type request struct {
 	kind    string
 }
 
-func (r request) scope() *pagi.Scope {
+func (r ask) scope() *pagi.Scope {
 	raw, query, _ := strings.Cut(r.target, "?")
 	path, err := url.PathUnescape(raw)
 	if err != nil {
@@ -61,7 +61,7 @@ func (r request) scope() *pagi.Scope {
 	}
 	s := &pagi.Scope{
 		Type: r.kind, HTTPVersion: "1.1", Method: r.method, Scheme: "http",
-		Path: path, RawPath: raw, QueryString: query,
+		Path: path, RawPath: raw, Target: r.target, QueryString: query,
 		Headers: append(pagi.NewHeaders("host", "example.org"), r.headers...),
 		Client:  pagi.Addr{Host: "192.0.2.7", Port: 40001}, Server: pagi.Addr{Host: "192.0.2.1", Port: 8080},
 	}
@@ -81,7 +81,7 @@ func (r request) scope() *pagi.Scope {
 }
 
 // receive plays the request's body and then a client that waits.
-func (r request) receive() pagi.Receive {
+func (r ask) receive() pagi.Receive {
 	pieces := []pagi.HTTPRequest{{Body: []byte(r.body)}}
 	if r.chunked {
 		half := len(r.body) / 2
@@ -94,9 +94,6 @@ func (r request) receive() pagi.Receive {
 		}
 		next := pieces[0]
 		pieces = pieces[1:]
-		if r.kind == pagi.TypeSSE {
-			return pagi.SSERequest(next), nil
-		}
 		return next, nil
 	}
 }
@@ -129,15 +126,11 @@ func (r *result) take(scopeType string) pagi.Send {
 		switch e := ev.(type) {
 		case pagi.HTTPResponseStart:
 			return r.begin(e.Status, e.Headers)
-		case pagi.SSEHTTPResponseStart:
-			return r.begin(e.Status, e.Headers)
 		case pagi.HTTPResponseBody:
 			if e.FH != nil {
 				b, err := io.ReadAll(e.FH)
 				return errors.Join(err, r.piece(b, false))
 			}
-			return r.piece(e.Body, e.More)
-		case pagi.SSEHTTPResponseBody:
 			return r.piece(e.Body, e.More)
 		}
 		return fmt.Errorf("unexpected event %s", ev.EventType())
@@ -165,7 +158,7 @@ func (r *result) piece(b []byte, more bool) error {
 }
 
 // do serves one request to its end.
-func do(t testing.TB, application pagi.App, r request) *result {
+func do(t testing.TB, application pagi.App, r ask) *result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 	defer cancel()
@@ -187,7 +180,7 @@ type live struct {
 }
 
 // begin serves r; its body is what the test sends to in.
-func begin(t testing.TB, application pagi.App, r request) *live {
+func begin(t testing.TB, application pagi.App, r ask) *live {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	l := &live{t, make(chan pagi.HTTPRequest), make(chan pagi.Event), make(chan error, 1), cancel}

@@ -20,6 +20,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/nethttp"
 )
 
 const scripts = "testdata/cgi-bin"
@@ -32,12 +33,12 @@ func serve(t testing.TB, options cgi.CGI) *httptest.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler := &pagi.HTTPHandler{App: pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	handler := nethttp.Handler(pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		if scope.Type == pagi.TypeHTTP {
 			scope = scope.Mount("/cgi-bin")
 		}
 		return app.Serve(ctx, scope, receive, send)
-	})}
+	}))
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	return server
@@ -114,7 +115,7 @@ func ExampleCGI() {
 		return
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/cgi-bin/", http.StripPrefix("/cgi-bin", pagi.ToHTTP(app)))
+	mux.Handle("/cgi-bin/", http.StripPrefix("/cgi-bin", nethttp.Handler(app)))
 	server := httptest.NewServer(mux)
 	defer server.Close()
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -21,17 +20,20 @@ func (o *response) keeps() bool {
 
 // keep takes the whole response in. Nothing of it is sent yet, so what is wrong with
 // it can still be told by a status.
-func (o *response) keep(ctx context.Context, h head, rest, buf []byte, bodiless bool) error {
+func (o *response) keep(ctx context.Context, h head, source io.Reader, rest, buf []byte, bodiless bool) error {
 	for {
 		if _, err := o.store.Write(o.clip(rest)); err != nil {
 			return err
 		}
-		n, err := o.run.Read(buf)
+		n, err := source.Read(buf)
 		if rest = buf[:n]; n > 0 {
 			continue // an error comes again
 		}
 		if errors.Is(err, io.EOF) {
 			break
+		}
+		if h.chunked {
+			return badGateway(fmt.Errorf("it announced a chunked body, but: %w", err))
 		}
 		return fmt.Errorf("read its output: %w", err)
 	}
@@ -54,25 +56,19 @@ func (o *response) deliver(ctx context.Context) error {
 	if !o.kept {
 		return nil
 	}
-	if err := o.send(ctx, o.startEvent(o.head)); err != nil {
+	if err := o.send(ctx, pagi.HTTPResponseStart{Status: o.head.status, Headers: o.head.headers}); err != nil {
 		return err
 	}
 	if o.scope.Method == "HEAD" || o.head.status == 204 || o.head.status == 304 {
-		return o.send(ctx, o.bodyEvent(nil, false))
+		return o.send(ctx, pagi.HTTPResponseBody{})
 	}
-	if o.store.Path() == "" {
-		return o.send(ctx, o.bodyEvent(o.store.Bytes(), false))
+	if !o.store.InFile() {
+		return o.send(ctx, pagi.HTTPResponseBody{Body: o.store.Bytes()})
 	}
-	file, err := os.Open(o.store.Path())
+	file, err := o.store.Open()
 	if err != nil {
 		return err
 	}
 	defer file.Close() // opened for reading
-	if o.scope.Type == pagi.TypeHTTP {
-		return o.send(ctx, pagi.HTTPResponseBody{FH: file})
-	}
-	if err := eachPiece(file, func(piece []byte) error { return o.send(ctx, o.bodyEvent(piece, true)) }); err != nil {
-		return err
-	}
-	return o.send(ctx, o.bodyEvent(nil, false))
+	return o.send(ctx, pagi.HTTPResponseBody{FH: file, Length: pagi.ToEnd})
 }

@@ -33,16 +33,14 @@ func TestAResponseIsKeptUntilItIsComplete(t *testing.T) {
 		"no content":      {"GET", "Status: 204\n\nbody", 204, nil, ""},
 		"a local address": {"GET", "Location: /cgi/raw.cgi?Status:%20299%0A%0Ax\n\n", 299, []string{"content-length", "1"}, "x"},
 	} {
-		for _, kind := range []string{pagi.TypeHTTP, pagi.TypeSSE} {
-			req := raw(c.output)
-			req.method, req.kind = c.method, kind
-			res := do(t, application, req)
-			if res.err != nil || res.status != c.status || res.body != c.body || !res.complete {
-				t.Errorf("%s, %s: status %d, body %.20q, complete %v, error %v", name, kind, res.status, res.body, res.complete, res.err)
-			}
-			if diff := cmp.Diff(pagi.NewHeaders(c.headers...), append(pagi.Headers{}, res.headers...)); diff != "" {
-				t.Errorf("%s, %s: %s", name, kind, diff)
-			}
+		req := raw(c.output)
+		req.method = c.method
+		res := do(t, application, req)
+		if res.err != nil || res.status != c.status || res.body != c.body || !res.complete {
+			t.Errorf("%s: status %d, body %.20q, complete %v, error %v", name, res.status, res.body, res.complete, res.err)
+		}
+		if diff := cmp.Diff(pagi.NewHeaders(c.headers...), append(pagi.Headers{}, res.headers...)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
 		}
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
@@ -57,7 +55,7 @@ func TestAKeptResponseThatFailsIsAStatus(t *testing.T) {
 		raw(typ + "Content-Length: 10\n\nbody").target[len("/cgi"):]:     "6 bytes shorter",
 		raw(typ + "\n" + strings.Repeat("x", 3000)).target[len("/cgi"):]: "option output_size",
 	} {
-		res := do(t, application, request{target: target})
+		res := do(t, application, ask{target: target})
 		if res.statusError() != 502 || res.status != 0 || !strings.Contains(res.err.Error(), want) {
 			t.Errorf("%.40s: %+v", target, res)
 		}
@@ -70,12 +68,12 @@ func TestAKeptResponseThatFailsIsAStatus(t *testing.T) {
 // A client that takes its time with the response holds no place.
 func TestASlowReaderOfAKeptResponseHoldsNoPlace(t *testing.T) {
 	application := build(t, CGI{BufferOutput: new(true), Concurrency: 1, QueueTimeout: -1})
-	l := begin(t, application, request{target: "/hello.cgi"})
+	l := begin(t, application, ask{target: "/hello.cgi"})
 	l.feed("", false)
 	if _, is := l.next().(pagi.HTTPResponseStart); !is {
 		t.Fatal("no start")
 	}
-	if res := do(t, application, request{target: "/hello.cgi"}); res.status != 200 {
+	if res := do(t, application, ask{target: "/hello.cgi"}); res.status != 200 {
 		t.Errorf("beside it: %+v", res)
 	}
 	if err := l.end(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pagi-go/pagi-bridge/internal/proc"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -47,14 +48,14 @@ func TestProgramsInManyLanguages(t *testing.T) {
 				program = compiled
 			}
 			ways := []CGI{{}, {BodyBuffer: -1}, {BufferOutput: new(true)}}
-			if resourcesWork {
+			if proc.LimitsWork {
 				ways = append(ways, CGI{Memory: 1 << 30, OpenFiles: 200})
 			}
 			for _, options := range ways {
 				options.Script = program
 				application := build(t, options)
 				for _, body := range []string{"x", binary} {
-					res := do(t, application, request{method: "POST", target: "/a%20b?c=%20d", body: body})
+					res := do(t, application, ask{method: "POST", target: "/a%20b?c=%20d", body: body})
 					want := "POST|c=%20d|/a b|" + strconv.Itoa(len(body)) + "\n" + body
 					if res.err != nil || res.status != 222 || res.body != want {
 						t.Errorf("%d bytes: %d, %.60q, %d bytes, %v", len(body), res.status, res.body, len(res.body), res.err)

@@ -24,7 +24,7 @@ func TestNothingIsLeftAfterManyRuns(t *testing.T) {
 		runs = more
 	}
 	application := build(t, CGI{KillAfter: 50 * time.Millisecond})
-	requests := []request{
+	requests := []ask{
 		{target: "/hello.cgi"},
 		{method: "POST", target: "/cat.cgi", body: strings.Repeat("x", 1000)},
 		{method: "POST", target: "/cat.cgi", body: strings.Repeat("x", 100_000), chunked: true},

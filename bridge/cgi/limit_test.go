@@ -67,22 +67,22 @@ func TestPlacesAreOfAScriptADirectoryAndTheMount(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.options.Root, c.options.QueueTimeout = root, 50*time.Millisecond
 			application := build(t, c.options)
-			release := occupy(t, func(target string) *live { return begin(t, application, request{target: target}) }, c.script, c.n)
+			release := occupy(t, func(target string) *live { return begin(t, application, ask{target: target}) }, c.script, c.n)
 			for _, target := range c.refused {
-				res := do(t, application, request{target: target + "?" + t.TempDir()})
+				res := do(t, application, ask{target: target + "?" + t.TempDir()})
 				if res.statusError() != 503 || !strings.Contains(res.err.Error(), c.reason) {
 					t.Errorf("%s: %v, want a 503 with %q", target, res.err, c.reason)
 				}
 			}
 			for _, target := range c.answered {
-				if res := do(t, application, request{target: target}); res.status != 200 {
+				if res := do(t, application, ask{target: target}); res.status != 200 {
 					t.Errorf("%s: %+v", target, res)
 				}
 			}
 			release()
 			for _, target := range append(c.refused, c.answered...) {
 				if strings.HasSuffix(target, "other.cgi") {
-					if res := do(t, application, request{target: target}); res.status != 200 {
+					if res := do(t, application, ask{target: target}); res.status != 200 {
 						t.Errorf("%s afterwards: %+v", target, res)
 					}
 				}
@@ -96,16 +96,16 @@ func TestPlacesAreOfAScriptADirectoryAndTheMount(t *testing.T) {
 
 func TestTheQueueIsBounded(t *testing.T) {
 	application := build(t, CGI{Concurrency: 1, QueueSize: 2})
-	release := occupy(t, func(target string) *live { return begin(t, application, request{target: target}) }, "/wait.cgi", 1)
+	release := occupy(t, func(target string) *live { return begin(t, application, ask{target: target}) }, "/wait.cgi", 1)
 	var waiting []*live
 	for range 2 {
-		l := begin(t, application, request{target: "/hello.cgi"})
+		l := begin(t, application, ask{target: "/hello.cgi"})
 		l.feed("", false)
 		waiting = append(waiting, l)
 	}
 	places := application.(*app).places
 	testkit.Eventually(t, "two requests to wait", func() bool { return places.waiting.Load() == 2 })
-	res := do(t, application, request{target: "/hello.cgi"})
+	res := do(t, application, ask{target: "/hello.cgi"})
 	if res.statusError() != 503 || !strings.Contains(res.err.Error(), "option queue_size") {
 		t.Errorf("a third: %v", res.err)
 	}

@@ -16,21 +16,19 @@ const endTime = 2 * time.Millisecond
 // the end of the output, which ended reports, or until the script has run for
 // attendAfter. Most scripts have ended by then. Their response is sent in one piece,
 // with a length, and nobody is woken twice for it. What is read is appended to rest,
-// which is part of a larger buffer.
-func (r *run) linger(rest []byte) (all []byte, ended bool) {
+// which is part of a larger buffer. The error is that the script wrote more than it may.
+func (r *run) linger(rest []byte) (all []byte, ended bool, err error) {
 	r.mu.Lock()
 	r.lingering = !r.attended && !isClosed(r.killed)
 	lingering := r.lingering
 	r.mu.Unlock()
 	if !lingering {
-		return rest, false
+		return rest, false, nil
 	}
-	var err error
 	for err == nil && len(rest) < cap(rest) {
 		var n int
-		n, err = r.readOutput(rest[len(rest):cap(rest)])
+		n, err = r.take(rest[len(rest):cap(rest)])
 		rest = rest[:len(rest)+n]
-		r.size += int64(n)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -38,10 +36,10 @@ func (r *run) linger(rest []byte) (all []byte, ended bool) {
 	if r.attended {
 		r.resetOutDeadline()
 	}
-	if limit := r.app.OutputSize; limit > 0 && r.size > limit {
-		return rest, false // which the reader finds out
+	if tooMuch := (*limitError)(nil); errors.As(err, &tooMuch) {
+		return nil, false, err
 	}
-	return rest, errors.Is(err, io.EOF)
+	return rest, errors.Is(err, io.EOF), nil // another error comes again
 }
 
 // stopLingering is called with mu held.
@@ -57,7 +55,7 @@ func (r *run) resetOutDeadline() {
 	switch {
 	case isClosed(r.killed):
 		r.setOutDeadline(time.Unix(1, 0))
-	case isClosed(r.proc.exited):
+	case isClosed(r.job.Done()):
 		r.setOutDeadline(time.Now().Add(r.app.KillAfter))
 	default:
 		r.setOutDeadline(time.Time{})

@@ -5,11 +5,11 @@ package cgi
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http/httputil"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -43,6 +43,7 @@ func (o *response) readNPH(ctx context.Context, buf []byte) (head, []byte, error
 		if err != nil {
 			return head{}, nil, badGateway(err)
 		}
+		o.tellBroken(ctx, h)
 		if h.status >= 200 {
 			return h, rest, nil
 		}
@@ -57,7 +58,7 @@ func (o *response) readNPH(ctx context.Context, buf []byte) (head, []byte, error
 }
 
 // parseNPH parses a response head as HTTP/1 has it (RFC 9112 section 2.1). No field
-// has a meaning of its own but those that say where the body ends.
+// has a meaning of its own but those that say where the body ends. A broken line is left out.
 func parseNPH(block []byte) (head, error) {
 	h := head{length: -1}
 	first, fields, _ := bytes.Cut(block, []byte("\n"))
@@ -68,44 +69,47 @@ func parseNPH(block []byte) (head, error) {
 	if bytes.Count(fields, []byte("\n")) > maxFields {
 		return h, fmt.Errorf("it sent more than %d header fields", maxFields)
 	}
-	for line := range bytes.Lines(fields) {
+	for line := range headerLines(fields) {
 		name, value, err := field(line)
 		if err != nil {
-			return h, err
-		}
-		if name == "transfer-encoding" {
-			if h.chunked || !strings.EqualFold(value, "chunked") {
-				return h, fmt.Errorf("it sent Transfer-Encoding %q, where only chunked is understood", value)
+			if isEssential(line) {
+				return h, err
 			}
-			h.chunked = true
+			h.broken = append(h.broken, err)
+			continue
 		}
 		if err := h.add(name, value); err != nil {
 			return h, err
 		}
 	}
-	if h.chunked && h.length >= 0 {
-		return h, errors.New("it sent both Transfer-Encoding and Content-Length")
-	}
-	return h, nil
+	return h, h.setCoding()
 }
 
-// parseStatusLine reads "HTTP/1.1 404 Not Found". 101 has no place here: the
-// connection is not the script's.
+// parseStatusLine reads "HTTP/1.1 404 Not Found". The version may be any that a request
+// can have: scripts print SERVER_PROTOCOL back. 101 has no place here: the connection is
+// not the script's.
 func parseStatusLine(line string) (int, error) {
-	for _, version := range []string{"HTTP/1.1 ", "HTTP/1.0 "} {
-		if rest, ok := strings.CutPrefix(line, version); ok {
-			code, _, _ := strings.Cut(rest, " ")
-			if n, ok := threeDigits(code); ok && n >= 100 && n != 101 {
-				return n, nil
-			}
-			break
+	version, rest, _ := strings.Cut(line, " ")
+	if slices.Contains([]string{"HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/2", "HTTP/3.0", "HTTP/3"}, version) {
+		code, _, _ := strings.Cut(rest, " ")
+		if n, ok := threeDigits(code); ok && n >= 100 && n != 101 {
+			return n, nil
 		}
 	}
 	return 0, fmt.Errorf("%s is no status line such as %q, which an NPH script begins with (option nph)", excerpt([]byte(line)), "HTTP/1.1 200 OK")
 }
 
-// dechunk takes the chunked coding off a body that begins with rest, which is
-// copied.
-func dechunk(rest []byte, more io.Reader) io.Reader {
-	return httputil.NewChunkedReader(io.MultiReader(bytes.NewReader(bytes.Clone(rest)), more))
+// dechunk takes the chunked coding off a body that begins with rest, which is copied. It
+// returns what the body is read from, and what was read already: of a script whose head is
+// not out yet the first piece, so that one that has no chunks is a 502.
+func (o *response) dechunk(rest, buf []byte) (io.Reader, []byte, error) {
+	body := httputil.NewChunkedReader(io.MultiReader(bytes.NewReader(bytes.Clone(rest)), o.run))
+	if o.run.script.nph {
+		return body, nil, nil
+	}
+	n, err := body.Read(buf)
+	if err != nil && err != io.EOF {
+		return nil, nil, badGateway(fmt.Errorf("it announced a chunked body, but: %w", err))
+	}
+	return body, buf[:n], nil
 }

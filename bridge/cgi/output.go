@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/coding"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -25,9 +28,11 @@ const maxFields = 1000
 type head struct {
 	status   int // as given, or what the rules make of none
 	headers  pagi.Headers
-	location string // of a local redirect
-	length   int64  // Content-Length, -1 where there is none
-	chunked  bool   // an NPH script's body has the chunked coding
+	location string   // of a local redirect
+	length   int64    // Content-Length, -1 where there is none
+	codings  []string // the values of Transfer-Encoding
+	chunked  bool     // the body has the chunked coding
+	broken   []error  // what was wrong with lines that were left out
 }
 
 // readHead reads from r into buf, which is as large as a header block may be,
@@ -89,18 +94,23 @@ var dropped = map[string]bool{
 }
 
 // parseHead parses a header block and applies the rules for the four kinds of
-// response (RFC 3875 section 6.2).
+// response (RFC 3875 section 6.2). A broken line is left out, as Python's pages of an error
+// have one, unless what it should say decides over the response.
 func parseHead(block []byte) (head, error) {
 	h := head{length: -1}
 	var status, location string
 	fields := 0
-	for line := range bytes.Lines(block) {
-		name, value, err := field(line)
-		if err != nil {
-			return h, err
-		}
+	for line := range headerLines(block) {
 		if fields++; fields > maxFields {
 			return h, fmt.Errorf("it sent more than %d header fields", maxFields)
+		}
+		name, value, err := field(line)
+		if err != nil {
+			if isEssential(line) {
+				return h, err
+			}
+			h.broken = append(h.broken, err)
+			continue
 		}
 		switch name {
 		case "status":
@@ -125,6 +135,9 @@ func parseHead(block []byte) (head, error) {
 			return h, err
 		}
 	}
+	if err := h.setCoding(); err != nil {
+		return h, err
+	}
 	switch {
 	case fields == 0:
 		return h, errors.New("it sent no headers, an empty line came first")
@@ -133,6 +146,8 @@ func parseHead(block []byte) (head, error) {
 	case h.status != 0:
 	case location != "":
 		h.status = 302
+	case h.headers.Get("content-type") == "" && len(h.broken) > 0:
+		return h, fmt.Errorf("it sent no Content-Type, and %w", h.broken[0])
 	case h.headers.Get("content-type") == "":
 		return h, errors.New("it sent no Content-Type")
 	default:
@@ -156,11 +171,52 @@ func (h *head) add(name, value string) error {
 			return nil
 		}
 		h.length = int64(n)
+	case "transfer-encoding":
+		h.codings = append(h.codings, value)
 	}
 	if !dropped[name] {
 		h.headers.Add(name, value)
 	}
 	return nil
+}
+
+// setCoding finds out whether the body is framed already.
+func (h *head) setCoding() (err error) {
+	h.chunked, err = coding.Chunked(h.codings, h.length >= 0)
+	return err
+}
+
+// headerLines returns the lines of a header block. A line that begins with a blank continues
+// the one before it (obs-fold, RFC 9112 section 5.2): both are returned as one, with a blank
+// in between.
+func headerLines(block []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		var line []byte // what may be continued
+		for next := range bytes.Lines(block) {
+			if line != nil && (next[0] == ' ' || next[0] == '\t') {
+				line = slices.Concat(bytes.TrimRight(line, " \t\r\n"), []byte(" "), bytes.TrimLeft(next, " \t"))
+				continue
+			}
+			if line != nil && !yield(line) {
+				return
+			}
+			line = next
+		}
+		if line != nil {
+			yield(line)
+		}
+	}
+}
+
+// isEssential reports whether a broken header line decides over the response, so that it
+// cannot be left out.
+func isEssential(line []byte) bool {
+	name, _, _ := bytes.Cut(line, []byte(":"))
+	switch strings.ToLower(string(bytes.TrimSpace(name))) {
+	case "status", "location", "content-length", "transfer-encoding":
+		return true
+	}
+	return bytes.HasPrefix(line, []byte("HTTP/"))
 }
 
 // isLocal reports whether a Location is a path on this site and not another
@@ -178,13 +234,13 @@ func field(line []byte) (name, value string, err error) {
 	line = bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
 	before, after, ok := bytes.Cut(line, []byte(":"))
 	switch {
-	case !ok && bytes.HasPrefix(line, []byte("HTTP/1.")):
+	case !ok && bytes.HasPrefix(line, []byte("HTTP/")):
 		return "", "", fmt.Errorf("%s is a status line, which only an NPH script sends (option nph)", excerpt(line))
 	case !ok:
 		return "", "", fmt.Errorf("%s is not a header line", excerpt(line))
 	}
 	one := pagi.NewHeaders(string(before), string(bytes.Trim(after, " \t")))
-	if err := pagi.ValidateHeaders("header line "+excerpt(line), one); err != nil {
+	if err := one.Validate("header line " + excerpt(line)); err != nil {
 		return "", "", err
 	}
 	return one[0].Name, one[0].Value, nil

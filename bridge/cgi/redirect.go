@@ -34,14 +34,15 @@ func (a *app) redirect(ctx context.Context, scope *pagi.Scope, location string, 
 	if next.Method != http.MethodHead {
 		next.Method = http.MethodGet
 	}
-	next.RawPath, next.Path, next.QueryString = target.EscapedPath(), target.Path, target.RawQuery
+	next.Target, next.Path, next.QueryString = target.RequestURI(), target.Path, target.RawQuery
+	next.RawPath, _, _ = strings.Cut(next.Target, "?")
 	next.Headers = scope.Headers.Clone()
 	for _, name := range []string{"content-length", "content-type", "transfer-encoding", "expect"} {
 		next.Headers.Del(name)
 	}
 	if a.Redirect != nil {
 		next.RootPath = ""
-		return a.Redirect.Serve(ctx, next, emptyBody(scope.Type, receive), send)
+		return a.Redirect.Serve(ctx, next, emptyBody(receive), send)
 	}
 	below, ok := strings.CutPrefix(next.Path, scope.RootPath)
 	if !ok || below != "" && below[0] != '/' {
@@ -49,31 +50,22 @@ func (a *app) redirect(ctx context.Context, scope *pagi.Scope, location string, 
 		return moved.answer(ctx, scope, send)
 	}
 	next.Path = below
-	if below == "" {
-		next.Path = "/"
-	}
-	return a.mount.Serve(ctx, next, emptyBody(scope.Type, receive), send)
+	return a.mount.app.Serve(ctx, next, emptyBody(receive), send)
 }
 
 // emptyBody is a Receive that begins with the end of an empty body and goes on
 // with what follows the body in receive.
-func emptyBody(scopeType string, receive pagi.Receive) pagi.Receive {
+func emptyBody(receive pagi.Receive) pagi.Receive {
 	begun := false
 	return func(ctx context.Context) (pagi.Event, error) {
 		if !begun {
 			begun = true
-			if scopeType == pagi.TypeSSE {
-				return pagi.SSERequest{}, nil
-			}
 			return pagi.HTTPRequest{}, nil
 		}
 		for {
 			ev, err := receive(ctx)
-			switch ev.(type) {
-			case pagi.HTTPRequest, pagi.SSERequest:
-				if err == nil {
-					continue
-				}
+			if _, isBody := ev.(pagi.HTTPRequest); isBody && err == nil {
+				continue
 			}
 			return ev, err
 		}

@@ -27,7 +27,7 @@ func TestALocalRedirectIsFollowedHere(t *testing.T) {
 		{"GET", "/cgi-other/x", 302, "Found\n", "/cgi-other/x"},
 		{"GET", "/cgi", 404, "Not Found\n", ""},
 	} {
-		req := request{method: c.method, root: "/cgi", target: "/cgi/redirect.cgi?" + c.target}
+		req := ask{method: c.method, root: "/cgi", target: "/cgi/redirect.cgi?" + c.target}
 		if c.method == "POST" {
 			req.body, req.headers = "form=1", pagi.NewHeaders("content-type", "application/x-www-form-urlencoded")
 		}
@@ -53,7 +53,7 @@ func TestALocalRedirectIsGivenToTheSite(t *testing.T) {
 		}
 		return send(ctx, pagi.HTTPResponseBody{Body: []byte("site")})
 	})
-	res := do(t, build(t, CGI{Redirect: site}), request{method: "POST", root: "/cgi", target: "/cgi/redirect.cgi?/a%20b?c=d", body: "form=1"})
+	res := do(t, build(t, CGI{Redirect: site}), ask{method: "POST", root: "/cgi", target: "/cgi/redirect.cgi?/a%20b?c=d", body: "form=1"})
 	if res.err != nil || res.body != "site" {
 		t.Fatalf("%+v", res)
 	}
@@ -64,7 +64,7 @@ func TestALocalRedirectIsGivenToTheSite(t *testing.T) {
 
 func TestLocalRedirectsInACircleEnd(t *testing.T) {
 	script := build(t, CGI{Script: scripts + "/redirect.cgi"})
-	res := do(t, script, request{root: "/loop", target: "/loop?/loop?/loop"})
+	res := do(t, script, ask{root: "/loop", target: "/loop?/loop?/loop"})
 	if res.err == nil && res.status == 0 {
 		t.Errorf("%+v", res)
 	}
@@ -75,7 +75,7 @@ func TestLocalRedirectsInACircleEnd(t *testing.T) {
 		again.RawPath = ""
 		return site.Serve(ctx, again, receive, send)
 	})})
-	res = do(t, site, request{target: "/redirect.cgi?/loop"})
+	res = do(t, site, ask{target: "/redirect.cgi?/loop"})
 	if res.statusError() != 502 || res.status != 0 {
 		t.Errorf("%+v", res)
 	}
@@ -83,7 +83,7 @@ func TestLocalRedirectsInACircleEnd(t *testing.T) {
 
 func TestTheTargetOfARedirectSeesNoBody(t *testing.T) {
 	left := []pagi.Event{pagi.HTTPRequest{Body: []byte("rest"), More: true}, pagi.HTTPRequest{Body: []byte("end")}, pagi.HTTPDisconnect{}}
-	receive := emptyBody(pagi.TypeHTTP, func(context.Context) (pagi.Event, error) {
+	receive := emptyBody(func(context.Context) (pagi.Event, error) {
 		next := left[0]
 		left = left[1:]
 		return next, nil
@@ -94,8 +94,5 @@ func TestTheTargetOfARedirectSeesNoBody(t *testing.T) {
 	}
 	if second, err := receive(t.Context()); err != nil || second != (pagi.HTTPDisconnect{}) {
 		t.Errorf("%#v, %v", second, err)
-	}
-	if ev, err := emptyBody(pagi.TypeSSE, nil)(t.Context()); err != nil || ev.EventType() != "sse.request" {
-		t.Errorf("%#v, %v", ev, err)
 	}
 }

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 
+	reasons "github.com/pagi-go/pagi-bridge/internal/refusal"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -32,22 +33,41 @@ type script struct {
 type refusal struct {
 	status   int
 	location string // of a redirect
+	slash    bool   // a redirect to the same path with a slash at its end
+
+	// Why a path is refused, for the log.
+	text, option string
+	file         string // below Root, "" for Root itself; or absolute
+	there        bool   // the file is there
 }
 
 func (r *refusal) Error() string { return fmt.Sprintf("%d %s", r.status, http.StatusText(r.status)) }
 
-var (
-	notFound  = &refusal{status: http.StatusNotFound}
-	forbidden = &refusal{status: http.StatusForbidden}
+func notFound(file, text string) *refusal {
+	return &refusal{status: http.StatusNotFound, file: file, text: text}
+}
+
+// withheld is the answer for a file that is there.
+func withheld(status int, file, text, option string) *refusal {
+	return &refusal{status: status, file: file, text: text, option: option, there: true}
+}
+
+const (
+	noFile        = "there is no such file"
+	noExecuteBit  = "it has no execute bit, and no program runs files of its extension"
+	noPathInfo    = "the path goes on behind the script"
+	mayNotBeFound = "the gateway's user may not search the directory"
 )
 
 // resolve finds the script a scope asks for. The error is a *refusal where the
 // path is to blame.
 func (a *app) resolve(scope *pagi.Scope) (script, error) {
-	if strings.IndexByte(scope.Path, 0) >= 0 || hasParentSegment(scope.Path) {
-		return script{}, notFound
-	}
-	if a.Script != "" {
+	switch {
+	case strings.IndexByte(scope.Path, 0) >= 0:
+		return script{}, notFound("", "the path has NUL in it")
+	case hasParentSegment(scope.Path):
+		return script{}, notFound("", "the path has a segment of two dots")
+	case a.Script != "":
 		return a.single(scope)
 	}
 	s, err := a.walk(scope)
@@ -55,7 +75,7 @@ func (a *app) resolve(scope *pagi.Scope) (script, error) {
 		return script{}, err
 	}
 	if hidesSeparator(scope, s.name) {
-		return script{}, notFound
+		return script{}, withheld(http.StatusNotFound, s.file, "a slash or backslash of the path is percent-encoded", "")
 	}
 	return s, nil
 }
@@ -63,18 +83,15 @@ func (a *app) resolve(scope *pagi.Scope) (script, error) {
 // single is resolve for the Script option.
 func (a *app) single(scope *pagi.Scope) (script, error) {
 	s := script{file: a.Script, name: scope.RootPath, info: scope.Path, nph: a.isNPH(a.Script)}
-	if s.info == "/" && scope.RawPath != "" && !strings.HasSuffix(scope.RawPath, "/") {
-		s.info = "" // the slash is the mount's: the client's path ended with the script's name
-	}
 	switch info, err := os.Stat(s.file); {
 	case errors.Is(err, fs.ErrNotExist):
-		return script{}, notFound
+		return script{}, notFound(s.file, noFile)
 	case err != nil:
 		return script{}, fmt.Errorf("cgi: script: %w", err)
 	case !runnable(info) && a.interpreter(s.file) == "":
-		return script{}, forbidden
+		return script{}, withheld(http.StatusForbidden, s.file, noExecuteBit, "interpreters")
 	case s.info != "" && !a.acceptsPathInfo():
-		return script{}, notFound
+		return script{}, withheld(http.StatusNotFound, s.file, noPathInfo, "path_info")
 	}
 	s.interpreter = a.interpreter(s.file)
 	return s, nil
@@ -92,31 +109,30 @@ func (a *app) walk(scope *pagi.Scope) (script, error) {
 	defer root.Close() // a directory opened for reading
 
 	rel, rest := "", scope.Path
-	if rest == "" {
-		rest = "/"
-	}
 	for rest != "" {
 		segment, after := firstSegment(rest)
 		if segment == "" {
-			if after != "" { // two slashes in a row name nothing
-				return script{}, notFound
+			if after != "" {
+				return script{}, notFound(rel, "the path has two slashes in a row")
 			}
 			return a.index(scope, root, rel)
 		}
-		if segment[0] == '.' || strings.IndexByte(segment, '\\') >= 0 {
-			return script{}, notFound
-		}
 		rel, rest = path.Join(rel, segment), after
-		entry, err := root.Stat(rel)
+		if segment[0] == '.' || strings.IndexByte(segment, '\\') >= 0 {
+			return script{}, hidden(root, rel)
+		}
+		entry, err := a.stat(root, rel)
 		switch {
+		case errors.Is(err, errLeadsOut):
+			return script{}, withheld(http.StatusNotFound, rel, err.Error(), reasons.OptionFollow)
 		case errors.Is(err, fs.ErrPermission):
-			return script{}, forbidden
-		case err != nil: // missing, too long, a link in circles, a link that leads out
-			return script{}, notFound
+			return script{}, &refusal{status: http.StatusForbidden, file: rel, text: mayNotBeFound}
+		case err != nil: // missing, too long, a link in circles
+			return script{}, notFound(rel, noFile)
 		case entry.IsDir():
 			continue
 		case !entry.Mode().IsRegular():
-			return script{}, notFound
+			return script{}, withheld(http.StatusNotFound, rel, "it is neither a file nor a directory", "")
 		}
 		return a.found(scope, root, rel, rest, entry)
 	}
@@ -124,7 +140,41 @@ func (a *app) walk(scope *pagi.Scope) (script, error) {
 	if _, err := a.index(scope, root, rel); err != nil {
 		return script{}, err
 	}
-	return script{}, movedToSlash(scope)
+	return script{}, &refusal{slash: true}
+}
+
+// hidden is the refusal of a name that begins with a dot, or has a backslash in it.
+func hidden(root *os.Root, rel string) *refusal {
+	info, err := root.Lstat(rel)
+	return &refusal{
+		status: http.StatusNotFound, file: rel, text: "its name begins with a dot, or has a backslash in it",
+		there: err == nil && !info.IsDir(),
+	}
+}
+
+// errLeadsOut says that a symbolic link leads out of Root and may not be followed.
+var errLeadsOut = errors.New("a symbolic link leads out of the directory")
+
+// stat describes a file below Root, or one that a symbolic link leads to where
+// FollowSymlinks allows it.
+func (a *app) stat(root *os.Root, rel string) (fs.FileInfo, error) {
+	entry, err := root.Stat(rel)
+	var errno syscall.Errno
+	if err == nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.As(err, &errno) {
+		return entry, err
+	}
+	// os.Root's own refusals carry no error of the system.
+	target, why := reasons.Follow(a.FollowSymlinks, a.Root, rel)
+	switch {
+	case why == nil:
+		return os.Stat(target)
+	case errors.Is(why, fs.ErrNotExist): // the link may be followed, and leads nowhere
+		return nil, why
+	case a.FollowSymlinks == reasons.FollowOwner:
+		return nil, fmt.Errorf("%w: %w", errLeadsOut, why)
+	default:
+		return nil, errLeadsOut
+	}
 }
 
 // found judges the file rel, behind whose name the path goes on with info.
@@ -141,11 +191,13 @@ func (a *app) found(scope *pagi.Scope, root *os.Root, rel, info string, entry fs
 	case isScript && (info == "" || a.acceptsPathInfo()):
 		return s, nil
 	case isScript:
-		return script{}, notFound
-	case a.Static != StaticServe || beginsLikeAScript(root, rel):
-		return script{}, forbidden
+		return script{}, withheld(http.StatusNotFound, rel, noPathInfo, "path_info")
+	case a.Static != StaticServe:
+		return script{}, withheld(http.StatusForbidden, rel, noExecuteBit, "static")
+	case a.beginsLikeAScript(root, rel):
+		return script{}, withheld(http.StatusForbidden, rel, "it begins with #! but has no execute bit", "")
 	case info != "":
-		return script{}, notFound
+		return script{}, withheld(http.StatusNotFound, rel, "the path goes on behind the file", "")
 	}
 	s.static = "/" + rel
 	return s, nil
@@ -154,26 +206,19 @@ func (a *app) found(scope *pagi.Scope, root *os.Root, rel, info string, entry fs
 // index finds the index script of the directory rel.
 func (a *app) index(scope *pagi.Scope, root *os.Root, rel string) (script, error) {
 	if a.Index == "" {
-		return script{}, notFound
+		return script{}, &refusal{status: http.StatusNotFound, file: rel, text: "it is a directory, and no script answers for it", option: "index"}
 	}
 	rel = path.Join(rel, a.Index)
-	entry, err := root.Stat(rel)
-	if err != nil || !entry.Mode().IsRegular() {
-		return script{}, notFound
+	entry, err := a.stat(root, rel)
+	switch {
+	case errors.Is(err, errLeadsOut):
+		return script{}, withheld(http.StatusNotFound, rel, err.Error(), reasons.OptionFollow)
+	case err != nil:
+		return script{}, notFound(rel, noFile)
+	case !entry.Mode().IsRegular():
+		return script{}, withheld(http.StatusNotFound, rel, "it is no file", "")
 	}
 	return a.found(scope, root, rel, "", entry)
-}
-
-// movedToSlash sends the client to the same path with a slash at its end.
-func movedToSlash(scope *pagi.Scope) *refusal {
-	location := (&url.URL{Path: scope.RootPath + scope.Path + "/"}).EscapedPath()
-	if scope.QueryString != "" {
-		location += "?" + scope.QueryString
-	}
-	if scope.Method == http.MethodGet || scope.Method == http.MethodHead {
-		return &refusal{http.StatusMovedPermanently, location}
-	}
-	return &refusal{http.StatusPermanentRedirect, location}
 }
 
 // firstSegment splits p, which begins with a slash, before the next one.

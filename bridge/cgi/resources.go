@@ -8,6 +8,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/proc"
 )
 
 // limitError says that a script ran into a limit.
@@ -22,10 +24,9 @@ func (e *limitError) Error() string {
 	return fmt.Sprintf("%s (option %s, %v)", e.what, e.option, e.limit)
 }
 
-// hasResources reports whether the kernel has to know of limits before a script
-// begins.
-func (c *CGI) hasResources() bool {
-	return c.CPUTime != 0 || c.Memory != 0 || c.Processes != 0 || c.OpenFiles != 0 || c.Nice != 0
+// kernelLimits returns the limits that the kernel has to know before a script begins.
+func (c *CGI) kernelLimits() proc.Limits {
+	return proc.Limits{CPU: c.CPUTime, CPUGrace: c.KillAfter, Memory: c.Memory, Processes: c.Processes, OpenFiles: c.OpenFiles, Nice: c.Nice}
 }
 
 // checkResources checks what the kernel is asked to limit.
@@ -47,7 +48,7 @@ func (a *app) checkResources() error {
 		{"nice", a.Nice != 0, a.Nice < 0 && os.Geteuid() != 0, "must not be negative where the gateway is not root"},
 	} {
 		switch {
-		case c.given && !resourcesWork:
+		case c.given && !proc.LimitsWork:
 			return fmt.Errorf("%s: is there on Linux only", c.option)
 		case c.given && c.wrong:
 			return fmt.Errorf("%s: %s", c.option, c.want)
@@ -84,8 +85,8 @@ func (a *app) watchedMarks() map[string][]string {
 // limitHit says into which of the kernel's limits a run went that failed, nil where
 // none can be told. A program that is refused memory ends in its own way: by what it
 // writes to standard error, or by a signal when nearly all of it was used.
-func (r *run) limitHit(status syscall.WaitStatus) error {
-	a, usage := r.app, r.proc.usage
+func (r *run) limitHit(exit proc.Exit) error {
+	a, status, usage := r.app, exit.Status, &exit.Usage
 	used := time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 	const shellsXCPU = 128 + int(syscall.SIGXCPU) // a shell whose child it ended
 	switch {

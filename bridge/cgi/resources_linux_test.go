@@ -3,7 +3,6 @@ package cgi
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -56,6 +55,8 @@ func TestAScriptThatGoesBeyondALimit(t *testing.T) {
 		"write.cgi":    perl + "print qq(Content-Type: text/plain\\n\\n); print 'x' x 1000 for 1 .. 1000;\n",
 		"announce.cgi": perl + "$| = 1; print qq(Content-Type: text/plain\\nContent-Length: 1000000\\n\\n); sleep 60;\n",
 		"header.cgi":   perl + "print qq(X-A: $_\\n) for 1 .. 1000; sleep 60;\n",
+		"burst.cgi":    perl + "$| = 1; print qq(Content-Type: text/plain\\n\\n); select undef, undef, undef, 0.005; syswrite STDOUT, 'x' x 65_480;\n",
+		"calm.cgi":     perl + "$| = 1; print qq(Content-Type: text/plain\\n\\n), 'x' x 100; select undef, undef, undef, 0.2; syswrite STDOUT, 'x' x 65_000;\n",
 		"late.cgi":     perl + "print qq(Content-Type: text/plain\\n\\nall); close STDOUT; 1 while 1;\n",
 		"fine.cgi":     perl + "print STDERR qq(Out of memory!\\n); print qq(Content-Type: text/plain\\n\\nfine);\n",
 		"broken.cgi":   perl + "die qq(something else\\n);\n",
@@ -68,22 +69,25 @@ func TestAScriptThatGoesBeyondALimit(t *testing.T) {
 		reason  string
 		body    string
 	}{
-		"processor time":                       {CGI{CPUTime: time.Second}, "/spin.cgi", 504, "option cpu_time, 1s", ""},
-		"processor time, the signal ignored":   {CGI{CPUTime: time.Second, KillAfter: time.Second}, "/stubborn.cgi", 504, "option cpu_time", ""},
-		"processor time of a shell's child":    {CGI{CPUTime: time.Second}, "/shell.cgi", 504, "option cpu_time", ""},
-		"processor time, the response begun":   {CGI{CPUTime: time.Second}, "/begun.cgi", 504, "option cpu_time", "half"},
-		"memory at once":                       {CGI{Memory: 64 << 20}, "/memory.cgi", 507, "option memory, 67108864", ""},
-		"memory by and by":                     {CGI{Memory: 64 << 20}, "/grow.py", 507, "option memory", ""},
-		"open files":                           {CGI{OpenFiles: 20}, "/open.cgi", 503, "option open_files, 20", ""},
-		"processes":                            {CGI{Processes: 20, User: "nobody"}, "/fork.cgi", 503, "option processes, 20", ""},
-		"output":                               {CGI{OutputSize: 2000}, "/write.cgi", 502, "option output_size, 2000", "any"},
-		"output, announced":                    {CGI{OutputSize: 2000}, "/announce.cgi", 502, "option output_size", ""},
-		"output, header without an end":        {CGI{OutputSize: 2000}, "/header.cgi", 502, "option output_size", ""},
-		"none, though its words sound so":      {all, "/fine.cgi", 200, "", "fine"},
-		"none, it fails in another way":        {all, "/broken.cgi", 502, "no output", ""},
-		"none, it needs little":                {all, "/late.cgi", 200, "", "all"},
-		"memory it does not need, its wall":    {CGI{Memory: 1 << 30, MaxTime: 300 * time.Millisecond}, "/spin.cgi", 504, "option max_time", ""},
-		"processor time not used, its silence": {CGI{CPUTime: 9 * time.Second, Timeout: 300 * time.Millisecond}, "/spin.cgi", 504, "option timeout", ""},
+		"processor time":                        {CGI{CPUTime: time.Second}, "/spin.cgi", 504, "option cpu_time, 1s", ""},
+		"processor time, the signal ignored":    {CGI{CPUTime: time.Second, KillAfter: time.Second}, "/stubborn.cgi", 504, "option cpu_time", ""},
+		"processor time of a shell's child":     {CGI{CPUTime: time.Second}, "/shell.cgi", 504, "option cpu_time", ""},
+		"processor time, the response begun":    {CGI{CPUTime: time.Second}, "/begun.cgi", 504, "option cpu_time", "half"},
+		"memory at once":                        {CGI{Memory: 64 << 20}, "/memory.cgi", 507, "option memory, 67108864", ""},
+		"memory by and by":                      {CGI{Memory: 64 << 20}, "/grow.py", 507, "option memory", ""},
+		"open files":                            {CGI{OpenFiles: 20}, "/open.cgi", 503, "option open_files, 20", ""},
+		"processes":                             {CGI{Processes: 20, User: "nobody"}, "/fork.cgi", 503, "option processes, 20", ""},
+		"output":                                {CGI{OutputSize: 2000}, "/write.cgi", 502, "option output_size, 2000", "any"},
+		"output, announced":                     {CGI{OutputSize: 2000}, "/announce.cgi", 502, "option output_size", ""},
+		"output, header without an end":         {CGI{OutputSize: 2000}, "/header.cgi", 502, "option output_size", ""},
+		"output, in one write":                  {CGI{OutputSize: 4000}, "/burst.cgi", 502, "option output_size, 4000", ""},
+		"output, in one write, kept":            {CGI{OutputSize: 4000, BufferOutput: new(true)}, "/burst.cgi", 502, "option output_size, 4000", ""},
+		"output, in one write after a response": {CGI{OutputSize: 4000}, "/calm.cgi", 502, "option output_size, 4000", strings.Repeat("x", 100)},
+		"none, though its words sound so":       {all, "/fine.cgi", 200, "", "fine"},
+		"none, it fails in another way":         {all, "/broken.cgi", 502, "no output", ""},
+		"none, it needs little":                 {all, "/late.cgi", 200, "", "all"},
+		"memory it does not need, its wall":     {CGI{Memory: 1 << 30, MaxRequestTime: 300 * time.Millisecond}, "/spin.cgi", 504, "option max_request_time", ""},
+		"processor time not used, its silence":  {CGI{CPUTime: 9 * time.Second, RequestTimeout: 300 * time.Millisecond}, "/spin.cgi", 504, "option request_timeout", ""},
 	} {
 		if c.options.CPUTime == 1 {
 			c.options.CPUTime = time.Second
@@ -94,7 +98,7 @@ func TestAScriptThatGoesBeyondALimit(t *testing.T) {
 				needsRoot(t)
 			}
 			c.options.Root = root
-			res := do(t, build(t, c.options), request{target: c.script})
+			res := do(t, build(t, c.options), ask{target: c.script})
 			switch {
 			case c.status == 200 && (res.err != nil || res.body != c.body):
 				t.Errorf("%+v", res)
@@ -110,7 +114,7 @@ func TestAScriptThatGoesBeyondALimit(t *testing.T) {
 func TestALimitAfterTheResponseIsLogged(t *testing.T) {
 	root := testkit.Tree(t, map[string]string{"late.cgi": perl + "print qq(Content-Type: text/plain\\n\\nall); close STDOUT; 1 while 1;\n"})
 	log := &testkit.Log{}
-	res := do(t, build(t, CGI{Root: root, CPUTime: time.Second, Logger: log.Logger()}), request{target: "/late.cgi"})
+	res := do(t, build(t, CGI{Root: root, CPUTime: time.Second, Logger: log.Logger()}), ask{target: "/late.cgi"})
 	if res.err != nil || res.body != "all" || !res.complete {
 		t.Errorf("%+v", res)
 	}
@@ -123,14 +127,14 @@ func TestLimitsAreTheProcesses(t *testing.T) {
 		"self.cgi":  perl + "print qq(Content-Type: text/plain\\n\\n); open my $f, '<', '/proc/self/limits'; print <$f>; print 'nice ', getpriority(0, 0), qq(\\n);\n",
 		"child.cgi": "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\ncat /proc/self/limits\necho nice $(nice)\n",
 	})
-	own := strings.Fields(do(t, build(t, CGI{Root: root}), request{target: "/self.cgi"}).body)
+	own := strings.Fields(do(t, build(t, CGI{Root: root}), ask{target: "/self.cgi"}).body)
 	nice := 0
 	if _, err := fmt.Sscan(own[len(own)-1], &nice); err != nil {
 		t.Fatal(err)
 	}
 	application := build(t, CGI{Root: root, CPUTime: 1500 * time.Millisecond, KillAfter: 3 * time.Second, Memory: 100 << 20, OpenFiles: 33, Nice: 5})
 	for _, script := range []string{"/self.cgi", "/child.cgi"} {
-		res := do(t, application, request{target: script})
+		res := do(t, application, ask{target: script})
 		for _, want := range []string{`Max cpu time +2 +5 `, `Max data size +104857600 +104857600 `, `Max open files +33 +33 `, fmt.Sprintf(`nice %d\n`, min(nice+5, 19))} {
 			if !regexp.MustCompile(want).MatchString(res.body) {
 				t.Errorf("%s: no %q in\n%s%v", script, want, res.body, res.err)
@@ -141,19 +145,19 @@ func TestLimitsAreTheProcesses(t *testing.T) {
 
 // A script that is limited is started, ended and cleaned up as any other.
 func TestALimitedScriptLivesLikeAnyOther(t *testing.T) {
-	application := build(t, CGI{Memory: 1 << 30, KillAfter: 200 * time.Millisecond, Timeout: time.Second})
-	if res := do(t, application, request{target: "/nointerpreter.cgi"}); res.statusError() != 502 || !strings.Contains(res.err.Error(), "#!/no/such/interpreter") {
+	application := build(t, CGI{Memory: 1 << 30, KillAfter: 200 * time.Millisecond, RequestTimeout: time.Second})
+	if res := do(t, application, ask{target: "/nointerpreter.cgi"}); res.statusError() != 502 || !strings.Contains(res.err.Error(), "#!/no/such/interpreter") {
 		t.Errorf("%+v", res)
 	}
 	file := filepath.Join(t.TempDir(), "pids")
-	if res := do(t, application, request{target: "/stubborn.cgi?" + file}); res.statusError() != 504 {
+	if res := do(t, application, ask{target: "/stubborn.cgi?" + file}); res.statusError() != 504 {
 		t.Errorf("%+v", res)
 	}
 	for _, pid := range pids(t, file) {
 		testkit.Eventually(t, "process "+pid+" to end", func() bool { return gone(pid) })
 	}
 	for _, script := range []string{"/quietorphan.cgi", "/hello.cgi", "/fds.cgi"} {
-		if res := do(t, application, request{target: script}); res.err != nil || res.body == "" {
+		if res := do(t, application, ask{target: script}); res.err != nil || res.body == "" {
 			t.Errorf("%s: %+v", script, res)
 		}
 	}
@@ -178,7 +182,7 @@ func TestScriptsRunAsAnotherUser(t *testing.T) {
 		"by numbers not known": {CGI{User: "54321", Group: "54322"}, "54321 54321 54322 54322"},
 	} {
 		c.options.Root = root
-		got := do(t, build(t, c.options), request{target: "/who.cgi"})
+		got := do(t, build(t, c.options), ask{target: "/who.cgi"})
 		if got.err != nil || !strings.HasPrefix(got.body, c.want) {
 			t.Errorf("%s: %q %v, want %q", name, got.body, got.err, c.want)
 		}
@@ -187,13 +191,13 @@ func TestScriptsRunAsAnotherUser(t *testing.T) {
 	if err := os.WriteFile(limited.(*app).Root+"/noline.cgi", []byte("echo Content-Type: text/plain\necho\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if res := do(t, limited, request{target: "/noline.cgi"}); res.statusError() != 502 || !strings.Contains(res.err.Error(), "no first line like #!") {
+	if res := do(t, limited, ask{target: "/noline.cgi"}); res.statusError() != 502 || !strings.Contains(res.err.Error(), "no first line like #!") {
 		t.Errorf("a shell would have run it: %+v", res)
 	}
 	if err := os.Chmod(root+"/who.cgi", 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if res := do(t, build(t, CGI{Root: root, User: "nobody"}), request{target: "/who.cgi"}); res.statusError() != 502 || !strings.Contains(res.err.Error(), "permission denied") {
+	if res := do(t, build(t, CGI{Root: root, User: "nobody"}), ask{target: "/who.cgi"}); res.statusError() != 502 || !strings.Contains(res.err.Error(), "permission denied") {
 		t.Errorf("a script the user may not run: %+v", res)
 	}
 }
@@ -250,26 +254,19 @@ func TestABadLimitOrUserIsNamedWhenTheAppIsBuilt(t *testing.T) {
 	}
 }
 
-// BenchmarkLimits tells what limits cost per start: go test -bench Limits -cpu 2
+// BenchmarkLimits tells what limits cost per request: go test -bench Limits -cpu 2. The one of internal/proc knows other ways.
 func BenchmarkLimits(b *testing.B) {
-	prlimit, err := exec.LookPath(prlimitProgram)
-	if err != nil {
-		b.Skip(err)
-	}
-	for _, way := range []string{"none", "stopped", "launcher"} {
+	for _, way := range []string{"none", "stopped"} {
 		options := CGI{}
 		if way != "none" {
 			options.Memory = 1 << 30
 		}
 		application := build(b, options)
-		if way == "launcher" {
-			application.(*app).launcher = []string{prlimit, fmt.Sprintf("--data=%d:%d", 1<<30, 1<<30), "--"}
-		}
 		b.Run(way, func(b *testing.B) {
 			b.SetParallelism(4)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					if res := do(b, application, request{target: "/hello.cgi"}); res.err != nil {
+					if res := do(b, application, ask{target: "/hello.cgi"}); res.err != nil {
 						b.Error(res.err)
 					}
 				}

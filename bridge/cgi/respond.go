@@ -9,19 +9,23 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"syscall"
+	"path/filepath"
 
+	"github.com/pagi-go/pagi-bridge/internal/proc"
+	reasons "github.com/pagi-go/pagi-bridge/internal/refusal"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/internal/spool"
+	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
-// Serve answers http, sse and lifespan scopes; it declines others.
+// Serve answers http and lifespan scopes; it declines others.
 func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	if scope.Type == pagi.TypeLifespan {
-		return pagi.ServeLifespan(ctx, receive, send, a.startup, a.shutdown)
+		return lifespan.Serve(ctx, receive, send, a.startup, a.shutdown)
 	}
-	if scope.Type != pagi.TypeHTTP && scope.Type != pagi.TypeSSE {
+	if scope.Type != pagi.TypeHTTP {
 		return pagi.Unsupported(scope)
 	}
 	return a.under(scope.Path).serve(ctx, scope, receive, send)
@@ -33,7 +37,7 @@ func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 	if err != nil {
 		var no *refusal
 		if errors.As(err, &no) {
-			return no.answer(ctx, scope, send)
+			return a.refuse(ctx, scope, send, no)
 		}
 		return err
 	}
@@ -42,13 +46,16 @@ func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 		file.Path = s.static
 		return a.Files.Serve(ctx, file, receive, send)
 	}
+	if receive, err = reply.LimitBody(ctx, scope, receive, a.MaxBodySize, a.logger()); err != nil {
+		return err
+	}
 	body, err := a.beginBody(ctx, scope, receive)
 	if err != nil {
 		return err
 	}
 	location, err := a.runScript(ctx, scope, s, body, send)
 	if no := (*refusal)(nil); errors.As(err, &no) {
-		return no.answer(ctx, scope, send)
+		return a.refuse(ctx, scope, send, no)
 	}
 	if err != nil || location == "" {
 		return err
@@ -58,19 +65,20 @@ func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 
 // startup makes Perl scripts be compiled from now on.
 func (a *app) startup(context.Context) error {
-	err := a.fast.start()
-	for _, d := range a.directories {
-		err = errors.Join(err, d.fast.start())
+	err := a.perl.Start()
+	for _, d := range a.mount.directories {
+		err = errors.Join(err, d.perl.Start())
 	}
 	return err
 }
 
-// shutdown waits for scripts that work on, and ends what is kept for later ones.
+// shutdown waits for scripts that still run, those of requests that were cut and those that
+// work on after their answer, and ends what is kept for later ones.
 func (a *app) shutdown(ctx context.Context) error {
-	err := a.later.wait(ctx)
-	a.fast.stop()
-	for _, d := range a.directories {
-		d.fast.stop()
+	err := a.mount.later.wait(ctx)
+	a.perl.Stop()
+	for _, d := range a.mount.directories {
+		d.perl.Stop()
 	}
 	return err
 }
@@ -78,16 +86,21 @@ func (a *app) shutdown(ctx context.Context) error {
 // runScript runs s once and sends its response, or returns the location of a
 // local redirect. It does not wait for a script that works on after its response.
 func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *requestBody, send pagi.Send) (location string, err error) {
-	if err := a.acquire(ctx, s); err != nil {
+	counters := &a.mount.counters
+	counters.requests.Add(1)
+	if err := a.acquire(ctx, s.file, a.QueueTimeout); err != nil {
+		counters.notAdmitted(err)
 		body.close()
 		return "", err
 	}
 	r, err := a.start(ctx, scope, s, body)
 	if err != nil {
-		a.release(s)
+		counters.notStarted(err)
+		a.release(s.file)
 		body.close()
 		return "", err
 	}
+	ended := a.mount.later.add(r)
 	buf := a.buffers.Get().(*[]byte)
 	out := &response{run: r, scope: scope, send: send}
 	defer func() { err = errors.Join(err, out.store.Close()) }()
@@ -95,46 +108,54 @@ func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *
 	if err != nil {
 		r.end(err)
 	}
-	if out.complete && !r.hasEnded() {
+	if out.complete && !r.job.IsFinished() {
 		r.letGo()
 		ctx := context.WithoutCancel(ctx)
-		a.later.take(r, func() { _ = a.report(ctx, r, r.conclude(buf), true) }) // it is in the log
-	} else if err := a.report(ctx, r, r.conclude(buf), out.complete); err != nil {
+		go func() { // a.mount.later owns it
+			defer ended()
+			_ = a.report(ctx, r, r.conclude(buf), true) // it is in the log
+		}()
+		return location, out.deliver(ctx)
+	}
+	end := r.conclude(buf)
+	ended()
+	if err := a.report(ctx, r, end, out.complete); err != nil {
+		counters.failed(err, out.died)
 		return "", err
 	}
 	return location, out.deliver(ctx)
 }
 
-// ending is how a run ended: the script's status, and why it was made to end.
+// ending is how a run ended: how its script did, and why it was made to.
 type ending struct {
-	status syscall.WaitStatus
-	cause  error
+	exit  proc.Exit
+	cause error
 }
 
 // conclude finishes the run and gives its buffer and its place back.
 func (r *run) conclude(buf *[]byte) ending {
-	defer r.app.release(r.script)
+	defer r.app.release(r.script.file)
 	defer r.app.buffers.Put(buf)
-	status, cause := r.finish(*buf)
-	return ending{status, cause}
+	exit, cause := r.finish(*buf)
+	return ending{exit, cause}
 }
 
 // report logs how a run ended whose response was complete, and returns the error
 // of one whose response was not.
 func (a *app) report(ctx context.Context, r *run, e ending, complete bool) error {
-	how, limit := describe(e.status), r.limitHit(e.status)
+	how, limit := e.exit.String(), r.limitHit(e.exit)
 	switch {
 	case e.cause != nil && complete:
 		r.log.LogAttrs(ctx, slog.LevelWarn, "script ended after its response was complete",
 			slog.Any("cause", e.cause), slog.String("how", how))
 	case e.cause != nil && limit != nil && isOfItsAnswer(e.cause):
-		return scriptError(r.script.file, r.proc.pid, limit, how)
+		return scriptError(r.script.file, r.job.Pid(), limit, how)
 	case e.cause != nil:
-		return scriptError(r.script.file, r.proc.pid, e.cause, how)
+		return scriptError(r.script.file, r.job.Pid(), e.cause, how)
 	case limit != nil:
 		r.log.LogAttrs(ctx, slog.LevelWarn, "script failed after its response was complete",
 			slog.Any("cause", limit), slog.String("how", how))
-	case e.status != 0:
+	case e.exit.Status != 0:
 		r.log.LogAttrs(ctx, slog.LevelInfo, "script failed after its response was complete", slog.String("how", how))
 	}
 	return nil
@@ -148,6 +169,7 @@ type response struct {
 	left     int64 // bytes the script's Content-Length still allows; -1: no limit
 	excess   int64 // bytes it wrote beyond
 	complete bool  // the last event was sent, or all is in store
+	died     bool  // the script has ended by itself, not well, before it had sent a head
 
 	head  head       // of what is in store
 	store spool.Body // a response that is sent when it is complete
@@ -160,8 +182,12 @@ func (o *response) relay(ctx context.Context, buf []byte) (location string, err 
 	r := o.run
 	h, rest, err := o.readHead(ctx, buf)
 	if err != nil {
-		r.settle() // a script that is about to end by itself shows its own exit status
+		exit, ended := r.settle() // a script that is about to end by itself shows its own exit status
+		o.died = ended && exit.Status != 0
 		return "", err
+	}
+	if h.status >= http.StatusInternalServerError {
+		r.app.mount.counters.errors.Add(status.Application)
 	}
 	if h.location != "" {
 		err := r.discard(buf)
@@ -184,7 +210,18 @@ func (o *response) readHead(ctx context.Context, buf []byte) (head, []byte, erro
 	if err != nil {
 		return head{}, nil, badGateway(err)
 	}
+	o.tellBroken(ctx, h)
 	return h, rest, nil
+}
+
+// mostBroken is how many broken header lines of one response are told.
+const mostBroken = 5
+
+// tellBroken names the header lines that were left out.
+func (o *response) tellBroken(ctx context.Context, h head) {
+	for _, err := range h.broken[:min(mostBroken, len(h.broken))] {
+		o.run.log.LogAttrs(ctx, slog.LevelWarn, "a header line of a script is left out", slog.Any("error", err))
+	}
 }
 
 func (o *response) relayDocument(ctx context.Context, h head, rest, buf []byte) error {
@@ -193,31 +230,38 @@ func (o *response) relayDocument(ctx context.Context, h head, rest, buf []byte) 
 	}
 	o.left = h.length
 	source := io.Reader(o.run)
-	if h.chunked {
-		source, rest = dechunk(rest, source), nil
-	}
 	bodiless := o.scope.Method == http.MethodHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified
+	if h.chunked && !bodiless {
+		var err error
+		if source, rest, err = o.dechunk(rest, buf); err != nil {
+			return err
+		}
+	}
 	if o.keeps() {
-		return o.keep(ctx, h, rest, buf, bodiless)
+		return o.keep(ctx, h, source, rest, buf, bodiless)
 	}
 	if !h.chunked && !o.run.script.nph {
 		var ended bool
-		if rest, ended = o.run.linger(rest); ended && o.run.proc.exitsWithin(endTime) {
+		var err error
+		if rest, ended, err = o.run.linger(rest); err != nil {
+			return err
+		}
+		if ended && o.run.job.EndsWithin(endTime) {
 			return o.sendWhole(ctx, h, o.clip(rest), bodiless)
 		}
 	}
-	if err := o.emit(ctx, o.startEvent(h)); err != nil {
+	if err := o.emit(ctx, pagi.HTTPResponseStart{Status: h.status, Headers: h.headers}); err != nil {
 		return err
 	}
 	if o.run.script.nph {
-		if err := o.emit(ctx, o.bodyEvent(nil, true)); err != nil { // its head goes out at once
+		if err := o.emit(ctx, pagi.HTTPResponseBody{More: true}); err != nil { // its head goes out at once
 			return err
 		}
 	}
 	for {
 		if len(rest) > 0 && !bodiless {
 			if rest = o.clip(rest); len(rest) > 0 {
-				if err := o.emit(ctx, o.bodyEvent(rest, true)); err != nil {
+				if err := o.emit(ctx, pagi.HTTPResponseBody{Body: rest, More: true}); err != nil {
 					return err
 				}
 			}
@@ -236,7 +280,7 @@ func (o *response) relayDocument(ctx context.Context, h head, rest, buf []byte) 
 		return err
 	}
 	o.run.markAnswered() // first: the client may go as soon as it has the event
-	if err := o.emit(ctx, o.bodyEvent(nil, false)); err != nil {
+	if err := o.emit(ctx, pagi.HTTPResponseBody{}); err != nil {
 		return err
 	}
 	o.complete = true
@@ -253,13 +297,13 @@ func (o *response) sendWhole(ctx context.Context, h head, body []byte, bodiless 
 	if wrong == nil {
 		o.run.markAnswered()
 	}
-	if err := o.emit(ctx, o.startEvent(h)); err != nil {
+	if err := o.emit(ctx, pagi.HTTPResponseStart{Status: h.status, Headers: h.headers}); err != nil {
 		return err
 	}
 	if wrong != nil && len(body) == 0 {
 		return wrong
 	}
-	if err := o.emit(ctx, o.bodyEvent(body, wrong != nil)); err != nil {
+	if err := o.emit(ctx, pagi.HTTPResponseBody{Body: body, More: wrong != nil}); err != nil {
 		return err
 	}
 	o.complete = wrong == nil
@@ -288,7 +332,7 @@ func (o *response) checkEnd(ctx context.Context, bodiless bool) error {
 	if cause := o.run.endCause(); cause != nil {
 		return cause
 	}
-	if status, ended := o.run.settle(); ended && status.Signaled() {
+	if exit, ended := o.run.settle(); ended && exit.Status.Signaled() {
 		return errDied
 	}
 	if !bodiless && o.left > 0 {
@@ -321,22 +365,6 @@ func (o *response) emit(ctx context.Context, ev pagi.Event) error {
 	return nil
 }
 
-// startEvent begins a response. A script has no notion of an sse scope: it answers
-// that one with an ordinary response too, whatever its Content-Type.
-func (o *response) startEvent(h head) pagi.Event {
-	if o.scope.Type == pagi.TypeSSE {
-		return pagi.SSEHTTPResponseStart{Status: h.status, Headers: h.headers}
-	}
-	return pagi.HTTPResponseStart{Status: h.status, Headers: h.headers}
-}
-
-func (o *response) bodyEvent(b []byte, more bool) pagi.Event {
-	if o.scope.Type == pagi.TypeSSE {
-		return pagi.SSEHTTPResponseBody{Body: b, More: more}
-	}
-	return pagi.HTTPResponseBody{Body: b, More: more}
-}
-
 // discard reads the output to its end.
 func (r *run) discard(buf []byte) error {
 	for {
@@ -349,9 +377,26 @@ func (r *run) discard(buf []byte) error {
 	}
 }
 
+// refuse sends a refusal and tells the log its reason.
+func (a *app) refuse(ctx context.Context, scope *pagi.Scope, send pagi.Send, r *refusal) error {
+	if r.text != "" {
+		file := r.file
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(a.Root, file)
+		}
+		a.mount.refused.Tell(ctx, a.logger(), reasons.Reason{
+			Status: r.status, Request: scope.RootPath + scope.Path, File: file, Text: r.text, Option: r.option, There: r.there,
+		})
+	}
+	return r.answer(ctx, scope, send)
+}
+
 // answer sends a refusal.
 func (r *refusal) answer(ctx context.Context, scope *pagi.Scope, send pagi.Send) error {
-	if r.location != "" {
+	switch {
+	case r.slash:
+		return reply.ToSlash(ctx, scope, send)
+	case r.location != "":
 		return reply.Status(ctx, scope, send, r.status, "location", r.location)
 	}
 	return reply.Status(ctx, scope, send, r.status)

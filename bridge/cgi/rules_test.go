@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,6 +26,24 @@ var files = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, _ pagi.Rec
 	}
 	return send(ctx, pagi.HTTPResponseBody{Body: []byte("file " + scope.RootPath + " " + scope.Path)})
 })
+
+func TestADirectoryThatTakesNoBodyInStreamsIt(t *testing.T) {
+	dir := testkit.Tree(t, map[string]string{"stream/a": "", "spool/a": "", "same/a": ""})
+	for chunked, want := range map[string][]string{
+		"":            {ChunkedStream, ChunkedSpool, ChunkedSpool},
+		ChunkedRefuse: {ChunkedRefuse, ChunkedSpool, ChunkedRefuse},
+	} {
+		a, err := newApp(CGI{Root: dir, Chunked: chunked, Directories: []Directory{
+			{Path: "/stream", CGI: CGI{BodyBuffer: -1}}, {Path: "/spool", CGI: CGI{BodyBuffer: -1, Chunked: ChunkedSpool}}, {Path: "/same"},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := []string{a.under("/stream/a").Chunked, a.under("/spool/a").Chunked, a.under("/same/a").Chunked}; !slices.Equal(got, want) {
+			t.Errorf("chunked %q of the mount: %q, want %q", chunked, got, want)
+		}
+	}
+}
 
 func TestWhichFilesRun(t *testing.T) {
 	root := testkit.Tree(t, map[string]string{
@@ -74,17 +93,17 @@ func TestWhichFilesRun(t *testing.T) {
 		"a file in a nested directory":      {CGI{}, "/sub/run.cgi", 200, "sub /cgi/sub/run.cgi|\n"},
 	} {
 		c.options.Root, c.options.Files = root, files
-		res := do(t, build(t, c.options), request{root: "/cgi", target: "/cgi" + c.target})
+		res := do(t, build(t, c.options), ask{root: "/cgi", target: "/cgi" + c.target})
 		if res.err != nil || res.status != c.status || c.body != "" && res.body != c.body {
 			t.Errorf("%s: %d %q %v, want %d %q", name, res.status, res.body, res.err, c.status, c.body)
 		}
 	}
 	script := build(t, CGI{Script: filepath.Join(root, "plain.sh"), Interpreters: interpreters})
-	if res := do(t, script, request{target: "/x"}); res.body != "by extension |/x\n" {
+	if res := do(t, script, ask{target: "/x"}); res.body != "by extension |/x\n" {
 		t.Errorf("a single script by extension: %+v", res)
 	}
 	script = build(t, CGI{Script: filepath.Join(root, "run.cgi"), PathInfo: no})
-	if res := do(t, script, request{target: "/x"}); res.status != 404 {
+	if res := do(t, script, ask{target: "/x"}); res.status != 404 {
 		t.Errorf("a single script, a path behind: %+v", res)
 	}
 }
@@ -117,7 +136,7 @@ func TestDirectoriesHaveOptionsOfTheirOwn(t *testing.T) {
 		"/admin/show.cgi/x":         "Not Found\n",
 		"/admin/":                   "Not Found\n",
 	} {
-		res := do(t, application, request{target: target, headers: pagi.NewHeaders("authorization", "Basic x")})
+		res := do(t, application, ask{target: target, headers: pagi.NewHeaders("authorization", "Basic x")})
 		if res.err != nil || res.body != want {
 			t.Errorf("%s: %q, want %q; %v", target, res.body, want, res.err)
 		}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/cgi/internal/job"
+	"github.com/pagi-go/pagi-bridge/internal/proc"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -29,29 +31,24 @@ const attendAfter = 20 * time.Millisecond
 // only a process that left the group can make us wait for it.
 const lastWords = 100 * time.Millisecond
 
-// A script that is just being written cannot be started. It is tried again that often,
-// with that much time between.
-const (
-	busyTries = 10
-	busyWait  = 10 * time.Millisecond
-)
+// manyBytes is how much has to pass through a pipe of a script before it gets more room.
+const manyBytes = 256 << 10
 
-// run is one run of a script: the process, its three pipes and the timers. It is
+// run is one run of a script: the job, the pipe of its input, and the timers. It is
 // an io.Reader of the script's output.
 //
 // Up to three goroutines belong to it besides the caller's: one writes the request
 // body; for a script that runs longer than attendAfter, one waits for the process
 // and one reads standard error. finish ends them all.
 type run struct {
-	app    *app
-	script script
-	log    *slog.Logger
-	proc   *process
-	body   *requestBody
-	in     *pipe // nil: /dev/null, or the file the body is in
-	out    *pipe
-	errs   *pipe
-	mark   *mark // of a process that stays, which has out and errs, too
+	app      *app
+	script   script
+	request  asked // shown until it is answered
+	compiled bool  // the job is that of a process that has compiled the script
+	log      *slog.Logger
+	job      job.Job
+	body     *requestBody
+	in       *job.Pipe // nil: /dev/null, or the file the body is in
 
 	stderr     stderrLog
 	watch      *watchdog
@@ -81,37 +78,33 @@ type run struct {
 // start starts s. When it returns without an error, finish must be called.
 func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requestBody) (*run, error) {
 	r := &run{
-		app: a, script: s, body: body, ctx: ctx,
+		app: a, script: s, request: requestOf(scope), body: body, ctx: ctx,
 		fed: make(chan struct{}), errsDone: make(chan struct{}), killed: make(chan struct{}),
 	}
 	stdin, pending, err := r.openInput(body)
+	if err == nil {
+		r.job, r.compiled, err = a.launch(ctx, s, a.environ(scope, s, body.length), stdin)
+	}
 	if err != nil {
-		r.closePipes()
+		r.in.Close()
 		return nil, startFailure(s, err)
 	}
-	c := newCommand(s, a.environ(scope, s, body.length))
-	c.stdin = stdin
-	if r.proc, err = r.launch(c); err != nil {
-		r.closePipes()
-		return nil, startFailure(s, err)
-	}
-	r.out.closeScript()
-	r.errs.closeScript()
+	r.job.OnEnd(r.scriptExited)
 	if r.in != nil {
-		r.in.closeScript()
+		r.in.CloseTheirs()
 	}
-	r.log = a.logger().With(slog.String("script", s.file), slog.Int("pid", r.proc.pid))
+	r.log = a.logger().With(slog.String("script", s.file), slog.Int("pid", r.job.Pid()))
 
-	r.watch = newWatchdog(a.Timeout, func() {
-		r.end(&timeoutError{"it kept us waiting", "timeout", a.Timeout})
+	r.watch = newWatchdog(a.RequestTimeout, func() {
+		r.end(&timeoutError{"it kept us waiting", "request_timeout", a.RequestTimeout})
 	})
-	if a.MaxTime > 0 {
-		r.maxTimer = time.AfterFunc(a.MaxTime, func() {
-			r.end(&timeoutError{"it ran", "max_time", a.MaxTime})
+	if a.MaxRequestTime > 0 {
+		r.maxTimer = time.AfterFunc(a.MaxRequestTime, func() {
+			r.end(&timeoutError{"it ran", "max_request_time", a.MaxRequestTime})
 		})
 	}
 	r.stderr = stderrLog{ctx: context.WithoutCancel(ctx), log: r.log, rate: a.StderrRate, marks: a.watchedMarks()}
-	r.stderr.write(r.proc.said)
+	r.stderr.write(r.job.Said())
 	r.attendant = time.AfterFunc(attendAfter, r.attend)
 	if pending == nil && !body.more {
 		r.cancelFeed = func() {}
@@ -127,23 +120,6 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 	return r, nil
 }
 
-// launch gives the run its process: one that has compiled the script, or a new one.
-func (r *run) launch(c command) (*process, error) {
-	if p := r.app.fast.process(r, c); p != nil {
-		return p, nil
-	}
-	if err := r.openOutputs(); err != nil {
-		return nil, err
-	}
-	c.stdout, c.stderr = r.out.script, r.errs.script
-	p, err := r.app.startProcess(c, r.scriptExited)
-	for tries := 0; errors.Is(err, syscall.ETXTBSY) && tries < busyTries && r.ctx.Err() == nil; tries++ {
-		time.Sleep(busyWait)
-		p, err = r.app.startProcess(c, r.scriptExited)
-	}
-	return p, err
-}
-
 // attend starts the goroutines that look after a script that takes longer.
 func (r *run) attend() {
 	r.mu.Lock()
@@ -153,13 +129,13 @@ func (r *run) attend() {
 	}
 	r.attended = true
 	r.stopLingering()
-	r.proc.watch()
+	r.job.Watch()
 	if !r.answered {
 		r.detach = context.AfterFunc(r.ctx, func() { r.end(context.Cause(r.ctx)) })
 	}
 	go func() {
 		defer close(r.errsDone)
-		r.stderr.copy(r.errs.ours)
+		r.stderr.copy(r.job.Errs())
 	}()
 }
 
@@ -170,51 +146,34 @@ func (r *run) openInput(body *requestBody) (stdin int, pending []byte, err error
 		return int(body.file.Fd()), nil, nil
 	}
 	if len(body.first) == 0 && !body.more {
-		null, err := devNull()
+		null, err := job.DevNull()
 		if err != nil {
 			return -1, nil, err
 		}
 		return int(null.Fd()), nil, nil
 	}
-	if r.in, err = newPipe(true); err != nil {
+	if r.in, err = job.NewPipe(true); err != nil {
 		return -1, nil, err
 	}
 	pending = body.first
 	if !body.more {
-		if pending, err = r.in.fill(pending); err != nil {
+		if pending, err = fill(r.in.Ours(), pending); err != nil {
 			return -1, nil, err
 		}
 	}
 	if pending == nil && !body.more {
-		if err := r.in.ours.Close(); err != nil {
+		if err := r.in.Ours().Close(); err != nil {
 			return -1, nil, err
 		}
 	}
-	return r.in.script, pending, nil
-}
-
-// openOutputs makes the pipes of a process of one run, if there are none yet.
-func (r *run) openOutputs() (err error) {
-	if r.out == nil {
-		r.out, err = newPipe(false)
-	}
-	if err == nil && r.errs == nil {
-		r.errs, err = newPipe(false)
-	}
-	return err
-}
-
-func (r *run) closePipes() {
-	r.in.close()
-	r.out.close()
-	r.errs.close()
+	return r.in.Theirs(), pending, nil
 }
 
 // Read reads the script's output. It ends when the last holder of the pipe has
 // closed it, when the group was killed, or when the script is gone and what it
 // left behind has been silent for KillAfter.
 func (r *run) Read(p []byte) (int, error) {
-	if r.isMarked() {
+	if r.job.IsOver() {
 		return 0, io.EOF
 	}
 	r.mu.Lock()
@@ -225,22 +184,14 @@ func (r *run) Read(p []byte) (int, error) {
 	default:
 	}
 	select {
-	case <-r.proc.exited:
+	case <-r.job.Done():
 		r.setOutDeadline(time.Now().Add(r.app.KillAfter))
 	default:
 	}
 	r.mu.Unlock()
-	n, err := r.readOutput(p)
+	n, err := r.take(p)
 	if n > 0 {
 		r.watch.progress()
-	}
-	if r.size < manyBytes && r.size+int64(n) >= manyBytes {
-		r.out.enlarge()
-	}
-	if r.size += int64(n); r.app.OutputSize > 0 && r.size > r.app.OutputSize {
-		err := &limitError{"it wrote too much", "output_size", r.app.OutputSize, http.StatusBadGateway}
-		r.end(err)
-		return 0, err
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = io.EOF
@@ -248,18 +199,18 @@ func (r *run) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readOutput reads what there is, to the end of the pipe or to the mark of a process
-// that stays.
-func (r *run) readOutput(p []byte) (int, error) {
-	switch {
-	case r.mark == nil:
-		return r.out.ours.Read(p)
-	case r.mark.seen:
-		return 0, io.EOF
+// take reads output and counts it. A script that writes more than OutputSize is ended, and
+// what goes beyond the limit is not returned.
+func (r *run) take(p []byte) (int, error) {
+	n, err := r.job.Read(p)
+	if r.size < manyBytes && r.size+int64(n) >= manyBytes {
+		r.job.Out().Enlarge()
 	}
-	n, err := r.mark.read(r.out.ours, p)
-	if r.mark.seen {
-		r.proc.endRun(syscall.WaitStatus(r.mark.status << 8))
+	r.size += int64(n)
+	if limit := r.app.OutputSize; limit > 0 && r.size > limit {
+		err := &limitError{"it wrote too much", "output_size", limit, http.StatusBadGateway}
+		r.end(err)
+		return 0, err
 	}
 	return n, err
 }
@@ -278,7 +229,7 @@ func (r *run) scriptExited() {
 // setOutDeadline is called with mu held.
 func (r *run) setOutDeadline(t time.Time) {
 	if !r.over {
-		_ = r.out.ours.SetReadDeadline(t) // a pipe has deadlines
+		r.job.Out().Limit(t)
 	}
 }
 
@@ -291,7 +242,7 @@ func (r *run) end(cause error) {
 		return
 	}
 	r.cause = cause
-	r.proc.signal(syscall.SIGTERM)
+	r.job.Signal(syscall.SIGTERM)
 	r.killTimer = time.AfterFunc(r.app.KillAfter, r.kill)
 }
 
@@ -301,7 +252,7 @@ func (r *run) kill() {
 	if r.over || isClosed(r.killed) {
 		return
 	}
-	r.proc.signal(syscall.SIGKILL)
+	r.job.Signal(syscall.SIGKILL)
 	r.setOutDeadline(time.Unix(1, 0))
 	close(r.killed)
 }
@@ -348,29 +299,15 @@ func (r *run) endCause() error {
 	return r.cause
 }
 
-// isMarked reports whether the run has ended and its process stays. It is for the reader.
-func (r *run) isMarked() bool { return r.mark != nil && r.mark.seen }
-
-// hasEnded reports whether nothing of the run goes on. It is for the reader.
-func (r *run) hasEnded() bool { return r.isMarked() || r.proc.isFinished() }
-
 // settle waits a moment for the script's end and returns how it ended.
-func (r *run) settle() (status syscall.WaitStatus, ended bool) {
-	if r.isMarked() {
-		return syscall.WaitStatus(r.mark.status << 8), true
-	}
-	if !r.proc.exitsWithin(settleTime) {
-		return 0, false
-	}
-	return r.proc.finish(), true
-}
+func (r *run) settle() (exit proc.Exit, ended bool) { return r.job.Settle(settleTime) }
 
 // finish reads to the end of the output, waits for the script, kills what is left
 // of its group and releases everything. A script that is not being ended may
 // still work on as long as its time limits allow. It returns how the script ended
 // and the cause where it was made to.
-func (r *run) finish(buf []byte) (syscall.WaitStatus, error) {
-	if !r.hasEnded() {
+func (r *run) finish(buf []byte) (proc.Exit, error) {
+	if !r.job.IsFinished() {
 		r.attend()
 		r.outlast(buf)
 	}
@@ -379,11 +316,7 @@ func (r *run) finish(buf []byte) (syscall.WaitStatus, error) {
 	if r.maxTimer != nil {
 		r.maxTimer.Stop()
 	}
-	stays := r.isMarked()
-	var status syscall.WaitStatus
-	if !stays { // first of all: whoever is left in its group ends, and lets go of the pipes
-		status = r.proc.finish()
-	}
+	exit := r.job.Finish() // first of all: what is left of the script ends, and lets go of the pipes
 	r.mu.Lock()
 	r.over = true
 	attended, cause := r.attended, r.cause
@@ -396,26 +329,22 @@ func (r *run) finish(buf []byte) (syscall.WaitStatus, error) {
 	r.mu.Unlock()
 
 	r.cancelFeed()
-	r.in.close()
+	r.in.Close()
 	<-r.fed
 	r.body.close()
 	if attended {
 		patience := lastWords
-		if stays { // it has said all
+		if r.job.IsOver() { // the script has said all
 			patience = 0
 		}
-		_ = r.errs.ours.SetReadDeadline(time.Now().Add(patience)) // a pipe has deadlines
+		r.job.Errs().Limit(time.Now().Add(patience))
 		<-r.errsDone
 	} else {
-		r.stderr.drain(r.errs.ours, buf)
+		r.stderr.drain(r.job.Errs(), buf)
 		r.stderr.end()
 	}
-	if stays {
-		r.proc.setAttended(attended || cause != nil)
-		return r.proc.finish(), cause
-	}
-	r.closePipes()
-	return status, cause
+	r.job.Close(attended || cause != nil)
+	return exit, cause
 }
 
 // outlast waits for the end of the output and of the script and, where the group
@@ -426,7 +355,7 @@ func (r *run) outlast(buf []byte) {
 			break
 		}
 	}
-	<-r.proc.exited
+	<-r.job.Done()
 	if r.endCause() != nil {
 		select {
 		case <-r.errsDone:

@@ -14,22 +14,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/cgi/internal/job"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/request"
 )
 
 func TestAScriptThatCannotBeStarted(t *testing.T) {
 	application := build(t, CGI{})
 	for name, c := range map[string]struct {
-		req    request
+		req    ask
 		status int
 		reason string
 	}{
-		"without a first line":          {request{target: "/noshebang.cgi"}, 502, "no first line like #!"},
-		"with an interpreter not there": {request{target: "/nointerpreter.cgi"}, 502, "#!/no/such/interpreter"},
-		"with DOS line ends":            {request{target: "/dosline.cgi"}, 502, "carriage return"},
-		"that is empty":                 {request{target: "/empty.cgi"}, 502, "the file is empty"},
-		"with too large an environment": {request{target: "/hello.cgi?" + strings.Repeat("x", 200_000)}, 431, "environment is too large"},
+		"without a first line":          {ask{target: "/noshebang.cgi"}, 502, "no first line like #!"},
+		"with an interpreter not there": {ask{target: "/nointerpreter.cgi"}, 502, "#!/no/such/interpreter"},
+		"with DOS line ends":            {ask{target: "/dosline.cgi"}, 502, "carriage return"},
+		"that is empty":                 {ask{target: "/empty.cgi"}, 502, "the file is empty"},
+		"with too large an environment": {ask{target: "/hello.cgi?" + strings.Repeat("x", 200_000)}, 431, "environment is too large"},
 	} {
 		res := do(t, application, c.req)
 		if res.statusError() != c.status || !strings.Contains(res.err.Error(), c.reason) {
@@ -39,14 +41,14 @@ func TestAScriptThatCannotBeStarted(t *testing.T) {
 }
 
 func TestARequestWithoutABodyReadsNothing(t *testing.T) {
-	res := do(t, build(t, CGI{}), request{target: "/sha.cgi"})
+	res := do(t, build(t, CGI{}), ask{target: "/sha.cgi"})
 	if want := "0 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 unknown\n"; res.body != want {
 		t.Errorf("%q, error %v", res.body, res.err)
 	}
 }
 
 func TestInputAndOutputAreStreamed(t *testing.T) {
-	l := begin(t, build(t, CGI{BodyBuffer: -1}), request{method: "POST", target: "/lines.cgi"})
+	l := begin(t, build(t, CGI{BodyBuffer: -1}), ask{method: "POST", target: "/lines.cgi"})
 	for i := range 5 {
 		l.feed(fmt.Sprintf("line %d\n", i), true)
 		l.text(fmt.Sprintf("got line %d\n", i))
@@ -63,7 +65,7 @@ func TestInputThatIsNotRead(t *testing.T) {
 	for _, script := range []string{"/noread.cgi", "/closestdin.cgi"} {
 		for _, body := range []string{"", "small", large} {
 			for _, chunked := range []bool{false, true} {
-				res := do(t, application, request{method: "POST", target: script, body: body, chunked: chunked})
+				res := do(t, application, ask{method: "POST", target: script, body: body, chunked: chunked})
 				if res.err != nil || res.status != 200 || !res.complete {
 					t.Errorf("%s, %d bytes, chunked %v: %+v", script, len(body), chunked, res)
 				}
@@ -74,7 +76,7 @@ func TestInputThatIsNotRead(t *testing.T) {
 
 func TestTheRestOfAnUnreadBodyIsDrained(t *testing.T) {
 	dir := t.TempDir()
-	l := begin(t, build(t, CGI{BodyBuffer: -1}), request{method: "POST", target: "/wait.cgi?" + dir})
+	l := begin(t, build(t, CGI{BodyBuffer: -1}), ask{method: "POST", target: "/wait.cgi?" + dir})
 	for range 64 { // far more than a pipe holds; the script reads none of it
 		select {
 		case l.in <- pagi.HTTPRequest{Body: make([]byte, 1<<10), More: true}:
@@ -94,7 +96,7 @@ func TestTheRestOfAnUnreadBodyIsDrained(t *testing.T) {
 func TestAScriptThatWritesMegabytesBeforeItReads(t *testing.T) {
 	body := strings.Repeat("y", 3<<20)
 	for _, chunked := range []bool{false, true} {
-		res := do(t, build(t, CGI{}), request{method: "POST", target: "/writefirst.cgi", body: body, chunked: chunked})
+		res := do(t, build(t, CGI{}), ask{method: "POST", target: "/writefirst.cgi", body: body, chunked: chunked})
 		if want := fmt.Sprintf("\nread %d\n", len(body)); res.err != nil || !strings.HasSuffix(res.body, want) || len(res.body) != 4<<20+len(want) {
 			t.Errorf("chunked %v: %d bytes, error %v", chunked, len(res.body), res.err)
 		}
@@ -103,7 +105,7 @@ func TestAScriptThatWritesMegabytesBeforeItReads(t *testing.T) {
 
 func TestAScriptMayGoOnAfterItsResponse(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "go")
-	l := begin(t, build(t, CGI{}), request{target: "/closestdout.cgi?" + file})
+	l := begin(t, build(t, CGI{}), ask{target: "/closestdout.cgi?" + file})
 	l.feed("", false)
 	for complete := false; !complete; {
 		b, is := l.next().(pagi.HTTPResponseBody)
@@ -124,17 +126,17 @@ func TestAScriptMayGoOnAfterItsResponse(t *testing.T) {
 
 func TestAScriptThatGoesOnTooLongAfterItsResponse(t *testing.T) {
 	log := &testkit.Log{}
-	res := do(t, build(t, CGI{Timeout: 300 * time.Millisecond, Logger: log.Logger()}), request{target: "/closestdout.cgi?" + t.TempDir() + "/never"})
+	res := do(t, build(t, CGI{RequestTimeout: 300 * time.Millisecond, Logger: log.Logger()}), ask{target: "/closestdout.cgi?" + t.TempDir() + "/never"})
 	if res.err != nil || !res.complete {
 		t.Errorf("%+v\n%s", res, log)
 	}
-	log.WaitFor(t, "after its response was complete", "option timeout")
+	log.WaitFor(t, "after its response was complete", "option request_timeout")
 }
 
 func TestWhatAScriptLeavesBehindIsKilled(t *testing.T) {
 	application := build(t, CGI{KillAfter: 200 * time.Millisecond})
 	for _, script := range []string{"/orphan.cgi", "/quietorphan.cgi"} {
-		res := do(t, application, request{target: script})
+		res := do(t, application, ask{target: script})
 		if res.err != nil || !res.complete || res.body == "" {
 			t.Fatalf("%s: %+v", script, res)
 		}
@@ -143,13 +145,13 @@ func TestWhatAScriptLeavesBehindIsKilled(t *testing.T) {
 }
 
 func TestOutputOfAChildThatOutlivesItsScriptIsNotLost(t *testing.T) {
-	if res := do(t, build(t, CGI{}), request{target: "/lateorphan.cgi"}); res.err != nil || res.body != "first\nsecond\n" {
+	if res := do(t, build(t, CGI{}), ask{target: "/lateorphan.cgi"}); res.err != nil || res.body != "first\nsecond\n" {
 		t.Errorf("%+v", res)
 	}
 }
 
 func TestADaemonThatHoldsTheDescriptorsDoesNotHoldTheResponse(t *testing.T) {
-	res := do(t, build(t, CGI{KillAfter: 200 * time.Millisecond}), request{target: "/daemon.cgi"})
+	res := do(t, build(t, CGI{KillAfter: 200 * time.Millisecond}), ask{target: "/daemon.cgi"})
 	if res.err != nil || !res.complete {
 		t.Fatalf("%+v", res)
 	}
@@ -177,9 +179,9 @@ func TestTheTimeLimitEndsTheWholeGroup(t *testing.T) {
 		started bool
 		reason  string
 	}{
-		"silence, nothing sent yet": {CGI{Timeout: time.Second}, false, "option timeout"},
-		"silence, response begun":   {CGI{Timeout: time.Second}, true, "option timeout"},
-		"run time":                  {CGI{MaxTime: time.Second}, false, "option max_time"},
+		"silence, nothing sent yet": {CGI{RequestTimeout: time.Second}, false, "option request_timeout"},
+		"silence, response begun":   {CGI{RequestTimeout: time.Second}, true, "option request_timeout"},
+		"run time":                  {CGI{MaxRequestTime: time.Second}, false, "option max_request_time"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -189,7 +191,7 @@ func TestTheTimeLimitEndsTheWholeGroup(t *testing.T) {
 			if c.started {
 				query = "started:" + file
 			}
-			res := do(t, build(t, c.options), request{target: "/stubborn.cgi?" + query})
+			res := do(t, build(t, c.options), ask{target: "/stubborn.cgi?" + query})
 			if res.statusError() != 504 || res.complete || !strings.Contains(res.err.Error(), c.reason) || !strings.Contains(res.err.Error(), "signal: killed") {
 				t.Errorf("%+v", res)
 			}
@@ -209,7 +211,7 @@ func TestTheTimeLimitEndsTheWholeGroup(t *testing.T) {
 
 func TestProgressHoldsTheTimeLimitOff(t *testing.T) {
 	// 40 pieces, 20 ms apart: longer than the limit in all, never silent so long.
-	l := begin(t, build(t, CGI{Timeout: 700 * time.Millisecond}), request{target: "/spin.cgi"})
+	l := begin(t, build(t, CGI{RequestTimeout: 700 * time.Millisecond}), ask{target: "/spin.cgi"})
 	l.feed("", false)
 	for range 40 {
 		l.next()
@@ -222,7 +224,7 @@ func TestProgressHoldsTheTimeLimitOff(t *testing.T) {
 
 func TestWaitingForTheClientIsNotTheScriptsFault(t *testing.T) {
 	const limit = 300 * time.Millisecond
-	l := begin(t, build(t, CGI{Timeout: limit, BodyBuffer: -1}), request{method: "POST", target: "/lines.cgi"})
+	l := begin(t, build(t, CGI{RequestTimeout: limit, BodyBuffer: -1}), ask{method: "POST", target: "/lines.cgi"})
 	l.feed("a\n", true)
 	l.text("got a\n")
 	<-time.After(2 * limit) // a slow sender
@@ -243,7 +245,7 @@ func disconnected(err error) bool {
 func TestAClientThatGoesAwayEndsTheScript(t *testing.T) {
 	t.Run("a polite one may tidy up", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "pid")
-		l := begin(t, build(t, CGI{}), request{target: "/polite.cgi?" + file})
+		l := begin(t, build(t, CGI{}), ask{target: "/polite.cgi?" + file})
 		l.feed("", false)
 		pid := fileText(t, file)
 		l.disconnect()
@@ -259,7 +261,7 @@ func TestAClientThatGoesAwayEndsTheScript(t *testing.T) {
 	})
 	t.Run("a stubborn one is killed", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "pids")
-		l := begin(t, build(t, CGI{KillAfter: 100 * time.Millisecond}), request{target: "/stubborn.cgi?started:" + file})
+		l := begin(t, build(t, CGI{KillAfter: 100 * time.Millisecond}), ask{target: "/stubborn.cgi?started:" + file})
 		l.feed("", false)
 		both := pids(t, file)
 		l.disconnect()
@@ -271,16 +273,16 @@ func TestAClientThatGoesAwayEndsTheScript(t *testing.T) {
 		}
 	})
 	t.Run("in the middle of the body", func(t *testing.T) {
-		l := begin(t, build(t, CGI{BodyBuffer: -1}), request{method: "POST", target: "/lines.cgi"})
+		l := begin(t, build(t, CGI{BodyBuffer: -1}), ask{method: "POST", target: "/lines.cgi"})
 		l.feed("a\n", true)
 		l.text("got a\n")
 		l.disconnect()
-		if err := l.end(); !disconnected(err) && !errors.Is(err, pagi.ErrDisconnected) {
+		if err := l.end(); !disconnected(err) && !errors.Is(err, request.ErrDisconnected) {
 			t.Error(err)
 		}
 	})
 	t.Run("before the body began", func(t *testing.T) {
-		l := begin(t, build(t, CGI{}), request{method: "POST", target: "/lines.cgi"})
+		l := begin(t, build(t, CGI{}), ask{method: "POST", target: "/lines.cgi"})
 		l.disconnect()
 		if err := l.end(); err == nil {
 			t.Error("no error")
@@ -298,7 +300,7 @@ func TestAnErrorWhileTheBodyIsReadEndsTheScript(t *testing.T) {
 		return nil, &pagi.StatusError{Status: 413, Message: "too large"}
 	}
 	res := &result{}
-	res.err = build(t, CGI{}).Serve(t.Context(), request{method: "POST", target: "/sha.cgi"}.scope(), receive, res.take(pagi.TypeHTTP))
+	res.err = build(t, CGI{}).Serve(t.Context(), ask{method: "POST", target: "/sha.cgi"}.scope(), receive, res.take(pagi.TypeHTTP))
 	if res.statusError() != 413 || res.status != 0 {
 		t.Errorf("%+v", res)
 	}
@@ -307,7 +309,7 @@ func TestAnErrorWhileTheBodyIsReadEndsTheScript(t *testing.T) {
 func TestAFailingSendEndsTheScript(t *testing.T) {
 	broken := errors.New("broken pipe")
 	send := func(context.Context, pagi.Event) error { return broken }
-	err := build(t, CGI{}).Serve(t.Context(), request{target: "/spin.cgi"}.scope(), request{}.receive(), send)
+	err := build(t, CGI{}).Serve(t.Context(), ask{target: "/spin.cgi"}.scope(), ask{}.receive(), send)
 	if !errors.Is(err, broken) {
 		t.Error(err)
 	}
@@ -316,18 +318,18 @@ func TestAFailingSendEndsTheScript(t *testing.T) {
 func TestAScriptThatDies(t *testing.T) {
 	log := &testkit.Log{}
 	application := build(t, CGI{Logger: log.Logger()})
-	res := do(t, application, request{target: "/die.cgi"})
+	res := do(t, application, ask{target: "/die.cgi"})
 	if res.statusError() != 502 || !strings.Contains(res.err.Error(), "no output") || !strings.Contains(res.err.Error(), "exit status 255") && !strings.Contains(res.err.Error(), "exit status 2)") {
 		t.Errorf("before its response: %+v", res)
 	}
 	if !strings.Contains(log.String(), "cannot open the guest book") {
 		t.Errorf("log: %s", log)
 	}
-	res = do(t, application, request{target: "/crash.cgi"})
+	res = do(t, application, ask{target: "/crash.cgi"})
 	if res.err == nil || res.complete || res.body != "half of the " || !strings.Contains(res.err.Error(), "signal: killed") {
 		t.Errorf("of a signal in the middle: %+v", res)
 	}
-	res = do(t, application, request{target: "/dielate.cgi"})
+	res = do(t, application, ask{target: "/dielate.cgi"})
 	if res.err != nil || !res.complete || res.body != "half\n" {
 		t.Errorf("with an exit status, after its output: %+v", res)
 	}
@@ -338,7 +340,7 @@ func TestAScriptThatDies(t *testing.T) {
 
 func TestStandardErrorGoesToTheLog(t *testing.T) {
 	log := &testkit.Log{}
-	res := do(t, build(t, CGI{Logger: log.Logger()}), request{target: "/stderr.cgi"})
+	res := do(t, build(t, CGI{Logger: log.Logger()}), ask{target: "/stderr.cgi"})
 	if res.err != nil || res.body != "ok\n" {
 		t.Errorf("%+v", res)
 	}
@@ -354,21 +356,18 @@ func TestStandardErrorGoesToTheLog(t *testing.T) {
 }
 
 func TestLastWordsInThePipeAreLogged(t *testing.T) {
-	r, w, err := os.Pipe()
+	pipe, err := job.NewPipe(false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
-	defer w.Close() // a daemon still holds it
-	if _, err := w.WriteString("one\ntwo"); err != nil {
+	defer pipe.Close() // a daemon still holds the other end
+	if _, err := syscall.Write(pipe.Theirs(), []byte("one\ntwo")); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.SetReadDeadline(time.Unix(1, 0)); err != nil {
-		t.Fatal(err)
-	}
+	pipe.Limit(time.Unix(1, 0))
 	log := &testkit.Log{}
 	errs := stderrLog{ctx: t.Context(), log: log.Logger(), rate: 10}
-	errs.copy(r)
+	errs.copy(pipe)
 	if text := log.String(); !strings.Contains(text, "line=one") || !strings.Contains(text, "line=two") {
 		t.Error(text)
 	}
@@ -376,7 +375,7 @@ func TestLastWordsInThePipeAreLogged(t *testing.T) {
 
 func TestAFloodOfStandardErrorIsBounded(t *testing.T) {
 	log := &testkit.Log{}
-	res := do(t, build(t, CGI{Logger: log.Logger(), StderrRate: 20}), request{target: "/flood.cgi"})
+	res := do(t, build(t, CGI{Logger: log.Logger(), StderrRate: 20}), ask{target: "/flood.cgi"})
 	if res.err != nil || res.body != "ok\n" {
 		t.Errorf("%+v", res)
 	}
@@ -385,7 +384,7 @@ func TestAFloodOfStandardErrorIsBounded(t *testing.T) {
 		t.Errorf("%d records", n)
 	}
 	log = &testkit.Log{}
-	do(t, build(t, CGI{Logger: log.Logger(), StderrRate: -1}), request{target: "/flood.cgi"})
+	do(t, build(t, CGI{Logger: log.Logger(), StderrRate: -1}), ask{target: "/flood.cgi"})
 	text = log.String()
 	if n := strings.Count(text, "\n"); n != 20001 || !strings.Contains(text, "... (cut)") || len(text) > 20001*250+5000 {
 		t.Errorf("without a limit: %d records, %d bytes", n, len(text))
@@ -397,7 +396,7 @@ func TestConcurrencyIsLimited(t *testing.T) {
 	application := build(t, CGI{Concurrency: 2, QueueTimeout: 50 * time.Millisecond})
 	var running []*live
 	for range 2 {
-		l := begin(t, application, request{target: "/wait.cgi?" + dir})
+		l := begin(t, application, ask{target: "/wait.cgi?" + dir})
 		l.feed("", false)
 		running = append(running, l)
 	}
@@ -405,7 +404,7 @@ func TestConcurrencyIsLimited(t *testing.T) {
 		entries, err := os.ReadDir(dir)
 		return err == nil && len(entries) == 2
 	})
-	res := do(t, application, request{target: "/hello.cgi"})
+	res := do(t, application, ask{target: "/hello.cgi"})
 	var busy *pagi.StatusError
 	if !errors.As(res.err, &busy) || busy.Status != 503 || busy.Headers.Get("retry-after") == "" || !strings.Contains(res.err.Error(), "concurrency") {
 		t.Errorf("a third: %+v", res)
@@ -418,7 +417,7 @@ func TestConcurrencyIsLimited(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if res := do(t, application, request{target: "/hello.cgi"}); res.status != 200 {
+	if res := do(t, application, ask{target: "/hello.cgi"}); res.status != 200 {
 		t.Errorf("afterwards: %+v", res)
 	}
 }
@@ -428,7 +427,7 @@ func TestWaitingRequestsGetTheirTurn(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 30 {
 		wg.Go(func() {
-			if res := do(t, application, request{method: "POST", target: "/cat.cgi", body: "x"}); res.err != nil || res.body != "x" {
+			if res := do(t, application, ask{method: "POST", target: "/cat.cgi", body: "x"}); res.err != nil || res.body != "x" {
 				t.Errorf("%+v", res)
 			}
 		})
@@ -439,13 +438,13 @@ func TestWaitingRequestsGetTheirTurn(t *testing.T) {
 func TestAClientThatGoesAwayLeavesTheQueue(t *testing.T) {
 	dir := t.TempDir()
 	application := build(t, CGI{Concurrency: 1})
-	holder := begin(t, application, request{target: "/wait.cgi?" + dir})
+	holder := begin(t, application, ask{target: "/wait.cgi?" + dir})
 	holder.feed("", false)
 	testkit.Eventually(t, "the first to run", func() bool {
 		entries, err := os.ReadDir(dir)
 		return err == nil && len(entries) == 1
 	})
-	waiting := begin(t, application, request{target: "/hello.cgi"})
+	waiting := begin(t, application, ask{target: "/hello.cgi"})
 	waiting.feed("", false)
 	waiting.disconnect()
 	if err := waiting.end(); !disconnected(err) {

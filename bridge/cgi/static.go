@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	reasons "github.com/pagi-go/pagi-bridge/internal/refusal"
 )
 
 // Values of the Static option.
@@ -21,10 +23,16 @@ func (a *app) acceptsPathInfo() bool { return a.PathInfo == nil || *a.PathInfo }
 
 // beginsLikeAScript reports whether a file begins with "#!", or cannot be read: a
 // script that lost its execute bit must not show its source.
-func beginsLikeAScript(root *os.Root, rel string) bool {
+func (a *app) beginsLikeAScript(root *os.Root, rel string) bool {
 	f, err := root.Open(rel)
 	if err != nil {
-		return true
+		target, why := reasons.Follow(a.FollowSymlinks, a.Root, rel)
+		if why != nil {
+			return true
+		}
+		if f, err = os.Open(target); err != nil {
+			return true
+		}
 	}
 	defer f.Close() // opened for reading
 	var first [2]byte

@@ -10,8 +10,9 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/bridge/cgi/internal/job"
 )
 
 // stderrLine is the longest line of standard error that is logged, in bytes; the
@@ -36,15 +37,15 @@ type stderrLog struct {
 	dropped int
 }
 
-// copy reads until f ends or its read deadline passes. What is in the pipe then
+// copy reads until the pipe ends or its read deadline passes. What is in the pipe then
 // still counts.
-func (l *stderrLog) copy(f *os.File) {
+func (l *stderrLog) copy(pipe *job.Pipe) {
 	buf := make([]byte, 4<<10)
 	for {
-		n, err := f.Read(buf)
+		n, err := pipe.Ours().Read(buf)
 		l.write(buf[:n])
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			l.drain(f, buf)
+			l.drain(pipe, buf)
 		}
 		if err != nil {
 			break
@@ -61,23 +62,17 @@ func (l *stderrLog) end() {
 	l.reportDropped()
 }
 
-// drain reads what a pipe holds, without waiting and not more than it can hold: a
+// drain reads what a pipe holds, without waiting, and not more than it can hold: a
 // process that left the group may go on writing.
-func (l *stderrLog) drain(f *os.File, buf []byte) {
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return // closed
-	}
-	_ = conn.Control(func(fd uintptr) { // fails only for a closed file
-		for total := 0; total < bufferSize; {
-			n, err := syscall.Read(int(fd), buf)
-			if err != nil || n == 0 {
-				return // EAGAIN: empty
-			}
-			l.write(buf[:n])
-			total += n
+func (l *stderrLog) drain(pipe *job.Pipe, buf []byte) {
+	for total := 0; total < job.Capacity; {
+		n := pipe.ReadNow(buf)
+		if n == 0 {
+			return
 		}
-	})
+		l.write(buf[:n])
+		total += n
+	}
 }
 
 // write splits b into lines.

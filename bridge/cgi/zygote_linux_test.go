@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/cgi/perlfork"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -42,8 +43,8 @@ func TestACompilationThatNeverEndsIsEnded(t *testing.T) {
 		"that ignores TERM": `BEGIN { $SIG{TERM} = 'IGNORE'; sleep 1 while 1 }`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := serveTree(t, ModeFork, CGI{Timeout: 200 * time.Millisecond, KillAfter: 50 * time.Millisecond}, map[string]string{"a.cgi": script})
-			if res := do(t, d.app, request{target: "/a.cgi"}); res.statusError() != 504 {
+			d := serveTree(t, ModeFork, CGI{RequestTimeout: 200 * time.Millisecond, KillAfter: 50 * time.Millisecond}, map[string]string{"a.cgi": script})
+			if res := do(t, d.app, ask{target: "/a.cgi"}); res.statusError() != 504 {
 				t.Errorf("status %d, %v", res.status, res.err)
 			}
 			d.stopWithin(t, seconds)
@@ -53,16 +54,16 @@ func TestACompilationThatNeverEndsIsEnded(t *testing.T) {
 }
 
 func TestStoppingDoesNotWaitForACompilation(t *testing.T) {
-	d := serveTree(t, ModeFork, CGI{Timeout: time.Hour, KillAfter: 50 * time.Millisecond}, map[string]string{"a.cgi": `BEGIN { sleep 1000 }`})
+	d := serveTree(t, ModeFork, CGI{RequestTimeout: time.Hour, KillAfter: 50 * time.Millisecond}, map[string]string{"a.cgi": `BEGIN { sleep 1000 }`})
 	ctx, leave := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		r := request{target: "/a.cgi"}
+		r := ask{target: "/a.cgi"}
 		scope := r.scope()
 		_ = d.app.Serve(ctx, scope, r.receive(), (&result{}).take(scope.Type)) // the client leaves, which is an error
 	}()
-	testkit.Eventually(t, "the script to be compiled", func() bool { state, _ := d.compiled("a.cgi"); return state == compiling })
+	testkit.Eventually(t, "the script to be compiled", func() bool { return d.compiled("a.cgi").State == perlfork.Compiling })
 	leave()
 	<-done
 	d.stopWithin(t, 20*time.Second)
@@ -72,7 +73,7 @@ func TestADaemonOfACompilationIsEnded(t *testing.T) {
 	d := serveTree(t, ModeFork, CGI{KillAfter: 50 * time.Millisecond}, map[string]string{
 		"a.cgi": `BEGIN { if (!fork) { open STDOUT, '>', '/dev/null'; open STDERR, '>', '/dev/null'; sleep 1000 } }`,
 	})
-	do(t, d.app, request{target: "/a.cgi"})
+	do(t, d.app, ask{target: "/a.cgi"})
 	if why := d.settle(t, "a.cgi"); !strings.Contains(why, "starts processes") {
 		t.Errorf("it is run by exec because of %q", why)
 	}
@@ -81,7 +82,7 @@ func TestADaemonOfACompilationIsEnded(t *testing.T) {
 }
 
 func TestACompilationMayWriteMuch(t *testing.T) {
-	d := serveTree(t, ModeFork, CGI{Timeout: 20 * time.Second, StderrRate: 1}, map[string]string{"a.cgi": `BEGIN { warn "x" x 100 for 1 .. 2000 } print 1;`})
+	d := serveTree(t, ModeFork, CGI{RequestTimeout: 20 * time.Second, StderrRate: 1}, map[string]string{"a.cgi": `BEGIN { warn "x" x 100 for 1 .. 2000 } print 1;`})
 	if got := d.body(t, "/a.cgi"); got != "1" {
 		t.Errorf("got %q", got)
 	}
@@ -99,7 +100,7 @@ func TestRequestsAtOnceAllGetAProcess(t *testing.T) {
 				var all sync.WaitGroup
 				for range 9 {
 					all.Go(func() {
-						if res := do(t, d.app, request{target: "/a.cgi"}); res.body != "1" {
+						if res := do(t, d.app, ask{target: "/a.cgi"}); res.body != "1" {
 							t.Errorf("status %d, %v", res.status, res.err)
 						}
 					})
@@ -110,37 +111,13 @@ func TestRequestsAtOnceAllGetAProcess(t *testing.T) {
 	}
 }
 
-func TestAZygoteThatDoesNotAnswerIsKilled(t *testing.T) {
-	for _, mode := range []string{ModeFork, ModePersistent} {
-		t.Run(mode, func(t *testing.T) {
-			d := serveTree(t, mode, CGI{PersistentWorkers: 3, QueueTimeout: 300 * time.Millisecond}, map[string]string{"a.cgi": `select undef, undef, undef, 0.1; print 1;`})
-			d.body(t, "/a.cgi")
-			d.app.fast.forkTime = 100 * time.Millisecond
-			_, z := d.compiled("a.cgi")
-			if err := syscall.Kill(z.proc.pid, syscall.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
-			var all sync.WaitGroup
-			for range 10 {
-				all.Go(func() {
-					if res := do(t, d.app, request{target: "/a.cgi"}); res.body != "1" {
-						t.Errorf("status %d, %v", res.status, res.err)
-					}
-				})
-			}
-			all.Wait()
-			testkit.Eventually(t, "the zygote to be killed", z.isGone)
-		})
-	}
-}
-
 func TestProcessorTimeIsEachRunsOwn(t *testing.T) {
 	d := serveTree(t, ModeFork, CGI{CPUTime: time.Second, KillAfter: 50 * time.Millisecond}, map[string]string{
 		"a.cgi": `if (($ENV{QUERY_STRING} || '') eq 'burn') { 1 while 1 } print 1;`,
 	})
 	for range 2 {
 		d.body(t, "/a.cgi")
-		if res := do(t, d.app, request{target: "/a.cgi?burn"}); res.statusError() != 504 {
+		if res := do(t, d.app, ask{target: "/a.cgi?burn"}); res.statusError() != 504 {
 			t.Errorf("status %d, %v", res.status, res.err)
 		}
 	}
@@ -166,7 +143,7 @@ func TestProcessesRunAsTheUser(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			uid := d.app.credential.Uid
+			uid := d.app.profile.User().Uid
 			if got, want := d.body(t, "/a.cgi"), fmt.Sprintf("%d %d", uid, uid); got != want {
 				t.Errorf("it runs as %s, want %s", got, want)
 			}
@@ -175,7 +152,7 @@ func TestProcessesRunAsTheUser(t *testing.T) {
 			}
 			for _, name := range []string{"unread.cgi", "private.cgi"} {
 				for range 2 {
-					if res := do(t, d.app, request{target: "/" + name}); res.err == nil && res.status == 200 {
+					if res := do(t, d.app, ask{target: "/" + name}); res.err == nil && res.status == 200 {
 						t.Errorf("%s: it may not run, but does", name)
 					}
 				}
@@ -183,7 +160,7 @@ func TestProcessesRunAsTheUser(t *testing.T) {
 					t.Errorf("%s: it was compiled", name)
 				}
 			}
-			err := filepath.WalkDir(d.app.fast.dir, func(path string, entry fs.DirEntry, err error) error {
+			err := filepath.WalkDir(d.app.perl.Dir(), func(path string, entry fs.DirEntry, err error) error {
 				if err != nil {
 					return err
 				}
@@ -192,7 +169,7 @@ func TestProcessesRunAsTheUser(t *testing.T) {
 					return err
 				}
 				owner := info.Sys().(*syscall.Stat_t).Uid
-				if isReports := entry.Name() == reportsDir; isReports != (owner == uid) || !isReports && info.Mode()&0o022 != 0 {
+				if owner == uid || info.Mode()&0o022 != 0 {
 					t.Errorf("%s belongs to %d, mode %v", path, owner, info.Mode())
 				}
 				return nil
@@ -214,57 +191,16 @@ func open(t *testing.T, dir string) {
 	}
 }
 
-func TestOnlyAZygotesOwnChildrenAreTakenFromIt(t *testing.T) {
-	d := serveTree(t, ModeFork, CGI{}, map[string]string{"a.cgi": `print 1;`, "b.cgi": `print 1;`})
-	d.body(t, "/a.cgi")
-	d.body(t, "/b.cgi")
-	_, a := d.compiled("a.cgi")
-	_, b := d.compiled("b.cgi")
-	group, err := syscall.Getpgid(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, pid := range []int{os.Getpid(), a.proc.pid, b.proc.pid, 1} {
-		if d.app.fast.adopt(pid, a.proc.pid) {
-			t.Errorf("process %d was taken for a child of %d", pid, a.proc.pid)
-		}
-	}
-	if now, err := syscall.Getpgid(0); err != nil || now != group {
-		t.Errorf("the gateway was moved from group %d to %d, %v", group, now, err)
-	}
-}
-
-func TestAScriptThatCannotBeCompiledJustNowIsTriedAgain(t *testing.T) {
-	d := serveTree(t, ModeFork, CGI{Timeout: 10 * time.Second}, map[string]string{"a.cgi": `print 1;`})
-	dir := d.app.fast.dir
-	d.app.fast.dir = "/nowhere" // a persistent program could not be written there
-	d.app.Persistent = []string{"a.cgi"}
-	d.body(t, "/a.cgi")
-	d.app.fast.dir = dir
-	f := d.app.fast
-	f.mu.Lock()
-	s := f.scripts[filepath.Join(d.app.Root, "a.cgi")]
-	if s.state != untried || s.again.IsZero() {
-		t.Errorf("state %d", s.state)
-	}
-	s.again = time.Time{}
-	f.mu.Unlock()
-	d.body(t, "/a.cgi")
-	if state, _ := d.compiled("a.cgi"); state != fast {
-		t.Errorf("state %d", state)
-	}
-}
-
 func TestModeAutoServesWithoutAPlaceForThePerlSide(t *testing.T) {
 	for mode, works := range map[string]bool{ModeAuto: true, ModeFork: false} {
 		root := testkit.Tree(t, map[string]string{"a.cgi": textHeader + "print 1;\n"})
-		a := build(t, CGI{Root: root, Mode: mode}).(*app)
+		a := build(t, CGI{Root: root, Options: perlfork.Options{Mode: mode}}).(*app)
 		t.Setenv("TMPDIR", "/nowhere")
 		err := a.startup(t.Context())
 		if (err == nil) != works {
 			t.Errorf("%s: %v", mode, err)
 		}
-		if res := do(t, a, request{target: "/a.cgi"}); res.body != "1" {
+		if res := do(t, a, ask{target: "/a.cgi"}); res.body != "1" {
 			t.Errorf("%s: status %d, %v", mode, res.status, res.err)
 		}
 		if err := a.shutdown(t.Context()); err != nil {
@@ -278,8 +214,8 @@ func TestItCanBeStartedAgain(t *testing.T) {
 	d := serveTree(t, ModeFork, CGI{}, map[string]string{"a.cgi": `print 1;`})
 	for range 2 {
 		d.body(t, "/a.cgi")
-		if state, _ := d.compiled("a.cgi"); state != fast {
-			t.Errorf("state %d", state)
+		if state := d.compiled("a.cgi").State; state != perlfork.Compiled {
+			t.Errorf("state %v", state)
 		}
 		d.stopWithin(t, 20*time.Second)
 		d.body(t, "/a.cgi") // by exec

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Every record that is about a request says which.
+// Every log record about a request names the request.
 func TestRecordsNameTheRequest(t *testing.T) {
 	for do, message := range map[string]string{
 		"print hello":             `msg="logged hello"`,
@@ -15,7 +15,7 @@ func TestRecordsNameTheRequest(t *testing.T) {
 		"log-cleaning afterwards": `msg="logged afterwards"`,
 	} {
 		t.Run(do, func(t *testing.T) {
-			s := start(t, Options{Name: "/m", RequestTimeout: 300 * time.Millisecond, KillGrace: 100 * time.Millisecond})
+			s := start(t, Options{Name: "/m", Limits: Limits{RequestTimeout: 300 * time.Millisecond, KillAfter: 100 * time.Millisecond}})
 			s.do(do, false)
 			s.log.WaitFor(t, message, "mount=/m", "worker=1", "pid=", `request="`+do+`"`, `request_id="id of `+do+`"`)
 		})

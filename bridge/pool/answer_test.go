@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,7 +14,7 @@ import (
 func TestSlowClient(t *testing.T) {
 	const size = 5 << 20
 	t.Run("the worker is free at once", func(t *testing.T) {
-		s := start(t, Options{Memory: 64 << 10})
+		s := start(t, Options{Limits: Limits{AnswerMemory: 64 << 10}})
 		answer, err := s.Do(newRequest("big "+strconv.Itoa(size), false))
 		if err != nil {
 			t.Fatal(err)
@@ -24,7 +23,7 @@ func TestSlowClient(t *testing.T) {
 		if o := s.do("pid", false); o.err != nil { // by the only worker
 			t.Fatal(o.err)
 		}
-		if answer.x.spill == nil {
+		if answer.x.spool.file == nil {
 			t.Error("no file was used")
 		}
 		o := read(answer)
@@ -33,7 +32,7 @@ func TestSlowClient(t *testing.T) {
 		}
 	})
 	t.Run("over the limit of the file the worker waits", func(t *testing.T) {
-		s := start(t, Options{Memory: 64 << 10, Spool: -1, RequestTimeout: time.Second})
+		s := start(t, Options{Limits: Limits{AnswerMemory: 64 << 10, AnswerSpool: -1, RequestTimeout: time.Second}})
 		answer, err := s.Do(newRequest("big "+strconv.Itoa(size), false))
 		if err != nil {
 			t.Fatal(err)
@@ -47,13 +46,13 @@ func TestSlowClient(t *testing.T) {
 			}
 			return false
 		})
-		time.Sleep(1500 * time.Millisecond) // longer than the request timeout, which must not count now
+		time.Sleep(1500 * time.Millisecond) // longer than the request timeout, which does not count while the client is slow
 		if o := read(answer); o.err != nil || len(o.body) != size {
 			t.Errorf("%d bytes, %v", len(o.body), o.err)
 		}
 	})
 	t.Run("a client that leaves frees the worker", func(t *testing.T) {
-		s := start(t, Options{Memory: 64 << 10, Spool: -1})
+		s := start(t, Options{Limits: Limits{AnswerMemory: 64 << 10, AnswerSpool: -1}})
 		answer, err := s.Do(newRequest("big "+strconv.Itoa(size), false))
 		if err != nil {
 			t.Fatal(err)
@@ -65,10 +64,10 @@ func TestSlowClient(t *testing.T) {
 	})
 }
 
-// Many small pieces must not keep a buffer each.
+// Many small pieces share buffers instead of keeping one each.
 func TestManySmallPieces(t *testing.T) {
 	const n = 100_000
-	s := start(t, Options{Memory: 1 << 20, Spool: -1})
+	s := start(t, Options{Limits: Limits{AnswerMemory: 1 << 20, AnswerSpool: -1}})
 	answer, err := s.Do(newRequest("drip "+strconv.Itoa(n), false))
 	if err != nil {
 		t.Fatal(err)
@@ -90,38 +89,9 @@ func TestManySmallPieces(t *testing.T) {
 	}
 }
 
-// An answer that could not be spooled is not taken for complete.
-func TestSpoolFails(t *testing.T) {
-	s := start(t, Options{Memory: 1})
-	s.mu.Lock()
-	dir := s.dir
-	s.dir = filepath.Join(dir, "not-there")
-	s.mu.Unlock()
-	answer, err := s.Do(newRequest("big 200000", false))
-	if err != nil {
-		t.Fatal(err)
-	}
-	testkit.Eventually(t, "the spool to fail", func() bool {
-		answer.x.mu.Lock()
-		defer answer.x.mu.Unlock()
-		return answer.x.err != nil
-	})
-	o := read(answer)
-	answer.Close()
-	if o.err == nil || !strings.Contains(o.err.Error(), "spool an answer") {
-		t.Errorf("%d bytes, %v", len(o.body), o.err)
-	}
-	s.mu.Lock()
-	s.dir = dir
-	s.mu.Unlock()
-	if o := s.do("pid", false); o.err != nil {
-		t.Errorf("the next one: %+v", o)
-	}
-}
-
 // Stop does not wait for a client that does not read.
 func TestStopWithASlowClient(t *testing.T) {
-	s := start(t, Options{Memory: 1, Spool: -1, KillGrace: 100 * time.Millisecond})
+	s := start(t, Options{Limits: Limits{AnswerMemory: 1, AnswerSpool: -1, KillAfter: 100 * time.Millisecond}})
 	answer, err := s.Do(newRequest("big 5000000", false))
 	if err != nil {
 		t.Fatal(err)

@@ -11,8 +11,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 )
 
-// enqueue puts requests into the queue as if its worker were busy and lets the
-// worker take from it. It returns where their outcomes will be.
+// enqueue puts requests into the queue as if the worker were busy, and then lets the worker take
+// from the queue. It returns the channels of their outcomes.
 func enqueue(t *testing.T, s *started, requests ...*Request) (outcomes []<-chan outcome) {
 	t.Helper()
 	s.mu.Lock()
@@ -40,7 +40,7 @@ func enqueue(t *testing.T, s *started, requests ...*Request) (outcomes []<-chan 
 	return outcomes
 }
 
-// What has been waiting is taken in one batch if it is safe, one by one otherwise.
+// Safe requests that have been waiting are taken in one batch, others one by one.
 func TestBatches(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -54,7 +54,7 @@ func TestBatches(t *testing.T) {
 		{"turned off", true, 1, "1 1 1 1 1 1 1 1 "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := start(t, Options{MaxBatch: c.max})
+			s := start(t, Options{Limits: Limits{MaxBatch: c.max}, stall: time.Hour}) // a busy machine must not take a batch apart
 			var requests []*Request
 			for range 8 {
 				requests = append(requests, newRequest("batch", c.safe))
@@ -74,65 +74,20 @@ func TestBatches(t *testing.T) {
 	}
 }
 
-// Answers may be kept together only once the application has been quick for long,
-// and never the last one's of a batch.
-func TestAnswersAreKeptTogether(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		steady int
-		want   string
-	}{
-		{"after thousands of quick answers", steadyRequests, "more more more last "},
-		{"otherwise", 0, "last last last last "},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			s := start(t, Options{})
-			s.mu.Lock()
-			s.steady = c.steady
-			s.mu.Unlock()
-			got := ""
-			requests := []*Request{newRequest("more", true), newRequest("more", true), newRequest("more", true), newRequest("more", true)}
-			for _, waiting := range enqueue(t, s, requests...) {
-				got += (<-waiting).body + " "
-			}
-			if got != c.want {
-				t.Errorf("flags %q, want %q", got, c.want)
-			}
-		})
-	}
-}
-
-// One slow answer, and every answer is sent at once again.
-func TestASlowAnswerEndsSteadiness(t *testing.T) {
-	s := start(t, Options{})
-	s.mu.Lock()
-	s.steady = steadyRequests
-	s.mu.Unlock()
-	if o := s.do("sleep 20ms", true); o.err != nil {
-		t.Fatal(o.err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.isSteady() {
-		t.Error("a slow answer was not noticed")
-	}
-}
-
-// A worker that writes much before it has read all it was sent must not block
-// the gateway.
+// A worker that writes much before it has read its whole batch must not block the gateway.
 func TestLargeRequestsAndAnswersInABatch(t *testing.T) {
-	s := start(t, Options{RequestTimeout: 10 * time.Second})
+	s := start(t, Options{Limits: Limits{RequestTimeout: 10 * time.Second}})
 	var requests []*Request
 	for range 32 {
 		b := &wire.RequestBuilder{}
 		b.Begin(&names)
-		b.Pair("do", "echo-large")
+		b.Pair("do", "write-much")
 		b.Pair("HTTP_COOKIE", strings.Repeat("c", 30<<10))
 		b.Body(nil)
 		requests = append(requests, &Request{Frame: b.Frame, Names: b.Names(), Safe: true, Label: "large"})
 	}
 	for i, waiting := range enqueue(t, s, requests...) {
-		if o := <-waiting; o.err != nil || len(o.body) != 4<<20 {
+		if o := <-waiting; o.err != nil || len(o.body) != 1<<20 {
 			t.Fatalf("request %d: %d bytes, %v", i, len(o.body), o.err)
 		}
 	}
@@ -193,10 +148,9 @@ func stalledBatch(t *testing.T, s *started, head string, rest func(i int) string
 	return first, others
 }
 
-// A slow request does not hold up what was given to its worker with it, and
-// nothing is done twice.
+// A slow request does not hold up the other requests of its batch, and none is executed twice.
 func TestStalledBatchMoves(t *testing.T) {
-	s := start(t, Options{Workers: 2})
+	s := start(t, Options{Processes: Processes{Workers: 2}})
 	dir := t.TempDir()
 	gate, notes := filepath.Join(dir, "gate"), filepath.Join(dir, "notes")
 	first, others := stalledBatch(t, s, "wait "+gate, func(int) string { return "note " + notes })
@@ -209,7 +163,7 @@ func TestStalledBatchMoves(t *testing.T) {
 	if o := <-first; o.err != nil {
 		t.Error(o.err)
 	}
-	for range 4 { // the first worker has had every chance to do them again
+	for range 4 { // each gives the first worker a chance to execute them again
 		if o := s.do("pid", true); o.err != nil {
 			t.Error(o.err)
 		}

@@ -4,16 +4,16 @@ import (
 	"time"
 )
 
-// Circuit says whether requests are let through to the workers at all.
+// Circuit tells whether the pool passes requests to its workers at all.
 //
 //	Closed --no worker serves, and starting one has failed--> Open
 //	Open --the time for the next attempt has come--> HalfOpen
 //	HalfOpen --it fails--> Open
 //	HalfOpen --it is ready--> Closed
 //
-// While the circuit is not closed every request fails with ErrNoWorkers at once
-// instead of waiting in the queue for a worker there will hardly be. There is one
-// attempt at a time, after 1, 2, 4, 8, 16 and then every 30 seconds.
+// While the circuit is not closed every request fails with ErrNoWorkers at once. In the queue it
+// would hardly get a worker. The pool makes one attempt at a time, after 1, 2, 4, 8, 16 and then
+// every 30 seconds.
 type Circuit uint8
 
 const (
@@ -26,7 +26,8 @@ var circuitNames = [...]string{"closed", "open", "half-open"}
 
 func (c Circuit) String() string { return circuitNames[c] }
 
-// circuitLocked is looked at only by requests that found no idle worker.
+// circuitLocked returns the state of the circuit. Only requests that found no idle worker ask for
+// it.
 func (p *Pool) circuitLocked() Circuit {
 	if len(p.workers) == 0 {
 		switch {
@@ -52,7 +53,7 @@ func (p *Pool) circuitLocked() Circuit {
 	return circuit
 }
 
-// noteCircuitLocked returns what is to be told about the circuit, "" for nothing.
+// noteCircuitLocked returns the log message about a change of the circuit, "" without one.
 func (p *Pool) noteCircuitLocked() string {
 	is := p.circuitLocked() != Closed
 	if is == p.open || p.closing || p.settled != nil {
@@ -65,7 +66,8 @@ func (p *Pool) noteCircuitLocked() string {
 	return "workers can be started again"
 }
 
-// nextAttemptLocked is when workers, or the zygote they come from, are tried again.
+// nextAttemptLocked returns when the pool next tries to start workers, or the zygote that forks
+// them.
 func (p *Pool) nextAttemptLocked() time.Time {
 	if p.nursery.failures > 0 {
 		return p.nursery.nextTry

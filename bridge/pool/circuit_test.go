@@ -17,10 +17,10 @@ func TestCircuit(t *testing.T) {
 	dir := t.TempDir()
 	broken, gate := filepath.Join(dir, "broken"), filepath.Join(dir, "gate")
 	touch(t, gate)
-	s := start(t, Options{Workers: 2, Start: fakeStart("fails when:" + broken + ":" + gate), KillGrace: 100 * time.Millisecond})
+	s := start(t, Options{Processes: Processes{Workers: 2}, Start: fakeStart("fails when:" + broken + ":" + gate), Limits: Limits{KillAfter: 100 * time.Millisecond}})
 	circuit := func(want Circuit) {
 		t.Helper()
-		testkit.Eventually(t, "the circuit to be "+want.String(), func() bool { return s.Status().Circuit == want })
+		testkit.Eventually(t, "the circuit to be "+want.String(), func() bool { return s.Status().Circuit == want.String() })
 	}
 	refused := func() {
 		t.Helper()
@@ -29,7 +29,7 @@ func TestCircuit(t *testing.T) {
 			t.Errorf("%+v after %v", o, time.Since(began))
 		}
 	}
-	if status := s.Status(); status.Circuit != Closed || status.StartError != "" {
+	if status := s.Status(); status.Circuit != Closed.String() || status.Problem != "" {
 		t.Errorf("%+v", status)
 	}
 	touch(t, broken)
@@ -38,7 +38,7 @@ func TestCircuit(t *testing.T) {
 	circuit(Open)
 	refused()
 	status := s.Status()
-	if status.StartError != "no app today" || status.NextStart.Before(time.Now()) || status.Queued != 0 {
+	if status.Problem != "no app today" || status.NextStart.Before(time.Now()) || status.Queued != 0 {
 		t.Errorf("%+v", status)
 	}
 	if after := s.RetryAfter(); after < time.Second || after > 4*time.Second {
@@ -65,7 +65,7 @@ func TestCircuit(t *testing.T) {
 	}
 	testkit.Eventually(t, "both workers, and the failure to be forgotten", func() bool {
 		status := s.Status()
-		return len(generations(status)) == 2 && status.StartError == ""
+		return len(generations(status)) == 2 && status.Problem == ""
 	})
 	s.log.WaitFor(t, "level=INFO", "workers can be started again")
 	for _, once := range []string{`level=ERROR msg="no worker can be started`, `level=ERROR msg="a worker cannot be started"`} {
@@ -75,10 +75,10 @@ func TestCircuit(t *testing.T) {
 	}
 }
 
-// What waits in the queue when the last worker is lost is told at once.
+// Requests in the queue fail at once when the last worker is lost.
 func TestCircuitOpensOverTheQueue(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
-	s := start(t, Options{Start: fakeStart("fails when:" + broken), KillGrace: 100 * time.Millisecond})
+	s := start(t, Options{Start: fakeStart("fails when:" + broken), Limits: Limits{KillAfter: 100 * time.Millisecond}})
 	gate := filepath.Join(t.TempDir(), "gate")
 	first := s.async("wait-and-crash "+gate, false)
 	waiting := s.async("pid", false)

@@ -9,25 +9,27 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/proc"
 	"github.com/pagi-go/pagi-bridge/internal/sysio"
 )
 
 const (
-	// helloTimeout is how long a connection may take to say who it is.
+	// helloTimeout is how long a process may take to say HELLO once it has connected.
 	helloTimeout = 5 * time.Second
 )
 
-// greet makes a connection a worker's.
+// greet reads the HELLO of a new connection and gives the connection to its process.
 func (p *Pool) greet(conn *net.UnixConn) {
 	quick := sysio.New(conn)
 	reader := wire.NewReader(bufio.NewReaderSize(quick, 64<<10), allocate)
 	c, err := p.introduce(conn, quick, reader)
 	if err != nil {
 		level := slog.LevelError
-		if errors.Is(err, io.EOF) { // it was killed while it started
+		if errors.Is(err, io.EOF) { // the process was killed while it started
 			level = slog.LevelDebug
 		}
 		p.log.Log(context.Background(), level, "refused a worker's connection", "error", err)
@@ -43,6 +45,11 @@ func (p *Pool) greet(conn *net.UnixConn) {
 		w.failure = err.Error()
 		p.mu.Unlock()
 		p.tasks.Go(w.kill)
+	}
+	if isReset(err) {
+		p.mu.Lock()
+		w.reset = true
+		p.mu.Unlock()
 	}
 	close(w.lost)
 }
@@ -73,7 +80,7 @@ func (p *Pool) introduce(conn *net.UnixConn, quick net.Conn, reader *wire.Reader
 	w := c.self()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.tokens[hello.Token] == nil { // meanwhile it has ended
+	if p.tokens[hello.Token] == nil { // its process has ended meanwhile
 		return nil, fmt.Errorf("HELLO of a process that has ended: %w", io.EOF)
 	}
 	switch role := hello.Info.Get("role"); {
@@ -92,7 +99,24 @@ func (p *Pool) introduce(conn *net.UnixConn, quick net.Conn, reader *wire.Reader
 	return nil, errors.New(w.failure)
 }
 
-// callerOf returns whose token this is; the connection must be that process's.
+// isReset reports whether a connection ended because its process has ended.
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// checkPID makes sure that the process that has connected is the one with this pid. Where the
+// system does not tell the pid of the process, the token and the directory must do.
+func checkPID(conn *net.UnixConn, pid int) error {
+	switch is, known, err := proc.PeerPID(conn); {
+	case err != nil:
+		return err
+	case known && is != pid:
+		return fmt.Errorf("process %d has connected where the zygote has announced process %d", is, pid)
+	}
+	return nil
+}
+
+// callerOf returns the caller that was given this token. The connection must come from its process.
 func (p *Pool) callerOf(conn *net.UnixConn, token string) (caller, error) {
 	p.mu.Lock()
 	c := p.tokens[token]
@@ -101,24 +125,27 @@ func (p *Pool) callerOf(conn *net.UnixConn, token string) (caller, error) {
 		return nil, errors.New("HELLO with a token that is not expected")
 	}
 	x := c.self()
-	<-x.spawned // only a process that runs can know its token, so this is soon
+	<-x.spawned // a short wait: only a running process can know its token
 	if x.forked {
 		if err := checkPID(conn, x.pid); err != nil {
 			return nil, err
 		}
-		x.output.started(nil) // it has opened the other end
+		x.output.started(nil) // the process has opened its own end
 	}
 	return c, nil
 }
 
-// sendBatch writes what was put into the batch. An error needs no handling here:
-// the reader sees the end of the connection, too.
+// sendBatch writes what was put into the batch. An error needs no handling here, because the reader
+// also sees the end of the connection.
 func (w *peer) sendBatch() {
 	w.writing.Lock()
 	defer w.writing.Unlock()
 	w.pool.mu.Lock()
 	batch, first := w.batch, w.firstStream
-	w.batch, w.lastFrame, w.firstStream = w.spare[:0], 0, 0
+	w.batch, w.firstStream = w.spare[:0], 0
+	if len(batch) > 0 {
+		w.written = first
+	}
 	conn := w.conn
 	w.pool.mu.Unlock()
 	if conn != nil && len(batch) > 0 {
@@ -135,12 +162,4 @@ func (w *peer) sendBatch() {
 	if cap(batch) > 1<<20 {
 		w.spare = nil
 	}
-}
-
-// write sends a frame of its own.
-func (w *peer) write(frame []byte) {
-	w.pool.mu.Lock()
-	w.batch = append(w.batch, frame...)
-	w.pool.mu.Unlock()
-	w.sendBatch()
 }

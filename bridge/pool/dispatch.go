@@ -8,15 +8,15 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 )
 
-// Do gives a request to a worker, now or when one is free, and returns the answer
-// to be read. The error is ErrQueueFull, ErrNoWorkers or ErrClosed; what goes wrong
-// later, Answer.Next reports.
+// Do gives a request to a worker, now or when one is free, and returns the answer to be read. The
+// error is ErrQueueFull, ErrNoWorkers or ErrClosed. Answer.Next reports later failures.
 func (p *Pool) Do(req *Request) (*Answer, error) {
 	x := newExchange(p, req)
 	p.mu.Lock()
+	p.totals.requests++
 	if !p.started || p.closing {
 		p.mu.Unlock()
-		return nil, ErrClosed
+		return nil, p.countError(ErrClosed)
 	}
 	if w := p.popIdleLocked(); w != nil {
 		err := p.assignLocked(w, x)
@@ -25,17 +25,18 @@ func (p *Pool) Do(req *Request) (*Answer, error) {
 		}
 		p.mu.Unlock()
 		if err != nil {
-			return nil, err
+			return nil, p.countError(err)
 		}
+		p.pause(afterAssignment, w, 0)
 		w.sendBatch()
 		return &x.answer, nil
 	}
 	defer p.mu.Unlock()
 	if p.circuitLocked() != Closed {
-		return nil, ErrNoWorkers
+		return nil, p.countError(ErrNoWorkers)
 	}
 	if p.queue.len() >= p.opt.QueueSize {
-		return nil, ErrQueueFull
+		return nil, p.countError(ErrQueueFull)
 	}
 	x.queued, x.since = true, time.Now()
 	p.queue.push(x)
@@ -56,14 +57,13 @@ func (p *Pool) removeIdleLocked(w *worker) {
 	p.idle = slices.DeleteFunc(p.idle, func(idle *worker) bool { return idle == w })
 }
 
-// maxBatchSize is how many bytes of requests a worker is given at once, unless a
-// single one is larger. It is well below what a socket takes: the goroutine that
-// reads a worker's answers also writes its next batch, and must never have to wait
-// for a worker that waits to be read.
+// maxBatchSize is how many bytes of requests a worker is given at once, unless a single one is
+// larger. It is well below the buffer of a socket. The goroutine that reads a worker's answers also
+// writes its next batch. It must never wait for a worker that itself waits to be read.
 const maxBatchSize = 64 << 10
 
-// assignLocked puts x on w's list and its frame into w's outgoing batch. The worker
-// must be free of anything but what this dispatch gives it.
+// assignLocked makes x a duty of w and adds its frame to w's outgoing batch. The worker may have no
+// other duties than those of the same batch.
 func (p *Pool) assignLocked(w *worker, x *exchange) error {
 	p.stream++
 	if p.stream == 0 {
@@ -74,34 +74,25 @@ func (p *Pool) assignLocked(w *worker, x *exchange) error {
 		return err
 	}
 	w.progress = time.Now()
-	if len(w.inflight) == 0 {
-		w.begun = w.progress
+	if len(w.duties) == 0 {
+		w.busySince, w.begun = w.progress, w.progress
 	}
-	x.stream, x.worker, x.queued, x.more = p.stream, w, false, false
+	x.stream, x.worker, x.queued = p.stream, w, false
 	if place := x.names.Place; w.names[place] != x.names {
 		w.names[place] = x.names
 		w.batch = append(w.batch, x.names.Frame...)
 	}
-	if w.lastFrame > 0 && p.isSteady() {
-		wire.SetFlag(w.batch[w.lastFrame-1:], wire.FlagMore)
-		w.inflight[len(w.inflight)-1].more = true
-	}
 	if w.firstStream == 0 {
 		w.firstStream = p.stream
 	}
-	w.lastFrame = len(w.batch) + 1
 	w.batch = append(w.batch, frame...)
-	w.inflight = append(w.inflight, x)
+	w.duties = append(w.duties, duty{subject: x.subject, stream: p.stream, x: x})
 	w.state = Busy
 	return nil
 }
 
-// isSteady reports whether the application has been answering quickly for so long
-// that a worker may keep the answer to a request until it has the next one's.
-func (p *Pool) isSteady() bool { return p.steady >= steadyRequests }
-
-// freeLocked gives a worker that has nothing to do its next work and reports
-// whether there is a batch to be sent, which the caller does without the lock.
+// freeLocked gives an idle worker its next requests. It reports whether there is a batch, which the
+// caller must send after it has released the lock.
 func (p *Pool) freeLocked(w *worker) (send bool) {
 	if w.state != Busy && w.state != Starting {
 		return false
@@ -113,7 +104,7 @@ func (p *Pool) freeLocked(w *worker) (send bool) {
 	}
 	w.state = Ready
 	if w.successor != nil && w.successor.isServing() {
-		w.retire()
+		w.makeWay()
 		return true // DRAIN
 	}
 	if w.limit > 0 && w.served >= w.limit {
@@ -127,59 +118,43 @@ func (p *Pool) freeLocked(w *worker) (send bool) {
 	return true
 }
 
-// refillBelow is how few requests a worker has left when it gets its next ones, so
-// that it need not wait for them.
-const refillBelow = 4
-
-// refillLocked gives more to a worker that will soon have answered what it has, and
-// reports whether there is a batch to be sent. A worker that is to be replaced gets
-// nothing, so that there is a moment when it has no request.
-func (p *Pool) refillLocked(w *worker) (send bool) {
-	n := len(w.inflight)
-	if n == 0 || n > refillBelow || p.queue.len() == 0 || !p.isSteady() {
-		return false
-	}
-	if w.state != Busy || w.cleaning || w.successor != nil || w.weigh || w.limit > 0 && w.served+n >= w.limit {
-		return false
-	}
-	return p.loadLocked(w)
-}
-
-// loadLocked moves requests from the queue to a worker and reports whether it did.
+// loadLocked moves requests from the queue to a worker that has none. It reports whether it moved
+// any.
 func (p *Pool) loadLocked(w *worker) bool {
-	before := len(w.inflight)
 	share := (p.queue.len() + len(p.workers) - 1) / len(p.workers)
 	for x := p.queue.peek(); x != nil && w.takesLocked(x, share); x = p.queue.peek() {
 		p.queue.pop()
 		x.queued = false
 		if err := p.assignLocked(w, x); err != nil {
 			x.fail(err)
+			continue
 		}
+		p.waitedLocked(x, w.progress)
 	}
-	if len(w.inflight) > 1 {
+	if len(w.duties) > 1 {
 		w.armStall()
 	}
-	return len(w.inflight) > before
+	return len(w.duties) > 0
 }
 
-// takesLocked reports whether x may join the batch that is being made for w: any
-// request may be the first, and further ones where the whole batch is safe, small,
-// and for a worker that is quick, up to its share of the queue.
+// takesLocked reports whether x may join the batch that is being made for w. Any request may be the
+// first. Further ones may join a quick worker's batch while the whole batch is safe, small and
+// within the worker's share of the queue.
 func (w *worker) takesLocked(x *exchange, share int) bool {
-	n := len(w.inflight)
+	n := len(w.duties)
 	if n == 0 {
 		return true
 	}
 	return n < share && n < w.pool.opt.MaxBatch && w.isQuick() && len(w.batch) < maxBatchSize &&
-		x.safe && !x.alone && w.inflight[0].safe && !w.inflight[0].alone
+		x.safe && !x.alone && w.duties[0].x.safe && !w.duties[0].x.alone
 }
 
-// requeueLocked puts exchanges back at the front of the queue, first one first, and
-// gives them to idle workers where there are any; these must be sent to.
+// requeueLocked puts exchanges that were taken from their worker back at the front of the queue, in
+// their order. It gives them to idle workers, if any, and returns these workers; the caller must
+// send their batches.
 func (p *Pool) requeueLocked(list []*exchange) (send []*worker) {
 	now := time.Now()
 	for _, x := range slices.Backward(list) {
-		x.worker = nil
 		if !x.dropped {
 			x.queued, x.alone, x.since = true, true, now
 			p.queue.pushFront(x)
@@ -198,29 +173,32 @@ func (p *Pool) requeueLocked(list []*exchange) (send []*worker) {
 	return send
 }
 
-// abandon is called when nobody waits for x any more.
+// abandon takes x out of the pool when the client has closed its answer.
 func (p *Pool) abandon(x *exchange) {
 	p.mu.Lock()
 	w := x.worker
 	x.dropped = true
 	if x.queued {
+		p.waitedLocked(x, time.Now())
 		p.queue.removeIf(func(other *exchange) bool { return other == x })
 		p.checkDrainedLocked()
 	}
-	first := w != nil && len(w.inflight) > 0 && w.inflight[0] == x
-	stream := x.stream
-	p.mu.Unlock()
+	first := w != nil && w.duties[0].x == x
 	if first {
-		w.write(wire.AppendFrame(nil, wire.Cancel, 0, stream, nil))
+		w.batch = wire.AppendFrame(w.batch, wire.Cancel, 0, x.stream, nil)
+	}
+	p.mu.Unlock()
+	p.pause(afterAbandoning, w, x.stream)
+	if first {
+		w.sendBatch()
 	}
 }
 
-// nudgeTime is about how long a request goes on before the end of its context is
-// noticed at once.
+// nudgeTime is about how old a request must be for the end of its context to be noticed at once.
 const nudgeTime = 50 * time.Millisecond
 
-// watch looks every now and then after requests that wait or run too long and
-// workers that take too long to start.
+// watch looks regularly for requests that wait or run for too long, and for workers that take too
+// long to start.
 func (p *Pool) watch() {
 	interval := min(p.opt.QueueTimeout/4, p.opt.StartTimeout/4, nudgeTime)
 	if p.opt.RequestTimeout > 0 {
@@ -242,32 +220,40 @@ func (p *Pool) watch() {
 func (p *Pool) inspect(now time.Time) {
 	p.mu.Lock()
 	expired := p.queue.removeIf(func(x *exchange) bool { return now.Sub(x.since) > p.opt.QueueTimeout })
+	for _, x := range expired {
+		p.waitedLocked(x, now)
+	}
 	p.queue.each((*exchange).nudge)
 	var send []*worker
 	for w := range p.workers {
-		for _, x := range w.inflight {
-			x.nudge()
+		for _, d := range w.duties {
+			if d.x != nil {
+				d.x.nudge()
+			}
 		}
 		why := w.overdueLocked(now)
 		if why == "" || w.killed {
 			continue
 		}
 		w.killed = true
+		w.blameLocked(causeTimedOut)
 		if w.state == Starting {
 			w.failure = why
 			p.unlinkLocked(w)
 		}
 		log := w.logger()
-		if w.cleaning {
-			log = about(log, w.cleanedUp, w.cleanedID)
-		} else if w.runsFirstLocked() {
-			log = about(log, w.inflight[0].label, w.inflight[0].id)
-			w.inflight[0].worker = nil
-			w.inflight[0].fail(ErrTimeout)
-			w.inflight = w.inflight[1:]
+		waiting := 0
+		if d := w.duties.current(); w.cleaning {
+			log = w.last.on(log)
+		} else if d != nil {
+			log = d.on(log)
+			if x := d.release(); x != nil {
+				x.fail(ErrTimeout)
+			}
+			waiting = 1
 		}
-		send = append(send, p.requeueLocked(w.inflight)...)
-		w.inflight = nil
+		taken, _ := w.duties.releaseFrom(waiting)
+		send = append(send, p.requeueLocked(taken)...)
 		if w.state != Starting {
 			log.Error("a worker is killed", "reason", why)
 		}
@@ -284,7 +270,7 @@ func (p *Pool) inspect(now time.Time) {
 	for _, x := range expired {
 		x.fail(ErrQueueTimeout)
 	}
-	if len(send) > 0 { // a worker that does not read must not keep the watch waiting
+	if len(send) > 0 { // a worker that does not read must not block the watch
 		p.tasks.Go(func() {
 			for _, w := range send {
 				w.sendBatch()
@@ -293,7 +279,7 @@ func (p *Pool) inspect(now time.Time) {
 	}
 }
 
-// overdueLocked says which of the time limits a worker has passed, "" for none.
+// overdueLocked returns the time limit that a worker has passed, in words; "" for none.
 func (w *worker) overdueLocked(now time.Time) string {
 	opt := &w.pool.opt
 	silent := now.Sub(w.progress)
@@ -304,24 +290,20 @@ func (w *worker) overdueLocked(now time.Time) string {
 			return fmt.Sprintf("it was not ready after %v", opt.StartTimeout)
 		}
 	case w.state == Exiting:
-		if now.Sub(w.left) > opt.KillGrace && !w.paused {
-			return fmt.Sprintf("it was told to go, or had said that it goes, and has not gone for %v", opt.KillGrace)
+		if now.Sub(w.left) > opt.KillAfter && !w.paused {
+			return fmt.Sprintf("it was told to go, or had said that it goes, and has not gone for %v", opt.KillAfter)
 		}
 	case w.cleaning:
 		if limited {
-			return fmt.Sprintf("cleaning up after %s took longer than %v", w.cleanedUp, opt.RequestTimeout)
+			return fmt.Sprintf("cleaning up after %s took longer than %v", w.last.label, opt.RequestTimeout)
 		}
-	case w.unsure || len(w.inflight) > 0 && !w.runsFirstLocked():
+	case len(w.duties) > 0:
 		if limited {
-			return fmt.Sprintf("one of several requests ran into its time limit: no sign of life for %v", opt.RequestTimeout)
-		}
-	case len(w.inflight) > 0:
-		if limited {
-			return fmt.Sprintf("%s ran into its time limit: no sign of life for %v", w.inflight[0].label, opt.RequestTimeout)
+			return fmt.Sprintf("%s ran into its time limit: no sign of life for %v", w.duties[0].label, opt.RequestTimeout)
 		}
 	case w.state == Draining:
-		if silent > opt.KillGrace {
-			return fmt.Sprintf("it was told to go and has not gone for %v", opt.KillGrace)
+		if silent > opt.KillAfter {
+			return fmt.Sprintf("it was told to go and has not gone for %v", opt.KillAfter)
 		}
 	}
 	return ""
@@ -378,7 +360,7 @@ func (q *queue) each(f func(*exchange)) {
 	}
 }
 
-// removeIf takes out what condition holds for and returns it, in order.
+// removeIf takes out the exchanges for which condition holds, and returns them in order.
 func (q *queue) removeIf(condition func(*exchange) bool) (removed []*exchange) {
 	kept := slices.DeleteFunc(q.list[q.head:], func(x *exchange) bool {
 		if !condition(x) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	ossignal "os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,20 +40,11 @@ type fake struct {
 	conn   net.Conn
 	frames *bufio.Reader
 	queue  []wire.Frame
-	told   bool   // the names of the requests' values
-	held   []byte // answers that are kept
-	// version is what the worker found when it started.
+	told   bool // whether the names of the requests' values are known
+	// version is the content of the version file when the worker started.
 	version string
 	// linger: stay after DRAIN, and do not listen to TERM.
 	linger bool
-}
-
-// release sends the answers that were kept.
-func (f *fake) release() {
-	if _, err := f.conn.Write(f.held); err != nil {
-		os.Exit(0)
-	}
-	f.held = nil
 }
 
 // value returns the only value of a request.
@@ -228,7 +220,7 @@ func (f *fake) serve() error {
 	}
 }
 
-// read takes in what has arrived; cancelled requests are answered and forgotten.
+// read reads the frames that have arrived. It answers cancelled requests and drops them.
 func (f *fake) read(wait bool) error {
 	for wait || f.frames.Buffered() > 0 {
 		frame, err := wire.ReadFrame(f.frames, nil)
@@ -264,28 +256,69 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		f.reply(s, f.version)
 	case "batch":
 		f.reply(s, strconv.Itoa(batch))
-	case "hold": // keeps its answer as a worker may that has the flag
-		f.held = wire.AppendFrame(f.held, wire.Response, wire.FlagFin, s, append(wire.AppendPairs([]byte{0, 200}), arg...))
-		if !frame.Has(wire.FlagMore) {
-			f.release()
+	case "echo":
+		f.reply(s, arg)
+	case "echo-pieces": // repeats the text a number of times, each time in a frame of its own
+		n, nonce, _ := strings.Cut(arg, " ")
+		times, _ := strconv.Atoi(n)
+		f.put(wire.Response, 0, s, wire.AppendPairs([]byte{0, 200}))
+		for range times {
+			f.put(wire.Body, 0, s, []byte(nonce))
 		}
-	case "hold-then":
-		how, file, _ := strings.Cut(arg, " ")
-		switch how {
-		case "wait":
-			for _, err := os.Stat(file); err != nil; _, err = os.Stat(file) {
-				time.Sleep(time.Millisecond)
-			}
-		case "hang":
-			time.Sleep(time.Hour)
-		case "crash":
-			os.Exit(7)
+		f.put(wire.Body, wire.FlagFin, s, nil)
+	case "echo-large": // repeats the text up to that length
+		n, nonce, _ := strings.Cut(arg, " ")
+		size, _ := strconv.Atoi(n)
+		f.put(wire.Response, 0, s, wire.AppendPairs([]byte{0, 200}))
+		body := []byte(strings.Repeat(nonce, size/len(nonce)))
+		for ; len(body) > 64<<10; body = body[64<<10:] {
+			f.put(wire.Body, 0, s, body[:64<<10])
 		}
-		f.release()
+		f.put(wire.Body, wire.FlagFin, s, body)
+	case "echo-file": // answers with a file that contains the text
+		dir, nonce, _ := strings.Cut(arg, " ")
+		path := filepath.Join(dir, nonce)
+		info, err := writeFile(path, nonce)
+		if err != nil {
+			os.Exit(1)
+		}
+		f.put(wire.Response, 0, s, wire.AppendPairs([]byte{0, 200}))
+		file := binary.BigEndian.AppendUint64(make([]byte, 8), uint64(info.Size))
+		file = binary.BigEndian.AppendUint64(file, uint64(info.Dev))
+		file = binary.BigEndian.AppendUint64(file, info.Ino)
+		f.put(wire.File, wire.FlagFin, s, append(file, path...))
+	case "echo-log":
+		f.put(wire.Log, wire.LevelWarn, s, []byte("logged "+arg))
+		f.reply(s, arg)
+		f.put(wire.Log, wire.LevelWarn, s, []byte("logged late "+arg))
+	case "mark-and-wait": // adds its pid to a file, then waits until another one exists
+		mark, gate, _ := strings.Cut(arg, " ")
+		file, err := os.OpenFile(mark, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err == nil {
+			fmt.Fprintln(file, os.Getpid())
+			err = file.Close()
+		}
+		if err != nil {
+			os.Exit(1)
+		}
+		for _, err := os.Stat(gate); err != nil; _, err = os.Stat(gate) {
+			time.Sleep(time.Millisecond)
+		}
 		if err := f.poll(); err != nil {
 			os.Exit(1)
 		}
-		f.reply(s, strconv.Itoa(os.Getpid()))
+		f.reply(s, "")
+	case "out-of-order":
+		f.reply(s+1, "")
+		time.Sleep(time.Hour)
+	case "twice":
+		f.reply(s, arg)
+		f.reply(s, arg)
+		time.Sleep(time.Hour)
+	case "answer-while-busy":
+		f.put(wire.Response, wire.FlagFin|wire.FlagBusy, s, wire.AppendPairs([]byte{0, 200}))
+		f.put(wire.Body, wire.FlagFin, s, nil)
+		time.Sleep(time.Hour)
 	case "early":
 		n, _ := strconv.Atoi(arg)
 		for range n {
@@ -299,12 +332,6 @@ func (f *fake) do(frame wire.Frame, batch int) {
 	case "late-failed":
 		f.put(wire.Failed, 0, 0, []byte("after all"))
 		time.Sleep(time.Hour)
-	case "more":
-		if frame.Has(wire.FlagMore) {
-			f.reply(s, "more")
-		} else {
-			f.reply(s, "last")
-		}
 	case "note": // appends to a file, so that a test can count executions
 		file, err := os.OpenFile(arg, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err == nil {
@@ -345,7 +372,7 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		time.Sleep(time.Hour)
 	case "crash":
 		os.Exit(7)
-	case "crash-once": // the first time only; the file remembers
+	case "crash-once": // crashes the first time only; the file remembers it
 		if _, err := os.Stat(arg); err != nil {
 			_ = os.WriteFile(arg, nil, 0o600)
 			os.Exit(7)
@@ -362,11 +389,23 @@ func (f *fake) do(frame wire.Frame, batch int) {
 	case "start-and-crash":
 		f.put(wire.Response, 0, s, append(wire.AppendPairs([]byte{0, 200}), "begun"...))
 		os.Exit(7)
+	case "garbage-deaf":
+		ossignal.Ignore(syscall.SIGTERM)
+		_, _ = f.conn.Write([]byte("HTTP/1.1 200 OK\r\n\r\nhello"))
+		time.Sleep(time.Hour)
 	case "garbage":
 		_, _ = f.conn.Write([]byte("HTTP/1.1 200 OK\r\n\r\nhello"))
 		time.Sleep(time.Hour)
 	case "unknown":
 		f.put(0x77, 0, s, nil)
+		time.Sleep(time.Hour)
+	case "large-head": // of that many bytes, in a frame that is not too large for the wire, or is
+		n, _ := strconv.Atoi(arg)
+		f.put(wire.Response, wire.FlagFin, s, wire.AppendPairs([]byte{0, 200}, "x", strings.Repeat("x", n)))
+		time.Sleep(time.Hour)
+	case "large-abort":
+		n, _ := strconv.Atoi(arg)
+		f.put(wire.Abort, wire.FlagFin, s, append([]byte{wire.AbortDied}, strings.Repeat("x", n)...))
 		time.Sleep(time.Hour)
 	case "malformed":
 		f.put(wire.Response, wire.FlagFin, s, []byte{0})
@@ -378,6 +417,9 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		os.Exit(0)
 	case "abort":
 		f.put(wire.Abort, wire.FlagFin, s, append([]byte{wire.AbortDied}, arg...))
+	case "status": // answers with it
+		n, _ := strconv.Atoi(arg)
+		f.put(wire.Response, wire.FlagFin, s, wire.AppendPairs(binary.BigEndian.AppendUint16(nil, uint16(n))))
 	case "cleanup": // busy after the answer, until the file exists
 		f.put(wire.Response, wire.FlagFin|wire.FlagBusy, s, wire.AppendPairs([]byte{0, 200}))
 		for {
@@ -405,8 +447,8 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		}
 		line, _ := bufio.NewReader(out).ReadString('\n')
 		f.reply(s, strings.TrimSpace(line))
-	case "echo-large": // reads the rest of the batch only after it has written much
-		f.reply(s, strings.Repeat("x", 4<<20))
+	case "write-much": // reads the rest of the batch only after it has written a lot
+		f.reply(s, strings.Repeat("x", 1<<20))
 	case "drip":
 		n, _ := strconv.Atoi(arg)
 		f.put(wire.Response, 0, s, wire.AppendPairs([]byte{0, 200}))
@@ -435,7 +477,7 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		fmt.Println(arg)
 		f.put(wire.Log, wire.LevelWarn, s, []byte("logged "+arg))
 		f.reply(s, "")
-	case "daemon": // leaves, unless told otherwise, a child behind that holds the connection and the output
+	case "daemon": // leaves a child behind, unless told otherwise, that holds the connection and the output open
 		cmd := exec.Command("sleep", "3600")
 		file, err := f.conn.(*net.UnixConn).File()
 		if err == nil {
@@ -452,7 +494,16 @@ func (f *fake) do(frame wire.Frame, batch int) {
 	}
 }
 
-// poll takes in what has arrived meanwhile, without waiting for more.
+// writeFile makes a file and returns what stat says about it.
+func writeFile(path, content string) (*syscall.Stat_t, error) {
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		return nil, err
+	}
+	stat := &syscall.Stat_t{}
+	return stat, syscall.Stat(path, stat)
+}
+
+// poll reads the frames that have arrived meanwhile, without waiting for more.
 func (f *fake) poll() error {
 	if err := f.conn.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
 		return err
@@ -537,20 +588,18 @@ func (s *started) do(do string, safe bool) outcome {
 func read(answer *Answer) (o outcome) {
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
-	for {
-		piece, err := answer.Next(ctx)
-		if err != nil {
-			o.err = err
-			return o
-		}
-		o.body += string(piece.Body)
-		if piece.Last {
-			return o
-		}
+	var body strings.Builder
+	for last := false; !last && o.err == nil; {
+		var piece Piece
+		piece, o.err = answer.Next(ctx)
+		body.Write(piece.Body)
+		last = piece.Last
 	}
+	o.body = body.String()
+	return o
 }
 
-// async sends a request and returns where its outcome will be.
+// async sends a request and returns the channel of its outcome.
 func (s *started) async(do string, safe bool) <-chan outcome {
 	c := make(chan outcome, 1)
 	answer, err := s.Do(newRequest(do, safe))

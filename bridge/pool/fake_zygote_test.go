@@ -17,11 +17,11 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 )
 
-// The zygote written here cannot fork; it starts the fake worker and tells it who it
-// is once the gateway knows of it. FAKE_ZYGOTE says what it does wrong: a word, or a
-// word, a colon and a file that must be there for it.
+// The zygote of this file cannot fork. It starts the fake worker, and gives it its token once the
+// gateway knows the process. FAKE_ZYGOTE names the fault of the zygote: a word, or a word, a colon
+// and a file that must exist for the fault to show.
 
-// fakePreload starts a zygote of that kind, whose workers serve.
+// fakePreload starts a zygote with that fault, whose workers serve.
 func fakePreload(zygote string) func(Setup) (*exec.Cmd, []byte, error) {
 	return func(s Setup) (*exec.Cmd, []byte, error) {
 		cmd := exec.Command(os.Args[0])
@@ -38,9 +38,9 @@ type fakeZygote struct {
 	socket string
 	fault  string
 	file   string
-	mu     sync.Mutex // around writes
+	mu     sync.Mutex // held while a frame is written
 	silent bool
-	alive  atomic.Int64 // children
+	alive  atomic.Int64 // the number of running children
 }
 
 // is reports whether the fault is to show now.
@@ -115,7 +115,7 @@ func runFakeZygote(config map[string]string, mode string) error {
 	}
 }
 
-// misbehave says what a zygote must not say.
+// misbehave sends frames that a zygote must not send.
 func (z *fakeZygote) misbehave() {
 	number := func(n ...int) (p []byte) {
 		for _, n := range n {
@@ -187,7 +187,7 @@ func (z *fakeZygote) fork(config map[string]string) error {
 		os.Exit(3)
 	}
 	announced := cmd.Process.Pid
-	if z.is("announces another") { // which does not connect
+	if z.is("announces another") { // it announces a child that does not connect
 		other := exec.Command("sleep", "3600")
 		other.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		if err := other.Start(); err != nil {
@@ -211,7 +211,7 @@ func (z *fakeZygote) fork(config map[string]string) error {
 	return nil
 }
 
-// report waits for a child and tells how it ended.
+// report waits for a child and reports how it ended.
 func (z *fakeZygote) report(cmd *exec.Cmd) {
 	_ = cmd.Wait()
 	z.alive.Add(-1)

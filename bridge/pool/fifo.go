@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// openFIFO makes a way for the output of a process that inherits none from here: a
-// FIFO in the pool's directory, which only the gateway's user can enter. It is
-// removed as soon as the process has said hello, and has it open.
+// openFIFO makes a FIFO for the output of a process that cannot inherit a pipe from the gateway.
+// The FIFO lies in the pool's directory, which only the gateway's user can enter. It is removed
+// once the process has said HELLO, because then the process has it open.
 func (x *peer) openFIFO() (*output, error) {
 	path := filepath.Join(x.pool.dir, fmt.Sprintf("output-%d", x.id))
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
@@ -20,8 +20,8 @@ func (x *peer) openFIFO() (*output, error) {
 	}
 	o := &output{path: path, done: make(chan struct{})}
 	var err error
-	// Without O_NONBLOCK either end waits for the other one. That this process has
-	// both keeps the reader from seeing an end before the worker has come.
+	// Without O_NONBLOCK, opening one end waits for the other. This process holds both ends, so
+	// that the reader sees no end of file before the worker has opened the FIFO.
 	if o.read, err = os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0); err == nil {
 		o.write, err = os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 		if err != nil {

@@ -4,15 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"syscall"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/proc"
 )
 
 const (
 	// tellTime is how long a zygote may take to report that a child has ended.
 	tellTime = 2 * time.Second
-	// lookAgain is how often a child is looked after that is not known to have ended.
+	// lookAgain is how often wait checks whether the zygote has reported the end of a child that
+	// still seems to run.
 	lookAgain = 10 * time.Second
 )
 
@@ -30,8 +33,8 @@ func (z *zygote) spawn(x *peer) (spawned, error) {
 	return spawned{pid: c.pid, forked: true, output: output, wait: c.wait}, nil
 }
 
-// fork asks for a child and waits until it is there. A zygote that takes too long is
-// killed; so it is when the pool stops meanwhile and it does not answer at once.
+// fork asks the zygote for a child and waits until the child runs. A zygote that takes too long is
+// killed. When the pool stops meanwhile, a zygote that does not answer at once is killed, too.
 func (z *zygote) fork(x *peer, output string) (*child, error) {
 	p := z.pool
 	result := make(chan forkResult, 1)
@@ -61,7 +64,7 @@ func (z *zygote) fork(x *peer, output string) (*child, error) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		select {
-		case r := <-result: // it was there in the same moment
+		case r := <-result: // the child came at the same moment
 			return r.child, r.err
 		default:
 		}
@@ -82,7 +85,7 @@ func (z *zygote) forked(payload []byte) error {
 	defer p.mu.Unlock()
 	result := z.forks[f.Token]
 	delete(z.forks, f.Token)
-	late := result == nil && z.state >= zygoteLeaving // it has been given up
+	late := result == nil && z.state >= zygoteLeaving // the zygote has been given up
 	pid := int(f.PID)
 	switch {
 	case result == nil && !late:
@@ -92,14 +95,13 @@ func (z *zygote) forked(payload []byte) error {
 			result <- forkResult{err: fmt.Errorf("the zygote cannot fork: %s", f.Error)}
 		}
 		return nil
-	case f.PID == 1 || f.PID > math.MaxInt32 || p.hasLocked(pid) || !leadsGroup(pid):
+	case f.PID == 1 || f.PID > math.MaxInt32 || p.hasLocked(pid) || !proc.LeadsGroup(pid):
 		return fmt.Errorf("it says that it has forked process %d, which is no such process", f.PID)
 	case late:
-		killGroup(pid)
+		proc.Group(pid).Signal(syscall.SIGKILL)
 		return nil
 	}
-	c := &child{zygote: z, pid: pid, told: make(chan struct{})}
-	c.ended, c.release = watchProcess(pid)
+	c := &child{zygote: z, pid: pid, told: make(chan struct{}), handle: proc.Open(pid)}
 	z.children[pid], z.useful = c, true
 	result <- forkResult{child: c}
 	return nil
@@ -138,7 +140,7 @@ func (z *zygote) childExited(payload []byte) error {
 		return fmt.Errorf("EXITED for process %d, which is none of its children", pid)
 	}
 	delete(z.children, c.pid)
-	c.words = exitWords(status)
+	c.words = proc.Describe(syscall.WaitStatus(status))
 	close(c.told)
 	if z.state == zygoteRetired {
 		z.retireLocked()
@@ -148,25 +150,25 @@ func (z *zygote) childExited(payload []byte) error {
 
 // child is a process that a zygote has forked.
 type child struct {
-	zygote  *zygote
-	pid     int
-	told    chan struct{} // closed when the zygote has said how it ended
-	words   string        // valid after told
-	ended   func(time.Duration) bool
-	release func()
+	zygote *zygote
+	pid    int
+	told   chan struct{} // closed when the zygote has said how it ended
+	words  string        // how it ended; valid after told
+	handle *proc.Handle
 }
 
-// wait returns when the process has ended. That is seen here, whatever becomes of the
-// zygote; how it ended the zygote knows, or who takes over its children.
+// wait returns how the process has ended, when it has. The gateway notices the end by itself, even
+// without the zygote. How the process ended is known only to the zygote, or to the process that
+// inherits the zygote's children.
 func (c *child) wait() string {
-	defer c.release()
+	defer c.handle.Close()
 	for {
 		select {
 		case <-c.told:
 			return c.words
 		default:
 		}
-		if c.ended(lookAgain) {
+		if c.handle.EndsWithin(lookAgain) {
 			break
 		}
 	}
@@ -187,12 +189,13 @@ func (c *child) wait() string {
 	}
 }
 
-// inherited reaps the process where it has become a child of this one.
+// inherited reaps the process if it has become a child of this process.
 func (c *child) inherited() (string, bool) {
 	select {
 	case <-c.told: // the last thing it said
 		return c.words, true
 	default:
-		return reap(c.pid)
+		status, ok := proc.Reap(c.pid)
+		return proc.Describe(status), ok
 	}
 }

@@ -3,7 +3,6 @@ package pool
 import (
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -18,7 +17,7 @@ import (
 )
 
 func TestForkedWorkers(t *testing.T) {
-	s := preloading(t, "", Options{Workers: 2})
+	s := preloading(t, "", Options{Processes: Processes{Workers: 2}})
 	z := s.zygote()
 	workers := s.readyWorkers(2)
 	if z.Children != 2 || workers[0].PID == workers[1].PID || workers[0].PID == z.PID || workers[1].PID == z.PID {
@@ -40,9 +39,9 @@ func TestForkedWorkers(t *testing.T) {
 	for do, want := range map[string]string{"crash": "exit status 7", "hang": "signal: killed"} {
 		c := s.async(do, false)
 		if do == "hang" {
-			testkit.Eventually(t, "a busy worker", func() bool { return slices.Contains(states(s.Status()), Busy) })
+			testkit.Eventually(t, "a busy worker", func() bool { return slices.Contains(states(s.Status()), Busy.String()) })
 			for _, w := range s.Status().Workers {
-				if w.State == Busy {
+				if w.State == Busy.String() {
 					s.signal(w.PID, syscall.SIGKILL)
 				}
 			}
@@ -70,7 +69,7 @@ func TestForkedWorkers(t *testing.T) {
 }
 
 func TestKillingAForkedWorkerAndItsChild(t *testing.T) {
-	s := preloading(t, "", Options{RequestTimeout: 300 * time.Millisecond})
+	s := preloading(t, "", Options{Limits: Limits{RequestTimeout: 300 * time.Millisecond}})
 	worker := s.readyWorkers(1)[0].PID
 	o := s.do("child", false)
 	child, err := strconv.Atoi(o.body)
@@ -87,7 +86,7 @@ func TestKillingAForkedWorkerAndItsChild(t *testing.T) {
 }
 
 func TestForkedWorkersAreReplaced(t *testing.T) {
-	s := preloading(t, "", Options{Workers: 2, MaxRequests: 5})
+	s := preloading(t, "", Options{Processes: Processes{Workers: 2, MaxRequests: 5}})
 	pids := map[string]bool{}
 	testkit.Eventually(t, "five workers to have served", func() bool {
 		o := s.do("pid", true)
@@ -104,7 +103,7 @@ func TestForkedWorkersAreReplaced(t *testing.T) {
 
 // Workers and zygotes die all the time; every request ends.
 func TestKillingZygotesAtRandom(t *testing.T) {
-	s := preloading(t, "", Options{Workers: 4})
+	s := preloading(t, "", Options{Processes: Processes{Workers: 4}})
 	done := make(chan struct{})
 	var killer sync.WaitGroup
 	kills := 0
@@ -120,7 +119,7 @@ func TestKillingZygotesAtRandom(t *testing.T) {
 				_ = syscall.Kill(status.Zygotes[0].PID, syscall.SIGKILL)
 			}
 			for _, w := range status.Workers {
-				if w.PID != 0 && (w.State == Ready || w.State == Busy) {
+				if w.PID != 0 && (w.State == Ready.String() || w.State == Busy.String()) {
 					if syscall.Kill(w.PID, syscall.SIGKILL) == nil {
 						kills++
 					}
@@ -153,17 +152,4 @@ func TestKillingZygotesAtRandom(t *testing.T) {
 		t.Errorf("%d requests failed, %d workers were killed", n, kills)
 	}
 	s.readyWorkers(4)
-}
-
-func TestExitWords(t *testing.T) {
-	for _, script := range []string{"exit 0", "exit 7", "exit 255", "kill -KILL $$", "kill -TERM $$", "kill -SEGV $$"} {
-		cmd := exec.Command("sh", "-c", script)
-		_ = cmd.Run()
-		if got, want := exitWords(uint32(cmd.ProcessState.Sys().(syscall.WaitStatus))), cmd.ProcessState.String(); got != want {
-			t.Errorf("%s: %q, want %q", script, got, want)
-		}
-	}
-	if got := exitWords(uint32(syscall.SIGSEGV) | 0x80); got != "signal: segmentation fault (core dumped)" {
-		t.Errorf("%q", got)
-	}
 }

@@ -25,9 +25,8 @@ func frames(list ...wire.Frame) (b []byte) {
 	return b
 }
 
-// FuzzWorker gives a pool one worker that has said HELLO and READY and then says
-// whatever comes, until its connection ends. Nothing may panic or hang, and each
-// request must have an end.
+// FuzzWorker gives a pool one worker that sends HELLO and READY, and then any bytes until its
+// connection ends. Nothing may panic or hang, and each request must end.
 func FuzzWorker(f *testing.F) {
 	head := append(wire.AppendPairs([]byte{0, 200}, "a", "b"), "body"...)
 	answer := func(stream uint32) wire.Frame {
@@ -53,9 +52,9 @@ func FuzzWorker(f *testing.F) {
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, said []byte) {
 		p := New(Options{
-			Workers: 1,
-			Start:   func(Setup) (*exec.Cmd, []byte, error) { return nil, nil, errors.New("no other one") },
-			Logger:  slog.New(slog.DiscardHandler),
+			Processes: Processes{Workers: 1},
+			Start:     func(Setup) (*exec.Cmd, []byte, error) { return nil, nil, errors.New("no other one") },
+			Logger:    slog.New(slog.DiscardHandler),
 		})
 		p.dir, p.started = dir, true
 		w := connected(p)
@@ -80,7 +79,7 @@ func FuzzWorker(f *testing.F) {
 			})
 		}
 		p.tasks.Go(func() {
-			_, _ = theirs.Write(append(introduction(w), said...)) // until it is hung up on
+			_, _ = theirs.Write(append(introduction(w), said...)) // until the pool closes the connection
 			_ = theirs.CloseWrite()
 			_, _ = io.Copy(io.Discard, theirs)
 			_ = theirs.Close()
@@ -98,7 +97,7 @@ func FuzzWorker(f *testing.F) {
 	})
 }
 
-// socketPair returns two ends of what connects a worker.
+// socketPair returns the two ends of a worker's connection.
 func socketPair(t *testing.T) (a, b *net.UnixConn) {
 	t.Helper()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
@@ -117,8 +116,8 @@ func socketPair(t *testing.T) (a, b *net.UnixConn) {
 	return ends[0], ends[1]
 }
 
-// connected adds a worker without a process that is expected to connect and, since
-// it counts as a quick one, will be given a batch.
+// connected adds a worker without a process. The pool expects it to connect, and will give it a
+// batch because it counts as quick.
 func connected(p *Pool) *worker {
 	w := &worker{abort: make(chan struct{}), average: time.Nanosecond}
 	w.init(p, 1, p.log)
@@ -131,7 +130,7 @@ func connected(p *Pool) *worker {
 	return w
 }
 
-// introduction is what a worker says first.
+// introduction returns the first frames of a worker.
 func introduction(w *worker) []byte {
 	hello := binary.BigEndian.AppendUint32(nil, wire.Version)
 	hello = binary.BigEndian.AppendUint32(hello, 1)

@@ -13,21 +13,21 @@ const (
 	maxJournal = 1 << 20
 	// recordCost is about what a record takes beside its text.
 	recordCost = 128
-	// flushTimeout is how long the end of a pool waits for a log that is slow.
+	// flushTimeout is how long a stopping pool waits for a slow log.
 	flushTimeout = time.Second
 )
 
-// journals are what is on its way from a pool to its log. Records of one worker stay
-// in order.
+// journals are the log records of a pool that are not yet written. Records of one worker stay in
+// order.
 //
-// A log may block: a full disk, a terminal that is stopped, a pipe nobody reads. A
-// worker must not wait for that, and neither may the pool, so records go through a
-// journal: a queue of limited size and a goroutine that is there as long as the queue
-// is not empty. What the queue has no room for is lost, and counted.
+// A log may block, because of a full disk, a stopped terminal or a pipe without a reader. Neither a
+// worker nor the pool may wait for it, so records go through a journal. A journal is a queue of
+// limited size with a goroutine that runs while the queue is not empty. Records that do not fit
+// into the queue are lost, and counted.
 type journals struct {
 	mu      sync.Mutex
 	writing int           // journals with a goroutine
-	quiet   chan struct{} // closed when there is none; nil unless somebody waits
+	quiet   chan struct{} // closed when no journal has a goroutine; nil unless flush waits
 }
 
 // logger returns a logger whose records go to log, but never block.
@@ -35,14 +35,13 @@ func (js *journals) logger(log *slog.Logger) *slog.Logger {
 	return slog.New(&journalHandler{log.Handler(), &journal{journals: js}})
 }
 
-// journal returns the logger of one of the pool's processes, which has a journal of
-// its own.
+// journal returns the logger of one of the pool's processes. Each process has a journal of its own.
 func (p *Pool) journal(kind string, id int) *slog.Logger {
 	return p.journals.logger(p.opt.Logger).With("mount", p.opt.Name, kind, id)
 }
 
-// flush waits until all has been written, for flushTimeout at most. A log that is
-// blocked for good keeps one goroutine for each journal.
+// flush waits until all records are written, for flushTimeout at most. A log that stays blocked
+// keeps one goroutine for each journal.
 func (js *journals) flush() {
 	js.mu.Lock()
 	if js.writing == 0 {
@@ -77,8 +76,8 @@ type journal struct {
 	mu      sync.Mutex
 	entries []entry
 	bytes   int
-	lost    int          // records there was no room for since the last entry
-	loser   slog.Handler // of the last one of these
+	lost    int          // records since the last entry for which there was no room
+	loser   slog.Handler // the handler of the last lost record
 	writing bool
 }
 
@@ -88,7 +87,7 @@ type entry struct {
 	size   int
 }
 
-// put takes a record in, or counts it as lost.
+// put adds a record to the queue, or counts it as lost.
 func (j *journal) put(e entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -107,7 +106,7 @@ func (j *journal) put(e entry) {
 	}
 }
 
-// noteLossLocked makes an entry of what was lost, where it was lost.
+// noteLossLocked adds an entry that tells how many records were lost at this point.
 func (j *journal) noteLossLocked() {
 	if j.lost == 0 {
 		return
@@ -117,7 +116,7 @@ func (j *journal) noteLossLocked() {
 	j.lost, j.loser = 0, nil
 }
 
-// write takes records to the log until there are none.
+// write writes records to the log until the queue is empty.
 func (j *journal) write() {
 	defer j.journals.count(-1)
 	for {
@@ -134,7 +133,7 @@ func (j *journal) write() {
 		j.entries[0] = entry{}
 		j.entries = j.entries[1:]
 		j.mu.Unlock()
-		// An error has no other place to be told than the log itself.
+		// There is no other place than the log itself to report an error to.
 		_ = next.to.Handle(context.Background(), next.record)
 		j.mu.Lock()
 		j.bytes -= next.size

@@ -14,7 +14,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// newStuck returns a log that is blocked, what it writes to, and how to let it go on.
+// newStuck returns a log that is blocked, the text that it writes, and a function that releases it.
 func newStuck(t *testing.T) (logger *slog.Logger, text *testkit.Log, release func()) {
 	text = &testkit.Log{}
 	gate := &sync.Mutex{}
@@ -39,11 +39,10 @@ func (b blocking) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return blocking{b.Handler.WithAttrs(attrs), b.gate}
 }
 
-// A log that does not move keeps nobody from answering, whatever the worker prints
-// and whatever becomes of it.
+// A blocked log delays no answer, whatever the workers print, and even when one of them dies.
 func TestBlockedLog(t *testing.T) {
 	logger, text, release := newStuck(t)
-	s := &started{t: t, log: text, Pool: New(Options{Workers: 2, Start: fakeStart("serve"), KillGrace: 200 * time.Millisecond, Logger: logger})}
+	s := &started{t: t, log: text, Pool: New(Options{Processes: Processes{Workers: 2}, Start: fakeStart("serve"), Limits: Limits{KillAfter: 200 * time.Millisecond}, Logger: logger})}
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +84,7 @@ func TestBlockedLog(t *testing.T) {
 	}
 }
 
-// What fits is not lost, and comes in order.
+// Records that fit into the journal are not lost, and stay in order.
 func TestJournalKeepsOrder(t *testing.T) {
 	logger, text, release := newStuck(t)
 	var js journals
@@ -114,7 +113,7 @@ func TestJournalKeepsOrder(t *testing.T) {
 	}
 }
 
-// The loss is told where it happened.
+// The log tells of lost records at the place where they are missing.
 func TestJournalTellsTheLoss(t *testing.T) {
 	logger, text, release := newStuck(t)
 	var js journals
@@ -135,7 +134,7 @@ func TestJournalTellsTheLoss(t *testing.T) {
 // A log that stays blocked does not keep the pool from stopping.
 func TestStopWithABlockedLog(t *testing.T) {
 	logger, _, _ := newStuck(t)
-	p := New(Options{Workers: 1, Start: fakeStart("talks"), Logger: logger})
+	p := New(Options{Processes: Processes{Workers: 1}, Start: fakeStart("talks"), Logger: logger})
 	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

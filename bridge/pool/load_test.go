@@ -15,19 +15,19 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// deed is a kind of request and what may come of it.
+// deed is a kind of request, with its possible outcomes.
 type deed struct {
 	do     string
 	weight int // how often it is chosen
 	safe   bool
 	client func(context.Context, *Answer) outcome
 	size   int     // of the body, where it arrives whole
-	errs   []error // besides those any request may get
+	errs   []error // allowed beside those that any request may get
 }
 
 var errAbort = errors.New("the worker gave up")
 
-// deeds are what clients and workers do in TestUnderLoad.
+// deeds are the actions of clients and workers in TestUnderLoad.
 var deeds = []deed{
 	{do: "pid", weight: 300, safe: true, client: readAll, size: -1},
 	{do: "pid", weight: 200, client: readAll, size: -1},
@@ -47,13 +47,12 @@ var deeds = []deed{
 	{do: "garbage", weight: 1, client: readAll, size: -1, errs: []error{ErrWorkerDied}},
 }
 
-// Any mix of clients and workers, for a while: every request ends as it should, and
-// nothing of it stays.
+// TestUnderLoad mixes all kinds of clients and workers for a while. Every request ends as it should
+// and leaves nothing behind.
 func TestUnderLoad(t *testing.T) {
 	goroutines := runtime.NumGoroutine()
 	s := start(t, Options{
-		Workers: 4, MaxRequests: 300, QueueSize: 16, KillGrace: 200 * time.Millisecond,
-		Memory: 64 << 10, Spool: 1 << 20, RequestTimeout: testkit.Patience,
+		Processes: Processes{Workers: 4, MaxRequests: 300}, Limits: Limits{QueueSize: 16, KillAfter: 200 * time.Millisecond, AnswerMemory: 64 << 10, AnswerSpool: 1 << 20, RequestTimeout: testkit.Patience},
 	})
 	total := 0
 	for _, d := range deeds {
@@ -82,8 +81,8 @@ func TestUnderLoad(t *testing.T) {
 		t.Errorf("%d queued, %d idle, %d expected", n, len(s.idle), len(s.tokens))
 	}
 	for w := range s.workers {
-		if len(w.inflight) != 0 || len(w.batch) != 0 || w.paused || w.cleaning || w.successor != nil {
-			t.Errorf("worker %d has %d requests and %d bytes to send", w.id, len(w.inflight), len(w.batch))
+		if len(w.duties) != 0 || len(w.batch) != 0 || w.paused || w.cleaning || w.successor != nil {
+			t.Errorf("worker %d has %d requests and %d bytes to send", w.id, len(w.duties), len(w.batch))
 		}
 	}
 	s.mu.Unlock()
@@ -99,7 +98,7 @@ func TestUnderLoad(t *testing.T) {
 	testkit.Eventually(t, "the goroutines to end", func() bool { return runtime.NumGoroutine() <= goroutines })
 }
 
-// run does a deed once and checks what became of it.
+// run does a deed once and checks its outcome.
 func (d *deed) run(t *testing.T, s *started) {
 	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 	defer cancel()

@@ -2,7 +2,7 @@ package pool
 
 import "github.com/pagi-go/pagi-bridge/bridge/wire"
 
-// loaded passes on which files the application has loaded.
+// loaded passes the names of the files that the application has loaded to Options.Loaded.
 func (w *worker) loaded(frame wire.Frame) error {
 	files, err := wire.DecodeLoaded(frame.Payload)
 	release(frame.Buffer)

@@ -9,35 +9,35 @@ import (
 	"time"
 )
 
-// nursery is what a pool with Preload has beside its workers. Its fields are guarded
-// by Pool.mu.
+// nursery is the part of a pool with Preload that keeps a zygote ready. Its fields are guarded by
+// Pool.mu.
 type nursery struct {
-	current  *zygote // forks the workers; nil while there is none
+	current  *zygote // the zygote that forks the workers; nil while there is none
 	all      map[*zygote]struct{}
 	raised   int
 	raising  bool // a zygote is being started to become the current one
-	failures int  // zygotes in a row that came to nothing
+	failures int  // zygotes in a row that have failed
 	nextTry  time.Time
-	reason   string // why the last one did
-	told     string // the last reason for that in the log
+	reason   string // why the last of them failed
+	told     string // the last such reason in the log
 	toldAt   time.Time
 }
 
-// makerLocked returns what makes a worker that is launched now.
+// makerLocked returns the maker of a worker that is launched now.
 func (p *Pool) makerLocked() maker {
 	switch {
 	case !p.opt.Preload:
 		return program{}
 	case p.nursery.current == nil:
-		return nobody{}
+		return goneZygote{}
 	}
 	return p.nursery.current
 }
 
-// nobody stands for a zygote that has gone.
-type nobody struct{}
+// goneZygote is the maker while there is no zygote: each spawn fails.
+type goneZygote struct{}
 
-func (nobody) spawn(*peer) (spawned, error) { return spawned{}, errZygoteGone }
+func (goneZygote) spawn(*peer) (spawned, error) { return spawned{}, errZygoteGone }
 
 // preload starts the first zygote.
 func (p *Pool) preload(ctx context.Context) error {
@@ -57,9 +57,9 @@ func (p *Pool) preload(ctx context.Context) error {
 	return err
 }
 
-// startZygote starts a zygote, beside the current one where there is one, and returns
-// when it is ready. The error says why it is not, in the application's own words
-// where it gave any; it has been seen to, and the current one is left alone.
+// startZygote starts a zygote, beside the current one if there is one, and returns when it is
+// ready. The error says why it is not, in the application's own words if there are any. A zygote
+// that has failed is ended then; the current one goes on.
 func (p *Pool) startZygote(ctx context.Context) (*zygote, error) {
 	p.mu.Lock()
 	if !p.started || p.closing {
@@ -101,13 +101,13 @@ func (p *Pool) startZygote(ctx context.Context) (*zygote, error) {
 	return nil, cause
 }
 
-// adoptLocked makes z the zygote that forks the workers from now on; the one before
-// it is retired. The caller starts the workers.
+// adoptLocked makes z the zygote that forks the workers from now on, and retires the one before it.
+// The caller starts the workers.
 func (p *Pool) adoptLocked(z *zygote) {
 	n := &p.nursery
 	old := n.current
 	n.current = z
-	if z.state != zygoteReady { // it has gone in this very moment
+	if z.state != zygoteReady { // it has ended meanwhile
 		n.current = nil
 		n.failedLocked()
 	}
@@ -116,7 +116,7 @@ func (p *Pool) adoptLocked(z *zygote) {
 	}
 }
 
-// orphanLocked is called when z must not be asked to fork any more.
+// orphanLocked removes z as the current zygote: z must not be asked to fork any more.
 func (p *Pool) orphanLocked(z *zygote) {
 	if p.nursery.current != z {
 		return
@@ -131,15 +131,15 @@ func (p *Pool) orphanLocked(z *zygote) {
 	p.nurseLocked()
 }
 
-// failedLocked keeps account of a zygote that came to nothing.
+// failedLocked counts a zygote that has failed.
 func (n *nursery) failedLocked() {
 	n.failures++
 	n.nextTry = time.Now().Add(backoff(n.failures))
 }
 
-// nurseLocked reports whether workers can be launched: always without Preload, and
-// with it when there is a zygote. Where there is none one is started, if the time for
-// it has come; workers that are missing are launched when it is ready.
+// nurseLocked reports whether workers can be launched: always without Preload, and with Preload
+// when there is a zygote. Without a zygote it starts one, if the next attempt is due. Missing
+// workers are launched when that zygote is ready.
 func (p *Pool) nurseLocked() bool {
 	n := &p.nursery
 	if !p.opt.Preload || n.current != nil {
@@ -152,7 +152,7 @@ func (p *Pool) nurseLocked() bool {
 	return false
 }
 
-// raise starts a zygote in the place of one that has gone.
+// raise starts a zygote to replace one that has gone.
 func (p *Pool) raise() {
 	z, err := p.startZygote(context.Background()) // Stop ends it
 	var stranded []*exchange
@@ -181,7 +181,7 @@ func (p *Pool) raise() {
 	}
 }
 
-// tellZygote logs why there is no zygote, the same reason only every now and then.
+// tellZygote logs why there is no zygote. It repeats the same reason only after tellAgain.
 func (p *Pool) tellZygote(err error) {
 	p.mu.Lock()
 	n := &p.nursery
@@ -194,7 +194,7 @@ func (p *Pool) tellZygote(err error) {
 	p.log.Log(context.Background(), level, "the application cannot be loaded", "error", err, "next", next.Format(time.TimeOnly))
 }
 
-// refuseZygotesLocked ends those that are starting: the pool stops.
+// refuseZygotesLocked ends the zygotes that are starting, because the pool stops.
 func (p *Pool) refuseZygotesLocked() {
 	for z := range p.nursery.all {
 		if z.state == zygoteStarting {
@@ -203,7 +203,7 @@ func (p *Pool) refuseZygotesLocked() {
 	}
 }
 
-// stopZygotes ends them all, within ctx and the kill grace.
+// stopZygotes ends all zygotes, within ctx and the kill grace.
 func (p *Pool) stopZygotes(ctx context.Context) {
 	p.mu.Lock()
 	var wg sync.WaitGroup

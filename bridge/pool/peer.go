@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/proc"
 )
 
-// peer is one process of the pool and its connection: what a worker and a zygote
-// have in common. Its fields are guarded by Pool.mu, except where it says otherwise.
+// peer is one process of the pool and its connection, the common part of a worker and a zygote.
+// Pool.mu guards its fields unless their comments say otherwise.
 type peer struct {
 	pool    *Pool
 	id      int
@@ -24,18 +25,22 @@ type peer struct {
 	exited  chan struct{} // closed when the process has ended, or could not be started
 	exit    string        // how it ended; valid after exited
 
-	pid       int
-	forked    bool     // by a zygote: its pid is checked when it says hello; valid after spawned
-	output    *output  // nil until it has started
-	conn      net.Conn // nil until it has said hello
-	wasReady  bool
-	failure   string // why it could not get ready, in its own words
-	batch     []byte // frames to be written
-	lastFrame int    // where in batch the last request begins, plus one; 0: there is none
-	// firstStream is that of the first request in batch, undelivered that of the first
-	// one that could not be written; 0: there is none.
+	pid      int
+	forked   bool     // a zygote has made it: its pid is checked when it says HELLO; valid after spawned
+	output   *output  // nil until it has started
+	conn     net.Conn // nil until it has said hello
+	wasReady bool
+	failure  string // why it could not get ready, in its own words
+	batch    []byte // frames to be written
+	// firstStream is the stream of the first request in batch, undelivered that of the first
+	// request that could not be written. 0 means none.
 	firstStream, undelivered uint32
-	paused                   bool // the reader waits for a slow client
+	// written is the stream of the first request in the batch that was written last, 0 if that
+	// batch had no request. reset says that the connection ended before the process had read all of
+	// it.
+	written uint32
+	reset   bool
+	paused  bool // the reader waits for a slow client
 
 	log atomic.Pointer[slog.Logger]
 
@@ -43,14 +48,15 @@ type peer struct {
 	spare   []byte     // guarded by writing
 }
 
-// caller is a peer with what it is: who may connect, and is listened to then.
+// caller is a worker or a zygote: a process that is expected to connect, and whose frames are read
+// then.
 type caller interface {
 	self() *peer
-	// role is what its HELLO must give for its role.
+	// role is the role that its HELLO must name.
 	role() string
 	// read handles its frames until the connection ends; the error is never nil.
 	read(*wire.Reader) error
-	// refusedLocked is called when its HELLO was wrong, which failure then tells.
+	// refusedLocked is called when its HELLO was wrong. The field failure says why.
 	refusedLocked()
 }
 
@@ -90,8 +96,8 @@ func (x *peer) start(from maker) error {
 	return nil
 }
 
-// awaitExit waits for a process that has closed its connection, for a while; then
-// it is killed.
+// awaitExit waits for the end of a process that has closed its connection. It kills a process that
+// takes longer than patience.
 func (x *peer) awaitExit(patience time.Duration) {
 	select {
 	case <-x.exited:
@@ -101,15 +107,14 @@ func (x *peer) awaitExit(patience time.Duration) {
 	}
 }
 
-// readRest waits until what the process wrote before it ended has been read, and
-// closes the connection. A child of the application may have it open, too, so the
-// end of the data does not always show; a client that is slow to take it may take
-// its time.
+// readRest waits until the reader has read everything that the process wrote before it ended, and
+// closes the connection. A child of the application may also hold the connection open, so the end
+// of the data cannot always be seen. A slow client of that data may take its time.
 func (x *peer) readRest() {
 	p := x.pool
 	select {
 	case <-x.known:
-	case <-time.After(drainTimeout): // what it said before it ended may still be on its way
+	case <-time.After(drainTimeout): // its last frames may still be on their way
 	}
 	p.mu.Lock()
 	delete(p.tokens, x.token)
@@ -128,12 +133,12 @@ func (x *peer) readRest() {
 			p.mu.Unlock()
 		}
 	}
-	_ = conn.Close() // an error tells nothing: the peer is gone
+	_ = conn.Close() // an error does not matter: the process is gone
 	<-x.lost
 }
 
-// kill ends the process group: TERM, then KILL after the grace for whatever is left
-// of it, the process or what it has started.
+// kill ends the process group, the process and its children. It sends TERM now. It sends KILL to
+// the processes that are left after the kill grace, or when the pool is in a hurry.
 func (x *peer) kill() {
 	<-x.spawned
 	x.pool.mu.Lock()
@@ -142,19 +147,5 @@ func (x *peer) kill() {
 	if pid == 0 {
 		return // it could not be started
 	}
-	terminate(pid)
-	deadline := time.After(x.pool.opt.KillGrace)
-	exited := x.exited
-	for groupExists(pid) {
-		select {
-		case <-exited:
-			exited = nil // look after its children more often
-		case <-time.After(20 * time.Millisecond):
-		case <-deadline:
-			killGroup(pid)
-			<-x.exited
-			return
-		}
-	}
-	<-x.exited
+	proc.Group(pid).End(x.pool.opt.KillAfter, x.pool.hurry, x.exited)
 }

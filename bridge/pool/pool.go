@@ -1,20 +1,33 @@
-// Package pool runs worker processes that speak the wire protocol: it starts
-// them, gives each request to one, recycles, drains and kills them. It knows
-// nothing of what a worker runs; how to start one comes from outside, and so do
-// the request frames.
+// Package pool runs worker processes that speak the wire protocol. It starts them, gives each
+// request to one, and recycles, drains and kills them. It does not know the application that a
+// worker runs: the caller provides the command that starts a worker, and the request frames.
 //
-// A request goes to an idle worker, else into a bounded queue. When a worker has
-// finished it takes from the queue: one request, or under load a batch of requests
-// with safe methods, which then costs one write and one read on either side. A
-// batch whose first request turns out to be slow is taken apart again: what waits
-// behind it moves to other workers.
+// A request goes to an idle worker, or else into a bounded queue. A worker that has finished takes
+// one request from the queue, or under load a batch of requests with safe methods. A batch costs
+// one write and one read on either side. If its first request turns out to be slow, the batch is
+// taken apart: the requests behind it move to other workers.
 //
-// With Preload the workers are forked by a zygote, a process that has loaded what
-// they run. It is no worker and serves nothing; a worker that it has forked differs
-// from one that was started only in how its process is made and its end is learnt.
+// With Preload the workers are forked by a zygote, a process that has loaded the application. The
+// zygote itself serves no requests. A forked worker differs from a started one in two points only:
+// how its process is made, and how the pool learns of its end.
 //
 // One lock, Pool.mu, guards the queue, the set of workers and what each of them is
 // doing. It is never held during I/O.
+//
+// The files, by what they are about:
+//
+//   - pool.go starts and stops a pool; options.go checks its options; state.go tells what it is doing.
+//   - dispatch.go gives requests to workers; exchange.go is a request with its answer, duty.go a request that a worker
+//     has been given; mailbox.go, answer.go, spool.go and buffers.go hold the answer until the client has taken it.
+//   - peer.go is a process with its connection, which connection.go introduces; worker.go is one that serves requests,
+//     and reader.go reads what it sends.
+//   - spawn.go starts a process, with package internal/proc; fork.go has a zygote fork one; output.go and fifo.go read
+//     what it prints, and journal.go logs that.
+//   - zygote.go is the process that forks workers; nursery.go keeps one at work.
+//   - replace.go, recycle.go and circuit.go start workers in the place of others, scale.go more or fewer of them.
+//   - reload.go brings in workers with new code; source.go is where a generation of workers comes from; loaded.go
+//     tells which files the application consists of.
+//   - remains.go ends what workers leave behind.
 package pool
 
 import (
@@ -23,29 +36,23 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/accept"
+	"github.com/pagi-go/pagi-bridge/internal/private"
 )
 
-// Defaults of Options.
+// Values of Limits.Retry.
 const (
-	DefaultWorkers        = 5
-	DefaultQueueSize      = 1024
-	DefaultQueueTimeout   = 30 * time.Second
-	DefaultRequestTimeout = 300 * time.Second
-	DefaultStartTimeout   = 60 * time.Second
-	DefaultKillGrace      = 5 * time.Second
-	DefaultMaxBatch       = 32
-	DefaultMemory         = 256 << 10
-	DefaultSpool          = 1 << 30
-	DefaultIdleTimeout    = 60 * time.Second
-	DefaultJitter         = 0.1
+	RetryUnread = "unread"
+	RetrySafe   = "safe"
+	RetryOff    = "off"
 )
 
-// Errors a request can end with.
+// Errors with which a request can end.
 var (
 	// ErrQueueFull: no worker is free and the queue is full.
 	ErrQueueFull = errors.New("no worker is free and the queue is full")
@@ -63,126 +70,69 @@ var (
 	ErrProtocol = errors.New("the worker broke the protocol")
 )
 
-// Setup is what a worker needs to know to call back.
+// Setup is what a process needs to connect to the pool.
 type Setup struct {
 	// Dir is the pool's private directory (mode 0700).
 	Dir string
 	// Socket is the path of the Unix socket to connect to.
 	Socket string
-	// Token is to be repeated in HELLO.
+	// Token is the secret that the process must repeat in HELLO.
 	Token string
-	// Worker counts the workers started so far, from 1; 0 for a zygote.
+	// Worker is the worker's number, counted from 1 in the order of starts; 0 for a zygote.
 	Worker int
-	// Preload is set for a zygote: it loads the application, says so, and forks the
-	// workers when it is told to.
+	// Preload is set for a zygote. A zygote loads the application, reports READY, and forks a
+	// worker each time the pool asks.
 	Preload bool
 }
 
-// Options configure a Pool. Start is required.
-type Options struct {
-	// Name stands for the pool in log records: the mount's path.
-	Name string
-	// Start returns the command that runs a worker and what is written to its
-	// standard input. The pool sets the command's process attributes and the
-	// other standard streams.
-	Start func(Setup) (*exec.Cmd, []byte, error)
-	// Preload has one process, the zygote, load the application and fork the workers.
-	// It is started by Start, too; where it ends, another one is started, and the
-	// workers go on.
-	Preload bool
-	// Workers is the number of processes; 0 means 5. Instead of it MinWorkers and
-	// MaxWorkers say how few and how many there are: one or more are added when
-	// requests have been waiting for about 100 ms, and one that had nothing to do
-	// for IdleTimeout goes.
-	Workers                int
-	MinWorkers, MaxWorkers int
-	// IdleTimeout is that time, and the least time between adding workers and
-	// letting one go; 0 means 60 s.
-	IdleTimeout time.Duration
-	// QueueSize is how many requests may wait for a worker; 0 means 1024.
-	QueueSize int
-	// QueueTimeout is how long one may wait; 0 means 30 s.
-	QueueTimeout time.Duration
-	// RequestTimeout is how long a worker may go without sending anything for
-	// the request it has; 0 means 300 s, less than 0 no limit. The worker is then
-	// killed. Time during which the client is too slow does not count.
-	RequestTimeout time.Duration
-	// StartTimeout is how long a worker may take until it is ready; 0 means 60 s.
-	StartTimeout time.Duration
-	// KillGrace is the time between TERM and KILL; 0 means 5 s.
-	KillGrace time.Duration
-	// MaxRequests is how many requests a worker serves before another takes its
-	// place; 0 means no limit. MaxAge is the same for its age.
-	MaxRequests int
-	MaxAge      time.Duration
-	// Jitter is the part of MaxRequests and MaxAge by which a worker may fall short
-	// of them, each by an amount of its own, so that they do not all go at once; 0
-	// means 0.1, less than 0 none, and 1 is the most.
-	Jitter float64
-	// MaxRSS is how many bytes of memory (its resident set) a worker may have
-	// between two requests before another takes its place; 0 means no limit. It is
-	// looked at once per second. It needs a /proc.
-	MaxRSS int64
-	// MaxBatch is how many requests with safe methods a worker may be given at
-	// once; 0 means 32, 1 turns batches off.
-	MaxBatch int
-	// Memory is how many bytes of one answer are kept in memory while its client
-	// is slow; 0 means 256 KiB. What comes then goes to a temporary file.
-	Memory int
-	// Spool is how many bytes of one answer may be in that file before the worker
-	// has to wait for the client; 0 means 1 GiB, less than 0 no file.
-	Spool int64
-	// Loaded, where it is not nil, is told the files an application consists of, as
-	// its workers find out. It must not block.
-	Loaded func(files []string)
-	// Logger gets the pool's own records and the workers' output; nil means
-	// slog.Default.
-	Logger *slog.Logger
-}
-
-// Pool is a set of worker processes. Make one with New, start it, give it
-// requests with Do, stop it.
+// Pool is a set of worker processes. New makes one, Start starts it, Do gives it a request and Stop
+// ends it.
 type Pool struct {
 	opt      Options
-	log      *slog.Logger // its records, like the workers', go through a journal
+	log      *slog.Logger // the records of the pool and the workers go through a journal
 	journals journals
-	dir      string
+	dir      string       // the path of private
+	private  *private.Dir // a directory for this pool alone
 	listener *net.UnixListener
 
 	mu         sync.Mutex
 	started    bool
 	closing    bool
 	workers    map[*worker]struct{}
-	tokens     map[string]caller // who has not said hello yet
+	tokens     map[string]caller // the processes that have not said HELLO yet
 	idle       []*worker         // last in, first out: the warmest serves next
 	queue      queue
 	stream     uint32
-	steady     int // answers in a row that were not slow
 	want       int // how many workers there should be
-	least      int // how few, and
-	most       int // how many there may be: MinWorkers and MaxWorkers until Resize
+	least      int // MinWorkers, until Resize
+	most       int // MaxWorkers, until Resize
 	scale      scaling
-	weighed    time.Time // when the memory of the workers was last looked at; watch's own
+	weighed    time.Time // when the memory of the workers was last checked; used by watch only
 	launched   int
 	source     *source   // of the workers to be started
-	failures   int       // starts in a row that came to nothing
-	nextTry    time.Time // when failures > 0
-	failedAt   time.Time // when the last one did
-	reason     string    // why the last one did
-	open       bool      // the circuit was not closed when it was last looked at
-	told       string    // the last reason for a failed start in the log
+	failures   int       // failed starts in a row
+	nextTry    time.Time // the next attempt to start; valid if failures > 0
+	failedAt   time.Time // when the last start failed
+	reason     string    // why the last start failed
+	open       bool      // whether the circuit was not closed when it was last checked
+	told       string    // the last reason for a failed start that was logged
 	toldAt     time.Time
-	reloading  *reload // the one that runs
-	pending    *reload // the one after it
-	generation int     // of the newest source there has been
+	reloading  *reload // the running reload
+	pending    *reload // the reload after it
+	generation int     // that of the newest source
 	drained    chan struct{}
-	settled    chan error // nil but during Start: one value for each worker
-	nursery    nursery    // with Preload
+	settled    chan error // nil except during Start; gets one value for each worker
+	nursery    nursery    // used with Preload
 	remains    remains
 
+	totals    totals
+	spooled   atomic.Int64 // bytes of the files of all answers
+	spoolTold atomic.Int64 // when a spool that fails was logged last, in Unix nanoseconds
+
 	tasks sync.WaitGroup // every goroutine of the pool
-	halt  chan struct{}  // closed when the workers are to end
-	quit  chan struct{}  // closed when the goroutines are to end
+	hurry chan struct{}  // closed when no process gets any more grace
+	halt  chan struct{}  // closed when the workers must end
+	quit  chan struct{}  // closed when the goroutines must end
 }
 
 // New returns a pool that has not been started.
@@ -197,6 +147,7 @@ func New(opt Options) *Pool {
 		tokens:  map[string]caller{},
 		remains: remains{},
 		nursery: nursery{all: map[*zygote]struct{}{}},
+		hurry:   make(chan struct{}),
 		halt:    make(chan struct{}),
 		quit:    make(chan struct{}),
 	}
@@ -204,10 +155,9 @@ func New(opt Options) *Pool {
 	return p
 }
 
-// Start starts all workers (MinWorkers of them) side by side, with Preload after the
-// zygote, and returns when they are ready. When one fails, those that were started are
-// stopped and the error says why, in the
-// worker's own words where it gave any.
+// Start starts all workers (MinWorkers, if set) side by side, with Preload after the zygote. It
+// returns when they are ready. If one fails, Start stops the others, and the error says why, in the
+// worker's own words if there are any.
 func (p *Pool) Start(ctx context.Context) error {
 	if err := p.listen(); err != nil {
 		return err
@@ -255,8 +205,8 @@ func (p *Pool) awaitStart(ctx context.Context) error {
 	return nil
 }
 
-// startedLocked tells Start, if it is waiting, how a worker's start went; it
-// reports whether Start was.
+// startedLocked gives Start, if Start is waiting, the result of a worker's start. It reports
+// whether Start was waiting.
 func (p *Pool) startedLocked(err error) bool {
 	select {
 	case p.settled <- err:
@@ -266,31 +216,32 @@ func (p *Pool) startedLocked(err error) bool {
 	}
 }
 
-// maxSocketDir is about how long a directory's name may be when there is to be a
-// socket in it: the system has 104 to 108 bytes for the whole name.
+// maxSocketDir is about how long the path of a directory with a socket may be. The system allows
+// 104 to 108 bytes for the whole path of the socket.
 const maxSocketDir = 95
 
 // listen makes the private directory and the socket in it.
 func (p *Pool) listen() error {
-	dir, err := os.MkdirTemp("", "pagi-pool-") // mode 0700
+	made, err := private.Make("pool")
 	if err != nil {
 		return fmt.Errorf("make a directory for the workers: %w", err)
 	}
-	p.dir = dir
+	dir := made.Path()
+	p.private, p.dir = made, dir
 	p.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "socket"), Net: "unix"})
 	if err != nil && len(dir) > maxSocketDir {
 		err = fmt.Errorf("%w (the directory's name is too long for a socket; set TMPDIR to a shorter one)", err)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("listen for the workers: %w", err), os.RemoveAll(dir))
+		return errors.Join(fmt.Errorf("listen for the workers: %w", err), made.Remove())
 	}
 	return nil
 }
 
-// Stop refuses new requests, waits for the running ones, asks the workers to go
-// and, when ctx ends before they have, kills them. What they have started and left
-// behind is ended, too, unless it is in a process group of its own. It returns once
-// all processes and goroutines of the pool have ended.
+// Stop refuses new requests, waits for the running ones and asks the workers to end. If ctx ends
+// before the workers have, Stop sends them TERM, and KILL a second later at the latest. Processes
+// that they have left behind are ended, too, unless these have a process group of their own. Stop
+// returns once all processes and goroutines of the pool have ended.
 func (p *Pool) Stop(ctx context.Context) error {
 	p.mu.Lock()
 	if !p.started || p.closing {
@@ -302,6 +253,7 @@ func (p *Pool) Stop(ctx context.Context) error {
 	p.drained = make(chan struct{})
 	p.checkDrainedLocked()
 	p.mu.Unlock()
+	defer p.hurryAfter(ctx)()
 
 	select {
 	case <-p.drained:
@@ -328,18 +280,45 @@ func (p *Pool) Stop(ctx context.Context) error {
 	close(p.quit)
 	err := p.listener.Close()
 	p.tasks.Wait()
-	p.endRemains(ctx)
+	p.endRemains()
 	p.journals.flush()
-	return errors.Join(err, os.RemoveAll(p.dir))
+	return errors.Join(err, p.private.Remove())
 }
 
-// checkDrainedLocked tells Stop that no request is left.
+// lastGrace is the kill grace once the context of Stop has ended.
+const lastGrace = time.Second
+
+// hurryAfter closes hurry lastGrace after the end of ctx, unless release is called first.
+func (p *Pool) hurryAfter(ctx context.Context) (release func()) {
+	released := make(chan struct{})
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-released:
+			return
+		}
+		grace := time.NewTimer(lastGrace)
+		defer grace.Stop()
+		select {
+		case <-grace.C:
+			close(p.hurry)
+		case <-released:
+		}
+	})
+	return func() {
+		close(released)
+		waiting.Wait()
+	}
+}
+
+// checkDrainedLocked wakes Stop if no request is left.
 func (p *Pool) checkDrainedLocked() {
 	if p.drained == nil || p.queue.len() > 0 {
 		return
 	}
 	for w := range p.workers {
-		if len(w.inflight) > 0 {
+		if w.duties.requests() > 0 {
 			return
 		}
 	}
@@ -363,23 +342,12 @@ func (p *Pool) Dir() string { return p.dir }
 // accept takes the workers' connections.
 func (p *Pool) accept() {
 	for {
-		conn, err := p.listener.AcceptUnix()
+		conn, err := accept.Connection(p.listener.AcceptUnix, p.quit, p.log, p.listener.Addr())
 		if err != nil {
-			select {
-			case <-p.quit:
-				return
-			default:
+			if !errors.Is(err, net.ErrClosed) {
+				p.log.Error("no further worker can connect", "error", err)
 			}
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			p.log.Error("cannot accept a worker's connection", "error", err)
-			select {
-			case <-p.quit:
-				return
-			case <-time.After(100 * time.Millisecond): // out of descriptors, most likely
-			}
-			continue
+			return
 		}
 		p.tasks.Go(func() { p.greet(conn) })
 	}

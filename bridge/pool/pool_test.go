@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +23,7 @@ func touch(t *testing.T, path string) {
 	}
 }
 
-func states(s Status) (out []State) {
+func states(s Status) (out []string) {
 	for _, w := range s.Workers {
 		out = append(out, w.State)
 	}
@@ -29,7 +31,7 @@ func states(s Status) (out []State) {
 }
 
 func TestStates(t *testing.T) {
-	s := start(t, Options{Workers: 2})
+	s := start(t, Options{Processes: Processes{Workers: 2}})
 	if got := fmt.Sprint(states(s.Status())); got != "[ready ready]" {
 		t.Errorf("after the start: %s", got)
 	}
@@ -59,7 +61,11 @@ func TestStartFailures(t *testing.T) {
 		"idle before ready": "IDLE from a worker that was not busy",
 	} {
 		t.Run(mode, func(t *testing.T) {
-			p := New(Options{Start: fakeStart(mode), Workers: 2, StartTimeout: 300 * time.Millisecond, KillGrace: 100 * time.Millisecond, Logger: (&testkit.Log{}).Logger()})
+			patience := time.Minute
+			if mode == "silent" {
+				patience = 300 * time.Millisecond
+			}
+			p := New(Options{Start: fakeStart(mode), Processes: Processes{Workers: 2}, Limits: Limits{StartTimeout: patience, KillAfter: 100 * time.Millisecond}, Logger: (&testkit.Log{}).Logger()})
 			err := p.Start(t.Context())
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v, want %q", err, want)
@@ -83,7 +89,7 @@ func TestDirectoryIsPrivate(t *testing.T) {
 }
 
 func TestWorkersServeSideBySide(t *testing.T) {
-	s := start(t, Options{Workers: 3})
+	s := start(t, Options{Processes: Processes{Workers: 3}})
 	gate := filepath.Join(t.TempDir(), "gate")
 	var running []<-chan outcome
 	for range 3 {
@@ -127,7 +133,7 @@ func TestAbandonedInTheQueue(t *testing.T) {
 }
 
 func TestQueueLimits(t *testing.T) {
-	s := start(t, Options{QueueSize: 2, QueueTimeout: 100 * time.Millisecond})
+	s := start(t, Options{Limits: Limits{QueueSize: 2, QueueTimeout: 100 * time.Millisecond}})
 	gate := filepath.Join(t.TempDir(), "gate")
 	first := s.async("wait "+gate, false)
 	a, b, c := s.async("pid", false), s.async("pid", false), s.async("pid", false)
@@ -146,7 +152,7 @@ func TestQueueLimits(t *testing.T) {
 }
 
 func TestRequestTimeout(t *testing.T) {
-	s := start(t, Options{RequestTimeout: 100 * time.Millisecond, KillGrace: time.Second})
+	s := start(t, Options{Limits: Limits{RequestTimeout: 100 * time.Millisecond, KillAfter: time.Second}})
 	if o := s.do("hang", true); !errors.Is(o.err, ErrTimeout) {
 		t.Errorf("%+v", o)
 	}
@@ -155,7 +161,8 @@ func TestRequestTimeout(t *testing.T) {
 	}
 }
 
-// The worker is not free before its clean-up is done, but the answer is complete.
+// The answer is complete before the worker's clean-up is done, but the worker is free only
+// afterwards.
 func TestBusyAfterTheAnswer(t *testing.T) {
 	s := start(t, Options{})
 	gate := filepath.Join(t.TempDir(), "gate")
@@ -207,7 +214,7 @@ func TestStopWaitsForWhatIsRunning(t *testing.T) {
 }
 
 func TestStopKillsInTheEnd(t *testing.T) {
-	s := start(t, Options{KillGrace: 100 * time.Millisecond})
+	s := start(t, Options{Limits: Limits{KillAfter: 100 * time.Millisecond}})
 	running := s.async("hang", false)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -217,4 +224,56 @@ func TestStopKillsInTheEnd(t *testing.T) {
 	if o := <-running; !errors.Is(o.err, ErrWorkerDied) {
 		t.Errorf("%+v", o)
 	}
+}
+
+// TestStopWithoutTimeLeft has workers, a zygote and left-over children ignore TERM. All are killed
+// long before the kill grace is over, and the directory is removed.
+func TestStopWithoutTimeLeft(t *testing.T) {
+	for name, begin := range map[string]func(*testing.T, Options) *started{
+		"started": start,
+		"forked":  func(t *testing.T, opt Options) *started { return preloading(t, "", opt) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := begin(t, Options{Processes: Processes{Workers: 2}, Limits: Limits{KillAfter: time.Hour}})
+			pids := []int{}
+			for _, w := range s.Status().Workers {
+				pids = append(pids, w.PID)
+			}
+			for _, z := range s.Status().Zygotes {
+				pids = append(pids, z.PID)
+			}
+			running := s.async("hang-deaf", false)
+			testkit.Eventually(t, "a worker to be busy", func() bool { return slices.Contains(states(s.Status()), Busy.String()) })
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			began := time.Now()
+			if err := s.Stop(ctx); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(began); took > lastGrace+5*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if o := <-running; !errors.Is(o.err, ErrWorkerDied) {
+				t.Errorf("%+v", o)
+			}
+			for _, pid := range pids {
+				if state := processState(pid); state != "" && state != "Z" {
+					t.Errorf("process %d is left (%s)", pid, state)
+				}
+			}
+			if _, err := os.Stat(s.Dir()); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the directory: %v", err)
+			}
+		})
+	}
+}
+
+// processState returns the letter of a process's state, "" for none.
+func processState(pid int) string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	return rest[:1]
 }

@@ -2,12 +2,14 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/status"
 )
 
 const (
@@ -15,16 +17,46 @@ const (
 	quickAverage = time.Millisecond
 	// stallTime is how long a batch may make no progress before it is taken apart.
 	stallTime = 5 * time.Millisecond
-	// slowAnswer is how long an answer may take that makes no worker send each
-	// answer at once, and steadyRequests how many such answers in a row let them
-	// send several together again. So a slow request keeps at most a few answers
-	// from their clients, and that once in thousands.
-	slowAnswer     = 10 * time.Millisecond
-	steadyRequests = 4096
 )
 
-// read handles a worker's frames until its connection ends.
+// read handles a worker's frames until its connection ends. A worker that breaks the protocol gets
+// no request any more. The request it is busy with is taken for the cause and is not repeated,
+// because it could cost the next worker, too.
 func (w *worker) read(reader *wire.Reader) error {
+	err := w.readFrames(reader)
+	if errors.Is(err, ErrProtocol) || errors.Is(err, wire.ErrMalformed) || errors.Is(err, wire.ErrTooLarge) {
+		w.breakOff(err)
+	}
+	return err
+}
+
+// breakOff takes a worker that has broken the protocol out of use, before its process has ended.
+// The request it is busy with fails, and the others go to other workers.
+func (w *worker) breakOff(err error) {
+	p := w.pool
+	p.mu.Lock()
+	if d := w.duties.current(); d != nil && !w.cleaning {
+		d.begun = true
+	}
+	w.blameLocked(causeDied)
+	w.leave(time.Now())
+	p.removeIdleLocked(w)
+	p.unlinkLocked(w)
+	begun, waiting := w.partLocked()
+	send := p.requeueLocked(waiting)
+	p.topUpLocked()
+	p.mu.Unlock()
+	if begun != nil {
+		// err is formatted, not wrapped: an error of package wire would mean that the request
+		// cannot be sent.
+		begun.fail(fmt.Errorf("%w: %v", ErrWorkerDied, err))
+	}
+	for _, other := range send {
+		other.sendBatch()
+	}
+}
+
+func (w *worker) readFrames(reader *wire.Reader) error {
 	for {
 		frame, err := reader.Next()
 		if err != nil {
@@ -74,26 +106,21 @@ func (w *worker) ready() error {
 		p.startedLocked(nil)
 		w.settleTrialLocked(nil)
 	}
-	output := w.output
 	note := p.noteCircuitLocked()
 	p.mu.Unlock()
 	p.tellCircuit(note, time.Time{})
 	w.logger().Debug("the worker is ready", "took", time.Since(w.since).Round(time.Millisecond))
-	for _, line := range output.firstLines() {
-		w.logger().Warn(line)
-	}
 	for _, other := range send {
 		other.sendBatch()
 	}
 	return nil
 }
 
-// relieveLocked retires whom w takes over from, if idle; a busy one goes when it is
-// free.
+// relieveLocked retires the idle workers that w replaces. A busy one is retired when it is free.
 func (p *Pool) relieveLocked(w *worker) (send []*worker) {
 	for other := range p.workers {
 		if other.successor == w && other.state == Ready {
-			other.retire()
+			other.makeWay()
 			send = append(send, other)
 		}
 	}
@@ -106,36 +133,45 @@ func (w *worker) failed(message string) error {
 	if w.wasReady {
 		return fmt.Errorf("%w: FAILED after READY", ErrProtocol)
 	}
-	w.failure = strings.TrimSpace(message)
+	w.failure = shorten(message)
 	w.leave(time.Now())
 	w.pool.unlinkLocked(w)
 	return nil
 }
 
-// answer handles the frames that carry a response.
+// answer handles the frames that carry a response. A frame is matched to its duty
+// and the exchange bound to this worker in one critical section.
 func (w *worker) answer(frame wire.Frame) error {
 	p := w.pool
 	fin := frame.Has(wire.FlagFin)
 	p.mu.Lock()
 	w.progress = time.Now()
-	var x *exchange
-	if len(w.inflight) > 0 && w.inflight[0].stream == frame.Stream && !w.cleaning {
-		x = w.inflight[0]
-	}
+	x, err := w.beginLocked(frame)
 	p.mu.Unlock()
-	if x == nil {
-		// The answer to a request that has moved to another worker meanwhile.
+	if err != nil {
 		release(frame.Buffer)
-		w.answeredLate(frame.Stream, fin, frame.Has(wire.FlagBusy))
-		return nil
-	}
-	if err := w.deliver(x, frame, fin); err != nil {
 		return err
 	}
+	p.pause(afterMatch, w, frame.Stream)
+	if x == nil {
+		release(frame.Buffer) // the request was taken back
+	} else if err := w.deliver(x, frame, fin); err != nil {
+		return err
+	}
+	p.pause(afterDelivery, w, frame.Stream)
 	if fin {
-		w.finished(frame.Has(wire.FlagBusy))
+		w.finished(frame.Stream, frame.Has(wire.FlagBusy))
 	}
 	return nil
+}
+
+// beginLocked returns the exchange of an answer frame and binds it to this worker. It returns nil
+// if the request was taken back.
+func (w *worker) beginLocked(frame wire.Frame) (*exchange, error) {
+	if w.cleaning {
+		return nil, fmt.Errorf("%w: a %s frame after FIN with BUSY, before IDLE", ErrProtocol, frame.Type)
+	}
+	return w.duties.begin(frame.Stream)
 }
 
 func (w *worker) deliver(x *exchange, frame wire.Frame, fin bool) error {
@@ -150,6 +186,9 @@ func (w *worker) deliver(x *exchange, frame wire.Frame, fin bool) error {
 			return fmt.Errorf("%w: a %s frame after the RESPONSE", ErrProtocol, frame.Type)
 		}
 		piece.Body, piece.Informational = body, frame.Type == wire.Informational
+		if !piece.Informational && head.Status >= 500 {
+			w.pool.totals.errors.Add(status.Application)
+		}
 		piece.Head, piece.headSize = x.keepHead(head, piece.Informational), len(frame.Payload)-len(body)
 	case wire.Body:
 		piece.Body = frame.Payload
@@ -177,43 +216,35 @@ func (w *worker) deliver(x *exchange, frame wire.Frame, fin bool) error {
 func (w *worker) setPaused(is bool) {
 	w.pool.mu.Lock()
 	w.paused, w.progress = is, time.Now()
-	w.begun = w.progress // waiting for a client is not the application's time
+	w.busySince = w.progress // time spent waiting for a client does not count as the application's
 	w.pool.mu.Unlock()
 }
 
-// finished is called when the worker has answered the first request it has.
-func (w *worker) finished(cleaning bool) {
+// finished removes a duty that the worker has answered: the one it was busy with, or one that was
+// taken back.
+func (w *worker) finished(stream uint32, cleaning bool) {
 	p := w.pool
 	p.mu.Lock()
-	var answered *exchange
-	if len(w.inflight) > 0 {
-		answered = w.inflight[0]
-		w.cleanedUp, w.cleanedID = answered.label, answered.id
-		answered.worker = nil
-		n := copy(w.inflight, w.inflight[1:])
-		w.inflight[n] = nil
-		w.inflight = w.inflight[:n]
+	if d, first := w.duties.remove(stream); first {
+		w.measureLocked(d.release() != nil)
+		w.last, w.cleaning = d, cleaning
+		w.served++
+		p.provedLocked(w)
 	}
-	w.served++
-	p.failures = 0
-	w.cleaning = cleaning
-	w.measureLocked()
-	send := w.restLocked() || p.refillLocked(w)
+	send := w.restLocked()
 	p.mu.Unlock()
-	if answered != nil {
-		answered.leave()
-	}
 	if send {
 		w.sendBatch()
 	}
 }
 
-// measureLocked counts the time of the request that was just answered.
-func (w *worker) measureLocked() {
-	took := w.progress.Sub(w.begun)
-	w.begun = w.progress
-	if w.pool.steady++; took > slowAnswer {
-		w.pool.steady = 0
+// measureLocked counts the time of the request that was just answered. A request that was taken
+// back does not count, because the worker may have skipped it.
+func (w *worker) measureLocked(answered bool) {
+	took := w.progress.Sub(w.busySince)
+	w.busySince, w.begun = w.progress, w.progress
+	if !answered {
+		return
 	}
 	if w.average == 0 {
 		w.average = took
@@ -221,12 +252,13 @@ func (w *worker) measureLocked() {
 	w.average += (took - w.average) / 8
 }
 
-// restLocked frees the worker when it has nothing left to do.
+// restLocked frees the worker once it has answered all its duties. Those that were taken back
+// count, too: the worker may have begun such a request at the very moment in which it was taken
+// back.
 func (w *worker) restLocked() (send bool) {
-	if len(w.inflight) > 0 || w.cleaning || w.unsure && len(w.owed) > 0 {
+	if len(w.duties) > 0 || w.cleaning {
 		return false
 	}
-	w.unsure = false
 	if w.stall != nil {
 		w.stall.Stop()
 	}
@@ -256,58 +288,63 @@ func (w *worker) idle() error {
 func (w *worker) exiting(reason string) error {
 	p := w.pool
 	p.mu.Lock()
-	if len(w.inflight) > 0 && !w.cleaning {
+	if d := w.duties.current(); d != nil && !w.cleaning && (d.begun || d.x != nil) {
 		p.mu.Unlock()
 		return fmt.Errorf("%w: EXITING in the middle of a request", ErrProtocol)
 	}
+	w.blameLocked(causeExited)
 	w.leave(time.Now())
 	p.removeIdleLocked(w)
 	p.unlinkLocked(w)
-	waiting := w.inflight
-	w.inflight = nil
+	waiting, _ := w.duties.releaseFrom(0)
 	send := p.requeueLocked(waiting)
 	p.topUpLocked()
 	p.mu.Unlock()
-	w.logger().Info("the worker goes", "reason", reason)
+	w.logger().Info("the worker goes", "reason", shorten(reason))
 	for _, other := range send {
 		other.sendBatch()
 	}
 	return nil
 }
 
-// isQuick reports whether the worker's requests are so quick that some more in a
-// batch keep nobody waiting.
+// isQuick reports whether the worker's requests are so quick that no client has to wait when
+// several share a batch.
 func (w *worker) isQuick() bool { return w.average > 0 && w.average < quickAverage }
 
-// armStall sets the watch over a batch.
+// armStall starts the timer that watches a batch.
 func (w *worker) armStall() {
 	if w.stall == nil {
-		w.stall = time.AfterFunc(stallTime, w.stalled)
+		w.stall = time.AfterFunc(w.pool.opt.stall, w.stalled)
 	} else {
-		w.stall.Reset(stallTime)
+		w.stall.Reset(w.pool.opt.stall)
 	}
 }
 
-// stalled takes a batch apart that makes no progress: what waits behind the request
-// that runs goes back to the queue, and the worker is told to leave it alone.
+// stalled takes apart a batch that makes no progress. The requests behind the running one go back
+// to the queue, and the worker is told to skip them.
 func (w *worker) stalled() {
 	p := w.pool
 	p.mu.Lock()
-	keep := 0
-	if !w.cleaning && w.runsFirstLocked() {
-		keep = 1
+	keep := 1 // the worker is busy with it
+	if w.cleaning {
+		keep = 0
 	}
-	if w.state != Busy && w.state != Draining || len(w.inflight) <= keep {
+	if w.state != Busy && w.state != Draining || len(w.duties) <= keep {
 		p.mu.Unlock()
 		return
 	}
-	if rest := stallTime - time.Since(w.progress); rest > 0 {
+	if rest := w.pool.opt.stall - time.Since(w.progress); rest > 0 {
 		w.stall.Reset(rest)
 		p.mu.Unlock()
 		return
 	}
-	send := append(p.requeueLocked(w.takeBackLocked(keep)), w)
+	taken, streams := w.duties.releaseFrom(keep)
+	for _, stream := range streams {
+		w.batch = wire.AppendFrame(w.batch, wire.Cancel, 0, stream, nil)
+	}
+	send := append(p.requeueLocked(taken), w)
 	p.mu.Unlock()
+	p.pause(afterTakingBack, w, 0)
 	for _, other := range send {
 		other.sendBatch()
 	}
@@ -317,6 +354,7 @@ var levels = map[uint8]slog.Level{
 	wire.LevelError: slog.LevelError,
 	wire.LevelWarn:  slog.LevelWarn,
 	wire.LevelInfo:  slog.LevelInfo,
+	wire.LevelDebug: slog.LevelDebug,
 }
 
 // levelOf returns the level of a LOG frame.
@@ -327,31 +365,21 @@ func levelOf(frame wire.Frame) slog.Level {
 	return slog.LevelError
 }
 
-// about adds to a logger which request its records are about.
-func about(log *slog.Logger, label, id string) *slog.Logger {
-	if label != "" {
-		log = log.With("request", label)
-	}
-	if id != "" {
-		log = log.With("request_id", id)
-	}
-	return log
-}
-
-// logRecord passes on what the application printed to psgi.errors.
+// logRecord logs what the application printed to psgi.errors. The frame's stream names the request:
+// the one that the worker is busy with, or the one that it has answered last.
 func (w *worker) logRecord(frame wire.Frame) {
 	p := w.pool
 	p.mu.Lock()
 	log := w.logger()
-	switch {
-	case w.cleaning:
-		log = about(log, w.cleanedUp, w.cleanedID)
-	case len(w.inflight) > 0 && w.inflight[0].stream == frame.Stream:
-		log = about(log, w.inflight[0].label, w.inflight[0].id)
+	switch d := w.duties.current(); {
+	case w.cleaning, w.last.stream == frame.Stream && frame.Stream != 0:
+		log = w.last.on(log)
+	case d != nil && d.stream == frame.Stream:
+		log = d.on(log)
 	}
 	p.mu.Unlock()
 	level := levelOf(frame)
-	text := strings.TrimSpace(string(frame.Payload))
+	text := strings.Trim(string(frame.Payload[:min(len(frame.Payload), wire.MaxMessage)]), "\r\n")
 	log.Log(context.Background(), level, text)
 	release(frame.Buffer)
 }

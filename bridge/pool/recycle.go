@@ -3,22 +3,24 @@ package pool
 import (
 	"math/rand/v2"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/proc"
 )
 
-// Why a worker is replaced, as the log says it.
+// The reasons for which a worker is replaced, as the log gives them.
 const (
 	dueRequests = "max_requests"
 	dueAge      = "max_age"
 	dueMemory   = "max_rss"
 )
 
-// weighEvery is how often the memory of the workers is looked at.
+// weighEvery is how often the memory of the workers is checked.
 const weighEvery = time.Second
 
-// drawLimits gives a new worker its own share of life.
+// drawLimits draws a new worker's limits: how many requests it serves and how old it gets.
 func (w *worker) drawLimits() {
 	opt := &w.pool.opt
-	jitter := max(opt.Jitter, 0)
+	jitter := max(opt.MaxRequestsJitter, 0)
 	if n := opt.MaxRequests; n > 0 {
 		w.limit = max(1, n-rand.IntN(int(float64(n)*jitter)+1))
 	}
@@ -27,9 +29,9 @@ func (w *worker) drawLimits() {
 	}
 }
 
-// recycleLocked starts a successor for w, which serves until that is ready and is
-// never interrupted in a request. At most a quarter of the workers, and at least
-// one, wait for their successors at a time; for the others it is called again.
+// recycleLocked starts a successor for w. w serves until the successor is ready, and is never
+// interrupted in a request. At most a quarter of the workers, and at least one, wait for their
+// successors at a time; for the others recycleLocked is called again.
 func (p *Pool) recycleLocked(w *worker, why string) {
 	if w.successor != nil || !p.mayLaunchLocked() {
 		return
@@ -44,11 +46,22 @@ func (p *Pool) recycleLocked(w *worker, why string) {
 		return
 	}
 	p.launchLocked(w)
-	w.logger().Info("a worker is replaced", "reason", why, "served", w.served,
-		"age", time.Since(w.since).Round(time.Millisecond), "rss", w.rss)
+	w.due = why
+	w.logger().Debug("a worker is due to be replaced", "reason", why)
 }
 
-// recycleOldLocked looks after the workers' age.
+// makeWay retires a worker whose successor serves. It logs a worker that was due. It does not log
+// workers that a reload replaces, because the reload has its own record.
+func (w *worker) makeWay() {
+	w.blameLocked(causeOf(w.due))
+	if w.due != "" {
+		w.logger().Info("a worker is replaced", "reason", w.due, "by", w.successor.id, "served", w.served,
+			"age", time.Since(w.since).Round(time.Millisecond), "rss", w.rss)
+	}
+	w.retire()
+}
+
+// recycleOldLocked recycles the workers that have reached their age limit.
 func (p *Pool) recycleOldLocked(now time.Time) {
 	if p.opt.MaxAge == 0 {
 		return
@@ -60,9 +73,8 @@ func (p *Pool) recycleOldLocked(now time.Time) {
 	}
 }
 
-// weigh looks at the memory of the workers that are idle, and makes the others be
-// looked at when they have finished what they have: what a request needs for a
-// moment does not count.
+// weigh checks the memory of the idle workers. It marks the busy ones to be checked when they have
+// finished, because memory that a request needs only for a moment does not count.
 func (p *Pool) weigh(now time.Time) {
 	if p.opt.MaxRSS == 0 || now.Sub(p.weighed) < weighEvery {
 		return
@@ -80,7 +92,7 @@ func (p *Pool) weigh(now time.Time) {
 	}
 	p.mu.Unlock()
 	for _, w := range idle {
-		rss, err := Resident(w.pid)
+		rss, err := proc.Resident(w.pid)
 		p.mu.Lock()
 		if w.state == Ready && w.progress.Before(now) { // it has been idle all the time
 			p.weighedLocked(w, rss, err)
@@ -89,11 +101,11 @@ func (p *Pool) weigh(now time.Time) {
 	}
 }
 
-// weighBetween looks at the memory of a worker between two requests and then frees
-// it. freeLocked calls it in a goroutine of its own.
+// weighBetween checks the memory of a worker between two requests and then frees it. freeLocked
+// calls it in a goroutine of its own.
 func (w *worker) weighBetween() {
 	p := w.pool
-	rss, err := Resident(w.pid)
+	rss, err := proc.Resident(w.pid)
 	p.mu.Lock()
 	p.weighedLocked(w, rss, err)
 	send := w.state == Busy && p.freeLocked(w)
@@ -106,7 +118,7 @@ func (w *worker) weighBetween() {
 
 func (p *Pool) weighedLocked(w *worker, rss int64, err error) {
 	if err != nil {
-		w.logger().Debug("cannot read the worker's memory", "error", err) // it has just ended
+		w.logger().Debug("cannot read the worker's memory", "error", err) // the process has just ended
 		return
 	}
 	w.rss = rss

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/proc"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -22,7 +23,7 @@ func TestLimitsDiffer(t *testing.T) {
 		{1, 1, 1000},
 		{-1, 1000, 1000},
 	} {
-		p := New(Options{MaxRequests: 1000, MaxAge: 1000 * time.Second, Jitter: c.jitter})
+		p := New(Options{Processes: Processes{MaxRequests: 1000, MaxAge: 1000 * time.Second}, Limits: Limits{MaxRequestsJitter: c.jitter}})
 		seen := map[int]bool{}
 		for range 2000 {
 			w := &worker{}
@@ -41,13 +42,13 @@ func TestLimitsDiffer(t *testing.T) {
 }
 
 func TestMaxAge(t *testing.T) {
-	s := start(t, Options{Workers: 2, MaxAge: 300 * time.Millisecond})
+	s := start(t, Options{Processes: Processes{Workers: 2, MaxAge: 300 * time.Millisecond}})
 	gate := filepath.Join(t.TempDir(), "gate")
 	running := s.async("wait "+gate, false)
 	var busy WorkerStatus
 	testkit.Eventually(t, "a busy worker", func() bool {
 		for _, w := range s.Status().Workers {
-			if w.State == Busy {
+			if w.State == Busy.String() {
 				busy = w
 			}
 		}
@@ -55,7 +56,7 @@ func TestMaxAge(t *testing.T) {
 	})
 	testkit.Eventually(t, "all workers but the busy one to be young", func() bool {
 		for _, w := range s.Status().Workers {
-			if w.State == Ready && w.ID <= 2 {
+			if w.State == Ready.String() && w.ID <= 2 {
 				return false
 			}
 		}
@@ -71,14 +72,14 @@ func TestMaxAge(t *testing.T) {
 	s.log.WaitFor(t, "level=INFO", `msg="a worker is replaced"`, "reason=max_age", "worker=")
 }
 
-// Memory counts when the worker is between two requests, idle or not.
+// The memory of a worker is checked between two requests, whether the worker is idle or not.
 func TestMaxRSS(t *testing.T) {
-	if _, err := Resident(os.Getpid()); err != nil {
+	if _, err := proc.Resident(os.Getpid()); err != nil {
 		t.Skip(err)
 	}
 	for name, busy := range map[string]bool{"of an idle worker": false, "of one that always has work": true} {
 		t.Run(name, func(t *testing.T) {
-			s := start(t, Options{MaxRSS: 100 << 20})
+			s := start(t, Options{Processes: Processes{MaxRSS: 100 << 20}})
 			first := s.do("pid", false).body
 			if o := s.do("bloat 150", false); o.err != nil || o.body != first {
 				t.Fatalf("%+v", o)
@@ -98,17 +99,11 @@ func TestMaxRSS(t *testing.T) {
 	}
 }
 
-func TestResidentOfNobody(t *testing.T) {
-	if n, err := Resident(1 << 30); err == nil {
-		t.Errorf("%d bytes", n)
-	}
-}
-
-// However many are due at once, a quarter are replaced at a time.
+// At most a quarter of the workers are replaced at a time, even if all are due at once.
 func TestRecyclingIsSpread(t *testing.T) {
 	gate := filepath.Join(t.TempDir(), "gate")
 	touch(t, gate)
-	s := start(t, Options{Workers: 8, MaxAge: 200 * time.Millisecond, Jitter: -1, Start: fakeStart("starts when:" + gate), KillGrace: 100 * time.Millisecond})
+	s := start(t, Options{Processes: Processes{Workers: 8, MaxAge: 3 * time.Second}, Limits: Limits{MaxRequestsJitter: -1, KillAfter: 100 * time.Millisecond}, Start: fakeStart("starts when:" + gate)})
 	if err := os.Remove(gate); err != nil {
 		t.Fatal(err)
 	}
@@ -127,15 +122,15 @@ func TestBadOptions(t *testing.T) {
 		want string
 	}{
 		{Options{}, ""},
-		{Options{Workers: 3, MaxRequests: 5, MaxAge: time.Hour, MaxRSS: 1, Jitter: 1, RequestTimeout: -1, Spool: -1}, ""},
-		{Options{MinWorkers: 1, MaxWorkers: 1}, ""},
-		{Options{Workers: -1}, "workers: must not be negative, is -1"},
-		{Options{MaxRequests: -1, MaxAge: -1}, "max_requests: must not be negative, is -1\nmax_age: must not be negative, is -1ns"},
-		{Options{Workers: 3, MinWorkers: 1, MaxWorkers: 3}, "workers: excludes min_workers and max_workers"},
-		{Options{MinWorkers: 1}, "max_workers: is missing"},
-		{Options{MaxWorkers: 1}, "min_workers: is missing"},
-		{Options{MinWorkers: 2, MaxWorkers: 1}, "max_workers: must not be less than min_workers, is 1 and 2"},
-		{Options{Jitter: 1.5}, "max_requests_jitter: must be at most 1, is 1.5"},
+		{Options{Processes: Processes{Workers: 3, MaxRequests: 5, MaxAge: time.Hour, MaxRSS: 1}, Limits: Limits{MaxRequestsJitter: 1, RequestTimeout: -1, AnswerSpool: -1}}, ""},
+		{Options{Processes: Processes{MinWorkers: 1, MaxWorkers: 1}}, ""},
+		{Options{Processes: Processes{Workers: -1}}, "workers: must not be negative, is -1"},
+		{Options{Processes: Processes{MaxRequests: -1, MaxAge: -1}}, "max_requests: must not be negative, is -1\nmax_age: must not be negative, is -1ns"},
+		{Options{Processes: Processes{Workers: 3, MinWorkers: 1, MaxWorkers: 3}}, "workers: excludes min_workers and max_workers"},
+		{Options{Processes: Processes{MinWorkers: 1}}, "max_workers: is missing"},
+		{Options{Processes: Processes{MaxWorkers: 1}}, "min_workers: is missing"},
+		{Options{Processes: Processes{MinWorkers: 2, MaxWorkers: 1}}, "max_workers: must not be less than min_workers, is 1 and 2"},
+		{Options{Limits: Limits{MaxRequestsJitter: 1.5}}, "max_requests_jitter: must be at most 1, is 1.5"},
 	} {
 		err := c.opt.Check()
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), c.want)) {
@@ -144,7 +139,7 @@ func TestBadOptions(t *testing.T) {
 	}
 }
 
-// bloated is what the fake worker keeps.
+// bloated is the memory that the fake worker keeps.
 var bloated [][]byte
 
 func bloat(megabytes string) {

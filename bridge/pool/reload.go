@@ -8,28 +8,27 @@ import (
 	"slices"
 )
 
-// A reload is one run of replacing every worker, and what its callers wait for.
+// A reload replaces every worker once. Its callers wait for done.
 type reload struct {
 	done chan struct{} // closed when err is set
 	err  error
 }
 
-// Reload replaces every worker by one that has loaded the application anew, and
-// returns when the last one has been told to go. No request is failed or held up: a
-// worker gets new requests until its successor is ready, and finishes those it has.
+// Reload replaces every worker by one that has loaded the application anew, and returns when the
+// last one has been told to go. No request fails or is held up: a worker gets new requests until
+// its successor is ready, and finishes those it has.
 //
 // With Preload a new zygote loads the application first; the new workers come from it.
 //
-// The first successor is started alone, so that a version that cannot be loaded
-// costs one start; after it up to a quarter of the workers (at least one) are
-// replaced at a time. When a new worker cannot be started the reload ends with an
-// error that has its words. The workers not replaced yet go on serving, those
-// replaced already stay replaced, and a failed reload is no failed start: the time
-// until the next one does not grow.
+// The first successor is started alone, so that a version that cannot be loaded costs one start.
+// After it up to a quarter of the workers (at least one) are replaced at a time. If a new worker
+// cannot be started, the reload ends with an error that contains the worker's words. The workers
+// that are not replaced yet go on serving; the new ones stay. A failed reload does not count as a
+// failed start: the time until the next attempt does not grow.
 //
-// A call during a reload waits for that one and for another after it; several such
-// calls share that one. The end of ctx ends the waiting, not the reload. The error
-// is ErrClosed when the pool is stopping or was never started.
+// A call during a reload waits for the running reload and for another one after it. Several such
+// calls share that second reload. The end of ctx ends the wait, not the reload. The error is
+// ErrClosed when the pool is stopping or was never started.
 func (p *Pool) Reload(ctx context.Context) error {
 	p.mu.Lock()
 	if !p.started || p.closing {
@@ -57,7 +56,7 @@ func (p *Pool) Reload(ctx context.Context) error {
 	}
 }
 
-// runReloads carries out the reload that was asked for, and the one asked for
+// runReloads carries out the reload that was asked for, and then those that were asked for
 // meanwhile.
 func (p *Pool) runReloads() {
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -99,7 +98,7 @@ func (p *Pool) reload(ctx context.Context) error {
 		if err != nil || len(trials) == 0 {
 			return err
 		}
-		for _, trial := range trials { // all of them: none may be left unobserved
+		for _, trial := range trials { // every result must be read, also after an error
 			if failed := <-trial; err == nil {
 				err = failed
 			}
@@ -116,9 +115,9 @@ func (p *Pool) reload(ctx context.Context) error {
 	}
 }
 
-// launchWave starts the next successors and returns a channel for each, which yields
-// nil when it is ready and an error when it cannot be. There are none left to start
-// when every worker is of the source's generation.
+// launchWave starts the next successors and returns a channel for each, which yields nil when it is
+// ready and an error when it cannot be. It starts none when every worker is of the source's
+// generation.
 func (p *Pool) launchWave(src *source, first bool) ([]<-chan error, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -141,12 +140,12 @@ func (p *Pool) launchWave(src *source, first bool) ([]<-chan error, error) {
 		}
 	}
 	if first && len(trials) == 0 {
-		launch(nil) // there is nobody to replace: starting has failed so far
+		launch(nil) // no worker to replace: all starts have failed so far
 	}
 	return trials, nil
 }
 
-// settleTrialLocked tells the reload that started w how that went; once.
+// settleTrialLocked tells the reload that started w, once, whether the start succeeded.
 func (w *worker) settleTrialLocked(err error) {
 	switch {
 	case w.trial == nil:

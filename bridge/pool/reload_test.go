@@ -14,15 +14,15 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// versioned starts a pool whose workers answer "version" with what the file held
-// when they were started, and which cannot be started without the file.
+// versioned starts a pool whose workers answer "version" with the content that the file had when
+// they were started. Without the file no worker can be started.
 func versioned(t *testing.T, opt Options) (s *started, file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "version")
 	setVersion(t, file, "one")
 	opt.Start = fakeStart("version:" + file)
-	if opt.KillGrace == 0 {
-		opt.KillGrace = 200 * time.Millisecond
+	if opt.KillAfter == 0 {
+		opt.KillAfter = 200 * time.Millisecond
 	}
 	return start(t, opt), file
 }
@@ -34,7 +34,7 @@ func setVersion(t *testing.T, file, version string) {
 	}
 }
 
-// reload reloads with the patience of a test.
+// reload reloads the pool, within the time limit of a test.
 func (s *started) reload() error {
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
@@ -43,7 +43,7 @@ func (s *started) reload() error {
 
 func generations(s Status) (out []int) {
 	for _, w := range s.Workers {
-		if w.State <= Busy {
+		if w.State == Starting.String() || w.State == Ready.String() || w.State == Busy.String() {
 			out = append(out, w.Generation)
 		}
 	}
@@ -51,7 +51,7 @@ func generations(s Status) (out []int) {
 }
 
 func TestReload(t *testing.T) {
-	s, file := versioned(t, Options{Workers: 5})
+	s, file := versioned(t, Options{Processes: Processes{Workers: 5}})
 	for n, version := range []string{"two", "three"} {
 		setVersion(t, file, version)
 		if err := s.reload(); err != nil {
@@ -75,7 +75,7 @@ func TestReload(t *testing.T) {
 
 // A worker with a request finishes it; its successor serves meanwhile.
 func TestReloadWaitsForNoRequest(t *testing.T) {
-	s, file := versioned(t, Options{Workers: 1})
+	s, file := versioned(t, Options{Processes: Processes{Workers: 1}})
 	gate := filepath.Join(t.TempDir(), "gate")
 	running := s.async("wait "+gate, false)
 	setVersion(t, file, "two")
@@ -93,7 +93,7 @@ func TestReloadWaitsForNoRequest(t *testing.T) {
 }
 
 func TestReloadUnderLoad(t *testing.T) {
-	s, file := versioned(t, Options{Workers: 4})
+	s, file := versioned(t, Options{Processes: Processes{Workers: 4}})
 	done := make(chan struct{})
 	var clients sync.WaitGroup
 	for n := range 8 {
@@ -121,17 +121,21 @@ func TestReloadUnderLoad(t *testing.T) {
 	clients.Wait()
 }
 
-// A version that cannot be loaded costs one start, and what serves goes on.
+// A version that cannot be loaded costs one start, and the old workers go on.
 func TestReloadOfABrokenVersion(t *testing.T) {
 	for name, c := range map[string]struct{ mode, words string }{
 		"that says why":               {"fails when:", "no app today"},
 		"that ends with words":        {"dies when:", "cannot find my boots"},
-		"that is never ready":         {"hangs when:", "not ready after 500ms"},
+		"that is never ready":         {"hangs when:", "not ready after 3s"},
 		"that ends as soon as it can": {"exits when:", "exit status 9"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			broken := filepath.Join(t.TempDir(), "broken")
-			s := start(t, Options{Workers: 3, Start: fakeStart(c.mode + broken), StartTimeout: 500 * time.Millisecond, KillGrace: 100 * time.Millisecond})
+			patience := time.Minute
+			if c.mode == "hangs when:" {
+				patience = 3 * time.Second // a start of the repaired version must be faster
+			}
+			s := start(t, Options{Processes: Processes{Workers: 3}, Start: fakeStart(c.mode + broken), Limits: Limits{StartTimeout: patience, KillAfter: 100 * time.Millisecond}})
 			touch(t, broken)
 			if err := s.reload(); err == nil || !strings.Contains(err.Error(), c.words) {
 				t.Errorf("%v, want %q", err, c.words)
@@ -140,7 +144,7 @@ func TestReloadOfABrokenVersion(t *testing.T) {
 			if got := fmt.Sprint(generations(status)); got != "[1 1 1]" || status.Launched != 4 || status.Generation != 1 {
 				t.Errorf("%+v", status)
 			}
-			if status.StartError != "" || status.Circuit != Closed {
+			if status.Problem != "" || status.Circuit != Closed.String() {
 				t.Errorf("a failed reload counts as a failed start: %+v", status)
 			}
 			if o := s.do("pid", false); o.err != nil {
@@ -159,10 +163,10 @@ func TestReloadOfABrokenVersion(t *testing.T) {
 	}
 }
 
-// What breaks half-way stays half-way.
+// A reload that fails half-way leaves the new workers and the old ones in place.
 func TestReloadThatBreaksHalfWay(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
-	s := start(t, Options{Workers: 3, Start: fakeStart("fails from:6:" + broken)})
+	s := start(t, Options{Processes: Processes{Workers: 3}, Start: fakeStart("fails from:6:" + broken)})
 	touch(t, broken)
 	if err := s.reload(); err == nil || !strings.Contains(err.Error(), "no app today") {
 		t.Errorf("%v", err)
@@ -179,9 +183,9 @@ func TestReloadThatBreaksHalfWay(t *testing.T) {
 // of the next attempt.
 func TestReloadOfADeadPool(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
-	s := start(t, Options{Workers: 2, Start: fakeStart("exits when:" + broken)})
+	s := start(t, Options{Processes: Processes{Workers: 2}, Start: fakeStart("exits when:" + broken)})
 	touch(t, broken)
-	for s.Status().Circuit == Closed {
+	for s.Status().Circuit == Closed.String() {
 		s.do("crash", false)
 	}
 	testkit.Eventually(t, "no worker to be left and a long wait", func() bool {
@@ -201,7 +205,7 @@ func TestReloadOfADeadPool(t *testing.T) {
 	testkit.Eventually(t, "both workers", func() bool { return fmt.Sprint(generations(s.Status())) == "[2 2]" })
 }
 
-// However many ask during a reload, there is one more.
+// Any number of calls during a reload leads to one further reload.
 func TestReloadsAreJoined(t *testing.T) {
 	gate := filepath.Join(t.TempDir(), "gate")
 	touch(t, gate)
@@ -253,7 +257,7 @@ func TestReloadOfAClosedPool(t *testing.T) {
 func TestStopEndsAReload(t *testing.T) {
 	gate := filepath.Join(t.TempDir(), "gate")
 	touch(t, gate)
-	s := start(t, Options{Start: fakeStart("starts when:" + gate), KillGrace: 100 * time.Millisecond})
+	s := start(t, Options{Start: fakeStart("starts when:" + gate), Limits: Limits{KillAfter: 100 * time.Millisecond}})
 	if err := os.Remove(gate); err != nil {
 		t.Fatal(err)
 	}

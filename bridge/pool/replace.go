@@ -9,16 +9,18 @@ import (
 )
 
 const (
+	// maxReason is how many bytes of the reason for a worker's end or failure go into the log.
+	maxReason = 4 << 10
 	// longEnough is how long a worker must have lived for its end not to count
 	// as a failed start.
 	longEnough = time.Second
-	// tellAgain is how long the same reason for a failed start is told only once.
+	// tellAgain is how long the same reason for a failed start is not logged again.
 	tellAgain = 5 * time.Minute
 	// maxBackoff is the longest time between two attempts to start a worker.
 	maxBackoff = 30 * time.Second
 )
 
-// backoff is how long to wait after a number of starts in a row that came to nothing.
+// backoff returns how long to wait after a number of failed starts in a row.
 func backoff(failures int) time.Duration {
 	return min(time.Second<<min(failures-1, 5), maxBackoff)
 }
@@ -28,8 +30,8 @@ func (p *Pool) mayLaunchLocked() bool {
 	return !p.closing && p.nurseLocked() && (p.failures == 0 || time.Now().After(p.nextTry))
 }
 
-// topUpLocked starts workers until there are as many as there should be; one at a
-// time while starting fails.
+// topUpLocked starts workers until there are as many as wanted. While starts fail it starts one at
+// a time.
 func (p *Pool) topUpLocked() {
 	if !p.nurseLocked() {
 		return
@@ -58,12 +60,42 @@ func (p *Pool) topUpLocked() {
 func (p *Pool) settleLocked(now time.Time) {
 	for w := range p.workers {
 		if w.isServing() && now.Sub(w.since) > longEnough {
-			p.failures = 0
+			p.provedLocked(w)
 		}
+	}
+	if p.failures > 0 && now.After(p.nextTry) && !p.wantsWorkersLocked() {
+		p.failures = 0
 	}
 }
 
-// unlinkLocked makes whoever waits for w to take over wait no longer.
+// wantsWorkersLocked reports whether a worker is missing or about to be replaced. Otherwise no
+// start is due that could end a row of failed starts, so that row must be forgotten.
+func (p *Pool) wantsWorkersLocked() bool {
+	if p.reloading != nil {
+		return true
+	}
+	serving := 0
+	for w := range p.workers {
+		if w.state == Starting || w.due != "" {
+			return true
+		}
+		if w.state <= Busy {
+			serving++
+		}
+	}
+	return serving < p.want
+}
+
+// provedLocked is called when a worker has served a request, or has lived long enough. A worker
+// that was started after the last failed start ends the row of failures. An older one says nothing
+// about the next start.
+func (p *Pool) provedLocked(w *worker) {
+	if w.since.After(p.failedAt) {
+		p.failures = 0
+	}
+}
+
+// unlinkLocked removes w as the successor of other workers: they no longer wait for it.
 func (p *Pool) unlinkLocked(w *worker) {
 	for other := range p.workers {
 		if other.successor == w {
@@ -72,8 +104,8 @@ func (p *Pool) unlinkLocked(w *worker) {
 	}
 }
 
-// bury is the last thing done for a worker: what it had goes elsewhere or fails,
-// and another one is started in its place.
+// bury removes a worker that has ended from the pool. Its requests go to other workers or fail, and
+// another worker is started in its place.
 func (w *worker) bury() {
 	p := w.pool
 	words := ""
@@ -87,27 +119,26 @@ func (w *worker) bury() {
 	delete(p.workers, w)
 	delete(p.tokens, w.token)
 	p.remains.add(w.pid)
-	label, id := "", ""
-	if len(w.inflight) > 0 && !w.cleaning && w.inflight[0].stream != w.undelivered {
-		label, id = w.inflight[0].label, w.inflight[0].id
-		if !w.runsFirstLocked() {
-			label, id = fmt.Sprintf("%s, or one of the %d behind it", label, len(w.inflight)-1), ""
-		}
-	}
-	if w.unsure {
-		label, id = "one that was taken back", ""
+	var in subject // the request during which it died
+	if d := w.duties.current(); d != nil && !w.cleaning && d.stream != w.undelivered {
+		in = d.subject
 	}
 	begun, waiting := w.partLocked()
 	send := p.requeueLocked(waiting)
 	w.state = Dead
 	p.unlinkLocked(w)
-	startError := w.recordLocked(words, label != "")
+	startError := w.recordLocked(words, in.label != "")
+	p.countEndLocked(w, startError != nil || w.unborn)
 	w.settleTrialLocked(startError)
 	p.topUpLocked()
 	p.checkDrainedLocked()
 	var stranded []*exchange
 	if p.circuitLocked() != Closed {
 		stranded = p.queue.takeAll()
+		now := time.Now()
+		for _, x := range stranded {
+			p.waitedLocked(x, now)
+		}
 	}
 	note, next := p.noteCircuitLocked(), p.nextAttemptLocked()
 	p.mu.Unlock()
@@ -116,8 +147,8 @@ func (w *worker) bury() {
 	switch {
 	case w.unborn:
 	case startError != nil:
-	case label != "":
-		about(w.logger(), label, id).Error("the worker died in a request", "exit", w.exit)
+	case in.label != "":
+		in.on(w.logger()).Error("the worker died in a request", "exit", w.exit)
 	case w.surprise:
 		w.logger().Warn("the worker ended by itself", "exit", w.exit)
 	default:
@@ -134,39 +165,47 @@ func (w *worker) bury() {
 	}
 }
 
-// partLocked divides what a dead worker had into the request that must fail, or
-// nil, and those that can be given to others: the ones it had not begun, and the
-// begun one once, when its method is safe and nothing has been seen of its answer.
-// Where it is not known which that is, it may be any of them.
+// partLocked divides the requests of a dead worker. begun is the request that must fail, or nil.
+// waiting are those that other workers can get: the ones that were not begun, and the current one
+// if it may be repeated.
 func (w *worker) partLocked() (begun *exchange, waiting []*exchange) {
-	runsFirst := w.runsFirstLocked()
-	waiting = w.inflight
-	w.inflight = nil
-	for _, x := range waiting {
-		x.worker = nil
-	}
-	if len(waiting) == 0 || w.cleaning || waiting[0].stream == w.undelivered {
+	d := w.duties.current()
+	if d == nil || d.x == nil || w.cleaning || d.stream == w.undelivered {
+		waiting, _ = w.duties.releaseFrom(0)
 		return nil, waiting
 	}
-	first := waiting[0]
-	if !runsFirst && !w.pool.closing {
-		for _, x := range waiting {
-			x.repeated = true
-		}
+	if w.mayRepeatLocked(d) {
+		d.x.repeated = true
+		waiting, _ = w.duties.releaseFrom(0)
 		return nil, waiting
 	}
-	if first.safe && !first.repeated && !first.isTouched() && !w.pool.closing {
-		first.repeated = true
-		return nil, waiting
-	}
-	return first, waiting[1:]
+	begun = d.release()
+	waiting, _ = w.duties.releaseFrom(1)
+	return begun, waiting
 }
 
-// recordLocked keeps account of starts that came to nothing and returns what there
-// is to be told about this one, nil when it had been a working worker.
+// mayRepeatLocked reports whether the request during which a worker died may go to another worker.
+// It may go once, if its method is safe and no part of its answer has arrived. Unless the options
+// say otherwise, the kernel must also have told that the worker had not read the request. Then the
+// request cannot have caused the worker's death.
+func (w *worker) mayRepeatLocked(d *duty) bool {
+	if d.begun || !d.x.safe || d.x.repeated || w.pool.closing {
+		return false
+	}
+	switch w.pool.opt.Retry {
+	case RetryOff:
+		return false
+	case RetrySafe:
+		return true
+	}
+	return w.reset && w.written == d.stream
+}
+
+// recordLocked counts failed starts. It returns the failure of this worker's start, or nil if the
+// start had succeeded.
 func (w *worker) recordLocked(words string, inRequest bool) error {
 	p := w.pool
-	if w.unborn { // the zygote's end has been told, and the next one is under way
+	if w.unborn { // the end of the zygote was logged, and another one is being started
 		p.startedLocked(errors.New(w.failure))
 		return nil
 	}
@@ -182,17 +221,17 @@ func (w *worker) recordLocked(words string, inRequest bool) error {
 	}
 	err := errors.New(reason)
 	if w.trial != nil {
-		return err // Reload tells it, and what serves goes on
+		return err // Reload returns the error, and the old workers go on
 	}
 	now := time.Now()
 	p.reason = reason
-	if p.failures == 0 || w.since.After(p.failedAt) { // those started side by side are one attempt
+	if p.failures == 0 || w.since.After(p.failedAt) { // workers that were started side by side count as one attempt
 		p.failures++
 		p.nextTry = now.Add(backoff(p.failures))
 	}
 	p.failedAt = now
 	if !w.wasReady && p.startedLocked(err) {
-		return err // Start tells it
+		return err // Start returns the error
 	}
 	level := slog.LevelDebug
 	if reason != p.told || now.Sub(p.toldAt) > tellAgain {

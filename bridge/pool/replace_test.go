@@ -14,10 +14,10 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// Every state a worker can be in has an end.
+// A worker ends from every state, even if it does not cooperate.
 func TestWorkersThatDoNotGo(t *testing.T) {
 	t.Run("after it said so", func(t *testing.T) {
-		s := start(t, Options{KillGrace: 200 * time.Millisecond, RequestTimeout: time.Second})
+		s := start(t, Options{Limits: Limits{KillAfter: 200 * time.Millisecond, RequestTimeout: time.Second}})
 		if o := s.do("leave-slowly", false); o.err != nil {
 			t.Fatal(o.err)
 		}
@@ -25,14 +25,14 @@ func TestWorkersThatDoNotGo(t *testing.T) {
 		testkit.Eventually(t, "one worker to be left", func() bool { return fmt.Sprint(states(s.Status())) == "[ready]" })
 	})
 	t.Run("in the middle of a request", func(t *testing.T) {
-		s := start(t, Options{KillGrace: 200 * time.Millisecond})
+		s := start(t, Options{Limits: Limits{KillAfter: 200 * time.Millisecond}})
 		if o := s.do("leave-early", false); !errors.Is(o.err, ErrWorkerDied) {
 			t.Errorf("%+v", o)
 		}
 		s.log.WaitFor(t, "EXITING in the middle of a request")
 	})
 	t.Run("while it cleans up", func(t *testing.T) {
-		s := start(t, Options{KillGrace: 200 * time.Millisecond, RequestTimeout: 300 * time.Millisecond})
+		s := start(t, Options{Limits: Limits{KillAfter: 200 * time.Millisecond, RequestTimeout: 300 * time.Millisecond}})
 		if o := s.do("cleanup /does/not/exist", false); o.err != nil {
 			t.Fatal(o.err)
 		}
@@ -42,7 +42,7 @@ func TestWorkersThatDoNotGo(t *testing.T) {
 		s.log.WaitFor(t, "cleaning up after cleanup /does/not/exist took longer")
 	})
 	t.Run("and its child", func(t *testing.T) {
-		s := start(t, Options{KillGrace: 200 * time.Millisecond, RequestTimeout: 300 * time.Millisecond})
+		s := start(t, Options{Limits: Limits{KillAfter: 200 * time.Millisecond, RequestTimeout: 300 * time.Millisecond}})
 		o := s.do("child", false)
 		pid, err := strconv.Atoi(o.body)
 		if err != nil {
@@ -55,11 +55,11 @@ func TestWorkersThatDoNotGo(t *testing.T) {
 	})
 }
 
-// Restarts that fail are told once, with the reason, and leave what works alone.
+// Failing restarts are logged once, with the reason, and do not disturb the other workers.
 func TestFailingRestarts(t *testing.T) {
 	t.Run("of a worker that died", func(t *testing.T) {
 		broken := filepath.Join(t.TempDir(), "broken")
-		s := start(t, Options{Workers: 2, Start: fakeStart("fails when:" + broken), KillGrace: 100 * time.Millisecond})
+		s := start(t, Options{Processes: Processes{Workers: 2}, Start: fakeStart("fails when:" + broken), Limits: Limits{KillAfter: 100 * time.Millisecond}})
 		touch(t, broken)
 		if o := s.do("crash", false); !errors.Is(o.err, ErrWorkerDied) {
 			t.Errorf("%+v", o)
@@ -80,9 +80,38 @@ func TestFailingRestarts(t *testing.T) {
 		}
 		testkit.Eventually(t, "two workers", func() bool { return fmt.Sprint(states(s.Status())) == "[ready ready]" })
 	})
+	t.Run("while another one serves", func(t *testing.T) {
+		broken := filepath.Join(t.TempDir(), "broken")
+		s := start(t, Options{Processes: Processes{Workers: 2}, Start: fakeStart("fails when:" + broken), Limits: Limits{KillAfter: 100 * time.Millisecond}})
+		testkit.Eventually(t, "the workers to be old", func() bool {
+			for _, w := range s.Status().Workers {
+				if time.Since(w.Since) < longEnough+100*time.Millisecond {
+					return false
+				}
+			}
+			return true
+		})
+		touch(t, broken)
+		if o := s.do("crash", false); !errors.Is(o.err, ErrWorkerDied) {
+			t.Errorf("%+v", o)
+		}
+		began := time.Now()
+		testkit.Eventually(t, "three attempts", func() bool {
+			if o := s.do("pid", true); o.err != nil {
+				t.Errorf("by the other worker: %+v", o)
+			}
+			return s.Status().Launched >= 5
+		})
+		if took := time.Since(began); took < 3*time.Second { // after 1 s and 2 s more
+			t.Errorf("they were made within %v", took)
+		}
+		if err := os.Remove(broken); err != nil {
+			t.Fatal(err)
+		}
+	})
 	t.Run("of a worker that is due to be replaced", func(t *testing.T) {
 		broken := filepath.Join(t.TempDir(), "broken")
-		s := start(t, Options{MaxRequests: 1, Start: fakeStart("fails when:" + broken), KillGrace: 100 * time.Millisecond})
+		s := start(t, Options{Processes: Processes{MaxRequests: 1}, Start: fakeStart("fails when:" + broken), Limits: Limits{KillAfter: 100 * time.Millisecond}})
 		touch(t, broken)
 		before := s.do("pid", false).body
 		testkit.Eventually(t, "an attempt to replace it", func() bool { return s.Status().Launched > 1 })
@@ -92,6 +121,14 @@ func TestFailingRestarts(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
+		if strings.Contains(s.log.String(), "a worker is replaced") {
+			t.Error("the log says that it was")
+		}
+		if err := os.Remove(broken); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Eventually(t, "it to be replaced", func() bool { return s.do("pid", false).body != before })
+		s.log.WaitFor(t, "a worker is replaced", "reason=max_requests", "worker=1 ")
 	})
 	t.Run("of a worker that ends as soon as it is ready", func(t *testing.T) {
 		broken := filepath.Join(t.TempDir(), "broken")
@@ -120,7 +157,7 @@ func TestWorkerThatLeaves(t *testing.T) {
 
 // Recycling starts the new worker first: no request has to wait for a start.
 func TestMaxRequests(t *testing.T) {
-	s := start(t, Options{Workers: 2, MaxRequests: 5})
+	s := start(t, Options{Processes: Processes{Workers: 2, MaxRequests: 5}})
 	pids := map[string]bool{}
 	for range 100 {
 		o := s.do("pid", true)
@@ -130,7 +167,7 @@ func TestMaxRequests(t *testing.T) {
 		pids[o.body] = true
 		ready := 0
 		for _, state := range states(s.Status()) {
-			if state == Ready || state == Busy {
+			if state == Ready.String() || state == Busy.String() {
 				ready++
 			}
 		}
@@ -139,4 +176,29 @@ func TestMaxRequests(t *testing.T) {
 		}
 	}
 	testkit.Eventually(t, "a third worker", func() bool { pids[s.do("pid", true).body] = true; return len(pids) > 2 })
+}
+
+// A start that has failed is forgotten when no worker is missing any more: no further start would
+// end the row, and the pool would never grow again.
+func TestFailedStartsAreForgottenWhenNoneIsMissing(t *testing.T) {
+	s := start(t, Options{Processes: Processes{MinWorkers: 1, MaxWorkers: 3}})
+	failed := func(due string) (failures int) {
+		s.mu.Lock()
+		now := time.Now()
+		s.failures, s.failedAt, s.nextTry = 1, now, now.Add(-time.Millisecond)
+		for w := range s.workers {
+			w.due = due
+		}
+		s.settleLocked(now)
+		failures = s.failures
+		s.failures = 0
+		s.mu.Unlock()
+		return failures
+	}
+	if n := failed(""); n != 0 {
+		t.Errorf("%d failed starts are remembered while no worker is missing", n)
+	}
+	if n := failed(dueAge); n != 1 {
+		t.Errorf("%d failed starts are remembered while a worker is to be replaced", n)
+	}
 }

@@ -5,32 +5,32 @@ import "time"
 // growAfter is how long a request must have been waiting before workers are added.
 const growAfter = 100 * time.Millisecond
 
-// scaling is what is remembered from one look at the load to the next.
+// scaling is the state that is kept from one look at the load to the next.
 type scaling struct {
-	step   int       // how many workers were added last, 0 when nothing waits
-	queued int       // how many requests waited then
-	grown  time.Time // when that was
+	step   int       // how many workers were added last, 0 if no request waits
+	queued int       // how many requests waited at that time
+	grown  time.Time // the time of the last step
 }
 
-// load is what the number of workers follows: a pool at one moment.
+// load is the state of a pool at one moment, from which the number of workers is decided.
 type load struct {
 	now            time.Time
-	want, min, max int           // workers
-	starting       int           // of them
-	idle           int           // of them
-	coldest        time.Duration // how long one of these has had nothing to do
-	queued         int           // requests
-	oldest         time.Duration // how long the first of these has waited
+	want, min, max int           // numbers of workers
+	starting       int           // how many workers are starting
+	idle           int           // how many workers are idle
+	coldest        time.Duration // how long the worker that is idle the longest has been idle
+	queued         int           // how many requests wait
+	oldest         time.Duration // how long the first of them has been waiting
 	failing        bool          // workers cannot be started
 	idleTimeout    time.Duration
 }
 
-// next says how many workers are to be added (or -1: one is to go).
+// next returns how many workers are to be added; -1: one is to go.
 //
-// Workers are added when a request has been waiting for growAfter while all workers
-// are busy and none is being started: one, and as long as the queue has grown since,
-// twice as many as the last time. One goes when it has had nothing to do for the idle
-// timeout and nothing was added for as long.
+// Workers are added when a request has been waiting for growAfter while all workers are busy and
+// none is being started. The first step adds one worker. While the queue keeps growing, each
+// further step adds twice as many as the last one. A worker goes when it was idle for the idle
+// timeout and none was added for as long.
 func (s scaling) next(l load) (scaling, int) {
 	if l.queued == 0 {
 		s.step = 0
@@ -50,8 +50,8 @@ func (s scaling) next(l load) (scaling, int) {
 	return s, 0
 }
 
-// scaleLocked makes the number of workers follow the load, and lets go of one too
-// many, of which a reload that failed may have left some.
+// scaleLocked makes the number of workers follow the load. It also ends surplus workers, which a
+// failed reload may have left, one at a time.
 func (p *Pool) scaleLocked(now time.Time) (send []*worker) {
 	l := load{
 		now: now, want: p.want, min: p.least, max: p.most,
@@ -83,16 +83,16 @@ func (p *Pool) scaleLocked(now time.Time) (send []*worker) {
 	}
 	if serving > p.want && len(p.idle) > 0 && p.idle[0].successor == nil {
 		coldest := p.idle[0]
+		coldest.blameLocked(causeSurplus)
 		coldest.retire()
 		send = append(send, coldest)
 	}
 	return send
 }
 
-// Resize has the pool keep n workers more, or -n fewer, than it does; one at least. They
-// are started soon, and go when they have nothing to do. Where there are MinWorkers and
-// MaxWorkers, both change. It returns how many there are to be, as far as the load does
-// not ask for more.
+// Resize changes the number of workers by n, to one at least. New workers are started soon; surplus
+// ones go when they are idle. With MinWorkers and MaxWorkers, both change. Resize returns how many
+// workers the pool keeps when the load does not ask for more.
 func (p *Pool) Resize(n int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

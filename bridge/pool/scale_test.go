@@ -9,7 +9,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// Each case is a walk: what the pool looks like at a time, and what is done then.
+// Each case is a series of steps: the load at a time, and the decision that follows.
 func TestScaling(t *testing.T) {
 	const idleTimeout = time.Minute
 	type look struct {
@@ -94,14 +94,14 @@ func with(l load, want int) load {
 }
 
 func TestWorkersFollowTheLoad(t *testing.T) {
-	s := start(t, Options{MinWorkers: 1, MaxWorkers: 3, IdleTimeout: 300 * time.Millisecond})
+	s := start(t, Options{Processes: Processes{MinWorkers: 1, MaxWorkers: 3}, Limits: Limits{IdleTimeout: 300 * time.Millisecond}})
 	gate := filepath.Join(t.TempDir(), "gate")
 	var running []<-chan outcome
 	for range 8 {
 		running = append(running, s.async("wait "+gate, false))
 	}
 	testkit.Eventually(t, "three busy workers", func() bool { return fmt.Sprint(states(s.Status())) == "[busy busy busy]" })
-	if oldest := s.Status().Oldest; oldest < growAfter {
+	if oldest := s.Status().Oldest; time.Duration(oldest) < growAfter {
 		t.Errorf("the first in the queue has waited for %v only", oldest)
 	}
 	touch(t, gate)
@@ -122,7 +122,7 @@ func TestWorkersFollowTheLoad(t *testing.T) {
 }
 
 func TestResize(t *testing.T) {
-	s := start(t, Options{Workers: 2})
+	s := start(t, Options{Processes: Processes{Workers: 2}})
 	count := func() int { return len(states(s.Status())) }
 	first := s.Status().Workers[0].PID
 	for _, step := range []struct{ by, want int }{{1, 3}, {2, 5}, {-3, 2}, {-5, 1}, {-1, 1}, {1, 2}} {
@@ -131,7 +131,7 @@ func TestResize(t *testing.T) {
 		}
 		testkit.Eventually(t, fmt.Sprintf("%d workers", step.want), func() bool { return count() == step.want })
 	}
-	// A worker that is busy goes when it is not any more.
+	// A busy worker goes once it is idle.
 	gate := filepath.Join(t.TempDir(), "gate")
 	busy := []<-chan outcome{s.async("wait "+gate, false), s.async("wait "+gate, false)}
 	testkit.Eventually(t, "two busy workers", func() bool { return fmt.Sprint(states(s.Status())) == "[busy busy]" })
@@ -150,7 +150,7 @@ func TestResize(t *testing.T) {
 }
 
 func TestResizeMovesBothLimits(t *testing.T) {
-	s := start(t, Options{MinWorkers: 1, MaxWorkers: 2, IdleTimeout: 300 * time.Millisecond})
+	s := start(t, Options{Processes: Processes{MinWorkers: 1, MaxWorkers: 2}, Limits: Limits{IdleTimeout: 300 * time.Millisecond}})
 	if n := s.Resize(1); n != 2 {
 		t.Errorf("%d workers, want 2", n)
 	}

@@ -2,19 +2,18 @@ package pool
 
 import "context"
 
-// source is where the workers of one generation come from. The first generation
-// begins with Start, the next ones with Reload; a worker is of the generation of
-// the source it came from, whatever has happened since.
+// source is where the workers of one generation come from. Start begins the first generation, each
+// Reload the next one. A worker keeps the generation of the source that it came from.
 type source struct {
 	generation int
-	// zygote forks the workers of a generation that a reload tries; nil without
-	// Preload, and for the first one. Once the generation is the pool's own the
-	// nursery looks after it, and after what comes in its place.
+	// zygote forks the workers of a generation that a reload tries; nil without Preload, and for
+	// the first one. Once the generation is the pool's own, the nursery takes care of the zygote
+	// and its successors.
 	zygote *zygote
 }
 
-// newSource makes the source of a generation, beside the one that is in use: with
-// Preload it has loaded the application then. The error says why it cannot.
+// newSource makes the source of a generation, beside the one in use. With Preload its zygote has
+// loaded the application when newSource returns. The error says why it could not.
 func (p *Pool) newSource(ctx context.Context, generation int) (*source, error) {
 	src := &source{generation: generation}
 	if !p.opt.Preload {
@@ -25,7 +24,7 @@ func (p *Pool) newSource(ctx context.Context, generation int) (*source, error) {
 	return src, err
 }
 
-// makerLocked returns what makes the workers of the source.
+// makerLocked returns the maker of the source's workers.
 func (src *source) makerLocked(p *Pool) maker {
 	if src.zygote != nil && src != p.source {
 		return src.zygote
@@ -39,14 +38,13 @@ func (p *Pool) useSourceLocked(src *source) {
 		return
 	}
 	p.source = src
-	p.steady = 0 // the new code may be slower
 	if src.zygote != nil {
 		p.nursery.failures = 0
 		p.adoptLocked(src.zygote)
 	}
 }
 
-// abandonSource lets go of a source that came to nothing.
+// abandonSource drops a source whose workers could not be started.
 func (p *Pool) abandonSource(src *source) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,13 +1,16 @@
 package pool
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
-	"strings"
-	"syscall"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/proc"
 )
 
-// maker is what makes processes: a program that is run, or a zygote that forks.
+// maker makes processes: by running a program, or by asking a zygote to fork.
 type maker interface {
 	// spawn makes the process of x. After an error nothing of it is left.
 	spawn(x *peer) (spawned, error)
@@ -16,9 +19,9 @@ type maker interface {
 // spawned is a process that has been made.
 type spawned struct {
 	pid    int
-	forked bool // by a zygote
+	forked bool // a zygote has made it
 	output *output
-	// wait returns when it has ended: how, in the words of os.ProcessState.
+	// wait returns how the process has ended, in the words of os.ProcessState, when it has.
 	wait func() string
 }
 
@@ -41,34 +44,47 @@ func (s program) spawn(x *peer) (spawned, error) {
 	if err != nil {
 		return spawned{}, err
 	}
-	cmd.Stdin = strings.NewReader(string(input))
-	isolate(cmd)
-	output, err := x.captureOutput(cmd)
+	spec, err := proc.FromCommand(cmd)
+	if err != nil {
+		return spawned{}, fmt.Errorf("start a worker: %w", err)
+	}
+	output, err := x.captureOutput()
 	if err != nil {
 		return spawned{}, err
 	}
-	err = cmd.Start()
+	process, stdin, err := startWith(spec, output.write)
 	output.started(err)
 	if err != nil {
 		return spawned{}, fmt.Errorf("start a worker: %w", err)
 	}
+	p.tasks.Go(func() {
+		// A write fails if the process ends before it has read its configuration. The report of its
+		// end says more.
+		_, _ = stdin.Write(input)
+		_ = stdin.Close()
+	})
 	wait := func() string {
-		// The error only repeats the state, or says that the input was not read.
-		_ = cmd.Wait()
-		return cmd.ProcessState.String()
+		exit := process.Wait()
+		_ = stdin.SetWriteDeadline(time.Now()) // fails if all was written
+		return exit.String()
 	}
-	return spawned{pid: cmd.Process.Pid, output: output, wait: wait}, nil
+	return spawned{pid: process.Pid(), output: output, wait: wait}, nil
 }
 
-// exitWords says how a process ended, in the words of os.ProcessState. The status
-// is that of waitpid.
-func exitWords(status uint32) string {
-	words := fmt.Sprintf("exit status %d", status>>8&0xff)
-	if signal := syscall.Signal(status & 0x7f); signal != 0 {
-		words = "signal: " + signal.String()
+// startWith starts a process whose output and standard error go to output. The process reads from
+// its standard input what the caller writes to stdin.
+func startWith(spec proc.Spec, output *os.File) (process *proc.Process, stdin *os.File, err error) {
+	input, stdin, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
 	}
-	if status&0x80 != 0 {
-		words += " (core dumped)"
+	spec.Files = []uintptr{input.Fd(), output.Fd(), output.Fd()}
+	process, err = proc.Start(spec)
+	if err = errors.Join(err, input.Close()); err != nil {
+		if process != nil {
+			process.End(0)
+		}
+		return nil, nil, errors.Join(err, stdin.Close())
 	}
-	return words
+	return process, stdin, nil
 }

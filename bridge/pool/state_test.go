@@ -36,7 +36,7 @@ func (s *started) passes(w *worker, states ...State) {
 	}
 }
 
-// Every arrow of the drawing in state.go.
+// TestTransitions takes every arrow of the drawing in state.go.
 func TestTransitions(t *testing.T) {
 	const grace = 200 * time.Millisecond
 	path := func(t *testing.T) string { return filepath.Join(t.TempDir(), "f") }
@@ -47,12 +47,13 @@ func TestTransitions(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// reloadInto starts another worker, beside what the test does next.
+	// reloadInto starts a reload and returns the new worker; the reload runs while the test goes
+	// on.
 	reloadInto := func(s *started) *worker {
 		before := s.newest()
 		result := make(chan error, 1)
 		go func() { result <- s.Reload(background) }()
-		s.t.Cleanup(func() { <-result }) // what it is does not matter here
+		s.t.Cleanup(func() { <-result }) // the outcome of the reload does not matter here
 		testkit.Eventually(s.t, "a new worker", func() bool { return s.newest() != before })
 		return s.newest()
 	}
@@ -76,19 +77,19 @@ func TestTransitions(t *testing.T) {
 	})
 	t.Run("starting, exiting because it failed, dead", func(t *testing.T) {
 		broken := path(t)
-		s := start(t, Options{Start: fakeStart("fails when:" + broken), KillGrace: grace})
+		s := start(t, Options{Start: fakeStart("fails when:" + broken), Limits: Limits{KillAfter: grace}})
 		touch(t, broken)
 		s.passes(reloadInto(s), Exiting, Dead)
 	})
 	t.Run("starting, exiting because it is late, dead", func(t *testing.T) {
 		broken := path(t)
-		s := start(t, Options{Start: fakeStart("hangs deaf when:" + broken), StartTimeout: 300 * time.Millisecond, KillGrace: grace})
+		s := start(t, Options{Start: fakeStart("hangs deaf when:" + broken), Limits: Limits{StartTimeout: 300 * time.Millisecond, KillAfter: grace}})
 		touch(t, broken)
 		s.passes(reloadInto(s), Starting, Exiting, Dead)
 	})
 	t.Run("starting, exiting because it was told to go, dead", func(t *testing.T) {
 		broken := path(t)
-		s := start(t, Options{Start: fakeStart("hangs deaf when:" + broken), KillGrace: grace})
+		s := start(t, Options{Start: fakeStart("hangs deaf when:" + broken), Limits: Limits{KillAfter: grace}})
 		touch(t, broken)
 		w := reloadInto(s)
 		testkit.Eventually(t, "it not to listen", func() bool { _, err := os.Stat(broken + ".deaf"); return err == nil })
@@ -98,14 +99,14 @@ func TestTransitions(t *testing.T) {
 		<-stopped
 	})
 	t.Run("ready, draining, exiting because it does not go, dead", func(t *testing.T) {
-		s := start(t, Options{Start: fakeStart("lingers"), KillGrace: grace})
+		s := start(t, Options{Start: fakeStart("lingers"), Limits: Limits{KillAfter: grace}})
 		w := s.newest()
 		reloadInto(s)
 		s.passes(w, Draining, Exiting, Dead)
 		s.log.WaitFor(t, "it was told to go and has not gone for 200ms")
 	})
 	t.Run("busy, draining, dead", func(t *testing.T) {
-		s := start(t, Options{KillGrace: grace})
+		s := start(t, Options{Limits: Limits{KillAfter: grace}})
 		w := s.newest()
 		running := s.async("hang-deaf", false)
 		s.passes(w, Busy)
@@ -119,13 +120,13 @@ func TestTransitions(t *testing.T) {
 		<-stopped
 	})
 	t.Run("busy, exiting because it said so, dead", func(t *testing.T) {
-		s := start(t, Options{KillGrace: grace})
+		s := start(t, Options{Limits: Limits{KillAfter: grace}})
 		w := s.newest()
 		s.do("leave-slowly", false)
 		s.passes(w, Exiting, Dead)
 	})
 	t.Run("busy, exiting because it ran into its limit, dead", func(t *testing.T) {
-		s := start(t, Options{KillGrace: grace, RequestTimeout: 200 * time.Millisecond})
+		s := start(t, Options{Limits: Limits{KillAfter: grace, RequestTimeout: 200 * time.Millisecond}})
 		w := s.newest()
 		s.do("hang-deaf", false)
 		s.passes(w, Exiting, Dead)
@@ -133,7 +134,7 @@ func TestTransitions(t *testing.T) {
 	t.Run("ready, exiting because its process ended, dead", func(t *testing.T) {
 		s := start(t, Options{})
 		w := s.newest()
-		child, err := strconv.Atoi(s.do("daemon stays", false).body) // it keeps the connection open
+		child, err := strconv.Atoi(s.do("daemon stays", false).body) // the child keeps the connection open
 		if err != nil {
 			t.Fatal(err)
 		}

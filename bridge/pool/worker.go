@@ -9,43 +9,43 @@ import (
 )
 
 const (
-	// drainTimeout is how long what a dead worker has written is waited for, and
-	// how long one that has closed its connection may take to end.
+	// drainTimeout is how long the pool waits for the last frames of a dead worker. It is also how
+	// long a worker may take to end once it has closed its connection.
 	drainTimeout = 500 * time.Millisecond
 )
 
-// worker is a process that serves requests. Its fields are guarded by Pool.mu,
-// except where it says otherwise.
+// worker is a process that serves requests. Pool.mu guards its fields unless their comments say
+// otherwise.
 type worker struct {
 	peer
-	maker maker         // what makes its process
-	abort chan struct{} // closed when no client is to be waited for any more
+	maker maker         // makes its process
+	abort chan struct{} // closed when its reader must not wait for clients any more
 
 	state     State
-	unborn    bool                          // what was to make its process has gone
-	inflight  []*exchange                   // what it has been given, in order
-	owed      map[uint32]struct{}           // streams taken back from it and not answered yet
-	unsure    bool                          // it is busy with one of those
-	names     [wire.MaxNames]*wire.NameList // what it has been told
+	unborn    bool                          // its maker has gone, so it was never made
+	duties    duties                        // the requests that it was given and has not answered
+	last      duty                          // the duty that it answered last, without its exchange
+	names     [wire.MaxNames]*wire.NameList // the lists of names that it was sent
 	left      time.Time                     // when it became Exiting
-	killed    bool                          // kill is at work
+	killed    bool                          // kill was called
 	retired   bool                          // it served and was told to go
-	surprise  bool                          // its process ended unasked
-	cleaning  bool                          // busy with what an application does after its answer
-	cleanedUp string                        // the request it has answered last, and cleans up after
-	cleanedID string                        // and its ID
+	surprise  bool                          // its process ended without being asked to
+	cleaning  bool                          // it runs what an application does after its answer
 	served    int
 	progress  time.Time     // of the last sign of life while busy
-	begun     time.Time     // about when the request it answers was begun
+	busySince time.Time     // about when the request it answers was begun, without the time its client took
+	begun     time.Time     // about when it was begun
 	average   time.Duration // of its requests
 	stall     *time.Timer
 	successor *worker // takes over when it is ready
+	cause     cause   // why it is replaced, as far as that is known
+	due       string  // why it is to be replaced; "": it is not, or by a reload
 	source    *source
 	limit     int          // how many requests it is to serve, 0 for any number
 	expires   time.Time    // when it is to be replaced, where there is a MaxAge
 	rss       int64        // its memory when it was last looked at
-	weigh     bool         // its memory is to be looked at when it is free
-	trial     chan<- error // of the reload that started it and waits for how that goes
+	weigh     bool         // its memory must be checked when it is free
+	trial     chan<- error // of the reload that waits for the result of its start
 }
 
 // launchLocked starts a worker, to take over from predecessor unless that is nil.
@@ -58,11 +58,11 @@ func (p *Pool) launchFromLocked(src *source, predecessor *worker) *worker {
 	w.drawLimits()
 	if predecessor != nil {
 		for other := range p.workers {
-			if other.successor == predecessor { // which is still being started itself
+			if other.successor == predecessor { // predecessor is still starting itself
 				other.successor = w
 			}
 		}
-		predecessor.successor = w
+		predecessor.successor, predecessor.due = w, "" // recycleLocked sets due, a reload does not
 	}
 	p.workers[w] = struct{}{}
 	p.tokens[w.token] = w
@@ -70,7 +70,7 @@ func (p *Pool) launchFromLocked(src *source, predecessor *worker) *worker {
 	return w
 }
 
-// live starts the process and sees it through to its end.
+// live starts the process and waits until it has ended.
 func (w *worker) live() {
 	p := w.pool
 	if err := w.start(w.maker); err != nil {
@@ -84,7 +84,7 @@ func (w *worker) live() {
 	case <-w.exited:
 	case <-w.lost:
 		p.mu.Lock()
-		p.removeIdleLocked(w) // nothing reaches it any more
+		p.removeIdleLocked(w) // no frame can reach it any more
 		p.mu.Unlock()
 		w.awaitExit(w.patience())
 	}
@@ -105,14 +105,13 @@ func (w *worker) end() {
 	w.bury()
 }
 
-// patience is how long the process may take to end once its connection has: a
-// moment, or the kill grace where it was expected to go and may have END blocks to
-// run.
+// patience is how long the process may take to end once its connection has ended: drainTimeout, or
+// the kill grace if it is Draining or Exiting and may have END blocks to run.
 func (w *worker) patience() time.Duration {
 	w.pool.mu.Lock()
 	defer w.pool.mu.Unlock()
 	if w.state == Draining || w.state == Exiting {
-		return w.pool.opt.KillGrace
+		return w.pool.opt.KillAfter
 	}
 	return drainTimeout
 }
@@ -124,8 +123,8 @@ func (w *worker) refusedLocked() {
 	w.pool.unlinkLocked(w)
 }
 
-// retire puts DRAIN into the batch: the worker ends once it has done what it has.
-// The caller holds Pool.mu and sends the batch.
+// retire puts DRAIN into the batch: the worker ends once it has answered its requests. The caller
+// holds Pool.mu and sends the batch.
 func (w *worker) retire() {
 	switch w.state {
 	case Ready, Busy:
@@ -139,8 +138,8 @@ func (w *worker) retire() {
 	w.batch = wire.AppendFrame(w.batch, wire.Drain, 0, 0, nil)
 }
 
-// stop sends what retire has put into the batch and waits for the process to end,
-// which it does not leave to it for longer than ctx allows.
+// stop sends the batch that retire has prepared and waits for the process to end. It kills the
+// process when ctx ends, or at once if the worker was never ready.
 func (w *worker) stop(ctx context.Context) {
 	w.sendBatch()
 	w.pool.mu.Lock()
@@ -158,9 +157,9 @@ func (w *worker) stop(ctx context.Context) {
 		w.kill()
 	}
 	select {
-	case <-w.lost: // all it has written was read
+	case <-w.lost: // the reader has read all that it wrote
 	case <-ctx.Done():
-	case <-time.After(drainTimeout): // it was never connected, or its client is slow and ctx has no end
+	case <-time.After(drainTimeout): // it never connected, or its client is slow and ctx has no end
 	}
 	close(w.abort)
 }

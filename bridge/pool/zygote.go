@@ -10,10 +10,10 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 )
 
-// errZygoteGone is why a worker is not made whose zygote has ended, or soon will.
+// errZygoteGone is the reason why a worker cannot be made: its zygote has ended, or soon will.
 var errZygoteGone = errors.New("the zygote has gone")
 
-// zygoteState is where a zygote is in its life.
+// zygoteState is a stage in the life of a zygote.
 //
 //	zygoteStarting --READY--> zygoteReady --retire--> zygoteRetired
 //	      |                        |                        |
@@ -22,8 +22,8 @@ var errZygoteGone = errors.New("the zygote has gone")
 //	                                             |
 //	                                             +--process ended--> zygoteDead
 //
-// Only a Ready zygote is asked to fork. A Retired one is there for what it has
-// forked, whose end it reports; it goes with the last of them.
+// Only a ready zygote is asked to fork. A retired one stays to report the ends of the workers that
+// it has forked; it goes with the last of them.
 type zygoteState uint8
 
 const (
@@ -38,18 +38,18 @@ var zygoteStateNames = [...]string{"starting", "ready", "retired", "leaving", "d
 
 func (s zygoteState) String() string { return zygoteStateNames[s] }
 
-// zygote is the process that has loaded the application and forks the workers. Its
-// fields are guarded by Pool.mu, except where it says otherwise.
+// zygote is the process that has loaded the application and forks the workers. Pool.mu guards its
+// fields unless their comments say otherwise.
 type zygote struct {
 	peer
 	state   zygoteState
-	asked   bool          // to go, or it has said that it goes
+	asked   bool          // it was told to go, or has said that it goes
 	settled chan struct{} // closed when it is ready, or will never be
-	gone    chan struct{} // closed when it has ended and all it said has been read
+	gone    chan struct{} // closed when it has ended and all its frames were read
 	readyAt time.Time
 	useful  bool                       // it has forked a worker
 	forks   map[string]chan forkResult // by token; each has room for its result
-	// children are those that run, by pid.
+	// children are the running children by pid.
 	children map[int]*child
 }
 
@@ -58,7 +58,7 @@ type forkResult struct {
 	err   error
 }
 
-// live starts the process and sees it through to its end.
+// live starts the process and waits until it has ended.
 func (z *zygote) live() {
 	if z.start(program{preload: true}) == nil {
 		patience := drainTimeout
@@ -68,7 +68,7 @@ func (z *zygote) live() {
 		}
 		z.pool.mu.Lock()
 		if z.asked {
-			patience = z.pool.opt.KillGrace
+			patience = z.pool.opt.KillAfter
 		}
 		z.leaveLocked()
 		z.pool.mu.Unlock()
@@ -98,7 +98,7 @@ func (z *zygote) read(reader *wire.Reader) error {
 		case wire.Failed:
 			z.failed(string(frame.Payload))
 		case wire.Log:
-			z.logger().Log(context.Background(), levelOf(frame), strings.TrimSpace(string(frame.Payload)))
+			z.logger().Log(context.Background(), levelOf(frame), strings.TrimSpace(string(frame.Payload[:min(len(frame.Payload), wire.MaxMessage)])))
 		case wire.Forked:
 			err = z.forked(frame.Payload)
 		case wire.Exited:
@@ -125,12 +125,8 @@ func (z *zygote) ready() error {
 		z.state, z.readyAt = zygoteReady, time.Now()
 		z.settleLocked()
 	}
-	output := z.output
 	p.mu.Unlock()
 	z.logger().Debug("the zygote is ready", "took", time.Since(z.since).Round(time.Millisecond))
-	for _, line := range output.firstLines() {
-		z.logger().Warn(line)
-	}
 	return nil
 }
 
@@ -138,13 +134,13 @@ func (z *zygote) failed(message string) {
 	p := z.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	z.failure, z.asked = strings.TrimSpace(message), true
+	z.failure, z.asked = shorten(message), true
 	z.leaveLocked()
 	z.settleLocked()
 	p.tasks.Go(func() { z.dismiss(context.Background()) })
 }
 
-// settleLocked wakes who waits for it to be ready.
+// settleLocked wakes the goroutine that waits for the zygote to be ready.
 func (z *zygote) settleLocked() {
 	select {
 	case <-z.settled:
@@ -153,7 +149,7 @@ func (z *zygote) settleLocked() {
 	}
 }
 
-// leaveLocked takes it out of use.
+// leaveLocked takes the zygote out of use.
 func (z *zygote) leaveLocked() {
 	if z.state < zygoteLeaving {
 		z.state = zygoteLeaving
@@ -161,7 +157,7 @@ func (z *zygote) leaveLocked() {
 	}
 }
 
-// condemnLocked has it killed.
+// condemnLocked has the zygote killed; why is the reason.
 func (z *zygote) condemnLocked(why string) {
 	if z.state < zygoteLeaving {
 		z.failure, z.asked = why, true
@@ -170,7 +166,7 @@ func (z *zygote) condemnLocked(why string) {
 	}
 }
 
-// retireLocked has it fork no more; it goes when no child is left.
+// retireLocked stops the zygote from forking. The zygote goes when no child is left.
 func (z *zygote) retireLocked() {
 	if z.state == zygoteReady {
 		z.state = zygoteRetired
@@ -188,20 +184,20 @@ func (z *zygote) drainLocked() {
 	z.batch = wire.AppendFrame(z.batch, wire.Drain, 0, 0, nil)
 }
 
-// dismiss sends what is in the batch and gives the process the kill grace to end,
-// or until ctx is done. Then it is killed.
+// dismiss sends the batch and waits for the process to end, for the kill grace or until ctx ends.
+// Then it kills the process.
 func (z *zygote) dismiss(ctx context.Context) {
 	z.sendBatch()
 	select {
 	case <-z.exited:
 		return
 	case <-ctx.Done():
-	case <-time.After(z.pool.opt.KillGrace):
+	case <-time.After(z.pool.opt.KillAfter):
 	}
 	z.kill()
 }
 
-// bury is the last thing done for a zygote.
+// bury removes a zygote that has ended from the pool.
 func (z *zygote) bury() {
 	p := z.pool
 	words := ""

@@ -15,17 +15,17 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// preloading starts a pool with a zygote of that kind.
+// preloading starts a pool with a zygote that has that fault.
 func preloading(t *testing.T, fault string, opt Options) *started {
 	t.Helper()
 	opt.Preload, opt.Start = true, fakePreload(fault)
-	if opt.KillGrace == 0 {
-		opt.KillGrace = 200 * time.Millisecond
+	if opt.KillAfter == 0 {
+		opt.KillAfter = 200 * time.Millisecond
 	}
 	return start(t, opt)
 }
 
-// zygote returns the one zygote there is, once it is ready.
+// zygote waits until the only zygote is ready, and returns it.
 func (s *started) zygote() (z ZygoteStatus) {
 	s.t.Helper()
 	testkit.Eventually(s.t, "a zygote", func() bool {
@@ -46,19 +46,20 @@ func (s *started) signal(pid int, signal syscall.Signal) {
 	}
 }
 
-// readyWorkers waits until there are n, and no others.
+// readyWorkers waits until there are n ready workers and no others.
 func (s *started) readyWorkers(n int) []WorkerStatus {
 	s.t.Helper()
 	testkit.Eventually(s.t, fmt.Sprintf("%d ready workers", n), func() bool {
 		all := states(s.Status())
-		return len(all) == n && !slices.ContainsFunc(all, func(s State) bool { return s != Ready })
+		return len(all) == n && !slices.ContainsFunc(all, func(s string) bool { return s != Ready.String() })
 	})
 	return s.Status().Workers
 }
 
 func isGone(pid int) bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
-// Whoever dies first, every process is noticed to have ended, and replaced.
+// The pool notices the end of every process and replaces it, in whatever order a zygote and its
+// workers die.
 func TestOrdersOfDeath(t *testing.T) {
 	crash := func(t *testing.T, s *started, want string) {
 		t.Helper()
@@ -94,7 +95,7 @@ func TestOrdersOfDeath(t *testing.T) {
 		crash(t, s, "")
 	})
 	t.Run("both at once", func(t *testing.T) {
-		s := preloading(t, "", Options{Workers: 2})
+		s := preloading(t, "", Options{Processes: Processes{Workers: 2}})
 		z, workers := s.zygote(), s.readyWorkers(2)
 		for _, pid := range []int{workers[0].PID, z.PID, workers[1].PID} {
 			s.signal(pid, syscall.SIGKILL)
@@ -108,7 +109,7 @@ func TestOrdersOfDeath(t *testing.T) {
 		crash(t, s, "its zygote having kept silent")
 	})
 	t.Run("the worker, while the zygote is stopped", func(t *testing.T) {
-		s := preloading(t, "", Options{StartTimeout: 2 * time.Second})
+		s := preloading(t, "", Options{Limits: Limits{StartTimeout: 2 * time.Second}})
 		z := s.zygote()
 		s.signal(z.PID, syscall.SIGSTOP)
 		crash(t, s, "its zygote having kept silent")
@@ -122,8 +123,8 @@ func TestOrdersOfDeath(t *testing.T) {
 	t.Run("none, but the zygote hangs when it is to fork", func(t *testing.T) { testFaultyFork(t, "hangs on fork") })
 }
 
-// testFaultyFork has a zygote come to grief over the second worker it is to fork; a
-// request waits for the zygote that comes after it.
+// testFaultyFork has a zygote fail when it forks the second worker. A request waits for the zygote
+// that replaces it.
 func testFaultyFork(t *testing.T, fault string) {
 	file := filepath.Join(t.TempDir(), "now")
 	opt := Options{}
@@ -160,7 +161,7 @@ func TestZygoteThatCannotStart(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			log := &testkit.Log{}
-			p := New(Options{Preload: true, Start: fakePreload(fault), Logger: log.Logger(), StartTimeout: testkit.Patience, KillGrace: 200 * time.Millisecond})
+			p := New(Options{Processes: Processes{Preload: true}, Start: fakePreload(fault), Logger: log.Logger(), Limits: Limits{StartTimeout: testkit.Patience, KillAfter: 200 * time.Millisecond}})
 			if fault == "silent" {
 				p.opt.StartTimeout = 300 * time.Millisecond
 			}
@@ -179,7 +180,7 @@ func TestZygoteThatCannotStart(t *testing.T) {
 	t.Run("before its context ends", func(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errors.New("enough"))
 		defer cancel()
-		p := New(Options{Preload: true, Start: fakePreload("silent"), Logger: (&testkit.Log{}).Logger(), KillGrace: 100 * time.Millisecond})
+		p := New(Options{Processes: Processes{Preload: true}, Start: fakePreload("silent"), Logger: (&testkit.Log{}).Logger(), Limits: Limits{KillAfter: 100 * time.Millisecond}})
 		if err := p.Start(ctx); err == nil || !strings.Contains(err.Error(), "start the zygote: enough") {
 			t.Errorf("error %v", err)
 		}
@@ -216,7 +217,7 @@ func TestZygoteThatBreaksTheProtocol(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			log := &testkit.Log{}
-			p := New(Options{Preload: true, Workers: 1, Start: fakePreload(fault), Logger: log.Logger(), StartTimeout: time.Second, KillGrace: 200 * time.Millisecond})
+			p := New(Options{Processes: Processes{Preload: true, Workers: 1}, Start: fakePreload(fault), Logger: log.Logger(), Limits: Limits{StartTimeout: time.Second, KillAfter: 200 * time.Millisecond}})
 			err := p.Start(t.Context())
 			want := "which is no such process"
 			if fault == "announces another" {
@@ -229,11 +230,11 @@ func TestZygoteThatBreaksTheProtocol(t *testing.T) {
 	}
 }
 
-// An application that cannot be loaded again is told once; meanwhile the workers
-// serve, and when it can be, all is as before.
+// An application that cannot be loaded again is logged once, and meanwhile the workers serve. Once
+// it can be loaded, a new zygote replaces the old one.
 func TestFailingZygotes(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
-	s := preloading(t, "failed:"+broken, Options{Workers: 2})
+	s := preloading(t, "failed:"+broken, Options{Processes: Processes{Workers: 2}})
 	touch(t, broken)
 	s.signal(s.zygote().PID, syscall.SIGKILL)
 	s.log.WaitFor(t, `level=ERROR msg="the application cannot be loaded"`, `error="no app today"`)
@@ -263,7 +264,7 @@ func TestFailingZygotes(t *testing.T) {
 	}
 }
 
-// Stop does not wait for a zygote that says nothing.
+// Stop does not wait for a zygote that sends no frames.
 func TestStopWithABadZygote(t *testing.T) {
 	for _, fault := range []string{"silent", "hangs on fork"} {
 		t.Run(fault, func(t *testing.T) {
@@ -292,10 +293,10 @@ func TestStopWithABadZygote(t *testing.T) {
 	}
 }
 
-// A second zygote beside the first is what a reload needs.
+// A pool can start a second zygote beside the first, as a reload does.
 func TestSecondZygote(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
-	s := preloading(t, "failed and stays:"+broken, Options{Workers: 2})
+	s := preloading(t, "failed and stays:"+broken, Options{Processes: Processes{Workers: 2}})
 	first, before := s.zygote(), s.readyWorkers(2)
 	touch(t, broken)
 	if _, err := s.startZygote(t.Context()); err == nil || err.Error() != "no app today" {

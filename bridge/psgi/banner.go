@@ -18,13 +18,13 @@ var bannerSource string
 
 var bannerTemplate = template.Must(template.New("banner").Parse(bannerSource))
 
-// banner is what is shown on top of HTML pages while the newest version of the
-// application cannot be loaded and an older one serves. Only in development.
+// banner is a notice on top of HTML pages while the newest version of the application cannot be
+// loaded and an older one serves. It is used only in development.
 type banner struct {
-	html atomic.Pointer[[]byte] // nil: nothing is to be shown
+	html atomic.Pointer[[]byte] // nil: no banner
 }
 
-// set makes the error of a reload be shown, or nothing when it is nil.
+// set shows the error of a reload, or no banner if err is nil.
 func (b *banner) set(err error) {
 	if err == nil {
 		b.html.Store(nil)
@@ -49,13 +49,13 @@ func (b *banner) on(scope *pagi.Scope, send pagi.Send) pagi.Send {
 	return s.event
 }
 
-// bannerSend adds a banner to the end of one answer, where a browser takes it in
-// whatever comes before it.
+// bannerSend adds a banner to the end of one answer. A browser accepts it there whatever comes
+// before it.
 type bannerSend struct {
 	html []byte
 	send pagi.Send
 	head bool // the answer has no body
-	on   bool // it is HTML
+	on   bool // the answer is HTML
 }
 
 func (s *bannerSend) event(ctx context.Context, ev pagi.Event) error {
@@ -87,7 +87,7 @@ func isPlainHTML(e *pagi.HTTPResponseStart) bool {
 	return strings.EqualFold(strings.TrimSpace(kind), "text/html") && !e.Headers.Has("content-encoding")
 }
 
-// headers are those of the longer page, which no cache may keep.
+// headers returns the headers of the longer page, which no cache may store.
 func (s *bannerSend) headers(h pagi.Headers) pagi.Headers {
 	h = h.Clone()
 	if n, err := strconv.ParseInt(h.Get("content-length"), 10, 64); err == nil {
@@ -105,7 +105,10 @@ func (s *bannerSend) last(ctx context.Context, body []byte) error {
 	return s.send(ctx, pagi.HTTPResponseBody{Body: page})
 }
 
-// file sends a file in pieces: sent as a file it would end the answer.
+// fileChunk is the size of the pieces of a file that is not sent as a file event.
+const fileChunk = 64 << 10
+
+// file sends a file in pieces, because a file event would end the answer before the banner.
 func (s *bannerSend) file(ctx context.Context, e pagi.HTTPResponseBody) error {
 	file, ok := e.FH.(io.ReaderAt)
 	if !ok {

@@ -54,7 +54,7 @@ func TestBanner(t *testing.T) {
 			'/same'     => sub { [304, ['Content-Type', 'text/html'], []] },
 		);
 		sub { $answers{ $_[0]{PATH_INFO} }->() }`})
-	const shown = `<pre style="margin:8px 0 0;font:13px/1.4 monospace;white-space:pre-wrap">&lt;broken&gt; &amp; gone</pre></div>`
+	const shown = `<pre style="margin:8px 0 0;color:#fff;font:13px/1.4 monospace;white-space:pre-wrap">&lt;broken&gt; &amp; gone</pre></div></dialog>`
 	for path, with := range map[string]bool{
 		"/": true, "/upper": true, "/stream": true, "/file": true, "/die": true,
 		"/text": false, "/none": false, "/packed": false, "/part": false, "/same": false,
@@ -69,7 +69,7 @@ func TestBanner(t *testing.T) {
 		if with && (r.headers.Get("cache-control") != "no-store" || r.headers.Has("etag")) {
 			t.Errorf("%s: %v", path, r.headers)
 		}
-		if path == "/file" && !strings.HasPrefix(r.body, strings.Repeat("<p>", 40_000)+"\n<div") {
+		if path == "/file" && !strings.HasPrefix(r.body, strings.Repeat("<p>", 40_000)+"\n<dialog") {
 			t.Error("the file is not whole")
 		}
 	}
@@ -80,7 +80,7 @@ func TestBanner(t *testing.T) {
 	}
 }
 
-// Nobody but a developer sees it.
+// Only a developer sees the banner.
 func TestNoBanner(t *testing.T) {
 	for name, o := range map[string]PSGI{
 		"in production":    {Environment: "production", Loaded: told},

@@ -2,22 +2,26 @@ package psgi
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/coding"
+	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// errChunk says that an application announced a chunked body and sent another.
+// errChunk says that an application announced a chunked body whose chunks are broken.
 var errChunk = errors.New("psgi: the application announced a chunked body but its chunks are broken")
 
-// dechunker takes the chunked coding (RFC 9112 section 7.1) off an answer. PSGI
-// leaves framing to the server, but some frameworks, Mojolicious for one, do it
-// themselves where the protocol is HTTP/1.1, and say so in Transfer-Encoding.
+// dechunker takes the chunked coding (RFC 9112 section 7.1) off an answer. PSGI leaves framing to
+// the server. But some frameworks, such as Mojolicious, frame an HTTP/1.1 answer themselves and set
+// Transfer-Encoding.
 type dechunker struct {
 	state chunkState
-	line  []byte // of the size or trailer being read
-	left  int64  // of the chunk being read
+	line  []byte // the size line or trailer line that is being read
+	left  int64  // the rest of the chunk that is being read
 }
 
 type chunkState uint8
@@ -33,14 +37,35 @@ const (
 // maxChunkLine is the longest size line, with extensions, or trailer line.
 const maxChunkLine = 4096
 
-// isChunked reports whether the application framed its body itself, and takes the
-// header that says so away.
-func isChunked(headers *pagi.Headers) bool {
-	if !headers.HasToken("transfer-encoding", "chunked") {
-		return false
+// isChunked reports whether the application framed its body itself, and removes the header
+// Transfer-Encoding. Any other coding is an error, as in the answer of a CGI script.
+func isChunked(headers *pagi.Headers) (bool, error) {
+	values := slices.Collect(headers.Values("transfer-encoding"))
+	if len(values) == 0 {
+		return false, nil
+	}
+	chunked, err := coding.Chunked(values, headers.Has("content-length"))
+	if err != nil {
+		return false, &pagi.StatusError{Status: 502, Message: "Bad Gateway", Err: fmt.Errorf("psgi: the application's answer: %w", err)}
 	}
 	headers.Del("transfer-encoding")
-	return true
+	return chunked, nil
+}
+
+// take removes the coding from the body of a piece. After an error the client gets a 502 if the
+// answer has not begun.
+func (d *dechunker) take(piece *pool.Piece) error {
+	if piece.File != nil {
+		return nil // a file is sent as it is
+	}
+	var err error
+	if piece.Body, err = d.decode(piece.Body); err == nil && piece.Last {
+		err = d.end()
+	}
+	if err != nil {
+		return &pagi.StatusError{Status: 502, Message: "Bad Gateway", Err: err}
+	}
+	return nil
 }
 
 // decode removes the coding from p, in place, and returns what is left.
@@ -100,7 +125,8 @@ func (d *dechunker) endOfLine(line string) error {
 	return nil
 }
 
-// end reports whether the body was complete. An empty body, as HEAD has it, is.
+// end returns an error unless the body was complete. An empty body, as in answer to HEAD, is
+// complete.
 func (d *dechunker) end() error {
 	if d.state != chunkDone && !(d.state == chunkSize && len(d.line) == 0) {
 		return errChunk

@@ -59,12 +59,21 @@ func TestChunkedAnswer(t *testing.T) {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	r := code(t, `sub { [200, ['Transfer-Encoding' => 'chunked'], ["9\r\nabc"]] }`).get("/")
-	if !errors.Is(r.err, errChunk) || r.ended {
-		t.Errorf("cut: %+v", r)
+	for _, broken := range []string{`"9\r\nabc"`, `"hello"`} {
+		r := code(t, `sub { [200, ['Transfer-Encoding' => 'chunked'], [`+broken+`]] }`).get("/")
+		var status *pagi.StatusError
+		if !errors.Is(r.err, errChunk) || !errors.As(r.err, &status) || status.Status != 502 || r.status != 0 {
+			t.Errorf("%s: %+v", broken, r)
+		}
 	}
-	headers := pagi.NewHeaders("transfer-encoding", "gzip")
-	if isChunked(&headers) || len(headers) != 1 {
-		t.Errorf("another coding: %v", headers)
+	for _, headers := range []string{`'Transfer-Encoding' => 'gzip'`, `'Transfer-Encoding' => 'gzip, chunked'`, `'transfer-encoding' => 'chunked', 'Content-Length' => 3`} {
+		r := code(t, `sub { [200, [`+headers+`], ["3\r\nabc\r\n0\r\n\r\n"]] }`).get("/")
+		var status *pagi.StatusError
+		if !errors.As(r.err, &status) || status.Status != 502 || r.status != 0 {
+			t.Errorf("%s: %+v", headers, r)
+		}
+	}
+	if r := code(t, `sub { [200, ['Transfer-Encoding' => 'identity'], ["abc"]] }`).get("/"); r.err != nil || r.body != "abc" || r.headers.Has("transfer-encoding") {
+		t.Errorf("identity: %+v", r)
 	}
 }

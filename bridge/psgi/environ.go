@@ -5,14 +5,21 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pagi-go/pagi-bridge/internal/supervisor"
 )
 
-// environ is the environment of the workers: the gateway's, PLACK_ENV, Env on top,
-// and in front of its PERL5LIB and PATH what is in LocalLib.
+// environ returns the environment of the workers: the gateway's without its private variables, then
+// PLACK_ENV and Env. The directories of LocalLib come first in PERL5LIB and PATH.
 func (o *PSGI) environ() []string {
-	env := append(os.Environ(), "PLACK_ENV="+o.Environment)
+	env := slices.DeleteFunc(os.Environ(), func(e string) bool {
+		name, _, _ := strings.Cut(e, "=")
+		return supervisor.IsPrivate(name)
+	})
+	env = append(env, "PLACK_ENV="+o.Environment)
 	for name, value := range o.Env {
 		env = append(env, name+"="+value)
 	}
@@ -36,7 +43,7 @@ func (o *PSGI) environ() []string {
 	return env
 }
 
-// checkEnviron reports a LocalLib that is none, and an Umask that is no octal mode.
+// checkEnviron reports a LocalLib that is not one, and an Umask that is not an octal mode.
 func (o *PSGI) checkEnviron() error {
 	for _, dir := range o.LocalLib {
 		lib := filepath.Join(o.path(dir), "lib", "perl5")
@@ -51,7 +58,7 @@ func (o *PSGI) checkEnviron() error {
 	return err
 }
 
-// umask returns the workers' umask; 0 also where none is given.
+// umask returns the workers' umask; 0 also if none is given.
 func (o *PSGI) umask() (fs.FileMode, error) {
 	if o.Umask == "" {
 		return 0, nil

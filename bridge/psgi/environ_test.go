@@ -7,11 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// Everything that says in which surroundings an application runs, at once: a perl of
-// one's own, directories of modules from three places, one of them over another.
+// All options about an application's environment at once: another perl, and directories of modules
+// from three sources, of which one overrides another.
 func TestSurroundings(t *testing.T) {
 	perl := testkit.Tool(t, "perl", "perl")
 	module := func(name, from string) string { return "package " + name + "; sub from { '" + from + "' } 1;\n" }
@@ -34,7 +35,7 @@ func TestSurroundings(t *testing.T) {
 	want := "include|local_lib|imported|5.99|staging|yes|from the working directory|from local_lib|0027"
 	options := PSGI{
 		Dir: filepath.Join(dir, "site"), Perl: "../perlbrew/bin/perl", Environment: "staging",
-		Include: []string{"lib"}, Modules: []string{"First", "Third=imported"}, LocalLib: []string{"local"},
+		Lib: []string{"lib"}, Modules: []string{"First", "Third=imported"}, LocalLib: []string{"local"},
 		Env:   map[string]string{"PERL5LIB": filepath.Join(dir, "env"), "MINE": "yes"},
 		Umask: "0027",
 	}
@@ -57,7 +58,7 @@ func TestSurroundings(t *testing.T) {
 	})
 }
 
-// PERL5LIB of the gateway itself counts where env does not say another.
+// The gateway's own PERL5LIB applies unless env sets another.
 func TestInheritedEnvironment(t *testing.T) {
 	dir := testkit.Tree(t, map[string]string{"lib/Inherited.pm": "package Inherited; 1;\n", "local/lib/perl5/Local.pm": "package Local; 1;\n"})
 	t.Setenv("PERL5LIB", filepath.Join(dir, "lib"))
@@ -85,13 +86,13 @@ func TestBadSurroundings(t *testing.T) {
 		{PSGI{Umask: "8"}, `psgi: umask: must be octal like 0027, is "8"`},
 		{PSGI{Umask: "1000"}, "psgi: umask: "},
 		{PSGI{Umask: "-22"}, "psgi: umask: "},
-		{PSGI{MinWorkers: 2}, "psgi: max_workers: is missing"},
-		{PSGI{Workers: 2, MinWorkers: 2, MaxWorkers: 3}, "psgi: workers: excludes"},
-		{PSGI{MaxAge: -1}, "psgi: max_age: must not be negative"},
-		{PSGI{MaxRSS: -1}, "psgi: max_rss: must not be negative"},
-		{PSGI{MaxRequestsJitter: 2}, "psgi: max_requests_jitter: must be at most 1"},
-		{PSGI{AnswerMemory: -1}, "psgi: answer_memory: must not be negative"},
-		{PSGI{IdleTimeout: -1}, "psgi: idle_timeout: must not be negative"},
+		{PSGI{Processes: pool.Processes{MinWorkers: 2}}, "psgi: max_workers: is missing"},
+		{PSGI{Processes: pool.Processes{Workers: 2, MinWorkers: 2, MaxWorkers: 3}}, "psgi: workers: excludes"},
+		{PSGI{Processes: pool.Processes{MaxAge: -1}}, "psgi: max_age: must not be negative"},
+		{PSGI{Processes: pool.Processes{MaxRSS: -1}}, "psgi: max_rss: must not be negative"},
+		{PSGI{Limits: pool.Limits{MaxRequestsJitter: 2}}, "psgi: max_requests_jitter: must be at most 1"},
+		{PSGI{Limits: pool.Limits{AnswerMemory: -1}}, "psgi: answer_memory: must not be negative"},
+		{PSGI{Limits: pool.Limits{IdleTimeout: -1}}, "psgi: idle_timeout: must not be negative"},
 	} {
 		c.o.Code, c.o.Dir = "sub {}", dir
 		if _, err := c.o.Build(); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -99,7 +100,7 @@ func TestBadSurroundings(t *testing.T) {
 		}
 	}
 	if _, err := exec.LookPath("perl"); err == nil {
-		if _, err := (PSGI{Code: "sub {}", Umask: "0o27", AnswerSpool: -1, MaxRequestsJitter: -1}).Build(); err != nil {
+		if _, err := (PSGI{Code: "sub {}", Umask: "0o27", Limits: pool.Limits{AnswerSpool: -1, MaxRequestsJitter: -1}}).Build(); err != nil {
 			t.Error(err)
 		}
 	}

@@ -10,11 +10,11 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// errorPage answers with the Perl error and its stack. Only in development.
+// errorPage answers with the Perl error and its stack. It is used only in development.
 func errorPage(ctx context.Context, abort *pool.AbortError, to client) error {
 	status := abortStatus(abort.Kind)
 	message, stack, _ := strings.Cut(abort.Message, "\n")
-	page, err := errorpage.Render(status, message, stack)
+	page, err := errorpage.Render(errorpage.Failure{Status: status, Message: message, Stack: stack, Scope: to.scope})
 	if err != nil {
 		return err
 	}

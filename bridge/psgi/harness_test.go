@@ -8,6 +8,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
 // mounted is a PSGI application that has been started.
@@ -29,7 +30,7 @@ func mount(t *testing.T, o PSGI) *mounted {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := pagi.StartLifespan(t.Context(), app, &pagi.Scope{Type: pagi.TypeLifespan})
+	run, err := lifespan.Start(t.Context(), app, &pagi.Scope{Type: pagi.TypeLifespan})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,6 +67,7 @@ type result struct {
 type call struct {
 	kind                string // of the scope; http by default
 	method, path, query string
+	root                string // root_path, with which path begins
 	headers             pagi.Headers
 	body                string
 }
@@ -95,14 +97,14 @@ func (m *mounted) doContext(ctx context.Context, c call, onBody func(piece strin
 		Client:  pagi.Addr{Host: "192.0.2.7", Port: 4711},
 		Server:  pagi.Addr{Host: "127.0.0.1", Port: 5000},
 	}
+	if c.root != "" {
+		scope = scope.Mount(c.root)
+	}
 	rest := c.body
 	receive := func(context.Context) (pagi.Event, error) {
 		n := min(len(rest), 32<<10)
 		ev := pagi.HTTPRequest{Body: []byte(rest[:n]), More: n < len(rest)}
 		rest = rest[n:]
-		if c.kind == pagi.TypeSSE {
-			return pagi.SSERequest(ev), nil
-		}
 		return ev, nil
 	}
 	r := &result{}
@@ -115,12 +117,6 @@ func (m *mounted) doContext(ctx context.Context, c call, onBody func(piece strin
 			r.info = append(r.info, e)
 		case pagi.HTTPResponseStart:
 			r.status, r.headers = e.Status, e.Headers
-		case pagi.SSEHTTPResponseStart:
-			r.status, r.headers = e.Status, e.Headers
-		case pagi.SSEHTTPResponseBody:
-			r.body += string(e.Body)
-			r.chunks = append(r.chunks, string(e.Body))
-			r.ended = !e.More
 		case pagi.HTTPResponseBody:
 			piece := string(e.Body)
 			if e.FH != nil {

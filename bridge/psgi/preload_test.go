@@ -14,12 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
-// both asks until two workers have answered, and returns what each of them said, by
-// its pid. The application answers /PATH after "PID ", and takes its time.
+// both sends requests until two workers have answered, and returns their answers by pid. The
+// application is slow, and answers /PATH after "PID ".
 func (m *mounted) both(path string) map[string]string {
 	m.t.Helper()
 	said := map[string]string{}
@@ -52,7 +54,7 @@ func lines(t *testing.T, file string) []string {
 
 func TestPreload(t *testing.T) {
 	dir := t.TempDir()
-	m := mount(t, PSGI{Preload: true, Workers: 2, Name: "/app", Env: map[string]string{"D": dir}, Dir: dir, Code: `
+	m := mount(t, PSGI{Processes: pool.Processes{Preload: true, Workers: 2}, Name: "/app", Env: map[string]string{"D": dir}, Dir: dir, Code: `
 		use strict; use warnings; use Cwd (); use PagiBridge; use Text::Wrap ();
 		sub note { open my $f, '>>', "$ENV{D}/$_[0]" or die $!; print {$f} "$_[1]\n"; close $f or die $! }
 		note(loaded => $$);
@@ -72,7 +74,7 @@ func TestPreload(t *testing.T) {
 				'/wait'   => sub { my $p = fork; if (!$p) { require POSIX; POSIX::_exit(5) } waitpid($p, 0) == $p ? $? >> 8 : 'lost' },
 				'/system' => sub { system('sh', '-c', 'exit 3') >> 8 },
 				'/cwd'    => sub { Cwd::getcwd() },
-				'/zero'   => sub { $0 },
+				'/zero'   => sub { open my $f, '<', "/proc/$$/cmdline" or die $!; my ($title) = split /\0/, <$f>; "$title is $0" },
 				'/module' => sub { $INC{'Text/Wrap.pm'} . \&Text::Wrap::wrap },
 				'/group'  => sub { getpgrp == $$ ? 'leader' : 'no leader' },
 				'/warn'   => sub { print STDOUT "printed by $$\n"; warn "warned by $$"; $env->{'psgi.errors'}->print("erred by $$\n"); '' },
@@ -106,7 +108,7 @@ func TestPreload(t *testing.T) {
 	same("/wait", "5")
 	same("/system", "3")
 	same("/cwd", regexp.QuoteMeta(dir))
-	same("/zero", "pagi-worker /app")
+	same("/zero", "pagi-worker /app is -e")
 	same("/group", "leader")
 	modules := map[string]bool{}
 	for _, text := range m.both("/module") {
@@ -160,7 +162,7 @@ func grep(list []string, part string) (found []string) {
 	return found
 }
 
-// What goes wrong at the start is told in Perl's words, as without preload.
+// Failures of the start are reported in Perl's words, as without preload.
 func TestPreloadFailures(t *testing.T) {
 	for name, c := range map[string]struct{ perl, want string }{
 		"a syntax error":           {`sub {`, "Missing right curly"},
@@ -175,12 +177,12 @@ func TestPreloadFailures(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := &testkit.Log{}
-			built, err := PSGI{Code: c.perl, Preload: true, Workers: 2, Logger: log.Logger()}.Build()
+			built, err := PSGI{Code: c.perl, Processes: pool.Processes{Preload: true, Workers: 2}, Logger: log.Logger()}.Build()
 			if err != nil {
 				t.Fatal(err)
 			}
 			began := time.Now()
-			run, err := pagi.StartLifespan(t.Context(), built, &pagi.Scope{Type: pagi.TypeLifespan})
+			run, err := lifespan.Start(t.Context(), built, &pagi.Scope{Type: pagi.TypeLifespan})
 			if err == nil {
 				_ = run.Shutdown(t.Context())
 				t.Fatal("it has started")
@@ -195,11 +197,11 @@ func TestPreloadFailures(t *testing.T) {
 	}
 }
 
-// A zygote that is killed leaves its workers alone; the next one loads the
-// application again, and forks what is missing.
+// When a zygote is killed its workers go on. The next zygote loads the application again, and forks
+// the missing workers.
 func TestPreloadWithoutTheZygote(t *testing.T) {
 	dir := t.TempDir()
-	m := mount(t, PSGI{Preload: true, Workers: 2, Env: map[string]string{"D": dir}, Code: `
+	m := mount(t, PSGI{Processes: pool.Processes{Preload: true, Workers: 2}, Env: map[string]string{"D": dir}, Code: `
 		open my $f, '>>', "$ENV{D}/loaded" or die; print {$f} "$$\n"; close $f; my $loader = $$;
 		sub { exit 1 if $_[0]{PATH_INFO} eq '/exit'; select undef, undef, undef, .02; [200, [], ["$$ $loader"]] }`})
 	before := m.both("/")
@@ -234,11 +236,11 @@ func TestPreloadWithoutTheZygote(t *testing.T) {
 
 // A hook that hangs is ended by start_timeout.
 func TestPreloadHookThatHangs(t *testing.T) {
-	built, err := PSGI{Code: `PagiBridge::after_fork(sub { sleep 3600 }); sub { }`, Preload: true, Workers: 1, StartTimeout: 2 * time.Second, Logger: (&testkit.Log{}).Logger()}.Build()
+	built, err := PSGI{Code: `PagiBridge::after_fork(sub { sleep 3600 }); sub { }`, Processes: pool.Processes{Preload: true, Workers: 1}, Limits: pool.Limits{StartTimeout: 2 * time.Second}, Logger: (&testkit.Log{}).Logger()}.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = pagi.StartLifespan(t.Context(), built, &pagi.Scope{Type: pagi.TypeLifespan})
+	_, err = lifespan.Start(t.Context(), built, &pagi.Scope{Type: pagi.TypeLifespan})
 	if err == nil || !strings.Contains(err.Error(), "it was not ready after 2s") {
 		t.Errorf("error %v", err)
 	}
@@ -246,7 +248,7 @@ func TestPreloadHookThatHangs(t *testing.T) {
 
 // Without preload the same hooks run, so that an application need not know.
 func TestAfterForkWithoutPreload(t *testing.T) {
-	m := mount(t, PSGI{Workers: 2, Code: `use PagiBridge; my $n; PagiBridge::after_fork(sub { $n = "worker $_[0]" });
+	m := mount(t, PSGI{Processes: pool.Processes{Workers: 2}, Code: `use PagiBridge; my $n; PagiBridge::after_fork(sub { $n = "worker $_[0]" });
 		sub { select undef, undef, undef, .02; PagiBridge::after_fork(sub { $n .= ", late $_[0]" }) if $n !~ /late/; [200, [], ["$$ $n"]] }`})
 	for pid, text := range m.both("/") {
 		if text != "worker 1, late 1" && text != "worker 2, late 2" {
@@ -255,11 +257,11 @@ func TestAfterForkWithoutPreload(t *testing.T) {
 	}
 }
 
-// What an application has done with its output while it was loaded stays, but for
-// copies of the zygote's output.
+// An application's changes to its output handles during loading stay, except copies of the zygote's
+// output.
 func TestPreloadKeepsHandles(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "out")
-	m := mount(t, PSGI{Preload: true, Env: map[string]string{"F": file}, Code: `
+	m := mount(t, PSGI{Processes: pool.Processes{Preload: true}, Env: map[string]string{"F": file}, Code: `
 		open STDOUT, '>>', $ENV{F} or die; STDOUT->autoflush;
 		open my $copy, '>&', \*STDERR or die; $copy->autoflush;
 		sub { print "to the file by $$\n"; print {$copy} "copied by $$\n"; system 'echo by a child >&2'; [200, [], [$$]] }`})
@@ -283,7 +285,7 @@ func TestPreloadWarnsOfSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = u.Close() }()
-	m := mount(t, PSGI{Preload: true, Workers: 2, Env: map[string]string{"A": l.Addr().String(), "U": path}, Code: `
+	m := mount(t, PSGI{Processes: pool.Processes{Preload: true, Workers: 2}, Env: map[string]string{"A": l.Addr().String(), "U": path}, Code: `
 		use IO::Socket::INET; use IO::Socket::UNIX; use Socket;
 		my @s = (IO::Socket::INET->new(PeerAddr => $ENV{A}), IO::Socket::UNIX->new(Peer => $ENV{U}), IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1'));
 		socketpair my $a, my $b, AF_UNIX, SOCK_STREAM, PF_UNSPEC;
@@ -292,22 +294,22 @@ func TestPreloadWarnsOfSockets(t *testing.T) {
 	if n := strings.Count(m.log.String(), "sockets while it was loaded"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, m.log)
 	}
-	none := mount(t, PSGI{Preload: true, Code: `sub { [200, [], []] }`})
+	none := mount(t, PSGI{Processes: pool.Processes{Preload: true}, Code: `sub { [200, [], []] }`})
 	none.get("/")
 	if strings.Contains(none.log.String(), "socket") {
 		t.Errorf("it warns of sockets that are none:\n%s", none.log)
 	}
 }
 
-// What an application made while it was loaded is destroyed in each process, as after
-// every fork; handles of DBI leave the connection to the process that has made it.
+// Objects that an application made while it was loaded are destroyed in each process, as after
+// every fork. Handles of DBI leave the connection to the process that has made it.
 func TestPreloadDestroysLikeDBI(t *testing.T) {
 	dir := testkit.Tree(t, map[string]string{"lib/DBI.pm": `package DBI; our @handles;
 		sub visit_handles { my ($class, $code) = @_; $code->($_) && do { $code->($_) for @{ $_->{ChildHandles} || [] } } for @handles; return }
 		package DBI::db; sub new { my $class = shift; return bless { @_ }, $class }
 		sub DESTROY { my $h = shift; return if $h->{InactiveDestroy}; open my $f, '>>', "$ENV{D}/closed"; print {$f} "$h->{Type} $$\n"; close $f }
 		1;`})
-	m := mount(t, PSGI{Preload: true, Workers: 1, Env: map[string]string{"D": dir}, Include: []string{filepath.Join(dir, "lib")}, Code: `
+	m := mount(t, PSGI{Processes: pool.Processes{Preload: true, Workers: 1}, Env: map[string]string{"D": dir}, Lib: []string{filepath.Join(dir, "lib")}, Code: `
 		use DBI; open my $f, '>', "$ENV{D}/zygote"; print {$f} $$; close $f;
 		my $dbh = DBI::db->new(Type => 'db'); push @DBI::handles, DBI::db->new(Type => 'dr', ChildHandles => [$dbh]); $DBI::handles[0]{InactiveDestroy} = 1;
 		sub { exit 0 if $_[0]{PATH_INFO} eq '/exit'; [200, [], [$$]] }`})
@@ -331,7 +333,7 @@ func TestPreloadWithDBI(t *testing.T) {
 		t.Skip("DBD::SQLite is not installed")
 	}
 	dir := t.TempDir()
-	m := mount(t, PSGI{Preload: true, Workers: 2, Env: map[string]string{"D": dir}, Code: `
+	m := mount(t, PSGI{Processes: pool.Processes{Preload: true, Workers: 2}, Env: map[string]string{"D": dir}, Code: `
 		use DBI; use PagiBridge;
 		my $connect = sub { DBI->connect("dbi:SQLite:$ENV{D}/db", '', '', { RaiseError => 1, sqlite_busy_timeout => 10_000 }) };
 		my $dbh = $connect->(); $dbh->do('CREATE TABLE hits (pid)');

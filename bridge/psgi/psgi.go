@@ -1,10 +1,10 @@
 // Package psgi runs PSGI 1.1 applications, in Perl worker processes, as a pagi.App.
 //
-// The application's file is not edited and nothing but core Perl is needed besides
-// what it uses itself. A request body is complete, in memory or in a temporary
-// file, before a worker is touched; an answer is taken off the worker as fast as it
-// comes, whatever the client's speed. Scopes of type http and sse are served alike.
-// docs/psgi.md tells what of PSGI is there.
+// The application's file needs no change, and nothing but core Perl besides its own modules. The
+// package reads the whole request body, into memory or a temporary file, before it uses a worker.
+// It takes the answer from the worker as fast as it comes, even if the client is slow. It serves
+// scopes of type http and sse in the same way. docs/psgi.md tells which parts of PSGI are
+// supported.
 package psgi
 
 import (
@@ -17,101 +17,58 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 	"github.com/pagi-go/pagi-bridge/perl"
 )
 
 // PSGI is a PSGI application. One of App and Code is required; the zero value of
 // everything else works.
 //
-// Its workers are started by the lifespan startup event, so it must be served by
-// something that has one: server.Server, a URLMap below it, pagitest.
+// The lifespan startup event starts its workers, so it needs a server that sends this event:
+// server.Server, a URLMap below it, or pagitest.
 type PSGI struct {
-	// App is the application's file, app.psgi for example. A relative name is
-	// meant from Dir.
-	App string `yaml:"app"`
-	// Code is Perl code that yields the application, instead of a file.
-	Code string `yaml:"code"`
+	// App is the application's file, app.psgi for example. A relative name is relative to Dir.
+	App string `yaml:"app" path:"yes"`
+	// Code is Perl code that returns the application, instead of a file.
+	Code string `yaml:"code" expand:"no"`
 	// Modules are loaded before it, as perl's -M does: "Module" or "Module=import,list".
 	Modules []string `yaml:"modules"`
-	// Include are directories put in front of @INC, as perl's -I does.
-	Include []string `yaml:"include"`
-	// Perl is the perl to run; "perl" by default. A name without a slash is looked
-	// up in PATH, a relative one is meant from Dir.
+	// Lib are directories put in front of @INC, as perl's -I does.
+	Lib []string `yaml:"lib" old:"include" path:"yes"`
+	// Perl is the perl to run; "perl" by default. A name without a slash is looked up in PATH;
+	// another relative name is relative to Dir.
 	Perl string `yaml:"perl"`
 	// Dir is the working directory of the workers; by default the gateway's.
-	Dir string `yaml:"dir"`
+	Dir string `yaml:"dir" path:"yes"`
 	// Environment is the value of PLACK_ENV: "deployment" by default. In
 	// "development" an exception is shown to the client, with its stack.
 	Environment string `yaml:"environment"`
 	// Env is added to the environment of the workers, which is the gateway's.
 	Env map[string]string `yaml:"env"`
-	// LocalLib are directories as local::lib and carton make them. DIR/lib/perl5 is
-	// put in front of PERL5LIB, so behind Include, and DIR/bin in front of PATH. A
-	// relative name is meant from Dir.
-	LocalLib []string `yaml:"local_lib"`
-	// Umask of the workers in octal, "0027"; by default the gateway's.
+	// LocalLib are directories as local::lib and carton make them. DIR/lib/perl5 is put in front of
+	// PERL5LIB, and so comes after Lib; DIR/bin is put in front of PATH. A relative name is
+	// relative to Dir.
+	LocalLib []string `yaml:"local_lib" path:"yes"`
+	// Umask is the umask of the workers in octal, "0027"; by default the gateway's.
 	Umask string `yaml:"umask"`
 
-	// Workers is the number of processes; 5 by default.
-	Workers int `yaml:"workers"`
-	// MinWorkers and MaxWorkers, given instead of Workers, let the number follow
-	// the load.
-	MinWorkers int `yaml:"min_workers"`
-	MaxWorkers int `yaml:"max_workers"`
-	// IdleTimeout is how long a worker beyond MinWorkers may have nothing to do;
-	// 60 s by default.
-	IdleTimeout time.Duration `yaml:"idle_timeout"`
-	// Preload has one process load the application and fork the workers, which
-	// share its memory. docs/psgi.md tells what an application must mind then.
-	Preload bool `yaml:"preload"`
-	// MaxRequests is how many requests a worker serves before another takes its
-	// place; 0 means no limit.
-	MaxRequests int `yaml:"max_requests"`
-	// MaxAge is how old a worker becomes before another takes its place; 0 means
-	// no limit.
-	MaxAge time.Duration `yaml:"max_age"`
-	// MaxRequestsJitter is the part of MaxRequests and MaxAge by which workers may
-	// fall short of them, each by its own amount: 0 to 1, 0.1 by default, less than
-	// 0 for none.
-	MaxRequestsJitter float64 `yaml:"max_requests_jitter"`
-	// MaxRSS is how many bytes of memory a worker may have between two requests
-	// before another takes its place; 0 means no limit. It needs a /proc.
-	MaxRSS int64 `yaml:"max_rss"`
-	// QueueSize is how many requests may wait for a worker; 1024 by default.
-	// One more is answered 503 with Retry-After.
-	QueueSize int `yaml:"queue_size"`
-	// QueueTimeout is how long a request may wait for a worker before it is
-	// answered 503; 30 s by default.
-	QueueTimeout time.Duration `yaml:"queue_timeout"`
-	// RequestTimeout is how long a worker may go without a sign of life while it
-	// has a request. Then it is killed and the answer is 504; 300 s by default,
-	// less than 0 means no limit. Waiting for a slow client does not count.
-	RequestTimeout time.Duration `yaml:"request_timeout"`
-	// StartTimeout is how long a worker may take to load the application; 60 s by
-	// default.
-	StartTimeout time.Duration `yaml:"start_timeout"`
-	// MaxBatch is how many requests with safe methods a worker may be given at
-	// once under load; 32 by default, 1 for one by one.
-	MaxBatch int `yaml:"max_batch"`
-	// AnswerMemory is how many bytes of an answer are kept in memory while its
-	// client is slow; 256 KiB by default. More goes to a temporary file.
-	AnswerMemory int `yaml:"answer_memory"`
-	// AnswerSpool is how many bytes may be in that file before the worker has to
-	// wait for the client; 1 GiB by default, less than 0 means no file.
-	AnswerSpool int64 `yaml:"answer_spool"`
+	// Processes sets how many workers there are and when each is replaced, Limits how long requests
+	// may take and wait. MaxBodySize is the largest request body in bytes; a larger one is answered
+	// 413. With 0 only the server's limit applies. The server's limit must be at least as large.
+	pool.Processes `yaml:",inline"`
+	pool.Limits    `yaml:",inline"`
+	MaxBodySize    int64 `yaml:"max_body_size" unit:"bytes"`
 
-	// Loaded, where it is not nil, is told the files the application consists of:
-	// those in %INC, as absolute paths, first when a worker has started and then as
-	// it loads more. It must not block. It is for development; together with
-	// Environment "development" it also makes a Reload that failed be shown on top
-	// of HTML pages until one succeeds.
+	// Loaded, if not nil, gets the application's files: those in %INC, as absolute paths, first
+	// when a worker has started and then as it loads more. It must not block. It is for
+	// development. With Environment "development" it also turns on the banner: HTML pages show the
+	// error of a failed Reload until one succeeds.
 	Loaded func(files []string) `yaml:"-"`
-	// Name stands for the application in log records: the path it is mounted at.
+	// Name is the application's name in log records: the path at which it is mounted.
 	Name string `yaml:"-"`
 	// Logger gets what the workers print; nil means slog.Default.
 	Logger *slog.Logger `yaml:"-"`
@@ -156,9 +113,7 @@ func (o PSGI) Build() (pagi.App, error) {
 	if o.Environment == "" {
 		o.Environment = "deployment"
 	}
-	if o.Workers == 0 && o.MaxWorkers == 0 {
-		o.Workers = pool.DefaultWorkers
-	}
+	o.Processes = o.Processes.WithDefaults()
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -169,7 +124,7 @@ func (o PSGI) Build() (pagi.App, error) {
 	return a, nil
 }
 
-// named puts the part's name in front of each of joined errors.
+// named puts the package's name in front of each of the joined errors.
 func named(err error) error {
 	joined, is := err.(interface{ Unwrap() []error })
 	if !is {
@@ -177,7 +132,7 @@ func named(err error) error {
 	}
 	var errs []error
 	for _, each := range joined.Unwrap() {
-		errs = append(errs, fmt.Errorf("psgi: %w", each))
+		errs = append(errs, named(each))
 	}
 	return errors.Join(errs...)
 }
@@ -191,37 +146,16 @@ func (o *PSGI) path(p string) string {
 
 // pool returns the options of the workers' pool.
 func (o *PSGI) pool() pool.Options {
-	return pool.Options{
-		Name:           o.Name,
-		Start:          o.command,
-		Preload:        o.Preload,
-		Workers:        o.Workers,
-		MinWorkers:     o.MinWorkers,
-		MaxWorkers:     o.MaxWorkers,
-		IdleTimeout:    o.IdleTimeout,
-		QueueSize:      o.QueueSize,
-		QueueTimeout:   o.QueueTimeout,
-		RequestTimeout: o.RequestTimeout,
-		StartTimeout:   o.StartTimeout,
-		MaxRequests:    o.MaxRequests,
-		MaxAge:         o.MaxAge,
-		Jitter:         o.MaxRequestsJitter,
-		MaxRSS:         o.MaxRSS,
-		MaxBatch:       o.MaxBatch,
-		Memory:         o.AnswerMemory,
-		Spool:          o.AnswerSpool,
-		Loaded:         o.Loaded,
-		Logger:         o.Logger,
-	}
+	return pool.Options{Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.command, Loaded: o.Loaded, Logger: o.Logger}
 }
 
-// command makes the process that pool starts.
+// command returns the command that pool starts.
 func (o *PSGI) command(setup pool.Setup) (*exec.Cmd, []byte, error) {
 	if err := perl.Extract(setup.Dir); err != nil {
 		return nil, nil, err
 	}
 	var args []string
-	for _, dir := range o.Include {
+	for _, dir := range o.Lib {
 		args = append(args, "-I"+o.path(dir))
 	}
 	for _, module := range o.Modules {
@@ -262,22 +196,22 @@ func (o *PSGI) command(setup pool.Setup) (*exec.Cmd, []byte, error) {
 	return cmd, wire.AppendPairs(nil, configuration...), nil
 }
 
-// app is the application a PSGI is built into.
+// app is the application that PSGI.Build returns.
 type app struct {
 	opt         PSGI
 	development bool
 	pool        *pool.Pool // set by startup, before any request
-	banner      *banner    // nil where a failed reload is not shown
+	banner      *banner    // nil if a failed reload is not shown
 	names       wire.NameTable
 }
 
 // Serve implements pagi.App.
 func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	switch scope.Type {
-	case pagi.TypeHTTP, pagi.TypeSSE:
+	case pagi.TypeHTTP:
 		return a.serve(ctx, scope, receive, send)
 	case pagi.TypeLifespan:
-		return pagi.ServeLifespan(ctx, receive, send, a.startup, a.shutdown)
+		return lifespan.Serve(ctx, receive, send, a.startup, a.shutdown)
 	}
 	return pagi.Unsupported(scope)
 }

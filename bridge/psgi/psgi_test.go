@@ -15,6 +15,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
 // Every kind of answer PSGI 1.1 knows, and the environment it demands.
@@ -45,6 +46,8 @@ func TestAnswers(t *testing.T) {
 		{name: "an application with odd separators", perl: `($\, $,, $/, $") = ('-', '+', undef, '*'); sub { $_ = 'mine'; for (1) { $_[0]{'psgi.errors'}->print('a', 'b') }
 			sub { my $w = $_[0]->([200, ['X-A' => 'b']]); $w->write($_) for 'a'..'c'; $w->write($_); $w->close } }`, status: 200, body: "abcmine", headers: pagi.NewHeaders("x-a", "b")},
 		{name: "the server as a whole", perl: `sub { [200, [], [join '|', @{$_[0]}{qw(SCRIPT_NAME PATH_INFO REQUEST_URI)}]] }`, call: call{method: "OPTIONS", path: "*"}, status: 200, body: "|/|*"},
+		{name: "a mount without its slash", perl: `sub { [200, [], [join '|', @{$_[0]}{qw(SCRIPT_NAME PATH_INFO REQUEST_URI)}]] }`, call: call{root: "/app", path: "/app"}, status: 200, body: "/app||/app"},
+		{name: "a mount with its slash", perl: `sub { [200, [], [join '|', @{$_[0]}{qw(SCRIPT_NAME PATH_INFO REQUEST_URI)}]] }`, call: call{root: "/app", path: "/app/"}, status: 200, body: "/app|/|/app/"},
 		{name: "a query", perl: `sub { [200, [], [$_[0]{QUERY_STRING}, ' ', $_[0]{REQUEST_URI}]] }`, call: call{path: "/a", query: "b=c&d"}, status: 200, body: "b=c&d /a?b=c&d"},
 		{name: "a request body", perl: `sub { my $i = $_[0]{'psgi.input'}; read $i, my $b, 5; seek $i, 0, 0; read $i, my $c, 99; [200, [], ["$b|$c|$_[0]{CONTENT_LENGTH}"]] }`,
 			call: call{method: "POST", body: "hello world"}, status: 200, body: "hello|hello world|11"},
@@ -91,7 +94,7 @@ func TestInformational(t *testing.T) {
 	}
 }
 
-// A path with a NUL in it is no path; a body may have any.
+// A path with a NUL is invalid; a body may contain any bytes.
 func TestNUL(t *testing.T) {
 	m := code(t, `sub { read $_[0]{'psgi.input'}, my $b, 99; [200, [], [$b]] }`)
 	var status *pagi.StatusError
@@ -103,7 +106,7 @@ func TestNUL(t *testing.T) {
 	}
 }
 
-// What one request does with its empty input is nothing to the next one.
+// What one request does with its empty input does not affect the next request.
 func TestEmptyInputIsOpen(t *testing.T) {
 	m := code(t, `sub { my $i = $_[0]{'psgi.input'}; my $open = defined fileno $i; seek $i, 5, 0; my $n = read $i, my $c, 99; close $i; [200, [], [$open ? "open $n" : 'closed']] }`)
 	for range 3 {
@@ -116,8 +119,8 @@ func TestEmptyInputIsOpen(t *testing.T) {
 	}
 }
 
-// Everything an application can do wrong is one clear line and a 500 or 502, and
-// the next request is served.
+// After every mistake of an application the log has one clear line, the client gets a 500 or 502,
+// and the next request is served.
 func TestMisbehaviour(t *testing.T) {
 	cases := []struct {
 		name, perl string
@@ -246,7 +249,7 @@ func TestLogs(t *testing.T) {
 	m := code(t, `sub { my $e = shift; print { $e->{'psgi.errors'} } "by print\n"; $e->{'psgi.errors'}->print("by method\n"); { local ($,, $\) = ('+', '!'); $e->{'psgi.errors'}->print('a', 'b') } warn "by warn\n"; printf STDOUT "by %s\n", 'stdout'; [200, [], []] }`)
 	m.get("/logged")
 	for _, line := range []string{
-		`level=ERROR msg="by print" mount="" worker=1 pid=`,
+		`level=WARN msg="by print" mount="" worker=1 pid=`,
 		`msg="by method"`, `msg=a+b!`, `msg="by warn"`, `msg="by stdout"`, `request="GET /logged"`,
 	} {
 		m.log.WaitFor(t, line)
@@ -277,14 +280,60 @@ func TestCleanupAndHarakiri(t *testing.T) {
 	}
 }
 
+// Handlers run also where an application has put a list, or one handler, of its own in the
+// place of the list it was given.
+func TestCleanupHandlersThatReplaceOthers(t *testing.T) {
+	for name, perl := range map[string]string{
+		"a list":                        `$e->{'psgix.cleanup.handlers'} = [sub { $e->{'psgi.errors'}->print("cleaned up\n") }]; [200, [], ['x']]`,
+		"one handler":                   `$e->{'psgix.cleanup.handlers'} = sub { $e->{'psgi.errors'}->print("cleaned up\n") }; [200, [], ['x']]`,
+		"one that adds another":         `push @{ $e->{'psgix.cleanup.handlers'} }, sub { push @{ $e->{'psgix.cleanup.handlers'} }, sub { $e->{'psgi.errors'}->print("cleaned up\n") } }; [200, [], ['x']]`,
+		"a list for a streamed answer":  `sub { my $w = $_[0]->([200, []]); $e->{'psgix.cleanup.handlers'} = [sub { $e->{'psgi.errors'}->print("cleaned up\n") }]; $w->write('x'); $w->close }`,
+		"what cannot be called is told": `$e->{'psgix.cleanup.handlers'} = 'cleaned up'; [200, [], ['x']]`,
+		"a list that was deleted":       `delete $e->{'psgix.cleanup.handlers'}; $e->{'psgi.errors'}->print("cleaned up\n"); [200, [], ['x']]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := code(t, `use strict; sub { my $e = shift; `+perl+` }`)
+			if r := m.get("/clean"); r.err != nil || r.body != "x" {
+				t.Errorf("%+v", r)
+			}
+			m.log.WaitFor(t, "cleaned up", `request="GET /clean"`)
+			if r := m.get("/next"); r.err != nil || r.body != "x" {
+				t.Errorf("the next request: %+v", r)
+			}
+		})
+	}
+}
+
+// psgix.logger's levels are those of the log, and a text of several lines is one record.
+func TestLogger(t *testing.T) {
+	m := code(t, `sub { my $e = shift; $e->{'psgix.logger'}->({ level => $_, message => "by $_\n" }) for qw(debug info warn error fatal other);
+		$e->{'psgix.logger'}->({ level => 'info', message => "  three\n  indented\nlines" }); print { $e->{'psgi.errors'} } "two\nlines\n"; [200, [], []] }`)
+	if r := m.get("/logged"); r.err != nil {
+		t.Fatal(r.err)
+	}
+	for level, name := range map[string]string{"debug": "DEBUG", "info": "INFO", "warn": "WARN", "error": "ERROR", "fatal": "ERROR", "other": "WARN"} {
+		m.log.WaitFor(t, "level="+name, `msg="by `+level+`"`, `request="GET /logged"`)
+	}
+	m.log.WaitFor(t, "level=INFO", `msg="  three\n  indented\nlines"`)
+	m.log.WaitFor(t, "level=WARN", `msg="two\nlines"`, `request="GET /logged"`)
+}
+
+// Lines of Plack's access log are no errors.
+func TestAccessLogOfPlack(t *testing.T) {
+	needModules(t, []string{"Plack"})
+	m := code(t, `use Plack::Builder; builder { enable 'AccessLog'; sub { [200, [], ['x']] } }`)
+	m.get("/seen")
+	m.log.WaitFor(t, "level=WARN", "GET /seen HTTP/1.1")
+}
+
 func TestMaxRequests(t *testing.T) {
-	m := mount(t, PSGI{Code: `sub { [200, [], [$$]] }`, MaxRequests: 3})
+	m := mount(t, PSGI{Code: `sub { [200, [], [$$]] }`, Processes: pool.Processes{MaxRequests: 3}})
 	first := m.get("/").body
 	testkit.Eventually(t, "another worker to take over", func() bool { return m.get("/").body != first })
 }
 
 func TestTimeLimit(t *testing.T) {
-	m := mount(t, PSGI{Code: `sub { sleep 600 if $_[0]{PATH_INFO} eq '/hang'; [200, [], [$$]] }`, RequestTimeout: 300 * time.Millisecond})
+	m := mount(t, PSGI{Code: `sub { sleep 600 if $_[0]{PATH_INFO} eq '/hang'; [200, [], [$$]] }`, Limits: pool.Limits{RequestTimeout: 300 * time.Millisecond}})
 	r := m.get("/hang")
 	var status *pagi.StatusError
 	if !errors.As(r.err, &status) || status.Status != 504 {
@@ -298,7 +347,7 @@ func TestTimeLimit(t *testing.T) {
 
 func TestQueueFullAndQueueTimeout(t *testing.T) {
 	dir := t.TempDir()
-	m := mount(t, PSGI{Env: map[string]string{"D": dir}, QueueSize: 1, QueueTimeout: 200 * time.Millisecond, MaxBatch: 1,
+	m := mount(t, PSGI{Env: map[string]string{"D": dir}, Limits: pool.Limits{QueueSize: 1, QueueTimeout: 200 * time.Millisecond, MaxBatch: 1},
 		Code: `sub { if ($_[0]{PATH_INFO} eq '/wait') { open my $f, '>', "$ENV{D}/begun"; select undef, undef, undef, .005 until -e "$ENV{D}/go" } [200, [], []] }`})
 	begun := make(chan *result)
 	go func() { begun <- m.get("/wait") }()
@@ -354,6 +403,19 @@ func TestDevelopmentPage(t *testing.T) {
 	}
 }
 
+// A handler of exceptions that the application has set is called in development, too.
+func TestDevelopmentKeepsTheDieHandler(t *testing.T) {
+	for name, handler := range map[string]string{"code": `sub { print STDERR "noted: @_" }`, "a name": `'main::note'; sub note { print STDERR "noted: @_" }`} {
+		t.Run(name, func(t *testing.T) {
+			m := mount(t, PSGI{Environment: "development", Code: "$SIG{__DIE__} = " + handler + "; sub { die qq(hard luck\n) }"})
+			if r := m.get("/"); r.status != 500 || !strings.Contains(r.body, "hard luck") {
+				t.Errorf("%+v", r)
+			}
+			m.log.WaitFor(t, `msg="noted: hard luck"`)
+		})
+	}
+}
+
 func TestLoadErrors(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) string {
@@ -370,17 +432,18 @@ func TestLoadErrors(t *testing.T) {
 		"a syntax error":     {PSGI{App: write("syntax.psgi", "my $x = ;\nsub {}")}, `syntax.psgi line 1`},
 		"a missing module":   {PSGI{App: write("module.psgi", "use No::Such::Module;\nsub {}")}, `Can't locate No/Such/Module.pm`},
 		"no application":     {PSGI{App: write("number.psgi", "42")}, `must end with the application, a code reference; it returned '42'`},
+		"a PAGI application": {PSGI{App: write("pagi.psgi", "package PAGI::App::Files; sub to_app { sub {} } bless {}")}, `PAGI::App::Files is a PAGI application in Perl; a PSGI application is wanted here`},
 		"a false value":      {PSGI{App: write("empty.psgi", "")}, `it returned nothing`},
 		"an exit":            {PSGI{App: write("exit.psgi", "exit 7")}, `exit status 7`},
 		"a missing -M":       {PSGI{Code: "sub {}", Modules: []string{"No::Such::Module"}}, `No/Such/Module.pm`},
-		"a start that hangs": {PSGI{Code: "sleep 99; sub {}", StartTimeout: 200 * time.Millisecond}, `not ready after 200ms`},
+		"a start that hangs": {PSGI{Code: "sleep 99; sub {}", Limits: pool.Limits{StartTimeout: 200 * time.Millisecond}}, `not ready after 200ms`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			app, err := c.o.Build()
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = pagi.StartLifespan(t.Context(), app, &pagi.Scope{Type: pagi.TypeLifespan})
+			_, err = lifespan.Start(t.Context(), app, &pagi.Scope{Type: pagi.TypeLifespan})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
@@ -395,8 +458,9 @@ func TestBuildErrors(t *testing.T) {
 		"is a directory":              {App: t.TempDir()},
 		"psgi: perl:":                 {Code: "sub {}", Perl: "/no/such/perl"},
 		"/no/dir/perl":                {Code: "sub {}", Dir: "/no/dir", Perl: "./perl"},
-		"psgi: workers:":              {Code: "sub {}", Workers: -1},
-		"psgi: queue_timeout:":        {Code: "sub {}", QueueTimeout: -1},
+		"psgi: workers:":              {Code: "sub {}", Processes: pool.Processes{Workers: -1}},
+		"psgi: retry: must be":        {Code: "sub {}", Limits: pool.Limits{Retry: "often"}},
+		"psgi: queue_timeout:":        {Code: "sub {}", Limits: pool.Limits{QueueTimeout: -1}},
 	} {
 		if _, err := o.Build(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)

@@ -5,10 +5,9 @@ import (
 	"errors"
 )
 
-// Reload replaces the workers by new ones, which load the application anew, without
-// failing or holding up a request; pool.Pool.Reload tells how. When the application
-// cannot be loaded the old workers go on and the error has Perl's message. It must
-// not be called before lifespan.startup is complete.
+// Reload replaces the workers by new ones, which load the application again. No request fails or is
+// held up; see pool.Pool.Reload. If the application cannot be loaded, the old workers go on and the
+// error has Perl's message. It must not be called before lifespan.startup is complete.
 func (a *app) Reload(ctx context.Context) error {
 	if a.pool == nil {
 		return errors.New("psgi: the workers were not started")
@@ -20,8 +19,8 @@ func (a *app) Reload(ctx context.Context) error {
 	return err
 }
 
-// Resize has the application be served by n workers more, or -n fewer; see
-// pool.Pool.Resize. It returns how many there are to be, 0 where they were not started.
+// Resize changes the number of workers by n; see pool.Pool.Resize. It returns the new number, or 0
+// if the workers were not started.
 func (a *app) Resize(n int) int {
 	if a.pool == nil {
 		return 0

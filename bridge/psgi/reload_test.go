@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pagi-go/pagi-bridge/bridge/pool"
 )
 
-// reload is what a site calls.
+// reload reloads the application as a site does.
 func (m *mounted) reload() error {
 	return m.app.(interface{ Reload(context.Context) error }).Reload(m.t.Context())
 }
@@ -23,7 +25,7 @@ func writeFile(t *testing.T, path, content string) {
 func TestReload(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "app.psgi")
 	writeFile(t, file, "sub { [200, [], ['one']] }")
-	m := mount(t, PSGI{App: file, Workers: 2})
+	m := mount(t, PSGI{App: file, Processes: pool.Processes{Workers: 2}})
 	if r := m.get("/"); r.body != "one" {
 		t.Fatalf("%+v", r)
 	}
@@ -62,11 +64,11 @@ func TestReloadBeforeTheStart(t *testing.T) {
 	}
 }
 
-// With preload the new version is that of a new zygote.
+// With preload a new zygote loads the new version.
 func TestReloadWithPreload(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "app.psgi")
 	writeFile(t, file, "my $loader = $$; sub { [200, [], ['one ', $$ == $loader ? 'loaded here' : 'forked']] }")
-	m := mount(t, PSGI{App: file, Workers: 2, Preload: true})
+	m := mount(t, PSGI{App: file, Processes: pool.Processes{Workers: 2, Preload: true}})
 	writeFile(t, file, "sub { syntax error here")
 	if err := m.reload(); err == nil || !strings.Contains(err.Error(), "syntax error at "+file) {
 		t.Errorf("of a broken version: %v", err)

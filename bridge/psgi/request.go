@@ -10,37 +10,33 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/internal/spool"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/request"
 )
 
-// request is one request on its way to a worker. Requests are reused.
-type request struct {
+// job is one request on its way to a worker. Jobs are reused.
+type job struct {
 	wire.RequestBuilder
 	body spool.Body
 	pool pool.Request
 }
 
-var requests = sync.Pool{New: func() any {
-	r := &request{}
+var jobs = sync.Pool{New: func() any {
+	r := &job{}
 	r.pool.Frame = r.Frame
 	return r
 }}
 
-// readBody takes in the whole request body, so that no worker has to wait for it.
-func (r *request) readBody(ctx context.Context, receive pagi.Receive, dir string) error {
+// readBody reads the whole request body, so that no worker has to wait for it.
+func (r *job) readBody(ctx context.Context, receive pagi.Receive, dir string) error {
 	r.body = spool.Body{Dir: dir}
 	for {
 		ev, err := receive(ctx)
 		if err != nil {
 			return err
 		}
-		var chunk pagi.HTTPRequest
-		switch e := ev.(type) {
-		case pagi.HTTPRequest:
-			chunk = e
-		case pagi.SSERequest:
-			chunk = pagi.HTTPRequest(e)
-		default:
-			return pagi.ErrDisconnected
+		chunk, is := ev.(pagi.HTTPRequest)
+		if !is {
+			return request.ErrDisconnected
 		}
 		if len(chunk.Body) > 0 {
 			if _, err := r.body.Write(chunk.Body); err != nil {
@@ -53,11 +49,11 @@ func (r *request) readBody(ctx context.Context, receive pagi.Receive, dir string
 	}
 }
 
-// requestIDKey is where middleware that gives requests an id leaves it in the scope.
+// requestIDKey is the key of the scope value in which a middleware stores the id of a request.
 const requestIDKey = "request_id"
 
 // encode makes the REQUEST frame: the environment as PSGI wants it, then the body.
-func (r *request) encode(scope *pagi.Scope, names *wire.NameTable) {
+func (r *job) encode(scope *pagi.Scope, names *wire.NameTable) {
 	r.Begin(names)
 	length := r.body.Size()
 	if length == 0 && !scope.Headers.Has("content-length") {
@@ -73,8 +69,11 @@ func (r *request) encode(scope *pagi.Scope, names *wire.NameTable) {
 	r.pool.Names = r.Names()
 	r.pool.Safe = isSafe(scope.Method) && r.body.Size() == 0
 	r.pool.ID, _ = scope.Value(requestIDKey).(string)
-	r.pool.Label = scope.Method + " " + scope.RootPath + scope.Path
+	r.pool.Label = label(scope)
 }
+
+// label names a request in log records.
+func label(scope *pagi.Scope) string { return scope.Method + " " + scope.RootPath + scope.Path }
 
 // isSafe reports whether a method is safe (RFC 9110 section 9.2.1).
 func isSafe(method string) bool {
@@ -86,11 +85,11 @@ func isSafe(method string) bool {
 }
 
 // done gives the request back once nothing refers to it any more.
-func (r *request) done() error {
+func (r *job) done() error {
 	err := r.body.Close()
 	if err != nil {
 		err = fmt.Errorf("remove a spooled body: %w", err)
 	}
-	requests.Put(r)
+	jobs.Put(r)
 	return err
 }

@@ -10,23 +10,29 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/request"
 )
 
-// serve answers a request of an http or sse scope.
+// serve answers a request.
 func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	if a.pool == nil {
 		return errors.New("psgi: the workers were not started; the application must be served with a lifespan")
 	}
-	r := requests.Get().(*request)
+	r := jobs.Get().(*job)
 	defer func() {
 		if err := r.done(); err != nil {
 			a.opt.Logger.Warn("psgi: clean up after a request", "mount", a.opt.Name, "error", err)
 		}
 	}()
+	receive, err := reply.LimitBody(ctx, scope, receive, a.opt.MaxBodySize, a.opt.Logger)
+	if err != nil {
+		return err
+	}
 	if err := r.readBody(ctx, receive, a.pool.Dir()); err != nil {
-		if errors.Is(err, pagi.ErrDisconnected) {
-			return nil // nobody is left to answer, and the server has told the log
+		if errors.Is(err, request.ErrDisconnected) {
+			return nil // no client is left to answer, and the server has logged it
 		}
 		return err
 	}
@@ -42,16 +48,17 @@ func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 	return a.forward(ctx, answer, client{scope, send})
 }
 
-// forward sends a worker's answer to the client as it comes.
+// forward sends a worker's answer to the client while it arrives.
 func (a *app) forward(ctx context.Context, answer *pool.Answer, to client) error {
-	var coding *dechunker // when the application framed the body itself
+	var coding *dechunker // set if the application framed the body itself
+	length := announced{left: -1}
 	started := false
 	for {
 		piece, err := answer.Next(ctx)
 		if err != nil {
 			var gone *pagi.DisconnectError
 			if errors.As(err, &gone) || errors.Is(err, context.Canceled) {
-				return nil // Close tells the worker
+				return nil // Answer.Close tells the worker
 			}
 			if started {
 				return fmt.Errorf("psgi: the answer was cut: %w", err)
@@ -66,9 +73,18 @@ func (a *app) forward(ctx context.Context, answer *pool.Answer, to client) error
 			continue
 		case piece.Head != nil:
 			started = true
-			if isChunked(&piece.Head.Headers) {
-				coding = &dechunker{}
+			chunked, err := isChunked(&piece.Head.Headers)
+			if err != nil {
+				return err
 			}
+			if chunked {
+				coding = &dechunker{}
+				if err := coding.take(&piece); err != nil {
+					return err
+				}
+			}
+			tidy(&piece.Head.Headers)
+			length = announcedBy(piece.Head, to.scope)
 			if err = to.start(ctx, piece.Head); err != nil {
 				return err
 			}
@@ -76,31 +92,41 @@ func (a *app) forward(ctx context.Context, answer *pool.Answer, to client) error
 			return &pagi.StatusError{Status: 502, Message: "Bad Gateway", Err: errors.New("psgi: the worker sent a body without a head")}
 		}
 		if piece.File != nil {
+			if n := length.take(piece.File.Length); n < piece.File.Length {
+				piece.File.Length = n
+				a.noteExcess(to.scope)
+			}
 			return sendFile(ctx, piece.File, to)
 		}
-		if coding != nil {
-			if piece.Body, err = coding.decode(piece.Body); err == nil && piece.Last {
-				err = coding.end()
-			}
-			if err != nil {
+		if coding != nil && piece.Head == nil {
+			if err := coding.take(&piece); err != nil {
 				return err
 			}
 		}
+		n := length.take(int64(len(piece.Body)))
+		if n < int64(len(piece.Body)) { // Answer.Close tells the worker
+			piece.Body, piece.Last = piece.Body[:n], true
+			a.noteExcess(to.scope)
+		}
 		if piece.Last || len(piece.Body) > 0 {
-			if err = to.body(ctx, piece.Body, !piece.Last); err != nil || piece.Last {
+			err = to.body(ctx, piece.Body, !piece.Last)
+			if err != nil || !to.hasTaken(ctx, piece.Last) {
+				answer.KeepBody()
+			}
+			if err != nil || piece.Last {
 				return err
 			}
 		}
 	}
 }
 
-// sendFile sends the file the application answered with. It is opened anew here,
-// and sent only if it is the very one the worker had open.
+// sendFile sends the file with which the application answered. It opens the file again, and sends
+// it only if it is the same file that the worker had open.
 func sendFile(ctx context.Context, ref *wire.FileRef, to client) error {
 	if ref.Length == 0 {
 		return to.body(ctx, nil, false)
 	}
-	f, err := os.OpenFile(ref.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hang us
+	f, err := os.OpenFile(ref.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a FIFO must not block
 	if err != nil {
 		return fmt.Errorf("psgi: the file of the answer: %w", err)
 	}
@@ -113,10 +139,13 @@ func sendFile(ctx context.Context, ref *wire.FileRef, to client) error {
 	if !ok || !info.Mode().IsRegular() || uint64(stat.Dev) != ref.Device || stat.Ino != ref.Inode {
 		return fmt.Errorf("psgi: the file of the answer, %s, was replaced while it was being sent", ref.Path)
 	}
+	if info.Size()-ref.Offset < ref.Length {
+		return fmt.Errorf("psgi: the file of the answer, %s, became shorter while it was being sent", ref.Path)
+	}
 	return to.file(ctx, f, ref.Offset, ref.Length)
 }
 
-// refusal is the answer to a request no worker could take.
+// refusal returns the error for a request that no worker could take.
 func (a *app) refusal(err error) error {
 	switch {
 	case errors.Is(err, wire.ErrNUL): // %00 in the path
@@ -133,13 +162,14 @@ func (a *app) refusal(err error) error {
 	}
 }
 
-// failure is the answer to a request whose worker failed it.
+// failure returns the error for a request that has failed in its worker. In development it answers
+// some of them with a page itself.
 func (a *app) failure(ctx context.Context, err error, to client) error {
 	var abort *pool.AbortError
 	switch {
 	case errors.As(err, &abort):
 		if a.development {
-			a.opt.Logger.Error("psgi: "+abort.Message, "mount", a.opt.Name)
+			a.opt.Logger.Error("psgi: "+abort.Error(), "mount", a.opt.Name)
 			return errorPage(ctx, abort, to)
 		}
 		return &pagi.StatusError{Status: abortStatus(abort.Kind), Message: statusText(abortStatus(abort.Kind)), Err: fmt.Errorf("psgi: %w", err)}

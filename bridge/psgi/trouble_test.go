@@ -12,11 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// status is what the server would answer.
+// statusCode returns the status that the server would answer.
 func (r *result) statusCode() int {
 	var failed *pagi.StatusError
 	if errors.As(r.err, &failed) {
@@ -25,14 +26,14 @@ func (r *result) statusCode() int {
 	return r.status
 }
 
-// A worker over its time limit that does not listen to TERM is killed with all it has
-// started, and nobody else notices.
+// A worker over its time limit that ignores TERM is killed with its children, and other requests do
+// not notice.
 func TestRequestTimeLimit(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it waits for the grace between TERM and KILL")
 	}
 	pids := filepath.Join(t.TempDir(), "pids")
-	m := mount(t, PSGI{Workers: 2, RequestTimeout: time.Second, Code: `
+	m := mount(t, PSGI{Processes: pool.Processes{Workers: 2}, Limits: pool.Limits{RequestTimeout: time.Second}, Code: `
 		sub {
 			if ($_[0]{PATH_INFO} eq '/deaf') {
 				$SIG{TERM} = 'IGNORE';
@@ -70,6 +71,26 @@ func TestRequestTimeLimit(t *testing.T) {
 	m.log.WaitFor(t, "a worker is killed", `request="POST /deaf"`, "no sign of life for 1s")
 }
 
+// A GET that ends its worker ends only one, unless the option allows another try.
+func TestRequestThatEndsItsWorker(t *testing.T) {
+	for retry, launched := range map[string]int{"": 3, "off": 3, "safe": 4} {
+		t.Run("retry "+retry, func(t *testing.T) {
+			m := mount(t, PSGI{Processes: pool.Processes{Workers: 2}, Limits: pool.Limits{Retry: retry}, Code: `sub { kill KILL => $$ if $_[0]{PATH_INFO} eq '/poison'; [200, [], ['served']] }`})
+			if r := m.get("/poison"); r.statusCode() != 502 {
+				t.Errorf("%+v", r)
+			}
+			p := m.app.(*app).pool
+			testkit.Eventually(t, "two workers", func() bool {
+				status := p.Status()
+				return status.Launched >= launched && len(status.Workers) == 2
+			})
+			if r := m.get("/"); r.body != "served" || p.Status().Launched != launched {
+				t.Errorf("%+v, %d workers were started, want %d", r, p.Status().Launched, launched)
+			}
+		})
+	}
+}
+
 // An application that cannot be started any more: 503 at once, with the time of the
 // next attempt, and Perl's words once.
 func TestNoWorkerCanBeStarted(t *testing.T) {
@@ -101,8 +122,8 @@ func TestNoWorkerCanBeStarted(t *testing.T) {
 // A mount that is flooded up to its queue's limit neither slows nor fails another.
 func TestMountsDoNotDisturbOneAnother(t *testing.T) {
 	gate := filepath.Join(t.TempDir(), "gate")
-	flooded := mount(t, PSGI{Name: "/flooded", QueueSize: 5, Code: "sub { select undef, undef, undef, 0.01 while !-e '" + gate + "'; [200, [], ['late']] }"})
-	quiet := mount(t, PSGI{Name: "/quiet", QueueSize: 5, Code: "sub { [200, [], ['quick']] }"})
+	flooded := mount(t, PSGI{Name: "/flooded", Limits: pool.Limits{QueueSize: 5}, Code: "sub { select undef, undef, undef, 0.01 while !-e '" + gate + "'; [200, [], ['late']] }"})
+	quiet := mount(t, PSGI{Name: "/quiet", Limits: pool.Limits{QueueSize: 5}, Code: "sub { [200, [], ['quick']] }"})
 	results := make(chan int, 20)
 	var clients sync.WaitGroup
 	for range 20 {

@@ -2,7 +2,7 @@ package wire
 
 import "strconv"
 
-// RoleZygote is what a zygote's HELLO gives for its role.
+// RoleZygote is the role in the HELLO of a zygote.
 const RoleZygote = "zygote"
 
 // AppendFork appends a FORK frame: the token and number of the worker that is to be
@@ -16,7 +16,7 @@ type ForkedPayload struct {
 	// PID is the new worker's; 0 when it could not be forked.
 	PID   uint32
 	Token string
-	// Error says why it could not be.
+	// Error says why it could not be forked.
 	Error string
 }
 
@@ -29,9 +29,9 @@ func DecodeForked(p []byte) (ForkedPayload, error) {
 	return f, d.err(Forked)
 }
 
-// DecodeExited decodes an EXITED frame: a process that has ended, and its status as
-// POSIX's waitpid gives it on every system there is: the signal in the lowest seven
-// bits, 0x80 for a core dump, above them the exit code.
+// DecodeExited decodes an EXITED frame: the pid of a process that has ended, and its status as
+// waitpid gives it. The lowest seven bits are the signal, 0x80 marks a core dump, and the bits
+// above are the exit code.
 func DecodeExited(p []byte) (pid, status uint32, err error) {
 	d := decoder{p: p}
 	pid, status = d.uint32(), d.uint32()

@@ -1,10 +1,10 @@
-// Package wire is the frame protocol between the gateway and a worker process.
-// PROTOCOL.md beside this file is its definition, written for whoever writes a
-// worker in another language; this package is the gateway's side of it.
+// Package wire is the frame protocol between the gateway and a worker process. PROTOCOL.md beside
+// this file defines it, for authors of workers in other languages. This package is the gateway's
+// side.
 //
-// Nothing in here knows processes, HTTP servers or Perl. What comes from a worker
-// is not trusted: every length is checked against what is really there, and a
-// frame that does not add up is an error, never a panic.
+// The package knows nothing of processes, HTTP servers or Perl. It does not trust what a worker
+// sends: it checks every length against the bytes that are there. A frame whose lengths are wrong
+// is an error, never a panic.
 package wire
 
 import (
@@ -22,6 +22,10 @@ const (
 	HeaderSize = 10
 	// MaxPayload is the largest payload either side may send.
 	MaxPayload = 16 << 20
+	// MaxHead is the largest head of a response: status and headers.
+	MaxHead = 256 << 10
+	// MaxMessage is the longest message of an ABORT, and the longest text of a LOG.
+	MaxMessage = 64 << 10
 )
 
 // Type is a frame's type.
@@ -75,19 +79,16 @@ const (
 	// FlagBusy, beside FlagFin, says that the worker is not free yet; an IDLE
 	// frame follows when it is.
 	FlagBusy uint8 = 0x02
-	// FlagBodyFile, on a REQUEST, says that what follows the values is not the
-	// body but the path of a file that holds it.
+	// FlagBodyFile, on a REQUEST, says that the path of a file with the body follows the values,
+	// and not the body itself.
 	FlagBodyFile uint8 = 0x04
-	// FlagMore, on a REQUEST, says that another one follows at once and that both
-	// are expected to be quick.
-	FlagMore uint8 = 0x08
 )
 
 // Kinds of ABORT.
 const (
 	// AbortDied: the application threw an exception.
 	AbortDied = 1
-	// AbortInvalid: the application answered something that is no response.
+	// AbortInvalid: the application's answer is not a response.
 	AbortInvalid = 2
 	// AbortCut: the application left its answer unfinished.
 	AbortCut = 3
@@ -98,20 +99,20 @@ const (
 	LevelError = 1
 	LevelWarn  = 2
 	LevelInfo  = 3
+	LevelDebug = 4
 )
 
-// ErrNUL is the error of a request with a NUL in one of its values.
+// ErrNUL is the error for a request with a NUL in one of its values.
 var ErrNUL = errors.New("wire: a NUL in a request's variables")
 
-// Errors of decoding; both mean that the peer does not speak the protocol and
-// must be given up.
+// Errors of decoding. Both mean that the worker breaks the protocol and must be given up.
 var (
 	ErrTooLarge  = errors.New("wire: frame over the size limit")
 	ErrMalformed = errors.New("wire: malformed frame")
 )
 
-// Frame is a decoded frame. Payload belongs to whoever read it; where the reader
-// was given an allocator, Buffer is what that returned for it, else nil.
+// Frame is a decoded frame. Payload belongs to the caller of the reader. Buffer is the buffer of
+// the allocator that holds Payload, or nil without an allocator.
 type Frame struct {
 	Type    Type
 	Flags   uint8
@@ -120,15 +121,14 @@ type Frame struct {
 	Buffer  *[]byte
 }
 
-// Allocator returns a buffer of length n. It may be one that was used before.
+// Allocator returns a buffer of length n, which may have been used before.
 type Allocator func(n int) *[]byte
 
 // Has reports whether the flag is set.
 func (f *Frame) Has(flag uint8) bool { return f.Flags&flag != 0 }
 
-// ReadFrame reads one frame. alloc gives the payload's buffer; nil stands for make.
-// The error is io.EOF only at a frame's border;
-// within a frame it is io.ErrUnexpectedEOF.
+// ReadFrame reads one frame. alloc gives the payload's buffer; nil stands for make. The error is
+// io.EOF only between two frames; within a frame it is io.ErrUnexpectedEOF.
 func ReadFrame(r io.Reader, alloc Allocator) (Frame, error) {
 	var header [HeaderSize]byte
 	return readFrame(r, header[:], alloc)
@@ -179,9 +179,6 @@ func readFrame(r io.Reader, header []byte, alloc Allocator) (Frame, error) {
 	}
 	return f, nil
 }
-
-// SetFlag sets a flag of the frame that p begins with.
-func SetFlag(p []byte, flag uint8) { p[9] |= flag }
 
 // AppendFrame appends a whole frame.
 func AppendFrame(b []byte, t Type, flags uint8, stream uint32, payload []byte) []byte {

@@ -11,10 +11,10 @@ import (
 	"testing/iotest"
 )
 
-// What the fuzzers have found worth keeping is in testdata/fuzz; go test runs it, and
-// make fuzz looks for more.
+// The inputs that the fuzzers have found are in testdata/fuzz. go test runs them, and make fuzz
+// looks for more.
 
-// streams are whole streams of frames to begin with.
+// streams returns whole streams of frames, with which the fuzzers begin.
 func streams(f *testing.F) (list [][]byte) {
 	for _, s := range []string{
 		namesHex, requestHex, responseHex, responseHex + requestHex + responseHex,
@@ -29,8 +29,8 @@ func streams(f *testing.F) (list [][]byte) {
 	return list
 }
 
-// FuzzDecode feeds every decoder with whatever comes; none may panic, and what
-// claims to be longer than it is must be refused.
+// FuzzDecode feeds every decoder with any bytes. None may panic, and each must refuse a length
+// beyond the end of its input.
 func FuzzDecode(f *testing.F) {
 	for _, b := range streams(f) {
 		f.Add(b)
@@ -82,8 +82,8 @@ func read(r io.Reader, alloc Allocator) (frames [][]byte, err error) {
 	}
 }
 
-// FuzzReader reads a stream as it comes, byte by byte, and cut at every byte: the
-// frames are the same, and only a cut between two of them looks like the end.
+// FuzzReader reads a stream whole, byte by byte, and cut at every byte. The frames are the same,
+// and only a cut between two frames looks like the end.
 func FuzzReader(f *testing.F) {
 	for _, b := range streams(f) {
 		f.Add(b)

@@ -10,25 +10,24 @@ import (
 // MaxNames is how many lists of names a worker keeps.
 const MaxNames = 64
 
-// NameList is a list of the names of a request's variables. Requests of one kind of
-// client have the same ones, so a worker is told them once and gets only the values
-// with each request.
+// NameList is a list of the names of a request's variables. Requests of one kind of client have the
+// same names. So the gateway sends a worker the names once, and only the values with each request.
 type NameList struct {
-	// Place is where a worker keeps the list, below MaxNames. Another list that is
-	// given the same place replaces it.
+	// Place is the number under which a worker keeps the list, below MaxNames. Another list with
+	// the same number replaces it.
 	Place int
-	// Frame is the NAMES frame that tells a worker.
+	// Frame is the NAMES frame that sends the list to a worker.
 	Frame []byte
 }
 
-// NameTable knows the lists of names that are in use, the last MaxNames new ones.
-// The zero value is empty. It may be used by several goroutines.
+// NameTable knows the lists of names in use: the last MaxNames that were new. The zero value is
+// empty. It may be used by several goroutines.
 type NameTable struct {
-	known atomic.Pointer[map[string]*NameList] // never written to
+	known atomic.Pointer[map[string]*NameList] // never changed, only replaced
 
 	mu    sync.Mutex
 	next  int
-	texts [MaxNames]string // what is in which place
+	texts [MaxNames]string // the list in each place
 }
 
 // find returns the list whose names, each behind its length, are text.

@@ -12,8 +12,8 @@ func appendString(b []byte, s string) []byte {
 	return append(b, s...)
 }
 
-// AppendPairs appends a list of pairs: their number, then each string behind its
-// length. It panics on an odd list, which can only be a slip in the calling code.
+// AppendPairs appends a list of pairs: their number, then each string behind its length. It panics
+// on an odd list, which only a mistake in the calling code can pass.
 func AppendPairs(b []byte, list ...string) []byte {
 	if len(list)%2 != 0 {
 		panic("wire.AppendPairs: odd number of strings")
@@ -25,8 +25,8 @@ func AppendPairs(b []byte, list ...string) []byte {
 	return b
 }
 
-// decoder takes a payload apart. After the first thing that does not fit, bad is
-// set and everything else yields zero values.
+// decoder takes a payload apart. At the first value that does not fit it sets bad. From then on it
+// yields zero values.
 type decoder struct {
 	p   []byte
 	bad bool
@@ -70,8 +70,9 @@ func (d *decoder) uint64() uint64 {
 	return 0
 }
 
-// count reads a number of things of which each takes at least size bytes, so
-// that no number a peer claims makes room for more than it has sent.
+// count reads the number of items that follow, each of at least size bytes. It refuses a number for
+// which the payload is too short, so that no claim of a worker makes room for more than it has
+// sent.
 func (d *decoder) count(size int) int {
 	n := d.uint32()
 	if uint64(n)*uint64(size) > uint64(len(d.p)) {
@@ -154,17 +155,21 @@ type Head struct {
 }
 
 // DecodeHead decodes a RESPONSE or INFORMATIONAL frame; rest is the piece of body
-// that follows the head and shares p's memory.
+// that follows the head and shares p's memory. A head of more than MaxHead is an
+// ErrTooLarge.
 func DecodeHead(t Type, p []byte) (head Head, rest []byte, err error) {
 	d := decoder{p: p}
 	head.Status = int(d.uint16())
 	head.Headers = d.headers()
+	if size := len(p) - len(d.p); size > MaxHead {
+		return Head{}, nil, fmt.Errorf("%w: a head of %d bytes in %s, at most %d are allowed", ErrTooLarge, size, t, MaxHead)
+	}
 	return head, d.p, d.err(t)
 }
 
-// FileRef is the content of a FILE frame: a part of a file that makes up the body.
-// Device and Inode identify the file the worker had open, so that the gateway
-// sends that one and no other that has taken its name.
+// FileRef is the content of a FILE frame: a part of a file, which is the body. Device and Inode
+// identify the file that the worker had open. So the gateway sends that file, and not another one
+// that has taken its name.
 type FileRef struct {
 	Offset, Length int64
 	Device, Inode  uint64
@@ -182,8 +187,12 @@ func DecodeFile(p []byte) (FileRef, error) {
 	return f, d.err(File)
 }
 
-// DecodeAbort decodes an ABORT frame.
+// DecodeAbort decodes an ABORT frame. A message of more than MaxMessage is an
+// ErrTooLarge.
 func DecodeAbort(p []byte) (kind int, message string, err error) {
+	if len(p) > MaxMessage+1 {
+		return 0, "", fmt.Errorf("%w: %s with a message of %d bytes, at most %d are allowed", ErrTooLarge, Abort, len(p)-1, MaxMessage)
+	}
 	d := decoder{p: p}
 	kind = int(d.uint8())
 	return kind, string(d.p), d.err(Abort)

@@ -12,14 +12,14 @@ import (
 type RequestBuilder struct {
 	table *NameTable
 	buf   []byte    // the frame
-	names []byte    // of its values, each behind its length
-	set   *NameList // the same, once all are known
+	names []byte    // the names of its values, each behind its length
+	set   *NameList // the list of all names, once they are known
 	flags uint8
 	nul   bool // a value has a NUL in it
 }
 
-// requestHead is what stands before the values: the frame's header and the number
-// of its names.
+// requestHead is the size of what stands before the values: the frame's header and the number of
+// its list of names.
 const requestHead = HeaderSize + 2
 
 // Begin starts a new frame, forgetting the old one. Its names are kept in table,
@@ -31,7 +31,7 @@ func (b *RequestBuilder) Begin(table *NameTable) {
 	b.flags, b.nul = 0, false
 }
 
-// Pair adds a variable. No value may have a NUL in it: Frame then fails.
+// Pair adds a variable. A value with a NUL makes Frame fail.
 func (b *RequestBuilder) Pair(name, value string) {
 	b.names = appendString(b.names, name)
 	b.nul = b.nul || strings.IndexByte(value, 0) >= 0
@@ -50,9 +50,8 @@ func (b *RequestBuilder) BodyFile(path string) {
 	b.Body([]byte(path))
 }
 
-// Names returns the names of the request's variables. A worker that has not been
-// told them, or has been told others in the same place since, must get their frame
-// before the request's.
+// Names returns the names of the request's variables. A worker must have got their frame before the
+// frame of the request, with no other list in the same place since.
 func (b *RequestBuilder) Names() *NameList { return b.set }
 
 // Frame finishes the frame for the given stream and returns it; it is valid until

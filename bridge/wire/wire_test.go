@@ -15,7 +15,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// The bytes here are also in perl/t/wire.t: both sides must agree with them.
+// These bytes are also in perl/t/wire.t, so that both sides agree on them.
 const (
 	namesHex = "00000019" + "00000000" + "05" + "00" +
 		"0000" + "0000000e" + "524551554553545f4d4554484f44" + "00000001" + "41"
@@ -73,9 +73,6 @@ func TestRequestWithABodyFile(t *testing.T) {
 	if frame, err := b.Frame(1); err != nil || frame[9] != 0 {
 		t.Errorf("the flag is still set: % x, %v", frame, err)
 	}
-	if SetFlag(frame, FlagMore); frame[9] != FlagBodyFile|FlagMore && frame[9] != FlagMore {
-		t.Errorf("FlagMore is not set: % x", frame)
-	}
 }
 
 func TestRequestTooLarge(t *testing.T) {
@@ -100,8 +97,7 @@ func TestRequestWithANUL(t *testing.T) {
 	}
 }
 
-// Lists of names share the places there are; the same list has one place until that
-// is given away.
+// Lists of names share the places. A list keeps its place until another list gets it.
 func TestNameTable(t *testing.T) {
 	var table NameTable
 	list := func(name string) *NameList {
@@ -313,7 +309,7 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Once buffers and lists of names are there, frames cost no allocation.
+// Once buffers and lists of names exist, frames cost no allocation.
 func TestFramesDoNotAllocate(t *testing.T) {
 	var table NameTable
 	var b RequestBuilder

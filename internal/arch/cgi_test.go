@@ -12,13 +12,13 @@ var (
 	rfcSection = regexp.MustCompile(`\b[3-9](?:\.[0-9]+)+\b`)
 )
 
-// sectionsOfRFC3875 are those that ask for something.
+// sectionsOfRFC3875 are the sections with requirements.
 const sectionsOfRFC3875 = `3.1 3.2 3.3 3.4 4.1 4.1.1 4.1.2 4.1.3 4.1.4 4.1.5 4.1.6 4.1.7 4.1.8 4.1.9 4.1.10 4.1.11
 	4.1.12 4.1.13 4.1.14 4.1.15 4.1.16 4.1.17 4.1.18 4.2 4.3 4.3.1 4.3.2 4.3.3 4.3.4 4.4 5.1 5.2 6.1 6.2 6.2.1 6.2.2
 	6.2.3 6.2.4 6.3 6.3.1 6.3.2 6.3.3 6.3.4 6.3.5 6.4 7.1 7.2 7.3 8.1 8.2 9.1 9.2 9.3 9.4 9.5 9.6 9.7 9.8 9.9`
 
-// Every test that docs/cgi.md names exists, every section of RFC 3875 has a row, and
-// every row a test, but for what is asked of other systems and of scripts.
+// Every test that docs/cgi.md names exists. Every section of RFC 3875 has a row. Every row has a
+// test, except those with requirements for other systems or for scripts.
 func TestCGIPageNamesWhatExists(t *testing.T) {
 	page, err := os.ReadFile("../../docs/cgi.md")
 	if err != nil {

@@ -25,7 +25,7 @@ const (
 	pythonVariable = "AUTOBAHN_PYTHON"
 	// casesVariable picks cases, "6.*,7.1.1"; all by default.
 	casesVariable = "AUTOBAHN_CASES"
-	// mostNonStrict is how many cases may end otherwise than the suite likes best.
+	// mostNonStrict is how many cases may end NON-STRICT.
 	mostNonStrict = 3
 )
 
@@ -69,8 +69,8 @@ func serve(t *testing.T, s *server.Server) string {
 	return testkit.Await(t, ready)[0].String()
 }
 
-// TestAutobahn runs the fuzzing client: every case with compression, and those that
-// are not about it without.
+// TestAutobahn runs the fuzzing client: every case with compression, and the cases that do not
+// concern compression once more without it.
 func TestAutobahn(t *testing.T) {
 	suite := os.Getenv(suiteVariable)
 	if suite == "" {
@@ -95,13 +95,13 @@ func TestAutobahn(t *testing.T) {
 				t.Skip("none of these cases is for it") // the suite would wait for ever
 			}
 			const room = 32 << 20 // the suite sends messages of 16 MiB
-			addr := serve(t, &server.Server{App: echo, WSCompression: run.mode, MaxWSFrameSize: room, MaxWSMessageSize: room})
+			addr := serve(t, &server.Server{App: echo, WSCompression: run.mode, Limits: server.Limits{MaxWSFrameSize: room, MaxWSMessageSize: room}})
 			judge(t, fuzz(t, suite, addr, run.cases, run.without))
 		})
 	}
 }
 
-// result is what the suite says of a case.
+// result is the verdict of the suite on one case.
 type result struct {
 	Behavior      string `json:"behavior"`
 	BehaviorClose string `json:"behaviorClose"`
@@ -144,8 +144,8 @@ func fuzz(t *testing.T, suite, addr string, cases, without []string) map[string]
 	return index["pagi-bridge"]
 }
 
-// client is the suite's command line without the parts of it that want more modules:
-// for what is not used here, empty ones stand in.
+// client is the command line of the suite. Empty modules stand in for the modules that the suite
+// imports and this test does not use.
 const client = `
 import json, sys, types, unittest
 import twisted.internet
@@ -160,7 +160,7 @@ factory = FuzzingClientFactory(json.load(open(sys.argv[1])))
 reactor.run()
 `
 
-// judge counts, and fails the test for what must not be.
+// judge counts the verdicts, and fails the test for those that must not occur.
 func judge(t *testing.T, results map[string]result) {
 	t.Helper()
 	counts := map[string]int{}

@@ -1,3 +1,3 @@
-// Package conformance holds no code: its tests run other people's suites against the
-// server. docs/conformance.md has what came of it.
+// Package conformance holds no code. Its tests run the suites of other projects against the server.
+// docs/conformance.md has the results.
 package conformance

@@ -25,7 +25,7 @@ const echoApp = `sub {
 	[200, ['Content-Type' => 'text/plain'], ["$e->{REQUEST_METHOD} $p $e->{QUERY_STRING} [$body] ", join ',', sort grep /^HTTP_/, keys %$e]];
 }`
 
-// What polite clients never send.
+// Requests that well-behaved clients never send.
 func TestBadRequests(t *testing.T) {
 	g := serve(t, "-w", "1", "--max-body-size", "1000", "-e", echoApp)
 	for _, c := range []struct {
@@ -109,15 +109,14 @@ func siteFile(t *testing.T, content string) string {
 
 // With one worker, a queue of one, and a worker that sleeps.
 func TestBusyAndTimeLimits(t *testing.T) {
-	indented := strings.ReplaceAll(echoApp, "\n", "\n      ")
+	indented := strings.ReplaceAll(echoApp, "\n", "\n        ")
 	g := serveProgram(t, program, "-c", siteFile(t, fmt.Sprintf(`
 listen: ["127.0.0.1:0"]
 mounts:
   - path: /
-    psgi: app.psgi
-    app: ""
-    code: |
-      %s
+    psgi:
+      code: |
+        %s
     workers: 1
     queue_size: 1
     queue_timeout: 300ms

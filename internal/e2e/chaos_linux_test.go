@@ -24,17 +24,17 @@ type chaos struct {
 	memory int      // each process may have so many KiB of address space; 0: no limit
 	// timeout is the limit for a request; 0 means a minute.
 	timeout time.Duration
-	// late says that the worker ends only after its answer, and may have another
-	// request then; that is answered all the same where it may be repeated.
+	// late says that the worker ends only after its answer. It may have another request by then,
+	// which is answered all the same where it may be repeated.
 	late bool
 }
 
-// died is what the log says when a worker has ended in a request.
+// died is the log line of a worker that has ended in a request.
 func died(way, exit string) []string {
 	return []string{"level=ERROR", "the worker died in a request", "mount=/", "worker=", "pid=", "POST /" + way, exit}
 }
 
-// timedOut is what it says when it was too slow.
+// timedOut is the log line of a worker that was too slow.
 func timedOut(way string) []string {
 	return []string{"level=ERROR", "a worker is killed", "mount=/", "worker=", "pid=", "POST /" + way + " ran into its time limit"}
 }
@@ -80,8 +80,8 @@ var chaosCases = []chaos{
 	{way: "late", status: 200, body: "set", late: true, log: []string{"the worker", "mount=/", "worker=", "exit=\"signal: alarm clock\""}},
 }
 
-// Whatever an application does to its process, that request gets an answer, the log
-// says what happened, and nobody else notices.
+// Whatever an application does to its process, its request gets an answer, the log says what
+// happened, and no other request is affected.
 func TestChaos(t *testing.T) {
 	for _, c := range chaosCases {
 		for kind, preload := range map[string]bool{"loaded": false, "forked": true} {
@@ -134,7 +134,7 @@ mounts:
 	testkit.Eventually(t, "the descriptors to be closed", func() bool { return testkit.Descriptors(t, g.Process.Pid) <= before })
 }
 
-// check sees what the workers make of requests of every kind afterwards.
+// check sends requests of every kind afterwards, which the workers must answer as before.
 func (chaos) check(t *testing.T, g *gateway) {
 	for range 10 {
 		if res, body := g.get("/good"); res.StatusCode != 200 || body != "good" {
@@ -156,7 +156,7 @@ func btoi(b bool) time.Duration {
 	return 0
 }
 
-// limitedPerl returns a perl that may not have more than so many KiB of memory.
+// limitedPerl returns a perl that may have at most memory KiB of memory.
 func limitedPerl(t *testing.T, memory int) string {
 	if memory == 0 {
 		return "perl"
@@ -165,7 +165,7 @@ func limitedPerl(t *testing.T, memory int) string {
 	return testkit.Tree(t, map[string]string{"perl": script}) + "/perl"
 }
 
-// crowd is a number of clients that ask for pages that are well all the time.
+// crowd is a number of clients that ask all the time for pages that work.
 type crowd struct {
 	served atomic.Int64
 	cancel context.CancelFunc

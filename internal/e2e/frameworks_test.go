@@ -26,6 +26,22 @@ func TestPlackSuite(t *testing.T) {
 	}
 }
 
+// Plack starts the program: plackup -s PagiBridge, PLACK_SERVER, and Plack's suite for
+// servers with closures of the test itself.
+func TestPlackHandler(t *testing.T) {
+	needPerl(t, "Plack::Test::Suite", "libplack-perl")
+	needPerl(t, "Test::TCP", "libtest-tcp-perl")
+	cmd := exec.Command("prove", "-v", "../../perl/t/plack_handler.t")
+	cmd.Env = append(cmd.Environ(), "PAGI_BRIDGE="+program, "PLACK_ENV=", "PAGI_ENV=")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if n := bytes.Count(out, []byte("ok ")); n < 100 {
+		t.Errorf("only %d tests ran\n%s", n, out)
+	}
+}
+
 // Applications of the three frameworks, each with a page, a form, an upload of
 // 50 MB and a streamed download.
 func TestFrameworks(t *testing.T) {

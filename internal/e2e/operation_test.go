@@ -97,8 +97,8 @@ func signal(t *testing.T, p *os.Process, s os.Signal) {
 	}
 }
 
-// HUP with another site file: another tree takes the place of the one there is, no
-// request fails, and connections stay.
+// HUP with another site file: a new tree takes the place of the old one, no request fails, and
+// connections stay.
 func TestSiteReload(t *testing.T) {
 	testkit.Tool(t, "perl", "perl")
 	file := filepath.Join(t.TempDir(), "site.yaml")
@@ -118,7 +118,7 @@ func TestSiteReload(t *testing.T) {
 	write(t, file, siteOf("two")+"timeout: 77\nuser: nobody\n")
 	signal(t, g.Process, syscall.SIGHUP)
 	g.Log.WaitFor(t, "level=INFO", "reload: done")
-	g.Log.WaitFor(t, "level=WARN", "count from the next restart", "settings=user")
+	g.Log.WaitFor(t, "level=WARN", "take effect at the next restart", "settings=user")
 	second := body()
 	if !strings.HasPrefix(first, "version one") || !strings.HasPrefix(second, "version two") {
 		t.Errorf("on one connection: %q, %q", first, second)
@@ -163,8 +163,8 @@ func successorOf(t *testing.T, g *gateway) (pid int) {
 	return pid
 }
 
-// USR2: another process takes the sockets, no request fails, and one that cannot start
-// leaves the old one serving.
+// USR2: another process takes the sockets and no request fails. If the new process cannot start,
+// the old one goes on serving.
 func TestHotRestart(t *testing.T) {
 	testkit.Tool(t, "perl", "perl")
 	dir := t.TempDir()

@@ -95,7 +95,7 @@ func TestReloadOnChange(t *testing.T) {
 	write(t, page, "package Page; sub text { <p>three } 1;\n")
 	g.Log.WaitFor(t, "level=ERROR", "reload: failed", "mount=/", "syntax error")
 	res, body := g.get("/")
-	if !strings.HasPrefix(body, "<p>two\n<div role=\"alert\"") || !strings.Contains(body, "syntax error at "+page+" line 1, near &#34;&lt;p&gt;") {
+	if !strings.HasPrefix(body, "<p>two\n<dialog open") || !strings.Contains(body, "syntax error at "+page+" line 1, near &#34;&lt;p&gt;") {
 		t.Errorf("the page does not say so: %q", body)
 	}
 	if res.ContentLength != int64(len(body)) || res.Header.Get("Cache-Control") != "no-store" {
@@ -115,7 +115,7 @@ func TestReloadOnChange(t *testing.T) {
 	g.get("/late")      // now Late.pm is one of the application's files
 	for n := range 20 { // until it is known that the file is one of them
 		write(t, late, "package Late; 1; #"+strings.Repeat("x", n)+"\n")
-		time.Sleep(500 * time.Millisecond) // changes are told when there are no more
+		time.Sleep(500 * time.Millisecond) // a change is reported when no further one follows
 		if strings.Contains(g.Log.String(), late) {
 			break
 		}

@@ -12,8 +12,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// Programs that know nothing of sse scopes are asked as ever by a client that accepts
-// an event stream, and what they stream arrives piece by piece.
+// Programs that know nothing of sse scopes get ordinary requests from a client that accepts an
+// event stream, and their output arrives piece by piece.
 func TestEventStreamsOfPerl(t *testing.T) {
 	dir := t.TempDir()
 	gate := filepath.Join(dir, "gate")

@@ -1,11 +1,10 @@
-// Package h2connect makes net/http accept extended CONNECT on HTTP/2 (RFC 8441), by
-// which WebSockets come there. net/http asks the environment whether it may, once, when
-// it is initialised: GODEBUG must hold http2xconnect=1 by then. A //go:debug line does
-// not reach it.
+// Package h2connect makes net/http accept extended CONNECT (RFC 8441), which opens WebSockets on
+// HTTP/2. net/http reads the environment once, when it is initialised: GODEBUG must hold
+// http2xconnect=1 by then. A //go:debug line comes too late.
 //
-// Go initialises packages in the order of their import paths as far as their imports
-// allow. This one imports nothing that net/http does not, and its path comes first, so
-// it is always in time. Whoever imports it calls Restore in an init of its own.
+// Go initialises packages in the order of their import paths as far as their imports allow. This
+// package imports nothing that net/http does not, and its path comes first, so its init runs before
+// net/http's. A package that imports it calls Restore in an init of its own.
 package h2connect
 
 import (
@@ -19,7 +18,7 @@ var earlier, set = os.LookupEnv(name)
 
 var changed = func() bool {
 	if strings.Contains(earlier, "http2xconnect=") {
-		return false // somebody has decided
+		return false // the environment already decides
 	}
 	value := "http2xconnect=1"
 	if earlier != "" {
@@ -33,7 +32,7 @@ func Restore() {
 	switch {
 	case !changed:
 	case set:
-		_ = os.Setenv(name, earlier) // it could be set before
+		_ = os.Setenv(name, earlier) // setting it has worked before
 	default:
 		_ = os.Unsetenv(name)
 	}

@@ -1,4 +1,4 @@
-// Package nearest finds the name somebody meant who typed another.
+// Package nearest finds the name that a user meant when mistyping it.
 package nearest
 
 // Of returns the candidate nearest to word, or "" when none is near enough to be
@@ -17,8 +17,8 @@ func Of(word string, candidates []string) string {
 	return best
 }
 
-// Suggestion returns `; did you mean "x"?` for the nearest candidate, each put
-// after prefix, or "".
+// Suggestion returns `; did you mean "x"?` for the nearest candidate, with prefix in front of it.
+// It returns "" when no candidate is near enough.
 func Suggestion(word, prefix string, candidates []string) string {
 	if near := Of(word, candidates); near != "" {
 		return `; did you mean "` + prefix + near + `"?`

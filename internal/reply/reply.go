@@ -1,6 +1,6 @@
-// Package reply sends small whole responses in whatever way the scope's protocol
-// has for one: it is how a ready-made application or a middleware answers by
-// itself instead of passing the request on.
+// Package reply sends a small whole response in the way that the scope's protocol has for it.
+// Ready-made applications and middleware use it to answer by themselves instead of passing the
+// request on.
 package reply
 
 import (

@@ -1,5 +1,5 @@
-// Package spool keeps bytes that have come faster than they can be used: in
-// memory up to a limit, then in a temporary file that only its owner can read.
+// Package spool keeps bytes that arrive faster than they are used. It keeps them in memory up to a
+// limit, then in a temporary file that only its owner can read.
 package spool
 
 import (
@@ -18,11 +18,14 @@ const DefaultMemory = 64 << 10
 type Body struct {
 	// Memory is the number of bytes kept in memory; 0 means DefaultMemory.
 	Memory int
-	// Dir is where the file is made; "" means os.TempDir.
+	// Dir is the directory for the file, so that other processes can open it by its name. Without
+	// Dir the file is made in os.TempDir and, on Linux, loses its name at once, so that nothing
+	// stays when the process is killed.
 	Dir string
 
 	mem  []byte
 	file *os.File
+	name string // of file
 	size int64
 }
 
@@ -37,7 +40,10 @@ func (b *Body) Write(p []byte) (int, error) {
 		if err != nil {
 			return 0, fmt.Errorf("spool a request body: %w", err)
 		}
-		b.file = f
+		b.file, b.name = f, f.Name()
+		if err := b.forgetName(); err != nil {
+			return 0, fmt.Errorf("spool a request body: %w", err)
+		}
 		if _, err := f.Write(b.mem); err != nil {
 			return 0, fmt.Errorf("spool a request body: %w", err)
 		}
@@ -62,13 +68,33 @@ func (b *Body) Size() int64 { return b.size }
 // Bytes returns the body when it is all in memory, nil when it is in a file.
 func (b *Body) Bytes() []byte { return b.mem }
 
-// Path returns the name of the file, or "" when the body is in memory.
+// forgetName removes the name of the file where the name is not needed. On Linux a process can open
+// its own open file through /proc.
+func (b *Body) forgetName() error {
+	other := fmt.Sprintf("/proc/self/fd/%d", b.file.Fd())
+	if _, err := os.Stat(other); b.Dir != "" || err != nil {
+		return nil
+	}
+	if err := os.Remove(b.name); err != nil {
+		return err
+	}
+	b.name = other
+	return nil
+}
+
+// InFile reports whether the body is in a file.
+func (b *Body) InFile() bool { return b.file != nil }
+
+// Path returns the name of the file in Dir, or "" when the body is in memory.
 func (b *Body) Path() string {
 	if b.file == nil {
 		return ""
 	}
-	return b.file.Name()
+	return b.name
 }
+
+// Open opens the file for reading, from its beginning.
+func (b *Body) Open() (*os.File, error) { return os.Open(b.name) }
 
 // Close gives the memory back and removes the file.
 func (b *Body) Close() error {
@@ -76,8 +102,11 @@ func (b *Body) Close() error {
 	if b.file == nil {
 		return nil
 	}
-	name := b.file.Name()
-	err := errors.Join(b.file.Close(), os.Remove(name))
+	var err error
+	if b.name == b.file.Name() {
+		err = os.Remove(b.name)
+	}
+	err = errors.Join(b.file.Close(), err)
 	b.file = nil
 	return err
 }

@@ -7,7 +7,7 @@ import (
 	"unsafe"
 )
 
-// unwatched tells that calls can be made without the scheduler's knowledge.
+// unwatched says that system calls can be made here without telling the scheduler.
 const unwatched = true
 
 // call reads into, or writes, p, which must not be empty.
@@ -19,7 +19,7 @@ func call(trap, fd uintptr, p []byte) (int, syscall.Errno) {
 func read(fd uintptr, p []byte) (int, syscall.Errno)  { return call(syscall.SYS_READ, fd, p) }
 func write(fd uintptr, p []byte) (int, syscall.Errno) { return call(syscall.SYS_WRITE, fd, p) }
 
-// writeMore writes p, which may wait in the kernel for what follows.
+// writeMore writes p. The kernel may hold p back until more is written.
 func writeMore(fd uintptr, p []byte) (int, syscall.Errno) {
 	n, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), syscall.MSG_MORE|syscall.MSG_NOSIGNAL, 0, 0)
 	return int(n), errno

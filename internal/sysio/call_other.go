@@ -4,8 +4,8 @@ package sysio
 
 import "syscall"
 
-// unwatched is false: other systems want their C library called, 386 has other calls, and the race
-// detector learns what happens before what from the calls it knows.
+// unwatched is false. Other systems require calls through their C library, 386 has other calls, and
+// the race detector derives the order of events from the calls it knows.
 const unwatched = false
 
 func read(uintptr, []byte) (int, syscall.Errno)      { return 0, syscall.ENOSYS }

@@ -1,11 +1,11 @@
 // Package sysio reads and writes sockets that never block without telling Go's
 // scheduler of each system call.
 //
-// What the scheduler is told of, it watches: every 20 µs its monitor thread looks for
-// calls that take longer, as a write to a loopback socket does when the kernel lets
-// the receiver run at once, and gives their place to another thread. A gateway that
-// does little but such calls pays for that with a wake-up of the monitor and of a
-// thread every few requests. A call on a socket that does not block needs no watching.
+// The scheduler watches the system calls that it is told of. Every 20 µs its monitor thread looks
+// for calls that take longer, and gives their processor to another thread. A write to a loopback
+// socket takes longer when the kernel lets the receiver run at once. A gateway that does little but
+// such calls pays for that with a wake-up of the monitor and of a thread every few requests. A call
+// on a socket that does not block needs no watching.
 package sysio
 
 import (
@@ -17,18 +17,18 @@ import (
 	"syscall"
 )
 
-// watched is the number of bytes from which a call takes long enough, copying them,
-// for the scheduler to be told of it.
+// watched is the number of bytes from which on copying takes so long that the scheduler is told of
+// the call.
 const watched = 64 << 10
 
-// Conn is a connection whose Read and Write are as said above. It keeps to the
-// contract of net.Conn, deadlines and concurrent calls included.
+// Conn is a connection whose Read and Write do not tell the scheduler. It keeps the contract of
+// net.Conn, deadlines and concurrent calls included.
 type Conn struct {
 	net.Conn
 	in, out direction
 }
 
-// direction is one of a connection's two: what a call is about, kept here so that
+// direction is one of the two directions of a connection. It holds the arguments of a call, so that
 // no call allocates.
 type direction struct {
 	mu   sync.Mutex // a call at a time
@@ -41,7 +41,7 @@ type direction struct {
 	err  error
 }
 
-// New returns c itself where its calls cannot be made otherwise.
+// New returns c itself where its calls cannot be made without the scheduler.
 func New(c net.Conn) net.Conn {
 	if !unwatched {
 		return c
@@ -81,8 +81,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return c.out.do(c, "write", p)
 }
 
-// WriteAhead is Write for what is followed by more at once, which the kernel may put into
-// the same packet (MSG_MORE): the head of a response before a file, say.
+// WriteAhead is a Write that another one follows at once. The kernel may put both into the same
+// packet (MSG_MORE). An example is the head of a response before a file.
 func (c *Conn) WriteAhead(p []byte) (int, error) {
 	if len(p) == 0 || len(p) > watched {
 		return c.Conn.Write(p)
@@ -90,7 +90,7 @@ func (c *Conn) WriteAhead(p []byte) (int, error) {
 	return c.out.call(c, "write", p, c.out.more)
 }
 
-// TryWrite writes what the socket takes without waiting, which may be nothing.
+// TryWrite writes as much as the socket takes without waiting, possibly nothing.
 func (c *Conn) TryWrite(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -122,7 +122,7 @@ func (d *direction) call(c *Conn, name string, p []byte, f func(fd uintptr) bool
 	return n, &net.OpError{Op: name, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
-// read tries to read once; false: there is nothing yet.
+// read tries to read once. It returns false when nothing has come yet.
 func (d *direction) read(fd uintptr) bool {
 	for {
 		n, errno := read(fd, d.p)
@@ -140,7 +140,7 @@ func (d *direction) read(fd uintptr) bool {
 	}
 }
 
-// write writes what the socket takes; false: it did not take all.
+// write writes as much as the socket takes. It returns false when that is not all.
 func (d *direction) write(fd uintptr) bool { return d.put(fd, write) }
 
 func (d *direction) writeMore(fd uintptr) bool { return d.put(fd, writeMore) }

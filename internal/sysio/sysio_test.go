@@ -229,12 +229,9 @@ func TestTryWriteDoesNotWait(t *testing.T) {
 				t.Fatal(err)
 			}
 			sent = append(sent, piece[:n]...)
-			if n < len(piece) {
+			if n == 0 { // not before: the kernel may still be passing a part on to the other end
 				break
 			}
-		}
-		if n, err := conn.TryWrite(piece); n != 0 || err != nil {
-			t.Errorf("%d bytes went into a full socket: %v", n, err)
 		}
 		got := make([]byte, len(sent))
 		if _, err := io.ReadFull(other, got); err != nil || !bytes.Equal(got, sent) {

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -12,7 +13,7 @@ import (
 	"time"
 )
 
-// Conn is a connection on which a test says what polite clients never say.
+// Conn is a connection on which a test can send bytes that well-behaved clients never send.
 type Conn struct {
 	net.Conn
 	Reader *bufio.Reader
@@ -37,11 +38,21 @@ func Dial(t testing.TB, address string) *Conn {
 // test ends.
 func NewConn(t testing.TB, conn net.Conn) *Conn {
 	t.Helper()
-	t.Cleanup(func() { _ = conn.Close() }) // most tests have closed it
+	t.Cleanup(func() { _ = conn.Close() }) // most tests have closed it already
 	if err := conn.SetDeadline(time.Now().Add(Patience)); err != nil {
 		t.Fatal(err)
 	}
 	return &Conn{conn, bufio.NewReader(conn), t}
+}
+
+// OverUnix returns a client whose requests all go to the Unix socket at path.
+func OverUnix(t testing.TB, path string) *http.Client {
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
 }
 
 // Say writes text as it is.
@@ -92,8 +103,8 @@ func (c *Conn) Closed() {
 	}
 }
 
-// Cut is Closed where the server may reset the connection too, as it does when it
-// closes with something unread.
+// Cut is Closed for a server that may also reset the connection, as it does when it closes with
+// bytes unread.
 func (c *Conn) Cut() {
 	c.t.Helper()
 	if b, err := io.ReadAll(c.Reader); len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {

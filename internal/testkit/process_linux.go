@@ -10,15 +10,15 @@ import (
 	"testing"
 )
 
-// NoneLeft checks that no process stays that has dir for its working directory, and
-// kills those that do. A program started there can be told from others by that even
-// when it has changed its name and has no parent any more.
+// NoneLeft checks that no process is left whose working directory is dir, and kills those that are.
+// The directory identifies a program that a test has started, even when it has changed its name and
+// has lost its parent.
 func NoneLeft(t testing.TB, dir string) {
 	t.Helper()
-	if poll(func() bool { return len(workingIn(t, dir)) == 0 }) {
+	if poll(func() bool { return len(WorkingIn(t, dir)) == 0 }) {
 		return
 	}
-	for _, pid := range workingIn(t, dir) {
+	for _, pid := range WorkingIn(t, dir) {
 		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // if it fails, the message only tells less
 		t.Errorf("process %d was left behind: %q", pid, command)
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -27,7 +27,8 @@ func NoneLeft(t testing.TB, dir string) {
 	}
 }
 
-func workingIn(t testing.TB, dir string) (pids []int) {
+// WorkingIn returns the processes whose working directory is dir.
+func WorkingIn(t testing.TB, dir string) (pids []int) {
 	t.Helper()
 	links, err := filepath.Glob("/proc/[0-9]*/cwd")
 	if err != nil {
@@ -46,7 +47,7 @@ func workingIn(t testing.TB, dir string) (pids []int) {
 	return pids
 }
 
-// Descriptors returns how many a process has open.
+// Descriptors returns how many descriptors a process has open.
 func Descriptors(t testing.TB, pid int) int {
 	t.Helper()
 	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// RunWith builds commands of this module and then runs the tests of m. Each key is
-// where a command stands ("cmd/pagi-bridge"); its value is set to the built program.
-// It returns the exit code for a TestMain.
+// RunWith builds commands of this module and then runs the tests of m. Each key is the path of a
+// command in the module ("cmd/pagi-bridge"). RunWith sets its value to the path of the built
+// program. It returns the exit code for a TestMain.
 func RunWith(m *testing.M, programs map[string]*string) int {
 	dir, err := os.MkdirTemp("", "pagi-bridge-test-")
 	if err != nil {
@@ -37,8 +37,8 @@ func RunWith(m *testing.M, programs map[string]*string) int {
 	return m.Run()
 }
 
-// Command returns a command that runs a program in dir ("": here), in this process's
-// environment without what chooses the mode the program works in.
+// Command returns a command that runs a program in dir ("": the current directory). The program
+// gets the environment of this process without PAGI_ENV and PLACK_ENV, which would choose its mode.
 func Command(dir, program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
@@ -78,6 +78,17 @@ var serving = regexp.MustCompile(`Serving at (http\S*)/\n`)
 // stopped with SIGTERM, unless it has been before; its exit code must be 0.
 func Start(t testing.TB, cmd *exec.Cmd) *Program {
 	t.Helper()
+	return begin(t, cmd, true)
+}
+
+// StartAnyExit is Start for a program whose exit code does not matter.
+func StartAnyExit(t testing.TB, cmd *exec.Cmd) *Program {
+	t.Helper()
+	return begin(t, cmd, false)
+}
+
+func begin(t testing.TB, cmd *exec.Cmd, mustSucceed bool) *Program {
+	t.Helper()
 	p := &Program{t: t, cmd: cmd, exited: make(chan struct{})}
 	logged := p.log()
 	if err := cmd.Start(); err != nil {
@@ -94,7 +105,7 @@ func Start(t testing.TB, cmd *exec.Cmd) *Program {
 		close(p.exited)
 	}()
 	t.Cleanup(func() {
-		if code := p.Stop(syscall.SIGTERM); code != 0 {
+		if code := p.Stop(syscall.SIGTERM); code != 0 && mustSucceed {
 			t.Errorf("exit code %d", code)
 		}
 		if t.Failed() {
@@ -111,8 +122,8 @@ func Start(t testing.TB, cmd *exec.Cmd) *Program {
 	return p
 }
 
-// log makes what the program writes to its standard error come to Log. The channel is
-// closed when nobody can write there any more: the program may start another process that
+// log copies the standard error of the program to Log. It closes the channel when no process can
+// write there any more. That may be after the end of the program, which may start a process that
 // outlives it.
 func (p *Program) log() <-chan struct{} {
 	p.t.Helper()
@@ -124,7 +135,7 @@ func (p *Program) log() <-chan struct{} {
 	logged := make(chan struct{})
 	go func() {
 		defer close(logged)
-		_, _ = io.Copy(&p.Log, read) // until its end, in whatever way
+		_, _ = io.Copy(&p.Log, read) // until its end or an error
 		_ = read.Close()
 	}()
 	return logged
@@ -136,8 +147,8 @@ func (p *Program) Address() string {
 	return address
 }
 
-// Eventually is like the function of this name, but does not wait for what cannot
-// happen any more because the program has ended.
+// Eventually is like the function of this name, but fails at once when the program has ended before
+// the condition holds.
 func (p *Program) Eventually(what string, condition func() bool) {
 	p.t.Helper()
 	Eventually(p.t, what, func() bool {
@@ -153,8 +164,8 @@ func (p *Program) Eventually(what string, condition func() bool) {
 	})
 }
 
-// Stop sends a signal, waits for the end and returns the exit code. A program that
-// has ended already is left in peace.
+// Stop sends a signal, waits for the end and returns the exit code. It sends nothing to a program
+// that has ended already.
 func (p *Program) Stop(signal os.Signal) int {
 	p.t.Helper()
 	if err := p.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for what must happen.
+// Patience is how long a test waits for an event that must happen.
 const Patience = 20 * time.Second
 
 // Eventually waits until condition holds and fails the test when it does not in
@@ -37,13 +37,14 @@ func Await[T any](t testing.TB, ch <-chan T) T {
 	return within(t, ch, Patience)
 }
 
-// AtOnce is Await for what must not take long: a second, two with the race detector,
-// which is more than a busy machine needs.
+// AtOnce is Await for an event that must not wait for a time limit. It waits five seconds, or ten
+// with the race detector. That is more than a busy machine needs, and less than the limits that
+// would cause the event otherwise (30 s by default).
 func AtOnce[T any](t testing.TB, ch <-chan T) T {
 	t.Helper()
-	limit := time.Second
+	limit := 5 * time.Second
 	if raceEnabled {
-		limit = 2 * time.Second
+		limit = 10 * time.Second
 	}
 	return within(t, ch, limit)
 }

@@ -1,9 +1,8 @@
-// Package watch tells when files of a program under development change.
+// Package watch reports when files of a program under development change.
 //
-// The system's notifications (package fsnotify) only say when to look; what has
-// changed is found by comparing size, time and inode of the files. So an editor that
-// writes anew, one that renames a new file over the old one, a directory that is
-// moved away and back, and touch all come out right.
+// The system's notifications (package fsnotify) only say when to look. A file has changed when its
+// size, time or inode has. So all these cases are handled: an editor that writes a file anew or
+// renames a new file over the old one, a directory that is moved away and back, and touch.
 package watch
 
 import (
@@ -21,15 +20,15 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// quietTime is how long nothing may have happened before changes are told.
+// quietTime is how long files must stay unchanged before their changes are reported.
 const quietTime = 250 * time.Millisecond
 
-// Files are the files to be watched: some by their names, and those with certain
-// endings below some directories. Names that begin with a dot are left out there.
-// Files that are not there yet are waited for; one that goes is no change until it
-// comes back.
+// Files are the files to be watched: some by their names, and those with certain endings below some
+// directories. Names that begin with a dot are left out there. A file that does not exist yet
+// counts as changed when it appears. Removing a file is not a change until the file comes back.
 type Files struct {
 	trees    []string
+	whole    []string // every file below them counts
 	suffixes []string
 	added    chan struct{} // capacity 1
 
@@ -37,13 +36,17 @@ type Files struct {
 	names map[string]bool
 }
 
-// New returns what Watch is to watch: everything below trees that ends in one of
-// suffixes (".pm"), and files. All names must be absolute.
+// New returns Files with everything below trees that ends in one of suffixes (".pm"), and with
+// files. All names must be absolute.
 func New(trees, suffixes, files []string) *Files {
 	f := &Files{trees: trees, suffixes: suffixes, added: make(chan struct{}, 1), names: map[string]bool{}}
 	f.Add(files)
 	return f
 }
+
+// AddTree adds every file below a directory, whatever its name ends in, except for the backups of
+// editors (name~). The name must be absolute. It must not be called once Watch runs.
+func (f *Files) AddTree(dir string) { f.whole = append(f.whole, filepath.Clean(dir)) }
 
 // Add adds files. It may be called while Watch runs and does not block.
 func (f *Files) Add(files []string) {
@@ -58,16 +61,16 @@ func (f *Files) Add(files []string) {
 	}
 }
 
-// Watch calls changed with the files that have changed, sorted, each time after it
-// has been quiet for a moment; what changes meanwhile is told by the next call. It
-// returns when ctx ends, nil then, or when the system does not let it watch. What
-// goes wrong with single directories is given to warn, once each.
+// Watch calls changed with the sorted names of the files that have changed, each time after nothing
+// has changed for quietTime. The next call has the files that change during a call. Watch returns
+// nil when ctx ends, and an error when the system does not let it watch. It gives warn each error
+// about a single directory once.
 func (f *Files) Watch(ctx context.Context, changed func(files []string), warn func(error)) error {
 	system, err := fsnotify.NewWatcher()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = system.Close() }() // nothing can be lost by it
+	defer func() { _ = system.Close() }() // closing loses nothing
 	w := &watcher{Files: f, system: system, warn: warn, warned: map[string]bool{}, seen: map[string]os.FileInfo{}}
 	w.look()
 	quiet := time.NewTimer(quietTime)
@@ -78,7 +81,7 @@ func (f *Files) Watch(ctx context.Context, changed func(files []string), warn fu
 		case <-ctx.Done():
 			return nil
 		case <-f.added:
-			w.look() // new names are no changes; changes of others are kept for later
+			w.look() // new names are not changes; changes of other files are kept for later
 			if len(w.pending) > 0 {
 				quiet.Reset(quietTime)
 			}
@@ -91,7 +94,7 @@ func (f *Files) Watch(ctx context.Context, changed func(files []string), warn fu
 			}
 		case err := <-system.Errors:
 			warn(err)
-			quiet.Reset(quietTime) // some events may be lost: look
+			quiet.Reset(quietTime) // some events may be lost, so look
 		case <-quiet.C:
 			w.look()
 			if list := slices.Sorted(maps.Keys(w.pending)); len(list) > 0 {
@@ -102,7 +105,7 @@ func (f *Files) Watch(ctx context.Context, changed func(files []string), warn fu
 	}
 }
 
-// same reports whether two looks at a file stand for the same content.
+// same reports whether a file looks unchanged: the same size, time and inode.
 func same(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
@@ -120,13 +123,13 @@ type watcher struct {
 	looked  bool                   // the first look is over
 }
 
-// concerns reports whether an event may be about a watched file or its directory.
-// What else is written beside the files, as logs are, is of no interest.
+// concerns reports whether an event may be about a watched file or its directory. Other files
+// beside them, logs for example, do not count.
 func (w *watcher) concerns(event fsnotify.Event) bool {
 	w.mu.Lock()
 	named := w.names[event.Name]
 	w.mu.Unlock()
-	if named || w.hasSuffix(event.Name) {
+	if named || w.hasSuffix(event.Name) || w.isInWhole(event.Name) {
 		return true
 	}
 	if event.Has(fsnotify.Write) || event.Has(fsnotify.Chmod) {
@@ -143,16 +146,21 @@ func (w *watcher) hasSuffix(name string) bool {
 	return slices.ContainsFunc(w.suffixes, func(suffix string) bool { return strings.HasSuffix(name, suffix) })
 }
 
-// look sees to it that all directories are watched and notes what has changed since
-// the last look. A file that is new below a tree has changed, one that is new because
-// it was added has not.
+// isInWhole reports whether a name is below a directory of which every file counts.
+func (w *watcher) isInWhole(name string) bool {
+	return !strings.HasPrefix(filepath.Base(name), ".") && !strings.HasSuffix(name, "~") &&
+		slices.ContainsFunc(w.whole, func(dir string) bool { return strings.HasPrefix(name, dir+string(filepath.Separator)) })
+}
+
+// look makes the system watch all directories and notes the files that have changed since the last
+// look. A new file below a tree counts as changed. A file that Add has just added does not.
 func (w *watcher) look() {
 	dirs := map[string]os.FileInfo{}
 	w.watched = map[string]bool{}
 	for _, dir := range w.system.WatchList() {
 		w.watched[dir] = true
 	}
-	for _, tree := range w.trees {
+	for _, tree := range slices.Concat(w.trees, w.whole) {
 		w.watchDir(tree, dirs)
 		_ = filepath.WalkDir(tree, func(path string, entry fs.DirEntry, err error) error {
 			switch {
@@ -164,7 +172,7 @@ func (w *watcher) look() {
 				}
 			case entry.IsDir():
 				w.watchDir(path, dirs)
-			case w.hasSuffix(path):
+			case w.hasSuffix(path), w.isInWhole(path):
 				w.compare(path, w.looked)
 			}
 			return nil
@@ -193,7 +201,7 @@ func (w *watcher) look() {
 func (w *watcher) compare(name string, isChange bool) {
 	info, err := os.Stat(name)
 	if err != nil || info.IsDir() {
-		return // what is remembered tells, when it is back, whether it is another one
+		return // the remembered state tells whether the file that comes back is another one
 	}
 	before, known := w.seen[name]
 	w.seen[name] = info
@@ -205,8 +213,8 @@ func (w *watcher) compare(name string, isChange bool) {
 	}
 }
 
-// watchDir makes the system tell about a directory, or while it is not there about
-// the nearest one above it.
+// watchDir makes the system watch a directory. While that does not exist, the system watches the
+// nearest existing directory above it.
 func (w *watcher) watchDir(dir string, dirs map[string]os.FileInfo) {
 	for {
 		if dirs[dir] != nil {
@@ -224,7 +232,7 @@ func (w *watcher) watchDir(dir string, dirs map[string]os.FileInfo) {
 		if before := w.dirs[dir]; before != nil && os.SameFile(before, info) && w.watched[dir] {
 			return
 		}
-		_ = w.system.Remove(dir) // another one that had the name; mostly there was none
+		_ = w.system.Remove(dir) // this removes the watch of an earlier directory of that name, if there was one
 		if err := w.system.Add(dir); err != nil && !w.warned[dir] {
 			w.warned[dir] = true
 			w.warn(err)

@@ -22,10 +22,11 @@ type watched struct {
 func watching(t *testing.T) *watched {
 	t.Helper()
 	dir := testkit.Tree(t, map[string]string{
-		"app.psgi": "1", "lib/A.pm": "1", "lib/Deep/er/B.pm": "1", "lib/notes.txt": "1", "lib/.git/C.pm": "1", "other/D.pm": "1", "current": "-> one", "one/E.pm": "1", "two/E.pm": "22",
+		"app.psgi": "1", "lib/A.pm": "1", "lib/Deep/er/B.pm": "1", "lib/notes.txt": "1", "lib/.git/C.pm": "1", "other/D.pm": "1", "templates/deep/page.tt": "1", "current": "-> one", "one/E.pm": "1", "two/E.pm": "22",
 	})
 	w := &watched{t: t, dir: dir, changes: make(chan []string, 10)}
 	w.files = New([]string{w.path("lib")}, []string{".pm", ".pl"}, []string{w.path("app.psgi"), w.path("late/F.pm"), w.path("current/E.pm")})
+	w.files.AddTree(w.path("templates"))
 	<-w.files.added
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
@@ -74,7 +75,7 @@ func (w *watched) expect(names ...string) {
 	}
 }
 
-// silence waits for longer than a change needs to be told.
+// silence waits longer than a change takes to be reported.
 func (w *watched) silence() {
 	w.t.Helper()
 	select {
@@ -95,6 +96,9 @@ func TestChanges(t *testing.T) {
 		"a file in a new directory":  {func(w *watched) { w.write("lib/x/y/New.pm", "") }, []string{"lib/x/y/New.pm"}},
 		"a file that was waited for": {func(w *watched) { w.write("late/F.pm", "1"); w.silence(); w.write("late/F.pm", "22") }, []string{"late/F.pm"}},
 		"another file in its place":  {func(w *watched) { w.write("app.psgi~", "2"); w.rename("app.psgi~", "app.psgi") }, []string{"app.psgi"}},
+		"any file of a whole tree":   {func(w *watched) { w.write("templates/deep/page.tt", "22") }, []string{"templates/deep/page.tt"}},
+		"a new one there":            {func(w *watched) { w.write("templates/new/x.css", "1") }, []string{"templates/new/x.css"}},
+		"what an editor keeps there": {func(w *watched) { w.write("templates/.page.swp", "1"); w.write("templates/page.tt~", "1") }, nil},
 		"several are told at once":   {func(w *watched) { w.write("lib/A.pm", "2"); w.write("app.psgi", "2"); w.write("lib/A.pm", "33") }, []string{"app.psgi", "lib/A.pm"}},
 		"what was added": {func(w *watched) {
 			w.files.Add([]string{w.path("other/D.pm")})
@@ -155,7 +159,7 @@ func TestDirectoryThatComesBack(t *testing.T) {
 	w.expect("lib/Deep/B.pm")
 }
 
-// Changes that never end for long are told once they do.
+// Changes that keep coming are reported once they pause.
 func TestQuietTime(t *testing.T) {
 	w := watching(t)
 	for n := range 10 {

@@ -1,16 +1,15 @@
-// Package pagitest drives a pagi.App in a test, without a socket: it makes the
-// scope, plays the client's events and collects what the application sends.
+// Package pagitest drives a pagi.App in a test, without a socket. It makes the scope, sends the
+// client's events and collects the events that the application sends.
 //
 //	client := pagitest.New(app)
 //	res := client.Get("/hello?name=ann")
 //	if res.Err != nil || res.Status != 200 { ... }
 //
-// It is as strict as the specification: an event that pagi.Validate refuses, one
-// out of turn, a header name that is not in lower case, or a body that contradicts
-// its Content-Length makes Send fail and shows in Response.Err, even when the
-// application looks the other way. The http, sse, websocket and lifespan protocols are
-// covered: as
-// at a server, a request that accepts text/event-stream is an sse scope.
+// It is as strict as the specification. Send fails for an event that pagi.Validate refuses or that
+// is out of order. It also fails for a header name that is not in lower case, and for a body that
+// contradicts its Content-Length. The failure is also in Response.Err, even if the application
+// ignores it. The package covers the http, sse, websocket and lifespan protocols. As at a server, a
+// request that accepts text/event-stream is an sse scope.
 package pagitest
 
 import (
@@ -25,9 +24,11 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
-// DefaultTimeout ends an exchange in which the application hangs.
+// DefaultTimeout is how long an exchange may take unless Client.Timeout is set.
 const DefaultTimeout = 10 * time.Second
 
 // Client sends requests to one application and keeps cookies between them. Its
@@ -43,12 +44,11 @@ type Client struct {
 	Scheme string
 	// Host is the host header; "testserver" by default.
 	Host string
-	// RootPath is the mount point the application believes to be under.
+	// RootPath is the path under which the application is mounted.
 	RootPath string
-	// HTTPVersion is the scope's; "1.1" by default.
+	// HTTPVersion is the scope's HTTP version; "1.1" by default.
 	HTTPVersion string
-	// Extensions are what the scope offers; by default fullflush and
-	// http.informational.
+	// Extensions are the extensions of the scope; by default fullflush and http.informational.
 	Extensions map[string]any
 	// Timeout is how long one exchange may take; 0 means DefaultTimeout. After it
 	// the application sees the client disconnect with client_timeout.
@@ -56,7 +56,7 @@ type Client struct {
 
 	cookies []*http.Cookie
 	state   map[string]any
-	life    *pagi.LifespanRun
+	life    *lifespan.Run
 }
 
 // New returns a client for app.
@@ -78,8 +78,8 @@ func Start(t testing.TB, app pagi.App) *Client {
 	return c
 }
 
-// Run starts app, calls f with a client for it, and shuts app down. It returns
-// what went wrong in any of the three.
+// Run starts app, calls f with a client for it, and shuts app down. It returns the errors of all
+// three.
 func Run(ctx context.Context, app pagi.App, f func(*Client) error) error {
 	c := New(app)
 	if err := c.Startup(ctx); err != nil {
@@ -99,7 +99,7 @@ func (c *Client) Startup(ctx context.Context) error {
 	defer cancel()
 	state := map[string]any{}
 	scope := &pagi.Scope{Type: pagi.TypeLifespan, PAGI: pagi.Versions{Version: pagi.SpecVersion}, State: state}
-	run, err := pagi.StartLifespan(ctx, c.App, scope)
+	run, err := lifespan.Start(ctx, c.App, scope)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (c *Client) Startup(ctx context.Context) error {
 	return nil
 }
 
-// Shutdown runs the application's lifespan shutdown when it was started.
+// Shutdown runs the application's lifespan shutdown if the application was started.
 func (c *Client) Shutdown(ctx context.Context) error {
 	if c.life == nil {
 		return nil
@@ -122,8 +122,8 @@ func (c *Client) Shutdown(ctx context.Context) error {
 	return run.Shutdown(ctx)
 }
 
-// State returns the map the application filled during startup; nil when it was
-// not started or declined.
+// State returns the map that the application filled during startup; nil if it was not started or
+// declined.
 func (c *Client) State() map[string]any { return c.state }
 
 // Get sends a GET request. target is a path with an optional query.
@@ -153,8 +153,8 @@ func (c *Client) Options(target string, opts ...Option) *Response {
 	return c.Do("OPTIONS", target, opts...)
 }
 
-// Do sends a request and returns the whole response. It panics when target or an
-// option makes no sense, which is a slip in the test.
+// Do sends a request and returns the whole response. It panics if target or an option is invalid,
+// which is a bug of the test.
 func (c *Client) Do(method, target string, opts ...Option) *Response {
 	e := c.Begin(method, target, opts...)
 	for {
@@ -171,9 +171,9 @@ func (c *Client) timeout() time.Duration {
 	return DefaultTimeout
 }
 
-// scope makes the request's scope. The Connection is in it in an http scope.
-func (c *Client) scope(method, target string, r *request) (*pagi.Scope, *pagi.Connection, pagi.ConnectionControl) {
-	rawPath, query, _ := strings.Cut(target, "?")
+// scope makes the request's scope. An http scope contains the Connection.
+func (c *Client) scope(method, target string, r *request) (*pagi.Scope, pagi.Connection, *engine.ConnectionControl) {
+	rawPath, query, hasQuery := strings.Cut(target, "?")
 	path, err := url.PathUnescape(rawPath)
 	if err != nil || !strings.HasPrefix(rawPath, "/") {
 		panic(fmt.Sprintf("pagitest: target %q must be a path, percent-encoded where necessary", target))
@@ -183,13 +183,20 @@ func (c *Client) scope(method, target string, r *request) (*pagi.Scope, *pagi.Co
 			query += "&"
 		}
 		query += r.query
+		hasQuery = true
+	}
+	rawPath = (&url.URL{Path: c.RootPath}).EscapedPath() + rawPath
+	target = rawPath
+	if hasQuery {
+		target += "?" + query
 	}
 	port := 80
 	scheme := or(c.Scheme, "http")
 	if scheme == "https" {
 		port = 443
 	}
-	connection, control := pagi.NewConnection()
+	control := &engine.ConnectionControl{}
+	connection := control.Connection()
 	scope := &pagi.Scope{
 		Type:        pagi.TypeHTTP,
 		PAGI:        pagi.Versions{Version: pagi.SpecVersion},
@@ -197,7 +204,8 @@ func (c *Client) scope(method, target string, r *request) (*pagi.Scope, *pagi.Co
 		Method:      method,
 		Scheme:      scheme,
 		Path:        path,
-		RawPath:     (&url.URL{Path: c.RootPath}).EscapedPath() + rawPath,
+		RawPath:     rawPath,
+		Target:      target,
 		QueryString: query,
 		RootPath:    c.RootPath,
 		Headers:     c.headers(path, r),
@@ -210,7 +218,7 @@ func (c *Client) scope(method, target string, r *request) (*pagi.Scope, *pagi.Co
 	if scope.Extensions == nil {
 		scope.Extensions = map[string]any{pagi.ExtFullFlush: struct{}{}, pagi.ExtInformational: struct{}{}}
 	}
-	if pagi.AcceptsEvents(scope.Headers) {
+	if engine.AcceptsEvents(scope.Headers) {
 		scope.Type, scope.Connection = pagi.TypeSSE, nil
 		scope.Extensions = maps.Clone(scope.Extensions)
 		delete(scope.Extensions, pagi.ExtInformational)
@@ -221,7 +229,7 @@ func (c *Client) scope(method, target string, r *request) (*pagi.Scope, *pagi.Co
 	return scope, connection, control
 }
 
-// headers puts together host, the client's, the request's and the cookies.
+// headers joins the host header, the client's headers, the request's headers and the cookies.
 func (c *Client) headers(path string, r *request) pagi.Headers {
 	h := pagi.NewHeaders("host", or(c.Host, "testserver"))
 	for _, own := range []pagi.Headers{c.Headers, r.headers} {

@@ -23,7 +23,7 @@ func (c *Client) SetCookie(name, value string) { c.keep(&http.Cookie{Name: name,
 // ClearCookies makes the client forget its cookies.
 func (c *Client) ClearCookies() { c.cookies = nil }
 
-// learn takes over a response's Set-Cookie headers.
+// learn stores the cookies of a response's Set-Cookie headers.
 func (c *Client) learn(res *Response) {
 	for line := range res.Headers.Values("set-cookie") {
 		if k, err := http.ParseSetCookie(line); err == nil {
@@ -46,8 +46,8 @@ func (c *Client) keep(k *http.Cookie) {
 	c.cookies = append(c.cookies, k)
 }
 
-// cookieHeader returns what the client sends to path, longer cookie paths first
-// (RFC 6265 section 5.4).
+// cookieHeader returns the cookie header for path, with longer cookie paths first (RFC 6265 section
+// 5.4).
 func (c *Client) cookieHeader(path string) string {
 	path = c.RootPath + path
 	var match []*http.Cookie

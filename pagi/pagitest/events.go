@@ -6,35 +6,35 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
 // ServerEvent is one event as a browser's EventSource would dispatch it.
 type ServerEvent struct {
-	// Event is its type, "message" where the stream names none.
+	// Event is the event's type, "message" if the stream names none.
 	Event string
 	Data  string
-	// ID is the last event id: the event's own, or else that of one before.
+	// ID is the last event id: the event's own, or else that of an earlier event.
 	ID string
-	// Retry is the time to wait before connecting again that the stream has asked
-	// for last; 0: it has not.
+	// Retry is the reconnection time that the stream has set last; 0: none.
 	Retry time.Duration
 }
 
-// EventStream reads the events of one request step by step. It parses what would be
-// on the wire, so that it reads a stream from an application that answers with an
-// ordinary response of type text/event-stream, too. Finish must be called.
+// EventStream reads the events of one request step by step. It parses the bytes that would be on
+// the wire. So it also reads a stream from an application that answers with an ordinary response of
+// type text/event-stream. Finish must be called.
 type EventStream struct {
 	// Exchange is the request.
 	Exchange *Exchange
-	// Comments are those that came so far, without the colon.
+	// Comments are the comments so far, without the colon.
 	Comments []string
 
 	parser eventParser
-	events []ServerEvent // that came and were not asked for yet
+	events []ServerEvent // parsed and not yet returned by Next
 }
 
-// Events sends a GET request that accepts an event stream, and returns while the
-// application works on it. See Client.Begin and AcceptEvents for other methods.
+// Events sends a GET request that accepts an event stream, and returns while the application
+// handles it. See Client.Begin and AcceptEvents for other methods.
 func (c *Client) Events(target string, opts ...Option) *EventStream {
 	return c.Begin("GET", target, append([]Option{AcceptEvents()}, opts...)...).Events()
 }
@@ -59,14 +59,14 @@ func (s *EventStream) Next() (event ServerEvent, ok bool) {
 	return event, true
 }
 
-// feed parses what ev puts on the wire.
+// feed parses the bytes that ev would put on the wire.
 func (s *EventStream) feed(ev pagi.Event) {
 	var piece []byte
 	switch v := ev.(type) {
 	case pagi.SSESend:
-		piece = pagi.AppendSSE(nil, &v)
+		piece = engine.AppendSSE(nil, &v)
 	case pagi.SSEComment:
-		piece = pagi.AppendSSEComment(nil, v.Comment)
+		piece = engine.AppendSSEComment(nil, v.Comment)
 	case pagi.SSEHTTPResponseBody:
 		piece = v.Body
 	case pagi.HTTPResponseBody:
@@ -81,13 +81,13 @@ func (s *EventStream) feed(ev pagi.Event) {
 // pagi.
 func (s *EventStream) Disconnect(reason string) { s.Exchange.Disconnect(reason) }
 
-// Finish takes the rest of what the application sends, waits until it has returned and
-// gives the whole response. Its Body is the stream as it would be on the wire.
+// Finish takes the remaining events, waits until the application has returned, and returns the
+// whole response. The response's Body is the stream as it would be on the wire.
 func (s *EventStream) Finish() *Response { return s.Exchange.Finish() }
 
 // eventParser parses an event stream (the HTML standard, section 9.2.6).
 type eventParser struct {
-	line  string // that has not ended yet
+	line  string // the line that has not ended yet
 	cr    bool   // the last line ended in a CR: a LF that follows belongs to it
 	event string
 	data  []string

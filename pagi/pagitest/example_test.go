@@ -7,6 +7,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
+	"github.com/pagi-go/pagi-bridge/pagi/request"
 )
 
 // echo answers with the request's body.
@@ -14,7 +15,7 @@ var echo = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pag
 	if scope.Type != pagi.TypeHTTP {
 		return pagi.Unsupported(scope)
 	}
-	body, err := io.ReadAll(pagi.BodyReader(ctx, receive))
+	body, err := io.ReadAll(request.BodyReader(ctx, receive))
 	if err != nil {
 		return err
 	}

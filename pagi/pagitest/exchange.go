@@ -5,33 +5,35 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime/debug"
 	"sync"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
-// Exchange is one request in progress, step by step: the test reads each event
-// when the application has sent it and, with the Stream option, writes the request
-// body piece by piece. The application's Send returns when the test has taken the
-// event. Finish must be called.
+// Exchange is one request that the test drives step by step. The test reads each event when the
+// application has sent it. With the Stream option it also writes the request body piece by piece.
+// The application's Send returns when the test has taken the event. Finish must be called.
 type Exchange struct {
-	// Scope is what the application was called with.
+	// Scope is the scope with which the application was called. If it declines an sse scope it is
+	// called again with an http scope, as by a server.
 	Scope *pagi.Scope
 
 	client   *Client
-	conn     *pagi.Connection
-	control  pagi.ConnectionControl
+	conn     pagi.Connection
+	control  *engine.ConnectionControl
 	timed    context.Context // ends with the client's timeout
 	stop     func()
-	ctx      context.Context // timed, or the disconnect
+	ctx      context.Context // ends with timed or with the disconnect
 	cancel   context.CancelCauseFunc
 	requests chan pagi.HTTPRequest
 	after    pagi.Headers // the trailers of the request
 	sent     chan pagi.Event
 	returned chan struct{} // closed when the application has returned
-	appErr   error         // valid then
+	appErr   error         // valid once returned is closed
 	gone     chan struct{} // closed on disconnect
 	goneOnce sync.Once
 	done     chan struct{} // closed when the response is complete
@@ -40,9 +42,11 @@ type Exchange struct {
 	mu  sync.Mutex // guards the rest
 	seq sequence
 	res *Response
+
+	received bool // the application has received a part of the request body
 }
 
-// Begin sends a request and returns while the application works on it.
+// Begin sends a request and returns while the application handles it.
 func (c *Client) Begin(method, target string, opts ...Option) *Exchange {
 	r := &request{}
 	for _, o := range opts {
@@ -63,7 +67,7 @@ func (c *Client) Begin(method, target string, opts ...Option) *Exchange {
 	e.timed, e.stop = context.WithTimeoutCause(context.Background(), c.timeout(), &pagi.DisconnectError{Reason: pagi.ReasonClientTimeout})
 	e.ctx, e.cancel = context.WithCancelCause(e.timed)
 	context.AfterFunc(e.timed, func() {
-		if e.timedOut() { // else Finish came first
+		if e.timedOut() { // otherwise Finish came first
 			e.Disconnect(pagi.ReasonClientTimeout)
 		}
 	})
@@ -87,6 +91,31 @@ func (e *Exchange) serve() {
 		}
 	}()
 	e.appErr = e.client.App.Serve(e.ctx, e.Scope, e.receive, e.send)
+	if errors.Is(e.appErr, pagi.ErrUnsupported) && e.leaveStream() {
+		e.appErr = e.client.App.Serve(e.ctx, e.seq.scope, e.receive, e.send)
+	}
+}
+
+// leaveStream replaces the sse scope that the application has declined by an http scope, as a
+// server does, if no event was sent or received yet.
+func (e *Exchange) leaveStream() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.Scope.Type != pagi.TypeSSE || e.seq.started || e.received {
+		return false
+	}
+	scope := e.Scope.Clone()
+	scope.Type, scope.Connection, scope.Extensions = pagi.TypeHTTP, e.conn, maps.Clone(e.Scope.Extensions)
+	scope.Extensions[pagi.ExtInformational] = struct{}{}
+	e.seq.scope = scope
+	return true
+}
+
+// isStream reports whether the application is in an sse scope.
+func (e *Exchange) isStream() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.seq.scope.Type == pagi.TypeSSE
 }
 
 func (e *Exchange) feed(chunks [][]byte) {
@@ -112,13 +141,13 @@ func (e *Exchange) offer(ev pagi.HTTPRequest) error {
 	}
 }
 
-// Write sends a piece of the request body and returns when the application has
-// received it. Only with the Stream option.
+// Write sends a piece of the request body and returns when the application has received it. It
+// needs the Stream option.
 func (e *Exchange) Write(piece string) error {
 	return e.offer(pagi.HTTPRequest{Body: []byte(piece), More: true})
 }
 
-// CloseBody ends the request body. Only with the Stream option.
+// CloseBody ends the request body. It needs the Stream option.
 func (e *Exchange) CloseBody() error { return e.offer(pagi.HTTPRequest{Trailers: e.after}) }
 
 func (e *Exchange) receive(ctx context.Context) (pagi.Event, error) {
@@ -131,7 +160,10 @@ func (e *Exchange) receive(ctx context.Context) (pagi.Event, error) {
 	}
 	select {
 	case ev := <-e.requests:
-		if e.Scope.Type == pagi.TypeSSE {
+		e.mu.Lock()
+		e.received = true
+		e.mu.Unlock()
+		if e.isStream() {
 			return pagi.SSERequest(ev), nil
 		}
 		return ev, nil
@@ -141,7 +173,7 @@ func (e *Exchange) receive(ctx context.Context) (pagi.Event, error) {
 		return e.disconnected(ctx)
 	case <-ctx.Done():
 		select {
-		case <-e.gone: // what has ended ctx is an event, too
+		case <-e.gone: // the disconnect that has ended ctx is an event, too
 			return e.disconnected(ctx)
 		default:
 		}
@@ -149,10 +181,10 @@ func (e *Exchange) receive(ctx context.Context) (pagi.Event, error) {
 	}
 }
 
-// disconnected is what the application receives from the end on. To an sse scope that
-// was declined nothing comes any more.
+// disconnected returns the event that the application receives after the end. A declined sse scope
+// receives no more events.
 func (e *Exchange) disconnected(ctx context.Context) (pagi.Event, error) {
-	if e.Scope.Type != pagi.TypeSSE {
+	if !e.isStream() {
 		return pagi.HTTPDisconnect{}, nil
 	}
 	e.mu.Lock()
@@ -165,11 +197,14 @@ func (e *Exchange) disconnected(ctx context.Context) (pagi.Event, error) {
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
 	}
+	if reason == "" { // an sse.close without a reason
+		reason = pagi.ReasonClientClosed
+	}
 	return pagi.SSEDisconnect{Reason: reason}, nil
 }
 
-// Next returns the next event the application sends. ok is false when there is
-// none because it returned or the client disconnected.
+// Next returns the next event that the application sends. ok is false if there is none because the
+// application has returned or the client has disconnected.
 func (e *Exchange) Next() (ev pagi.Event, ok bool) {
 	select {
 	case ev := <-e.sent:
@@ -184,14 +219,21 @@ func (e *Exchange) Next() (ev pagi.Event, ok bool) {
 // Disconnect makes the client go away for the given reason, a constant of package
 // pagi. The state changes in the order the specification demands.
 func (e *Exchange) Disconnect(reason string) {
-	if e.control.Disconnect(reason) {
-		e.goneOnce.Do(func() { close(e.gone) }) // first: whoever sees the context end finds the event
+	callbacks, first := e.control.Disconnect(reason)
+	callbacks.Run()
+	if first {
+		e.goneOnce.Do(func() { close(e.gone) }) // first, so that a goroutine that sees the context end finds the event
 		e.cancel(&pagi.DisconnectError{Reason: reason})
 	}
 }
 
-// Finish takes the rest of what the application sends, waits until it has
-// returned and gives the whole response.
+func (e *Exchange) complete() {
+	callbacks, _ := e.control.Complete()
+	callbacks.Run()
+}
+
+// Finish takes the remaining events, waits until the application has returned, and returns the
+// whole response.
 func (e *Exchange) Finish() *Response {
 	defer e.stop()
 	defer e.cancel(nil)
@@ -209,10 +251,10 @@ func (e *Exchange) Finish() *Response {
 	return e.res
 }
 
-// judge settles Err and does what a server does with an application that failed.
+// judge sets Err and, if the application has failed, answers as a server would.
 func (e *Exchange) judge() {
 	if e.appErr == nil && e.seq.returned() {
-		e.control.Complete()
+		e.complete()
 	}
 	connected := e.conn.IsConnected()
 	switch {
@@ -220,7 +262,7 @@ func (e *Exchange) judge() {
 		e.res.Err = errors.Join(e.appErr, e.res.Err)
 	case e.timedOut() && !e.seq.complete():
 		e.res.Err = errors.Join(fmt.Errorf("no complete response within %v", e.client.timeout()), e.res.Err)
-	case !connected: // complete, or the client left: not the application's fault
+	case !connected: // the response is complete, or the client has left: not the application's fault
 	case !e.seq.started:
 		e.res.Err = errors.Join(errors.New("the application returned without a response"), e.res.Err)
 	default:
@@ -251,7 +293,7 @@ func (e *Exchange) send(ctx context.Context, ev pagi.Event) error {
 		return err
 	}
 	if completed {
-		e.control.Complete()
+		e.complete()
 		e.doneOnce.Do(func() { close(e.done) })
 	}
 	select {
@@ -267,8 +309,7 @@ func (e *Exchange) send(ctx context.Context, ev pagi.Event) error {
 	}
 }
 
-// record checks ev and adds it to the response; completed says that it was the
-// last.
+// record checks ev and adds it to the response. completed says that the event was the last one.
 func (e *Exchange) record(ev pagi.Event) (completed bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -316,7 +357,7 @@ func (e *Exchange) recordBody(v pagi.HTTPResponseBody) error {
 	return nil
 }
 
-// bytesOf returns what a body event stands for, as a copy.
+// bytesOf returns a copy of the bytes of a body event.
 func bytesOf(v pagi.HTTPResponseBody) ([]byte, error) {
 	r := v.FH
 	switch {
@@ -339,7 +380,7 @@ func bytesOf(v pagi.HTTPResponseBody) ([]byte, error) {
 			return nil, fmt.Errorf("http.response.body: %w", err)
 		}
 	}
-	if v.Length > 0 {
+	if v.Length != pagi.ToEnd {
 		r = io.LimitReader(r, v.Length)
 	}
 	chunk, err := io.ReadAll(r)

@@ -5,31 +5,32 @@ import (
 	"sync"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
-// memory is a pagi.WebSocketConn whose other end is a test. Neither side waits for the
+// memory is an engine.WebSocketConn whose other end is a test. Neither side waits for the
 // other to take a message.
 type memory struct {
-	hooks pagi.WebSocketHooks
+	hooks engine.WebSocketHooks
 
 	mu     sync.Mutex
 	change *sync.Cond
 	toApp  []pagi.WebSocketReceive
 	toTest []pagi.WebSocketSend
-	pongs  int // to be given to the application's side
+	pongs  int // pongs that the application's side has not got yet
 	pinged int
 	silent bool
-	gone   *pagi.WebSocketEnd // what Receive ends with; nil: not yet
-	closed *pagi.WebSocketEnd // what the test's end ends with; nil: not yet
+	gone   *engine.WebSocketEnd // the error that ends Receive; nil: not yet
+	closed *engine.WebSocketEnd // the error that ends the test's side; nil: not yet
 }
 
-func newMemory(hooks pagi.WebSocketHooks) *memory {
+func newMemory(hooks engine.WebSocketHooks) *memory {
 	m := &memory{hooks: hooks}
 	m.change = sync.NewCond(&m.mu)
 	return m
 }
 
-// Receive implements pagi.WebSocketConn.
+// Receive implements engine.WebSocketConn.
 func (m *memory) Receive() (pagi.WebSocketReceive, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -52,7 +53,7 @@ func (m *memory) Receive() (pagi.WebSocketReceive, error) {
 	}
 }
 
-// Send implements pagi.WebSocketConn.
+// Send implements engine.WebSocketConn.
 func (m *memory) Send(_ context.Context, e pagi.WebSocketSend) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -66,7 +67,7 @@ func (m *memory) Send(_ context.Context, e pagi.WebSocketSend) error {
 	return nil
 }
 
-// Ping implements pagi.WebSocketConn.
+// Ping implements engine.WebSocketConn.
 func (m *memory) Ping() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -77,27 +78,27 @@ func (m *memory) Ping() {
 	}
 }
 
-// SendClose implements pagi.WebSocketConn. The test's end answers at once.
+// SendClose implements engine.WebSocketConn. The test's end answers at once.
 func (m *memory) SendClose(code int, reason string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed == nil {
-		m.closed = &pagi.WebSocketEnd{Code: code, Reason: reason, Peer: true}
+		m.closed = &engine.WebSocketEnd{Code: code, Reason: reason, Peer: true}
 	}
 	if m.gone == nil {
-		m.gone = &pagi.WebSocketEnd{Code: code, Reason: reason, Peer: true}
+		m.gone = &engine.WebSocketEnd{Code: code, Reason: reason, Peer: true}
 	}
 	m.change.Broadcast()
 }
 
-// Close implements pagi.WebSocketConn.
+// Close implements engine.WebSocketConn.
 func (m *memory) Close() { m.Drop() }
 
-// Drop implements pagi.WebSocketConn.
+// Drop implements engine.WebSocketConn.
 func (m *memory) Drop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	lost := &pagi.WebSocketEnd{Code: 1006, Reason: pagi.ReasonClientClosed}
+	lost := &engine.WebSocketEnd{Code: 1006, Reason: pagi.ReasonClientClosed}
 	if m.closed == nil {
 		m.closed = lost
 	}
@@ -107,7 +108,7 @@ func (m *memory) Drop() {
 	m.change.Broadcast()
 }
 
-// Sent implements pagi.WebSocketConn: here is no network.
+// Sent implements engine.WebSocketConn. There is no network, so it returns 0.
 func (m *memory) Sent() int64 { return 0 }
 
 // put sends a message from the test.
@@ -122,7 +123,7 @@ func (m *memory) put(e pagi.WebSocketReceive) error {
 	return nil
 }
 
-// take returns what the application sent.
+// take returns the next message of the application.
 func (m *memory) take() (pagi.WebSocketSend, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -137,8 +138,8 @@ func (m *memory) take() (pagi.WebSocketSend, error) {
 	return e, nil
 }
 
-// end sends the test's Close.
-func (m *memory) end(end *pagi.WebSocketEnd) error {
+// end sends a Close from the test.
+func (m *memory) end(end *engine.WebSocketEnd) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.gone != nil {

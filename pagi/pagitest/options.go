@@ -13,10 +13,10 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// Option adds something to one request.
+// Option changes one request.
 type Option func(*request)
 
-// request is what the options gather.
+// request is the request that the options build.
 type request struct {
 	headers pagi.Headers
 	query   string
@@ -56,13 +56,13 @@ func Chunks(pieces ...string) Option {
 	}
 }
 
-// Stream leaves the body to Exchange.Write and Exchange.CloseBody; it is for
+// Stream lets the test send the body by Exchange.Write and Exchange.CloseBody. It is for
 // Client.Begin.
 func Stream() Option {
 	return func(r *request) { r.stream = true; r.headers.Set("transfer-encoding", "chunked") }
 }
 
-// Trailer adds a field that follows the body; it comes with its last event.
+// Trailer adds a trailer field. It comes with the last event of the body.
 func Trailer(name, value string) Option {
 	return func(r *request) { r.after.Add(name, value) }
 }
@@ -84,7 +84,7 @@ func Form(pairs ...string) Option {
 // Part is one field or file of a multipart form.
 type Part struct {
 	Name string
-	// Filename makes it an upload.
+	// Filename makes the part a file upload.
 	Filename string
 	// ContentType is application/octet-stream by default for an upload and not
 	// sent for a field.
@@ -120,11 +120,10 @@ func Multipart(parts ...Part) Option {
 	return func(r *request) { r.body(body.Bytes(), w.FormDataContentType()) }
 }
 
-// quote escapes what the quotes of a form-data name or filename would trip over,
-// the way browsers do.
+// quote escapes quotes and line breaks in a form-data name or filename, in the way of browsers.
 var quote = strings.NewReplacer(`"`, "%22", "\r", "%0D", "\n", "%0A")
 
-// Edit changes the scope in ways the other options do not, after them.
+// Edit changes the scope after all other options.
 func Edit(f func(*pagi.Scope)) Option {
 	return func(r *request) { r.edits = append(r.edits, f) }
 }

@@ -15,7 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
+	"github.com/pagi-go/pagi-bridge/pagi/request"
 )
 
 type app = func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error
@@ -180,7 +182,7 @@ func TestMultipart(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		form, err := multipart.NewReader(pagi.BodyReader(ctx, receive), params["boundary"]).ReadForm(1 << 20)
+		form, err := multipart.NewReader(request.BodyReader(ctx, receive), params["boundary"]).ReadForm(1 << 20)
 		if err != nil {
 			return err
 		}
@@ -251,22 +253,24 @@ func TestFileAndHandleBodies(t *testing.T) {
 		ev   pagi.HTTPResponseBody
 		want string
 	}{
-		"a file":               {pagi.HTTPResponseBody{File: file}, "0123456789"},
+		"a file":               {pagi.HTTPResponseBody{File: file, Length: pagi.ToEnd}, "0123456789"},
 		"a part of a file":     {pagi.HTTPResponseBody{File: file, Offset: 2, Length: 3, More: true}, "234"},
-		"past the end":         {pagi.HTTPResponseBody{File: file, Offset: 20}, ""},
-		"a handle":             {pagi.HTTPResponseBody{FH: strings.NewReader("abc")}, "abc"},
+		"no part of a file":    {pagi.HTTPResponseBody{File: file, Length: 0}, ""},
+		"no part of a handle":  {pagi.HTTPResponseBody{FH: strings.NewReader("abc")}, ""},
+		"past the end":         {pagi.HTTPResponseBody{File: file, Offset: 20, Length: pagi.ToEnd}, ""},
+		"a handle":             {pagi.HTTPResponseBody{FH: strings.NewReader("abc"), Length: pagi.ToEnd}, "abc"},
 		"a part of a handle":   {pagi.HTTPResponseBody{FH: strings.NewReader("abcdef"), Offset: 1, Length: 2}, "bc"},
-		"a handle only read":   {pagi.HTTPResponseBody{FH: io.LimitReader(strings.NewReader("abcdef"), 4)}, "abcd"},
+		"a handle only read":   {pagi.HTTPResponseBody{FH: io.LimitReader(strings.NewReader("abcdef"), 4), Length: pagi.ToEnd}, "abcd"},
 		"a long length wanted": {pagi.HTTPResponseBody{FH: strings.NewReader("abc"), Length: 99}, "abc"},
 	} {
 		if res := client(sending(start(), tc.ev)).Get("/"); res.Err != nil || res.Text() != tc.want {
 			t.Errorf("%s: %q, %v", name, res.Text(), res.Err)
 		}
 	}
-	if res := client(sending(start(), pagi.HTTPResponseBody{File: file + ".absent"})).Get("/"); !errors.Is(res.Err, os.ErrNotExist) {
+	if res := client(sending(start(), pagi.HTTPResponseBody{File: file + ".absent", Length: pagi.ToEnd})).Get("/"); !errors.Is(res.Err, os.ErrNotExist) {
 		t.Errorf("an absent file: %v", res.Err)
 	}
-	if res := client(sending(start(), pagi.HTTPResponseBody{FH: io.LimitReader(nil, 0), Offset: 1})).Get("/"); res.Err == nil || !strings.Contains(res.Err.Error(), "'offset' needs an fh that can seek") {
+	if res := client(sending(start(), pagi.HTTPResponseBody{FH: io.LimitReader(nil, 0), Offset: 1, Length: pagi.ToEnd})).Get("/"); res.Err == nil || !strings.Contains(res.Err.Error(), "'offset' needs an fh that can seek") {
 		t.Errorf("an offset without a seeker: %v", res.Err)
 	}
 }
@@ -281,7 +285,7 @@ func TestStrictness(t *testing.T) {
 		"an invalid event":            {[]pagi.Event{pagi.HTTPResponseStart{Status: 7}}, "http.response.start: 'status' must be 200 to 999, is 7"},
 		"another protocol's event":    {[]pagi.Event{pagi.SSEStart{}}, "sse.start: 'type' is not an event an application can send in a scope of type http"},
 		"a name in upper case":        {[]pagi.Event{pagi.HTTPResponseStart{Status: 200, Headers: pagi.Headers{{Name: "X-Y", Value: "1"}}}}, `'headers' contains the name "X-Y", which must be in lower case`},
-		"a body first":                {[]pagi.Event{body("x")}, "http.response.body: came before http.response.start"},
+		"a body first":                {[]pagi.Event{body("x")}, "http.response.body: http.response.start must come first"},
 		"two starts":                  {[]pagi.Event{start(), start()}, "http.response.start: the response was started already"},
 		"a late informational":        {[]pagi.Event{start(), pagi.HTTPResponseInformational{Status: 103}}, "must come before http.response.start"},
 		"a second body":               {[]pagi.Event{start(), body("x"), body("y")}, "http.response.body: the response is complete"},
@@ -431,7 +435,7 @@ func TestWriteAfterTheApplicationReturned(t *testing.T) {
 }
 
 func withLife(startup, shutdown error) pagi.App {
-	return pagi.Lifespan{
+	return lifespan.Hooks{
 		Startup: []func(context.Context, map[string]any) error{func(_ context.Context, state map[string]any) error {
 			state["n"] = 1
 			return startup

@@ -7,10 +7,10 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// Response is what the application answered.
+// Response is the application's answer.
 type Response struct {
-	// Status is the response's, 500 when the application failed before it began
-	// one (or its *pagi.StatusError's).
+	// Status is the status of the response. If the application failed before it began one, Status
+	// is 500, or that of its *pagi.StatusError.
 	Status  int
 	Headers pagi.Headers
 	// Body is the whole body; file and fh events are read into it. It is empty in
@@ -18,18 +18,17 @@ type Response struct {
 	Body []byte
 	// Chunks are the body's pieces, one per http.response.body event.
 	Chunks [][]byte
-	// Trailers came after the body.
+	// Trailers are the fields after the body.
 	Trailers pagi.Headers
 	// Informational are the interim responses, in order.
 	Informational []pagi.HTTPResponseInformational
-	// Events are all events the application sent that were accepted.
+	// Events are all accepted events of the application.
 	Events []pagi.Event
-	// Err is what went wrong: the error the application returned or panicked with,
-	// the first event it sent that the specification forbids, an answer that is
-	// missing or not complete.
+	// Err says what went wrong: the error or panic of the application, its first event that the
+	// specification forbids, or an answer that is missing or not complete.
 	Err error
 	// Connection is the exchange's connection state.
-	Connection *pagi.Connection
+	Connection pagi.Connection
 }
 
 // Header returns the value of the first header called name, or "".

@@ -8,75 +8,81 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// sequence keeps the rules an http response follows from event to event.
+// sequence checks the rules for the events of a response.
 type sequence struct {
 	scope    *pagi.Scope
 	started  bool
 	trailers bool // announced and not yet sent
 	bodyDone bool
-	noBody   bool  // the status or the method forbids one
+	noBody   bool  // the status or the method forbids a body
 	length   int64 // the Content-Length; -1: none
 	sent     int64
 
-	declined bool   // an sse scope, with an ordinary response
+	declined bool   // an sse scope that gets an ordinary response
 	reason   string // of an sse.close
 }
 
 // complete reports whether the response has all its parts.
 func (s *sequence) complete() bool { return s.bodyDone && !s.trailers }
 
-// check refuses an event that may not come here.
+// check returns an error for an event that must not come at this stage.
 func (s *sequence) check(ev pagi.Event) error {
 	if err := pagi.Validate(s.scope.Type, ev); err != nil {
 		return err
 	}
-	if s.scope.Type == pagi.TypeSSE {
-		return s.checkSSE(ev)
+	if err := pagi.CheckOrder(s.stage(), ev); err != nil {
+		return err
 	}
-	wrong := func(problem string) error { return &pagi.EventError{Type: ev.EventType(), Problem: problem} }
-	if s.complete() {
-		return wrong("the response is complete")
+	unoffered := func(extension string) error {
+		if s.scope.HasExtension(extension) {
+			return nil
+		}
+		return &pagi.EventError{Type: ev.EventType(), Problem: "the scope does not offer the extension " + extension}
 	}
 	switch e := ev.(type) {
+	case pagi.HTTPFullFlush:
+		return unoffered(pagi.ExtFullFlush)
 	case pagi.HTTPResponseInformational:
-		if s.started {
-			return wrong("must come before http.response.start")
-		}
-		if !s.scope.HasExtension(pagi.ExtInformational) {
-			return wrong("the scope does not offer the extension " + pagi.ExtInformational)
+		if err := unoffered(pagi.ExtInformational); err != nil {
+			return err
 		}
 		return lowerCase(e.EventType(), e.Headers)
 	case pagi.HTTPResponseStart:
-		if s.started {
-			return wrong("the response was started already")
-		}
 		s.trailers = e.Trailers
 		return s.start(e, e.Status, e.Headers)
-	case pagi.HTTPResponseBody:
-		switch {
-		case !s.started:
-			return wrong("came before http.response.start")
-		case s.bodyDone:
-			return wrong("the body is complete")
-		}
 	case pagi.HTTPResponseTrailers:
-		switch {
-		case !s.trailers:
-			return wrong("http.response.start did not announce trailers")
-		case !s.bodyDone:
-			return wrong("the body is not complete")
-		}
 		s.trailers = false
 		return lowerCase(e.EventType(), e.Headers)
-	case pagi.HTTPFullFlush:
-		if !s.scope.HasExtension(pagi.ExtFullFlush) {
-			return wrong("the scope does not offer the extension " + pagi.ExtFullFlush)
-		}
+	case pagi.SSEStart:
+		s.started, s.length = true, -1
+		return lowerCase(e.EventType(), e.Headers)
+	case pagi.SSEHTTPResponseStart:
+		s.declined = true
+		return s.start(e, e.Status, e.Headers)
 	}
 	return nil
 }
 
-// body counts n bytes of body; last says that there are no more.
+// stage returns the stage of the sequence in the order of events.
+func (s *sequence) stage() pagi.Stage {
+	switch {
+	case s.declined && s.bodyDone:
+		return pagi.StageDeniedComplete
+	case s.declined:
+		return pagi.StageDenied
+	case !s.started:
+		return pagi.StageBegin
+	case s.complete():
+		return pagi.StageComplete
+	case s.bodyDone:
+		return pagi.StageEnded
+	case s.trailers:
+		return pagi.StageAnnounced
+	}
+	return pagi.StageOpen
+}
+
+// body counts n bytes of body; last says that no more follow.
 func (s *sequence) body(n int64, last bool) error {
 	s.sent += n
 	s.bodyDone = last

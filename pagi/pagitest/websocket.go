@@ -8,38 +8,38 @@ import (
 	"sync"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
-// WebSocket is a websocket scope in progress, without a socket: the test is the client.
-// The rules between the two are those of the server, kept by the same code
-// (pagi.WebSocketSession). Finish must be called.
+// WebSocket is a running websocket scope without a socket, whose client is the test. It enforces
+// the server's rules with the same code (engine.WebSocketSession). Finish must be called.
 //
-// Every wait ends with the client's timeout: the application sees the connection drop
-// with reason client_timeout then.
+// Every wait ends with the client's timeout. The application then sees the connection drop with
+// reason client_timeout.
 type WebSocket struct {
-	// Scope is what the application was called with.
+	// Scope is the scope with which the application was called.
 	Scope *pagi.Scope
-	// Accepted says that the application accepted; Subprotocol and Headers are what
-	// it gave with that.
+	// Accepted says that the application accepted. Subprotocol and Headers come from its
+	// WebSocketAccept.
 	Accepted    bool
 	Subprotocol string
 	Headers     pagi.Headers
-	// Response is what the client got instead: the denial response, 403, or the answer
-	// for an application that failed. Nil where it accepted.
+	// Response is the answer without an accept: the denial response, 403, or the answer for an
+	// application that failed. It is nil after an accept.
 	Response *Response
 
-	session  *pagi.WebSocketSession
+	session  *engine.WebSocketSession
 	stop     func()
-	answered chan struct{} // closed when the handshake was
+	answered chan struct{} // closed when the handshake is answered
 	returned chan struct{} // closed when the session has ended
-	outcome  pagi.WebSocketOutcome
+	outcome  engine.WebSocketOutcome
 
 	mu      sync.Mutex // guards the rest
 	conn    *memory
 	refusal *Response
 	over    bool  // refusal is complete
 	wrong   error // the first event the specification forbids
-	left    bool  // the client has closed
+	left    bool  // the client has sent Close
 }
 
 // Subprotocols offers subprotocols in a WebSocket handshake, the preferred one first.
@@ -51,15 +51,15 @@ func Subprotocols(names ...string) Option {
 	}
 }
 
-// WebSocket makes a handshake and returns when the application has answered it, or has
-// returned. Options that concern a body make no sense here.
+// WebSocket makes a handshake and returns when the application has answered it, or has returned.
+// Options about a body have no meaning here.
 func (c *Client) WebSocket(target string, opts ...Option) *WebSocket {
 	w := &WebSocket{answered: make(chan struct{}), returned: make(chan struct{})}
 	w.Scope = c.webSocketScope(target, opts)
 	ctx, stop := context.WithTimeoutCause(context.Background(), c.timeout(), &pagi.DisconnectError{Reason: pagi.ReasonClientTimeout})
 	ctx, cancel := context.WithCancelCause(ctx)
 	w.stop = func() { cancel(nil); stop() }
-	w.session = &pagi.WebSocketSession{App: w.watched(c.App), Scope: w.Scope, Handshake: memoryHandshake{w, ctx}, EndContext: cancel}
+	w.session = &engine.WebSocketSession{App: w.watched(c.App), Scope: w.Scope, Handshake: memoryHandshake{w, ctx}, EndContext: cancel}
 	context.AfterFunc(ctx, func() { w.session.Cut(pagi.ReasonClientTimeout) }) // which the first end forestalls
 	go func() {
 		defer close(w.returned)
@@ -95,7 +95,7 @@ func (c *Client) webSocketScope(target string, opts []Option) *pagi.Scope {
 	scope, _, _ := c.scope("GET", target, r)
 	scope.Type, scope.Method, scope.Connection = pagi.TypeWebSocket, "", nil
 	scope.Scheme = map[string]string{"http": "ws", "https": "wss"}[scope.Scheme]
-	scope.Subprotocols = pagi.OfferedSubprotocols(scope.Headers)
+	scope.Subprotocols = engine.OfferedSubprotocols(scope.Headers)
 	if c.Extensions == nil {
 		scope.Extensions = map[string]any{pagi.ExtDenialResponse: struct{}{}}
 	}
@@ -105,7 +105,7 @@ func (c *Client) webSocketScope(target string, opts []Option) *pagi.Scope {
 	return scope
 }
 
-// watched notes what app sends that it must not.
+// watched records the first event of app that the specification forbids.
 func (w *WebSocket) watched(app pagi.App) pagi.App {
 	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		return app.Serve(ctx, scope, receive, func(ctx context.Context, ev pagi.Event) error {
@@ -123,7 +123,7 @@ func (w *WebSocket) watched(app pagi.App) pagi.App {
 	})
 }
 
-// failed is what a server answers for an application that did not.
+// failed returns the answer of a server for an application that has failed with err.
 func failed(err error) *Response {
 	res := &Response{Status: 500, Err: err}
 	var status *pagi.StatusError
@@ -155,9 +155,9 @@ func (w *WebSocket) SendJSON(v any) error {
 	return w.SendText(string(text))
 }
 
-// Receive returns the next message from the application. After the last one the
-// error is a *pagi.WebSocketEnd: its Code and Reason are those of the application's
-// Close, or 1006 where there was none.
+// Receive returns the next message from the application. After the last one the error is a
+// *engine.WebSocketEnd: its Code and Reason are those of the application's Close, or 1006 if there
+// was none.
 func (w *WebSocket) Receive() (pagi.WebSocketSend, error) {
 	if !w.Accepted {
 		return pagi.WebSocketSend{}, errNotAccepted
@@ -207,7 +207,7 @@ func (w *WebSocket) Close(code int, reason string) error {
 	w.mu.Lock()
 	w.left = true
 	w.mu.Unlock()
-	return w.conn.end(&pagi.WebSocketEnd{Code: code, Reason: reason, Answer: code, Peer: true})
+	return w.conn.end(&engine.WebSocketEnd{Code: code, Reason: reason, Answer: code, Peer: true})
 }
 
 // Disconnect drops the connection without a Close frame, for a reason of package pagi.
@@ -217,14 +217,14 @@ func (w *WebSocket) Disconnect(reason string) {
 	}
 }
 
-// Mute makes the client answer no pings any more.
+// Mute stops the client from answering pings.
 func (w *WebSocket) Mute() {
 	if w.Accepted {
 		w.conn.mute()
 	}
 }
 
-// Pings returns how many pings have come.
+// Pings returns how many pings the client has received.
 func (w *WebSocket) Pings() int {
 	if !w.Accepted {
 		return 0
@@ -232,9 +232,9 @@ func (w *WebSocket) Pings() int {
 	return w.conn.pings()
 }
 
-// Finish drops the connection if it is still open, waits until the application has
-// returned and returns what went wrong: its error or panic, the first event it sent that
-// the specification forbids. That the client has left is no error of its own.
+// Finish drops the connection if it is still open, and waits until the application has returned. It
+// returns the application's error or panic, or its first event that the specification forbids. The
+// client's leaving alone is no error.
 func (w *WebSocket) Finish() error {
 	defer w.stop()
 	w.mu.Lock()
@@ -268,7 +268,7 @@ type memoryHandshake struct {
 	ctx context.Context
 }
 
-func (h memoryHandshake) Accept(e pagi.WebSocketAccept, hooks pagi.WebSocketHooks) (pagi.WebSocketConn, error) {
+func (h memoryHandshake) Accept(e pagi.WebSocketAccept, hooks engine.WebSocketHooks) (engine.WebSocketConn, error) {
 	h.w.mu.Lock()
 	defer h.w.mu.Unlock()
 	h.w.conn = newMemory(hooks)

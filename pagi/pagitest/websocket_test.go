@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 )
 
-// chat makes a websocket application of a function that is called with what it needs
-// most.
+// chat makes a websocket application of a function with simple arguments.
 func chat(f func(next func() pagi.Event, send func(pagi.Event) error, scope *pagi.Scope) error) pagi.App {
 	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		if scope.Type != pagi.TypeWebSocket {
@@ -193,7 +193,7 @@ func TestWebSocketClosedByTheApplication(t *testing.T) {
 				t.Errorf("%q, %v", text, err)
 			}
 			_, err := ws.Receive()
-			var end *pagi.WebSocketEnd
+			var end *engine.WebSocketEnd
 			if !errors.As(err, &end) || end.Code != tt.code || end.Reason != tt.reason {
 				t.Errorf("%v, want %d %q", err, tt.code, tt.reason)
 			}
@@ -218,7 +218,7 @@ func TestWebSocketKeepalive(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	ws.Mute()
-	var end *pagi.WebSocketEnd
+	var end *engine.WebSocketEnd
 	if _, err := ws.Receive(); !errors.As(err, &end) || end.Code != 1006 {
 		t.Error(err)
 	}

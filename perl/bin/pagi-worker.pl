@@ -13,16 +13,15 @@ pagi-worker.pl - a worker process of pagi-bridge
 
 =head1 DESCRIPTION
 
-Started by the gateway, which writes the configuration to its standard input: the
-pairs of F<bridge/wire/PROTOCOL.md>, section "Configuration". Loads the
-application, connects back and serves until told to stop. With C<preload> in the
-configuration it is a zygote: it loads the application, and the workers are forked
-from it.
+The gateway starts this program and writes the configuration to its standard input: the pairs
+of F<bridge/wire/PROTOCOL.md>, section "Configuration". The program loads the application,
+connects to the gateway and serves until the gateway tells it to stop. With C<preload> in the
+configuration it is a zygote: it loads the application, and the workers are forked from it.
 
 =cut
 
-# The modules of the runtime are found beside this file. Their directory stays out of
-# the application's @INC.
+# The modules of the runtime are beside this file. Their directory does not appear in the
+# application's @INC.
 my $lib;
 BEGIN {
     ($lib) = $0 =~ m{\A(.*)/bin/[^/]+\z} or die "$0: give the whole path of this file\n";
@@ -33,6 +32,7 @@ use PagiBridge;
 use PagiBridge::Describe ();
 use PagiBridge::Loader;
 use PagiBridge::PSGI;
+use PagiBridge::Title ();
 use PagiBridge::Wire qw(unpack_pairs);
 use PagiBridge::Worker;
 no lib $lib;
@@ -52,6 +52,7 @@ umask $config{umask} if defined $config{umask};
 
 my $worker = PagiBridge::Worker->connect($config{socket}, $config{token}, $config{preload} ? (role => 'zygote') : ());
 my $zygote = $config{preload} ? zygote($worker) : undef;
+title('worker');
 my $app = eval {
     defined $config{code}
         ? PagiBridge::Loader::load_code($config{code})
@@ -63,11 +64,12 @@ if (!$app) {
 }
 if ($zygote) {
     $worker->ready;
-    $0 = "pagi-zygote $config{name}";
+    title('zygote');
     %config = (%config, %{ $zygote->run });
     # From here on this is a worker, a child of the zygote; nothing that belongs to one
     # process has been made before.
     undef $zygote;
+    title('worker');
     $worker = PagiBridge::Worker->connect($config{socket}, $config{token});
 }
 if (!eval { PagiBridge::run_after_fork($config{worker}); 1 }) {
@@ -86,9 +88,11 @@ if ($config{reload}) {
 }
 $worker->ready;
 $handler->report($worker) if $config{reload};
-$0 = "pagi-worker $config{name}";
 $worker->run($handler);
 exit 0;
+
+# title sets the name of the process for ps. From now on $0 is the application's file.
+sub title { return PagiBridge::Title::set("pagi-$_[0] $config{name}", defined $config{code} ? '-e' : $config{app}) }
 
 # load loads a module of the runtime that not every worker needs.
 sub load {

@@ -18,9 +18,9 @@ PagiBridge - what an application can ask of the gateway it runs under
 
 =head1 DESCRIPTION
 
-Loaded before the application, so that C<use PagiBridge;> works without an
-installation. An application that is to run elsewhere as well asks
-C<< PagiBridge->can('after_fork') >> instead.
+The runtime loads this module before the application, so that C<use PagiBridge;> works without
+an installation. An application that must also run elsewhere tests C<<
+PagiBridge->can('after_fork') >> instead.
 
 =cut
 
@@ -31,14 +31,14 @@ my $worker_number;
 
 =head2 after_fork($code)
 
-Has the code called in every worker before its first request, with the worker's
-number: 1 and up, never the same twice. With C<preload> that is after the worker was
-forked from the process that has loaded the application, without it after the
-application was loaded. Codes are called in the order they were given; what is given
-after that time is called at once. When one dies the worker is not started.
+Makes every worker call the code before its first request, with the worker's number: 1 and up,
+never the same twice. With C<preload> the call comes after the worker was forked from the
+process that has loaded the application. Without it the call comes after the application was
+loaded. Codes are called in the order in which they were given. A code that is given later is
+called at once. When a code dies, the worker is not started.
 
-What is needed in there: whatever must not be shared with other processes. Above all
-connections to databases and other servers, and what is random.
+The code should open everything that processes must not share: above all connections to
+databases and other servers, and sources of random numbers.
 
 =cut
 

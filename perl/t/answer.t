@@ -27,6 +27,10 @@ my $pid = start(sub {
         push @{ $env->{'psgix.cleanup.handlers'} }, sub { die "tidy\n" };
         return [200, [], ['kept']];
     }
+    if ($path eq '/bad cleanup') {
+        push @{ $env->{'psgix.cleanup.handlers'} }, undef, 0, '', sub { die "tidy\n" };
+        return [200, [], ['kept']];
+    }
     return sub {
         my ($respond) = @_;
         if ($path eq '/closed') {
@@ -75,6 +79,11 @@ to_worker(request(9, '/cleanup'));
 is_deeply [answer()], [
     [RESPONSE, FIN | BUSY, "${head}kept"], [LOG, LOG_ERROR, 'a cleanup handler died: tidy'], $idle,
 ], 'a cleanup handler';
+to_worker(request(10, '/bad cleanup'));
+my @told = answer();
+is scalar(@told), 6, 'cleanup handlers of which three are none';
+is_deeply [@told[0, 4, 5]], [[RESPONSE, FIN | BUSY, "${head}kept"], [LOG, LOG_ERROR, 'a cleanup handler died: tidy'], $idle], 'the one after them is called';
+is scalar(grep { $_->[2] =~ /\Aa cleanup handler died: Can't use .* as a (?:subroutine|CODE) ref/ } @told), 3, 'and each of them is told';
 is stop($pid), 0, 'ends when the gateway goes';
 
 done_testing;

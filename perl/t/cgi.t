@@ -6,7 +6,6 @@ use Test::More;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 
-use PagiBridge::CGI::Ending;
 use PagiBridge::CGI::Watch;
 
 # What the tied hash of a watch notes.
@@ -26,23 +25,37 @@ use PagiBridge::CGI::Watch;
 
     my $watch = bless { notes => $notes }, 'PagiBridge::CGI::Watch';
     is_deeply [ map { $watch->overrides($_) ? 1 : 0 } qw(OWN HOME PATH) ], [ 1, 1, 0 ], 'what is deleted is overridden, too';
-    ok $watch->overrides, 'something is';
+    is_deeply [ sort { $a cmp $b } $watch->changes ], [ 0, 1, 1, 'HOME', 'OWN' ], 'which the zygote is told';
     %env = (ONLY => 1);
     ok $watch->overrides('ANYTHING'), 'after all were cleared every one is';
+    is +($watch->changes)[0], 1, 'which the zygote is told, too';
 }
 
-# Which classes have a destructor.
-require B;
-ok !PagiBridge::CGI::Ending::is_idle(sub { print 'gone' }), 'a destructor that prints';
-ok !PagiBridge::CGI::Ending::is_idle(\&B::svref_2object), 'one in C';
-ok PagiBridge::CGI::Ending::is_idle(sub { }),        'one that is empty';
-ok PagiBridge::CGI::Ending::is_idle(sub { return }), 'one that returns';
-
-ok eval 'package Local::Quiet; sub new { } sub DESTROY { } 1', 'a class';
-is_deeply [ PagiBridge::CGI::Ending::destructors('Local::Quiet::') ], ['Local::Quiet::DESTROY'], 'its destructor is found';
-ok PagiBridge::CGI::Ending::is_idle(\&Local::Quiet::DESTROY), 'and does nothing';
-ok eval 'package Local::Quiet::Deep; sub AUTOLOAD { print our $AUTOLOAD } 1', 'a class below it that answers to everything';
-is_deeply [ grep {/Local::Quiet/} PagiBridge::CGI::Ending::packages('main::', {}) ], [ 'Local::Quiet::', 'Local::Quiet::Deep::' ], 'both are found';
-ok PagiBridge::CGI::Ending::has_destructor(), 'and that one counts';
+# What a watch finds.
+for my $case (
+    [ 'nothing',              sub { },                        '' ],
+    [ 'a variable',           sub { my $path = $ENV{PATH} },  '', 'PATH' ],
+    [ 'all variables',        sub { my @all = %ENV },         'it lists all of %ENV' ],
+    [ 'a reference to them',  sub { our $kept = \%ENV },      'it keeps a reference to %ENV, or has replaced it' ],
+    [ 'another hash',         sub { *main::ENV = {} },        'it keeps a reference to %ENV, or has replaced it' ],
+    [ 'a random number',      sub { my $random = rand },      'it uses random numbers' ],
+    [ 'a seed',               sub { srand 7 },                'it uses random numbers' ],
+    [ 'the time of the start', sub { my $time = $^T },        'it looks at the clock ($^T)' ],
+    [ 'another time of it',   sub { $^T = 5 },                'it looks at the clock ($^T)' ],
+    )
+{
+    my ($name, $code, $why, @names) = @$case;
+    my ($start, $real) = ($^T, \%ENV);
+    my $watch = PagiBridge::CGI::Watch->begin;
+    $code->();
+    is $watch->end, $why, $name;
+    is \%ENV, $real, 'the environment is back';
+    is_deeply [ $watch->names ], \@names, 'and it is known what was read' if $why eq '';
+    $^T = 6;
+    is $^T, 6, 'so is $^T';
+    $^T = $start;
+    our $kept;
+    undef $kept;
+}
 
 done_testing;

@@ -43,6 +43,31 @@ isnt $package, (PagiBridge::Loader::load_file($file)->())[3], 'for each';
     sub to_app { sub {'component'} }
 }
 is PagiBridge::Loader::load_code('Component->new')->(), 'component', 'an object with to_app';
+{
+    package Itself;
+    use overload '&{}' => sub { my ($self) = @_; sub {'itself'} }, fallback => 1;
+    sub new { bless {}, shift }
+    sub to_app { $_[0] }
+}
+{
+    local $SIG{__WARN__} = sub { die @_ };    # of deep recursion
+    is eval { PagiBridge::Loader::load_code('use warnings; Itself->new')->() } // $@, 'itself', 'an object whose to_app returns it';
+    like refusal(sub { PagiBridge::Loader::load_code('package Nothing; sub to_app { $_[0] } bless {}') }), qr/returned a reference to Nothing/, 'and which cannot be called';
+}
+for my $case (
+    ['a server that the file starts',                          'SERVE'],
+    ['with an exception handler that throws another text',     '$SIG{__DIE__} = sub { die "own: $_[0]" }; SERVE'],
+    ['with an exception handler that ends the process',        '$SIG{__DIE__} = sub { CORE::exit 7 }; SERVE'],
+    ['in an eval',                                             'eval { SERVE }; 1'],
+    ['in an eval that throws its own exception',               'eval { SERVE; 1 } or die "no server: $@"'],
+    ['twice in evals',                                         'eval { SERVE } for 1, 2; undef'],
+) {
+    my ($name, $code) = @$case;
+    $code =~ s/SERVE/Plack::Loader->auto(port => 1)->run(sub {'served'})/g;
+    local $SIG{__DIE__};
+    is eval { PagiBridge::Loader::load_code($code)->() } // $@, 'served', $name;
+}
+like refusal(sub { PagiBridge::Loader::load_code('Plack::Loader->auto->run(undef)') }), qr/served by pagi-bridge/, 'a server that is given nothing';
 is PagiBridge::Loader::load_code('package main; my $x = 7; sub { $x }')->(), 7, 'code';
 is PagiBridge::Loader::load_code('$loose = "no strict"; sub { $loose }')->(), 'no strict', 'code without strict';
 is PagiBridge::Loader::load_code('sub { join ",", grep { eval "defined \$$_" } qw(code error result count package app file) }')->(), '', 'which sees no variable of the loader';

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -95,6 +96,7 @@ func (r *report) event(e event) {
 	case "fail":
 		fmt.Fprint(r.out, strings.Join(r.output[key], ""))
 		if e.Test == "" {
+			r.unfinished(e.Package)
 			fmt.Fprintf(r.out, "FAIL  %s (%.1fs)\n", short(e.Package), e.Elapsed)
 		}
 	case "pass":
@@ -106,6 +108,17 @@ func (r *report) event(e event) {
 		delete(r.output, key)
 		if e.Test != "" {
 			r.count[e.Action]++
+		}
+	}
+}
+
+// unfinished prints the output of a failed package's tests that have not ended: a test that ran
+// into the time limit is among them.
+func (r *report) unfinished(pkg string) {
+	for _, key := range slices.Sorted(maps.Keys(r.output)) {
+		if strings.HasPrefix(key, pkg+" Test") {
+			fmt.Fprint(r.out, strings.Join(r.output[key], ""))
+			delete(r.output, key)
 		}
 	}
 }

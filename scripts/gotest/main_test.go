@@ -16,6 +16,7 @@ func TestReport(t *testing.T) {
 {"Action":"pass","Package":"x/pagi-bridge/a","Elapsed":1.5}
 {"Action":"output","Package":"x/pagi-bridge/b","Test":"TestBad","Output":"    b_test.go:3: it is broken\n"}
 {"Action":"fail","Package":"x/pagi-bridge/b","Test":"TestBad"}
+{"Action":"output","Package":"x/pagi-bridge/b","Test":"TestStuck","Output":"panic: test timed out\n"}
 {"Action":"fail","Package":"x/pagi-bridge/b","Elapsed":0.25}
 {"Action":"skip","Package":"x/pagi-bridge/no-tests"}
 {"ImportPath":"x/c","Action":"build-output","Output":"c.go:1: no\n"}
@@ -30,7 +31,7 @@ not json
 	if err := r.finish(file); err != nil {
 		t.Fatal(err)
 	}
-	want := "ok    pagi-bridge/a (1.5s)\n    b_test.go:3: it is broken\nFAIL  pagi-bridge/b (0.2s)\nc.go:1: no\nnot json\n\n1 passed, 1 failed, 2 skipped\n"
+	want := "ok    pagi-bridge/a (1.5s)\n    b_test.go:3: it is broken\npanic: test timed out\nFAIL  pagi-bridge/b (0.2s)\nc.go:1: no\nnot json\n\n1 passed, 1 failed, 2 skipped\n"
 	if out.String() != want {
 		t.Errorf("got %q\nwant %q", out.String(), want)
 	}

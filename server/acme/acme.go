@@ -1,7 +1,6 @@
-// Package acme gets certificates from a certificate authority that speaks ACME
-// (RFC 8555), Let's Encrypt for example, renews them in time, and answers the
-// authority's challenges on the server's own listeners. The work is certmagic's; this
-// package fits it to a server.Server.
+// Package acme gets certificates from a certificate authority that speaks ACME (RFC 8555), Let's
+// Encrypt for example. It renews them in time and answers the authority's challenges on the
+// server's own listeners. certmagic does the work; this package fits it to a server.Server.
 package acme
 
 import (
@@ -21,27 +20,32 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// Protocol is what the authority speaks to us during a handshake (RFC 8737).
+// Protocol is the protocol that the authority negotiates in a TLS handshake to check a domain (RFC
+// 8737).
 const Protocol = "acme-tls/1"
 
-// Options say what to ask of whom. Domains and Agree must be set.
+// DefaultStorage is the directory where keys and certificates are kept.
+const DefaultStorage = "acme"
+
+// Options configures the domains to certify and the ACME directory to use. Domains and Agree must
+// be set.
 type Options struct {
-	// Domains are the names to have certificates for.
+	// Domains are the names that the certificates are for.
 	Domains []string `yaml:"domains"`
 	// Agree says that you have read the authority's terms and agree to them.
 	Agree bool `yaml:"agree"`
-	// Email is whom the authority tells of problems.
+	// Email is the address to which the authority reports problems.
 	Email string `yaml:"email"`
 	// Directory is the URL of the authority's directory. Default: Let's Encrypt.
 	Directory string `yaml:"directory"`
-	// DirectoryCA is a PEM file with the certificates by which the authority itself is
-	// known. Default: those the system trusts.
-	DirectoryCA string `yaml:"directory_ca"`
+	// DirectoryCA is a PEM file with the certificates that identify the authority's own server.
+	// Default: those that the system trusts.
+	DirectoryCA string `yaml:"directory_ca" path:"yes"`
 	// Storage is a directory for keys and certificates, mode 0700. Default: acme.
-	Storage string `yaml:"storage"`
+	Storage string `yaml:"storage" path:"yes"`
 }
 
-// Check reports what cannot work.
+// Check reports options that cannot work.
 func (o *Options) Check() error {
 	switch {
 	case len(o.Domains) == 0:
@@ -73,13 +77,13 @@ func (o *Options) roots() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Manager is a server.CertificateSource. Run gets the certificates.
+// Manager is a server.CertificateSource. Its method Run gets the certificates.
 type Manager struct {
 	options Options
 	cache   *certmagic.Cache
 	config  *certmagic.Config
 	issuer  *certmagic.ACMEIssuer
-	started atomic.Bool // by Run: until then nobody but New has touched the rest
+	started atomic.Bool // set by Run; before that only New has touched the other fields
 }
 
 // New makes a manager and its storage.
@@ -92,7 +96,7 @@ func New(o Options, log *slog.Logger) (*Manager, error) {
 		return nil, err
 	}
 	if o.Storage == "" {
-		o.Storage = "acme"
+		o.Storage = DefaultStorage
 	}
 	storage, err := filepath.Abs(o.Storage)
 	if err != nil {
@@ -116,7 +120,7 @@ func New(o Options, log *slog.Logger) (*Manager, error) {
 	return m, nil
 }
 
-// Ports are where the server listens; the authority must reach them at 80 and 443.
+// Ports are the ports at which the server listens. The authority must reach them as 80 and 443.
 type Ports struct {
 	// TLS is the port of a place that speaks TLS; 0: there is none.
 	TLS int
@@ -124,7 +128,7 @@ type Ports struct {
 	Redirect int
 }
 
-// Run gets certificates, or those it has stored, and renews them until ctx ends. The
+// Run takes certificates from the storage or gets new ones, and renews them until ctx ends. The
 // server must be serving.
 func (m *Manager) Run(ctx context.Context, ports Ports) error {
 	defer m.cache.Stop()
@@ -145,7 +149,7 @@ func (m *Manager) Run(ctx context.Context, ports Ports) error {
 	return nil
 }
 
-// errNotStarted is why there is no certificate yet.
+// errNotStarted is the error of a handshake before Run has started.
 var errNotStarted = errors.New("acme: it is not running yet")
 
 // GetCertificate implements server.CertificateSource.

@@ -40,10 +40,10 @@ func buildPebble(t *testing.T) string {
 	return filepath.Join(dir, "pebble")
 }
 
-// everythingIsHere is a DNS server by which every name is this machine's.
+// everythingIsHere starts a DNS server that gives every name the address of this machine.
 func everythingIsHere(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // which is what pebble asks by
+	l, err := net.Listen("tcp", "127.0.0.1:0") // pebble asks over TCP
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,14 +53,14 @@ func everythingIsHere(t *testing.T) string {
 		if q := ask.Question[0]; q.Qtype == dns.TypeA {
 			answer.Answer = append(answer.Answer, &dns.A{Hdr: dns.RR_Header{Name: q.Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(127, 0, 0, 1)})
 		}
-		_ = w.WriteMsg(answer) // who asks asks again
+		_ = w.WriteMsg(answer) // a client without an answer asks again
 	})}
 	go func() { _ = s.ActivateAndServe() }() // until Shutdown
 	t.Cleanup(func() { _ = s.Shutdown() })
 	return l.Addr().String()
 }
 
-// freePort is a port that nobody listened at a moment ago.
+// freePort returns a port at which nothing listened a moment ago.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -71,7 +71,7 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// authority is a running pebble that reaches sites at two ports.
+// authority starts a pebble that reaches sites at the given ports.
 func authority(t *testing.T, program string, ports acme.Ports) (directory, ca string) {
 	t.Helper()
 	pair := testkit.Certificate(t)

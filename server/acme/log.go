@@ -8,8 +8,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// newZap returns a logger of the kind certmagic writes to, which passes everything on.
-// What is routine to certmagic is so to us, too: its info is debug here.
+// newZap returns a zap logger for certmagic that passes every record on to log. certmagic logs
+// routine work at info, which becomes debug here.
 func newZap(log *slog.Logger) *zap.Logger { return zap.New(&core{log: log}) }
 
 // core implements zapcore.Core.

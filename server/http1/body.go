@@ -11,10 +11,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/headername"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// bodyState is where in a request's body its reader is.
+// bodyState is how far a request's body has been read.
 type bodyState uint8
 
 const (
@@ -30,10 +31,10 @@ const (
 // maxChunkLine is how long the line with a chunk's size may be.
 const maxChunkLine = 4 << 10
 
-// continueTime is how long a client may take for the few bytes of 100 Continue.
+// continueTime is how long a client may take to receive the few bytes of 100 Continue.
 const continueTime = 10 * time.Second
 
-// chunkCredit is how much framing every chunk may have, however small it is.
+// chunkCredit is how many bytes of framing every chunk may have, however small it is.
 const chunkCredit = 16
 
 var (
@@ -42,8 +43,8 @@ var (
 	errLargeTrailers = errors.New("the request's head and its trailer section are too large")
 )
 
-// body is a request's body, as it is without its framing (RFC 9112 sections 6, 7.1).
-// It may be read while the response is written.
+// body reads a request's body without its framing (RFC 9112 sections 6, 7.1). It may be read while
+// the response is written.
 type body struct {
 	c     *conn
 	mu    sync.Mutex // held by the running Read
@@ -52,19 +53,17 @@ type body struct {
 	total int // bytes of framing read, to limit chunks that carry little
 	err   error
 	after pagi.Headers // the fields of the trailer section
-	// The client waits for 100 Continue; this changes with the connection's headOut
-	// held.
+	// The client waits for 100 Continue. It changes only with the connection's headOut held.
 	expected bool
-	begun    bool // it was read from
-	// What the response wants to know: there is something to be read; it is known to
-	// be more than drainLimit.
+	begun    bool // some of it was read
+	// For the response: something is left to be read, and it is known to be more than drainLimit.
 	unread, long atomic.Bool
 }
 
 // isDone reports whether there is nothing more to be read.
 func (b *body) isDone() bool { return !b.unread.Load() }
 
-// take ends all reading. A Read that waits must have been woken.
+// take ends all reading. Its caller must have woken a Read that waits.
 func (b *body) take() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -73,7 +72,7 @@ func (b *body) take() {
 	}
 }
 
-// Close does nothing: what is left of a body is the server's concern.
+// Close does nothing: the server deals with the rest of a body.
 func (b *body) Close() error { return nil }
 
 // Read implements io.Reader. An error other than io.EOF means that the connection
@@ -113,8 +112,8 @@ func (b *body) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// fail makes err the outcome of this read and all others. A time limit may be
-// extended.
+// fail makes err the outcome of this read and of all later ones. An exceeded time limit is not
+// kept, because it may be extended.
 func (b *body) fail(err error) error {
 	var timeout interface{ Timeout() bool }
 	if errors.As(err, &timeout) && timeout.Timeout() {
@@ -127,8 +126,9 @@ func (b *body) fail(err error) error {
 	return err
 }
 
-// hasRoom reports whether what is left of the body is known to be short, or may be as
-// nothing was read of it, so that it may wait in the buffer while that is read ahead.
+// hasRoom reports whether the rest of the body may wait in the buffer while the connection is read
+// ahead. The rest must be known to be short. A body in chunks may be short as long as nothing of it
+// was read.
 func (b *body) hasRoom() bool {
 	switch b.state {
 	case atEnd:
@@ -139,8 +139,8 @@ func (b *body) hasRoom() bool {
 	return b.state == chunkLine && !b.begun
 }
 
-// rest returns how much of what is read ahead is of the body, and whether that is all that
-// is left of it, where it hasRoom.
+// rest returns how many bytes of ahead belong to the body, and whether they are all that is left of
+// it. It is for a body that hasRoom.
 func (b *body) rest(ahead []byte) (n int, all bool) {
 	switch b.state {
 	case atEnd:
@@ -154,7 +154,8 @@ func (b *body) rest(ahead []byte) (n int, all bool) {
 	return len(ahead), false
 }
 
-// endOfChunks returns how much of p is a body in chunks; 0 where its end has not come.
+// endOfChunks returns how many bytes of p are a whole body in chunks. It returns 0 where the end
+// has not come.
 func endOfChunks(p []byte) int {
 	for at := 0; at < len(p); {
 		i := bytes.IndexByte(p[at:], '\n')
@@ -179,7 +180,7 @@ func endOfChunks(p []byte) int {
 	return 0
 }
 
-// readLeft reads what is left of a body or chunk: from the buffer, or past it.
+// readLeft reads the rest of a body or chunk: from the buffer, or directly from the connection.
 func (b *body) readLeft(p []byte) (n int, err error) {
 	c := b.c
 	p = p[:min(int64(len(p)), b.left)]
@@ -228,8 +229,8 @@ func (b *body) readFraming() error {
 		if size == 0 {
 			b.state, b.total = trailers, 0
 		}
-		// A peer that wraps every few bytes in a long extension makes us work for
-		// nothing: framing may be 16 KiB more than what chunks of any size need.
+		// A client that wraps every few bytes in a long extension costs work. So framing may have
+		// 16 KiB more than chunks of any size need.
 		b.total = max(0, b.total-chunkCredit-2*int(min(size, math.MaxInt32/4)))
 	case chunkEnd:
 		if len(line) > 0 {
@@ -245,13 +246,13 @@ func (b *body) readFraming() error {
 		if value = trim(value); !ok || !isToken(name) || !isValue(value) { // folded, too
 			return errTrailer
 		}
-		b.after = append(b.after, pagi.Header{Name: pagi.LowerName(name), Value: value})
+		b.after = append(b.after, pagi.Header{Name: headername.Lower(name), Value: value})
 	}
 	return nil
 }
 
-// line reads one line that ends in CRLF, and returns it without; it is valid until
-// the next read. A bare LF is an error: another reader may not take it for an end.
+// line reads one line that ends in CRLF, and returns it without the CRLF. It is valid until the
+// next read. A bare LF is an error, because another reader may not take it for the end of a line.
 func (b *body) line() ([]byte, error) {
 	c := b.c
 	most, all, tooLong := maxChunkLine, 4*maxChunkLine, errChunk
@@ -284,8 +285,8 @@ func (b *body) line() ([]byte, error) {
 	}
 }
 
-// trailerRoom is how large a trailer section may be: it has what its request's head has
-// left of the room for that, and the two bytes of the line that ends it.
+// trailerRoom is how large a trailer section may be: the part of MaxHead that the head of the
+// request has not used, and two bytes for the empty line.
 func (c *conn) trailerRoom() int {
 	if c.limits.MaxHead <= 0 {
 		return math.MaxInt
@@ -293,8 +294,8 @@ func (c *conn) trailerRoom() int {
 	return c.limits.MaxHead - c.head + 2
 }
 
-// chunkSize reads "1a" or "1a;name=value"; what the extension says is ignored, as
-// RFC 9112 section 7.1.1 wants it.
+// chunkSize reads "1a" or "1a;name=value". It ignores the extension, as RFC 9112 section 7.1.1
+// requires.
 func chunkSize(line []byte) (int64, error) {
 	digits, extension, extended := bytes.Cut(line, []byte{';'})
 	if extended {
@@ -317,7 +318,7 @@ func chunkSize(line []byte) (int64, error) {
 	return n, nil
 }
 
-// sayContinue answers an expectation, unless the response has begun.
+// sayContinue sends 100 Continue to a client that expects it, unless the response has begun.
 func (b *body) sayContinue() error {
 	c := b.c
 	c.headOut.Lock()
@@ -333,8 +334,8 @@ func (b *body) sayContinue() error {
 	return err
 }
 
-// drain reads the rest of a body that is not long, and reports whether that was all.
-// A client that waits for 100 Continue has not sent it and will not.
+// drain reads the rest of a body that is not long, and reports whether it has reached the end. A
+// client that waits for 100 Continue has sent no body and will not send one.
 func (b *body) drain() bool {
 	if b.isDone() {
 		return true

@@ -16,18 +16,18 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
 const (
-	// readBuffer and writeBuffer are the sizes buffers begin with; only a larger
-	// head makes one grow.
+	// readBuffer and writeBuffer are the initial sizes of the buffers. Only a larger head makes one
+	// grow.
 	readBuffer  = 4 << 10
 	writeBuffer = 4 << 10
-	// lingerTime is how long a client may go on sending what is not read any more,
-	// unless it closes before: closing with something unread could cost it the answer.
+	// lingerTime is how long a client may go on sending bytes that nothing reads any more, unless
+	// it closes before. If the server closed with bytes unread, the client could lose the answer.
 	lingerTime = 500 * time.Millisecond
-	// drainLimit is how much of a request body that nobody wanted is read to keep
-	// the connection.
+	// drainLimit is how much of an unread request body the server reads to keep the connection.
 	drainLimit = 256 << 10
 )
 
@@ -38,10 +38,9 @@ const (
 	stateClosed              // closed while idle
 )
 
-// conn is one connection. Its fields belong to the goroutine that serves it, and to
-// the handler it calls, except where it says otherwise. While the handler runs the read
-// buffer is the body's until that has been read, then watch's; the write buffer is the
-// response's.
+// conn is one connection. Its fields belong to the goroutine that serves it and to the handler that
+// it calls, unless a comment says otherwise. While the handler runs, the read buffer belongs to the
+// body until that has been read, and then to watch. The write buffer belongs to the response.
 type conn struct {
 	server *Server
 	limits *Limits
@@ -53,7 +52,7 @@ type conn struct {
 	to     pagi.Addr
 
 	state  atomic.Int32
-	served int // requests that handlers were called for
+	served int // requests for which the handler was called
 	head   int // the size of the current one's head
 	ctx    connContext
 	cancel context.CancelCauseFunc
@@ -64,18 +63,18 @@ type conn struct {
 	out      []byte // write buffer
 	deadline struct{ read, write deadline }
 
-	headOut   sync.Mutex // guards the next two; held while it is decided whether 100 Continue is sent
-	headBegun bool       // it is not any more
-	hasLeft   bool       // the client, which is told when the head begins
+	headOut   sync.Mutex // guards the next two; held while the decision about 100 Continue is taken
+	headBegun bool       // 100 Continue is not sent any more
+	hasLeft   bool       // the client has left; told when the head begins
 	hijacked  bool
 	watch     watch
 }
 
 func newConn(s *Server, c net.Conn, state *tls.ConnectionState) *conn {
 	x := &conn{server: s, limits: s.limits(), net: c, tls: state, client: c.RemoteAddr().String(), local: c.LocalAddr()}
-	x.to = pagi.AddrOf(c.LocalAddr())
+	x.to = engine.AddrOf(c.LocalAddr())
 	if _, unix := c.RemoteAddr().(*net.UnixAddr); !unix { // a Unix socket's client has none
-		x.from = pagi.AddrOf(c.RemoteAddr())
+		x.from = engine.AddrOf(c.RemoteAddr())
 	}
 	ctx, cancel := context.WithCancelCause(s.Context)
 	x.ctx, x.cancel = connContext{ctx, x}, cancel
@@ -83,12 +82,12 @@ func newConn(s *Server, c net.Conn, state *tls.ConnectionState) *conn {
 	return x
 }
 
-// serve handles one request after the other.
+// serve handles the requests of the connection, one after another.
 func (c *conn) serve() {
 	defer func() {
 		c.cancel(context.Canceled)
 		if !c.hijacked {
-			_ = c.net.Close() // what was to be said has been said
+			_ = c.net.Close() // all responses have been sent
 		}
 	}()
 	for first := true; ; first = false {
@@ -104,11 +103,10 @@ func (c *conn) serve() {
 		c.head = len(head)
 		c.advance(c.head)
 		if refusal != nil {
-			// Where HTTP/2 is spoken, too, what is neither may be a broken preface,
-			// which has no answer (RFC 9113 section 3.4).
-			if !first || !c.speaksHTTP2() || namesHTTP(head) {
-				c.refuse(refusal, head)
+			if other := (&beginning{}).refusal(head); other != nil { // an empty line may be among the bytes of another protocol
+				refusal = other
 			}
+			c.turnDown(refusal, head, first)
 			return
 		}
 		if !c.handle(x) || c.hijacked {
@@ -119,27 +117,32 @@ func (c *conn) serve() {
 			return
 		}
 		c.state.Store(stateIdle)
-		if c.isEnding() { // since just now: Drain may have seen the request
+		if c.isEnding() { // it may have begun just now: Drain may have seen the request
 			c.linger(x)
 			return
 		}
 	}
 }
 
-// prefaceHead is how the preface of HTTP/2 begins: what looks like a request's head.
-const prefaceHead = "PRI * HTTP/2.0\r\n\r\n"
+// turnDown refuses a request. Where the server also speaks HTTP/2, bytes that belong to neither
+// version may be a broken preface, which gets no answer (RFC 9113 section 3.4).
+func (c *conn) turnDown(r *Refusal, head []byte, first bool) {
+	if !first || !c.speaksHTTP2() || namesHTTP(head) || r.Reason == reasonTLS || r.Reason == reasonProxy {
+		c.refuse(r, head)
+	}
+}
 
-// namesHTTP reports whether the first line of a head says that it is of HTTP.
+// namesHTTP reports whether the first line of a head names a version of HTTP.
 func namesHTTP(head []byte) bool {
 	line, _, _ := bytes.Cut(head, []byte{'\n'})
 	return bytes.Contains(line, []byte(" HTTP/"))
 }
 
-// speaksHTTP2 reports whether the client may begin with HTTP/2. Under TLS the handshake
-// says what is spoken (RFC 9113 section 3.2).
+// speaksHTTP2 reports whether the client may begin with HTTP/2. Under TLS the handshake decides the
+// protocol (RFC 9113 section 3.2).
 func (c *conn) speaksHTTP2() bool { return c.server.HTTP2 != nil && c.tls == nil }
 
-// handOver gives the connection to who speaks HTTP/2.
+// handOver gives the connection to the server for HTTP/2.
 func (c *conn) handOver() {
 	c.hijacked = true
 	if err := c.net.SetDeadline(time.Time{}); err != nil {
@@ -149,10 +152,10 @@ func (c *conn) handOver() {
 	c.server.HTTP2(c.net, c.in[c.r:c.w])
 }
 
-// isEnding reports whether no further request is to be handled.
+// isEnding reports whether the connection must handle no further request.
 func (c *conn) isEnding() bool { return c.server.draining.Load() || c.ctx.Context.Err() != nil }
 
-// isLast reports whether the response that begins is to be the connection's last.
+// isLast reports whether the response that begins is the last one of the connection.
 func (c *conn) isLast() bool {
 	return c.server.ending.Load() || c.limits.MaxRequests > 0 && c.served >= c.limits.MaxRequests
 }
@@ -163,6 +166,7 @@ func (c *conn) handle(x *stream) (ok bool) {
 		c.watch.end(c)
 		if v := recover(); v != nil {
 			ok = false
+			x.reset()
 			if err, is := v.(error); !is || !errors.Is(err, http.ErrAbortHandler) {
 				c.server.log().Error("panic while serving", "client", c.client, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			}
@@ -178,8 +182,8 @@ func (c *conn) handle(x *stream) (ok bool) {
 	return true
 }
 
-// awaitHead returns a whole request head, which stays in the buffer; nil when there
-// is none any more.
+// awaitHead returns a whole request head, which stays in the buffer. It returns nil when no further
+// request comes.
 func (c *conn) awaitHead(first bool) []byte {
 	if c.r == c.w {
 		c.r, c.w = 0, 0
@@ -198,6 +202,7 @@ func (c *conn) awaitHead(first bool) []byte {
 	if !c.state.CompareAndSwap(stateIdle, stateActive) {
 		return nil // closed meanwhile
 	}
+	var begun beginning
 	for searched, slow := 0, false; ; {
 		for searched == 0 { // RFC 9112 section 2.2: empty lines before a request
 			n := emptyLine(c.in[c.r:c.w])
@@ -216,6 +221,12 @@ func (c *conn) awaitHead(first bool) []byte {
 		if len(pending) < c.w-c.r || c.limits.MaxHead > 0 && len(pending) == c.limits.MaxHead {
 			c.refuse(tooLarge(pending), pending)
 			return nil
+		}
+		if !first || !c.speaksHTTP2() || !bytes.HasPrefix(pending, []byte(prefaceLine)) {
+			if refusal := begun.refusal(pending); refusal != nil {
+				c.turnDown(refusal, pending, first)
+				return nil
+			}
 		}
 		searched = max(0, len(pending)-3)
 		if !slow {
@@ -238,7 +249,7 @@ func (c *conn) awaitHead(first bool) []byte {
 	}
 }
 
-// emptyLine returns the length of the line end p begins with; 0 where there is none.
+// emptyLine returns the length of the line end with which p begins, or 0 where p begins with none.
 func emptyLine(p []byte) int {
 	switch {
 	case len(p) > 0 && p[0] == '\n':
@@ -249,8 +260,8 @@ func emptyLine(p []byte) int {
 	return 0
 }
 
-// endOfHead returns the length of a head up to and with its empty line; 0 where it
-// is not complete. What stands before searched has been looked at.
+// endOfHead returns the length of a head, its empty line included. It returns 0 where the head is
+// not complete. It does not look at the bytes before searched again.
 func endOfHead(p []byte, searched int) int {
 	for at := searched; ; {
 		i := bytes.IndexByte(p[at:], '\n')
@@ -292,18 +303,17 @@ func (c *conn) advance(n int) {
 	}
 }
 
-// linger ends a connection on which something may come that is not read: the rest of a
-// body, or a request of a client that does not know yet that the connection ends
-// (RFC 9112 section 9.6).
+// linger ends a connection on which more bytes may come that nothing reads: the rest of a body, or
+// a request of a client that does not know yet that the connection ends (RFC 9112 section 9.6).
 func (c *conn) linger(x *stream) {
 	if !x.broken && (!x.asked || !x.body.isDone() || c.r < c.w) {
 		c.discard()
 	}
 }
 
-// discard tells the client that nothing more will come and reads what it sends for a
-// moment, because closing with something unread resets the connection and may take
-// the last response from it.
+// discard tells the client that nothing more will come, and reads for a moment what the client
+// still sends. Closing with bytes unread would reset the connection, and the client could lose the
+// last response.
 func (c *conn) discard() {
 	half, ok := c.net.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
@@ -316,6 +326,6 @@ func (c *conn) discard() {
 // closeIdle closes the connection unless a request is under way.
 func (c *conn) closeIdle() {
 	if c.state.CompareAndSwap(stateIdle, stateClosed) {
-		_ = c.net.Close() // nothing was said on it that could be lost
+		_ = c.net.Close() // no response is under way that could be lost
 	}
 }

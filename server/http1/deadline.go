@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// past is a deadline that wakes whoever waits.
+// past is a deadline that wakes every read or write that waits.
 var past = time.Unix(1, 0)
 
-// deadline is that of a connection's reads, or of its writes. It remembers what is in
-// force, so that setting about the same again can be spared: what is in force may be
-// early by a sixty-fourth of the time it was set for, and of the time now asked for.
+// deadline is the deadline of a connection's reads, or of its writes. It remembers the deadline in
+// force, to avoid setting about the same one again. The one in force may be early by a sixty-fourth
+// of the time for which it was set, and of the time that is asked for now.
 type deadline struct {
 	mu    sync.Mutex // a read, a write and a timer may set it at the same time
 	at    time.Time
 	slack time.Duration
 }
 
-// set makes the deadline t, which is d from now, by way of put; the zero t: none.
+// set sets the deadline t, which is d from now, by calling put. The zero t means no deadline.
 func (l *deadline) set(t time.Time, d time.Duration, put func(time.Time) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -28,7 +28,7 @@ func (l *deadline) set(t time.Time, d time.Duration, put func(time.Time) error) 
 	return put(t)
 }
 
-// isNear reports whether what is in force will do.
+// isNear reports whether the deadline in force is near enough to t.
 func (l *deadline) isNear(t time.Time, d time.Duration) bool {
 	if l.at.IsZero() || t.IsZero() {
 		return l.at.IsZero() && t.IsZero()
@@ -37,13 +37,13 @@ func (l *deadline) isNear(t time.Time, d time.Duration) bool {
 	return ahead >= 0 && ahead <= min(l.slack, d/64)
 }
 
-// limitRead sets the read deadline d from now; 0 or less: none.
+// limitRead sets the read deadline to d from now; 0 or less removes it.
 func (c *conn) limitRead(d time.Duration) {
-	// Where it cannot be set the connection is closed, and reading tells.
+	// It cannot be set only where the connection is closed. The next read then fails.
 	_ = c.deadline.read.set(fromNow(d), d, c.net.SetReadDeadline)
 }
 
-// limitWrite sets the write deadline d from now; 0 or less: none.
+// limitWrite sets the write deadline to d from now; 0 or less removes it.
 func (c *conn) limitWrite(d time.Duration) error {
 	return c.deadline.write.set(fromNow(d), d, c.net.SetWriteDeadline)
 }

@@ -5,10 +5,11 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pagi-go/pagi-bridge/internal/headername"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// parse makes a request of a head. The strings in it share one copy of the head.
+// parse makes a request from a head. The strings of the request share one copy of the head.
 func (c *conn) parse(head []byte) (*stream, *Refusal) {
 	x := &stream{c: c, req: *c.blank, status: 0, left: -1}
 	x.req.RemoteAddr, x.req.TLS = c.client, c.tls
@@ -66,14 +67,14 @@ func (x *stream) parseRequestLine(line string) *Refusal {
 	return x.parseTarget(target)
 }
 
-// fields is what was seen of the headers that frame a message or steer a connection.
+// fields remembers the headers that frame a message or steer a connection.
 type fields struct {
-	host, hosts       int // where in headers it is; how many there are
+	host, hosts       int // its index in headers; how many there are
 	length, encoding  string
 	lengths, codings  int
 	close, keep, more bool // Connection: close, keep-alive; Expect: 100-continue
 	expect            bool
-	cookie            int      // where in headers it is
+	cookie            int      // its index in headers
 	cookies           []string // all but the first
 }
 
@@ -90,7 +91,7 @@ func (x *stream) parseHeader(line string, seen *fields) *Refusal {
 	if !isValue(value) {
 		return bad("a header's value has a control character in it")
 	}
-	name := pagi.LowerName(line[:i])
+	name := headername.Lower(line[:i])
 	switch name {
 	case "host":
 		seen.host = len(x.headers)
@@ -104,7 +105,7 @@ func (x *stream) parseHeader(line string, seen *fields) *Refusal {
 		}
 		seen.encoding = value
 		seen.codings++
-		return nil // the server's own: the body arrives without it
+		return nil // the handler gets the body without this coding
 	case "connection":
 		one := pagi.Headers{{Name: name, Value: value}}
 		seen.close = seen.close || one.HasToken(name, "close")
@@ -123,11 +124,11 @@ func (x *stream) parseHeader(line string, seen *fields) *Refusal {
 	return nil
 }
 
-// settle draws the conclusions from a head.
+// settle completes the request once all headers have been read.
 func (x *stream) settle(seen *fields) *Refusal {
 	r := &x.req
 	old := r.ProtoMinor == 0
-	if len(seen.cookies) > 0 { // one line is what everybody expects, RFC 9113 section 8.2.3
+	if len(seen.cookies) > 0 { // applications expect one line, RFC 9113 section 8.2.3
 		first := &x.headers[seen.cookie].Value
 		*first = strings.Join(append([]string{*first}, seen.cookies...), "; ")
 	}
@@ -141,6 +142,9 @@ func (x *stream) settle(seen *fields) *Refusal {
 		if r.Host != "" && !isAuthority(r.Host) {
 			return bad("the Host header is malformed")
 		}
+	}
+	if r.URL.Scheme == "https" && x.c.tls == nil && (x.c.server.Secured == nil || !x.c.server.Secured(x.c.net)) {
+		return &Refusal{Status: http.StatusMisdirectedRequest, Reason: "the request target is of https, and the connection has no TLS"}
 	}
 	if r.URL.Host != "" {
 		r.Host = r.URL.Host // RFC 9112 section 3.2.2
@@ -165,8 +169,8 @@ func (x *stream) settle(seen *fields) *Refusal {
 	return nil
 }
 
-// settleBody decides how long the body is (RFC 9112 section 6.3). What could be read
-// in two ways is turned down (section 11.2).
+// settleBody decides how long the body is (RFC 9112 section 6.3). It refuses a request that could
+// be read in two ways (section 11.2).
 func (x *stream) settleBody(seen *fields) *Refusal {
 	x.body.c = x.c
 	switch {
@@ -199,9 +203,9 @@ func (x *stream) settleBody(seen *fields) *Refusal {
 	return nil
 }
 
-// refuseCodings turns down transfer codings other than chunked alone. Without chunked at
-// their end nobody knows where the body ends, for which RFC 9112 section 6.3 wants 400;
-// where that is only because of a coding that is unknown here 501 says more (section 6.1).
+// refuseCodings refuses transfer codings other than chunked alone. Where chunked is not the last
+// one, the end of the body cannot be told, and RFC 9112 section 6.3 requires 400. A coding that is
+// merely unknown here is answered 501, which says more (section 6.1).
 func refuseCodings(list string) *Refusal {
 	codings := strings.Split(list, ",")
 	last, named := trim(codings[len(codings)-1]), false

@@ -1,16 +1,14 @@
-// Package http1 serves HTTP/1.0 and HTTP/1.1 connections (RFC 9112) for a
-// pagi.HTTPHandler. It does what net/http's server does, with less work for a small
-// request, more strictly where two readers of one request could come to different
-// conclusions, and it keeps the order in which headers stand.
+// Package http1 serves HTTP/1.0 and HTTP/1.1 connections (RFC 9112) for an engine.Handler. It does
+// the same as net/http's server, with less work for a small request. It is stricter where two
+// readers could understand one request differently. It keeps the order of the headers.
 //
-// It knows connections and bytes. What a request means, limits on bodies, answers of
-// the gateway's own and the rules of the specification are the handler's.
+// It knows connections and bytes. The handler knows the meaning of a request, the limits on bodies,
+// the gateway's own answers and the rules of the specification.
 //
-// Files: http1.go the server and its set of connections, conn.go one connection from
-// request to request, deadline.go its time limits, head.go and target.go what a
-// request's head says, refuse.go what becomes of one that is turned down, body.go the
-// request's body, response.go the response, watch.go how a client that leaves is
-// noticed.
+// Files: http1.go the server and its set of connections, conn.go one connection from request to
+// request, deadline.go its time limits, head.go and target.go the parsing of a request's head,
+// beginning.go other protocols, refuse.go the answer to a request that is refused, body.go the
+// request's body, response.go the response, watch.go how a client that leaves is noticed.
 package http1
 
 import (
@@ -25,56 +23,59 @@ import (
 	"time"
 )
 
-// Server serves connections. Handler must be set; the fields must not change once
-// connections are served.
+// Server serves connections. Handler must be set. The exported fields must not change once the
+// server serves connections.
 type Server struct {
-	// Handler is called for every request with a ResponseWriter that is also a
-	// pagi.ResponseStream. The request's Header is nil: that stream has its headers.
+	// Handler is called for every request with a ResponseWriter that is also an engine.Stream. The
+	// request's Header is nil: the stream has the headers.
 	Handler http.Handler
-	// Context is what the contexts of all requests are made from.
+	// Context is the parent of the contexts of all requests.
 	Context context.Context
-	// Limits are those of every connection; SetLimits replaces them for later ones.
+	// Limits apply to every connection. SetLimits replaces them for later connections.
 	Limits Limits
-	// HTTP2 takes over a connection without TLS whose client begins with the preface of
-	// HTTP/2 (RFC 9113 section 3.4), which is part of ahead: what was read so far. Nil:
-	// such a client is refused.
+	// HTTP2 takes over a connection without TLS whose client begins with the preface of HTTP/2 (RFC
+	// 9113 section 3.4), ahead holds the bytes read so far, the preface among them. Nil: such a
+	// client is refused.
 	HTTP2 func(c net.Conn, ahead []byte)
-	// Refused is called when a request was turned down for its syntax, its size or
-	// its slowness; no handler sees it. Nil: not called.
+	// Secured reports whether a connection without TLS comes from a trusted gateway, whose clients
+	// may have spoken TLS. On other connections a target of https is refused with 421 (RFC 9110
+	// section 7.4). Nil: no gateway is trusted.
+	Secured func(net.Conn) bool
+	// Refused is called when the server has refused a request for its syntax, its size or its
+	// slowness. The handler does not see that request. Nil: not called.
 	Refused func(*Refusal)
 	// Log receives panics of the handler. Nil: slog.Default().
 	Log *slog.Logger
 
 	replaced atomic.Pointer[Limits] // by SetLimits; nil: Limits count
 
-	ending   atomic.Bool // every response says that it is the connection's last
-	draining atomic.Bool // no connection gets another request, whatever its client was told
+	ending   atomic.Bool // every response announces the end of its connection
+	draining atomic.Bool // no connection handles another request, whether or not its client was told
 	mu       sync.Mutex
-	closed   bool // no connection is taken any more
+	closed   bool // the server takes no further connections
 	conns    map[*conn]struct{}
 	gone     chan struct{} // made by WaitGone: closed when no connection is left
 }
 
-// Limits are what a connection may cost.
+// Limits bound what a connection may cost.
 type Limits struct {
-	// MaxHead is the largest head of a request in bytes, from the request line to
-	// the empty line; more gets 431, or 414 where the request line alone is more. A
-	// trailer section has what the head leaves of it; with more the body cannot be read to
-	// its end. 0: no limit.
+	// MaxHead is the largest head of a request in bytes, from the request line to the empty line;
+	// more gets 431, or 414 where the request line alone is more. A trailer section may use the
+	// part that the head has left; a longer one makes reading the body fail. 0: no limit.
 	MaxHead int
-	// HeadTimeout is how long a head may take from its first byte on, and the first
-	// byte of a connection; a slower client gets 408, or is cut off where it sent
-	// nothing. 0 or less: no limit.
+	// HeadTimeout is how long a head may take from its first byte on, and how long the first byte
+	// of a connection may take. A slower client gets 408, or is cut off where it has sent nothing.
+	// 0 or less: no limit.
 	HeadTimeout time.Duration
 	// IdleTimeout is how long a connection may stay idle between requests. 0 or
 	// less: no limit.
 	IdleTimeout time.Duration
-	// MaxRequests is how many requests a connection may carry; with the answer to the
-	// last one it ends. 0 or less: no limit.
+	// MaxRequests is how many requests a connection may carry. It ends with the answer to the last
+	// one. 0 or less: no limit.
 	MaxRequests int
 }
 
-// SetLimits replaces the limits of connections that are taken from now on.
+// SetLimits replaces the limits for connections that the server takes from now on.
 func (s *Server) SetLimits(l Limits) { s.replaced.Store(&l) }
 
 func (s *Server) limits() *Limits {
@@ -115,12 +116,12 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-// Take begins to serve a connection, which it will close. state is that of a TLS
-// connection whose handshake is done.
+// Take begins to serve a connection, and closes it at the end. state belongs to a TLS connection
+// whose handshake is done; nil is for one without TLS.
 func (s *Server) Take(c net.Conn, state *tls.ConnectionState) {
 	conn := newConn(s, c, state)
 	if !s.add(conn) {
-		_ = c.Close() // it never was of use
+		_ = c.Close() // it has not been used
 		return
 	}
 	go func() {
@@ -152,13 +153,12 @@ func (s *Server) remove(c *conn) {
 	}
 }
 
-// End makes every connection end with the answer to its current or next request: the
-// first one that can say so.
-// Connections are still taken: it is for clients that do not know yet that the server
-// goes.
+// End makes every connection end with the answer to its current or next request, the first one that
+// can still announce the end. The server goes on taking connections, for clients that do not know
+// yet that it stops.
 func (s *Server) End() { s.ending.Store(true) }
 
-// WaitGone waits until no connection is left, or for ctx, whose error it then returns.
+// WaitGone waits until no connection is left. It returns the error of ctx when that ends first.
 func (s *Server) WaitGone(ctx context.Context) error {
 	s.mu.Lock()
 	gone := s.goneLocked()
@@ -184,14 +184,14 @@ func (s *Server) Drain() {
 	}
 }
 
-// Shutdown drains and waits until no connection is left, or for ctx, whose error it
-// then returns. The listeners are their owners' to close.
+// Shutdown drains and waits until no connection is left. It returns the error of ctx when that ends
+// first. It does not close the listeners.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
 	return s.WaitGone(ctx)
 }
 
-// goneLocked returns what is closed when no connection is left.
+// goneLocked returns a channel that is closed when no connection is left. mu is held.
 func (s *Server) goneLocked() <-chan struct{} {
 	if s.gone == nil {
 		s.gone = make(chan struct{})
@@ -211,7 +211,7 @@ func (s *Server) Close() {
 	s.ending.Store(true)
 	s.draining.Store(true)
 	for c := range s.conns {
-		_ = c.net.Close() // whoever reads or writes on it notices
+		_ = c.net.Close() // its goroutine notices when it reads or writes
 	}
 	s.mu.Unlock()
 }

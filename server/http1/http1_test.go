@@ -15,7 +15,7 @@ import (
 
 const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
-// A client that leaves ends the context of a request that waits for that.
+// When a client leaves, the context ends for a request that waits for that.
 func TestClientLeaves(t *testing.T) {
 	ended := make(chan error, 1)
 	addr := launch(t, &Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -32,7 +32,7 @@ func TestClientLeaves(t *testing.T) {
 	}
 }
 
-// So does one that leaves while its body is read, once that has ended.
+// The context also ends for a client that leaves while its body is read, once the body has ended.
 func TestClientLeavesAfterItsBody(t *testing.T) {
 	ended := make(chan error, 1)
 	addr := launch(t, &Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -53,7 +53,7 @@ func TestClientLeavesAfterItsBody(t *testing.T) {
 	}
 }
 
-// What is read while looking for that is the next request.
+// Bytes that are read while watching for a client that leaves are the next request.
 func TestRequestsThatComeWhileAnotherIsWatched(t *testing.T) {
 	watched := make(chan struct{}, 1)
 	goOn := make(chan struct{})
@@ -71,7 +71,7 @@ func TestRequestsThatComeWhileAnotherIsWatched(t *testing.T) {
 	c := testkit.Dial(t, addr)
 	c.Say("GET /watched HTTP/1.1\r\nHost: x\r\n\r\n")
 	testkit.Await(t, watched)
-	// Many enough to fill the buffer.
+	// Enough to fill the buffer.
 	for range 100 {
 		c.Say("POST /next HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + strings.Repeat("a", 100))
 	}
@@ -86,7 +86,7 @@ func TestRequestsThatComeWhileAnotherIsWatched(t *testing.T) {
 	}
 }
 
-// A client that sends all it has to say and then says that it has may wait for the
+// A client that sends all its requests and then ends its side of the connection may wait for the
 // answers.
 func TestPipelineThatIsHalfClosed(t *testing.T) {
 	for _, between := range []string{"", "\r\n\r\n"} {
@@ -172,7 +172,8 @@ func TestHijack(t *testing.T) {
 	}
 }
 
-// A body nobody read is read here if it is short, so that the connection can go on.
+// The server reads a body that the handler has not read if it is short, so that the connection can
+// go on.
 func TestUnreadBodies(t *testing.T) {
 	addr := launch(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "0")
@@ -207,8 +208,7 @@ func TestUnreadBodies(t *testing.T) {
 	}
 }
 
-// An HTTP/1.0 client that asked for more is not promised it when the handler wants
-// to close.
+// An HTTP/1.0 client that asks for keep-alive is not promised it when the handler wants to close.
 func TestHandlerClosesInHTTP10(t *testing.T) {
 	addr := launch(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close")

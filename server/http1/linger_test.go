@@ -48,7 +48,7 @@ func TestServerClosesWithARequestUnread(t *testing.T) {
 	}
 }
 
-// So does one whose server begins to stop when the response's head has left.
+// So does a client whose server begins to stop when the head of the response has left.
 func TestServerStopsAfterAResponsesHead(t *testing.T) {
 	const size = 3 << 20
 	headOut, goOn := make(chan struct{}, 1), make(chan struct{})
@@ -71,7 +71,7 @@ func TestServerStopsAfterAResponsesHead(t *testing.T) {
 	c.Closed()
 }
 
-// A client that closes when the server does is not waited for any longer.
+// The server waits no longer when the client closes as well.
 func TestPoliteClientIsNotLingeredFor(t *testing.T) {
 	s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close")

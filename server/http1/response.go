@@ -3,6 +3,7 @@ package http1
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"maps"
@@ -15,12 +16,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/headername"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// stream is one request and its response: the handler's http.ResponseWriter, and a
-// pagi.ResponseStream. Like those of net/http it may be used by one goroutine at a
-// time, and another may read the request's body meanwhile and set deadlines.
+// stream is one request and its response: the handler's http.ResponseWriter, and an engine.Stream.
+// Like a ResponseWriter of net/http it may be used by one goroutine at a time. Another goroutine
+// may meanwhile read the request's body and set deadlines.
 type stream struct {
 	c       *conn
 	req     http.Request
@@ -30,7 +32,7 @@ type stream struct {
 	body    body
 	asked   bool // the client wants the connection to end with this response
 	last    bool // it does
-	keep    bool // it does not, which an HTTP/1.0 client is to be told
+	keep    bool // it does not, and an HTTP/1.0 client must be told
 
 	status  int // 0: no head was written
 	header  http.Header
@@ -41,13 +43,16 @@ type stream struct {
 	broken  bool  // the connection is
 }
 
-// RequestHeaders implements pagi.ResponseStream.
+// RequestHeaders implements engine.Stream.
 func (x *stream) RequestHeaders() pagi.Headers { return x.headers }
 
-// RequestTrailers implements pagi.ResponseStream.
+// HeaderLines implements engine.Stream.
+func (x *stream) HeaderLines() int { return len(x.headers) }
+
+// RequestTrailers implements engine.Stream.
 func (x *stream) RequestTrailers() pagi.Headers { return x.body.after }
 
-// Addrs implements pagi.ResponseStream.
+// Addrs implements engine.Stream.
 func (x *stream) Addrs() (client, server pagi.Addr) { return x.c.from, x.c.to }
 
 // Header implements http.ResponseWriter.
@@ -66,12 +71,12 @@ func (x *stream) WriteHeader(status int) {
 			headers.Add(name, value)
 		}
 	}
-	x.WriteHead(status, headers)
+	x.WriteHead(status, headers, false)
 }
 
-// WriteHead implements pagi.ResponseStream. The head leaves with the first bytes of
+// WriteHead implements engine.Stream. The head leaves with the first bytes of
 // the body, or with Flush.
-func (x *stream) WriteHead(status int, headers pagi.Headers) {
+func (x *stream) WriteHead(status int, headers pagi.Headers, _ bool) {
 	if x.status != 0 {
 		return
 	}
@@ -87,12 +92,12 @@ func (x *stream) WriteHead(status int, headers pagi.Headers) {
 	x.noBody = x.req.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
 
 	out := x.statusLine(c.buffer(), status)
-	dated, declared := false, false
+	dated, declared, endless := false, false, false
 	for i := range headers {
 		h := &headers[i]
 		switch h.Name {
-		case "connection": // close, or keep-alive: what a stream says that ends with its connection
-			x.last, x.keep = true, h.Value == "keep-alive"
+		case "connection": // close, or keep-alive from an event stream that ends with its connection
+			x.last, x.keep = true, h.Value == "keep-alive" && x.req.ProtoMinor > 0
 			continue
 		case "date":
 			dated = true
@@ -113,25 +118,28 @@ func (x *stream) WriteHead(status int, headers pagi.Headers) {
 	case x.req.ProtoMinor > 0:
 		x.chunked = true
 		out = append(out, "Transfer-Encoding: chunked\r\n"...)
-	default: // its end is the connection's, RFC 9112 section 6.3
-		x.last, x.keep = true, false
+	default: // the end of the connection ends it, RFC 9112 section 6.3
+		x.last, x.keep, endless = true, false, true
 	}
-	// What is left of a long request body would have to be read first.
+	// The rest of a long request body would have to be read first.
 	if !x.body.isDone() && (expected || x.body.long.Load()) || c.isLast() {
 		x.last, x.keep = true, false
 	}
 	switch {
 	case x.keep:
 		out = append(out, "Connection: keep-alive\r\n"...)
-	case x.last && x.req.ProtoMinor > 0: // HTTP/1.0 expects nothing else
+	case x.last && (x.req.ProtoMinor > 0 || endless): // an HTTP/1.0 client expects the end anyway
 		out = append(out, "Connection: close\r\n"...)
 	}
 	c.out = append(out, "\r\n"...)
 }
 
-// WriteInformational implements pagi.ResponseStream: a response before the response
+// WriteInformational implements engine.Stream: a response before the response
 // (RFC 9110 section 15.2).
 func (x *stream) WriteInformational(status int, headers pagi.Headers) error {
+	if x.req.ProtoMinor == 0 {
+		return nil
+	}
 	out := x.statusLine(x.c.buffer(), status)
 	for i := range headers {
 		out = appendHeader(out, &headers[i])
@@ -170,8 +178,8 @@ func (x *stream) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// send puts p and end behind what waits to be written, and writes all where it is
-// much.
+// send appends p and end to the bytes that wait to be written. It writes all of them where they are
+// many.
 func (x *stream) send(p []byte, end string) error {
 	c := x.c
 	if len(c.out)+len(p)+len(end) <= cap(c.out) {
@@ -201,7 +209,7 @@ func (x *stream) note(err error) error {
 	return err
 }
 
-// FlushError writes what waits to be written.
+// FlushError writes the bytes that wait to be written.
 func (x *stream) FlushError() error {
 	c := x.c
 	if len(c.out) == 0 {
@@ -212,7 +220,7 @@ func (x *stream) FlushError() error {
 	return x.note(err)
 }
 
-// flushAhead is FlushError for what is followed by more at once.
+// flushAhead is a FlushError that another write follows at once.
 func (x *stream) flushAhead() error {
 	ahead, ok := x.c.net.(interface{ WriteAhead([]byte) (int, error) })
 	if !ok {
@@ -226,7 +234,7 @@ func (x *stream) flushAhead() error {
 // Flush implements http.Flusher.
 func (x *stream) Flush() { _ = x.FlushError() } // broken tells
 
-// EndBody implements pagi.ResponseStream.
+// EndBody implements engine.Stream.
 func (x *stream) EndBody() error {
 	if x.chunked {
 		x.c.out = append(x.c.buffer(), "0\r\n\r\n"...)
@@ -235,7 +243,7 @@ func (x *stream) EndBody() error {
 	return x.FlushError()
 }
 
-// CloseWrite implements pagi.ResponseStream.
+// CloseWrite implements engine.Stream.
 func (x *stream) CloseWrite() error {
 	x.last = true
 	if half, ok := x.c.net.(interface{ CloseWrite() error }); ok {
@@ -244,7 +252,7 @@ func (x *stream) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// WriteTrailers implements pagi.ResponseStream.
+// WriteTrailers implements engine.Stream.
 func (x *stream) WriteTrailers(headers pagi.Headers) error {
 	if x.chunked {
 		out := append(x.c.buffer(), "0\r\n"...)
@@ -257,17 +265,31 @@ func (x *stream) WriteTrailers(headers pagi.Headers) error {
 	return x.FlushError()
 }
 
-// Abort implements pagi.ResponseStream.
-func (x *stream) Abort() { _ = x.c.net.Close() } // who reads or writes learns it
+// Abort implements engine.Stream.
+func (x *stream) Abort() { _ = x.c.net.Close() } // a read or write that runs then fails
 
-// Sendfile implements pagi.ResponseStream.
+// WakeRead implements engine.Stream.
+func (x *stream) WakeRead() { _ = x.SetReadDeadline(past) }
+
+// Left implements engine.Stream.
+func (x *stream) Left() string {
+	if errors.Is(context.Cause(&x.c.ctx), errBodyBroken) {
+		return pagi.ReasonReadError
+	}
+	return pagi.ReasonClientClosed
+}
+
+// Over implements engine.Stream. Here the response is complete without the handler's return.
+func (x *stream) Over() {}
+
+// Sendfile implements engine.Stream.
 func (x *stream) Sendfile() bool {
 	_, ok := x.c.net.(io.ReaderFrom)
 	return ok && x.c.tls == nil && !x.chunked
 }
 
-// ReadFrom implements io.ReaderFrom, by sendfile where the system can. What r has should
-// be at hand: the head may wait for it, so that both leave in one packet.
+// ReadFrom implements io.ReaderFrom, by sendfile where the system can. r should have its bytes at
+// hand: the head may wait for them, so that both leave in one packet.
 func (x *stream) ReadFrom(r io.Reader) (int64, error) {
 	to, ok := x.c.net.(io.ReaderFrom)
 	if !ok || x.chunked || x.noBody {
@@ -281,20 +303,20 @@ func (x *stream) ReadFrom(r io.Reader) (int64, error) {
 		x.left -= n
 	}
 	if n > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
-		return n, err // it moves: the caller may go on
+		return n, err // some bytes have left, so the caller may go on
 	}
 	return n, x.note(err)
 }
 
-// LimitWrite implements pagi.ResponseStream.
-func (x *stream) LimitWrite(d time.Duration) error { return x.c.limitWrite(d) }
+// LimitWrite implements engine.Stream.
+func (x *stream) LimitWrite(d time.Duration) { _ = x.c.limitWrite(d) } // where it fails, so does the write
 
-// SetReadDeadline, SetWriteDeadline and EnableFullDuplex are what an
-// http.ResponseController calls. The read deadline is the body's.
+// http.ResponseController calls SetReadDeadline, SetWriteDeadline and EnableFullDuplex. The read
+// deadline is that of the body.
 func (x *stream) SetReadDeadline(t time.Time) error  { return x.c.watch.limitBody(x.c, t) }
 func (x *stream) SetWriteDeadline(t time.Time) error { return x.c.setWriteDeadline(t) }
 
-// EnableFullDuplex has nothing to do: nothing is read here before a response.
+// EnableFullDuplex does nothing: this server never reads the body by itself before a response.
 func (x *stream) EnableFullDuplex() error { return nil }
 
 // Hijack implements http.Hijacker.
@@ -310,8 +332,8 @@ func (x *stream) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, bufio.NewReadWriter(r, bufio.NewWriter(conn)), nil
 }
 
-// TakeConn is Hijack without buffers of its own: ahead is what was read and not used.
-// The connection's own buffers are let go.
+// TakeConn is Hijack without a bufio.ReadWriter. ahead holds the bytes that were read and not used.
+// The connection lets its own buffers go.
 func (x *stream) TakeConn() (conn net.Conn, ahead []byte, err error) {
 	c := x.c
 	if c.hijacked {
@@ -322,8 +344,8 @@ func (x *stream) TakeConn() (conn net.Conn, ahead []byte, err error) {
 			return nil, nil, err
 		}
 	}
-	c.watch.end(c)              // nobody begins to read ahead any more, or sets a read deadline
-	_ = c.setReadDeadline(past) // one that is closed has woken the body's reader already
+	c.watch.end(c)              // from here on nothing reads ahead or sets a read deadline
+	_ = c.setReadDeadline(past) // a closed connection has already woken the reader of the body
 	x.body.take()
 	if err := c.net.SetDeadline(time.Time{}); err != nil {
 		return nil, nil, err
@@ -334,11 +356,22 @@ func (x *stream) TakeConn() (conn net.Conn, ahead []byte, err error) {
 	return c.net, ahead, nil
 }
 
+// reset makes the end of an unfinished response a reset where the connection's end is what
+// ends a response, so that the client can tell.
+func (x *stream) reset() {
+	if x.status == 0 || x.noBody || x.left >= 0 || x.req.ProtoMinor > 0 {
+		return
+	}
+	if tcp, ok := x.c.net.(interface{ SetLinger(int) error }); ok {
+		_ = tcp.SetLinger(0) // without it the close is an orderly one, no worse than before
+	}
+}
+
 // finish completes the response after the handler has returned, and reports whether
 // the connection can be used for another request.
 func (x *stream) finish() bool {
 	if x.status == 0 {
-		x.WriteHead(http.StatusOK, pagi.Headers{{Name: "content-length", Value: "0"}})
+		x.WriteHead(http.StatusOK, pagi.Headers{{Name: "content-length", Value: "0"}}, true)
 	}
 	if !x.ended && !x.broken {
 		_ = x.EndBody() // broken tells
@@ -346,7 +379,7 @@ func (x *stream) finish() bool {
 	return !x.broken && x.left <= 0 && !x.last && x.body.drain()
 }
 
-// buffer returns what waits to be written, to be appended to.
+// buffer returns the bytes that wait to be written, for the caller to append to.
 func (c *conn) buffer() []byte {
 	if c.out == nil {
 		c.out = make([]byte, 0, writeBuffer)
@@ -374,13 +407,13 @@ func (x *stream) statusLine(out []byte, status int) []byte {
 }
 
 func appendHeader(out []byte, h *pagi.Header) []byte {
-	out = append(out, pagi.CanonicalName(h.Name)...)
+	out = append(out, headername.Canonical(h.Name)...)
 	out = append(out, ": "...)
 	out = append(out, h.Value...)
 	return append(out, "\r\n"...)
 }
 
-// date is the Date header of a second.
+// date is the Date header for one second.
 type date struct {
 	second int64
 	line   []byte

@@ -12,7 +12,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// failing is a listener of which accepting fails, each time with the next error.
+// failing is a listener whose Accept fails, each time with the next error.
 type failing struct {
 	net.Listener
 	errs chan error
@@ -20,8 +20,8 @@ type failing struct {
 
 func (l failing) Accept() (net.Conn, error) { return nil, <-l.errs }
 
-// A server that ends its connections still takes some, so that it does not matter that there
-// is no descriptor for a moment.
+// A server that ends its connections still takes new ones, so a moment without descriptors must not
+// end it.
 func TestServeOfAServerThatEnds(t *testing.T) {
 	s := &Server{Context: context.Background(), Log: slog.New(slog.DiscardHandler)}
 	s.End()

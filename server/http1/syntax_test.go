@@ -14,7 +14,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// launch serves h until the test ends and returns where.
+// launch serves with s until the test ends and returns the address.
 func launch(t *testing.T, s *Server) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -49,8 +49,8 @@ var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 
 const tooLong = 8 << 10 // the servers' MaxHead here
 
-// syntax is what RFC 9110 and 9112 want of a server, in raw requests. statuses are
-// those of all the answers; when the last is 400 or more the connection ends.
+// syntax holds raw requests and what RFC 9110 and 9112 require of a server. statuses are those of
+// all answers. When the last is 400 or more, the connection ends.
 var syntax = []struct {
 	name, request string
 	statuses      string
@@ -114,7 +114,7 @@ var syntax = []struct {
 	{"absolute form in HTTP/1.0", "GET http://example.org/a HTTP/1.0\r\n\r\n", "200"},
 	{"absolute form with a bad host", "GET http://exa\"mple/ HTTP/1.1\r\nHost: x\r\n\r\n", "400"},
 	{"absolute form with a bad port", "GET http://example:port/ HTTP/1.1\r\nHost: x\r\n\r\n", "400"},
-	{"absolute form with https", "GET https://example.org/a HTTP/1.1\r\nHost: x\r\n\r\n", "200"},
+	{"absolute form with https, without TLS", "GET https://example.org/a HTTP/1.1\r\nHost: x\r\n\r\n", "421"},
 	{"absolute form in capitals", "GET HTTP://EXAMPLE.ORG/a HTTP/1.1\r\nHost: x\r\n\r\n", "200"},
 	{"absolute form with an IPv6 address", "GET http://[::1]:80/a HTTP/1.1\r\nHost: x\r\n\r\n", "200"},
 	{"absolute form with another scheme", "GET ftp://example.org/a HTTP/1.1\r\nHost: x\r\n\r\n", "400"},
@@ -345,7 +345,7 @@ func TestSyntax(t *testing.T) {
 						return
 					}
 					text = text[n:]
-					time.Sleep(10 * time.Microsecond) // most arrive by themselves then; none must
+					time.Sleep(10 * time.Microsecond) // most bytes then arrive one by one, but they need not
 				}
 			}},
 		} {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// parseTarget makes a URL of a request target (RFC 9112 section 3.2). Most are a path
-// in which every character stands for itself, and a query; the others are url's.
+// parseTarget makes a URL from a request target (RFC 9112 section 3.2). Most targets are a path in
+// which every character stands for itself, with or without a query. Package url parses the others.
 func (x *stream) parseTarget(target string) *Refusal {
 	path, query, _ := strings.Cut(target, "?")
 	if strings.HasPrefix(path, "/") && all(path, classPath) && all(query, classQuery) {
@@ -40,9 +40,9 @@ func (x *stream) parseTarget(target string) *Refusal {
 	return nil
 }
 
-// isAuthority reports whether s is a host and, perhaps, a port: what a Host header
-// may be, unless it is empty (RFC 3986 sections 3.2.2, 3.2.3; an IP literal is one of
-// IPv6 without a zone).
+// isAuthority reports whether s is a host, with or without a port: the value of a Host header,
+// apart from an empty one (RFC 3986 sections 3.2.2, 3.2.3). An IP literal must be an IPv6 address
+// without a zone.
 func isAuthority(s string) bool {
 	if strings.HasPrefix(s, "[") {
 		literal, rest, ok := strings.Cut(s[1:], "]")

@@ -9,16 +9,18 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/pagi-go/pagi-bridge/pagi"
 )
+
+// errBodyBroken is in the cause of a request's end whose connection broke in the request's
+// body, rather than that the client left.
+var errBodyBroken = errors.New("the connection broke in the request's body")
 
 // ConnContextKey is the key of the connection (net.Conn) in the contexts of requests.
 var ConnContextKey = &struct{ name string }{"connection"}
 
-// connContext is the context of all requests on a connection. It ends with the
-// connection. Whether the client has left is looked for only from when somebody asks
-// for Done: most requests are over before anybody does.
+// connContext is the context of all requests on a connection. It ends with the connection. The
+// connection watches for a client that leaves only after the first call of Done, because most
+// requests end without such a call.
 type connContext struct {
 	context.Context
 	c *conn
@@ -30,8 +32,8 @@ func (x *connContext) Done() <-chan struct{} {
 	return x.Context.Done()
 }
 
-// Value implements context.Context. It knows what net/http's contexts know of a
-// connection.
+// Value implements context.Context. It has the same values for a connection as the contexts of
+// net/http.
 func (x *connContext) Value(key any) any {
 	switch key {
 	case http.LocalAddrContextKey:
@@ -42,21 +44,24 @@ func (x *connContext) Value(key any) any {
 	return x.Context.Value(key)
 }
 
-// watch reads ahead while a request is being handled, to notice a client that
-// leaves. What is unread of the request's body stays in the buffer, where it must have
-// room; whoever reads it ends the reading ahead first. Once watch has read a byte of the
-// next request it stops: a client that says no more after its requests waits for the
-// answers. One that has said all of a body and leaves is not to lose it: that it has left
-// is told when the body has been read, or when the response begins.
+// watch reads ahead while a request is being handled, to notice a client that leaves. The unread
+// part of the request's body stays in the buffer, where it must have room. A reader of the body
+// ends the reading ahead first.
+//
+// When watch has read a byte of the next request, it stops: a client that ends its side after
+// several requests waits for the answers.
+//
+// A client may send a whole body and leave. That body must not be lost, so watch reports the
+// leaving when the body has been read, or when the response begins.
 type watch struct {
 	mu      sync.Mutex
 	handled bool // a handler is running
 	wanted  bool
 	reading bool      // the body is being read
-	body    *body     // not to be looked at while it is
+	body    *body     // only used while reading is false
 	limit   time.Time // for reading it
 	ending  bool
-	running chan struct{} // closed when the reading ahead has ended; nil: it has not begun
+	running chan struct{} // closed when the reading ahead has ended; nil: none has begun
 }
 
 // begin is called before the handler is.
@@ -72,14 +77,14 @@ func (w *watch) bodyBegins(c *conn) {
 	w.reading = true
 	if w.running != nil {
 		w.stopLocked(c)
-		if w.handled { // else whoever called end has woken the reader
-			_ = c.setReadDeadline(w.limit) // reading tells what is wrong
+		if w.handled { // else the caller of end has woken the reader
+			_ = c.setReadDeadline(w.limit) // the read reports what is wrong
 		}
 	}
 	w.mu.Unlock()
 }
 
-// bodyPauses is called when a piece of the body has been read, or all.
+// bodyPauses is called when a piece of the body, or all of it, has been read.
 func (w *watch) bodyPauses(c *conn) {
 	w.mu.Lock()
 	w.reading = false
@@ -87,7 +92,7 @@ func (w *watch) bodyPauses(c *conn) {
 	w.mu.Unlock()
 }
 
-// want is called when somebody waits for the client's leaving.
+// want is called when the handler waits for the client to leave.
 func (w *watch) want(c *conn) {
 	w.mu.Lock()
 	w.wanted = true
@@ -95,9 +100,8 @@ func (w *watch) want(c *conn) {
 	w.mu.Unlock()
 }
 
-// limitBody sets the read deadline for a handler that reads the body. There is none
-// while the connection is read ahead, and it is not the handler's once that has
-// returned.
+// limitBody sets the read deadline for a handler that reads the body. No deadline is in force while
+// the connection is read ahead. Once the handler has returned, it cannot set one any more.
 func (w *watch) limitBody(c *conn, t time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -143,7 +147,7 @@ func (w *watch) readAhead(c *conn, done chan struct{}) {
 		switch {
 		case ending, err == io.EOF && rest > 0 && all && c.keepsLeaving():
 		case !all && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
-			c.cancel(fmt.Errorf("%w: %w", pagi.ErrBodyBroken, err))
+			c.cancel(fmt.Errorf("%w: %w", errBodyBroken, err))
 		default:
 			c.cancel(err)
 		}
@@ -151,7 +155,8 @@ func (w *watch) readAhead(c *conn, done chan struct{}) {
 	}
 }
 
-// keepsLeaving keeps for WriteHead that the client has left, unless that was called.
+// keepsLeaving notes for WriteHead that the client has left, unless WriteHead has been called
+// already.
 func (c *conn) keepsLeaving() bool {
 	c.headOut.Lock()
 	defer c.headOut.Unlock()
@@ -159,8 +164,7 @@ func (c *conn) keepsLeaving() bool {
 	return c.hasLeft
 }
 
-// end is called when the handler has returned, and before the connection is handed
-// to somebody else.
+// end is called when the handler has returned, and before the connection is handed over.
 func (w *watch) end(c *conn) {
 	w.mu.Lock()
 	w.handled = false
@@ -168,7 +172,7 @@ func (w *watch) end(c *conn) {
 	w.mu.Unlock()
 }
 
-// stopLocked ends the reading ahead, which it waits for without mu.
+// stopLocked ends the reading ahead. It waits for the end without holding mu.
 func (w *watch) stopLocked(c *conn) {
 	for w.running != nil {
 		running := w.running

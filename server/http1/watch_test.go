@@ -14,7 +14,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// unreadBodies are such that a client's leaving is noticed before they are read.
+// unreadBodies are requests whose bodies are unread when the server notices that the client has
+// left.
 var unreadBodies = []struct{ name, head, body, want string }{
 	{"in the head's packet", "Content-Length: 3\r\n\r\nabc", "", "abc"},
 	{"in one of its own", "Content-Length: 3\r\n\r\n", "abc", "abc"},
@@ -67,7 +68,7 @@ func TestClientLeavesWithItsBodyUnread(t *testing.T) {
 	}
 }
 
-// A client that leaves behind a body of which something is missing is noticed at once.
+// The server notices at once a client that leaves in the middle of its body.
 func TestClientLeavesInItsBody(t *testing.T) {
 	for _, body := range []string{"Content-Length: 3\r\n\r\nab", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"} {
 		ended := make(chan struct{})
@@ -84,8 +85,8 @@ func TestClientLeavesInItsBody(t *testing.T) {
 	}
 }
 
-// Of a whole body nothing is lost with its client, however it is read, whose leaving is
-// noticed behind it.
+// No byte of a whole body is lost when its client leaves, however the handler reads it. The leaving
+// is noticed after the body.
 func TestBodiesOutliveTheirClient(t *testing.T) {
 	for _, tt := range unreadBodies {
 		for _, size := range []int{1, 64 << 10} {
@@ -129,7 +130,8 @@ func TestBodiesOutliveTheirClient(t *testing.T) {
 	}
 }
 
-// What is read ahead of a body is still there for who reads it, and so is what follows.
+// Bytes of a body that were read ahead are still there for its reader, and so are the bytes behind
+// it.
 func TestBodiesThatAreWatched(t *testing.T) {
 	bodies := append(unreadBodies[:len(unreadBodies):len(unreadBodies)], []struct{ name, head, body, want string }{
 		{"that is long", "Content-Length: 100000\r\n\r\n", strings.Repeat("a", 100000), strings.Repeat("a", 100000)},
@@ -183,8 +185,7 @@ func TestBodiesThatAreWatched(t *testing.T) {
 	}
 }
 
-// A client that has sent all it has to say waits for the answers, whether or not a body
-// is read.
+// A client that has ended its side waits for the answers, whether or not a body is read.
 func TestPipelineBehindAnUnreadBody(t *testing.T) {
 	for _, tt := range unreadBodies {
 		t.Run(tt.name, func(t *testing.T) {
@@ -212,7 +213,7 @@ func TestPipelineBehindAnUnreadBody(t *testing.T) {
 	}
 }
 
-// The time limit of a handler counts although the body was watched.
+// The time limit of a handler applies although the body was watched.
 func TestDeadlineOfAWatchedBody(t *testing.T) {
 	for _, first := range []bool{true, false} {
 		t.Run(fmt.Sprint("set first: ", first), func(t *testing.T) {

@@ -1,13 +1,13 @@
-// Package http2 stands between a connection and net/http's HTTP/2 server. It looks at
-// the frames that pass (RFC 9113) and does two things: it mends what that server gets
-// wrong, and it ends connections that waste its time.
+// Package http2 stands between a connection and net/http's HTTP/2 server. It looks at the frames
+// that pass (RFC 9113) and does two things. It mends the mistakes of that server, and it ends
+// connections that waste the server's time.
 //
-// It knows frames and no requests. The server behind it decodes, schedules and
-// answers; what it refuses by itself is left to it.
+// It knows frames, not requests. The server behind it decodes, schedules and answers. This package
+// leaves alone the frames that the server refuses by itself.
 //
-// Files: conn.go the connection both ways, frame.go what a frame's head says,
-// settings.go, fields.go and message.go what is mended, flood.go the limits, upgrade.go the start of
-// HTTP/2 by an HTTP/1.1 request.
+// Files: conn.go the connection both ways, frame.go the heads of frames, settings.go, fields.go,
+// message.go and data.go the mends, flood.go the limits, upgrade.go the start of HTTP/2 by an
+// HTTP/1.1 request.
 package http2
 
 import (
@@ -20,14 +20,14 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Preface is what a client begins with (RFC 9113 section 3.4).
+// Preface is the text with which a client begins (RFC 9113 section 3.4).
 const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 const (
-	// MaxFrame is the largest payload a frame from the client may have: the least
-	// that must be allowed, and what the server behind must be told.
+	// MaxFrame is the largest payload that a frame from the client may have. It is the smallest
+	// limit that the specification allows. The server behind must be given the same limit.
 	MaxFrame = 16 << 10
-	// readBuffer is how much is read from the network at once.
+	// readBuffer is how many bytes are read from the network at once.
 	readBuffer = 4 << 10
 	// tableSize is the size of either side's header compression table (RFC 7541), where
 	// the client does not ask for a smaller one.
@@ -37,39 +37,41 @@ const (
 // Conn is a connection on which HTTP/2 is spoken. Reads belong to one goroutine.
 type Conn struct {
 	net.Conn
-	// TLS is the state of a connection under TLS, else nil. net/http takes Conn for one
-	// without.
+	// TLS is the state of a connection under TLS, else nil. net/http takes a Conn for a connection
+	// without TLS.
 	TLS *tls.ConnectionState
 
 	limits Limits
 
-	store   []byte  // where is read to
-	buf     []byte  // the part of it that was not looked at
-	ready   []byte  // looked at, to be given to the server
-	pass    int     // so much of the current frame is given without a look
+	store   []byte  // the buffer for reading
+	buf     []byte  // the part of it that is still to be looked at
+	ready   []byte  // bytes that were looked at, for the server to read
+	pass    int     // how many bytes of the current frame are passed on without a look
 	began   bool    // the preface has passed
 	settled bool    // the server has been given settings
 	table   uint32  // the largest header table it may use
-	first   []byte  // settings to be given to the server before the client's first ones
-	inject  []byte  // frames to be given to it after those
+	first   []byte  // settings for the server to read before the client's first ones
+	inject  []byte  // frames for the server to read after those
 	block   bool    // a header block goes on in CONTINUATION frames
-	hurried bool    // what has begun has a time limit
-	blocks  int     // how many it has so far
-	message message // what it says
+	hurried bool    // a time limit is set for the frame or block that has begun
+	blocks  int     // how many CONTINUATION frames the block has so far
+	message message // the content of the block
+	lengths bodyLengths
 	decoder *hpack.Decoder
 	flood   flood
 
 	last  atomic.Uint32 // the highest stream the client has begun
 	wmu   sync.Mutex
-	sent  frameReader // where in a frame the server's writing is
-	ended bool        // by end: the server writes nothing more
+	sent  frameReader // follows the frames that the server writes
+	ended bool        // set by end: the server writes nothing more
 }
 
-// New returns a connection that keeps limits. state is that of its TLS, nil for none;
-// ahead is what was read from it already.
+// New returns a connection that keeps limits. state is the state of its TLS, or nil without TLS.
+// ahead holds the bytes that were read from it already.
 func New(c net.Conn, state *tls.ConnectionState, limits Limits, ahead []byte) *Conn {
 	x := &Conn{Conn: c, TLS: state, limits: limits, buf: ahead}
 	x.table = tableSize
+	x.lengths = bodyLengths{}
 	x.decoder = hpack.NewDecoder(tableSize, func(f hpack.HeaderField) { x.message.add(f) })
 	x.flood.start(limits)
 	x.sent.seen = x.flood.answered
@@ -97,7 +99,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// readOn gives what needs no look.
+// readOn reads bytes that need no look directly into p.
 func (c *Conn) readOn(p []byte) (n int, err error) {
 	p = p[:min(len(p), c.pass)]
 	if len(c.buf) > 0 {
@@ -110,7 +112,7 @@ func (c *Conn) readOn(p []byte) (n int, err error) {
 	return n, err
 }
 
-// fill reads until n bytes are there to be looked at.
+// fill reads until buf has n bytes.
 func (c *Conn) fill(n int) error {
 	if len(c.buf) >= n {
 		return nil
@@ -118,7 +120,8 @@ func (c *Conn) fill(n int) error {
 	if len(c.store) < n {
 		c.store = make([]byte, max(n, readBuffer))
 	}
-	// What was taken has been given to the server: it asks for no more before.
+	// The server has read all bytes that were taken, because it asks for more only then. So they
+	// may be overwritten.
 	c.buf = c.store[:copy(c.store, c.buf)]
 	for len(c.buf) < n {
 		m, err := c.Conn.Read(c.buf[len(c.buf):cap(c.buf)])
@@ -130,7 +133,7 @@ func (c *Conn) fill(n int) error {
 	return nil
 }
 
-// take removes n bytes, which are there, from what is to be looked at.
+// take removes the first n bytes from buf, which must have them, and returns them.
 func (c *Conn) take(n int) []byte {
 	p := c.buf[:n:n]
 	c.buf = c.buf[n:]
@@ -144,7 +147,7 @@ func (c *Conn) next() error {
 			return err
 		}
 		c.began = true
-		c.ready = c.take(len(Preface)) // the server knows whether it is right
+		c.ready = c.take(len(Preface)) // the server checks it
 		return nil
 	}
 	if err := c.fill(headLength); err != nil {
@@ -154,7 +157,7 @@ func (c *Conn) next() error {
 	if err := c.count(head); err != nil {
 		return err
 	}
-	if head.length > MaxFrame { // the server refuses it
+	if head.length > MaxFrame { // the server refuses such a frame
 		c.ready, c.pass = c.take(headLength), head.length
 		return nil
 	}
@@ -163,12 +166,16 @@ func (c *Conn) next() error {
 		return c.headers(head)
 	case frameSettings:
 		return c.settings(head)
+	case frameData:
+		return c.data(head)
+	case frameReset:
+		delete(c.lengths, head.stream)
 	}
 	c.ready, c.pass = c.take(headLength), head.length
 	return nil
 }
 
-// whole reads a frame to its end, which must come in time, and takes it.
+// whole reads a frame to its end and takes it. The end must come within the time limit.
 func (c *Conn) whole(head frameHead) ([]byte, error) {
 	n := headLength + head.length
 	if len(c.buf) < n {
@@ -182,7 +189,8 @@ func (c *Conn) whole(head frameHead) ([]byte, error) {
 	return c.take(n), nil
 }
 
-// hurry sets a time limit for what has begun, unless there is one, or takes it back.
+// hurry sets the time limit for a frame or block that has begun, unless it is set already. Without
+// begun it removes the limit.
 func (c *Conn) hurry(begun bool) error {
 	if c.limits.HeadTimeout <= 0 || begun == c.hurried {
 		return nil

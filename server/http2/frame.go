@@ -25,7 +25,7 @@ const (
 	flagPriority   = 0x20
 )
 
-// frameHead is what stands in front of a frame.
+// frameHead is the head of a frame.
 type frameHead struct {
 	length int
 	kind   byte
@@ -50,8 +50,8 @@ func appendFrame(to []byte, kind, flags byte, stream uint32, payload ...byte) []
 
 // frameReader follows frames that pass in pieces of any size.
 type frameReader struct {
-	head []byte // of the frame that has begun, so far, and the code of a RST_STREAM
-	left int    // of its payload
+	head []byte // the head of the frame that has begun, as far as it has come, and the code of a RST_STREAM
+	left int    // how many bytes of its payload are to come
 	seen func(frame frameHead, code uint32)
 }
 
@@ -59,8 +59,8 @@ type frameReader struct {
 // 6.4).
 const resetLength = 4
 
-// advance follows p. It calls seen for every frame of which it has seen enough; code is that
-// of a RST_STREAM.
+// advance follows the frames in p. It calls seen for each frame when it has its head and, of a
+// RST_STREAM, the code.
 func (r *frameReader) advance(p []byte) {
 	for len(p) > 0 {
 		if r.left > 0 {
@@ -91,5 +91,5 @@ func (r *frameReader) advance(p []byte) {
 	}
 }
 
-// isBetween reports whether no frame is half through.
+// isBetween reports whether the last frame is complete.
 func (r *frameReader) isBetween() bool { return len(r.head) == 0 && r.left == 0 }

@@ -11,7 +11,7 @@ import (
 	xhttp2 "golang.org/x/net/http2"
 )
 
-// recorded is a connection on which a client has said all it will ever say.
+// recorded is a connection on which a client has already sent everything.
 type recorded struct {
 	net.Conn
 	from io.Reader
@@ -23,8 +23,8 @@ func (r *recorded) Write(p []byte) (int, error)      { return r.to.Write(p) }
 func (r *recorded) SetReadDeadline(time.Time) error  { return nil }
 func (r *recorded) SetWriteDeadline(time.Time) error { return nil }
 
-// FuzzRead checks that whatever a client says, what is given to the server ends, and that
-// frames which are neither SETTINGS nor of a header block are given as they are.
+// FuzzRead checks for any input of a client that the input for the server ends, and that frames
+// other than SETTINGS and those of header blocks pass unchanged.
 func FuzzRead(f *testing.F) {
 	var polite bytes.Buffer
 	polite.WriteString(Preface)
@@ -60,7 +60,7 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// kinds lists the kinds of the frames in what was said.
+// kinds lists the kinds of the frames in said.
 func kinds(said []byte) (list []byte) {
 	for said = said[min(len(said), len(Preface)):]; len(said) >= headLength; {
 		head := parseHead(said)

@@ -5,16 +5,16 @@ import "encoding/binary"
 // settingLength is how long one setting is (RFC 9113 section 6.5.1).
 const settingLength = 6
 
-// settings gives a SETTINGS frame to the server, except for what that gets wrong.
+// settings gives a SETTINGS frame to the server, without the settings that the server handles
+// wrongly.
 //
-// A frame that names a setting twice, which the server takes for an error, is legal: the
-// values count in the order in which they stand (RFC 9113 section 6.5.3), so that only the
-// last is given on.
+// A frame may name a setting twice; the values apply in their order (RFC 9113 section 6.5.3). The
+// server takes such a frame for an error, so only the last value is passed on.
 //
-// SETTINGS_HEADER_TABLE_SIZE has the server change the table with which another goroutine may
-// be encoding a response, and the process ends by a concurrent write to a map. So it passes
-// in the first frame only, before there are responses. A larger table later need not be
-// used; a client that wants a smaller one then, as none is known to, is left.
+// SETTINGS_HEADER_TABLE_SIZE makes the server change the table with which another goroutine may be
+// encoding a response. The process then ends by a concurrent write to a map. So the setting passes
+// in the first frame only, before any response. A larger table later need not be used. A client
+// that wants a smaller one later has its connection ended; no known client does.
 func (c *Conn) settings(head frameHead) error {
 	frame, err := c.whole(head)
 	if err != nil {
@@ -45,8 +45,8 @@ func (c *Conn) settings(head frameHead) error {
 	return nil
 }
 
-// tableSettings returns the settings without SETTINGS_HEADER_TABLE_SIZE, unless they are the
-// first.
+// tableSettings returns the settings without SETTINGS_HEADER_TABLE_SIZE, unless they are the first
+// of the connection.
 func (c *Conn) tableSettings(payload []byte) ([]byte, error) {
 	const headerTableSize = 0x1
 	first := !c.settled
@@ -70,11 +70,11 @@ func (c *Conn) tableSettings(payload []byte) ([]byte, error) {
 	return kept, nil
 }
 
-// maxSettings is how many settings of one frame are looked at; nobody sends as many.
+// maxSettings is how many settings of one frame are looked at. No known client sends as many.
 const maxSettings = 100
 
-// lastSettings returns the settings without those that come again further on. Values
-// that are wrong stay, lest an error be hidden.
+// lastSettings returns the settings without those that a later one replaces. Wrong values stay, so
+// that no error is hidden.
 func lastSettings(payload []byte) []byte {
 	if len(payload) > maxSettings*settingLength {
 		return payload

@@ -8,18 +8,18 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// Upgrade is a request that asks for HTTP/2 by an Upgrade header (RFC 7540 section 3.2,
-// which RFC 9113 no longer has but clients do).
+// Upgrade is a request that asks for HTTP/2 by an Upgrade header (RFC 7540 section 3.2). RFC 9113
+// no longer has this, but clients still use it.
 type Upgrade struct {
 	settings []byte
 	fields   pagi.Headers
 }
 
-// errUpgrade is what NewUpgrade returns for a request that asks wrongly.
+// errUpgrade is the error for a request whose upgrade is malformed.
 var errUpgrade = errors.New("http2: HTTP2-Settings is not what an upgrade needs")
 
-// NewUpgrade reads an upgrade out of a request of the given target without a body,
-// whose headers must be those a scope has. ok is false where it does not ask for one.
+// NewUpgrade reads an upgrade from a request without a body. headers must be in the form that a
+// scope has. ok is false where the request does not ask for an upgrade.
 func NewUpgrade(method, target, scheme string, headers pagi.Headers) (u *Upgrade, ok bool, err error) {
 	if !headers.HasToken("upgrade", "h2c") || !headers.HasToken("connection", "upgrade") || !headers.HasToken("connection", "http2-settings") {
 		return nil, false, nil
@@ -52,8 +52,7 @@ func NewUpgrade(method, target, scheme string, headers pagi.Headers) (u *Upgrade
 	return u, true, nil
 }
 
-// Upgrade makes the request the first one of the connection, which must not have been
-// read from.
+// Upgrade makes u the first request of the connection. It must be called before the first Read.
 func (c *Conn) Upgrade(u *Upgrade) {
 	c.last.Store(1)
 	c.first = u.settings
@@ -75,8 +74,8 @@ func (c *Conn) Upgrade(u *Upgrade) {
 	}
 }
 
-// appendLiteral appends a field coded as one that enters no table (RFC 7541 section
-// 6.2.3), so that the client's table stays what the client takes it for.
+// appendLiteral appends a field, coded so that it enters no table (RFC 7541 section 6.2.3). So the
+// table stays the one that the client assumes.
 func appendLiteral(to []byte, f pagi.Header) []byte {
 	return appendString(appendString(append(to, 0x10), f.Name), f.Value)
 }

@@ -92,9 +92,9 @@ func TestCompressedEcho(t *testing.T) {
 		"; server_max_window_bits=14", "; server_no_context_takeover; server_max_window_bits=9",
 	} {
 		t.Run("permessage-deflate"+parameters, func(t *testing.T) {
-			everywhere(t, func(t *testing.T, engine string) {
+			everywhere(t, func(t *testing.T, carrier string) {
 				ends := make(chan pagi.WebSocketDisconnect, 1)
-				p := serve(t, engine, &ws.Server{MaxFrameSize: 1 << 20}, echo(ends)).dial(offered + parameters)
+				p := serve(t, carrier, &ws.Server{MaxFrameSize: 1 << 20}, echo(ends)).dial(offered + parameters)
 				in := newSqueezer(t)
 				var window []byte
 				for i, m := range messages {
@@ -170,9 +170,9 @@ func TestBrokenCompression(t *testing.T) {
 		"a distance into the unknown": {frame(0xc2, "\x4a\x04\x42\x00"), 1007},
 	} {
 		t.Run(name, func(t *testing.T) {
-			everywhere(t, func(t *testing.T, engine string) {
+			everywhere(t, func(t *testing.T, carrier string) {
 				ends := make(chan pagi.WebSocketDisconnect, 1)
-				p := serve(t, engine, &ws.Server{}, echo(ends)).dial(offered)
+				p := serve(t, carrier, &ws.Server{}, echo(ends)).dial(offered)
 				p.raw(c.send)
 				p.closes(c.code)
 				ended(t, ends, c.code, pagi.ReasonProtocolError)

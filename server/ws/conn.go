@@ -9,23 +9,26 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
 const (
-	// lingerTime is how long a client may go on sending after the last Close frame,
-	// unless it closes before: closing with something unread could cost it the frame.
-	// It is also how long is read, after a write that failed, what had come before.
+	// lingerTime is how long a client may go on sending after the last Close frame, unless it
+	// closes before. If the server closed with bytes unread, the client could lose the frame. It is
+	// also how long the server reads, after a write that failed, the messages that came before.
 	lingerTime = 500 * time.Millisecond
-	// flushTime is how long what was taken over may take to leave when the connection
-	// is closed in order.
+	// flushTime is how long waiting messages may take to leave when the connection is closed in
+	// order.
 	flushTime = 2 * time.Second
 )
 
-// past is a deadline that wakes whoever waits.
+// past is a deadline that wakes every read or write that waits.
 var past = time.Unix(1, 0)
 
-// link is what a WebSocket runs over: a connection, or an HTTP/2 stream.
+// link is the carrier of a WebSocket: a connection, or an HTTP/2 stream.
 type link interface {
 	io.ReadWriteCloser
 	SetReadDeadline(time.Time) error
@@ -36,31 +39,32 @@ type link interface {
 type conn struct {
 	server *Server
 	link   link
-	try    func([]byte) (int, error) // writes without waiting; nil: the link cannot
-	flow   *pagi.FlowMeter
+	try    func([]byte) (int, error) // writes without waiting; nil where the link cannot
+	flow   *engine.FlowMeter
 	pong   func()
 
 	in       input
-	inflater *inflater // nil: nothing compressed may come
+	waste    *rate.Limiter // nil: none has come yet
+	inflater *inflater     // nil: nothing compressed may come
 
 	wmu       sync.Mutex // guards what follows
-	out       []byte     // what waits to be written
-	charge    int        // how much of it flow counts
+	out       []byte     // bytes that wait to be written
+	charge    int        // how many of them flow counts
 	writing   bool       // a goroutine writes
 	closeSent bool
 	broken    bool          // nothing can be written any more
-	drained   chan struct{} // closed when there is room again; nil: nobody waits
-	quiet     chan struct{} // closed when nobody writes any more; nil: nobody waits
+	drained   chan struct{} // closed when there is room again; nil: no Send waits
+	quiet     chan struct{} // closed when no goroutine writes any more; nil: nothing waits for that
 	deflater  *deflater     // nil: nothing is compressed
 
-	sent   atomic.Int64                      // bytes of frames that were written
-	ended  atomic.Pointer[pagi.WebSocketEnd] // why it was ended on this side
-	active atomic.Int64                      // when the last bytes came or went, for idle
-	reads  atomic.Bool                       // a Receive is running
+	sent   atomic.Int64                        // how many bytes of frames were written
+	ended  atomic.Pointer[engine.WebSocketEnd] // why it was ended on this side
+	active atomic.Int64                        // when the last bytes came or went, for idle
+	reads  atomic.Bool                         // a Receive is running
 	idle   *time.Timer
 }
 
-func (s *Server) newConn(l link, ahead []byte, hooks pagi.WebSocketHooks, agreed *extension) *conn {
+func (s *Server) newConn(l link, ahead []byte, hooks engine.WebSocketHooks, agreed *extension) *conn {
 	c := &conn{server: s, link: l, flow: hooks.Flow, pong: hooks.Pong}
 	if trier, ok := l.(interface{ TryWrite([]byte) (int, error) }); ok {
 		c.try = trier.TryWrite
@@ -73,7 +77,7 @@ func (s *Server) newConn(l link, ahead []byte, hooks pagi.WebSocketHooks, agreed
 	return c
 }
 
-// start is called when the handshake's response is on its way.
+// start is called when the response to the handshake has been handed over.
 func (c *conn) start() {
 	c.touch()
 	if d := c.server.IdleTimeout; d > 0 {
@@ -84,7 +88,7 @@ func (c *conn) start() {
 	c.server.add(c)
 }
 
-// arrivals is what a conn reads from.
+// arrivals is the reader of a conn's link. It notes that bytes have come.
 type arrivals conn
 
 // Read implements io.Reader.
@@ -96,7 +100,7 @@ func (a *arrivals) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// touch notes that something came or went.
+// touch notes that bytes came or went.
 func (c *conn) touch() {
 	if c.server.IdleTimeout > 0 {
 		c.active.Store(time.Now().UnixNano())
@@ -108,7 +112,7 @@ func (c *conn) checkIdle() {
 	left := d - time.Since(time.Unix(0, c.active.Load()))
 	c.wmu.Lock()
 	if c.writing || !c.reads.Load() {
-		left = d // not idle: the client is slow, which has a limit of its own, or nobody hears it
+		left = d // not idle: the client is slow, which has a limit of its own, or no Receive runs
 	}
 	if left > 0 && !c.broken {
 		c.idle.Reset(left)
@@ -117,28 +121,28 @@ func (c *conn) checkIdle() {
 	if left > 0 {
 		return
 	}
-	c.interrupt(&pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonIdleTimeout, Answer: codeGoingAway, Text: "idle for too long", Option: optionIdle})
+	c.interrupt(&engine.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonIdleTimeout, Answer: codeGoingAway, Text: "idle for too long", Option: optionIdle})
 }
 
 // goAway ends the connection because the server stops.
 func (c *conn) goAway() {
-	c.interrupt(&pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonServerShutdown, Answer: codeGoingAway, Text: "server shutdown"})
+	c.interrupt(&engine.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonServerShutdown, Answer: codeGoingAway, Text: "server shutdown"})
 }
 
-// interrupt makes Receive return end.
-func (c *conn) interrupt(end *pagi.WebSocketEnd) {
+// interrupt makes Receive return with end.
+func (c *conn) interrupt(end *engine.WebSocketEnd) {
 	if c.ended.CompareAndSwap(nil, end) {
-		_ = c.link.SetReadDeadline(past) // of one that is closed nobody reads
+		_ = c.link.SetReadDeadline(past) // a closed link needs no deadline
 	}
 }
 
-// end returns how the connection ended, after a read that failed with err. A client's
-// Close counts whatever has happened on this side.
-func (c *conn) end(err error) *pagi.WebSocketEnd {
-	var end *pagi.WebSocketEnd
+// end returns how the connection ended, after a read that failed with err. A Close of the client
+// counts, whatever has happened on this side.
+func (c *conn) end(err error) *engine.WebSocketEnd {
+	var end *engine.WebSocketEnd
 	switch {
 	case !errors.As(err, &end):
-		end = &pagi.WebSocketEnd{Code: codeAbnormal, Reason: lostBy(err)}
+		end = &engine.WebSocketEnd{Code: codeAbnormal, Reason: lostBy(err)}
 	case end.Peer:
 		c.ended.Store(end)
 		return end
@@ -147,7 +151,7 @@ func (c *conn) end(err error) *pagi.WebSocketEnd {
 	return c.ended.Load()
 }
 
-// lostBy returns the standard reason for a read that failed.
+// lostBy returns the reason that the specification names for a failed read.
 func lostBy(err error) string {
 	var known syscall.Errno
 	switch {
@@ -159,7 +163,7 @@ func lostBy(err error) string {
 	return pagi.ReasonClientClosed
 }
 
-// Close implements pagi.WebSocketConn.
+// Close implements engine.WebSocketConn.
 func (c *conn) Close() {
 	c.waitQuiet(flushTime)
 	if end := c.ended.Load(); end == nil || !end.Peer {
@@ -168,7 +172,7 @@ func (c *conn) Close() {
 	c.Drop()
 }
 
-// discard tells the client that nothing more will come and reads what it still sends.
+// discard tells the client that nothing more will come, and reads what the client still sends.
 func (c *conn) discard() {
 	half, ok := c.link.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil || c.link.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
@@ -177,28 +181,29 @@ func (c *conn) discard() {
 	_, _ = io.Copy(io.Discard, io.LimitReader(c.link, 16<<20)) // until it ends, in whatever way
 }
 
-// Drop implements pagi.WebSocketConn. When it returns nobody uses the link any more
-// but a running Receive.
+// Drop implements engine.WebSocketConn. When it returns, only a running Receive still uses the
+// link.
 func (c *conn) Drop() {
-	c.ended.CompareAndSwap(nil, &pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonClientClosed})
+	c.ended.CompareAndSwap(nil, &engine.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonClientClosed})
 	c.wmu.Lock()
 	c.broken = true
 	if c.idle != nil {
 		c.idle.Stop()
 	}
 	if c.writing {
-		_ = c.link.SetWriteDeadline(past) // of one that is closed nobody writes
+		_ = c.link.SetWriteDeadline(past) // a closed link needs no deadline
 	}
 	c.wmu.Unlock()
-	_ = c.link.Close() // nothing is to be said on it any more
+	_ = c.link.Close() // nothing more is sent on it
 	c.waitQuiet(-1)
 	c.server.remove(c)
 }
 
-// Sent implements pagi.WebSocketConn.
-func (c *conn) Sent() int64 { return max(0, c.sent.Load()) } // less: not even the handshake was answered
+// Sent implements engine.WebSocketConn.
+func (c *conn) Sent() int64 { return max(0, c.sent.Load()) } // below 0: not even the response to the handshake has left
 
-// waitQuiet waits until nobody writes, at most d; below 0: until then.
+// waitQuiet waits until no goroutine writes, for d at most. With a d below 0 it waits without a
+// limit.
 func (c *conn) waitQuiet(d time.Duration) {
 	c.wmu.Lock()
 	if !c.writing {

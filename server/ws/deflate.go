@@ -9,24 +9,24 @@ import (
 const (
 	// minCompressed is the size of the smallest message that is compressed.
 	minCompressed = 128
-	// maxHistory is how much of what was sent is remembered for the next message. The
-	// window might be four times as large; every connection would hold it.
+	// maxHistory is how many of the last bytes sent are remembered for the next message. The window
+	// could be four times as large, but every connection would hold that much.
 	maxHistory = 8 << 10
 )
 
-// deflater compresses what is sent (RFC 7692 section 7.2.1). Between messages it holds
-// nothing but their last bytes.
+// deflater compresses outgoing messages (RFC 7692 section 7.2.1). Between messages it holds only
+// their last bytes.
 type deflater struct {
 	takeover bool
 	history  []byte
-	most     int // of history, and of what is compressed in one go; see newDeflater
+	most     int // how many bytes of history, and how many are compressed in one go; see newDeflater
 	step     int
 	packed   bytes.Buffer
 }
 
-// newDeflater returns one that keeps to what was agreed. A match may reach back over
-// the history and what is compressed in one go together, so with a window that is
-// smaller than the largest one each is at most half of it.
+// newDeflater returns a deflater for the agreed parameters. A match may reach back over the history
+// and the bytes compressed in one go together. So with a window below the largest one, each of the
+// two is at most half of the window.
 func newDeflater(agreed *extension) *deflater {
 	d := &deflater{takeover: !agreed.serverNoTakeover, most: maxHistory}
 	if agreed.serverBits < 15 {
@@ -36,7 +36,7 @@ func newDeflater(agreed *extension) *deflater {
 	return d
 }
 
-// tail ends every message that was flushed, and is left out (section 7.2.1).
+// tail ends every flushed message. The sender leaves it out (section 7.2.1).
 var tail = []byte{0, 0, 0xff, 0xff}
 
 // deflate returns payload compressed, valid until the next call.

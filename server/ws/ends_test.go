@@ -10,11 +10,12 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/server/ws"
 )
 
-// TestEnds says how a WebSocket ends that no frame ends: what the client gets and what
-// the application is told. Frames are TestFrames'.
+// TestEnds has WebSockets that end without a frame of the client: what the client gets, and what
+// the application is told. TestFrames has those that a frame ends.
 func TestEnds(t *testing.T) {
 	for name, c := range map[string]struct {
 		idle   time.Duration
@@ -23,7 +24,7 @@ func TestEnds(t *testing.T) {
 		code   int // of the Close the client gets; 0: none
 		told   pagi.WebSocketDisconnect
 		reason string         // of the record
-		closed pagi.HTTPClose // likewise
+		closed engine.Closing // likewise
 	}{
 		"the client drops the connection": {
 			act:  func(_ *site, p *peer) { p.close() },
@@ -35,7 +36,7 @@ func TestEnds(t *testing.T) {
 		},
 		"the client closes": {
 			act: func(_ *site, p *peer) { p.raw(closing(4321, "why")) }, code: 4321,
-			told: pagi.WebSocketDisconnect{Code: 4321, Reason: "why"}, closed: pagi.HTTPClose{Code: 4321, Reason: "why"},
+			told: pagi.WebSocketDisconnect{Code: 4321, Reason: "why"}, closed: engine.Closing{Code: 4321, Reason: "why"},
 		},
 		"the application closes": {
 			app: func(s *session) error { return s.send(s.ctx, pagi.WebSocketClose{Code: 3456, Reason: "enough"}) },
@@ -47,17 +48,17 @@ func TestEnds(t *testing.T) {
 				p.raw(closing(3456, "fine"))
 				p.ends()
 			},
-			told: pagi.WebSocketDisconnect{Code: 3456, Reason: "fine"}, closed: pagi.HTTPClose{Code: 3456, Reason: "enough"},
+			told: pagi.WebSocketDisconnect{Code: 3456, Reason: "fine"}, closed: engine.Closing{Code: 3456, Reason: "enough"},
 		},
 		"nothing happens for too long": {
 			idle: 50 * time.Millisecond, code: 1001,
 			told: pagi.WebSocketDisconnect{Code: 1006, Reason: pagi.ReasonIdleTimeout}, reason: pagi.ReasonIdleTimeout,
-			closed: pagi.HTTPClose{Code: 1001, Reason: "idle for too long"},
+			closed: engine.Closing{Code: 1001, Reason: "idle for too long"},
 		},
 		"the server stops": {
 			act: func(x *site, _ *peer) { x.ws.Drain() }, code: 1001,
 			told: pagi.WebSocketDisconnect{Code: 1006, Reason: pagi.ReasonServerShutdown}, reason: pagi.ReasonServerShutdown,
-			closed: pagi.HTTPClose{Code: 1001, Reason: "server shutdown"},
+			closed: engine.Closing{Code: 1001, Reason: "server shutdown"},
 		},
 		"the server is cut off": {
 			act:  func(x *site, _ *peer) { x.stop(&pagi.DisconnectError{Reason: pagi.ReasonServerShutdown}) },
@@ -80,10 +81,10 @@ func TestEnds(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			everywhere(t, func(t *testing.T, engine string) {
+			everywhere(t, func(t *testing.T, carrier string) {
 				server := &ws.Server{IdleTimeout: c.idle}
 				ends, causes := make(chan pagi.WebSocketDisconnect, 1), make(chan error, 1)
-				x := serve(t, engine, server, func(s *session) error {
+				x := serve(t, carrier, server, func(s *session) error {
 					s.next()
 					err := s.accept()
 					if c.app != nil {
@@ -114,7 +115,7 @@ func TestEnds(t *testing.T) {
 					t.Errorf("the context ended with %v, want %s", err, want)
 				}
 				status := 101
-				if engine == "h2" {
+				if carrier == "h2" {
 					status = 200
 				}
 				if c.idle > 0 {
@@ -125,7 +126,7 @@ func TestEnds(t *testing.T) {
 					t.Errorf("record: %d %q %v", r.Status, r.Reason, r.Err)
 				}
 				if r.Close == nil {
-					r.Close = &pagi.HTTPClose{}
+					r.Close = &engine.Closing{}
 				}
 				if *r.Close != c.closed {
 					t.Errorf("record: closed by %+v, want %+v", *r.Close, c.closed)
@@ -135,11 +136,11 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// TestContextThatNobodyWaitsFor ends all the same.
+// TestContextThatNobodyWaitsFor: the context ends although nothing waits for it.
 func TestContextThatNobodyWaitsFor(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		done := make(chan error, 1)
-		p := serve(t, engine, &ws.Server{}, func(s *session) error {
+		p := serve(t, carrier, &ws.Server{}, func(s *session) error {
 			err := s.accept()
 			for s.ctx.Err() == nil {
 				time.Sleep(time.Millisecond)
@@ -168,8 +169,8 @@ func TestApplicationEnds(t *testing.T) {
 		"to be restarted":  {func() error { return &pagi.StatusError{Status: 503, Message: "worker gone"} }, 1012, "worker gone"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			everywhere(t, func(t *testing.T, engine string) {
-				x := serve(t, engine, &ws.Server{}, func(s *session) error {
+			everywhere(t, func(t *testing.T, carrier string) {
+				x := serve(t, carrier, &ws.Server{}, func(s *session) error {
 					if err := errors.Join(s.accept(), s.text("a")); err != nil {
 						return err
 					}
@@ -191,14 +192,14 @@ func TestApplicationEnds(t *testing.T) {
 	}
 }
 
-// TestCloseIsNotAnswered gives a client up that does not answer a Close frame. That
-// takes the five seconds it may take.
+// TestCloseIsNotAnswered: the server gives up a client that does not answer a Close frame within
+// five seconds.
 func TestCloseIsNotAnswered(t *testing.T) {
-	for _, engine := range []string{"http1", "h2"} {
-		t.Run(engine, func(t *testing.T) {
+	for _, carrier := range []string{"http1", "h2"} {
+		t.Run(carrier, func(t *testing.T) {
 			t.Parallel()
 			ends := make(chan pagi.WebSocketDisconnect, 1)
-			x := serve(t, engine, &ws.Server{}, func(s *session) error {
+			x := serve(t, carrier, &ws.Server{}, func(s *session) error {
 				s.next()
 				err := errors.Join(s.accept(), s.send(s.ctx, pagi.WebSocketClose{Code: 1001}))
 				ends <- s.next().(pagi.WebSocketDisconnect)
@@ -212,12 +213,12 @@ func TestCloseIsNotAnswered(t *testing.T) {
 	}
 }
 
-// TestAnswersBeforeTheEnd says that messages before a Close, or before a frame that
-// must not be, are still answered.
+// TestAnswersBeforeTheEnd: the application still answers messages that came before a Close or a
+// forbidden frame.
 func TestAnswersBeforeTheEnd(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		ends := make(chan pagi.WebSocketDisconnect, 1)
-		x := serve(t, engine, &ws.Server{}, func(s *session) error {
+		x := serve(t, carrier, &ws.Server{}, func(s *session) error {
 			s.next()
 			err := s.accept()
 			for {
@@ -241,9 +242,9 @@ func TestAnswersBeforeTheEnd(t *testing.T) {
 
 // TestQueueOverflow floods an application that does not receive.
 func TestQueueOverflow(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		ends, go_ := make(chan pagi.WebSocketDisconnect, 1), make(chan struct{})
-		x := serveWith(t, engine, &ws.Server{}, &pagi.HTTPHandler{MaxReceiveQueue: 3}, func(s *session) error {
+		x := serveWith(t, carrier, &ws.Server{}, &engine.Handler{Limits: engine.Limits{MaxReceiveQueue: 3}}, func(s *session) error {
 			s.next()
 			err := s.accept()
 			<-go_
@@ -267,14 +268,14 @@ func TestQueueOverflow(t *testing.T) {
 	})
 }
 
-// TestReadingPauses while much waits for the application, which loses nothing. It is
-// more than any kernel holds.
+// TestReadingPauses: the server stops reading while much waits for the application, and no message
+// is lost. The client sends more than any kernel holds.
 func TestReadingPauses(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		const size, count = 256 << 10, 128
 		server := &ws.Server{MaxFrameSize: size}
 		started, got := make(chan struct{}), make(chan int, 1)
-		x := serve(t, engine, server, func(s *session) error {
+		x := serve(t, carrier, server, func(s *session) error {
 			s.next()
 			err := s.accept()
 			<-started

@@ -9,11 +9,12 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
+	"github.com/pagi-go/pagi-bridge/pagi/nethttp"
 	"github.com/pagi-go/pagi-bridge/server/ws"
 )
 
-// A program of its own with net/http, in which one path is a PAGI application that
-// knows WebSockets.
+// This is a net/http program. One of its paths is a PAGI application that serves WebSockets.
 func ExampleServer() {
 	app := pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		if scope.Type != pagi.TypeWebSocket {
@@ -37,7 +38,7 @@ func ExampleServer() {
 			}
 		}
 	})
-	site := httptest.NewServer(&pagi.HTTPHandler{App: app, WebSocket: &ws.Server{}})
+	site := httptest.NewServer(&nethttp.Adapter{Engine: &engine.Handler{App: app, WebSocket: &ws.Server{}}})
 	defer site.Close()
 
 	c, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(site.URL, "http"), nil)

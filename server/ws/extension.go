@@ -7,14 +7,14 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// extension is permessage-deflate as it was agreed (RFC 7692 section 7.1).
+// extension holds the agreed parameters of permessage-deflate (RFC 7692 section 7.1).
 type extension struct {
 	serverNoTakeover, clientNoTakeover bool
-	serverBits                         int // the window of what the server sends; 15 by default
+	serverBits                         int // the window for messages of the server; 15 by default
 	bitsAsked                          bool
 }
 
-// negotiate returns what the client's first acceptable offer makes; nil: there is none.
+// negotiate returns the extension for the client's first acceptable offer, or nil without one.
 func negotiate(headers pagi.Headers) *extension {
 	for value := range headers.Values("sec-websocket-extensions") {
 		for offer := range strings.SplitSeq(value, ",") {
@@ -26,7 +26,7 @@ func negotiate(headers pagi.Headers) *extension {
 	return nil
 }
 
-// readOffer returns nil for one that is another extension, or malformed.
+// readOffer returns nil for an offer that is malformed or of another extension.
 func readOffer(offer string) *extension {
 	name, rest, more := strings.Cut(offer, ";")
 	if !pagi.EqualFold(strings.TrimSpace(name), "permessage-deflate") {
@@ -47,7 +47,7 @@ func readOffer(offer string) *extension {
 	return x
 }
 
-// set takes a parameter and reports whether it is right.
+// set sets a parameter and reports whether it is valid.
 func (x *extension) set(key, value string, given bool) bool {
 	switch key {
 	case "server_no_context_takeover":
@@ -60,7 +60,7 @@ func (x *extension) set(key, value string, given bool) bool {
 		bits, ok := windowBits(value)
 		x.serverBits, x.bitsAsked = bits, true
 		return ok
-	case "client_max_window_bits": // whatever it uses is read
+	case "client_max_window_bits": // the inflater reads any window
 		_, ok := windowBits(value)
 		return ok || !given
 	}
@@ -73,7 +73,7 @@ func windowBits(value string) (int, bool) {
 	return n, err == nil && n >= 8 && n <= 15 && value == strconv.Itoa(n)
 }
 
-// String returns what the response says.
+// String returns the extension as the response to the handshake names it.
 func (x *extension) String() string {
 	s := "permessage-deflate"
 	if x.serverNoTakeover {

@@ -10,16 +10,17 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/server/ws"
 )
 
-// block is a message of which a few fill what the system buffers.
+// block is a message so large that a few of them fill the buffers of the system.
 var block = strings.Repeat("x", 256<<10)
 
 // TestFlow lets a client fall behind and catch up: the marks are told in turn, nothing
 // is lost, and Send waits meanwhile.
 func TestFlow(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		var mu sync.Mutex
 		var told []string
 		tell := func(what string) func() {
@@ -31,7 +32,7 @@ func TestFlow(t *testing.T) {
 		}
 		const count = 100
 		behind, done := make(chan int, 1), make(chan error, 1)
-		x := serve(t, engine, &ws.Server{}, func(s *session) error {
+		x := serve(t, carrier, &ws.Server{}, func(s *session) error {
 			s.next()
 			tr := s.scope.Transport
 			tr.OnHighWater(tell("high"))
@@ -59,7 +60,7 @@ func TestFlow(t *testing.T) {
 			return err
 		})
 		p := x.dial()
-		if amount := testkit.Await(t, behind); amount < pagi.DefaultHighWaterMark || amount > 2*len(block)+pagi.DefaultHighWaterMark {
+		if amount := testkit.Await(t, behind); amount < engine.DefaultHighWaterMark || amount > 2*len(block)+engine.DefaultHighWaterMark {
 			t.Errorf("while Send waited, %d bytes were buffered", amount)
 		}
 		for range count {
@@ -83,12 +84,12 @@ func TestFlow(t *testing.T) {
 	})
 }
 
-// TestSendingAtTheMarks lets what is called at the marks send more than is taken at once.
+// TestSendingAtTheMarks: a callback at a mark sends more than is taken at once.
 func TestSendingAtTheMarks(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		behind, drained := make(chan struct{}), make(chan struct{})
 		var high, low sync.Once
-		x := serve(t, engine, &ws.Server{}, func(s *session) error {
+		x := serve(t, carrier, &ws.Server{}, func(s *session) error {
 			tr := s.scope.Transport
 			err := s.accept()
 			sendMore := func() {
@@ -131,11 +132,11 @@ func TestSendingAtTheMarks(t *testing.T) {
 	})
 }
 
-// TestWriteTimeout gives a client up that takes nothing.
+// TestWriteTimeout: the server gives up a client that takes nothing.
 func TestWriteTimeout(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		ends := make(chan pagi.WebSocketDisconnect, 1)
-		x := serve(t, engine, &ws.Server{WriteTimeout: 100 * time.Millisecond}, func(s *session) error {
+		x := serve(t, carrier, &ws.Server{WriteTimeout: 100 * time.Millisecond}, func(s *session) error {
 			s.next()
 			err := s.accept()
 			for err == nil && s.ctx.Err() == nil {
@@ -154,10 +155,10 @@ func TestWriteTimeout(t *testing.T) {
 
 // TestSlowIsNotIdle lets a client take its time.
 func TestSlowIsNotIdle(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		waited := make(chan struct{})
 		server := &ws.Server{IdleTimeout: 50 * time.Millisecond}
-		p := serveWith(t, engine, server, &pagi.HTTPHandler{HighWaterMark: 1 << 30}, func(s *session) error {
+		p := serveWith(t, carrier, server, &engine.Handler{Limits: engine.Limits{HighWaterMark: 1 << 30}}, func(s *session) error {
 			err := s.accept()
 			for err == nil && s.scope.Transport.BufferedAmount() < 64*len(block) {
 				err = s.text(block)
@@ -177,13 +178,13 @@ func TestSlowIsNotIdle(t *testing.T) {
 	})
 }
 
-// TestUnheardIsNotIdle lets an application take its time, while nothing is read of what the
-// client says.
+// TestUnheardIsNotIdle: an application takes its time, while the server reads nothing from the
+// client.
 func TestUnheardIsNotIdle(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		const size, count = 256 << 10, 8
 		const idle = 200 * time.Millisecond
-		p := serve(t, engine, &ws.Server{MaxFrameSize: size, IdleTimeout: idle}, func(s *session) error {
+		p := serve(t, carrier, &ws.Server{MaxFrameSize: size, IdleTimeout: idle}, func(s *session) error {
 			s.next()
 			err := s.accept()
 			time.Sleep(3 * idle)
@@ -208,11 +209,11 @@ func TestUnheardIsNotIdle(t *testing.T) {
 	})
 }
 
-// TestPingOfAClientThatIsBehind sends it behind what waits.
+// TestPingOfAClientThatIsBehind: the ping leaves behind the messages that wait.
 func TestPingOfAClientThatIsBehind(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		pinged := make(chan struct{})
-		p := serveWith(t, engine, &ws.Server{}, &pagi.HTTPHandler{HighWaterMark: 1 << 30}, func(s *session) error {
+		p := serveWith(t, carrier, &ws.Server{}, &engine.Handler{Limits: engine.Limits{HighWaterMark: 1 << 30}}, func(s *session) error {
 			err := s.accept()
 			for err == nil && s.scope.Transport.BufferedAmount() < 4*len(block) {
 				err = s.text(block)
@@ -240,12 +241,12 @@ func TestPingOfAClientThatIsBehind(t *testing.T) {
 	})
 }
 
-// TestDrainAtAWriteTimeout lets what is called when the rest is given up send more than
-// is taken at once.
+// TestDrainAtAWriteTimeout: a callback that runs when the rest is given up sends more than is taken
+// at once.
 func TestDrainAtAWriteTimeout(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		ends := make(chan pagi.WebSocketDisconnect, 1)
-		x := serve(t, engine, &ws.Server{WriteTimeout: 100 * time.Millisecond}, func(s *session) error {
+		x := serve(t, carrier, &ws.Server{WriteTimeout: 100 * time.Millisecond}, func(s *session) error {
 			s.next()
 			err := s.accept()
 			s.scope.Transport.OnDrain(func() {
@@ -269,10 +270,10 @@ func TestDrainAtAWriteTimeout(t *testing.T) {
 
 // TestWriteError tells that the connection broke while something was written.
 func TestWriteError(t *testing.T) {
-	for _, engine := range []string{"http1", "net/http"} {
-		t.Run(engine, func(t *testing.T) {
+	for _, carrier := range []string{"http1", "net/http"} {
+		t.Run(carrier, func(t *testing.T) {
 			ends, behind := make(chan pagi.WebSocketDisconnect, 1), make(chan struct{})
-			x := serve(t, engine, &ws.Server{}, func(s *session) error {
+			x := serve(t, carrier, &ws.Server{}, func(s *session) error {
 				s.next()
 				err := s.accept()
 				for err == nil && s.scope.Transport.BufferedAmount() == 0 {
@@ -295,11 +296,11 @@ func TestWriteError(t *testing.T) {
 	}
 }
 
-// TestConcurrentSends come out whole, each sender's in their order.
+// TestConcurrentSends: messages arrive whole, those of each sender in their order.
 func TestConcurrentSends(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		const senders, count = 8, 50
-		p := serve(t, engine, &ws.Server{}, func(s *session) error {
+		p := serve(t, carrier, &ws.Server{}, func(s *session) error {
 			err := s.accept()
 			var sending sync.WaitGroup
 			for i := range senders {
@@ -333,11 +334,11 @@ func TestConcurrentSends(t *testing.T) {
 	})
 }
 
-// TestBytesOfTheRecord are those of the frames that were sent, and not the handshake's.
+// TestBytesOfTheRecord: the record counts the bytes of frames, not those of the handshake.
 func TestBytesOfTheRecord(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		ends := make(chan pagi.WebSocketDisconnect, 1)
-		x := serve(t, engine, &ws.Server{MaxFrameSize: 1 << 20}, echo(ends))
+		x := serve(t, carrier, &ws.Server{MaxFrameSize: 1 << 20}, echo(ends))
 		p, want := x.dial(), int64(0)
 		for _, size := range []int{0, 125, 126, 70_000} {
 			p.say(binaryF, strings.Repeat("x", size))
@@ -362,10 +363,10 @@ func TestBytesOfTheRecord(t *testing.T) {
 
 // TestSlowFrameIsNotIdle lets one come byte by byte.
 func TestSlowFrameIsNotIdle(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		t.Parallel()
 		ends := make(chan pagi.WebSocketDisconnect, 1)
-		p := serve(t, engine, &ws.Server{IdleTimeout: time.Second}, echo(ends)).dial()
+		p := serve(t, carrier, &ws.Server{IdleTimeout: time.Second}, echo(ends)).dial()
 		for _, b := range frame(text, "as slow as it can be") {
 			p.raw([]byte{b})
 			time.Sleep(80 * time.Millisecond)

@@ -30,19 +30,21 @@ const (
 const maxControl = 125
 
 const (
-	// smallInput is the buffer of a connection on which nothing comes, largeInput that
-	// of one in the middle of a larger frame.
+	// smallInput is the size of the read buffer at rest. largeInput is its size in the middle of a
+	// larger frame.
 	smallInput = 512
 	largeInput = 16 << 10
 )
 
+// largeInputs are empty large buffers. Only the goroutine that calls Receive uses the input of a
+// connection, and it copies a message out of it, so that a buffer can be given back.
 var largeInputs = sync.Pool{New: func() any { return new([largeInput]byte) }}
 
-// input is a buffer for what comes.
+// input is the read buffer of a connection.
 type input struct {
 	from  io.Reader
 	buf   []byte // small, or large's
-	r, w  int    // what is unread of it
+	r, w  int    // the unread part of it
 	small []byte
 	large *[largeInput]byte
 }
@@ -73,7 +75,7 @@ func (in *input) fill() error {
 	n, err := in.from.Read(in.buf[in.w:])
 	in.w += n
 	if n > 0 {
-		return nil // an error comes again
+		return nil // the next read returns the error again
 	}
 	if err == nil {
 		err = io.ErrNoProgress
@@ -81,7 +83,7 @@ func (in *input) fill() error {
 	return err
 }
 
-// enlarge makes room for much, unless what was read ahead has made it already.
+// enlarge takes a large buffer, unless there is one already for bytes that were read ahead.
 func (in *input) enlarge() {
 	if in.large == nil && len(in.buf) < largeInput {
 		in.large = largeInputs.Get().(*[largeInput]byte)
@@ -106,7 +108,7 @@ type header struct {
 	mask      [4]byte
 }
 
-// readHeader reads one and checks what can be seen of it alone.
+// readHeader reads a header and makes the checks that need no other frame.
 func (in *input) readHeader() (h header, err error) {
 	p, err := in.need(2)
 	if err != nil {
@@ -139,7 +141,7 @@ func (in *input) readHeader() (h header, err error) {
 		}
 	case 10:
 		size, shortest = int64(binary.BigEndian.Uint64(p[2:])), 1<<16
-		if size < shortest { // also where the first bit is set, which it must not be
+		if size < shortest { // also where the first bit is set, which is forbidden
 			return h, violation(codeProtocol, "the frame's length is not in its shortest form")
 		}
 	}
@@ -149,7 +151,8 @@ func (in *input) readHeader() (h header, err error) {
 	return h, nil
 }
 
-// unmask applies mask to p, whose first byte is the at'th of the frame (section 5.3).
+// unmask applies mask to p. at is the position of p's first byte in the payload of the frame
+// (section 5.3).
 func unmask(p []byte, mask [4]byte, at int64) {
 	if len(p) >= 16 {
 		for at&3 != 0 {
@@ -169,7 +172,7 @@ func unmask(p []byte, mask [4]byte, at int64) {
 	}
 }
 
-// appendHeader appends that of a whole message, as a server sends it: unmasked.
+// appendHeader appends the header of a whole message as a server sends it: unmasked.
 func appendHeader(out []byte, op byte, compressed bool, size int) []byte {
 	first := bitFin | op
 	if compressed {

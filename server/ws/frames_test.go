@@ -8,15 +8,14 @@ import (
 	"github.com/pagi-go/pagi-bridge/server/ws"
 )
 
-// reply is a frame that must come back.
+// reply is a frame that the server must answer with.
 type reply struct {
 	first   byte
 	payload string
 }
 
-// TestFrames says what becomes of what a client sends. The groups are those of the
-// Autobahn suite; each case ends with the client's Close, or with the code with which
-// the server closes, and reason.
+// TestFrames sends frames and compares the answers. The groups are those of the Autobahn suite.
+// Each case ends with the client's Close, or with the code and reason with which the server closes.
 func TestFrames(t *testing.T) {
 	long := strings.Repeat("*", 65536)
 	join := func(frames ...[]byte) (all []byte) {
@@ -117,9 +116,9 @@ func TestFrames(t *testing.T) {
 		"x a frame without a mask":              {send: []byte{0x82, 1, 'a'}, code: 1002},
 	} {
 		t.Run(name, func(t *testing.T) {
-			everywhere(t, func(t *testing.T, engine string) {
+			everywhere(t, func(t *testing.T, carrier string) {
 				ends := make(chan pagi.WebSocketDisconnect, 1)
-				x := serve(t, engine, &ws.Server{MaxFrameSize: 65536, MaxMessageSize: 3 * 65536}, echo(ends))
+				x := serve(t, carrier, &ws.Server{MaxFrameSize: 65536, MaxMessageSize: 3 * 65536}, echo(ends))
 				p := x.dial()
 				p.raw(c.send)
 				for _, r := range c.replies {

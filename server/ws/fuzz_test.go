@@ -8,9 +8,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
-// tape is a link on which everything has been said already.
+// tape is a link on which the client has already sent everything.
 type tape struct {
 	bytes.Reader
 	step int // bytes per Read
@@ -22,8 +23,8 @@ func (t *tape) Close() error                     { return nil }
 func (t *tape) SetReadDeadline(time.Time) error  { return nil }
 func (t *tape) SetWriteDeadline(time.Time) error { return nil }
 
-// FuzzReceive reads what a client might send, in one piece and byte by byte, which must
-// make no difference.
+// FuzzReceive reads any input of a client in one piece and byte by byte. Both must give the same
+// result.
 func FuzzReceive(f *testing.F) {
 	for _, seed := range []string{
 		"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", "\x01\x81\x00\x00\x00\x00a\x89\x80\x00\x00\x00\x00\x80\x81\x00\x00\x00\x00b",
@@ -46,11 +47,11 @@ func FuzzReceive(f *testing.F) {
 	})
 }
 
-func receiveAll(t *testing.T, said []byte, step int) (messages []pagi.WebSocketReceive, end *pagi.WebSocketEnd) {
+func receiveAll(t *testing.T, said []byte, step int) (messages []pagi.WebSocketReceive, end *engine.WebSocketEnd) {
 	s := &Server{MaxFrameSize: 1000, MaxMessageSize: 1500}
 	link := &tape{step: step}
 	link.Reset(said)
-	c := s.newConn(link, nil, pagi.WebSocketHooks{Flow: pagi.NewFlowMeter(0, 0), Pong: func() {}}, &extension{serverBits: 15})
+	c := s.newConn(link, nil, engine.WebSocketHooks{Flow: engine.NewFlowMeter(0, 0), Pong: func() {}}, &extension{serverBits: 15})
 	defer c.Drop()
 	for {
 		m, err := c.Receive()

@@ -7,21 +7,28 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/headername"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
-// guid makes the answer to a key (RFC 6455 section 1.3).
+// guid is the constant in the answer to a key (RFC 6455 section 1.3).
 const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-// taker is an http.ResponseWriter whose connection can be had without buffers.
+// taker is a stream of HTTP/1.
 type taker interface {
+	// TakeConn takes the connection from its server. ahead is what was read and not used.
 	TakeConn() (conn net.Conn, ahead []byte, err error)
 }
 
-// Upgrade implements pagi.WebSocketUpgrader.
-func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, scope *pagi.Scope, accept pagi.WebSocketAccept, hooks pagi.WebSocketHooks) (pagi.WebSocketConn, error) {
+// wrapper is a stream that was made of an http.ResponseWriter.
+type wrapper interface {
+	Unwrap() http.ResponseWriter
+}
+
+// Upgrade implements engine.WebSocketUpgrader.
+func (s *Server) Upgrade(stream engine.Stream, r *http.Request, scope *pagi.Scope, accept pagi.WebSocketAccept, hooks engine.WebSocketHooks) (engine.WebSocketConn, error) {
 	var agreed *extension
 	if !s.NoCompression {
 		agreed = negotiate(scope.Headers)
@@ -35,9 +42,13 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, scope *pagi.Sco
 	}
 	headers = append(headers, accept.Headers...)
 	if r.ProtoMajor > 1 {
-		return s.upgradeStream(w, r, headers, hooks, agreed)
+		return s.upgradeStream(stream, r, headers, hooks, agreed)
 	}
-	conn, ahead, err := take(w)
+	from, ok := stream.(taker)
+	if !ok {
+		return nil, errors.New("websocket: the connection cannot be taken from its server")
+	}
+	conn, ahead, err := from.TakeConn()
 	if err != nil {
 		return nil, fmt.Errorf("websocket: taking the connection: %w", err)
 	}
@@ -47,20 +58,25 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, scope *pagi.Sco
 	c.out = append(c.out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
 	c.out = append(append(c.out, answerKey(scope.Headers.Get("sec-websocket-key"))...), "\r\n"...)
 	for _, h := range headers {
-		c.out = append(c.out, pagi.CanonicalName(h.Name)+": "+h.Value+"\r\n"...)
+		c.out = append(c.out, headername.Canonical(h.Name)+": "+h.Value+"\r\n"...)
 	}
 	c.out = append(c.out, "\r\n"...)
-	c.sent.Store(-int64(len(c.out))) // it is no frame
+	c.sent.Store(-int64(len(c.out))) // the response to the handshake is not a frame
 	c.push()
 	c.start()
 	return c, nil
 }
 
 // upgradeStream answers an extended CONNECT (RFC 8441 section 5).
-func (s *Server) upgradeStream(w http.ResponseWriter, r *http.Request, headers pagi.Headers, hooks pagi.WebSocketHooks, agreed *extension) (pagi.WebSocketConn, error) {
+func (s *Server) upgradeStream(stream engine.Stream, r *http.Request, headers pagi.Headers, hooks engine.WebSocketHooks, agreed *extension) (engine.WebSocketConn, error) {
+	wrapped, ok := stream.(wrapper)
+	if !ok {
+		return nil, errors.New("websocket: the stream cannot be used without its server")
+	}
+	w := wrapped.Unwrap()
 	to := w.Header()
 	for _, h := range headers {
-		name := pagi.CanonicalName(h.Name)
+		name := headername.Canonical(h.Name)
 		to[name] = append(to[name], h.Value)
 	}
 	link := newStream(w, r)
@@ -71,19 +87,6 @@ func (s *Server) upgradeStream(w http.ResponseWriter, r *http.Request, headers p
 	c := s.newConn(link, nil, hooks, agreed)
 	c.start()
 	return c, nil
-}
-
-// take takes the connection from its server, with what was read of it and not used.
-func take(w http.ResponseWriter) (net.Conn, []byte, error) {
-	if t, ok := w.(taker); ok {
-		return t.TakeConn()
-	}
-	conn, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	ahead, err := buffered.Reader.Peek(buffered.Reader.Buffered())
-	return conn, ahead, errors.Join(err, conn.SetDeadline(time.Time{}))
 }
 
 // answerKey returns what Sec-WebSocket-Accept must be (RFC 6455 section 4.2.2).

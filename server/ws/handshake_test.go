@@ -12,13 +12,14 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/server/ws"
 )
 
 func TestScopeOfWebSocket(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		scopes := make(chan *pagi.Scope, 1)
-		p := serve(t, engine, &ws.Server{}, func(s *session) error {
+		p := serve(t, carrier, &ws.Server{}, func(s *session) error {
 			scopes <- s.scope
 			return s.send(s.ctx, pagi.WebSocketAccept{Subprotocol: "b", Headers: pagi.NewHeaders("x-mine", "1")})
 		}).dial("Sec-WebSocket-Protocol: a, b", "Sec-WebSocket-Protocol: c", "Cookie: x=1")
@@ -28,7 +29,7 @@ func TestScopeOfWebSocket(t *testing.T) {
 			QueryString: "room=1", Subprotocols: []string{"a", "b", "c"},
 		}
 		status := http.StatusSwitchingProtocols
-		if engine == "h2" {
+		if carrier == "h2" {
 			want.HTTPVersion, want.Scheme, status = "2", "wss", http.StatusOK
 		}
 		have := pagi.Scope{
@@ -42,19 +43,19 @@ func TestScopeOfWebSocket(t *testing.T) {
 		if h.Get("host") != "example.org" || h.Get("cookie") != "x=1" || h.Get("sec-websocket-version") != "13" || h.Has(":protocol") {
 			t.Errorf("headers %v", h)
 		}
-		if engine != "h2" && (h.Get("upgrade") != "websocket" || h.Get("sec-websocket-key") != sampleKey) {
+		if carrier != "h2" && (h.Get("upgrade") != "websocket" || h.Get("sec-websocket-key") != sampleKey) {
 			t.Errorf("headers %v", h)
 		}
-		if !got.HasExtension(pagi.ExtDenialResponse) || (got.TLS() != nil) != (engine == "h2") || got.Client.IsZero() || got.Server.IsZero() {
+		if !got.HasExtension(pagi.ExtDenialResponse) || (got.TLS() != nil) != (carrier == "h2") || got.Client.IsZero() || got.Server.IsZero() {
 			t.Errorf("extensions %v, client %v, server %v", got.Extensions, got.Client, got.Server)
 		}
-		if got.Transport == nil || got.Transport.HighWaterMark() != pagi.DefaultHighWaterMark {
+		if got.Transport == nil || got.Transport.HighWaterMark() != engine.DefaultHighWaterMark {
 			t.Errorf("transport %v", got.Transport)
 		}
 		if p.status != status || p.headers.Get("Sec-WebSocket-Protocol") != "b" || p.headers.Get("X-Mine") != "1" {
 			t.Errorf("%d %v", p.status, p.headers)
 		}
-		if accept := p.headers.Get("Sec-WebSocket-Accept"); accept != map[bool]string{false: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="}[engine == "h2"] {
+		if accept := p.headers.Get("Sec-WebSocket-Accept"); accept != map[bool]string{false: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="}[carrier == "h2"] {
 			t.Errorf("Sec-WebSocket-Accept %q", accept) // the example of RFC 6455 section 1.3
 		}
 	})
@@ -86,8 +87,8 @@ func TestHandshakesOnHTTP1(t *testing.T) {
 		"CONNECT with a header :protocol": {line: "CONNECT x:80 HTTP/1.1", headers: "Host: x:80\n:protocol: websocket\n", status: 400},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, engine := range []string{"http1", "net/http"} {
-				x := serve(t, engine, &ws.Server{}, func(s *session) error {
+			for _, carrier := range []string{"http1", "net/http"} {
+				x := serve(t, carrier, &ws.Server{}, func(s *session) error {
 					if s.scope.Type == pagi.TypeHTTP {
 						return errors.Join(s.send(s.ctx, pagi.HTTPResponseStart{Status: 200}), s.send(s.ctx, pagi.HTTPResponseBody{}))
 					}
@@ -104,10 +105,10 @@ func TestHandshakesOnHTTP1(t *testing.T) {
 					t.Fatal(err)
 				}
 				if res.StatusCode != c.status {
-					t.Errorf("%s: got %s, want %d", engine, res.Status, c.status)
+					t.Errorf("%s: got %s, want %d", carrier, res.Status, c.status)
 				}
 				if c.status == 426 && (res.Header.Get("Sec-WebSocket-Version") != "13" || res.Header.Get("Upgrade") != "websocket") {
-					t.Errorf("%s: headers %v", engine, res.Header)
+					t.Errorf("%s: headers %v", carrier, res.Header)
 				}
 			}
 		})
@@ -143,8 +144,7 @@ func TestHandshakeOnHTTP2WithAnotherVersion(t *testing.T) {
 	}
 }
 
-// TestRefusals says what a client gets that is not accepted, and what the application
-// may do then.
+// TestRefusals: what a client gets that is not accepted, and what the application may do then.
 func TestRefusals(t *testing.T) {
 	start := pagi.WebSocketHTTPResponseStart{Status: 401, Headers: pagi.NewHeaders("www-authenticate", "Bearer")}
 	for name, c := range map[string]struct {
@@ -175,8 +175,8 @@ func TestRefusals(t *testing.T) {
 		"that it knows no such scope": {func(s *session) error { return pagi.Unsupported(s.scope) }, 403, "Forbidden\n", pagi.ReasonServerError, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			everywhere(t, func(t *testing.T, engine string) {
-				x := serve(t, engine, &ws.Server{}, func(s *session) error {
+			everywhere(t, func(t *testing.T, carrier string) {
+				x := serve(t, carrier, &ws.Server{}, func(s *session) error {
 					s.next()
 					return c.app(s)
 				})
@@ -243,9 +243,9 @@ func TestSends(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			everywhere(t, func(t *testing.T, engine string) {
+			everywhere(t, func(t *testing.T, carrier string) {
 				done := make(chan error, 1)
-				p := serve(t, engine, &ws.Server{}, func(s *session) (err error) {
+				p := serve(t, carrier, &ws.Server{}, func(s *session) (err error) {
 					s.next()
 					for i, step := range steps {
 						got := s.send(s.ctx, step.ev)
@@ -279,12 +279,12 @@ func TestReceiveAfterADenial(t *testing.T) {
 	}
 }
 
-// TestLeavingBeforeTheAnswer is noticed by an application that waits.
+// TestLeavingBeforeTheAnswer: an application that waits notices a client that leaves.
 func TestLeavingBeforeTheAnswer(t *testing.T) {
-	for _, engine := range []string{"http1", "net/http"} {
-		t.Run(engine, func(t *testing.T) {
+	for _, carrier := range []string{"http1", "net/http"} {
+		t.Run(carrier, func(t *testing.T) {
 			ends, causes := make(chan pagi.WebSocketDisconnect, 1), make(chan error, 1)
-			x := serve(t, engine, &ws.Server{}, func(s *session) error {
+			x := serve(t, carrier, &ws.Server{}, func(s *session) error {
 				s.next()
 				ends <- s.next().(pagi.WebSocketDisconnect)
 				<-s.ctx.Done()
@@ -303,11 +303,11 @@ func TestLeavingBeforeTheAnswer(t *testing.T) {
 	}
 }
 
-// TestFramesWithTheHandshake come in the same packet.
+// TestFramesWithTheHandshake: frames that come in the same packet are not lost.
 func TestFramesWithTheHandshake(t *testing.T) {
-	for _, engine := range []string{"http1", "net/http"} {
+	for _, carrier := range []string{"http1", "net/http"} {
 		ends := make(chan pagi.WebSocketDisconnect, 1)
-		x := serve(t, engine, &ws.Server{}, echo(ends))
+		x := serve(t, carrier, &ws.Server{}, echo(ends))
 		c := testkit.Dial(t, x.addr)
 		c.Say("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: " + sampleKey +
 			"\r\nSec-WebSocket-Version: 13\r\n\r\n" + string(frame(text, strings.Repeat("x", 3000))) + string(closing(1000, "")))

@@ -18,30 +18,32 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/sysio"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
+	"github.com/pagi-go/pagi-bridge/pagi/nethttp"
 	"github.com/pagi-go/pagi-bridge/server/http1"
 	"github.com/pagi-go/pagi-bridge/server/ws"
 )
 
-// engines are what a WebSocket can come by.
+// engines are the servers through which a WebSocket can come.
 var engines = []string{"http1", "net/http", "h2"}
 
 // everywhere runs f once per engine.
-func everywhere(t *testing.T, f func(t *testing.T, engine string)) {
-	for _, engine := range engines {
-		t.Run(engine, func(t *testing.T) { f(t, engine) })
+func everywhere(t *testing.T, f func(t *testing.T, carrier string)) {
+	for _, carrier := range engines {
+		t.Run(carrier, func(t *testing.T) { f(t, carrier) })
 	}
 }
 
 // site is an application behind an engine.
 type site struct {
-	t      *testing.T
-	engine string
-	addr   string
-	ws     *ws.Server
-	log    *testkit.Log
-	done   chan pagi.HTTPRecord
-	client http.RoundTripper // h2
-	stop   context.CancelCauseFunc
+	t       *testing.T
+	carrier string
+	addr    string
+	ws      *ws.Server
+	log     *testkit.Log
+	done    chan engine.Record
+	client  http.RoundTripper // h2
+	stop    context.CancelCauseFunc
 }
 
 // session is one call of an application.
@@ -66,29 +68,29 @@ func (s *session) next() pagi.Event {
 }
 
 // serve starts an application made of f.
-func serve(t *testing.T, engine string, server *ws.Server, f func(*session) error) *site {
+func serve(t *testing.T, carrier string, server *ws.Server, f func(*session) error) *site {
 	t.Helper()
-	return serveWith(t, engine, server, &pagi.HTTPHandler{}, f)
+	return serveWith(t, carrier, server, &engine.Handler{}, f)
 }
 
-func serveWith(t *testing.T, engine string, server *ws.Server, h *pagi.HTTPHandler, f func(*session) error) *site {
+func serveWith(t *testing.T, carrier string, server *ws.Server, h *engine.Handler, f func(*session) error) *site {
 	t.Helper()
-	x := &site{t: t, engine: engine, ws: server, log: &testkit.Log{}, done: make(chan pagi.HTTPRecord, 100)}
+	x := &site{t: t, carrier: carrier, ws: server, log: &testkit.Log{}, done: make(chan engine.Record, 100)}
 	h.App = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		return f(&session{ctx, scope, receive, send})
 	})
 	h.WebSocket, h.Logger = server, x.log.Logger()
-	h.Done = func(r *pagi.HTTPRecord) { x.done <- *r }
+	h.Observers = []engine.Observer{engine.ObserverFunc(func(r *engine.Record) { x.done <- *r })}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	x.stop = cancel
 	t.Cleanup(func() { cancel(nil) })
-	if engine == "http1" {
-		x.serveHTTP1(ctx, h)
+	if carrier == "http1" {
+		x.serveHTTP1(ctx, &nethttp.Adapter{Engine: h})
 		return x
 	}
-	srv := httptest.NewUnstartedServer(h)
+	srv := httptest.NewUnstartedServer(&nethttp.Adapter{Engine: h})
 	srv.Config.BaseContext = func(net.Listener) context.Context { return ctx }
-	if engine == "h2" {
+	if carrier == "h2" {
 		srv.EnableHTTP2 = true
 		srv.StartTLS()
 		x.client = testkit.HTTP2(t, srv.Client().Transport.(*http.Transport).TLSClientConfig)
@@ -108,6 +110,14 @@ func (c thin) TryWrite(p []byte) (int, error) {
 		return conn.TryWrite(p)
 	}
 	return 0, nil
+}
+
+func (c thin) CloseWrite() error {
+	inner := c.Conn
+	if conn, ok := inner.(*sysio.Conn); ok { // with the race detector it is another type
+		inner = conn.Conn
+	}
+	return inner.(interface{ CloseWrite() error }).CloseWrite()
 }
 
 func (x *site) serveHTTP1(ctx context.Context, h http.Handler) {
@@ -135,18 +145,18 @@ func (x *site) serveHTTP1(ctx context.Context, h http.Handler) {
 }
 
 // record waits for the end of a request.
-func (x *site) record() pagi.HTTPRecord {
+func (x *site) record() engine.Record {
 	x.t.Helper()
 	return testkit.Await(x.t, x.done)
 }
 
-// peer is a client that can do what it must not.
+// peer is a client that can also break the protocol.
 type peer struct {
 	t       *testing.T
 	r       *bufio.Reader
 	w       io.Writer
 	close   func() // drops the connection
-	end     func() // ends what the client says
+	end     func() // ends the client's side
 	status  int
 	headers http.Header
 }
@@ -156,7 +166,7 @@ const sampleKey = "dGhlIHNhbXBsZSBub25jZQ=="
 // dial makes a handshake; headers are "Name: value".
 func (x *site) dial(headers ...string) *peer {
 	x.t.Helper()
-	if x.engine == "h2" {
+	if x.carrier == "h2" {
 		return x.dialStream(headers)
 	}
 	c, err := net.Dial("tcp", x.addr)
@@ -175,7 +185,7 @@ func (x *site) dial(headers ...string) *peer {
 	return newPeer(x.t, c)
 }
 
-// newPeer reads the response to what was said on c.
+// newPeer reads the response to the handshake that was sent on c.
 func newPeer(t *testing.T, c net.Conn) *peer {
 	t.Helper()
 	_ = c.SetReadDeadline(time.Now().Add(testkit.Patience))

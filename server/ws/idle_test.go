@@ -5,14 +5,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
 // TestPartsOfFramesAreNotIdle says that every read, and every piece written, counts.
 func TestPartsOfFramesAreNotIdle(t *testing.T) {
 	here, there := net.Pipe()
 	defer there.Close()
-	c := (&Server{IdleTimeout: time.Hour}).newConn(here, nil, pagi.WebSocketHooks{Flow: pagi.NewFlowMeter(0, 0)}, nil)
+	c := (&Server{IdleTimeout: time.Hour}).newConn(here, nil, engine.WebSocketHooks{Flow: engine.NewFlowMeter(0, 0)}, nil)
 	defer c.Drop()
 	active := func(what string) {
 		t.Helper()

@@ -18,23 +18,24 @@ type flateReader interface {
 	flate.Resetter
 }
 
-// nothing is what one in the pool would read.
+// nothing is the source of readers in the pool.
 var nothing = strings.NewReader("")
 
+// flateReaders are readers that have been reset. They hold nothing of a connection, and only the
+// goroutine that takes one uses it.
 var flateReaders = sync.Pool{New: func() any { return flate.NewReader(nothing) }}
 
-// inflater reads compressed messages (RFC 7692 section 7.2.2). Between them it holds
-// nothing but what the client may refer to.
+// inflater reads compressed messages (RFC 7692 section 7.2.2). Between messages it holds only the
+// bytes to which the client may refer.
 type inflater struct {
 	takeover bool
 	window   []byte
 }
 
-// ending is what a sender leaves out behind every message, and an empty last block.
+// ending is the tail that a sender leaves out of every message, and an empty last block.
 const ending = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 
-// inflate returns the message that from holds. check, where it is not nil, is given the
-// text as it comes.
+// inflate returns the message in from. A check that is not nil gets the text as it comes.
 func (x *inflater) inflate(from *source, check *utf8Check, most int64) ([]byte, error) {
 	r := flateReaders.Get().(flateReader)
 	defer func() {
@@ -66,7 +67,7 @@ func (x *inflater) inflate(from *source, check *utf8Check, most int64) ([]byte, 
 	}
 }
 
-// remember keeps what the next message may refer to.
+// remember keeps the bytes to which the next message may refer.
 func (x *inflater) remember(text []byte) {
 	switch {
 	case !x.takeover:
@@ -131,7 +132,7 @@ func (s *source) ReadByte() (byte, error) {
 	return b, nil
 }
 
-// drain takes what stands behind a block that said it was the last one.
+// drain reads the bytes behind a block that was marked as the last one.
 func (s *source) drain() error {
 	for s.piece = nil; s.more() == nil; {
 		s.piece = nil

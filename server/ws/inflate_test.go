@@ -6,8 +6,8 @@ import (
 	"weak"
 )
 
-// TestInflatingHoldsNothing says that what inflated a message lets go of its connection,
-// though it is kept for other messages.
+// TestInflatingHoldsNothing: a pooled reader keeps no reference to the connection whose message it
+// inflated.
 func TestInflatingHoldsNothing(t *testing.T) {
 	inflate := func() weak.Pointer[source] {
 		from := &source{piece: []byte("\x4a\x04\x00" + ending), ended: true} // "a"

@@ -12,9 +12,9 @@ import (
 // TestKeepalive says that the last websocket.keepalive counts, and that an interval of 0
 // ends it.
 func TestKeepalive(t *testing.T) {
-	everywhere(t, func(t *testing.T, engine string) {
+	everywhere(t, func(t *testing.T, carrier string) {
 		step := make(chan struct{})
-		p := serve(t, engine, &ws.Server{}, func(s *session) error {
+		p := serve(t, carrier, &ws.Server{}, func(s *session) error {
 			keepalive := func(interval time.Duration) error {
 				return s.send(s.ctx, pagi.WebSocketKeepalive{Interval: interval})
 			}

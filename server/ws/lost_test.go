@@ -11,9 +11,10 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
-// TestLostBy says which reason a read that failed is.
+// TestLostBy has the reason for each error of a read.
 func TestLostBy(t *testing.T) {
 	netError := func(err error) error { return &net.OpError{Op: "read", Err: os.NewSyscallError("read", err)} }
 	for reason, errs := range map[string][]error{
@@ -36,24 +37,24 @@ func (torn) Write([]byte) (int, error) {
 	return 0, &net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.EPIPE)}
 }
 
-// TestLostByAWrite says what a write that failed makes of what the client said before,
-// and that the connection is lost by it where that is nothing.
+// TestLostByAWrite: after a write that failed, messages and a Close that came before are still
+// received. Without any, the failed write is the reason of the end.
 func TestLostByAWrite(t *testing.T) {
 	for name, tt := range map[string]struct {
 		said string
-		want pagi.WebSocketEnd
+		want engine.WebSocketEnd
 	}{
-		"a client that said nothing":      {"", pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteError}},
-		"a client that was cut short":     {"\x82\x82\x00", pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteError}},
-		"a client that closed and left":   {"\x88\x82\x00\x00\x00\x00\x03\xe9", pagi.WebSocketEnd{Code: codeGoingAway, Answer: codeGoingAway, Peer: true}},
-		"a client that broke the framing": {"\x88\x02", pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteError}},
+		"a client that said nothing":      {"", engine.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteError}},
+		"a client that was cut short":     {"\x82\x82\x00", engine.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteError}},
+		"a client that closed and left":   {"\x88\x82\x00\x00\x00\x00\x03\xe9", engine.WebSocketEnd{Code: codeGoingAway, Answer: codeGoingAway, Peer: true}},
+		"a client that broke the framing": {"\x88\x02", engine.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteError}},
 	} {
 		for _, leaves := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, and leaves: %v", name, leaves), func(t *testing.T) {
 				t.Parallel()
 				here, there := net.Pipe()
 				defer there.Close()
-				c := (&Server{}).newConn(torn{here}, nil, pagi.WebSocketHooks{Flow: pagi.NewFlowMeter(0, 0)}, nil)
+				c := (&Server{}).newConn(torn{here}, nil, engine.WebSocketHooks{Flow: engine.NewFlowMeter(0, 0)}, nil)
 				defer c.Drop()
 				if err := c.Send(t.Context(), pagi.WebSocketSend{Text: "x"}); err != nil {
 					t.Fatal(err)
@@ -71,7 +72,7 @@ func TestLostByAWrite(t *testing.T) {
 					said <- err
 				}()
 				_, err := c.Receive()
-				var end *pagi.WebSocketEnd
+				var end *engine.WebSocketEnd
 				if !errors.As(err, &end) || *end != tt.want {
 					t.Errorf("got %+v, want %+v", err, tt.want)
 				}

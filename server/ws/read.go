@@ -7,10 +7,13 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"golang.org/x/time/rate"
+
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
-// message is the one that is being read.
+// message is the message that is being read.
 type message struct {
 	op     byte // opText, opBinary; 0: none has begun
 	packed bool // it is compressed
@@ -21,9 +24,9 @@ type message struct {
 	size   int64 // of all its frames so far
 }
 
-// Receive implements pagi.WebSocketConn.
+// Receive implements engine.WebSocketConn.
 func (c *conn) Receive() (pagi.WebSocketReceive, error) {
-	c.touch() // it may have said something while nobody read
+	c.touch() // the client may have sent something while no Receive ran
 	c.reads.Store(true)
 	defer c.reads.Store(false)
 	c.in.shrink()
@@ -89,8 +92,8 @@ func (c *conn) gather(m *message, check *utf8Check) ([]byte, error) {
 	}
 }
 
-// grown makes room for n bytes more, with an eye on how many are still to come. What
-// was only announced gets no more room than has come already.
+// grown makes room for n more bytes, of left that are still to come. Announced bytes get at most as
+// much room as bytes have come already.
 func grown(p []byte, n int, left int64) []byte {
 	if cap(p)-len(p) >= n {
 		return p
@@ -98,8 +101,8 @@ func grown(p []byte, n int, left int64) []byte {
 	return slices.Grow(p, n+int(min(left, int64(len(p)+n))))
 }
 
-// next returns the next piece of a message, valid until the next call; io.EOF at its
-// end.
+// next returns the next piece of a message, which is valid until the next call. At the end of the
+// message it returns io.EOF.
 func (c *conn) next(m *message) ([]byte, error) {
 	for m.left == 0 {
 		if m.fin {
@@ -117,7 +120,7 @@ func (c *conn) next(m *message) ([]byte, error) {
 	return c.piece(m), nil
 }
 
-// piece takes what there is of a frame out of the buffer.
+// piece takes the available part of a frame out of the buffer.
 func (c *conn) piece(m *message) []byte {
 	in := &c.in
 	p := in.buf[in.r:min(int64(in.w), int64(in.r)+m.left)]
@@ -136,6 +139,9 @@ func (c *conn) nextFrame(m *message) error {
 		if err != nil {
 			return err
 		}
+		if c.isWaste(&h) && !c.mayWaste() {
+			return violation(codePolicy, "there are too many frames that carry no message")
+		}
 		if h.op < opClose {
 			return c.begin(m, &h)
 		}
@@ -143,6 +149,27 @@ func (c *conn) nextFrame(m *message) error {
 			return err
 		}
 	}
+}
+
+// A client may send wasteBurst frames at once that bring no message nearer its end, and wasteRate
+// more each second. They cost work and count for no other limit.
+const (
+	wasteBurst = 1000
+	wasteRate  = 100
+)
+
+// isWaste reports whether a frame brings no message nearer its end: a ping, a pong, or an empty
+// fragment that is not a message's last.
+func (c *conn) isWaste(h *header) bool {
+	return h.op == opPing || h.op == opPong || h.op < opClose && h.size == 0 && !h.fin
+}
+
+// mayWaste counts a frame that is waste, and reports whether the client may still send it.
+func (c *conn) mayWaste() bool {
+	if c.waste == nil {
+		c.waste = rate.NewLimiter(wasteRate, wasteBurst)
+	}
+	return c.waste.Allow()
 }
 
 // begin checks a frame against the message it is part of.
@@ -190,20 +217,20 @@ func (c *conn) control(h *header) error {
 	return nil
 }
 
-// closedBy returns the end a Close frame makes.
+// closedBy returns the end for a Close frame with the payload p.
 func closedBy(p []byte) error {
 	if len(p) == 0 {
-		return &pagi.WebSocketEnd{Code: codeNoStatus, Answer: codeNoStatus, Peer: true}
+		return &engine.WebSocketEnd{Code: codeNoStatus, Answer: codeNoStatus, Peer: true}
 	}
 	if len(p) == 1 {
 		return violation(codeProtocol, "the Close frame's code is incomplete")
 	}
 	code, text := int(binary.BigEndian.Uint16(p)), p[2:]
 	switch {
-	case !pagi.IsCloseCode(code):
+	case code == 0 || pagi.Validate(pagi.TypeWebSocket, pagi.WebSocketClose{Code: code}) != nil: // Validate takes 0 for the default
 		return violation(codeProtocol, "the close code %d is not one that may be sent", code)
 	case !utf8.Valid(text):
 		return violation(codeInvalid, "the Close frame's reason is not UTF-8")
 	}
-	return &pagi.WebSocketEnd{Code: code, Reason: string(text), Answer: code, Peer: true}
+	return &engine.WebSocketEnd{Code: code, Reason: string(text), Answer: code, Peer: true}
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// stream is an HTTP/2 stream as a link. Its end is that of the handler that was called
-// for it; nothing may be asked of it after that.
+// stream makes a link of an HTTP/2 stream. It lives as long as the handler that was called for it,
+// and must not be used after that.
 type stream struct {
 	w    http.ResponseWriter
 	rc   *http.ResponseController
@@ -45,8 +45,7 @@ func (s *stream) set(deadline func(time.Time) error, t time.Time) error {
 	return deadline(t)
 }
 
-// Close wakes whoever reads, and a write that waits for the client by resetting the
-// stream.
+// Close wakes a read. It also wakes a write that waits for the client, by resetting the stream.
 func (s *stream) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,8 +2,8 @@ package ws
 
 import "unicode/utf8"
 
-// utf8Check checks a text that comes in pieces, so that a wrong byte is found when it
-// has come and not when the text is complete.
+// utf8Check checks a text that comes in pieces. It finds a wrong byte when the byte comes, not when
+// the text is complete.
 type utf8Check struct {
 	rest [utf8.UTFMax]byte // the beginning of a character
 	n    int
@@ -15,7 +15,7 @@ func (u *utf8Check) add(p []byte) bool {
 		u.rest[u.n] = p[0]
 		u.n++
 		p = p[1:]
-		if utf8.FullRune(u.rest[:u.n]) { // also where it is none
+		if utf8.FullRune(u.rest[:u.n]) { // also where the bytes are not a valid character
 			if r, size := utf8.DecodeRune(u.rest[:u.n]); r == utf8.RuneError && size == 1 {
 				return false
 			}

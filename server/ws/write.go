@@ -8,27 +8,31 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
 const (
-	// outputRoom is the size of a new write buffer, and keptOutput that of the largest
-	// one that is kept for others.
+	// outputRoom is the size of a new write buffer. keptOutput is the size of the largest one that
+	// is kept for other connections.
 	outputRoom = 2 << 10
 	keptOutput = 64 << 10
-	// writePiece is how much must leave within the WriteTimeout.
+	// writePiece is how many bytes must leave within the WriteTimeout.
 	writePiece = 64 << 10
-	// maxPongs is how many bytes may wait before a ping is not answered: only the last
-	// one needs to be (RFC 6455 section 5.5.3).
+	// maxPongs is how many bytes may wait. With more, a ping is not answered: only the last one has
+	// to be (RFC 6455 section 5.5.3).
 	maxPongs = 4 << 10
 )
 
+// outputs are empty write buffers whose bytes have all left. A buffer whose write has failed is not
+// among them, because the link may still hold it. An HTTP/2 stream does so when its connection has
+// ended.
 var outputs = sync.Pool{New: func() any { b := make([]byte, 0, outputRoom); return &b }}
 
 // errGone is what Send returns when nothing can be sent any more.
-var errGone = &pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonClientClosed}
+var errGone = &engine.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonClientClosed}
 
-// Send implements pagi.WebSocketConn. The client is behind where the amount that
-// waits has reached the high-water mark, until it is below the low one.
+// Send implements engine.WebSocketConn. The client is behind from when the waiting bytes reach the
+// high-water mark until they fall below the low one.
 func (c *conn) Send(ctx context.Context, m pagi.WebSocketSend) error {
 	if err := c.awaitRoom(ctx); err != nil {
 		return err
@@ -36,7 +40,7 @@ func (c *conn) Send(ctx context.Context, m pagi.WebSocketSend) error {
 	c.touch()
 	c.wmu.Lock()
 	charged := 0
-	if c.writing || c.try == nil { // it will wait, if only a moment
+	if c.writing || c.try == nil { // the message will wait, if only for a moment
 		c.wmu.Unlock()
 		charged = len(m.Text) + len(m.Bytes)
 		c.flow.Add(charged)
@@ -57,7 +61,7 @@ func (c *conn) Send(ctx context.Context, m pagi.WebSocketSend) error {
 	return nil
 }
 
-// appendMessage appends a message to what waits. wmu is held.
+// appendMessage appends a message to the waiting bytes. wmu is held.
 func appendMessage[T string | []byte](c *conn, op byte, payload T) {
 	c.needOutput()
 	if c.deflater != nil && len(payload) >= minCompressed {
@@ -74,7 +78,8 @@ func (c *conn) needOutput() {
 	}
 }
 
-// Ping implements pagi.WebSocketConn. However much waits, it is sent: a pong is awaited.
+// Ping implements engine.WebSocketConn. The ping is sent however much waits, because a pong is
+// awaited.
 func (c *conn) Ping() {
 	c.touch()
 	c.sendControl(opPing, nil, -1)
@@ -82,14 +87,14 @@ func (c *conn) Ping() {
 
 func (c *conn) answerPing(payload []byte) { c.sendControl(opPong, payload, maxPongs) }
 
-// SendClose implements pagi.WebSocketConn.
+// SendClose implements engine.WebSocketConn.
 func (c *conn) SendClose(code int, reason string) {
 	payload := websocket.FormatCloseMessage(code, reason)
 	c.sendControl(opClose, payload[:min(len(payload), maxControl)], -1)
 }
 
-// sendControl sends a control frame, unless more than most bytes wait; below 0: in any
-// case.
+// sendControl sends a control frame, unless more than most bytes wait. With a most below 0 it
+// always sends.
 func (c *conn) sendControl(op byte, payload []byte, most int) {
 	c.wmu.Lock()
 	if c.closeSent || c.broken || most >= 0 && len(c.out) > most {
@@ -102,8 +107,8 @@ func (c *conn) sendControl(op byte, payload []byte, most int) {
 	c.push()
 }
 
-// push sees to it that what waits is written, at once where that needs no waiting. It
-// is called with wmu held and releases it.
+// push writes the waiting bytes at once where that needs no waiting, and otherwise makes a
+// goroutine write them. It is called with wmu held and releases it.
 func (c *conn) push() {
 	if c.writing {
 		c.wmu.Unlock()
@@ -145,8 +150,8 @@ func (c *conn) push() {
 	}
 }
 
-// count lets flow count n bytes that a goroutine writes, or has written by now. What flow
-// calls may send, and wait for that goroutine.
+// count makes flow count n bytes that a goroutine writes or has written by now. Callbacks of flow
+// may send, and so wait for that goroutine.
 func (c *conn) count(n int) {
 	c.flow.Add(n)
 	c.wmu.Lock()
@@ -173,15 +178,16 @@ func putOutput(b []byte) {
 	}
 }
 
-// flush writes what waits until nothing does; then it ends. writing is set.
+// flush writes until no bytes wait, and then ends. writing is set meanwhile.
 func (c *conn) flush() {
 	c.wmu.Lock()
 	for !c.broken && len(c.out) > 0 {
 		p, charge := c.out, c.charge
 		c.out, c.charge = nil, 0
 		c.wmu.Unlock()
-		c.write(p, charge)
-		putOutput(p)
+		if c.write(p, charge) {
+			putOutput(p)
+		}
 		c.wmu.Lock()
 	}
 	charge := c.charge
@@ -197,8 +203,8 @@ func (c *conn) flush() {
 	c.flow.Add(-charge)
 }
 
-// write writes p, for which flow counts charge.
-func (c *conn) write(p []byte, charge int) {
+// write writes p, for which flow counts charge, and reports whether all of it has left.
+func (c *conn) write(p []byte, charge int) bool {
 	defer func() { c.written(charge) }()
 	limit := c.server.WriteTimeout
 	var late *time.Timer
@@ -210,8 +216,8 @@ func (c *conn) write(p []byte, charge int) {
 		n, err := c.link.Write(p[:min(len(p), writePiece)])
 		c.sent.Add(int64(n))
 		if err != nil {
-			c.lose() // before flow calls somebody who sends, and waits for this goroutine
-			return
+			c.lose() // before a callback of flow sends, and so waits for this goroutine
+			return false
 		}
 		c.touch()
 		if late != nil {
@@ -222,28 +228,29 @@ func (c *conn) write(p []byte, charge int) {
 		charge -= gone
 		c.written(gone)
 	}
+	return true
 }
 
-// written lets flow count n bytes less. What it calls may send, and wait for the
-// goroutine that writes: this one. So it has a goroutine of its own.
+// written makes flow count n bytes less. Callbacks of flow may send, and so wait for the goroutine
+// that writes, which calls written. So they run on a goroutine of their own.
 func (c *conn) written(n int) {
-	if call := c.flow.Count(-n); call != nil {
-		go call()
+	if c.flow.Count(-n); c.flow.IsDue() {
+		go c.flow.CallDue()
 	}
 	c.tellRoom()
 }
 
-// writeIsLate gives a client up that takes nothing. On HTTP/2 the deadline resets the
-// stream, which the reader may see first: so the reason is noted before.
+// writeIsLate gives up a client that takes nothing. On HTTP/2 the deadline resets the stream, and
+// the reader may see that first. So writeIsLate notes the reason before it sets the deadline.
 func (c *conn) writeIsLate() {
-	c.ended.CompareAndSwap(nil, &pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteTimeout})
+	c.ended.CompareAndSwap(nil, &engine.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteTimeout})
 	_ = c.link.SetWriteDeadline(past) // of one that is closed nobody writes
 }
 
 // lose ends the connection after a write that failed. A client that has sent Close
 // before it left is still heard.
 func (c *conn) lose() {
-	first := c.ended.CompareAndSwap(nil, &pagi.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteError})
+	first := c.ended.CompareAndSwap(nil, &engine.WebSocketEnd{Code: codeAbnormal, Reason: pagi.ReasonWriteError})
 	c.wmu.Lock()
 	c.broken = true
 	c.wmu.Unlock()
@@ -280,7 +287,7 @@ func (c *conn) awaitRoom(ctx context.Context) error {
 	}
 }
 
-// tellRoom wakes who waits in awaitRoom, if there is room.
+// tellRoom wakes the Sends that wait in awaitRoom, if there is room.
 func (c *conn) tellRoom() {
 	if c.flow.BufferedAmount() >= c.flow.LowWaterMark() {
 		return

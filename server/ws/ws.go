@@ -1,11 +1,10 @@
-// Package ws speaks WebSocket (RFC 6455) for the websocket scopes of pagi.HTTPHandler,
-// over HTTP/1.1 connections and HTTP/2 streams (RFC 8441), with permessage-deflate
-// (RFC 7692). What the messages mean, and which close codes an application sees, is
-// package pagi's; here are bytes.
+// Package ws speaks WebSocket (RFC 6455) for the websocket scopes of engine.Handler, over HTTP/1.1
+// connections and HTTP/2 streams (RFC 8441), with permessage-deflate (RFC 7692). Package pagi knows
+// the meaning of messages and the close codes that an application sees. This package knows bytes.
 //
-// Files: ws.go the server and its set of connections, handshake.go how a connection
-// becomes one, conn.go how it ends, frame.go, read.go and utf8.go what comes, write.go what
-// goes, extension.go, inflate.go and deflate.go compression, stream.go HTTP/2.
+// Files: ws.go the server and its set of connections, handshake.go how a connection becomes a
+// WebSocket, conn.go how it ends, frame.go, read.go and utf8.go reading, write.go writing,
+// extension.go, inflate.go and deflate.go compression, stream.go HTTP/2.
 package ws
 
 import (
@@ -17,6 +16,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/h2connect"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
 // net/http, which this package imports, has been initialised when this runs.
@@ -28,9 +28,9 @@ const (
 	DefaultMaxMessageSize = 1 << 20
 )
 
-// Server makes WebSockets of handshakes: it is a pagi.WebSocketUpgrader. Its zero
-// value is ready; the fields must not change once it is used. For a limit that has a
-// default a negative value means none.
+// Server is an engine.WebSocketUpgrader: it turns handshakes into WebSockets. Its zero value is
+// ready. The fields must not change once it is used. A negative value turns off a limit that has a
+// default.
 type Server struct {
 	// MaxFrameSize is the largest payload of a frame in bytes; more closes the
 	// connection with 1009. Default: 64 KiB.
@@ -38,15 +38,14 @@ type Server struct {
 	// MaxMessageSize is the largest message in bytes, uncompressed, over all its
 	// frames; more closes the connection with 1009. Default: 1 MiB.
 	MaxMessageSize int
-	// IdleTimeout is how long no byte may come or go before the connection is closed
-	// with 1001 and reason idle_timeout. It bounds no frame that comes byte by byte, and
-	// does not pass while the application is so far behind that nothing is read. 0 or
-	// less: no limit.
+	// IdleTimeout is how long no byte may come or go before the connection is closed with 1001 and
+	// reason idle_timeout. A frame that comes byte by byte is not idle. The time does not run while
+	// the application is so far behind that the server reads nothing. 0 or less: no limit.
 	IdleTimeout time.Duration
 	// WriteTimeout is how long a write may go on without progress before the
 	// connection is given up with reason write_timeout. 0 or less: no limit.
 	WriteTimeout time.Duration
-	// NoCompression turns down permessage-deflate.
+	// NoCompression declines permessage-deflate.
 	NoCompression bool
 
 	mu       sync.Mutex
@@ -54,8 +53,8 @@ type Server struct {
 	draining bool
 }
 
-// Drain closes all connections with 1001 and reason server_shutdown, and those that
-// are still made after it.
+// Drain closes all connections with 1001 and reason server_shutdown, also those that are made after
+// it.
 func (s *Server) Drain() {
 	s.mu.Lock()
 	s.draining = true
@@ -109,24 +108,25 @@ const (
 	codeNoStatus  = websocket.CloseNoStatusReceived
 	codeAbnormal  = websocket.CloseAbnormalClosure
 	codeInvalid   = websocket.CloseInvalidFramePayloadData
+	codePolicy    = websocket.ClosePolicyViolation
 	codeTooBig    = websocket.CloseMessageTooBig
 )
 
-// tooLarge is how one ends whose client sends more than an option allows.
+// tooLarge is the end of a connection whose client sends more than an option allows.
 func tooLarge(what, option string) error {
-	return &pagi.WebSocketEnd{
+	return &engine.WebSocketEnd{
 		Code: codeTooBig, Reason: pagi.ReasonProtocolError, Answer: codeTooBig, Text: "the " + what + " is too large", Option: option,
 	}
 }
 
-// The options of the command line that the log names.
+// The names of options in the log.
 const (
 	optionMaxFrame   = "--max-ws-frame-size"
 	optionMaxMessage = "--max-ws-message-size"
 	optionIdle       = "--ws-idle-timeout"
 )
 
-// violation is how a connection ends on which the client breaks the protocol.
+// violation is the end of a connection on which the client breaks the protocol.
 func violation(code int, format string, args ...any) error {
-	return &pagi.WebSocketEnd{Code: code, Reason: pagi.ReasonProtocolError, Answer: code, Text: fmt.Sprintf(format, args...)}
+	return &engine.WebSocketEnd{Code: code, Reason: pagi.ReasonProtocolError, Answer: code, Text: fmt.Sprintf(format, args...)}
 }

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// background starts this program again, in a session of its own, and returns once it
-// serves, or has said on this terminal why it does not.
+// background starts this program again in a session of its own. It returns once the new process
+// serves, or has written to this terminal why it does not.
 func background(ctx context.Context, args []string, p Process) int {
 	l := &launcher{program: p.program, args: args, env: p.environ}
 	_, err := l.start(ctx, &takeover{Background: true}, p.sockets, func(cmd *exec.Cmd) {
@@ -20,7 +20,7 @@ func background(ctx context.Context, args []string, p Process) int {
 	switch {
 	case err == nil:
 		return ExitOK
-	case errors.As(err, &failed) && failed.code > 0: // it has said why
+	case errors.As(err, &failed) && failed.code > 0: // the new process has printed the reason
 		return failed.code
 	}
 	return complain(p, ExitFailure, err)

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -13,20 +14,22 @@ import (
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
-// banner says what is mounted where and which address to open.
+// banner prints the mounts and the addresses to open, in one write.
 func banner(w io.Writer, s *site.Site, addrs []net.Addr, listeners []server.ListenerStatus) {
-	fmt.Fprintf(w, "pagi-bridge %s (%s)\n", version(), s.Settings.Environment)
-	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	for _, m := range s.Mounts {
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "pagi-bridge %s (%s)\n", version(), s.Settings.Environment)
+	table := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
+	for _, m := range s.All() {
 		fmt.Fprintf(table, "  %s\t%s\t%s\n", m.Name(), m.Source, nature(m))
 	}
 	table.Flush()
 	for _, a := range addresses(addrs, listeners) {
-		fmt.Fprintln(w, "Serving at", a)
+		fmt.Fprintln(&text, "Serving at", a)
 	}
+	_, _ = text.WriteTo(w) // there is nowhere else to report an error
 }
 
-// addresses are what somebody types into a browser. Those of listeners go with addrs.
+// addresses returns the URLs for a browser. listeners are those of addrs, in the same order.
 func addresses(addrs []net.Addr, listeners []server.ListenerStatus) []string {
 	all := make([]string, len(addrs))
 	for i, a := range addrs {
@@ -39,7 +42,7 @@ func addresses(addrs []net.Addr, listeners []server.ListenerStatus) []string {
 	return all
 }
 
-// nature says what kind of thing a mount is.
+// nature describes the kind of a mount.
 func nature(m *site.Mount) string {
 	switch m.Kind {
 	case site.KindPSGI:
@@ -52,6 +55,8 @@ func nature(m *site.Mount) string {
 		return fmt.Sprintf("PSGI, %d workers", m.Workers)
 	case site.KindCGI:
 		return "CGI"
+	case site.KindCascade:
+		return "the first of its parts that has it"
 	case site.KindFile:
 		return "files"
 	case site.KindDirectory:
@@ -64,8 +69,8 @@ func nature(m *site.Mount) string {
 	return "Go"
 }
 
-// address is what somebody types into a browser. An address that stands for all
-// of the machine's is shown as localhost.
+// address returns the URL for a browser. An address that stands for all addresses of the machine is
+// shown as localhost.
 func address(scheme string, a net.Addr) string {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
@@ -78,7 +83,7 @@ func address(scheme string, a net.Addr) string {
 	return fmt.Sprintf("%s://%s/", scheme, net.JoinHostPort(host, fmt.Sprint(tcp.Port)))
 }
 
-// version is the module's, "devel" for a build from a working tree.
+// version returns the module's version, "devel" for a build from a working tree.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
@@ -91,7 +96,7 @@ func versionLine() string {
 	return fmt.Sprintf("pagi-bridge %s (PAGI 0.3, %s, %s/%s)", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// testedLine is what -t answers when all is well.
+// testedLine returns the answer of -t for a correct site.
 func testedLine(s *site.Site) string {
 	if s.File == "" {
 		return "OK\n"

@@ -37,7 +37,7 @@ func TestAFailedReloadLeavesTheEnvironment(t *testing.T) {
 	}
 }
 
-// What the site has set is not what the next one begins with.
+// The environment that one site has set is not the start of the next site's.
 func TestAReloadLeavesTheEnvironmentOfTheSiteBehind(t *testing.T) {
 	testkit.Tool(t, "perl", "perl")
 	dir := testkit.Tree(t, map[string]string{"app.psgi": "sub { [200, [], [$ENV{PAGI_ENV}]] };\n",
@@ -79,7 +79,7 @@ func TestAStopWhileStarting(t *testing.T) {
 	testkit.NoneLeft(t, dir)
 }
 
-// What is logged follows the site that is served.
+// The log level is that of the site that is served.
 func TestAReloadChangesTheLogLevel(t *testing.T) {
 	text := func(level, body string) string {
 		return "listen: 127.0.0.1:0\nlog_level: " + level + "\nmounts: [{not_found: " + body + "}]\n"
@@ -98,5 +98,29 @@ func TestAReloadChangesTheLogLevel(t *testing.T) {
 	g.Log.WaitFor(t, "reload: done") // of the second one
 	if said := g.Log.String(); strings.Count(said, "reload: begun") != 1 || strings.Count(said, "reload: done") != 1 {
 		t.Errorf("%s", said)
+	}
+}
+
+// TestWhatIsSystemdsStaysWithTheGateway: neither workers nor scripts of any kind see systemd's
+// variables.
+func TestWhatIsSystemdsStaysWithTheGateway(t *testing.T) {
+	testkit.Tool(t, "perl", "perl")
+	const show = `print "Content-Type: text/plain\n\n", join ',', grep /NOTIFY|WATCHDOG|JOURNAL|LISTEN_|TAKEOVER|INVOCATION/, sort keys %ENV;`
+	dir := testkit.Tree(t, map[string]string{
+		"app.psgi": `sub { [200, [], [join ',', grep /NOTIFY|WATCHDOG|JOURNAL|LISTEN_|TAKEOVER|INVOCATION/, sort keys %ENV]] };`,
+		"a.cgi":    "#!/usr/bin/perl\n" + show,
+		"site.yaml": "listen: 127.0.0.1:0\nworkers: 1\nmounts:\n  - {path: /w, psgi: app.psgi}\n  - {path: /z, psgi: app.psgi, preload: true}\n" +
+			"  - {path: /e, cgi: {script: a.cgi, mode: exec}}\n  - {path: /f, cgi: {script: a.cgi, mode: fork}}\n  - {path: /p, cgi: {script: a.cgi, mode: persistent}}\n",
+	})
+	s := newSystemd(t)
+	for name, value := range map[string]string{"NOTIFY_SOCKET": s.path, "WATCHDOG_USEC": "60000000", "JOURNAL_STREAM": "8:1", "INVOCATION_ID": "abc", "LISTEN_FDNAMES": "x"} {
+		t.Setenv(name, value)
+	}
+	g := start(t, dir, "-c", "site.yaml")
+	s.said.WaitFor(t, "[READY=1]")
+	for path, want := range map[string]string{"/w": "INVOCATION_ID", "/z": "INVOCATION_ID", "/e": "", "/f": "", "/p": ""} {
+		if code, body := g.get(path); code != 200 || body != want {
+			t.Errorf("%s: %d %q", path, code, body)
+		}
 	}
 }

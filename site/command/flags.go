@@ -9,10 +9,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pagi-go/pagi-bridge/internal/nearest"
+	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
-// options are the flags as they were given.
+// options are the flags of the command line.
 type options struct {
 	set  *pflag.FlagSet
 	args []string
@@ -24,15 +25,20 @@ type options struct {
 	socket                 string
 	noAccessLog            bool
 	quiet, test, daemonize bool
+	compile                bool
 	help, version          bool
+	loaded                 string // the argument, if it is taken for a PSGI application
 
-	// settings gets the flags that are named as a setting is.
+	// settings gets the values of flags that have the name of a setting.
 	settings site.Settings
 }
 
 // parseFlags reads a command line. The error of an unknown flag names the nearest
 // one.
 func parseFlags(args []string) (*options, error) {
+	if len(args) > 0 && words[args[0]] != "" {
+		args = append([]string{words[args[0]]}, args[1:]...)
+	}
 	o := &options{set: pflag.NewFlagSet("pagi-bridge", pflag.ContinueOnError)}
 	o.define()
 	if err := o.set.Parse(args); err != nil {
@@ -47,10 +53,13 @@ func parseFlags(args []string) (*options, error) {
 	return o, errors.Join(append(errs, o.check())...)
 }
 
-// settingOf returns the name a flag's setting has in a site file.
+// settingOf returns the name of a flag's setting in a site file.
 func settingOf(flag string) string {
-	if flag == "pid" {
+	switch flag {
+	case "pid":
 		return "pid_file"
+	case "include":
+		return "lib"
 	}
 	return strings.ReplaceAll(flag, "-", "_")
 }
@@ -59,30 +68,26 @@ func (o *options) define() {
 	f, s := o.set, &o.settings
 	f.SortFlags = false
 	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-		if name == "lib" { // what the reference server calls it
+		if name == "lib" { // its name in the reference server
 			name = "include"
 		}
 		return pflag.NormalizedName(name)
 	})
 	f.Usage = func() {}
 
-	f.StringVarP(&o.config, "config", "c", "", "serve what the site `FILE` (YAML) says")
-	f.BoolVarP(&o.test, "test", "t", false, "check flags and site file, say OK or what is wrong, and exit")
-	f.StringVarP(&o.app, "app", "a", "", "serve the PSGI application in `FILE`, whatever its name ends in")
-	f.StringVarP(&o.code, "eval", "e", "", "serve the PSGI application that the Perl `CODE` yields")
-	f.StringArrayVarP(&o.modules, "module", "M", nil, "load the Perl `MODULE` first (repeatable)")
-	f.StringArrayVarP(&s.Include, "include", "I", nil, "put `DIR` in front of @INC (repeatable; also --lib)")
+	f.StringVarP(&o.config, "config", "c", "", "serve what the site file `FILE` (YAML) describes")
+	f.BoolVarP(&o.test, "test", "t", false, "check the flags and the site file, print OK or the mistakes, and exit")
+	f.BoolVar(&o.compile, "compile", false, "with -t: compile the PSGI applications with perl, too")
+	f.StringVarP(&o.app, "app", "a", "", "serve the PSGI application in `FILE`, whatever the file's name ends in")
+	f.StringVarP(&o.code, "eval", "e", "", "serve the PSGI application that the Perl `CODE` returns")
+	f.StringArrayVarP(&o.modules, "module", "M", nil, "load the Perl `MODULE` before the application (repeatable)")
+	f.StringArrayVarP(&s.Lib, "include", "I", nil, "put `DIR` in front of @INC (repeatable; also --lib)")
 	f.StringVar(&o.cgi, "cgi", "", "serve the CGI scripts in a directory, or one script: `DIR|SCRIPT`")
-	f.IntVarP(&s.Workers, "workers", "w", 0, "`N` Perl processes per PSGI application (default 5)")
-	f.IntVar(&s.MinWorkers, "min-workers", 0, "instead of -w: at least `N` of them, by load")
-	f.IntVar(&s.MaxWorkers, "max-workers", 0, "and at most `N`")
-	f.BoolVar(&s.Preload, "preload", false, "load the PSGI application once and fork its processes")
-	f.IntVar(&s.MaxRequests, "max-requests", 0, "replace such a process after `N` requests (default 0: never)")
-	f.BoolVar(&s.Reload, "reload", false, "for development: load a PSGI application anew when its files change")
-	f.Var((*durationFlag)(&s.MaxAge), "max-age", "and after `SECONDS` (default 0: never)")
-	f.Int64Var(&s.MaxRSS, "max-rss", 0, "and when it has more than `BYTES` of memory (default 0: never)")
-	f.StringVar(&s.Perl, "perl", "", "the `PERL` to run (default perl, from PATH)")
-	f.StringVarP(&s.Environment, "env", "E", "", "`ENV`: development, production, deployment, none or a name of your own")
+	o.defineFrom(&s.Processes)
+	f.BoolVarP(&s.Reload, "reload", "r", false, "for development: load a PSGI application anew when one of its files changes")
+	f.StringSliceVarP(&s.ReloadDirs, "reload-dirs", "R", nil, "load PSGI applications anew when a file below `DIRS` changes (comma-separated, repeatable)")
+	f.StringVar(&s.Perl, "perl", "", "run the workers with this `PERL` (default perl, from PATH)")
+	f.StringVarP(&s.Environment, "env", "E", "", "set the environment to `ENV`: development, production, deployment, none or a name of your own")
 
 	o.defineListeners()
 	o.defineProcess()
@@ -94,90 +99,51 @@ func (o *options) define() {
 
 func (o *options) defineListeners() {
 	f, s := o.set, &o.settings
-	f.StringVarP(&o.host, "host", "o", "127.0.0.1", "listen at this `HOST`")
-	f.IntVarP(&o.port, "port", "p", 5000, "listen at this `PORT`; 0 takes a free one")
-	f.StringArrayVar(&s.Listen, "listen", nil, "listen at `PLACE`: host:port or the path of a Unix socket, and options as in :80,redirect (repeatable)")
-	f.StringVarP(&o.socket, "socket", "S", "", "listen at the Unix socket `PATH`")
-	f.StringVar(&s.SocketMode, "socket-mode", "", "permissions of Unix sockets, as 0660: `MODE`")
-	f.IntVarP(&s.ListenerBacklog, "listener-backlog", "b", 0, "`N` connections may wait to be accepted (default: what the system allows)")
-	f.StringArrayVar(&s.ProxyProtocolFrom, "proxy-protocol-from", nil, "proxies at this `ADDRESS` or network may connect to a place with the option proxy (repeatable)")
+	f.StringVarP(&o.host, "host", "o", "127.0.0.1", "listen on `HOST`")
+	f.IntVarP(&o.port, "port", "p", 5000, "listen on `PORT`; 0 takes a free one")
+	f.StringArrayVarP(&s.Listen, "listen", "l", nil, "listen on `PLACE`: host:port or the path of a Unix socket, with options as in :80,redirect (repeatable)")
+	f.StringVarP(&o.socket, "socket", "S", "", "listen on the Unix socket `PATH`")
+	f.StringVar(&s.SocketMode, "socket-mode", "", "set the permissions of Unix sockets to `MODE`, 0660 for example")
+	f.IntVarP(&s.ListenerBacklog, "listener-backlog", "b", 0, "let `N` connections wait to be accepted (default: what the system allows)")
+	f.StringArrayVar(&s.ProxyProtocolFrom, "proxy-protocol-from", nil, "trust proxies at `ADDRESS`, an address or a network; needed for places with the option proxy (repeatable)")
 	f.StringVar(&s.TLS.Cert, "ssl-cert", "", "speak TLS with the certificate chain in the PEM `FILE`")
-	f.StringVar(&s.TLS.Key, "ssl-key", "", "and its key in the PEM `FILE`")
-	f.StringVar(&s.TLS.OCSP, "ssl-ocsp", "", "staple the OCSP response in `FILE`")
-	f.StringVar(&s.TLS.MinVersion, "ssl-min-version", "", "1.2 or 1.3: `VERSION` (default 1.2)")
-	f.StringVar(&s.TLS.ClientAuth, "ssl-client-auth", "", "client certificates are off, optional or required: `MODE` (default off)")
-	f.StringVar(&s.TLS.ClientCA, "ssl-client-ca", "", "and signed by those in the PEM `FILE`")
-	f.StringArrayVar(&s.TLS.ACME.Domains, "acme", nil, "get a certificate for `DOMAIN` by ACME, from Let's Encrypt (repeatable)")
-	f.BoolVar(&s.TLS.ACME.Agree, "acme-agree", false, "you agree to the authority's terms")
-	f.StringVar(&s.TLS.ACME.Email, "acme-email", "", "whom the authority tells of problems: `ADDRESS`")
-	f.StringVar(&s.TLS.ACME.Directory, "acme-directory", "", "another authority's directory: `URL`")
-	f.StringVar(&s.TLS.ACME.Storage, "acme-storage", "", "keep keys and certificates in `DIR` (default acme)")
+	f.StringVar(&s.TLS.Key, "ssl-key", "", "read the private key of --ssl-cert from the PEM `FILE`")
+	f.StringVar(&s.TLS.OCSP, "ssl-ocsp", "", "staple the OCSP response in `FILE` to the certificate of --ssl-cert")
+	f.StringVar(&s.TLS.MinVersion, "ssl-min-version", "", "accept TLS from `VERSION` on: 1.2 or 1.3 (default 1.2)")
+	f.StringVar(&s.TLS.ClientAuth, "ssl-client-auth", "", "ask clients for a certificate: `MODE` is off, optional or required (default off)")
+	f.StringVar(&s.TLS.ClientCA, "ssl-client-ca", "", "accept client certificates that an authority in the PEM `FILE` has signed")
+	f.StringArrayVar(&s.TLS.ACME.Domains, "acme", nil, "get a certificate for `DOMAIN` by ACME, from Let's Encrypt by default (repeatable)")
+	f.BoolVar(&s.TLS.ACME.Agree, "acme-agree", false, "agree to the terms of the ACME authority")
+	f.StringVar(&s.TLS.ACME.Email, "acme-email", "", "give the ACME authority `ADDRESS` for its messages about problems")
+	f.StringVar(&s.TLS.ACME.Directory, "acme-directory", "", "use the ACME authority whose directory is at `URL`")
+	f.StringVar(&s.TLS.ACME.Storage, "acme-storage", "", "keep the keys and certificates of ACME in `DIR` (default acme)")
 }
 
 func (o *options) defineProcess() {
 	f, s := o.set, &o.settings
 	f.BoolVarP(&o.daemonize, "daemonize", "D", false, "go into the background once everything is served")
-	f.StringVar(&s.PidFile, "pid", "", "write the process's number to `FILE`")
-	f.StringVar(&s.User, "user", "", "become `USER` once everything is listened at; for root")
-	f.StringVar(&s.Group, "group", "", "and `GROUP` (default: the user's)")
-	f.StringVar(&s.Umask, "umask", "", "permissions that new files do not get, as 0027: `MODE`")
-	f.StringVar(&s.StatusSocket, "status-socket", "", "answer \"pagi-bridge status\" at the Unix socket `PATH`, in a directory with mode 0700")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "no banner; log only errors, unless a level is given")
+	f.StringVar(&s.PidFile, "pid", "", "write the number of the process to `FILE`")
+	f.StringVar(&s.User, "user", "", "become `USER` once all listeners are open; needs root")
+	f.StringVar(&s.Group, "group", "", "become `GROUP` once all listeners are open; needs root (default: the group of --user)")
+	f.StringVar(&s.Umask, "umask", "", "take the permissions in `MODE` from new files, 0027 for example")
+	f.StringVar(&s.StatusSocket, "status-socket", "", "answer \"pagi-bridge status\" on the Unix socket `PATH`, in a directory with mode 0700")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print no banner, and log only errors unless a log level is given")
 }
 
 func (o *options) defineLogs() {
 	f, s := o.set, &o.settings
-	f.StringVar(&s.AccessLog, "access-log", "", "log requests to `FILE`, - for standard error (default: - in development, else none)")
 	f.BoolVar(&o.noAccessLog, "no-access-log", false, "do not log requests")
-	f.StringVar(&s.AccessLogFormat, "access-log-format", "", "common, clf, combined, tiny, json, or a `FORMAT` of your own (default common)")
-	f.Int64Var(&s.AccessLogMaxSize, "access-log-max-size", 0, "put the access log aside when it has `BYTES` (default 0: never)")
-	f.Var((*durationFlag)(&s.AccessLogMaxAge), "access-log-max-age", "remove what was put aside after `SECONDS` (default 0: never)")
-	f.IntVar(&s.AccessLogBackups, "access-log-backups", 0, "and when there are more than `N` of them (default 0: never)")
-	f.BoolVar(&s.AccessLogCompress, "access-log-compress", false, "and pack it")
-	f.StringVar(&s.LogFile, "log-file", "", "log everything else to `FILE` (default: standard error)")
-	f.StringVar(&s.LogFormat, "log-format", "", "text or json: `FORMAT` (default text)")
-	f.StringVar(&s.LogLevel, "log-level", "", "debug, info, warn or error: `LEVEL` (default info)")
+	o.defineFrom(&s.Logs)
 }
 
 func (o *options) defineLimits() {
 	f, s := o.set, &o.settings
-	f.Int64Var(&s.MaxBodySize, "max-body-size", 0, "largest request body in `BYTES`; 0: no limit (default 10 MiB)")
-	f.IntVar(&s.MaxHeaderSize, "max-header-size", 0, "largest request head in `BYTES` (default 32 KiB)")
-	f.IntVar(&s.MaxHeaderCount, "max-header-count", 0, "largest number of header lines: `N` (default 100)")
-	f.IntVar(&s.MaxConnections, "max-connections", 0, "connections open at once: `N`; 0: no limit (default: four fifths of the open files allowed)")
-	f.IntVar(&s.MaxConnectionsPerAddress, "max-connections-per-address", 0, "and from one address: `N` (default 0: no limit)")
-	f.IntVar(&s.MaxRequestsPerConnection, "max-requests-per-connection", 0, "requests on one connection of HTTP/1 or 2: `N` (default 0: no limit)")
-	f.BoolVar(&s.HTTP3, "http3", false, "speak HTTP/3 where TLS is spoken, too")
-	f.BoolVar(&s.H2C, "h2c", false, "speak HTTP/2 without TLS, too")
-	f.IntVar(&s.H2MaxStreams, "h2-max-concurrent-streams", 0, "requests at once on an HTTP/2 connection: `N` (default 100)")
-	f.IntVar(&s.H2ResetBurst, "h2-rst-burst", 0, "requests a client may reset at once on one: `N` (default 1000)")
-	f.IntVar(&s.H2ResetRate, "h2-rst-rate", 0, "and how many more each second: `N` (default 33)")
-	f.IntVar(&s.H2ControlBurst, "h2-control-burst", 0, "frames without content it may send at once: `N` (default 1000)")
-	f.IntVar(&s.H2ControlRate, "h2-control-rate", 0, "and how many more each second: `N` (default 100)")
-	f.IntVar(&s.WriteHighWatermark, "write-high-watermark", 0, "with `BYTES` unsent, an application's send waits (default 65536)")
-	f.IntVar(&s.WriteLowWatermark, "write-low-watermark", 0, "until `BYTES` are left (default 16384)")
-	f.IntVar(&s.MaxWSFrameSize, "max-ws-frame-size", 0, "largest frame of a WebSocket in `BYTES` (default 64 KiB)")
-	f.IntVar(&s.MaxWSMessageSize, "max-ws-message-size", 0, "largest message of a WebSocket in `BYTES` (default 1 MiB)")
-	f.IntVar(&s.MaxReceiveQueue, "max-receive-queue", 0, "`N` messages of a WebSocket may wait for the application (default 1000)")
-	f.StringVar(&s.WSCompression, "ws-compression", "", "compress messages of WebSockets, on or off: `MODE` (default on)")
-	for _, d := range []struct {
-		to          *durationFlag
-		name, usage string
-	}{
-		{(*durationFlag)(&s.Timeout), "timeout", "a connection may be idle for `SECONDS` (default 60)"},
-		{(*durationFlag)(&s.HeaderTimeout), "header-timeout", "a request's head may take `SECONDS` (default 30)"},
-		{(*durationFlag)(&s.BodyTimeout), "body-timeout", "each piece of a request body may take `SECONDS` (default 30)"},
-		{(*durationFlag)(&s.WriteTimeout), "write-timeout", "a write may make no progress for `SECONDS` (default 60)"},
-		{(*durationFlag)(&s.RequestTimeout), "request-timeout", "a request may stall for `SECONDS` (default 0: no limit)"},
-		{(*durationFlag)(&s.MaxRequestTime), "max-request-time", "a request may take `SECONDS` as a whole (default 0: no limit)"},
-		{(*durationFlag)(&s.WSIdleTimeout), "ws-idle-timeout", "a WebSocket may be idle for `SECONDS` (default 0: no limit)"},
-		{(*durationFlag)(&s.SSEIdleTimeout), "sse-idle-timeout", "an event stream may send nothing for `SECONDS` (default 0: no limit)"},
-		{(*durationFlag)(&s.ShutdownTimeout), "shutdown-timeout", "a graceful stop may take `SECONDS` (default 30)"},
-		{(*durationFlag)(&s.LifespanStartupTimeout), "lifespan-startup-timeout", "applications may take `SECONDS` to start (default 90)"},
-	} {
-		f.Var(d.to, d.name, d.usage)
-	}
-	f.StringVar(&s.Lifespan, "lifespan", "", "auto, on or off: `MODE` (default auto)")
+	o.defineFrom(&s.Limits)
+	f.BoolVar(&s.HTTP3, "http3", false, "serve HTTP/3, too, at each address with TLS")
+	f.BoolVar(&s.H2C, "h2c", false, "serve HTTP/2 without TLS, too")
+	f.StringVar(&s.WSCompression, "ws-compression", "", "compress WebSocket messages: `MODE` is on or off (default on)")
+	o.defineFrom(&s.Timeouts)
+	f.StringVar(&s.Lifespan, "lifespan", "", "tell applications of start and stop: `MODE` is auto, on or off (default auto)")
 }
 
 // check reports flags that contradict one another.
@@ -196,14 +162,17 @@ func (o *options) check() error {
 	if err := o.checkEmpty(); err != nil {
 		return err
 	}
+	if o.compile && !o.test {
+		return errors.New("--compile needs -t")
+	}
 	what, n := given("config", "app", "eval", "cgi")
 	switch {
 	case n > 1:
-		return errors.New("--config, --app, -e and --cgi exclude one another: each says what to serve")
+		return errors.New("--config, --app, -e and --cgi exclude one another: each names what to serve")
 	case n == 1 && len(o.args) > 0:
-		return fmt.Errorf("unexpected argument %q: %s already says what to serve", o.args[0], what)
+		return fmt.Errorf("unexpected argument %q: %s already names what to serve", o.args[0], what)
 	case len(o.args) > 1:
-		return fmt.Errorf("unexpected argument %q: one application is served; a site file (-c) can mount several", o.args[1])
+		return fmt.Errorf("unexpected argument %q: only one application can be given; a site file (-c) can mount several", o.args[1])
 	case o.config != "" && len(o.modules) > 0:
 		return errors.New("-M belongs to an application; in a site file write it as \"modules\" of the mount")
 	}
@@ -226,8 +195,8 @@ func (o *options) check() error {
 	return nil
 }
 
-// checkEmpty reports a flag or an argument whose text is empty, as "$UNSET" is in a
-// shell: it would stand for "not given", and something else would be served.
+// checkEmpty reports a flag or an argument whose text is empty, such as an unset "$VARIABLE" in a
+// shell. It would count as not given, and the gateway would serve something else.
 func (o *options) checkEmpty() (err error) {
 	o.set.Visit(func(f *pflag.Flag) {
 		list, is := f.Value.(pflag.SliceValue)
@@ -241,37 +210,65 @@ func (o *options) checkEmpty() (err error) {
 	return err
 }
 
-// explain makes a parsing error say what would be right.
+// explain adds the right form to a parsing error.
 func (o *options) explain(err error) error {
 	var unknown *pflag.NotExistError
 	var invalid *pflag.InvalidValueError
 	switch {
 	case errors.As(err, &unknown):
 		return fmt.Errorf("%w%s", err, o.suggestion(unknown))
-	case errors.As(err, &invalid) && strings.HasPrefix(invalid.GetFlag().Value.Type(), "int"):
-		return fmt.Errorf("--%s must be a whole number, is %q", invalid.GetFlag().Name, invalid.GetValue())
+	case errors.As(err, &invalid) && forms[invalid.GetFlag().Value.Type()] != "":
+		return fmt.Errorf("--%s must be %s, is %q", invalid.GetFlag().Name, forms[invalid.GetFlag().Value.Type()], invalid.GetValue())
 	}
 	return err
 }
 
-// elsewhere says of flags of pagi-server, and of plackup, what they are here.
+// forms are the descriptions of valid values by the type of a flag, worded as in messages about
+// site files.
+var forms = map[string]string{
+	"int": option.NumberForm, "N": option.NumberForm, "SIZE": option.SizeForm, "SECONDS": option.DurationForm,
+}
+
+// elsewhereShort maps one-letter flags of plackup to a hint about the flag here.
+var elsewhereShort = map[string]string{
+	"s": "leave it out: pagi-bridge is the server",
+	"L": "use --reload to load the application anew when a file changes, --preload to load it once for all workers",
+	"V": "use --version",
+}
+
+// elsewhere maps flags of pagi-server and plackup to a hint about the flag here.
 var elsewhere = map[string]string{
-	"http2":                 "HTTP/2 is on wherever TLS is; without TLS it is --h2c",
-	"no-default-middleware": "nothing is put around an application; see middleware in a site file",
-	"heartbeat-timeout":     "a worker that hangs is killed after request_timeout of its psgi mount",
-	"disable-tls":           "TLS is on where there is a certificate",
-	"sync-file-threshold":   "files are always sent by the kernel",
-	"loop":                  "there is one event loop, Go's",
-	"reuseport":             "one process listens; its workers need no port",
-	"future-xs":             "it is about a module of the Perl server",
-	"validate-events":       "events are checked with -E development",
-	"server":                "this is the server",
-	"path":                  "see path of a mount in a site file",
-	"env":                   "say -E NAME, or --env NAME",
+	"http2":                 "HTTP/2 is always offered with TLS; --h2c serves it without TLS, too",
+	"no-default-middleware": "an application gets no middleware by default; a site file can add some (middleware)",
+	"heartbeat-timeout":     "request_timeout of a psgi mount says after how long a worker that hangs is killed",
+	"disable-tls":           "leave it out: there is TLS only with a certificate",
+	"sync-file-threshold":   "leave it out: the kernel always sends the files",
+	"loop":                  "leave it out: there is one event loop, that of Go",
+	"reuseport":             "leave it out: one process listens, and its workers need no port",
+	"future-xs":             "leave it out: it concerns a module of the Perl server",
+	"validate-events":       "use -E development, which checks the events",
+	"server":                "leave it out: pagi-bridge is the server",
+	"path":                  "use a site file with a mount that has a path",
+	"env":                   "use -E NAME, or --env NAME",
+	"loader":                "use --reload to load the application anew when a file changes, --preload to load it once for all workers",
+	"daemon":                "use -D, or --daemonize",
+	"error-log":             "use --log-file FILE",
+	"backlog":               "use -b N, or --listener-backlog N",
+	"max-reqs-per-child":    "use --max-requests N",
+	"keepalive-timeout":     "use --timeout SECONDS",
+	"read-timeout":          "use --header-timeout SECONDS and --body-timeout SECONDS",
+	"max-keepalive-reqs":    "use --max-requests-per-connection N",
+	"ssl-cert-file":         "use --ssl-cert FILE",
+	"ssl-key-file":          "use --ssl-key FILE",
+	"enable-ssl":            "use --ssl-cert and --ssl-key: there is TLS only with a certificate",
+	"preload-app":           "use --preload",
 }
 
 func (o *options) suggestion(unknown *pflag.NotExistError) string {
 	if unknown.GetSpecifiedShortnames() != "" {
+		if words, ok := elsewhereShort[unknown.GetSpecifiedName()]; ok {
+			return ": " + words
+		}
 		return ""
 	}
 	if words, ok := elsewhere[unknown.GetSpecifiedName()]; ok {

@@ -6,14 +6,19 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 
 	"github.com/pagi-go/pagi-bridge/apps"
+	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
+	"github.com/pagi-go/pagi-bridge/server"
 	"github.com/pagi-go/pagi-bridge/server/acme"
 	"github.com/pagi-go/pagi-bridge/site"
 )
@@ -23,13 +28,17 @@ func workplace(t *testing.T) {
 	t.Helper()
 	t.Chdir(t.TempDir())
 	for name, mode := range map[string]os.FileMode{
-		"app.psgi": 0o644, "old.pl": 0o644, "tool": 0o755, "form.cgi": 0o755, "script.pl": 0o755, "notes.txt": 0o644,
+		"app.psgi": 0o644, "old.pl": 0o644, "tool": 0o755, "bin/app": 0o755, "bin/env": 0o644, "form.cgi": 0o755, "script.pl": 0o755, "notes.txt": 0o644,
 		"cgi-bin/a.cgi": 0o755, "scripts/a.cgi": 0o755, "public/x.txt": 0o644,
 	} {
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(name, []byte("#!/bin/sh\n"), mode); err != nil {
+		first := map[string]string{"bin/app": "#!/usr/bin/perl -w\n", "bin/env": "#!/usr/bin/env -S PERL5OPT= plackup -E x\n"}[name]
+		if first == "" {
+			first = "#!/bin/sh\n"
+		}
+		if err := os.WriteFile(name, []byte(first), mode); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -77,8 +86,12 @@ func TestFormsOfTheCommandLine(t *testing.T) {
 		"public/":             {"/ directory public/"},
 		".":                   {"/ directory ."},
 		"form.cgi":            {"/ cgi form.cgi"},
-		"script.pl":           {"/ cgi script.pl"},
-		"tool":                {"/ cgi tool"},
+		"script.pl":           {"/ psgi script.pl"}, // whatever its mode: it may start a server when it is run
+		"bin/app":             {"/ psgi bin/app"},
+		"bin/env":             {"/ psgi bin/env"},
+		"--cgi script.pl":     {"/ cgi script.pl"},
+		"--cgi tool":          {"/ cgi tool"},
+		"check public":        {"/ directory public"},
 		"--cgi form.cgi":      {"/ cgi form.cgi"},
 		"--cgi scripts":       {"/ cgi scripts"},
 		"--cgi cgi-bin/":      {"/ cgi cgi-bin/", "/cgi-bin cgi cgi-bin/"},
@@ -119,7 +132,7 @@ func TestFlagsBecomeSettings(t *testing.T) {
 	workplace(t)
 	for line, want := range map[string]site.Settings{
 		"": {Environment: "deployment"},
-		"-o 0.0.0.0 -p 8080 -w 4 -I a -Ib --lib c -E test": {Listen: []string{"0.0.0.0:8080"}, Workers: 4, Include: []string{"a", "b", "c"}, Environment: "test"},
+		"-o 0.0.0.0 -p 8080 -w 4 -I a -Ib --lib c -E test": {Listen: []string{"0.0.0.0:8080"}, Processes: pool.Processes{Workers: 4}, Lib: []string{"a", "b", "c"}, Environment: "test"},
 		"-p 0":                                  {Listen: []string{"127.0.0.1:0"}, Environment: "deployment"},
 		"-o ::1":                                {Listen: []string{"[::1]:5000"}, Environment: "deployment"},
 		"--listen :1 --listen ./x.sock -S y":    {Listen: []string{":1", "./x.sock", "unix:y"}, Environment: "deployment"},
@@ -128,14 +141,17 @@ func TestFlagsBecomeSettings(t *testing.T) {
 		"--access-log x --access-log-format %h": {Logs: site.Logs{AccessLog: "x", AccessLogFormat: "%h"}, Environment: "deployment"},
 		"--no-access-log --log-level debug":     {Logs: site.Logs{AccessLog: "off", LogLevel: "debug"}, Environment: "deployment"},
 		"--max-body-size 0 --max-header-size 9 --max-header-count 8 --max-connections 7 --max-requests 6": {
-			MaxBodySize: -1, MaxHeaderSize: 9, MaxHeaderCount: 8, MaxConnections: 7, MaxRequests: 6, Environment: "deployment"},
+			Limits: server.Limits{Limits: engine.Limits{MaxBodySize: -1, MaxHeaderCount: 8}, MaxHeaderSize: 9, MaxConnections: 7}, Processes: pool.Processes{MaxRequests: 6}, Environment: "deployment"},
+		"--max-body-size 10MB --max-header-size 64KiB --max-rss 1.5GiB --write-low-watermark 1_000": {
+			Limits: server.Limits{Limits: engine.Limits{MaxBodySize: 10_000_000, LowWaterMark: 1000}, MaxHeaderSize: 64 << 10}, Processes: pool.Processes{MaxRSS: 3 << 29}, Environment: "deployment"},
 		"--timeout 0 --header-timeout 1 --body-timeout 1.5 --write-timeout 1m --request-timeout 0 --shutdown-timeout 2s --lifespan-startup-timeout 3 --lifespan on": {
-			Timeout: -1, HeaderTimeout: time.Second, BodyTimeout: 1500 * time.Millisecond, WriteTimeout: time.Minute, ShutdownTimeout: 2 * time.Second,
-			LifespanStartupTimeout: 3 * time.Second, Lifespan: "on", Environment: "deployment"},
-		"--max-request-time 1m": {MaxRequestTime: time.Minute, Environment: "deployment"},
-		"--preload":             {Preload: true, Environment: "deployment"},
+			Timeouts: server.Timeouts{Timeout: -1, HeaderTimeout: time.Second, Timeouts: engine.Timeouts{BodyTimeout: 1500 * time.Millisecond, WriteTimeout: time.Minute}, ShutdownTimeout: 2 * time.Second, LifespanStartupTimeout: 3 * time.Second}, Lifespan: "on", Environment: "deployment"},
+		"--max-request-time 1m":     {Timeouts: server.Timeouts{Timeouts: engine.Timeouts{MaxRequestTime: time.Minute}}, Environment: "deployment"},
+		"--preload":                 {Processes: pool.Processes{Preload: true}, Environment: "deployment"},
+		"-r -R a,b --reload-dirs c": {Reload: true, ReloadDirs: []string{"a", "b", "c"}, Environment: "deployment"},
+		"-l :1":                     {Listen: []string{":1"}, Environment: "deployment"},
 		"-b 9 --proxy-protocol-from ::1 --max-connections 0 --max-connections-per-address 4 --max-requests-per-connection 3": {
-			ListenerBacklog: 9, ProxyProtocolFrom: []string{"::1"}, MaxConnections: -1, MaxConnectionsPerAddress: 4, MaxRequestsPerConnection: 3, Environment: "deployment"},
+			ListenerBacklog: 9, ProxyProtocolFrom: []string{"::1"}, Limits: server.Limits{MaxConnections: -1, MaxConnectionsPerAddress: 4, MaxRequestsPerConnection: 3}, Environment: "deployment"},
 		"--ssl-cert c --ssl-key k --ssl-ocsp o --ssl-min-version 1.3 --ssl-client-auth required --ssl-client-ca a": {
 			TLS: site.TLS{Cert: "c", Key: "k", OCSP: "o", MinVersion: "1.3", ClientAuth: "required", ClientCA: "a"}, Environment: "deployment"},
 		"--acme a --acme b --acme-agree --acme-email e --acme-directory d --acme-storage s": {
@@ -145,14 +161,14 @@ func TestFlagsBecomeSettings(t *testing.T) {
 			Logs:        site.Logs{AccessLogMaxSize: 2_000_000, AccessLogMaxAge: 48 * time.Hour, AccessLogBackups: 3, AccessLogCompress: true, LogFile: "f", LogFormat: "json"},
 			Environment: "deployment"},
 		"--min-workers 2 --max-workers 8 --max-age 1h --max-rss 200000000 --reload": {
-			MinWorkers: 2, MaxWorkers: 8, MaxAge: time.Hour, MaxRSS: 200_000_000, Reload: true, Environment: "deployment"},
-		"-c site.yaml --min-workers 2 --max-workers 8": {Listen: []string{"127.0.0.1:1"}, Environment: "staging", MinWorkers: 2, MaxWorkers: 8, Timeout: 9 * time.Second},
-		"-c scaled.yaml -w 3":                          {Workers: 3, Environment: "deployment"},
-		"-c scaled.yaml --max-workers 9":               {MinWorkers: 2, MaxWorkers: 9, Environment: "deployment"},
+			Processes: pool.Processes{MinWorkers: 2, MaxWorkers: 8, MaxAge: time.Hour, MaxRSS: 200_000_000}, Reload: true, Environment: "deployment"},
+		"-c site.yaml --min-workers 2 --max-workers 8": {Listen: []string{"127.0.0.1:1"}, Environment: "staging", Processes: pool.Processes{MinWorkers: 2, MaxWorkers: 8}, Timeouts: server.Timeouts{Timeout: 9 * time.Second}},
+		"-c scaled.yaml -w 3":                          {Processes: pool.Processes{Workers: 3}, Environment: "deployment"},
+		"-c scaled.yaml --max-workers 9":               {Processes: pool.Processes{MinWorkers: 2, MaxWorkers: 9}, Environment: "deployment"},
 		"--perl /usr/bin/perl":                         {Perl: "/usr/bin/perl", Environment: "deployment"},
-		"-c site.yaml":                                 {Listen: []string{"127.0.0.1:1"}, Environment: "staging", Workers: 2, Timeout: 9 * time.Second},
-		"-c site.yaml -p 2 -E none --timeout=1":        {Listen: []string{"127.0.0.1:2"}, Environment: "none", Workers: 2, Timeout: time.Second},
-		"-c site.yaml -S y":                            {Listen: []string{"unix:y"}, Environment: "staging", Workers: 2, Timeout: 9 * time.Second},
+		"-c site.yaml":                                 {Listen: []string{"127.0.0.1:1"}, Environment: "staging", Processes: pool.Processes{Workers: 2}, Timeouts: server.Timeouts{Timeout: 9 * time.Second}},
+		"-c site.yaml -p 2 -E none --timeout=1":        {Listen: []string{"127.0.0.1:2"}, Environment: "none", Processes: pool.Processes{Workers: 2}, Timeouts: server.Timeouts{Timeout: time.Second}},
+		"-c site.yaml -S y":                            {Listen: []string{"unix:y"}, Environment: "staging", Processes: pool.Processes{Workers: 2}, Timeouts: server.Timeouts{Timeout: 9 * time.Second}},
 	} {
 		s, err := made(strings.Fields(line)...)
 		if err != nil {
@@ -165,8 +181,8 @@ func TestFlagsBecomeSettings(t *testing.T) {
 	}
 }
 
-// TestEachFlagHasItsOwnSetting gives each flag that is called as a setting is a value and
-// looks where it went.
+// TestEachFlagHasItsOwnSetting gives a value to each flag with the name of a setting, and checks
+// which setting has changed.
 func TestEachFlagHasItsOwnSetting(t *testing.T) {
 	checked := 0
 	for i, f := range reflect.VisibleFields(reflect.TypeFor[site.Settings]()) {
@@ -216,7 +232,7 @@ func TestFlagsReachThePSGIApplication(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := s.Mounts[0].Options.(*psgi.PSGI)
-	if o.Workers != 3 || !strings.HasSuffix(o.Include[0], "/lib") || !cmp.Equal(o.Modules, []string{"A", "B=c"}) || o.Environment != "test" || o.MaxRequests != 9 || !o.Preload || s.Mounts[0].Workers != 3 {
+	if o.Workers != 3 || !strings.HasSuffix(o.Lib[0], "/lib") || !cmp.Equal(o.Modules, []string{"A", "B=c"}) || o.Environment != "test" || o.MaxRequests != 9 || !o.Preload || s.Mounts[0].Workers != 3 {
 		t.Errorf("%+v", o)
 	}
 	if s, err = made("--min-workers", "2", "--max-workers", "4", "--max-age", "90", "--max-rss", "1000000", "--reload", "app.psgi"); err != nil {
@@ -265,24 +281,31 @@ func TestWrongCommandLines(t *testing.T) {
 		"--acess-log x":                  `unknown flag: --acess-log; did you mean "--access-log"?`,
 		"--wrokers=3":                    `unknown flag: --wrokers; did you mean "--workers"?`,
 		"--gibberish":                    `unknown flag: --gibberish`,
-		"--http2":                        `unknown flag: --http2: HTTP/2 is on wherever TLS is; without TLS it is --h2c`,
-		"--heartbeat-timeout 3":          `unknown flag: --heartbeat-timeout: a worker that hangs is killed after request_timeout of its psgi mount`,
+		"--http2":                        `unknown flag: --http2: HTTP/2 is always offered with TLS; --h2c serves it without TLS, too`,
+		"--heartbeat-timeout 3":          `unknown flag: --heartbeat-timeout: request_timeout of a psgi mount says after how long a worker that hangs is killed`,
 		"-X":                             `unknown shorthand flag: 'X' in -X`,
 		"-p":                             `flag needs an argument: 'p' in -p`,
 		"-p x":                           `--port must be a whole number, is "x"`,
+		"--max-body-size 10M":            `--max-body-size must be a size, as 10MB, 64KiB or a number of bytes, is "10M"`,
+		"--timeout soon":                 `--timeout must be a duration, as 30s or a number of seconds, is "soon"`,
+		"tool":                           `tool: only a name that ends in .cgi is taken for a CGI script; use --cgi tool to run this program for each request`,
+		"-s Starman":                     `unknown shorthand flag: 's' in -s: leave it out: pagi-bridge is the server`,
+		"-L Shotgun":                     `unknown shorthand flag: 'L' in -L: use --reload to load the application anew when a file changes, --preload to load it once for all workers`,
+		"--loader Shotgun":               `unknown flag: --loader: use --reload to load the application anew when a file changes, --preload to load it once for all workers`,
+		"-a gone.psgi":                   `gone.psgi: no such file or directory`,
+		"-R templates public":            `-R is for a PSGI application`,
 		"-p 70000":                       `--port must be 0 to 65535, is 70000`,
-		"--timeout soon":                 `invalid argument "soon" for "--timeout" flag: must be a number of seconds, or a duration as 1m30s`,
-		"--timeout=-1":                   `invalid argument "-1" for "--timeout" flag: must be a number of seconds, or a duration as 1m30s`,
-		"-c site.yaml app.psgi":          `unexpected argument "app.psgi": --config already says what to serve`,
-		"app.psgi public":                `unexpected argument "public": one application is served; a site file (-c) can mount several`,
-		"-e x -a app.psgi":               `--config, --app, -e and --cgi exclude one another: each says what to serve`,
+		"--timeout=-1":                   `timeout: must not be negative, is -1s`,
+		"-c site.yaml app.psgi":          `unexpected argument "app.psgi": --config already names what to serve`,
+		"app.psgi public":                `unexpected argument "public": only one application can be given; a site file (-c) can mount several`,
+		"-e x -a app.psgi":               `--config, --app, -e and --cgi exclude one another: each names what to serve`,
 		"--listen :1 -p 2":               `--listen and --host/--port exclude one another`,
 		"-S x -o y":                      `--socket and --host/--port exclude one another`,
 		"--access-log x --no-access-log": `--access-log and --no-access-log exclude one another`,
 		"-c site.yaml -M Foo":            `-M belongs to an application; in a site file write it as "modules" of the mount`,
 		"-M Foo public":                  `-M is for a PSGI application`,
 		"-M Foo --cgi scripts":           `-M is for a PSGI application`,
-		"--reload public":                `--reload is for a PSGI application`,
+		"--reload public":                `-r is for a PSGI application`,
 		"--max-rss 1 form.cgi":           `--max-rss is for a PSGI application`,
 		"--min-workers 0 app.psgi":       `--min-workers must be at least 1`,
 		"-w 3 public":                    `-w is for a PSGI application`,
@@ -293,10 +316,11 @@ func TestWrongCommandLines(t *testing.T) {
 		"--perl perl public":             `--perl is for a PSGI application`,
 		"--max-requests 3 public":        `--max-requests is for a PSGI application`,
 		"--preload public":               `--preload is for a PSGI application`,
+		"--h2-rst-rate 0 app.psgi":       `h2_rst_rate: must be 1 or more; h2_rst_burst: 0 turns the limit off`,
 		"-w 0 app.psgi":                  `--workers must be at least 1`,
 		"absent":                         `absent: no such file or directory`,
 		"absent.psgi":                    `absent.psgi: no such file or directory`,
-		"notes.txt":                      `notes.txt: cannot tell what this is; say --app notes.txt for a PSGI application, or --cgi notes.txt for a script`,
+		"notes.txt":                      `notes.txt: cannot tell what this is; use --app notes.txt for a PSGI application, or --cgi notes.txt for a script`,
 		"site.yaml":                      `site.yaml: a site file is given with -c`,
 		"-c absent.yaml":                 `absent.yaml: no such file or directory`,
 	} {
@@ -321,7 +345,7 @@ func TestWrongCommandLines(t *testing.T) {
 	}
 	for line, want := range map[string]string{
 		"--listen unix: public":             `listen: "unix:" lacks the path of the Unix socket`,
-		"-a absent.psgi":                    "psgi: app: stat ",
+		"-a absent.psgi":                    "absent.psgi: no such file or directory",
 		"--cgi absent":                      "cgi: root: ",
 		"--listen nowhere public":           `listen: "nowhere" must be host:port`,
 		"--socket-mode 9 public":            `socket_mode: must be an octal mode`,
@@ -333,13 +357,13 @@ func TestWrongCommandLines(t *testing.T) {
 		"--ssl-client-auth maybe public":    `tls.client_auth: must be off, optional or required, is "maybe"`,
 		"--ssl-client-auth required public": `tls.client_auth: needs tls.client_ca`,
 		"--ssl-client-ca x public":          `tls.client_ca: needs tls.client_auth`,
-		"--ssl-client-auth required --ssl-client-ca notes.txt public": `tls.client_ca: notes.txt: there is no certificate in it`,
+		"--ssl-client-auth required --ssl-client-ca notes.txt public": `tls.client_ca: notes.txt contains no certificate`,
 		"--ssl-ocsp x public":               `tls.ocsp: needs tls.cert and tls.key`,
 		"--access-log-backups 3 public":     `access_log: must name a file, which is what access_log_max_size, access_log_max_age and access_log_backups are about`,
-		"--user 54321 public":               `user: user 54321 has no entry, and so no group; say group, too`,
+		"--user 54321 public":               `user: user 54321 has no entry in the user database, and so no group; set group, too`,
 		"--user no-such-user public":        `user: there is no user "no-such-user"`,
 		"--group no-such-group public":      `group: there is no group "no-such-group"`,
-		"--listen :80,tls public":           `listen: ":80,tls" is to speak TLS`,
+		"--listen :80,tls public":           `listen: ":80,tls" needs a certificate for TLS`,
 		"--listen :80,proxy public":         `listen: ":80,proxy" is for proxies`,
 		"--proxy-protocol-from here public": `proxy_protocol_from: "here" is neither`,
 		"--umask 999 public":                `umask: must be an octal mode`,
@@ -377,7 +401,27 @@ func TestEveryFlagIsExplained(t *testing.T) {
 			t.Errorf("the help lacks %s", flag)
 		}
 	}
+	if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), "at a graceful stop (0: no time at all; default 30s)") {
+		t.Error("the help does not say what a shutdown timeout of 0 means")
+	}
 	if strings.Contains(out.String(), "(default 0s)") || strings.Contains(out.String(), "(default )") {
 		t.Error("a flag's help shows a default that is none")
 	}
+}
+
+func TestEveryLineOfHelpStandsAlone(t *testing.T) {
+	o, err := parseFlags(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	continues := regexp.MustCompile(`^(and|or|but|until|the same)\b`)
+	o.set.VisitAll(func(f *pflag.Flag) {
+		value, usage := pflag.UnquoteUsage(f)
+		if continues.MatchString(usage) {
+			t.Errorf("--%s goes on from the line above it: %q", f.Name, usage)
+		}
+		if value != "" && strings.HasSuffix(usage, ": "+value) && f.Name != "cgi" {
+			t.Errorf("--%s has %s at its end only: %q", f.Name, value, usage)
+		}
+	})
 }

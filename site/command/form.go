@@ -1,9 +1,7 @@
 package command
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,17 +9,16 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
-// site makes the site that the flags describe: the site file's with the flags on
-// top, or one of a single application.
+// site makes the site that the flags describe: that of the site file, overridden by flags, or one
+// with a single application.
 func (o *options) site(p Process) (*site.Site, error) {
 	s := &site.Site{}
 	if o.config != "" {
-		loaded, err := site.Load(o.config)
+		loaded, err := site.Loader{LookupEnv: p.LookupEnv}.Load(o.config)
 		if err != nil {
 			return nil, err
 		}
@@ -48,7 +45,7 @@ func (o *options) override(to *site.Settings) {
 			target.FieldByIndex(f.Index).Set(from.FieldByIndex(f.Index))
 		}
 	}
-	switch { // a fixed number and one that follows the load replace one another
+	switch { // a fixed number of workers and one that follows the load exclude each other
 	case o.set.Changed("min-workers") || o.set.Changed("max-workers"):
 		if !o.set.Changed("workers") {
 			to.Workers = 0
@@ -71,8 +68,8 @@ func (o *options) override(to *site.Settings) {
 	}
 }
 
-// overrideTLS sets what the flags about TLS say. A certificate takes the place of all
-// that the site file has.
+// overrideTLS sets the options of TLS whose flags were given. A certificate replaces all those of
+// the site file.
 func (o *options) overrideTLS(to *site.TLS) {
 	from := &o.settings.TLS
 	if o.set.Changed("ssl-cert") || o.set.Changed("ssl-key") {
@@ -95,20 +92,23 @@ func (o *options) overrideTLS(to *site.TLS) {
 	}
 }
 
-// flagName returns the flag of a setting; they differ where habit wants it.
+// flagName returns the flag of a setting. Some differ from the setting's name because users know
+// another name.
 func flagName(setting string) string {
 	switch setting {
 	case "environment":
 		return "env"
 	case "pid-file":
 		return "pid"
+	case "lib":
+		return "include"
 	}
 	return setting
 }
 
-// defaultEnvironment is what counts when neither flag nor file says it: PAGI_ENV,
-// then PLACK_ENV, then development for a person at a terminal and deployment, as
-// PSGI calls production, otherwise.
+// defaultEnvironment returns the environment if neither flag nor file sets it. That is PAGI_ENV, or
+// else PLACK_ENV. Without both it is development for a person at a terminal, and otherwise
+// deployment, PSGI's word for production.
 func defaultEnvironment(p Process) string {
 	for _, name := range []string{"PAGI_ENV", "PLACK_ENV"} {
 		if value, ok := p.LookupEnv(name); ok && value != "" {
@@ -121,7 +121,7 @@ func defaultEnvironment(p Process) string {
 	return "deployment"
 }
 
-// mountOne adds the one application a command line without a site file names.
+// mountOne adds the application that a command line without a site file names.
 func (o *options) mountOne(s *site.Site) error {
 	switch {
 	case o.code != "":
@@ -129,7 +129,7 @@ func (o *options) mountOne(s *site.Site) error {
 		return nil
 	case o.app != "":
 		s.Mounts = []*site.Mount{o.psgi(o.app, "")}
-		return nil
+		return readable(o.app)
 	case o.cgi != "":
 		return o.mountCGI(s, o.cgi)
 	case len(o.args) == 1:
@@ -142,40 +142,12 @@ func (o *options) mountOne(s *site.Site) error {
 	return o.mountArgument(s, ".")
 }
 
-// mountArgument tells by a file's name and nature what it is.
-func (o *options) mountArgument(s *site.Site, arg string) error {
-	info, err := os.Stat(arg)
-	if err != nil {
-		var path *fs.PathError
-		if errors.As(err, &path) {
-			err = path.Err
-		}
-		return fmt.Errorf("%s: %w", arg, err)
-	}
-	extension := strings.ToLower(filepath.Ext(arg))
-	switch {
-	case info.IsDir():
-		s.Mounts = []*site.Mount{{Path: "/", Kind: site.KindDirectory, Source: arg, Options: &apps.Directory{File: apps.File{Root: arg}}}}
-	case extension == ".psgi":
-		s.Mounts = []*site.Mount{o.psgi(arg, "")}
-	case extension == ".yaml" || extension == ".yml":
-		return fmt.Errorf("%s: a site file is given with -c", arg)
-	case extension == ".cgi" || info.Mode().Perm()&0o111 != 0:
-		return o.mountCGI(s, arg)
-	case extension == ".pl":
-		s.Mounts = []*site.Mount{o.psgi(arg, "")}
-	default:
-		return fmt.Errorf("%s: cannot tell what this is; say --app %s for a PSGI application, or --cgi %s for a script", arg, arg, arg)
-	}
-	return nil
-}
-
-// checkPSGI reports flags that would do nothing for the one application there is.
+// checkPSGI reports flags that have no effect on the only application.
 func (o *options) checkPSGI(m *site.Mount) error {
 	if m.Kind == site.KindPSGI {
 		return nil
 	}
-	for _, name := range []string{"module", "workers", "preload", "include", "perl", "min-workers", "max-workers", "max-requests", "max-age", "max-rss", "reload"} {
+	for _, name := range []string{"module", "workers", "preload", "include", "perl", "min-workers", "max-workers", "max-requests", "max-age", "max-rss", "reload", "reload-dirs"} {
 		if flag := o.set.Lookup(name); flag.Changed {
 			name = "--" + name
 			if flag.Shorthand != "" {
@@ -197,8 +169,8 @@ func (o *options) psgi(file, code string) *site.Mount {
 	return m
 }
 
-// mountCGI serves a script, or a directory of them. A directory called cgi-bin is
-// served at /cgi-bin too, since that is where its scripts believe to be.
+// mountCGI serves a script, or a directory of them. A directory called cgi-bin is also served at
+// /cgi-bin, because its scripts may expect that path.
 func (o *options) mountCGI(s *site.Site, source string) error {
 	m := site.NewMount(site.KindCGI, source)
 	s.Mounts = []*site.Mount{m}

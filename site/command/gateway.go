@@ -4,20 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/private"
 	"github.com/pagi-go/pagi-bridge/server"
 	"github.com/pagi-go/pagi-bridge/server/acme"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
-// gateway is a site that is served, with everything around it.
+// gateway is a site that is served, with its logs, files and signals.
 type gateway struct {
 	options *options
 	args    []string
@@ -25,7 +29,7 @@ type gateway struct {
 	logs    *logs
 	server  *server.Server
 	manager manager
-	user    *identity     // to become; nil: stay
+	user    *identity     // the one to become; nil: no change
 	pid     *pidFile      // nil: none
 	status  *statusServer // nil: none
 	acme    *acme.Manager // nil: none
@@ -35,7 +39,7 @@ type gateway struct {
 	site *site.Site // the one that gets requests
 }
 
-// current is the site that gets requests.
+// current returns the site that gets requests.
 func (g *gateway) current() *site.Site {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -46,7 +50,7 @@ func (g *gateway) setCurrent(s *site.Site) {
 	g.mu.Lock()
 	g.site = s
 	g.mu.Unlock()
-	g.process.procs.startsPrograms(slices.ContainsFunc(s.Mounts, func(m *site.Mount) bool { return m.Kind == site.KindCGI }))
+	g.process.procs.startsPrograms(slices.ContainsFunc(s.All(), func(m *site.Mount) bool { return m.Kind == site.KindCGI }))
 }
 
 // serve serves a site until ctx ends, and returns the exit code.
@@ -56,8 +60,8 @@ func (g *gateway) serve(ctx context.Context, s *site.Site) (code int) {
 		return complain(p, ExitUsage, err)
 	}
 	defer func() {
-		if err := g.logs.close(); err != nil {
-			code = complain(p, ExitFailure, err)
+		if err := g.logs.close(); err != nil { // this error does not cause another start
+			complain(p, code, fmt.Errorf("log: %w", err))
 		}
 	}()
 	next, err := g.prepare(s)
@@ -77,31 +81,38 @@ func (g *gateway) serve(ctx context.Context, s *site.Site) (code int) {
 		g.server.TLS.Managed = g.acme
 	}
 	g.setCurrent(s)
+	p.beginning.isOver()
 	err = g.run(ctx)
 	records := g.recordsOnly(s)
-	if err != nil && (records || g.logs.file != nil) { // standard error may lead nowhere
-		g.logs.logger.Error("the gateway ends", "error", err)
+	if err != nil && (records || g.logs.file != nil) { // standard error may have no reader
+		g.logs.logger.Error("the gateway stops because of an error", "error", err)
 	}
 	switch {
 	case err != nil && records:
-		_ = p.takeover.tell(err.Error()) // it sees our end, too
+		_ = p.takeover.tell(err.Error()) // the waiting process also notices the end of this one
 		return ExitFailure
 	case err != nil:
-		return complain(p, ExitFailure, err)
-	case records:
-		g.logs.logger.Info("stopped")
-	case !g.options.quiet:
+		return complain(p, ExitFailure, err, g.options.hints()...)
+	}
+	if g.records(s) {
+		g.logs.logger.Info("stopped", "version", version(), "pid", os.Getpid(), "ran", time.Since(g.began).Round(time.Second).String())
+	}
+	if !records && !g.options.quiet {
 		fmt.Fprintln(p.Stderr, "Stopped.")
 	}
 	return ExitOK
 }
 
-// recordsOnly reports whether a program reads standard error, one that wants records.
+// records reports whether the log is separate from the text that a person reads at a terminal. Then
+// it also records the start and the end.
+func (g *gateway) records(s *site.Site) bool { return g.recordsOnly(s) || g.logs.file != nil }
+
+// recordsOnly reports whether standard error is read by a program that expects only records.
 func (g *gateway) recordsOnly(s *site.Site) bool {
 	return s.Settings.LogFormat == "json" && g.logs.file == nil
 }
 
-// setUp does what belongs to the process rather than to the site.
+// setUp sets up the process, as opposed to the site.
 func (g *gateway) setUp(s *site.Site) error {
 	if s.Settings.Umask != "" {
 		mask, err := server.ParseMode(s.Settings.Umask)
@@ -114,11 +125,12 @@ func (g *gateway) setUp(s *site.Site) error {
 	if g.user, err = identityOf(&s.Settings); err != nil {
 		return err
 	}
-	g.logs, err = openLogs(&s.Settings, g.process.Stderr, g.options.quiet, g.user)
+	g.logs, err = openLogs(&s.Settings, g.process.Stderr, g.options.quiet, g.user, g.process.Terminal)
 	if err != nil {
 		return err
 	}
-	g.manager = manager{g.logs.logger}
+	slog.SetDefault(g.logs.logger) // libraries that take no logger must not block either
+	g.manager = newManager(g.logs.logger, g.process.LookupEnv)
 	return nil
 }
 
@@ -129,7 +141,8 @@ type prepared struct {
 	access *accessChange
 }
 
-// prepare builds a site and opens its access log, which is to be committed or aborted.
+// prepare builds a site and opens its access log. The caller must commit or abort the change of the
+// log.
 func (g *gateway) prepare(s *site.Site) (*prepared, error) {
 	s.Logger = g.logs.logger
 	app, err := s.Build()
@@ -140,12 +153,16 @@ func (g *gateway) prepare(s *site.Site) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, warning := range s.Warnings {
+		g.logs.logger.Warn(warning.Error())
+	}
 	srv := s.Settings.Server()
+	srv.MaxBodySize = s.MaxBodySize()
 	srv.App, srv.Logger, srv.AccessLog, srv.Development = app, g.logs.logger, access.w, s.Development()
 	return &prepared{s, srv, access}, nil
 }
 
-// run runs the server and what goes on beside it.
+// run runs the server and the tasks beside it.
 func (g *gateway) run(ctx context.Context) (err error) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -182,10 +199,60 @@ func (g *gateway) bound() error {
 	if g.pid, err = claimPidFile(g.current().Settings.PidFile, g.process.takeover, g.user); err != nil {
 		return fmt.Errorf("pid file: %w", err)
 	}
-	return g.user.become(g.process.Setenv)
+	if err := g.makeForUser(); err != nil {
+		return err
+	}
+	if err := g.user.become(g.process.Setenv); err != nil {
+		return err
+	}
+	g.warn()
+	g.sweep()
+	return nil
 }
 
-// ready is called when the site can be served. An error leaves a predecessor all it has.
+// makeForUser makes the directories that the user could not make.
+func (g *gateway) makeForUser() error {
+	s := &g.current().Settings
+	if s.StatusSocket != "" {
+		if err := g.user.makeForUser(filepath.Dir(s.StatusSocket)); err != nil {
+			return fmt.Errorf("status socket: %w", err)
+		}
+	}
+	if s.TLS.HasACME() {
+		if err := g.user.makeForUser(s.TLS.ACME.Storage); err != nil {
+			return fmt.Errorf("tls.acme.storage: %w", err)
+		}
+	}
+	return nil
+}
+
+// warn logs the paths that this process's user cannot use. It also warns if that user is root
+// without need.
+func (g *gateway) warn() {
+	s := g.current()
+	switch {
+	case g.user != nil:
+		for _, text := range unusable(s, g.user.String()) {
+			g.logs.logger.Warn(text)
+		}
+	case os.Geteuid() == 0 && !s.RunsAsOthers():
+		g.logs.logger.Warn("everything runs as root, applications and scripts included: set the option user to another one")
+	}
+}
+
+// sweep removes the directories that killed gateways of this user have left behind.
+func (g *gateway) sweep() {
+	removed, err := private.Sweep()
+	if len(removed) > 0 {
+		g.logs.logger.Info("removed the directories of a gateway that was killed", "directories", removed)
+	}
+	if err != nil {
+		g.logs.logger.Warn("cannot remove the directories of a gateway that was killed", "error", err)
+	}
+}
+
+// ready is called when the site can be served. After an error a predecessor still has everything it
+// needs to go on.
 func (g *gateway) ready(addrs []net.Addr) error {
 	s, p := g.current(), g.process
 	var err error
@@ -195,18 +262,22 @@ func (g *gateway) ready(addrs []net.Addr) error {
 	if err := g.pid.write(); err != nil {
 		return fmt.Errorf("pid file: %w", err)
 	}
-	if err := g.status.appear(); err != nil { // last, as its predecessor cannot have it back
+	if err := g.status.appear(); err != nil { // the last step, because a predecessor cannot get the socket back
 		return fmt.Errorf("status socket: %w", err)
 	}
-	if p.takeover.replaces() { // what follows may have to wait for somebody who reads it
+	if p.takeover.replaces() { // the writes below may wait for a reader
 		g.tellReady()
 	}
 	status, _ := g.server.Status()
-	switch {
-	case g.recordsOnly(s):
-		g.logs.logger.Info("serving", "version", version(), "environment", s.Settings.Environment, "at", addresses(addrs, status.Listeners))
-	case !g.options.quiet:
+	if g.records(s) {
+		g.logs.logger.Info("serving", "version", version(), "pid", os.Getpid(), "environment", s.Settings.Environment,
+			"at", addresses(addrs, status.Listeners))
+	}
+	if !g.recordsOnly(s) && !g.options.quiet {
 		banner(p.Stderr, s, addrs, status.Listeners)
+	}
+	if p.errors != nil { // the process that started this one may read it once it is told
+		p.errors.Flush(logPatience)
 	}
 	g.manager.ready()
 	g.tellReady()
@@ -217,11 +288,11 @@ func (g *gateway) ready(addrs []net.Addr) error {
 func (g *gateway) tellReady() {
 	g.pid.keep()
 	if err := g.process.takeover.tell(""); err != nil {
-		g.logs.logger.Warn("the process that started this one does not listen any more", "error", err)
+		g.logs.logger.Warn("cannot report to the process that started this one", "error", err)
 	}
 }
 
-// beside is what goes on while the server runs, until ctx ends. end ends its serving.
+// beside runs the tasks beside the server until ctx ends. end stops the server.
 func (g *gateway) beside(ctx context.Context, end context.CancelCauseFunc) {
 	p := g.process
 	defer besides(ctx, func(ctx context.Context) { (&reloader{gateway: g}).run(ctx, p.Hangups) })()
@@ -254,11 +325,11 @@ func (g *gateway) beside(ctx context.Context, end context.CancelCauseFunc) {
 	}
 }
 
-// resize adds n workers to each mount that has some, until the site is another one.
+// resize adds n workers to each mount with workers. The change lasts until the site is replaced.
 func (g *gateway) resize(n int) {
 	workers := g.current().Resize(n)
 	for _, name := range slices.Sorted(maps.Keys(workers)) {
-		g.logs.logger.Info("workers: another number", "mount", name, "workers", workers[name])
+		g.logs.logger.Info("the number of workers has changed", "mount", name, "workers", workers[name])
 	}
 }
 
@@ -278,6 +349,6 @@ func (g *gateway) manageCertificates(ctx context.Context) {
 		}
 	}
 	if err := g.acme.Run(ctx, ports); err != nil {
-		g.logs.logger.Error("there will be no certificates", "error", err)
+		g.logs.logger.Error("no certificates can be fetched by ACME", "error", err)
 	}
 }

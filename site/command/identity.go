@@ -17,7 +17,7 @@ type identity struct {
 	name, home string
 }
 
-// identityOf is that of the settings; nil where they have none.
+// identityOf returns the identity of the settings, nil if they have none.
 func identityOf(s *site.Settings) (*identity, error) {
 	u, g, err := s.Identity()
 	if err != nil || u == nil && g == nil {
@@ -48,7 +48,7 @@ func (id *identity) take(u *user.User) (err error) {
 	if id.uid, err = strconv.Atoi(u.Uid); err != nil {
 		return err
 	}
-	if u.Gid == "" { // only a number: nothing else is known of it
+	if u.Gid == "" { // a user given by number, of whom nothing else is known
 		id.name, id.home = u.Uid, "/"
 		return nil
 	}
@@ -69,8 +69,8 @@ func (id *identity) take(u *user.User) (err error) {
 	return nil
 }
 
-// become makes this process the user and the group, for good. One that took the place of
-// another is the user already, with the environment of before.
+// become changes this process to the user and the group, for good. A process that replaces another
+// one already has that user, but still the environment from before the change.
 func (id *identity) become(setenv func(name, value string) error) error {
 	if id == nil {
 		return nil

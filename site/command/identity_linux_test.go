@@ -12,7 +12,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// nobodys makes a directory that is the user nobody's, who can start the program, too.
+// nobodys makes a directory that belongs to the user nobody, who can also start the program.
 func nobodys(t *testing.T, files map[string]string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -32,7 +32,7 @@ func nobodys(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// What root has opened is opened again by the user.
+// Files that root has opened are opened again by the user.
 func TestRestartAsAnotherUser(t *testing.T) {
 	testkit.Tool(t, "perl", "perl")
 	dir := nobodys(t, map[string]string{
@@ -59,11 +59,11 @@ func TestRestartAsAnotherUser(t *testing.T) {
 	if err := g.Process.Signal(syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, "a new log", func() bool { return strings.Contains(read("log"), "opened again") })
+	testkit.Eventually(t, "a new log", func() bool { return strings.Contains(read("log"), "opened anew") })
 	if err := g.Process.Signal(syscall.SIGUSR1); err != nil { // the same files once more
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, "the log again", func() bool { return strings.Count(read("log"), "opened again") == 2 })
+	testkit.Eventually(t, "the log again", func() bool { return strings.Count(read("log"), "opened anew") == 2 })
 
 	if err := g.Process.Signal(syscall.SIGUSR2); err != nil {
 		t.Fatal(err)

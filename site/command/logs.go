@@ -5,38 +5,71 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
-	"gopkg.in/natefinch/lumberjack.v2"
-
+	"github.com/pagi-go/pagi-bridge/internal/lines"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
-// logs are what a running gateway writes to.
+// logPatience is how long an operation waits for a log that is stuck. After that time the operation
+// is done later.
+const logPatience = time.Second
+
+// logs are the log and the access log of a running gateway.
 type logs struct {
 	logger *slog.Logger
 	level  slog.LevelVar
 	stderr io.Writer
-	user   *identity // the files become the user's; nil: they stay whose they are
+	user   *identity // the owner of new files; nil: no change
 
 	mu     sync.Mutex
-	file   logFile // nil: standard error
-	access logFile // nil: standard error, or none
+	file   *openLog // nil: standard error
+	access *openLog // nil: standard error, or none
 	from   site.Logs
 	shared bool // another process writes to the same files
 }
 
-// logFile is a log that can be opened anew under its name.
+// logFile is a log that can be opened again under its name.
 type logFile interface {
 	io.WriteCloser
 	Reopen() error
 }
 
+// openLog is a log file and its writer. Only this writer uses the file.
+type openLog struct {
+	lines *lines.Writer
+	file  logFile
+}
+
+func newOpenLog(file logFile) *openLog { return &openLog{lines.New(file, lines.Options{}), file} }
+
+// do calls f between two writes and returns the error of f. If the log is stuck it returns
+// errStuck, and f is called later.
+func (o *openLog) do(f func() error) error {
+	failed := make(chan error, 1)
+	if !o.lines.Do(logPatience, func() { failed <- f() }) {
+		return errStuck
+	}
+	return <-failed
+}
+
+// errStuck says that an operation on a log is not done yet.
+var errStuck = errors.New("it cannot be written at the moment")
+
+// close writes the last lines and closes the file. A stuck file stays open until the process ends.
+func (o *openLog) close() error {
+	failed := make(chan error, 1)
+	done := o.lines.Do(logPatience, func() { failed <- o.file.Close() })
+	if err := o.lines.Close(0); !done {
+		return errors.Join(errStuck, err)
+	}
+	return <-failed
+}
+
 // openLogs opens the log; the access log is opened by accessWriter. quiet leaves only
-// errors, unless the settings have a level.
-func openLogs(s *site.Settings, stderr io.Writer, quiet bool, user *identity) (*logs, error) {
+// errors, unless the settings have a level. terminal says that stderr is a terminal.
+func openLogs(s *site.Settings, stderr io.Writer, quiet bool, user *identity, terminal bool) (*logs, error) {
 	l := &logs{stderr: stderr, user: user}
 	l.setLevel(s, quiet)
 	to := stderr
@@ -45,15 +78,27 @@ func openLogs(s *site.Settings, stderr io.Writer, quiet bool, user *identity) (*
 		if err != nil {
 			return nil, fmt.Errorf("log: %w", err)
 		}
-		l.file, to = f, f
+		l.file = newOpenLog(f)
+		to = l.file.lines
 	}
 	options := &slog.HandlerOptions{Level: &l.level}
-	if s.LogFormat == "json" {
+	switch {
+	case s.LogFormat == "json":
 		l.logger = slog.New(slog.NewJSONHandler(to, options))
-	} else {
+	case terminal && l.file == nil:
+		l.logger = slog.New(slog.NewTextHandler(terminalLines{to}, options))
+	default:
 		l.logger = slog.New(slog.NewTextHandler(to, options))
 	}
+	if w, ok := to.(*lines.Writer); ok { // an error of this writer cannot be logged to itself
+		w.Tell(nil, func(loss lines.Loss) { l.tellLoss("the log", loss) })
+	}
 	return l, nil
+}
+
+// tellLoss logs how many lines a log has lost, once it can be written again.
+func (l *logs) tellLoss(what string, loss lines.Loss) {
+	l.logger.Warn("lines of "+what+" were lost", "lines", loss.Lines, "since", loss.Since, "error", loss.Err)
 }
 
 func (l *logs) setLevel(s *site.Settings, quiet bool) {
@@ -68,22 +113,22 @@ func (l *logs) setLevel(s *site.Settings, quiet bool) {
 	}
 }
 
-// accessChange is an access log that is to take the place of another.
+// accessChange is an access log that is to replace another one.
 type accessChange struct {
 	logs *logs
 	w    io.Writer // nil: none
-	file logFile   // w, where it is a file
+	file *openLog  // of w, where it is a file
 	from site.Logs
 }
 
-// changeAccess opens the access log a site asks for; one that is open already is not
-// opened a second time. Either commit or abort must be called.
+// changeAccess opens the access log of a site, unless it is open already. Either commit or abort
+// must be called.
 func (l *logs) changeAccess(s *site.Site) (*accessChange, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := &accessChange{logs: l, from: s.Settings.Logs}
 	if l.access != nil && sameFile(c.from, l.from) {
-		c.w, c.file = l.access, l.access
+		c.w, c.file = l.access.lines, l.access
 		return c, nil
 	}
 	to := c.from.AccessLog
@@ -101,11 +146,14 @@ func (l *logs) changeAccess(s *site.Site) (*accessChange, error) {
 	if err != nil {
 		return nil, fmt.Errorf("access log: %w", err)
 	}
-	c.w, c.file = f, f
+	c.file = newOpenLog(f)
+	c.file.lines.Tell(func(err error) { l.logger.Error("cannot write the access log; lines are lost", "error", err) },
+		func(loss lines.Loss) { l.tellLoss("the access log", loss) })
+	c.w = c.file.lines
 	return c, nil
 }
 
-// commit closes the log that was written before: nobody writes to it any more.
+// commit closes the former log, to which no goroutine writes any more.
 func (c *accessChange) commit() {
 	l := c.logs
 	l.mu.Lock()
@@ -116,47 +164,46 @@ func (c *accessChange) commit() {
 	if old == nil || old == c.file {
 		return
 	}
-	if err := old.Close(); err != nil {
-		l.logger.Error("access log cannot be closed", "error", err)
+	if err := old.close(); err != nil {
+		l.logger.Error("cannot close the access log", "error", err)
 	}
 }
 
-// abort leaves everything as it was.
+// abort drops the new log and keeps the former one.
 func (c *accessChange) abort() error {
 	c.logs.mu.Lock()
 	defer c.logs.mu.Unlock()
 	if c.file == nil || c.file == c.logs.access {
 		return nil
 	}
-	return c.file.Close()
+	return c.file.close()
 }
 
-// sameFile reports whether two settings mean one file, treated alike.
+// sameFile reports whether two settings name the same file with the same options.
 func sameFile(a, b site.Logs) bool {
 	return a.AccessLog == b.AccessLog && a.AccessLogMaxSize == b.AccessLogMaxSize && a.AccessLogMaxAge == b.AccessLogMaxAge &&
 		a.AccessLogBackups == b.AccessLogBackups && a.AccessLogCompress == b.AccessLogCompress
 }
 
-// reopen opens the files anew under their names, after something has renamed them. A
-// file that cannot be opened goes on as it was.
+// reopen opens the files again under their names, after another program has renamed them. If a file
+// cannot be opened, the old one stays in use. A stuck file is opened again once it takes lines.
 func (l *logs) reopen() {
-	l.mu.Lock() // what is closed meanwhile would be opened again
+	l.mu.Lock() // otherwise a file that is closed meanwhile would be opened again
 	defer l.mu.Unlock()
 	var errs []error
-	for _, f := range []logFile{l.file, l.access} {
-		if f != nil {
-			errs = append(errs, f.Reopen())
+	for _, o := range []*openLog{l.file, l.access} {
+		if o != nil {
+			errs = append(errs, o.do(o.file.Reopen))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		l.logger.Error("log files cannot be opened again", "error", err)
+		l.logger.Error("cannot open the log files anew", "error", err)
 		return
 	}
-	l.logger.Info("log files were opened again")
+	l.logger.Info("the log files have been opened anew")
 }
 
-// share tells that another process writes to the same files for a while, or that it does
-// not any more.
+// share notes whether another process writes to the same files.
 func (l *logs) share(on bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -164,157 +211,45 @@ func (l *logs) share(on bool) {
 	l.shareAccess()
 }
 
-// shareAccess has the access log know it. mu is held.
+// shareAccess passes that on to the access log. mu is held.
 func (l *logs) shareAccess() {
-	if f, ok := l.access.(*rotatedFile); ok {
-		if err := f.share(l.shared); err != nil {
-			l.logger.Error("access log", "error", err)
+	if l.access == nil {
+		return
+	}
+	shared := l.shared
+	if f, ok := l.access.file.(*rotatedFile); ok {
+		if err := l.access.do(func() error { return f.share(shared) }); err != nil {
+			l.logger.Error("cannot tell the access log about the other process", "error", err)
 		}
 	}
 }
 
+// stats describe the logs by the options that name them.
+func (l *logs) stats() map[string]lines.Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := map[string]lines.Stats{}
+	if w, ok := l.stderr.(*lines.Writer); ok {
+		all["standard error"] = w.Stats()
+	}
+	if l.file != nil {
+		all["log_file"] = l.file.lines.Stats()
+	}
+	if l.access != nil {
+		all["access_log"] = l.access.lines.Stats()
+	}
+	return all
+}
+
+// close closes the logs. Lines that cannot be written in time are lost.
 func (l *logs) close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var errs []error
-	for _, f := range []logFile{l.access, l.file} {
-		if f != nil {
-			errs = append(errs, f.Close())
+	for _, o := range []*openLog{l.access, l.file} {
+		if o != nil {
+			errs = append(errs, o.close())
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// openAccessLog opens the access log, as a file that is rotated where the settings say
-// so. Rotated files take the mode and the owner of the first one.
-func openAccessLog(name string, from *site.Logs, user *identity) (logFile, error) {
-	plain, err := openLogFile(name, user)
-	if err != nil || !from.Rotated() {
-		return plain, err
-	}
-	if err := plain.Close(); err != nil {
-		return nil, err
-	}
-	const mebibyte, day = 1 << 20, 24 * time.Hour
-	return &rotatedFile{rotator: lumberjack.Logger{
-		Filename:   name,
-		MaxSize:    int((from.AccessLogMaxSize + mebibyte - 1) / mebibyte),
-		MaxAge:     int((from.AccessLogMaxAge + day - 1) / day),
-		MaxBackups: from.AccessLogBackups,
-		Compress:   from.AccessLogCompress,
-	}}, nil
-}
-
-// rotatedFile is put aside when it has become large.
-type rotatedFile struct {
-	rotator lumberjack.Logger
-
-	mu     sync.Mutex
-	shared *plainFile // not nil: another process writes, too, and this one rotates nothing
-}
-
-// Write implements io.Writer.
-func (f *rotatedFile) Write(b []byte) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.shared != nil {
-		return f.shared.Write(b)
-	}
-	return f.rotator.Write(b)
-}
-
-// Reopen implements logFile.
-func (f *rotatedFile) Reopen() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.shared != nil {
-		return f.shared.Reopen()
-	}
-	if err := f.rotator.Close(); err != nil { // the next write opens it
-		return err
-	}
-	file, err := openForAppending(f.rotator.Filename) // or makes one nobody else may read
-	if err != nil {
-		return err
-	}
-	return file.Close()
-}
-
-// share has this process only append from now on, or be the one that rotates again:
-// lumberjack writes where it has written last, whatever another process has added.
-func (f *rotatedFile) share(on bool) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if on == (f.shared != nil) {
-		return nil
-	}
-	if !on {
-		file := f.shared
-		f.shared = nil
-		return file.Close()
-	}
-	file, err := openForAppending(f.rotator.Filename)
-	if err != nil {
-		return err
-	}
-	f.shared = &plainFile{name: f.rotator.Filename, f: file}
-	return f.rotator.Close()
-}
-
-// Close implements io.Closer.
-func (f *rotatedFile) Close() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.shared != nil {
-		return f.shared.Close()
-	}
-	return f.rotator.Close()
-}
-
-// plainFile grows until something else renames it.
-type plainFile struct {
-	name string
-	mu   sync.Mutex
-	f    *os.File
-}
-
-func openLogFile(name string, user *identity) (*plainFile, error) {
-	f, err := openForAppending(name)
-	if err != nil {
-		return nil, err
-	}
-	if err := user.own(f); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return &plainFile{name: name, f: f}, nil
-}
-
-func openForAppending(name string) (*os.File, error) {
-	return os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-}
-
-// Write implements io.Writer.
-func (p *plainFile) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.f.Write(b)
-}
-
-// Reopen implements logFile.
-func (p *plainFile) Reopen() error {
-	f, err := openForAppending(p.name)
-	if err != nil {
-		return err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	f, p.f = p.f, f
-	return f.Close()
-}
-
-// Close implements io.Closer.
-func (p *plainFile) Close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.f.Close()
 }

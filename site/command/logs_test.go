@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
-// slowFile is a log that takes its time to be opened again.
+// slowFile is a log that is slow to open again.
 type slowFile struct {
 	io.Writer
 	opening, closed chan struct{}
@@ -37,7 +38,7 @@ func (f *slowFile) Close() error {
 
 func TestALogIsNotClosedWhileItIsOpenedAgain(t *testing.T) {
 	f := &slowFile{io.Discard, make(chan struct{}), make(chan struct{}), t}
-	l := &logs{logger: slog.New(slog.DiscardHandler), access: f}
+	l := &logs{logger: slog.New(slog.DiscardHandler), access: newOpenLog(f)}
 	reopened := make(chan struct{})
 	go func() {
 		defer close(reopened)
@@ -57,7 +58,7 @@ func TestTwoProcessesWriteToARotatedLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := &logs{logger: slog.New(slog.NewTextHandler(t.Output(), nil)), access: file}
+		l := &logs{logger: slog.New(slog.NewTextHandler(t.Output(), nil)), access: newOpenLog(file)}
 		t.Cleanup(func() {
 			if err := l.close(); err != nil {
 				t.Error(err)
@@ -67,8 +68,11 @@ func TestTwoProcessesWriteToARotatedLog(t *testing.T) {
 	}
 	write := func(l *logs, line string) {
 		t.Helper()
-		if _, err := io.WriteString(l.access, line+"\n"); err != nil {
+		if _, err := io.WriteString(l.access.lines, line+"\n"); err != nil {
 			t.Fatal(err)
+		}
+		if !l.access.lines.Flush(testkit.Patience) {
+			t.Fatal("the log is stuck")
 		}
 	}
 	files := func() int {
@@ -112,7 +116,8 @@ func TestTwoProcessesWriteToARotatedLog(t *testing.T) {
 	}
 }
 
-// TestReopenedLogKeepsItsMode: rotated by something else, it is a new file.
+// TestReopenedLogKeepsItsMode: a file that another program has rotated is created again with the
+// same mode.
 func TestReopenedLogKeepsItsMode(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "access")
 	file, err := openAccessLog(name, &site.Logs{AccessLogMaxSize: 1 << 20}, nil)
@@ -142,7 +147,7 @@ func TestReopenedLogKeepsItsMode(t *testing.T) {
 	}
 }
 
-// TestRotationIsAsItWasAskedFor looks at what the rotating library was told.
+// TestRotationIsAsItWasAskedFor checks the options of the rotating library.
 func TestRotationIsAsItWasAskedFor(t *testing.T) {
 	file, err := openAccessLog(filepath.Join(t.TempDir(), "access"), &site.Logs{
 		AccessLogMaxSize: 5<<20 + 1, AccessLogMaxAge: 49 * time.Hour, AccessLogBackups: 7, AccessLogCompress: true,
@@ -157,7 +162,7 @@ func TestRotationIsAsItWasAskedFor(t *testing.T) {
 	}
 }
 
-// TestAccessLogOfASiteThatDoesNotStartIsClosed: one that was not open before.
+// TestAccessLogOfASiteThatDoesNotStartIsClosed: the log is closed unless it was open before.
 func TestAccessLogOfASiteThatDoesNotStartIsClosed(t *testing.T) {
 	l := &logs{logger: slog.New(slog.DiscardHandler), stderr: io.Discard}
 	s := &site.Site{}
@@ -169,7 +174,7 @@ func TestAccessLogOfASiteThatDoesNotStartIsClosed(t *testing.T) {
 	if err := c.abort(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.w.Write([]byte("x")); err == nil {
+	if _, err := c.file.file.Write([]byte("x")); err == nil {
 		t.Error("it is open still")
 	}
 }

@@ -1,6 +1,6 @@
-// Package command is the command line of the gateway: flags in, a site.Site out,
-// served until a signal comes. It is a package of its own so that a Go program can
-// register its own applications and middleware and be a gateway like any other:
+// Package command is the command line of the gateway. It makes a site.Site of the flags and serves
+// it until a signal comes. A Go program can register its own applications and middleware and then
+// call this package to be a complete gateway:
 //
 //	func main() {
 //		site.RegisterApp("hello", func() pagi.App { return &Hello{} })
@@ -14,98 +14,159 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/lines"
 	"github.com/pagi-go/pagi-bridge/server"
-	"github.com/pagi-go/pagi-bridge/site"
 )
 
 // Exit codes.
 const (
-	ExitOK      = 0 // served and stopped as asked; help, version or -t were fine
-	ExitFailure = 1 // could not start, or broke while serving or stopping
-	ExitUsage   = 2 // a wrong flag, a wrong site file, a file that is not there
+	ExitOK      = 0 // served and stopped as asked, or help, version or -t succeeded
+	ExitFailure = 1 // could not start, or failed while serving or stopping
+	ExitUsage   = 2 // a wrong flag, a wrong site file, a missing file
 )
 
-// Main runs the command line of this process and exits. The first TERM or INT
-// stops gracefully, a second one at once; HUP reloads the site, USR1 opens log files
-// anew, USR2 has another process take this one's place, and TTIN and TTOU add a Perl
-// worker to each mount or take one away.
+// Main runs the command line of this process and exits. The first TERM or INT stops gracefully, a
+// second one at once. HUP reloads the site, USR1 opens the log files again, and USR2 starts a
+// process that replaces this one. TTIN and TTOU add a Perl worker to each mount or remove one.
 func Main() {
 	relaxGC()
-	debug.SetTraceback("crash") // ends by a signal: the exit code of a panic is ExitUsage
+	debug.SetTraceback("crash") // a panic ends by a signal, because its exit code would be ExitUsage
+	outliveReaders()
+	neverBlock(os.Stderr)
+	start := &beginning{}
 	ctx, stop := server.SignalContext(context.Background())
 	process, err := System()
 	process.procs = fitProcs(ctx)
 	if err != nil {
-		os.Exit(complain(process, ExitFailure, err))
+		process.exit(complain(process, ExitFailure, err))
 	}
 	process.Hangups, process.Reopens, process.Restarts = notify(syscall.SIGHUP), notify(syscall.SIGUSR1), notify(syscall.SIGUSR2)
 	if !isTerminal(os.Stderr) { // which sends them itself, and for a write again and again
 		process.More, process.Fewer = notify(syscall.SIGTTIN), notify(syscall.SIGTTOU)
 	}
+	process.beginning = start
+	context.AfterFunc(ctx, func() {
+		switch {
+		case !start.giveUp():
+		case start.testing.Load():
+			process.exit(complain(process, ExitFailure, errors.New("interrupted")))
+		default:
+			process.exit(ExitOK)
+		}
+	})
 	code := Run(ctx, os.Args[1:], process)
 	stop()
+	process.exit(code)
+}
+
+// exit ends the process. It waits a moment for lines on their way to standard error. A reader that
+// takes nothing does not keep the process alive.
+func (p Process) exit(code int) {
+	if p.errors != nil {
+		_ = p.errors.Close(logPatience) // there is nowhere else to report an error
+	}
 	os.Exit(code)
 }
 
-// notify returns a channel that yields a signal; one is remembered while another is
-// dealt with.
+// beginning is the phase in which the process reads flags and site files. A file system that does
+// not answer may block it for ever. A stop has nothing to clean up yet, so a signal ends the
+// process at once.
+type beginning struct {
+	state   atomic.Int32
+	testing atomic.Bool // the process only tests a site file
+}
+
+// How a beginning has ended.
+const (
+	beginningOver  = 1
+	beginningEnded = 2
+)
+
+// isOver ends the beginning: from now on the process checks its context. If a signal is ending the
+// process already, isOver does not return.
+func (b *beginning) isOver() {
+	if b != nil && !b.state.CompareAndSwap(0, beginningOver) && b.state.Load() == beginningEnded {
+		select {}
+	}
+}
+
+// isTest notes that the process only tests a site file.
+func (b *beginning) isTest() {
+	if b != nil {
+		b.testing.Store(true)
+	}
+}
+
+// giveUp reports whether a signal must end the process at once.
+func (b *beginning) giveUp() bool { return b.state.CompareAndSwap(0, beginningEnded) }
+
+// outliveReaders has a write to standard output or standard error fail when its reader has gone,
+// instead of ending the process by SIGPIPE. The signal is caught rather than ignored, so that
+// programs started by this process have the system's default.
+func outliveReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
+// notify returns a channel that yields a signal. It keeps one signal while another one is being
+// handled.
 func notify(s os.Signal) <-chan os.Signal {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, s)
 	return signals
 }
 
-// relaxGC lets the heap grow to about 16 MiB before the first collection and to
-// five times what is in use later, unless the environment variable GOGC says
-// something else. A request leaves some kilobytes of garbage, and with Go's own
-// setting a busy gateway of a few megabytes collects dozens of times per second.
+// relaxGC lets the heap grow to about 16 MiB before the first collection, and to five times the
+// memory in use later. The environment variable GOGC overrides it. A request leaves some kilobytes
+// of garbage, and with Go's own setting a busy gateway of a few megabytes collects dozens of times
+// per second.
 func relaxGC() {
 	if _, set := os.LookupEnv("GOGC"); !set {
 		debug.SetGCPercent(400)
 	}
 }
 
-// Process is what Run knows of the process it runs in.
+// Process describes the process in which Run runs.
 type Process struct {
+	// Run writes to Stderr while requests are served, so Stderr must not block.
 	Stdout, Stderr io.Writer
-	// LookupEnv looks into the environment this process was started with; Setenv tells
-	// child processes another one.
+	// LookupEnv reads the environment with which this process was started. Setenv changes the
+	// environment of child processes.
 	LookupEnv func(string) (string, bool)
 	Setenv    func(name, value string) error
-	// Interactive says whether a person is sitting there: standard input is a
-	// terminal.
+	// Interactive says whether a person uses the process: standard input is a terminal.
 	Interactive bool
-	// Hangups yields the signals at which the site is reloaded, Reopens those at which
-	// log files are opened anew, Restarts those at which another process of the program
-	// takes this one's place, More and Fewer those that ask for one Perl worker more or
-	// fewer.
+	// Terminal says whether standard error is a terminal.
+	Terminal bool
+	// Hangups yields the signals to reload the site, Reopens those to open the log files again,
+	// Restarts those to start a process that replaces this one. More and Fewer yield the signals to
+	// add or remove one Perl worker.
 	Hangups, Reopens, Restarts, More, Fewer <-chan os.Signal
 
-	environ  []string        // the environment at the start, for another process
-	program  string          // what to start for it
-	sockets  []server.Socket // that systemd has opened
-	procs    *procs          // nil: none that follow what is used
-	takeover *takeover       // what another process of the program has passed; nil: nothing
+	beginning *beginning      // nil: the process always checks its context
+	errors    *lines.Writer   // Stderr, if it is one
+	environ   []string        // the environment at the start, for a process that replaces this one
+	program   string          // the program of that process
+	sockets   []server.Socket // that systemd has opened
+	procs     *procs          // nil: GOMAXPROCS is fixed
+	takeover  *takeover       // what another process of the program has passed; nil: nothing
 }
 
-// System is this process. What it was passed by systemd, or by the process whose place
-// it takes, is read once.
+// System describes this process. It reads once what systemd, or the process that this one replaces,
+// has passed.
 func System() (Process, error) {
+	errors := lines.New(os.Stderr, lines.Options{})
 	p := Process{
-		Stdout: os.Stdout, Stderr: os.Stderr,
+		Stdout: os.Stdout, Stderr: errors, errors: errors,
 		LookupEnv: lookupIn(os.Environ()), Setenv: os.Setenv,
-		Interactive: isTerminal(os.Stdin),
+		Interactive: isTerminal(os.Stdin), Terminal: isTerminal(os.Stderr),
 	}
 	var err error
 	if p.takeover, err = receiveTakeover(); err != nil {
@@ -117,11 +178,14 @@ func System() (Process, error) {
 		p.sockets = systemdSockets()
 	}
 	p.environ = environment()
+	if err := forgetPrivate(); err != nil {
+		return p, err
+	}
 	p.program, err = ownProgram()
 	return p, err
 }
 
-// lookupIn returns an os.LookupEnv for an environment, whatever becomes of it.
+// lookupIn returns an os.LookupEnv for a copy of environ.
 func lookupIn(environ []string) func(string) (string, bool) {
 	values := make(map[string]string, len(environ))
 	for _, e := range environ {
@@ -134,8 +198,8 @@ func lookupIn(environ []string) func(string) (string, bool) {
 	}
 }
 
-// ownProgram is the path this program was started by: what stands there when it is
-// started again may be a newer one.
+// ownProgram returns the path by which this program was started. At the next start that path may
+// have a newer program.
 func ownProgram() (string, error) {
 	path, err := exec.LookPath(os.Args[0])
 	if err != nil {
@@ -148,7 +212,8 @@ func ownProgram() (string, error) {
 // ends.
 func Run(ctx context.Context, args []string, p Process) int {
 	if len(args) > 0 && args[0] == "status" {
-		return status(ctx, args[1:], p)
+		p.beginning.isOver()
+		return showStatus(ctx, args[1:], p)
 	}
 	options, err := parseFlags(args)
 	switch {
@@ -158,6 +223,9 @@ func Run(ctx context.Context, args []string, p Process) int {
 		return say(p, usage())
 	case options.version:
 		return say(p, versionLine()+"\n")
+	}
+	if options.test {
+		p.beginning.isTest()
 	}
 	s, err := options.site(p)
 	if err != nil {
@@ -169,48 +237,31 @@ func Run(ctx context.Context, args []string, p Process) int {
 		if _, err := s.Build(); err != nil {
 			return complain(p, ExitUsage, err)
 		}
-		if err := checkPlaces(&s.Settings); err != nil {
+		warnings, err := test(s, p)
+		if err == nil && options.compile {
+			err = compile(ctx, s)
+		}
+		if err != nil {
 			return complain(p, ExitUsage, err)
 		}
+		warn(p, warnings)
 		return say(p, testedLine(s))
 	case options.daemonize && p.takeover == nil:
+		p.beginning.isOver()
 		return background(ctx, args, p)
 	}
 	return (&gateway{options: options, args: args, process: p, began: time.Now()}).serve(ctx, s)
 }
 
-// checkPlaces reports files that cannot be made because their directories are missing.
-func checkPlaces(s *site.Settings) error {
-	places := map[string]string{"log_file": s.LogFile, "pid_file": s.PidFile}
-	if s.AccessLog != "-" && s.AccessLog != "off" {
-		places["access_log"] = s.AccessLog
-	}
-	if s.StatusSocket != "" {
-		places["status_socket"] = filepath.Dir(s.StatusSocket) // which is made itself
-	}
-	var errs []error
-	for _, option := range slices.Sorted(maps.Keys(places)) {
-		if places[option] == "" {
-			continue
-		}
-		dir := filepath.Dir(places[option])
-		if info, err := os.Stat(dir); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", option, err))
-		} else if !info.IsDir() {
-			errs = append(errs, fmt.Errorf("%s: %s is no directory", option, dir))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// complain writes an error and hints, and returns code. A process that waits for this
-// one is told, too.
+// complain writes an error and hints, and returns code. A process that waits for this one gets the
+// error, too.
 func complain(p Process, code int, err error, hints ...string) int {
-	fmt.Fprintf(p.Stderr, "pagi-bridge: %v\n", err)
+	text := fmt.Sprintf("pagi-bridge: %v\n", err)
 	for _, h := range hints {
-		fmt.Fprintln(p.Stderr, h)
+		text += h + "\n"
 	}
-	_ = p.takeover.tell(err.Error()) // it sees our end, too
+	_, _ = io.WriteString(p.Stderr, text) // there is nowhere else to report an error
+	_ = p.takeover.tell(err.Error())      // the waiting process also notices the end of this one
 	return code
 }
 

@@ -6,9 +6,9 @@ import (
 	"syscall"
 )
 
-// own gives a file this process has opened as root to the identity, which is to open it
-// again. A file that is reached by a link, symbolic or hard, may be anybody's, and keeps
-// its owner, as does what is no regular file.
+// own gives a file that this process has opened as root to the identity, which must be able to open
+// it again. A file that is reached by a symbolic or hard link may belong to any user, so it keeps
+// its owner. A file that is not regular also keeps its owner.
 func (id *identity) own(file *os.File) error {
 	if id == nil || os.Geteuid() != 0 {
 		return nil
@@ -26,7 +26,7 @@ func (id *identity) own(file *os.File) error {
 		return nil
 	}
 	if err := file.Chown(id.uid, id.gid); err != nil {
-		return fmt.Errorf("give it to the user: %w", err)
+		return fmt.Errorf("cannot change its owner: %w", err)
 	}
 	return nil
 }

@@ -11,18 +11,17 @@ import (
 	"syscall"
 )
 
-// pidFile holds the number of a running process. It is locked as long as that runs, so
-// that one left behind is told from one in use whatever process has the number now. A
-// successor gets the open file, and with it the lock, from the one it replaces.
+// pidFile holds the number of a running process, which keeps it locked. So a file left behind
+// differs from one in use, even if another process has the number now. A successor gets the open
+// file, and with it the lock, from the process that it replaces.
 type pidFile struct {
 	path        string
 	file        *os.File
-	predecessor int // whose file it is until keep; 0: nobody's
+	predecessor int // the owner of the file until keep; 0: none
 }
 
-// claimPidFile makes sure that no other gateway uses the file, which becomes the user's.
-// That of the process whose place is taken stays that process's until write. It returns
-// nil for no path.
+// claimPidFile makes sure that no other gateway uses the file, and gives it to the user. The file
+// of a predecessor stays the predecessor's until write. claimPidFile returns nil for an empty path.
 func claimPidFile(path string, from *takeover, user *identity) (*pidFile, error) {
 	passed, predecessor := from.takePidFile()
 	if passed != nil && path != "" && isAt(passed, path) {
@@ -39,12 +38,12 @@ func claimPidFile(path string, from *takeover, user *identity) (*pidFile, error)
 		return nil, err
 	}
 	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil && !isAt(file, path) { // its owner has just removed it
+	if err == nil && !isAt(file, path) { // its owner has just removed the file
 		_ = file.Close() // only locked
 		return claimPidFile(path, nil, user)
 	}
 	if err == nil {
-		if err := errors.Join(file.Truncate(0), user.own(file)); err != nil { // whose number it was tells nothing
+		if err := errors.Join(file.Truncate(0), user.own(file)); err != nil { // the old number does not matter
 			return nil, errors.Join(err, file.Close())
 		}
 		return &pidFile{path: path, file: file}, nil
@@ -59,8 +58,8 @@ func claimPidFile(path string, from *takeover, user *identity) (*pidFile, error)
 	return nil, fmt.Errorf("%s: process %s is running already", path, owner)
 }
 
-// openPidFile opens a file that is to be overwritten, which one that a link leads to, or
-// a device, is not.
+// openPidFile opens a file to be overwritten. It refuses a file that is reached by a link, and a
+// device.
 func openPidFile(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o644)
 	if errors.Is(err, syscall.ELOOP) {
@@ -79,7 +78,7 @@ func openPidFile(path string) (*os.File, error) {
 	return file, nil
 }
 
-// locked is the open file, nil for none.
+// locked returns the open file, nil for none.
 func (p *pidFile) locked() *os.File {
 	if p == nil {
 		return nil
@@ -101,14 +100,14 @@ func (p *pidFile) write() error {
 	return p.put(os.Getpid())
 }
 
-// keep makes the file this process's for good: a predecessor does not go on.
+// keep makes the file this process's for good, because the predecessor will not go on.
 func (p *pidFile) keep() {
 	if p != nil {
 		p.predecessor = 0
 	}
 }
 
-// put writes a number. Who reads meanwhile finds one of the two.
+// put writes a number. A process that reads the file meanwhile finds the old or the new one.
 func (p *pidFile) put(number int) error {
 	text := strconv.Itoa(number) + "\n"
 	before, err := p.file.Stat()
@@ -122,8 +121,9 @@ func (p *pidFile) put(number int) error {
 	return p.file.Truncate(int64(len(text)))
 }
 
-// release removes the file, unless it is another process's now, or in a directory where
-// this process may not: unlocked, it is no hindrance. A predecessor's gets its number back.
+// release removes the file, unless it belongs to another process now. A file in a directory where
+// this process may not remove it stays; without a lock it does no harm. The file of a predecessor
+// gets the predecessor's number back.
 func (p *pidFile) release() error {
 	if p == nil {
 		return nil

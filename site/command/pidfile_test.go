@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestPidFileOfAPredecessor: it has its number back from a successor that ends before it
-// has taken over, and not from one that has.
+// TestPidFileOfAPredecessor: a successor that ends before it has taken over restores the
+// predecessor's number. One that has taken over does not.
 func TestPidFileOfAPredecessor(t *testing.T) {
 	const predecessor = 1234567890 // longer than this process's number
 	for _, taken := range []bool{false, true} {

@@ -9,26 +9,26 @@ import (
 	"time"
 )
 
-// How GOMAXPROCS follows what the gateway does. The numbers are decision 9's.
+// How GOMAXPROCS follows the load of the gateway. Decision 9 explains the numbers.
 const (
 	procsInterval = 100 * time.Millisecond
-	// raiseAbove and lowerBelow are shares of the processors in use, and of half of
-	// them; calmIntervals is for how long the gateway must have used little.
+	// raiseAbove is a share of the processors that Go may use, lowerBelow a share of half of them.
+	// calmIntervals is for how many intervals the gateway must have used little.
 	raiseAbove    = 0.5
 	lowerBelow    = 0.3
 	calmIntervals = 10
 )
 
-// procs gives Go's scheduler as many processors as the gateway has work for. Beside Perl
-// workers that have the processors busy, every further one costs: Go wakes a thread to look
-// for work at each event, it finds none, and has taken a processor and its caches from a worker.
+// procs gives Go's scheduler as many processors as the gateway needs. While Perl workers keep the
+// processors busy, each surplus one costs time. At each event Go wakes a thread to look for work.
+// The thread finds none, but has taken a processor and its caches from a worker.
 type procs struct {
 	most, now int
 	calm      int          // intervals in a row with little use
-	least     atomic.Int32 // what another goroutine has asked for
+	least     atomic.Int32 // the least number that another goroutine has asked for
 }
 
-// fitProcs does so, from one to what there would have been, until ctx ends. The
+// fitProcs adjusts GOMAXPROCS, from one up to its value at the start, until ctx ends. The
 // environment variable GOMAXPROCS turns it off.
 func fitProcs(ctx context.Context) *procs {
 	p := &procs{most: runtime.GOMAXPROCS(0), now: 1}
@@ -40,9 +40,9 @@ func fitProcs(ctx context.Context) *procs {
 	return p
 }
 
-// startsPrograms says whether programs are started for requests. The one who starts a
-// program has a processor to itself until that runs, half a millisecond later, and uses no
-// time: others must have another one. A nil procs does nothing.
+// startsPrograms tells whether programs are started for requests. A goroutine that starts a program
+// occupies a processor until the program runs, for half a millisecond without using processor time.
+// Other goroutines need another processor meanwhile. A nil procs does nothing.
 func (p *procs) startsPrograms(yes bool) {
 	switch {
 	case p == nil:
@@ -72,7 +72,7 @@ func (p *procs) follow(ctx context.Context) {
 	}
 }
 
-// fit takes in that so many processors were in use.
+// fit adjusts GOMAXPROCS after an interval in which so many processors were used.
 func (p *procs) fit(used float64) {
 	switch {
 	case used > raiseAbove*float64(p.now):

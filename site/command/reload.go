@@ -11,15 +11,13 @@ import (
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
-// reloader reloads a running site and logs how that went. The gateway goes on in any
-// case.
+// reloader reloads a running site and logs the result. The gateway goes on in any case.
 type reloader struct {
 	gateway   *gateway
 	stopWatch func() // ends watching the files of the current site
 }
 
-// run reloads at each signal, and where the settings say so when files change, until
-// ctx ends.
+// run reloads at each signal, and if the settings say so when files change, until ctx ends.
 func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
 	r.startWatch(ctx)
 	defer func() { r.stopWatch() }()
@@ -33,8 +31,8 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
 	}
 }
 
-// all reads the site file again. Where it is as it was, every application loads its
-// code anew, worker by worker; else another site is built beside the one there is.
+// all reads the site file again. If it has not changed, every application loads its code again,
+// worker by worker. Otherwise another site is built beside the running one.
 func (r *reloader) all(ctx context.Context) {
 	g := r.gateway
 	began := time.Now()
@@ -57,7 +55,7 @@ func (r *reloader) all(ctx context.Context) {
 	r.tell(ctx, "", began, err)
 }
 
-// replace puts a site in the place of another one. On an error nothing has changed.
+// replace replaces a site by another one. After an error nothing has changed.
 func (r *reloader) replace(ctx context.Context, old, next *site.Site) error {
 	g := r.gateway
 	to, err := g.prepare(next)
@@ -66,7 +64,7 @@ func (r *reloader) replace(ctx context.Context, old, next *site.Site) error {
 	}
 	if err := r.start(ctx, old, to); err != nil {
 		if failed := to.access.abort(); failed != nil {
-			g.logs.logger.Error("access log cannot be closed", "error", failed)
+			g.logs.logger.Error("cannot close the access log", "error", failed)
 		}
 		return err
 	}
@@ -76,7 +74,7 @@ func (r *reloader) replace(ctx context.Context, old, next *site.Site) error {
 	g.setCurrent(next)
 	r.startWatch(ctx)
 	if names := old.Settings.NeedRestart(&next.Settings); len(names) > 0 {
-		g.logs.logger.Warn("reload: these settings count from the next restart on (USR2)", "settings", strings.Join(names, ", "))
+		g.logs.logger.Warn("reload: these settings take effect at the next restart (USR2)", "settings", strings.Join(names, ", "))
 	}
 	return nil
 }
@@ -93,11 +91,11 @@ func (r *reloader) start(ctx context.Context, old *site.Site, to *prepared) erro
 	return nil
 }
 
-// startWatch reloads what has changed of the current site.
+// startWatch reloads the applications of the current site whose files have changed.
 func (r *reloader) startWatch(ctx context.Context) {
 	r.stopWatch = func() {}
 	s, log := r.gateway.current(), r.gateway.logs.logger
-	if !s.Settings.Reload {
+	if !s.Settings.Reloads() {
 		return
 	}
 	r.stopWatch = besides(ctx, func(ctx context.Context) {
@@ -123,7 +121,7 @@ func (r *reloader) tell(ctx context.Context, mount string, began time.Time, err 
 	case ctx.Err() != nil:
 		log.Info("reload: given up, because the gateway stops")
 	default:
-		log.Error("reload: failed; what could not be reloaded goes on as it was", "error", err)
+		log.Error("reload: failed; mounts that could not be reloaded go on as they were", "error", err)
 	}
 }
 

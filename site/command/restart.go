@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// restarter starts the program anew in this process's place.
+// restarter starts the program again, to replace this process.
 type restarter struct {
 	gateway  *gateway
 	launcher *launcher
-	// handOver ends this process's serving once the new one serves.
+	// handOver stops this process from serving once the new one serves.
 	handOver func(pid int)
 }
 
@@ -30,11 +30,11 @@ func (r *restarter) run(ctx context.Context, signals <-chan os.Signal) {
 	}
 }
 
-// restartExtra is what a new process may take beside the start of the applications.
+// restartExtra is how long a new process may take in addition to the start of the applications.
 const restartExtra = 30 * time.Second
 
-// errFirstProcess is why the first process of a container stays: with it the container
-// would end.
+// errFirstProcess says that the first process of a container cannot be replaced: the container
+// would end with it.
 var errFirstProcess = errors.New("this is process 1, which cannot be replaced; start another container instead")
 
 func (r *restarter) restart(ctx context.Context) (done bool) {
@@ -45,7 +45,7 @@ func (r *restarter) restart(ctx context.Context) (done bool) {
 	pid, err := r.start(ctx)
 	switch {
 	case err == nil:
-		log.Info("restart: the new process serves, this one finishes what it has", "pid", pid,
+		log.Info("restart: the new process serves; this one finishes its requests", "pid", pid,
 			"took", time.Since(began).Round(time.Millisecond).String())
 		r.handOver(pid)
 		return true
@@ -59,11 +59,11 @@ func (r *restarter) restart(ctx context.Context) (done bool) {
 	return false
 }
 
-// goOn takes back what a process that does not serve after all may have.
+// goOn takes back the logs and the pid file after a new process has failed.
 func (r *restarter) goOn() {
 	r.gateway.logs.share(false)
 	if err := r.gateway.pid.write(); err != nil {
-		r.gateway.logs.logger.Error("pid file", "error", err)
+		r.gateway.logs.logger.Error("cannot write the pid file again", "error", err)
 	}
 }
 
@@ -75,9 +75,9 @@ func (r *restarter) start(ctx context.Context) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if startup := r.gateway.current().Settings.StartupTimeout(); startup > 0 {
+	if startup := r.gateway.current().Settings.Timeouts.WithDefaults().LifespanStartupTimeout; startup > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, startup+restartExtra, errors.New("it was not ready in time"))
+		ctx, cancel = context.WithTimeoutCause(ctx, startup+restartExtra, errors.New("the new process was not ready in time"))
 		defer cancel()
 	}
 	return r.launcher.start(ctx, &takeover{Predecessor: os.Getpid(), pidFile: r.gateway.pid.locked()}, sockets, func(cmd *exec.Cmd) {

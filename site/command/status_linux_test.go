@@ -31,12 +31,12 @@ func TestTheStatusSocketsDirectoryIsOurs(t *testing.T) {
 	if err := os.Symlink("private", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	wants := map[string]string{"link/s": "link is no directory"}
+	wants := map[string]string{"link/s": "link is not a directory"}
 	if os.Getuid() == 0 {
 		if err := os.Chown(filepath.Join(dir, "theirs"), 65534, 65534); err != nil {
 			t.Fatal(err)
 		}
-		wants["theirs/s"] = "the directory theirs must be this process's user's, 0, is 65534's"
+		wants["theirs/s"] = "the directory theirs must belong to user 0, who runs this process; it belongs to user 65534"
 	}
 	for socket, want := range wants {
 		if code, _, stderr := once(t, dir, "-p", "0", "--status-socket", socket, "."); code != 1 || !strings.Contains(stderr, want) {

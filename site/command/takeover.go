@@ -20,9 +20,9 @@ import (
 	"github.com/pagi-go/pagi-bridge/server"
 )
 
-// How one process of the gateway starts another one, which is to go into the
-// background or to take its place: the new one finds in an environment variable what
-// descriptors it was given, and says on one of them that it serves, or why it cannot.
+// How one process of the gateway starts another one, to run in the background or to replace it. The
+// new process finds in an environment variable which descriptors it was given. On one of them it
+// reports that it serves, or why it cannot.
 //
 //	old: start ──────────> new: adopt the sockets, start the applications
 //	old: wait <── "ready"  new: serve
@@ -31,22 +31,22 @@ import (
 // takeoverVariable holds a takeover in JSON.
 const takeoverVariable = "PAGI_BRIDGE_TAKEOVER"
 
-// killAfter is how long a process that is not to be started after all may take to end.
+// killAfter is how long a new process may take to end when its start is given up.
 const killAfter = 10 * time.Second
 
-// firstDescriptor is that of what a process is given beside its standard streams.
+// firstDescriptor is the first descriptor after the standard streams.
 const firstDescriptor = 3
 
-// takeover is what a process was given by the one that started it. It answers on
-// descriptor 3; the sockets follow from 4 on, and then the pid file.
+// takeover describes what a process got from the process that started it. Descriptor 3 is for the
+// answer; the sockets follow from 4 on, and then the pid file.
 type takeover struct {
-	// Passed says what the sockets are.
+	// Passed describes the sockets.
 	Passed []passed `json:"sockets,omitempty"`
-	// Background is set in a process that goes into the background.
+	// Background is set for a process that runs in the background.
 	Background bool `json:"background,omitempty"`
-	// Predecessor is the process whose place is taken; 0: none.
+	// Predecessor is the process that is replaced; 0: none.
 	Predecessor int `json:"predecessor,omitempty"`
-	// PidFile says that its pid file was passed, and with it the lock.
+	// PidFile says that the predecessor's pid file was passed, and with it the lock.
 	PidFile bool `json:"pid_file,omitempty"`
 
 	sockets []server.Socket
@@ -61,7 +61,7 @@ type passed struct {
 	Foreign bool   `json:"foreign,omitempty"`
 }
 
-// receiveTakeover returns what this process was given, once; nil for nothing.
+// receiveTakeover returns this process's takeover, once; nil if there is none.
 func receiveTakeover() (*takeover, error) {
 	text, ok := os.LookupEnv(takeoverVariable)
 	if !ok {
@@ -89,10 +89,10 @@ func receiveTakeover() (*takeover, error) {
 	return t, nil
 }
 
-// replaces reports whether this process takes another one's place.
+// replaces reports whether this process replaces another one.
 func (t *takeover) replaces() bool { return t != nil && t.Predecessor != 0 }
 
-// takePidFile returns the pid file that was passed, once, and whose it is.
+// takePidFile returns the pid file that was passed, once, and the process that owns it.
 func (t *takeover) takePidFile() (*os.File, int) {
 	if t == nil {
 		return nil, 0
@@ -102,7 +102,7 @@ func (t *takeover) takePidFile() (*os.File, int) {
 	return file, t.Predecessor
 }
 
-// tell answers the process that waits: "" stands for being ready.
+// tell answers the waiting process: "" means that this process is ready.
 func (t *takeover) tell(problem string) error {
 	if t == nil || t.answer == nil {
 		return nil
@@ -116,7 +116,7 @@ func (t *takeover) tell(problem string) error {
 	return err
 }
 
-// detach leaves the terminal a process in the background was started at.
+// detach detaches a background process from the terminal at which it was started.
 func (t *takeover) detach() error {
 	if t == nil || !t.Background {
 		return nil
@@ -137,12 +137,12 @@ func (t *takeover) detach() error {
 type launcher struct {
 	program   string
 	args, env []string
-	killAfter time.Duration // 0: the constant
+	killAfter time.Duration // 0: the constant of that name
 }
 
-// start starts another process of this program, passes it sockets, whose files it
-// closes, and waits until it serves. On an error there is no such process any more. When
-// ctx ends it is told to end, and killed if it does not.
+// start starts another process of this program, passes it sockets, whose files it closes, and waits
+// until it serves. After an error the new process has ended. When ctx ends start tells the process
+// to end, and kills it if it does not.
 func (l *launcher) start(ctx context.Context, t *takeover, sockets []server.Socket, setUp func(*exec.Cmd)) (pid int, err error) {
 	defer func() {
 		for _, s := range sockets {
@@ -174,10 +174,10 @@ func (l *launcher) start(ctx context.Context, t *takeover, sockets []server.Sock
 		return 0, err
 	}
 	end := sync.OnceValue(func() *time.Timer {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // it has ended, or it hears
+		_ = cmd.Process.Signal(syscall.SIGTERM) // an error means that it has ended
 		return time.AfterFunc(cmp.Or(l.killAfter, killAfter), func() {
-			_ = cmd.Process.Kill()               // it has ended, or it does now
-			_ = read.SetReadDeadline(time.Now()) // its children may have the other end, too
+			_ = cmd.Process.Kill()               // an error means that it has ended
+			_ = read.SetReadDeadline(time.Now()) // its children may still have the other end open
 		})
 	})
 	stop := context.AfterFunc(ctx, func() { end() })
@@ -197,17 +197,17 @@ func (l *launcher) start(ctx context.Context, t *takeover, sockets []server.Sock
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx)
 	case answer == "" && waited != nil:
-		answer = "it ended before it served: " + waited.Error()
+		answer = "the new process ended before it served: " + waited.Error()
 	case answer == "":
 		answer = "it ended before it served"
 	}
 	return 0, &startError{answer, cmd.ProcessState.ExitCode()}
 }
 
-// startError is why a process could not be started.
+// startError is the reason why a process could not be started.
 type startError struct {
 	message string
-	code    int // it ended with
+	code    int // the exit code of the process
 }
 
 func (e *startError) Error() string { return e.message }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A process that neither answers nor ends, and a child of it that holds what it was given.
+// A process neither answers nor ends, and its child keeps the descriptors open.
 func TestAProcessThatIsNotReadyInTimeIsKilled(t *testing.T) {
 	l := &launcher{program: "/bin/sh", args: []string{"-c", "trap '' TERM; sleep 20; true"}, killAfter: 100 * time.Millisecond}
 	late := errors.New("too late")

@@ -5,7 +5,6 @@ package metavars
 
 import (
 	"net"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,7 +37,7 @@ func Each(scope *pagi.Scope, opt Options, yield func(name, value string)) {
 	yield("PATH_INFO", pathInfo(scope.Path))
 	yield("SCRIPT_NAME", scope.RootPath)
 	yield("QUERY_STRING", scope.QueryString)
-	yield("REQUEST_URI", RequestURI(scope))
+	yield("REQUEST_URI", scope.RequestURI())
 	yield("SERVER_PROTOCOL", protocol(scope.HTTPVersion))
 	name, port := ServerNamePort(scope)
 	yield("SERVER_NAME", name)
@@ -158,24 +157,15 @@ func makeVariable(header string) string {
 	return b.String()
 }
 
-// RequestURI returns the undecoded path and query of the request's first line.
-func RequestURI(scope *pagi.Scope) string {
-	path := scope.RawPath
-	if path == "" {
-		path = (&url.URL{Path: scope.RootPath + scope.Path}).EscapedPath()
-	}
-	if scope.QueryString == "" {
-		return path
-	}
-	return path + "?" + scope.QueryString
-}
-
+// protocol returns SERVER_PROTOCOL, whose form has two numbers (RFC 3875 section 4.1.16).
 func protocol(version string) string {
 	switch version {
 	case "1.1":
 		return "HTTP/1.1"
 	case "2":
-		return "HTTP/2"
+		return "HTTP/2.0"
+	case "3":
+		return "HTTP/3.0"
 	}
 	return "HTTP/" + version
 }

@@ -3,10 +3,13 @@ package PagiBridge::Answer;
 use strict;
 use warnings;
 
+use Errno qw(EAGAIN EINTR);
+use IO::Handle ();
 use Scalar::Util qw(blessed openhandle reftype);
 
 use PagiBridge::Describe qw(describe message);
 use PagiBridge::File;
+use PagiBridge::Hint ();
 use PagiBridge::Wire qw(:frames frame);
 use PagiBridge::Writer;
 
@@ -16,27 +19,29 @@ PagiBridge::Answer - an application's answer on its way to the gateway
 
 =head1 SYNOPSIS
 
-    my $answer = PagiBridge::Answer->new($worker, $env, \@cleanup);
+    my $answer = PagiBridge::Answer->new($worker, $env);
     eval { $answer->give($app->($env)); 1 } or $answer->died($@);
     $answer->finish;
 
 =head1 DESCRIPTION
 
 Turns every kind of answer PSGI knows into frames: an array, a handle, an object with
-C<getline>, a delayed response and a streaming one. The end of an answer is sent as
-soon as it is known; what the application still does after it is nothing the client
-waits for.
+C<getline>, a delayed response and a streaming one. The end of an answer is sent as soon as it
+is known. So the client does not wait for what the application still does after it.
 
 =cut
 
 use constant STATUS => qr/\A[2-9][0-9][0-9]\z/;
 
+# A status line without its protocol, as in "404 Not Found".
+use constant STATUS_LINE => qr/\A([2-9][0-9][0-9])[ \t]/;
+
 =head1 FUNCTIONS
 
 =head2 simple($status, $headers, $body)
 
-Packs a small array that has nothing wrong with it as the payload of a RESPONSE frame;
-returns undef for any other answer.
+Packs a small and valid array as the payload of a RESPONSE frame. Returns undef for any other
+answer.
 
 =cut
 
@@ -51,19 +56,19 @@ sub simple {
 
 =head1 METHODS
 
-=head2 new($worker, $env, $cleanup)
+=head2 new($worker, $env)
 
-An answer to the request the worker is serving, and what is to be called after it.
+Returns an answer to the request that the worker is serving. The code to call after the answer
+is in the environment, in C<psgix.cleanup.handlers>.
 
 =cut
 
 sub new {
-    my ($class, $worker, $env, $cleanup) = @_;
+    my ($class, $worker, $env) = @_;
     return bless {
         worker  => $worker,
         stream  => $worker->{stream},
         env     => $env,
-        cleanup => $cleanup,
         running => 0,        # the code of a delayed response is being called
         started => 0,        # the responder must not be called any more
         writing => 0,        # there is a writer, and it was not closed
@@ -75,7 +80,7 @@ sub new {
 
 =head2 give($response)
 
-Sends whatever the application returned.
+Sends the value that the application has returned.
 
 =cut
 
@@ -83,28 +88,30 @@ sub give {
     my ($self, $response) = @_;
     my $kind = reftype($response) || '';
     if ($kind eq 'ARRAY') {
-        return $self->send($response) if @$response == 3;
+        return $self->send($response) if @$response >= 3;
         return $self->invalid('returned an array of ' . @$response . ' elements; PSGI wants [status, headers, body]');
     }
     if ($kind ne 'CODE') {
-        return $self->invalid('returned ' . describe($response) . '; PSGI wants [status, headers, body] or a code reference');
+        return $self->invalid('returned ' . describe($response) . '; PSGI wants [status, headers, body] or a code reference'
+            . PagiBridge::Hint::value($response));
     }
     {
         local $self->{running} = 1;
         $response->(sub { $self->respond(@_) });
     }
-    return $self->invalid('returned a code reference that did not call its responder') if !$self->{started};
+    return $self->invalid('returned a code reference that did not call its responder' . PagiBridge::Hint::loop())
+        if !$self->{started};
     return;
 }
 
-# respond is what a delayed response calls; it returns the writer.
+# respond is the responder of a delayed response. It returns the writer.
 sub respond {
     my ($self, $late) = @_;
     die "the responder was called twice\n" if $self->{started};
-    if ((reftype($late) || '') ne 'ARRAY' || @$late < 2 || @$late > 3) {
+    if ((reftype($late) || '') ne 'ARRAY' || @$late < 2) {
         return $self->invalid('gave the responder ' . describe($late) . '; PSGI wants [status, headers, body] or [status, headers]');
     }
-    return $self->send($late) if @$late == 3 && defined $late->[2];
+    return $self->send($late) if defined $late->[2];
     my $head = $self->head($late);
     return if !defined $head;
     $self->start($head);
@@ -121,7 +128,7 @@ sub send {
     my $body = $response->[2];
     return $self->send_array($head, $body) if ref $body eq 'ARRAY';
     return $self->invalid('returned no body; PSGI wants an array or a handle') if !defined $body;
-    if (my $file = !$self->has_more && PagiBridge::File::payload($body, $self->{running})) {
+    if (my $file = !$self->has_more && PagiBridge::File::payload($body, $self->{worker}{began}, $self->{running})) {
         $self->start($head, $body);
         return $self->end(FILE, $file);
     }
@@ -148,13 +155,73 @@ sub send_array {
 sub send_handle {
     my ($self, $head, $body) = @_;
     $self->start($head, $body);
+    return $self->send_as_it_comes($body) if PagiBridge::File::is_stream($body);
     local $/ = \(CHUNK);
-    while (defined(my $piece = blessed $body ? $body->getline : readline $body)) {
+    while (1) {
+        $! = 0;
+        my $piece = blessed $body ? $body->getline : readline $body;
+        if (!defined $piece) {
+            # A method or tie can tell of an error only by an exception.
+            return $self->unreadable if $! && PagiBridge::File::has_failed($body);
+            last;
+        }
         utf8::downgrade($piece, 1) or return $self->wide('body');
         $self->write($piece);
         last if $self->{worker}->client_gone;
     }
     return $self->end(BODY, '');
+}
+
+# unreadable cuts the answer, because the body was not sent to its end.
+sub unreadable {
+    my ($self) = @_;
+    return $self->abort(ABORT_CUT, "reading the body: $!");
+}
+
+# send_as_it_comes sends the bytes of a pipe or socket as they come, without waiting for a full
+# piece.
+sub send_as_it_comes {
+    my ($self, $body) = @_;
+    my $handle = openhandle($body);
+    # The application may have read a part, and perl more than that. This takes what perl has.
+    IO::Handle::blocking($handle, 0);
+    $! = 0;
+    my $n      = read $handle, my $piece, CHUNK;
+    my $failed = $!;
+    IO::Handle::clearerr($handle);
+    IO::Handle::blocking($handle, 1);
+    if (!defined $n && $failed && $failed != EAGAIN && $failed != EINTR) {
+        $! = $failed;
+        return $self->unreadable;
+    }
+    while (1) {
+        $self->write($piece) if $n;
+        $self->{worker}->flush;
+        if (!$self->{worker}->wait_for($handle)) {
+            end_program($handle);
+            last;
+        }
+        $n = sysread $handle, $piece, CHUNK;
+        last                     if defined $n && !$n;
+        return $self->unreadable if !defined $n && $! != EINTR;
+    }
+    return $self->end(BODY, '');
+}
+
+# end_program ends the program behind a pipe after the client has gone. Closing the pipe would
+# wait for the program. The program may write nothing more, and so never notice that the pipe
+# is closed.
+sub end_program {
+    my ($handle) = @_;
+    return if !-p $handle;
+    my $pipe = 'pipe:[' . (stat _)[1] . ']';
+    open my $in, '<', "/proc/$$/task/$$/children" or return;
+    my $children = do { local $/; readline $in };
+    for my $pid (split ' ', defined $children ? $children : '') {
+        my $output = readlink "/proc/$pid/fd/1";
+        kill TERM => $pid if defined $output && $output eq $pipe;
+    }
+    return;
 }
 
 # start sends the head; the rest follows.
@@ -180,8 +247,8 @@ sub write {
 
 =head2 end($type, $payload)
 
-Closes the body and sends the frame that ends the answer: at once when the
-application is still running, which the gateway is told by BUSY.
+Closes the body and sends the frame that ends the answer. While the application is still
+running it sends the frame at once, with the flag BUSY.
 
 =cut
 
@@ -208,16 +275,24 @@ sub close_body {
     return;
 }
 
-# has_more reports whether something is to be done after the answer.
+# has_more reports whether the worker has work to do after the answer.
 sub has_more {
     my ($self) = @_;
-    return @{ $self->{cleanup} } || $self->{env}{'psgix.harakiri.commit'};
+    return $self->handlers || $self->{env}{'psgix.harakiri.commit'};
+}
+
+# handlers returns the cleanup handlers. An application may have put its own list, or one
+# handler, in the place of the list it was given.
+sub handlers {
+    my ($self) = @_;
+    my $handlers = $self->{env}{'psgix.cleanup.handlers'};
+    return (reftype($handlers) || '') eq 'ARRAY' ? @$handlers : defined $handlers ? $handlers : ();
 }
 
 =head2 finish
 
-To be called when the application has returned: ends the answer if that has not been
-done, runs what was left for afterwards and tells the gateway that the worker is free.
+To be called when the application has returned. Ends the answer unless it has ended, runs the
+cleanup handlers and tells the gateway that the worker is free.
 
 =cut
 
@@ -225,13 +300,13 @@ sub finish {
     my ($self) = @_;
     my ($worker, $env) = @$self{qw(worker env)};
     if ($self->{writing} && !$worker->{cancelled}) {
-        $self->abort(ABORT_CUT, 'the application did not close its writer');
+        $self->abort(ABORT_CUT, 'the application did not close its writer' . PagiBridge::Hint::loop());
     }
     $self->end(BODY, '') if !$self->{ended};
     return if !$self->{busy};
     $worker->flush;
-    for my $handler (@{ $self->{cleanup} }) {
-        my $ok = eval { $handler->($env); 1 };
+    for (my $n = 0; $n < (my @handlers = $self->handlers); $n++) {    # a handler may add one
+        my $ok = eval { $handlers[$n]->($env); 1 };
         $worker->log(LOG_ERROR, 'a cleanup handler died: ' . message($@)) if !$ok;
     }
     $worker->exiting('harakiri') if $env->{'psgix.harakiri.commit'};
@@ -243,6 +318,7 @@ sub finish {
 sub head {
     my ($self, $response) = @_;
     my ($status, $headers) = @$response;
+    $status = $1 if defined $status && $status =~ STATUS_LINE;
     if (!defined $status || $status !~ STATUS) {
         $status = 'undef' if !defined $status;
         return $self->invalid("returned the status '$status'; it must be a number from 200 to 999");
@@ -253,6 +329,8 @@ sub head {
     no warnings 'uninitialized';
     my $head = pack 'n N (N/a*)*', $status, @$headers / 2, @$headers;
     return $self->wide('headers') if !utf8::downgrade($head, 1);
+    return $self->invalid('returned headers of ' . length($head) . ' bytes; at most ' . MAX_HEAD . ' are allowed')
+        if length $head > MAX_HEAD;
     return $head;
 }
 
@@ -266,6 +344,7 @@ sub died {
     my ($self, $error, $trace) = @_;
     return if ref $error eq 'PagiBridge::ClientGone';
     my $message = message($error);
+    $message .= PagiBridge::Hint::error($message);
     $message .= "\n$trace" if defined $trace;
     return $self->abort(ABORT_DIED, $message);
 }
@@ -283,14 +362,14 @@ sub wide {
     return;
 }
 
-# abort gives the answer up. The gateway makes an error response of it, or cuts the
-# connection where the response has begun; one that is complete stays as it is.
+# abort gives the answer up. The gateway sends an error response, or cuts the connection where
+# the response has begun. A complete response stays as it is.
 sub abort {
     my ($self, $kind, $message) = @_;
     utf8::encode($message) if utf8::is_utf8($message);
     return $self->{worker}->log(LOG_ERROR, "after the end of the answer: $message") if $self->{ended};
     $self->{started} = 1;
-    return $self->end(ABORT, pack 'C a*', $kind, substr $message, 0, CHUNK);
+    return $self->end(ABORT, pack 'C a*', $kind, substr $message, 0, MAX_MESSAGE);
 }
 
 1;

@@ -22,12 +22,11 @@ PagiBridge::Describe - says in words what an application returned or threw
 
 =head1 FUNCTIONS
 
-Neither of them dies, whatever the value's class does.
+Neither function dies, whatever the class of the value does.
 
 =head2 message($error)
 
-Renders whatever was thrown: text as it is, an object by its string, its message or
-its content.
+Renders an exception: text as it is, an object by its string, its message or its content.
 
 =cut
 

@@ -21,15 +21,14 @@ PagiBridge::Loaded - tells the gateway which files an application has loaded
 
 =head1 DESCRIPTION
 
-Stands around another handler and looks at C<%INC> after each request. For
-development only, where the gateway loads an application anew when one of its files
-has changed.
+Wraps another handler and looks at C<%INC> after each request. It is for development only,
+where the gateway loads an application anew when one of its files has changed.
 
 =head1 METHODS
 
 =head2 new($handler)
 
-Relative names in C<%INC> are meant from the directory that is current now.
+Relative names in C<%INC> are relative to the directory that is current at this call.
 
 =cut
 
@@ -40,7 +39,8 @@ sub new {
 
 =head2 handle($worker, @request)
 
-Has the other handler serve one request, and then reports what it has loaded.
+Makes the other handler serve one request, and then reports the files that the request has
+loaded.
 
 =cut
 
@@ -53,8 +53,8 @@ sub handle {
 
 =head2 report($worker)
 
-Sends the files that were not told before. What is no file, as the modules that a
-hook in C<@INC> has made up, is left out.
+Sends the names of files that were not reported before. It leaves out entries that are not
+files, such as modules that a hook in C<@INC> has generated.
 
 =cut
 

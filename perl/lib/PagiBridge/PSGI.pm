@@ -22,19 +22,22 @@ PagiBridge::PSGI - runs a PSGI 1.1 application for a worker
 
 =head1 DESCRIPTION
 
-Turns a request frame into an environment and calls the application. A small array
-is answered right here, everything else by L<PagiBridge::Answer>. Offers
-C<psgix.input.buffered>, C<psgix.harakiri>, C<psgix.cleanup> and
+Turns a request frame into an environment and calls the application. This module sends a small
+array itself, and L<PagiBridge::Answer> sends every other answer. The environment offers
+C<psgix.input.buffered>, C<psgix.harakiri>, C<psgix.cleanup>, C<psgix.logger> and
 C<psgix.informational>.
 
 =cut
 
 sub new {
     my ($class, %arg) = @_;
-    my $self = bless { app => $arg{app}, trace => $arg{trace} }, $class;
+    my $self = bless {
+        app    => $arg{app},
+        trace  => $arg{trace},
+        errors => PagiBridge::Errors->handle($arg{worker}),
+    }, $class;
     $self->{base} = [
         'psgi.version'         => [1, 1],
-        'psgi.errors'          => PagiBridge::Errors->handle($arg{worker}),
         'psgi.multithread'     => '',
         'psgi.multiprocess'    => $arg{multiprocess} ? 1 : '',
         'psgi.run_once'        => '',
@@ -43,6 +46,7 @@ sub new {
         'psgix.input.buffered' => 1,
         'psgix.harakiri'       => 1,
         'psgix.cleanup'        => 1,
+        'psgix.logger'         => sub { record($arg{worker}, @_) },
         'psgix.informational'  => sub { inform($arg{worker}, @_) },
     ];
     return $self;
@@ -55,10 +59,11 @@ them, the body last.
 
 =cut
 
-# This is called for every request, so it does without calls and copies where it can.
+# handle runs for every request, so it avoids calls and copies where it can.
 sub handle {
     my ($self, $worker, $values, $flags, $names) = @_;
     my %env = @{ $self->{base} };
+    $env{'psgi.errors'} = tied *{ $self->{errors} } ? $self->{errors} : $self->renew_errors($worker);
     @env{@$names} = split /\0/, $values, @$names;
     my $body = $env{'psgi.input'};
     die "wire: a request with too few values\n" if !defined $body;
@@ -71,33 +76,66 @@ sub handle {
         open my $input, '<', \$body or return $self->abort($worker, ABORT_DIED, "cannot open the request body: $!");
         $env{'psgi.input'} = $input;
     }
-    my $cleanup = $env{'psgix.cleanup.handlers'} = [];
+    $env{'psgix.cleanup.handlers'} = [];
 
     my ($response, $answer, $error, $trace, $ok);
     {
-        local $SIG{__DIE__} = sub { $trace = $self->{trace}->(); die @_ } if $self->{trace};
+        local $SIG{__DIE__} = $self->tracer(\$trace) if $self->{trace};
         $ok = eval {
             $response = $self->{app}->(\%env);
             # Most answers are small arrays and leave here, in one frame.
-            if (!@$cleanup && ref $response eq 'ARRAY' && @$response == 3 && !$env{'psgix.harakiri.commit'}
+            my $cleanup = $env{'psgix.cleanup.handlers'};
+            if (ref $cleanup eq 'ARRAY' && !@$cleanup && ref $response eq 'ARRAY' && @$response >= 3 && !$env{'psgix.harakiri.commit'}
                 && defined(my $simple = PagiBridge::Answer::simple(@$response))) {
                 $worker->{out} .= pack('N N C C', length $simple, $worker->{stream}, RESPONSE, FIN) . $simple;
                 return 1;
             }
-            $answer = PagiBridge::Answer->new($worker, \%env, $cleanup);
+            $answer = PagiBridge::Answer->new($worker, \%env);
             $answer->give($response);
             1;
         };
         $error = $@ if !$ok;
     }
     return if $ok && !$answer;
-    $answer ||= PagiBridge::Answer->new($worker, \%env, $cleanup);
+    $answer ||= PagiBridge::Answer->new($worker, \%env);
     $answer->died($error, $trace) if !$ok;
     $answer->finish;
     return;
 }
 
-# inform is psgix.informational: an interim response such as 103 Early Hints.
+# tracer returns a handler that notes the stack of an exception. It then calls the
+# application's own handler, which it replaces.
+sub tracer {
+    my ($self, $trace) = @_;
+    my $own = $SIG{__DIE__};
+    $own = \&$own if defined $own && !ref $own && $own =~ /\w/ && $own !~ /\A(?:DEFAULT|IGNORE)\z/;
+    return sub {
+        $$trace = $self->{trace}->();
+        $own->(@_) if ref $own;
+        die @_;
+    };
+}
+
+sub renew_errors {
+    my ($self, $worker) = @_;
+    return $self->{errors} = PagiBridge::Errors->renew($self->{errors}, $worker);
+}
+
+my %level = (debug => LOG_DEBUG, info => LOG_INFO, warn => LOG_WARN, error => LOG_ERROR, fatal => LOG_ERROR);
+
+# record is the code behind psgix.logger.
+sub record {
+    my ($worker, $record) = @_;
+    die "psgix.logger wants a hash with level and message\n" if ref $record ne 'HASH';
+    my ($level, $text) = @$record{qw(level message)};
+    $text = '' if !defined $text;
+    $text =~ s/\s+\z//;
+    return if $text eq '';
+    return $worker->log($level{ defined $level ? lc $level : '' } || LOG_WARN, $text);
+}
+
+# inform is the code behind psgix.informational. It sends an interim response such as 103 Early
+# Hints.
 sub inform {
     my ($worker, $status, $headers) = @_;
     die "psgix.informational: status must be 102 to 199, not 100 or 101\n"
@@ -105,10 +143,11 @@ sub inform {
     $headers ||= [];
     my $head = pack 'n N (N/a*)*', $status, @$headers / 2, @$headers;
     utf8::downgrade($head, 1) or die "psgix.informational: wide character in headers\n";
+    die "psgix.informational: headers of ${\length $head} bytes\n" if length $head > MAX_HEAD;
     return $worker->write_now(frame(INFORMATIONAL, 0, $worker->{stream}, $head));
 }
 
-# abort answers a request the application was not called for.
+# abort answers a request for which the application was not called.
 sub abort {
     my ($self, $worker, $kind, $message) = @_;
     return $worker->put(frame(ABORT, FIN, $worker->{stream}, pack 'C a*', $kind, $message));

@@ -17,7 +17,7 @@ PagiBridge::Sockets - which sockets this process has open, and where they lead
 
 =head1 DESCRIPTION
 
-Looks through F</proc/self/fd>. Where there is none it sees nothing.
+Looks through F</proc/self/fd>. On a system without that directory it finds nothing.
 
 =head1 FUNCTIONS
 
@@ -36,8 +36,8 @@ sub descriptors {
 
 =head2 places(@except)
 
-Returns where each open socket leads, for people; those with the descriptors given
-are left out.
+Returns where each open socket leads, as text for people. It leaves out the sockets with the
+given descriptors.
 
 =cut
 

@@ -23,8 +23,7 @@ PagiBridge::Wire - the frame protocol between the gateway and a worker
 
 =head1 DESCRIPTION
 
-The Perl half of F<bridge/wire/PROTOCOL.md>, which is the reference for every
-number in here.
+The Perl half of F<bridge/wire/PROTOCOL.md>, which defines every number in this module.
 
 =cut
 
@@ -33,6 +32,8 @@ use constant {
     HEADER_SIZE => 10,
     MAX_PAYLOAD => 16 * 1024 * 1024,
     CHUNK       => 64 * 1024,           # the most body in a frame
+    MAX_HEAD    => 256 * 1024,          # the largest status and headers
+    MAX_MESSAGE => 64 * 1024,           # the longest message or text
 
     # gateway to worker
     REQUEST => 0x01,
@@ -61,7 +62,6 @@ use constant {
     FIN       => 0x01,
     BUSY      => 0x02,
     BODY_FILE => 0x04,
-    MORE      => 0x08,
 
     # kinds of ABORT
     ABORT_DIED    => 1,
@@ -72,16 +72,17 @@ use constant {
     LOG_ERROR => 1,
     LOG_WARN  => 2,
     LOG_INFO  => 3,
+    LOG_DEBUG => 4,
 };
 
 our @FRAMES = qw(
-    VERSION HEADER_SIZE MAX_PAYLOAD CHUNK
+    VERSION HEADER_SIZE MAX_PAYLOAD CHUNK MAX_HEAD MAX_MESSAGE
     REQUEST CANCEL DRAIN FORK NAMES
     HELLO READY FAILED RESPONSE BODY FILE INFORMATIONAL ABORT LOG IDLE EXITING
     FORKED LOADED EXITED
-    FIN BUSY BODY_FILE MORE
+    FIN BUSY BODY_FILE
     ABORT_DIED ABORT_INVALID ABORT_CUT
-    LOG_ERROR LOG_WARN LOG_INFO
+    LOG_ERROR LOG_WARN LOG_INFO LOG_DEBUG
 );
 our @EXPORT_OK   = (@FRAMES, qw(check_length frame parse_frames pack_pairs unpack_pairs unpack_strings));
 our %EXPORT_TAGS = (frames => \@FRAMES);
@@ -140,9 +141,9 @@ sub pack_pairs { return pack 'N (N/a*)*', @_ / 2, @_ }
 
 =head2 unpack_pairs($bytes)
 
-Returns the list of names and values that C<pack_pairs> made, and behind it, as
-the last element, whatever bytes followed. Dies when they do not add up, where
-C<unpack> counts to whatever number it is told.
+Returns the list of names and values that C<pack_pairs> has packed. The last element is the
+bytes that follow the list. Dies when the lengths do not add up; C<unpack> alone would trust
+them.
 
 =cut
 
@@ -158,8 +159,8 @@ sub unpack_pairs {
 
 =head2 unpack_strings($bytes, $at)
 
-Returns the strings, each behind its length, that there are from a place on. Dies when
-they do not add up.
+Returns the strings from a position on, each of which stands behind its length. Dies when the
+lengths do not add up.
 
 =cut
 
@@ -170,7 +171,7 @@ sub unpack_strings {
     return @list;
 }
 
-# next_string returns the string at a place, and moves that behind it.
+# next_string returns the string at a position, and moves the position behind it.
 sub next_string {
     my $from = $_[1] + 4;
     die "wire: strings that do not add up\n" if $from > length $_[0];

@@ -6,6 +6,7 @@ use warnings;
 use Errno qw(EINTR);
 use Time::HiRes qw(time);
 
+use PagiBridge::Errors ();
 use PagiBridge::Wire qw(:frames check_length frame pack_pairs unpack_strings);
 
 =head1 NAME
@@ -21,11 +22,10 @@ PagiBridge::Worker - one worker process: a socket to the gateway and a handler
 
 =head1 DESCRIPTION
 
-Reads request frames from the gateway, gives them to the handler one after
-another and writes what comes back: each answer as soon as it is there, or, where
-the gateway has said that requests are quick, a few of them together. A gateway
-under load sends several requests at once; after a slow one the worker looks
-whether it has taken back those that wait behind it.
+Reads request frames from the gateway, gives them to the handler one after another, and writes
+each answer as soon as it is there. Under load the gateway sends several requests at once.
+After a slow one the worker looks whether the gateway has taken back the requests that wait
+behind it.
 
 =cut
 
@@ -34,18 +34,14 @@ use constant {
     PLACE_END => HEADER_SIZE + 2,
     # The gateway waits 5 ms before it takes requests back.
     SLOW => 0.002,
-    # How many answers, and for how long, may wait to be written together.
-    HOLD      => 8,
-    HOLD_TIME => 0.000_3,
-    MAX_LOG   => 64 * 1024,
 };
 
 =head1 METHODS
 
 =head2 connect($path, $token, @info)
 
-Connects to the gateway's socket and says hello, with pairs of information beside
-those every worker gives.
+Connects to the gateway's socket and sends HELLO, with C<@info> beside the pairs that every
+worker gives.
 
 =cut
 
@@ -54,9 +50,9 @@ sub connect {
     return $class->new(connected($path))->hello($token, @info);
 }
 
-# connected returns a socket that is connected to a Unix one. Socket.pm takes nearly a
-# megabyte of every worker, so on Linux it is done without, where the numbers are the
-# usual ones.
+# connected returns a socket that is connected to a Unix socket. Socket.pm takes nearly a
+# megabyte in every worker. So on Linux the socket is made without that module, where the
+# numbers are the usual ones.
 sub connected {
     my ($path) = @_;
     my $socket;
@@ -81,6 +77,7 @@ sub new {
         taken     => {},      # streams the gateway has taken back
         names     => [],      # the lists of names the gateway has told
         stream    => 0,       # the stream being served, 0 for none
+        began     => 0,       # when its request did, or a little earlier
         cancelled => 0,       # the client of that stream has gone
         draining  => 0,       # the gateway wants it to end
         exiting   => 0,       # it has said itself that it ends
@@ -104,38 +101,38 @@ sub ready { $_[0]->write_now(frame(READY, 0, 0, '')) }
 
 =head2 failed($message)
 
-Tells the gateway that it could not be.
+Tells the gateway that the application could not be loaded.
 
 =cut
 
 sub failed {
     my ($self, $message) = @_;
     utf8::encode($message) if utf8::is_utf8($message);
-    return $self->write_now(frame(FAILED, 0, 0, $message));
+    return $self->write_now(frame(FAILED, 0, 0, substr $message, 0, MAX_MESSAGE));
 }
 
 =head2 run($handler)
 
-Serves until the gateway says to stop or goes away. The handler's C<handle>
-method is called with the worker, the values of a request, its flags and the names of
-the values, and answers through the methods below.
+Serves until the gateway tells it to stop or goes away. The handler's C<handle> method is
+called with the worker, the values of a request, its flags and the names of the values, and
+answers through the methods below.
 
 =cut
 
-# This loop is run for every request, so it does without calls and copies where it can.
+# This loop runs for every request, so it avoids calls and copies where it can.
 sub run {
     my ($self, $handler) = @_;
     my ($in, $taken, $lists) = @$self{qw(in taken names)};
-    my ($at, $began, $held) = (0, 0, 0);
+    my ($at, $began) = (0, 0);
     while (!$self->{exiting}) {
         my ($length, $stream, $type, $flags, $place) = unpack 'N N C C n', substr $$in, $at, PLACE_END;
         if (!defined $flags || $length > length($$in) - $at - HEADER_SIZE) {
             check_length($length) if defined $flags;
             $self->flush;
             substr $$in, 0, $at, '';
-            $self->{at} = $at = $held = 0;
+            $self->{at} = $at = 0;
             return if $self->{draining} || !$self->fill;
-            $began = time;
+            $self->{began} = $began = time;
             next;
         }
         die "wire: a request of $length bytes\n" if $length < 2 && ($type == REQUEST || $type == NAMES);
@@ -158,18 +155,16 @@ sub run {
         $handler->handle($self, $payload, $flags, $names);
         $self->{stream} = 0;
         next if $at == length $$in;
-        my $now = time;
-        next if $flags & MORE && ++$held < HOLD && $now - $began < HOLD_TIME;
         $self->flush;
-        $held = 0;
+        my $now = time;
         $self->poll if $now - $began > SLOW;
-        $began = $now;
+        $self->{began} = $began = $now;
     }
     $self->flush;
     return;
 }
 
-# fill waits for at least one more read; false when the gateway has gone.
+# fill waits for at least one more read. It returns false when the gateway has gone.
 sub fill {
     my ($self) = @_;
     my $in = $self->{in};
@@ -180,9 +175,9 @@ sub fill {
     }
 }
 
-# poll takes in what has arrived, without waiting, and looks in it for what the
-# gateway has taken back: of the request being served nobody waits for the answer any
-# more, and one that waits here must not be begun.
+# poll reads the bytes that have arrived, without waiting, and looks in them for requests that
+# the gateway has taken back. When that is the request being served, no client waits for its
+# answer any more. When it is one that waits here, the worker must not begin it.
 sub poll {
     my ($self) = @_;
     my $bits = '';
@@ -207,7 +202,7 @@ sub poll {
 
 =head2 put($bytes)
 
-Queues frames behind what is waiting to be written.
+Queues frames behind the bytes that wait to be written.
 
 =cut
 
@@ -238,7 +233,7 @@ sub flush {
     return;
 }
 
-# leave ends this process without running what the end of a worker runs.
+# leave ends this process without the END blocks and destructors of a worker.
 sub leave {
     require POSIX;
     POSIX::_exit(0);
@@ -254,7 +249,7 @@ sub write_now { $_[0]{out} .= $_[1]; $_[0]->flush; return }
 
 =head2 client_gone
 
-True when the gateway has said that nobody waits for the current answer any more.
+True when the gateway has said that no client waits for the current answer any more.
 
 =cut
 
@@ -264,10 +259,28 @@ sub client_gone {
     return $self->{cancelled};
 }
 
+=head2 wait_for($handle)
+
+Waits until the handle can be read. Returns false when the client has gone before that.
+
+=cut
+
+sub wait_for {
+    my ($self, $handle) = @_;
+    while (!$self->client_gone) {
+        my $bits = '';
+        vec($bits, fileno $_, 1) = 1 for $self->{socket}, $handle;
+        my $n = select $bits, undef, undef, undef;
+        next     if $n < 0 && $! == EINTR;
+        return 1 if $n < 0 || vec $bits, fileno $handle, 1;    # reading tells of an error
+    }
+    return 0;
+}
+
 =head2 log($level, $text)
 
-Sends a log record that belongs to the current stream, at once, so that it
-arrives even if the process dies next.
+Sends a log record for the current stream at once, so that it arrives even if the process dies
+next.
 
 =cut
 
@@ -275,11 +288,10 @@ sub log {
     my ($self, $level, $text) = @_;
     utf8::encode($text) if utf8::is_utf8($text);
     if ($$ != $self->{pid}) {    # in a child that the application forked
-        local ($,, $\);
-        print STDERR "$text\n";
+        PagiBridge::Errors::plainly("$text\n");
         return;
     }
-    return $self->write_now(frame(LOG, $level, $self->{stream}, substr $text, 0, MAX_LOG));
+    return $self->write_now(frame(LOG, $level, $self->{stream}, substr $text, 0, MAX_MESSAGE));
 }
 
 =head2 exiting($reason)

@@ -20,12 +20,11 @@ PagiBridge::Writer - the writer object of a streaming PSGI response
 
 =head1 DESCRIPTION
 
-Each C<write> goes to the client at once, and so does the end of the answer with
-C<close>, whatever the application does after it. When the client has gone, C<write>
-throws a L</PagiBridge::ClientGone> object, so that an endless stream ends; an
-application that catches it should stop writing. A writer that is not closed when
-the application returns cuts the connection, so that the client can tell the answer is not
-complete.
+Each C<write> goes to the client at once. So does the end of the answer at C<close>, whatever
+the application does after it. When the client has gone, C<write> throws a
+L</PagiBridge::ClientGone> object, so that an endless stream ends. An application that catches
+it should stop writing. When the application returns without closing the writer, the gateway
+cuts the connection, so that the client can tell that the answer is not complete.
 
 =cut
 

@@ -7,6 +7,7 @@ use Errno qw(EINTR);
 use Fcntl qw(F_GETFL F_SETFL O_NONBLOCK O_WRONLY);
 use POSIX ();
 
+use PagiBridge::Errors ();
 use PagiBridge::Sockets ();
 use PagiBridge::Wire qw(:frames frame parse_frames unpack_pairs);
 
@@ -30,11 +31,11 @@ returns from C<run> as a process of its own: the leader of a process group, with
 own standard output and error, random numbers, and the signal handlers that the
 application has set up.
 
-Whatever belongs to one worker is to be made after that.
+Everything that belongs to one worker must be made after that.
 
 =cut
 
-# A child that ends in the very moment in which this process goes to sleep is noticed
+# A child may end in the very moment in which this process goes to sleep. It is then noticed
 # after this many seconds.
 use constant NAP => 1;
 
@@ -42,9 +43,9 @@ use constant NAP => 1;
 
 =head2 new($gateway)
 
-To be called before the application is loaded: it notes what the standard output and
-error are, so that a child gives up these, and nothing the application has put in
-their place.
+To be called before the application is loaded. It notes the files of the standard output and
+error. A child later replaces these, and leaves alone what the application has put in their
+place.
 
 =cut
 
@@ -58,7 +59,7 @@ sub new {
     }, $class;
 }
 
-# identity tells whether two descriptors are the same file.
+# identity returns a text that is equal for two descriptors of the same file.
 sub identity {
     my ($fd) = @_;
     my ($device, $inode) = POSIX::fstat($fd) or return '';
@@ -67,8 +68,8 @@ sub identity {
 
 =head2 run
 
-Serves the gateway until it says to stop or goes away; then the process exits. In a
-child it returns a hash with what the gateway has said about it: C<token>, C<worker>,
+Serves the gateway until that tells it to stop or goes away. The process then exits. In a child
+C<run> returns a hash with what the gateway has said about the child: C<token>, C<worker>,
 C<output>.
 
 =cut
@@ -96,8 +97,8 @@ sub run {
     }
 }
 
-# report_ended tells the gateway of the children that have ended. The application may
-# have left some of its own; they are only reaped.
+# report_ended reports the children that have ended to the gateway. The application may have
+# left children of its own, which are only reaped.
 sub report_ended {
     my ($self) = @_;
     while ((my $pid = waitpid -1, POSIX::WNOHANG()) > 0) {
@@ -107,7 +108,7 @@ sub report_ended {
     return;
 }
 
-# fork_worker returns the child's configuration in the child, nothing here.
+# fork_worker returns the child's configuration in the child, and nothing in the zygote.
 sub fork_worker {
     my ($self, $payload) = @_;
     my @pairs = unpack_pairs($payload);
@@ -132,8 +133,7 @@ sub fork_worker {
     return;
 }
 
-# become_worker makes a process of its own of the child, as soon as the gateway knows
-# of it.
+# become_worker makes the child an independent process, as soon as the gateway knows of it.
 sub become_worker {
     my ($self, $config, $wait) = @_;
     my $n;
@@ -143,7 +143,7 @@ sub become_worker {
     close $self->{gateway}{socket};
     local $@;
     if (!eval { $self->redirect($config->{output}); 1 }) {
-        print STDERR "cannot open the worker's output: $@";    # to the zygote's
+        PagiBridge::Errors::plainly("cannot open the worker's output: $@");    # to the zygote's
         POSIX::_exit(1);
     }
     $SIG{CHLD} = defined $self->{on_child} ? $self->{on_child} : 'DEFAULT';
@@ -170,8 +170,8 @@ sub redirect {
     return;
 }
 
-# release_handles keeps the end of this process from closing the database connections
-# of the zygote. It does not make them fit for use here.
+# release_handles keeps the end of this process from closing the database connections of the
+# zygote. The handles still must not be used here.
 sub release_handles {
     return if !$INC{'DBI.pm'} || !DBI->can('visit_handles');
     DBI->visit_handles(sub {

@@ -7,10 +7,10 @@ use parent -norequire, 'PagiBridge::Worker';
 
 use PagiBridge::Worker;
 
-# A worker that is fed from memory, whose answers go nowhere, and which notes what it
-# was asked to serve: the stream and the values of each request.
+# A worker that reads from memory and whose answers go nowhere. It notes the stream and the
+# values of each request that it was asked to serve.
 
-# fed is given the pieces the gateway's bytes will come in.
+# fed takes the pieces in which the bytes of the gateway will come.
 sub fed {
     my ($class, @pieces) = @_;
     my $self = $class->new(undef);

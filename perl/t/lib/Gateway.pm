@@ -45,7 +45,7 @@ sub request {
     return names(qw(REQUEST_METHOD PATH_INFO)) . values_of($stream, 'GET', $path, defined $body ? $body : '');
 }
 
-# names tells the worker what the values of the requests that follow are.
+# names tells the worker the names of the values in the requests that follow.
 sub names { return frame(NAMES, 0, 0, pack 'n (N/a*)*', 0, @_) }
 
 # values_of is a request without its names; the last value is its body.

@@ -1,3 +1,3 @@
 #!/usr/bin/perl
-#: exec compilation ends the process
+#: exec it prints
 BEGIN { print "Content-Type: text/plain\n\nearly\n"; exit 3 }

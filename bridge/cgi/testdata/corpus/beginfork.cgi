@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-#: exec it starts processes
+#: exec it opens a pipe
 print "Content-Type: text/plain\n\n";
 use constant HOST => `echo here`;
 print HOST;

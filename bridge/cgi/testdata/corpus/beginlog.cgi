@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-#: exec open for writing
+#: exec it opens .* for writing
 print "Content-Type: text/plain\n\n";
 BEGIN { open LOG, '>>', "$ENV{SCRATCH}/log" or die }
 print LOG "one\n"; close LOG;

@@ -1,4 +1,4 @@
 #!/usr/bin/perl
-#: exec it prints "Content-Type
+#: persistent exec it prints
 BEGIN { print "Content-Type: text/plain\n\n" }
 print "late\n";

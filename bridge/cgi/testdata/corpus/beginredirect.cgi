@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-#: exec closed or redirected
+#: exec closes or redirects
 print "Content-Type: text/plain\n\n";
 BEGIN { open STDERR, '>&', \*STDOUT }
 print STDERR "to the client\n";

@@ -1,5 +1,4 @@
 #!/usr/bin/perl
-#: persistent differs perl counts the users of a descriptor
 print "Content-Type: text/plain\n\n";
 print "all\n"; close STDOUT;
 open my $out, '>', "$ENV{SCRATCH}/x" or die; print STDERR "number ", fileno $out, "\n";

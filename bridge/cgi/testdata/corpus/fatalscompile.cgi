@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-#: exec compilation ends the process
+#: exec it looks at the clock
 use CGI::Carp 'fatalsToBrowser';
 use No::Such::Module;
 print "x";

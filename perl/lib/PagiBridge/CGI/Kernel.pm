@@ -15,33 +15,36 @@ PagiBridge::CGI::Kernel - the system calls that a zygote needs and Perl has no w
 
 =head1 DESCRIPTION
 
-Descriptors are numbers here, and no module is loaded: a script must not find more in
-C<%INC> and in its memory than it has brought. The gateway tells the numbers of the
-system calls, which belong to the machine they run on. For 64-bit Linux.
+Descriptors are numbers here. This module loads no other module, because a script must find
+nothing in C<%INC> or in its memory that it has not loaded itself. The gateway passes the
+numbers of the system calls for the machine. For 64-bit Linux.
 
 Functions that fail return an empty list or -1 and leave the reason in C<$!>.
 
 =cut
 
-# What Linux calls these; `constant` would be one module more.
+# Constants of Linux. The module constant would be one more module.
 my $MSG_NOSIGNAL = 0x4000;
 my $MSG_CMSG_CLOEXEC = 0x40000000;
-my $SIGCHLD = 17;
+my $SIGTRAP = 5;
+my $PR_SET_NAME = 15;
+my $F_GETFD = 1;
+my $F_GETFL = 3;
 my $F_SETFD = 2;
 my $F_DUPFD_CLOEXEC = 1030;
 my $FD_CLOEXEC = 1;
 my $AT_FDCWD = -100;
 my $O_CLOEXEC = 0x80000;
 my $SEEK_SET = 0;
+my $SEEK_CUR = 1;
 my $EINTR = 4;
 my $MOST = 65536;    # bytes in a message
 
-my %number;
+my ($own, %number);
 
-# What the kernel writes to lies where it is for good: the addresses are kept.
+# Buffers to which the kernel writes. They never move, because their addresses are kept.
 my $text    = space($MOST);
 my $control = space(64);
-my $two     = space(8);
 my $piece   = pack 'J J', address($text), $MOST;
 
 sub space { my ($size) = @_; vec(my $room, $size - 1, 8) = 0; return $room }
@@ -51,18 +54,19 @@ sub address { return unpack 'J', pack 'p', $_[0] }
 
 =head2 set(name => number, ...)
 
-Says what the numbers are. Returns false where they are not this machine's.
+Sets the numbers. Returns false where they are not those of this machine.
 
 =cut
 
 sub set {
     %number = map { /\A[0-9]+\z/ ? 0 + $_ : $_ } @_;
-    return length(pack 'J', 0) == 8 && syscall($number{getpid}) == $$;
+    $own = 0 + $$;    # looked at now: later the gateway would take that for the script's
+    return length(pack 'J', 0) == 8 && syscall($number{getpid}) == $own;
 }
 
 =head2 hand_on($socket, $message)
 
-Sends a message. It does not block longer than the other side takes to read.
+Sends a message. It blocks no longer than the other side takes to read.
 
 =cut
 
@@ -74,13 +78,13 @@ sub hand_on {
 
 sub header {
     my $rights = length $_[1];
-    return pack 'J L x4 J J J J l x4', 0, 0, address($_[0]), 1, $rights ? address($_[1]) : 0, $rights, 0;
+    return pack 'J L x4 J J J J l x4', 0, 0, address($_[0]), length($_[0]) / 16, $rights ? address($_[1]) : 0, $rights, 0;
 }
 
 =head2 take($socket)
 
-Waits for a message and returns it with the descriptors that have come along; nothing
-at the end.
+Waits for a message and returns it with the descriptors that came with it. At the end of the
+connection it returns nothing.
 
 =cut
 
@@ -104,18 +108,10 @@ Reports whether the user of this process may read (4), run (1), read and run (5)
 
 sub allowed { my ($file, $mode) = @_; return syscall($number{faccessat}, $AT_FDCWD, $file, 0 + $mode, 0) == 0 }
 
-=head2 offspring
-
-Forks a child of this process: returns its pid, in it 0.
-
-=cut
-
-sub offspring { return syscall $number{clone}, $SIGCHLD, 0, 0, 0, 0 }
-
 =head2 away($descriptor)
 
-Moves a descriptor to a number where it is in nobody's way, if the limit of open files lets
-it, and returns where it is.
+Moves a descriptor to a high number, which no file of the script gets, if the limit of open
+files allows it. Returns the number.
 
 =cut
 
@@ -129,7 +125,7 @@ sub away {
 
 =head2 shut($descriptor)
 
-Closes it.
+Closes the descriptor.
 
 =cut
 
@@ -137,37 +133,59 @@ sub shut { my ($descriptor) = @_; return syscall $number{close}, $descriptor }
 
 =head2 keep($descriptor)
 
-Keeps it from programs that are run.
+Keeps the descriptor from programs that this process runs.
 
 =cut
 
 sub keep { my ($descriptor) = @_; return syscall $number{fcntl}, $descriptor, $F_SETFD, $FD_CLOEXEC }
 
-=head2 reopen($descriptor, $flags, $position)
+=head2 describe($descriptor)
 
-Opens the same file again under the same number, so that its position is shared with
-nobody.
+Returns a reference to the description of an open file that C<reopen> takes.
+
+=cut
+
+sub describe {
+    my $descriptor = 0 + $_[0];
+    my $flags = syscall $number{fcntl}, $descriptor, $F_GETFL, 0;
+    my $keep  = syscall $number{fcntl}, $descriptor, $F_GETFD, 0;
+    my $at    = syscall $number{lseek}, $descriptor, 0, $SEEK_CUR;
+    return [ $descriptor, $flags, $keep & $FD_CLOEXEC ? $O_CLOEXEC : 0, $at ];
+}
+
+=head2 reopen($descriptor, $flags, $keep, $position)
+
+Opens the same file again under the same number, so that no other process shares its position.
 
 =cut
 
 sub reopen {
-    my ($descriptor, $flags, $position) = @_;
+    my ($descriptor, $flags, $keep, $position) = @_;
     my $name  = "/proc/self/fd/$descriptor";
     my $fresh = syscall $number{openat}, $AT_FDCWD, $name, $flags | $O_CLOEXEC, 0;
     return -1 if $fresh < 0;
     my $done = syscall $number{lseek}, $fresh, $position, $SEEK_SET;
-    $done = syscall $number{dup3}, $fresh, $descriptor, $O_CLOEXEC if $done >= 0;
+    $done = syscall $number{dup3}, $fresh, $descriptor, $keep if $done >= 0;
     shut($fresh);
     return $done;
 }
 
-=head2 taste($descriptor)
+=head2 mark
 
-Reads up to two bytes past Perl's buffers and returns how many there were.
+Sends this process a TRAP, which the gateway intercepts. It so learns that the compilation of a
+script begins or ends.
 
 =cut
 
-sub taste { my ($descriptor) = @_; return syscall $number{read}, $descriptor, $two, 2 }
+sub mark { return syscall $number{kill}, $own, $SIGTRAP }
+
+=head2 call_me($name)
+
+Sets the name of this process that C<ps -C> looks for.
+
+=cut
+
+sub call_me { my ($name) = @_; return syscall $number{prctl}, $PR_SET_NAME, $name, 0, 0, 0 }
 
 =head2 vanish($status)
 
@@ -179,7 +197,7 @@ sub vanish { syscall $number{exit_group}, @_ ? 0 + $_[0] : 0; return }
 
 =head2 numbers(@names)
 
-Returns the numbers of system calls, for those who have no time for the functions above.
+Returns the numbers of system calls, for code that has no time to call the functions above.
 
 =cut
 

@@ -3,8 +3,9 @@ package PagiBridge::CGI::Persistent;
 use strict;
 use warnings;
 
-use B                       ();
-use PagiBridge::CGI::Kernel ();
+use B                        ();
+use PagiBridge::CGI::Kernel  ();
+use PagiBridge::CGI::Restore ();
 
 =head1 NAME
 
@@ -20,44 +21,39 @@ PagiBridge::CGI::Persistent - runs the same compiled CGI script for one request 
 
 =head1 DESCRIPTION
 
-This is the main program, which the gateway makes of a script. It leaves no scope at the end
-of a run, so that a named subroutine goes on to see the same file-scoped lexicals as the rest;
-they are given back the values of the first run in between. A run that has left a
-reference to one of them somewhere is the last of its process: another one takes its place.
+This is the main program that the gateway makes from a script. It leaves no scope at the end of
+a run, so that a named subroutine goes on to see the same file-scoped lexicals as the rest of
+the script. Between runs they get back the values with which the first run began. A run that
+leaves a reference to one of them somewhere is the last of its process, and another process
+takes its place.
 
-Before each run C<%ENV>, the standard handles, C<@ARGV>, C<@INC>, C<$0>, the working directory,
-the umask, signal handlers, an alarm, the special variables and the globals of CGI.pm and CGI::Carp
-are made as for the first; after it the script's C<END> blocks are run. Package variables
-and C<state> stay as they are.
+Before each run C<%ENV> and the standard handles are made as for the first. After each run the
+script's C<END> blocks run, and L<PagiBridge::CGI::Restore> puts back the rest, which it
+describes. Package variables and C<state> variables stay as they are.
 
-C<exit> ends the run and not the process. Where that cannot be, in a sort block or a
-signal handler, and where the script dies, the process ends as perl would have it end.
+C<exit> ends the run and not the process. In a sort block and in a signal handler that is
+impossible. There, and where the script dies, the process ends as perl would end it.
 
 =cut
 
-# What a script may leave behind, and how it is found at the beginning.
-my @SIGNALS = qw(__DIE__ __WARN__ ALRM CHLD HUP INT PIPE QUIT TERM USR1 USR2);
-my @CGI     = qw(XHTML DEFAULT_DTD NOSTICKY NPH DEBUG TABINDEX CLOSE_UPLOAD_FILES HEADERS_ONCE USE_PARAM_SEMICOLONS
-    NO_UNDEF_PARAMS PARAM_UTF8 PUTDATA_UPLOAD APPEND_QUERY_STRING POST_MAX DISABLE_UPLOADS LIST_CONTEXT_WARN);
-
 my @STANDARD = (\*STDIN, \*STDOUT, \*STDERR);
 
-# Bits of the fifth byte of a request, and where what follows it begins.
+# Bits of the fifth byte of a request, and the length of the mark that follows it.
 my ($WITH_INPUT, $WITH_OUTPUT) = (1, 2);
 my $MARK = 26;
 
 my ($file, $data, $socket, $watch);
 my ($dup, $dup3, $close, $write, $null, @pipes, $with_input, $pristine, $plain, @last);
 my $snapshot = '';
-my ($worker, $status, $mark, $directory, $umask, $warnings, @ends, @lexicals);
-my (%environment, @library, %signal, %cgi, @layers);
+my ($worker, $status, $mark, @lexicals);
+my (%environment, @layers);
 
 =head1 FUNCTIONS
 
 =head2 prepare($file, $data)
 
-To be called before the script is compiled: its name, and where in it C<DATA> begins, if there
-is one.
+To be called before the script is compiled, with its name, and with the position at which
+C<DATA> begins, if there is one.
 
 =cut
 
@@ -66,10 +62,11 @@ sub prepare {
     no warnings 'once';
     *CORE::GLOBAL::exit = \&leave;
     $0 = $file;
+    PagiBridge::CGI::Restore::library(@INC);
     return;
 }
 
-# leave stands for exit.
+# leave takes the place of exit.
 sub leave {
     $status = @_ ? $_[0] : 0;
     CORE::exit($status) if !defined $worker || $$ != $worker;
@@ -80,43 +77,33 @@ sub leave {
 
 =head2 begin($socket, $watch)
 
-To be called in the process that is to answer requests, when the script is compiled: the socket at
-which they come, and what has watched it.
+To be called in the process that answers requests, when the script is compiled. C<$socket> is
+where requests come, C<$watch> is what has watched the compilation.
 
 =cut
 
 sub begin {
     ($socket, $watch) = @_;
     $socket = PagiBridge::CGI::Kernel::away($socket);
-    ($worker, $umask, $warnings, $directory) = ($$, umask, $^W, readlink '/proc/self/cwd');
-    %environment = %ENV;
-    @library     = @INC;
-    %signal      = map { $_ => $SIG{$_} } @SIGNALS;
-    @layers      = map { layers($_) } @STANDARD;
-    note_cgi() if $INC{'CGI.pm'};
     ($dup, $dup3, $close, $write, my $prctl) = PagiBridge::CGI::Kernel::numbers(qw(dup dup3 close write prctl));
-    syscall $prctl, 36, 1, 0, 0, 0;    # PR_SET_CHILD_SUBREAPER: all that a run leaves behind are children
-    find_lexicals();
-    $_->[2] = count($_->[0]) for @lexicals;    # now that the search holds none
-    my $ends = B::end_av();
-    @ends = map { [ $_->FILE eq $file, $_->object_2svref ] } $ends->ARRAY if $ends->can('ARRAY');
-    open my $device, '+<', '/dev/null' or quit(255);
+    open my $device, '+<', '/dev/null' or PagiBridge::CGI::Kernel::vanish(255);
     $null = PagiBridge::CGI::Kernel::away(fileno $device);
     close $device;
-    syscall $dup3, $null, 0, 0;
+    syscall $dup3, $null, $_, 0 for 0 .. 2;    # nothing reads the pipes of the compilation any more
+    syscall $prctl, 36, 1, 0, 0, 0;            # PR_SET_CHILD_SUBREAPER: all that a run leaves behind are children
+    $worker      = $$;
+    %environment = %ENV;
+    @layers      = map { layers($_) } @STANDARD;
+    find_lexicals();
+    $_->[2] = count($_->[0]) for @lexicals;    # now that the search holds none
+    PagiBridge::CGI::Restore::note($file, $socket, $null);
     look_at_handles();
     # Only ASCII, as the mark is, comes through these layers as it is.
     $plain = $layers[1] =~ /\A(?::utf8|:encoding\(utf-?8(?:-strict)?\))?\z/i;
     return;
 }
 
-sub note_cgi {
-    no strict 'refs';
-    %cgi = map { $_ => ${"CGI::$_"} } @CGI;
-    return;
-}
-
-# layers returns what binmode must be told to give a handle its layers back.
+# layers returns the argument of binmode that gives a handle its layers back.
 sub layers {
     my ($handle) = @_;
     my @all = PerlIO::get_layers($handle);
@@ -126,7 +113,7 @@ sub layers {
     return join '', map {":$_"} @all;
 }
 
-# find_lexicals notes the file-scoped lexicals of the main program, each with its value.
+# find_lexicals notes the file-scoped lexicals of the main program and their values.
 sub find_lexicals {
     my ($names, $pad) = map { $_->can('ARRAY') ? [ $_->ARRAY ] : [] } (B::main_cv()->PADLIST->ARRAY)[0, 1];
     my ($last, @found) = 0;
@@ -159,8 +146,8 @@ Returns when there is a request. At the end the process exits.
 =cut
 
 sub next_request {
-    my ($text, @given) = PagiBridge::CGI::Kernel::take($socket) or quit(0);
-    my $flags = ord substr $text, 4, 1;
+    my ($text, @given) = PagiBridge::CGI::Kernel::take($socket) or retire();
+    my ($flags, $given_mark, @variables) = parse($text) or PagiBridge::CGI::Kernel::vanish();
     $with_input = $flags & $WITH_INPUT;
     my @numbers = (($with_input ? 0 : ()), ($flags & $WITH_OUTPUT ? (1, 2) : ()));
     PagiBridge::CGI::Kernel::vanish() if @given != @numbers;
@@ -171,11 +158,12 @@ sub next_request {
     }
     @pipes = map { descriptor($_) } 1, 2 if $flags & $WITH_OUTPUT;
     open_standard() if $with_input;
-    $mark = substr $text, 5, $MARK;
-    set_environment(split /\0/, substr $text, 5 + $MARK);
+    $mark = $given_mark;
+    set_environment(@variables);
     if (defined $data) {
         open main::DATA, '<', $file;
         seek main::DATA, $data, 0;
+        PagiBridge::CGI::Restore::forget_input();
     }
     ($status, $^T) = (0, time);
     srand unpack 'L', $text;
@@ -183,8 +171,18 @@ sub next_request {
     return;
 }
 
-# open_standard makes new handles of descriptors 0 to 2, of the first alone where the others
-# are as they were.
+# parse takes a request apart: flags, mark, variables. The seed is its first four bytes. For a text that is no request it
+# returns nothing. F<bridge/cgi/perlfork/PROTOCOL.md> describes requests.
+sub parse {
+    my ($text) = @_;
+    return if length $text < 5 + $MARK || length $text > 5 + $MARK && substr($text, -1) ne "\0";
+    my ($flags, $own) = unpack "x4 C a$MARK", $text;
+    return if $flags > ($WITH_INPUT | $WITH_OUTPUT) || $own =~ tr/A-Z2-7//c;
+    return $flags, $own, split /\0/, substr $text, 5 + $MARK;
+}
+
+# open_standard makes new handles for the descriptors 0 to 2, or only for 0 where the other
+# handles are unchanged.
 sub open_standard {
     for my $number ($pristine ? 0 : (0 .. 2)) {
         my $copy = syscall $dup, $number;
@@ -194,19 +192,15 @@ sub open_standard {
         open $STANDARD[$number], ($number ? '>&=' : '<&='), $number;
         binmode $STANDARD[$number], $layers[$number] if $layers[$number] ne '';
     }
-    return if $pristine;
-    select STDERR;
-    $| = 1;
-    select STDOUT;
-    $| = 0;
+    PagiBridge::CGI::Restore::flush_errors() if !$pristine;
     return;
 }
 
-# descriptor returns what a descriptor is open on.
+# descriptor returns the name of the file on which a descriptor is open.
 sub descriptor { return readlink("/proc/self/fd/$_[0]") || '' }
 
-# look_at_handles sets $pristine: the standard handles are as perl made them. It reports
-# whether the descriptors for output are.
+# look_at_handles sets $pristine to whether the standard handles are as perl made them. It
+# returns whether the descriptors for output are.
 sub look_at_handles {
     $pristine = 1;
     for my $number (0 .. 2) {
@@ -219,8 +213,8 @@ sub look_at_handles {
     return 1;
 }
 
-# set_environment makes %ENV of the variables a request has besides those it always has. Most
-# are those of the request before, and few scripts change %ENV.
+# set_environment fills %ENV with the variables of a request besides those that all requests
+# have. Most are those of the request before, and few scripts change %ENV.
 sub set_environment {
     if (@_ == @last && join("\0", %ENV) eq $snapshot) {
         my @changed = grep { $_[$_] ne $last[$_] } 0 .. $#_;
@@ -255,31 +249,33 @@ sub set_environment {
 
 =head2 end_request
 
-Ends a run: behind its output it writes the mark of the request and the status that the
-process would have ended with, three digits. Then it takes back what the run has changed, while
-nobody waits. A process that cannot do that, that has children left or another STDOUT, ends instead, as
-it would without any of this.
+Ends a run. The remaining code of the script runs first: C<END> blocks, and the destructors and
+ties that putting back its variables sets off. Then the process writes the mark of the request
+behind its output, with the status with which it would have ended, in three digits. From then
+on it only waits.
+
+A process that cannot be put back into its first state, that has children left or another
+STDOUT, ends instead, as it would without this module.
 
 =cut
 
 sub end_request {
     CORE::exit($status) if $$ != $worker;    # a child that the script has forked
-    my $code = $status;
-    {
-        local $? = $code;
-        $_->[1]->() for grep { $_->[0] } @ends;
-        $code = $? & 255;
+    my $code = PagiBridge::CGI::Restore::run_ends($status);
+    close main::DATA if defined $data;
+    my $reusable = eval {    # a destructor may die, or a constant refuse
+        PagiBridge::CGI::Restore::flush();
+        take_back_lexicals() && PagiBridge::CGI::Restore::tidy(@pipes);
+    };
+    $reusable = 0 if !look_at_handles() || has_children();
+    if (!$reusable || !eval { PagiBridge::CGI::Restore::restore() }) {
+        PagiBridge::CGI::Restore::finish($code);
     }
-    alarm 0;
-    my $reusable = eval { take_back_lexicals() };    # a destructor may die, or a constant refuse
-    $reusable = 0 if !look_at_handles() || has_children() || !chdir $directory;
-    quit($code) if !$reusable;
     end_output(sprintf '%s%03d', $mark, $code);
-    take_back();
     return;
 }
 
-# has_children reports whether any process lives that this run has started.
+# has_children reports whether a process that this run has started is still alive.
 sub has_children {
     local ($?, $!);
     while ((my $pid = waitpid -1, 1) >= 0) {    # WNOHANG
@@ -294,14 +290,16 @@ sub end_output {
     my ($last) = @_;
     my $fits = $pristine && $plain;
     if ($pristine) {
-        local ($\, $,);
+        my $selected = select;
         for my $handle ($layers[2] eq '' ? () : \*STDERR, \*STDOUT) {
             select $handle;
+            my $auto = $|;
             $| = 0;
             print {$handle} $last if $fits && $handle == \*STDOUT;
             $| = 1;    # flushes
+            $| = $auto;
         }
-        $| = 0;
+        select $selected;
     }
     else { open_standard() }
     syscall $write, 1, $last, length $last if !$fits;
@@ -313,7 +311,7 @@ sub end_output {
     return;
 }
 
-# take_back_lexicals reports whether nobody has kept a reference to one.
+# take_back_lexicals gives the lexicals their first values, and reports whether no reference to one was kept.
 sub take_back_lexicals {
     for (@lexicals) {
         my ($lexical, $value) = @$_;
@@ -336,39 +334,11 @@ sub untie_lexical {
     return;
 }
 
-sub take_back {
-    for my $name (@SIGNALS) {
-        my ($is, $was) = ($SIG{$name}, $signal{$name});
-        next if defined $is ? defined $was && $is eq $was : !defined $was;
-        if (defined $was || $name !~ /\A_/) { $SIG{$name} = defined $was ? $was : 'DEFAULT' }
-        else { delete $SIG{$name} }
-    }
-    @INC = @library if join("\0", @INC) ne join "\0", @library;
-    @ARGV = ();
-    umask $umask;
-    $0 = $file if $0 ne $file;
-    ($/, $\, $,, $", $;, $^W) = ("\n", undef, undef, ' ', "\034", $warnings);
-    undef $_;
-    if ($INC{'CGI.pm'}) {
-        CGI::initialize_globals();
-        note_cgi() if !%cgi;    # this run has loaded it
-        no strict 'refs';
-        ${"CGI::$_"} = $cgi{$_} for @CGI;
-    }
-    if ($INC{'CGI/Carp.pm'}) {
-        no warnings 'once';
-        ($CGI::Carp::EMIT_WARNINGS, @CGI::Carp::WARNINGS) = (0);
-    }
-    return;
-}
-
-# quit ends the process with this status. The script's END blocks have run; those of
-# modules have not.
-sub quit {
-    my ($code) = @_;
-    $_->[1]->() for grep { !$_->[0] } @ends;
-    close $_ for @STANDARD;
-    PagiBridge::CGI::Kernel::vanish($code);
+# retire ends a process that waits for a request. No client is left for what the process still
+# prints.
+sub retire {
+    syscall $dup3, $null, $_, 0 for 1, 2;
+    PagiBridge::CGI::Restore::finish(0);
     return;
 }
 

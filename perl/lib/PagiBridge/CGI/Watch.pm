@@ -3,11 +3,9 @@ package PagiBridge::CGI::Watch;
 use strict;
 use warnings;
 
-use PagiBridge::CGI::Kernel ();
-
 =head1 NAME
 
-PagiBridge::CGI::Watch - tells whether a script could as well have been compiled for another request
+PagiBridge::CGI::Watch - notes which variables of the environment a script looks at while it is compiled
 
 =head1 SYNOPSIS
 
@@ -15,20 +13,22 @@ PagiBridge::CGI::Watch - tells whether a script could as well have been compiled
     ... a script is compiled ...
     my $why = $watch->end;      # '' or why it must be compiled for each request
     my @names = $watch->names;  # variables of the environment it has looked at
-    my @files = $watch->files;  # [descriptor, flags, position] of those it keeps open
 
 =head1 DESCRIPTION
 
-Stands beside the compilation of a script and the C<BEGIN> blocks, C<use> statements and
-constants that run with it. C<%ENV> is replaced by a tied hash meanwhile, which notes what is read;
-the rest is found out by comparing before and after.
+C<%ENV> is replaced by a tied hash while a script is compiled and its C<BEGIN> blocks, C<use>
+statements and constants run. The hash notes which variables are read. C<$^T>, the time at
+which perl was started, is also tied. The gateway watches the system calls of the script.
 
-Descriptor 0 must be a pipe with one byte in it, 1 and 2 two others.
+Perl's random numbers begin with a known seed, so that their use can be detected. Each run must
+get a seed of its own.
 
 =cut
 
-# A seed of the random numbers whose first one is known.
-my $SEED = 20_110_614;
+# The seed, and the modules that use one random number when they are loaded and keep nothing of
+# it.
+my $SEED  = 20_110_614;
+my $STIRS = '/auto/Net/SSLeay/randomize.al';
 
 =head1 METHODS
 
@@ -39,37 +39,15 @@ Begins to watch.
 =cut
 
 sub begin {
-    my ($class, %option) = @_;
-    my $self = bless {
-        control  => $option{control},
-        outputs  => join("\0", map { readlink "/proc/self/fd/$_" } 0 .. 2),
-        children => reaped(),
-        random   => first_random(),
-        real     => \%ENV,
-        watched  => {},
-    }, $class;
+    my ($class) = @_;
+    my $self = bless { real => \%ENV, watched => {} }, $class;
     $self->{notes} = tie %{ $self->{watched} }, 'PagiBridge::CGI::Watch::Environment', $self->{real};
+    srand $SEED;
     *main::ENV = $self->{watched};
-    watch_sockets();
+    $self->{time}  = tie $^T, 'PagiBridge::CGI::Watch::Start', $^T;
+    $self->{count} = Internals::SvREFCNT(%{ $self->{watched} }) . ' ' . Internals::SvREFCNT(%{ $self->{notes} });
     return $self;
 }
-
-my $sockets = 0;
-
-# watch_sockets has calls of socket counted in all that is compiled from now on.
-sub watch_sockets {
-    no warnings 'once';
-    *CORE::GLOBAL::socket = sub (*$$$) {
-        $sockets++;
-        return CORE::socket($_[0], $_[1], $_[2], $_[3]) if !defined $_[0] || ref $_[0] || ref \$_[0] eq 'GLOB';
-        no strict 'refs';    # a name, of the caller's package
-        my $name = $_[0] =~ /::|'/ ? $_[0] : caller() . "::$_[0]";
-        return CORE::socket(*{$name}, $_[1], $_[2], $_[3]);
-    };
-    return;
-}
-
-sub first_random { srand $SEED; my $first = rand; srand $SEED; return $first }
 
 =head2 end
 
@@ -82,27 +60,30 @@ sub end {
     my ($self) = @_;
     my $held = $self->is_held;
     *main::ENV = $self->{real};
-    flush_stdout();
+    my $timed = delete($self->{time})->[1];
+    untie $^T;
     return 'it keeps a reference to %ENV, or has replaced it' if $held;
     return 'it lists all of %ENV' if $self->{notes}{all};
-    return 'it has closed or redirected a standard handle'
-        if $self->{outputs} ne join "\0", map { readlink("/proc/self/fd/$_") || '' } 0 .. 2;
-    return 'it reads STDIN' if PagiBridge::CGI::Kernel::taste(0) != 1;
-    return 'it starts processes' if waitpid(-1, 1) != -1 || reaped() ne $self->{children};
-    return 'it starts threads' if entries('/proc/self/task') > 1;
-    return 'it uses random numbers' if rand() != $self->{random};
-    return 'it sets an alarm' if alarm 0;
-    return 'it opens a socket' if $sockets;
-    no warnings 'once';
-    return 'it connects to a database' if $INC{'DBI.pm'} && %DBI::installed_drh;
-    return $self->look_at_descriptors;
+    return 'it uses random numbers' if has_rolled();
+    return 'it looks at the clock ($^T)' if $timed;
+    return '';
 }
 
-# is_held reports whether anything but this object and the name ENV leads to the tied
-# hash, or the name does not.
+# has_rolled reports whether a random number was used by other code than the modules that keep
+# nothing of it.
+sub has_rolled {
+    my $next = rand;
+    srand $SEED;
+    my @first = (rand, rand);
+    return $next != $first[ (grep { index($_, $STIRS) >= 0 } keys %INC) ? 1 : 0 ];
+}
+
+# is_held reports whether the script keeps a reference to the tied hash or to one of its
+# variables. There are then more references to the hash, or to the object behind it, than in
+# the beginning. It also reports whether the name ENV now leads to another hash.
 sub is_held {
     my ($self) = @_;
-    return 1 if Internals::SvREFCNT(%{ $self->{watched} }) != 2;
+    return 1 if Internals::SvREFCNT(%{ $self->{watched} }) . ' ' . Internals::SvREFCNT(%{ $self->{notes} }) ne $self->{count};
     return *main::ENV{HASH} != $self->{watched};
 }
 
@@ -114,10 +95,19 @@ Returns the names of the variables that were read.
 
 sub names { my ($self) = @_; return sort keys %{ $self->{notes}{read} } }
 
+=head2 changes
+
+Returns whether the script has emptied the environment. Then come pairs: the name of each
+variable that the script has set or removed, and 1.
+
+=cut
+
+sub changes { my ($self) = @_; return $self->{notes}{cleared} ? 1 : 0, %{ $self->{notes}{own} } }
+
 =head2 overrides($name)
 
-Reports whether the script has itself said what the variable is; without a name, whether it
-has of any.
+Reports whether the script has itself set or removed the variable. Without a name it reports
+whether the script has done so with any.
 
 =cut
 
@@ -125,64 +115,6 @@ sub overrides {
     my ($self, $name) = @_;
     my $notes = $self->{notes};
     return $notes->{cleared} || (defined $name ? $notes->{own}{$name} : %{ $notes->{own} } ? 1 : 0);
-}
-
-=head2 files
-
-Returns what C<PagiBridge::CGI::Kernel::reopen> wants to know of each file that is open.
-
-=cut
-
-sub files { my ($self) = @_; return @{ $self->{files} } }
-
-sub flush_stdout {
-    my $selected = select STDOUT;
-    my $auto     = $|;
-    $| = 1;
-    $| = $auto;
-    select $selected;
-    return;
-}
-
-# reaped returns a number that grows with every child that was waited for: the page
-# faults of all of them.
-sub reaped {
-    open my $stat, '<', '/proc/self/stat' or return '';
-    sysread $stat, my $text, 4096;
-    return (split / /, substr $text, 2 + rindex $text, ')')[8];
-}
-
-sub entries {
-    my ($directory) = @_;
-    opendir my $dir, $directory or return 0;
-    return scalar grep { !/\A[.]/ } readdir $dir;
-}
-
-# look_at_descriptors finds the files that are open besides the standard handles, and
-# returns what is wrong with one of them.
-sub look_at_descriptors {
-    my ($self) = @_;
-    opendir my $dir, '/proc/self/fd' or return "the descriptors cannot be listed: $!";
-    my @all = grep { /\A[0-9]+\z/ && $_ > 2 && $_ != $self->{control} } readdir $dir;
-    my $own = fileno $dir;
-    closedir $dir;
-    for my $descriptor (sort { $a <=> $b } @all) {
-        next if defined $own && $descriptor == $own;
-        my $target = readlink "/proc/self/fd/$descriptor";
-        next if !defined $target || $target eq "/proc/$$/fd";    # the directory itself
-        return "it opens a socket" if $target =~ /\Asocket:/;
-        return "it keeps $target open" if !-f "/proc/self/fd/$descriptor";
-        open my $info, '<', "/proc/self/fdinfo/$descriptor" or return "$target: $!";
-        sysread $info, my $text, 4096;
-        my ($position) = $text =~ /^pos:\s*([0-9]+)/m;
-        my ($flags)    = $text =~ /^flags:\s*([0-7]+)/m;
-        $flags = oct $flags;
-        return "it keeps $target open for writing" if $flags & 3;
-        return "it keeps $target locked" if $text =~ /^lock:/m;
-        push @{ $self->{files} }, [ 0 + $descriptor, $flags, 0 + $position ];
-    }
-    $self->{files} ||= [];
-    return '';
 }
 
 package    # not a module of its own
@@ -230,6 +162,13 @@ sub FIRSTKEY {
 }
 
 sub NEXTKEY { my ($self) = @_; return each %{ $self->{real} } }
-sub SCALAR  { my ($self) = @_; $self->{all} = 1; return scalar %{ $self->{real} } }
+sub SCALAR  { my ($self) = @_; $self->{all} = 1 if !$self->{cleared}; return scalar %{ $self->{real} } }
+
+package    # not a module of its own
+    PagiBridge::CGI::Watch::Start;
+
+sub TIESCALAR { my ($class, $time) = @_; return bless [ $time, 0 ], $class }
+sub FETCH { my ($self) = @_; $self->[1] = 1; return $self->[0] }
+sub STORE { my ($self, $time) = @_; @$self = ($time, 1); return }
 
 1;

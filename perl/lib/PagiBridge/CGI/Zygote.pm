@@ -1,5 +1,8 @@
 package PagiBridge::CGI::Zygote;
 
+my @symbols;
+BEGIN { @symbols = keys %main:: }    # that perl begins with
+
 use strict;
 use warnings;
 
@@ -12,64 +15,48 @@ PagiBridge::CGI::Zygote - compiles a CGI script once and runs it in a fresh proc
 
 =head1 SYNOPSIS
 
-    perl -I/runtime/lib -MPagiBridge::CGI::Zygote=63,read,0,... script.cgi
+    PERL5OPT='-I/runtime/lib -MPagiBridge::CGI::Zygote=63,read,0,...' perl script.cgi
 
 =head1 DESCRIPTION
 
-The script is perl's main program, and stays it: this module is loaded before the first
-line, and takes over when all is compiled, in an C<INIT> block. There it forks a process for each
-request. In these the block returns, and perl goes on with what comes next: the script's own
+The script remains perl's main program. This module is loaded before the first line of the
+script, and takes over in an C<INIT> block, when all is compiled. There it forks a process for
+each request. In these processes the block returns, and perl goes on with the script's own
 C<INIT> blocks and its first statement. So C<__FILE__>, C<DATA>, C<caller>, C<exit>, C<die> and
-C<END> are what they are without it.
+C<END> mean the same as without this module.
 
-The first argument is the descriptor of the control socket, a SOCK_SEQPACKET one; the
-others say what the numbers of the system calls are. Messages, one per packet:
+The gateway traces the process while the script is compiled. The process marks the beginning
+and the end of the compilation by sending itself a TRAP, which the gateway intercepts.
 
-=over
+A script must not find traces of this module. It loads no other module, and the gateway takes
+C<use strict> and C<use warnings> out of the copy that perl reads. It evaluates no strings, so
+that the numbers in C<(eval 1)> are the script's own. It tests no files, so that C<_> is the
+script's own. Its packages are gone when the script's first statement runs.
 
-=item gateway, once
+The first argument is the descriptor of the control socket, of type SOCK_SEQPACKET. The other
+arguments are the numbers of the system calls. F<bridge/cgi/perlfork/PROTOCOL.md> describes the
+packets that pass there, and what this side does with one that is malformed.
 
-pairs of a key and a value, each followed by NUL: C<module>, to be loaded before the script;
-C<script> and C<data>, where the main program is that of L<PagiBridge::CGI::Persistent>;
-C<later>, to be loaded when it is compiled, if that can be done; C<report> with a directory, where
-children shall tell which modules they have loaded: the keys of C<%INC>, one per line, in a file
-C<loaded-PID>. Of interest are those from the directories that C<@INC> had when perl was started.
-
-C<file> and C<access>, what the user must be allowed to do with it, as C<PagiBridge::CGI::Kernel::allowed>
-takes it. C<cpu> twice: the seconds of processor time each process may use, and those after which it is
-killed. Further C<expect> and the name of a variable that most requests have; C<unset> and that of one
-which is not the script's.
-
-=item zygote, once
-
-C<R>, then NUL-terminated entries: C<v> and the name of a variable that the compilation has
-looked at, C<i> and a file that it has loaded. Or C<D> and why this cannot be done for this
-script, C<A> and what of it is not allowed.
-
-=item gateway
-
-one byte: how many processes to fork; 0 says that those to come need not report.
-
-=item zygote
-
-C<C> and a pid (four bytes, native), with a socket on which this child waits for its request; C<S>
-where it will report; C<E> and why there is none.
-
-=item gateway, to a child
-
-four random bytes, one that is 0, then NUL-terminated variables: C<NAME=VALUE>, or C<NAME> for one that
-is not there. With it come the descriptors for STDIN, STDOUT and STDERR.
-
-=back
 
 =cut
 
-my ($control, $watch, $self, $reserve, %config, @library);
+# The name of a process that waits for a request. Programs that count the processes of a script
+# must not count it.
+my $IDLE = 'pagi-bridge cgi';
 
-# What multiply works with: messages for the kernel, and what it reads from them.
+my ($control, $watch, $self, $reserve, %config);
+
+# The keys of a configuration, and whether their values are numbers. The empty key is that of the packet that says nothing.
+my %NUMERIC = (
+    (map { $_ => 0 } '', qw(file module name script set unset)),
+    (map { $_ => 1 } qw(access arguments cpu data descriptor)),
+);
+
+# The variables of multiply: messages for the kernel, and buffers that the kernel fills.
 my ($read, $socketpair, $clone, $sendmsg, $recvmsg, $close, $dup3, $prctl);
 my ($order, $pid, $mine, $theirs, $length, $in, $out, $err, $end, $kept) = (0) x 10;
-my ($overrides, $prlimit, $cpu, @files);
+my ($prlimit, $cpu, $name, $seeded, $packages, @files);
+my ($cleared, %own);                                               # what the script has said itself of the environment
 my $pair   = PagiBridge::CGI::Kernel::space(8);
 my $count  = PagiBridge::CGI::Kernel::space(1);
 my $note   = 'C' . "\0" x 4;
@@ -78,8 +65,8 @@ my $vector = pack 'J J', PagiBridge::CGI::Kernel::address($note), 5;
 my $header = PagiBridge::CGI::Kernel::header($vector, $rights);
 my $text   = PagiBridge::CGI::Kernel::space(65_536);
 my $given  = PagiBridge::CGI::Kernel::space(32);                   # room for three descriptors
-my $into   = pack 'J J', PagiBridge::CGI::Kernel::address($text), 65_536;
-my $job    = PagiBridge::CGI::Kernel::header($into, $given);
+my $taint  = substr $0, 0, 0;                                      # tainted under -T, as variables from outside are
+my ($shown, $into, $job) = (0);
 
 sub import {
     my (undef, $descriptor, @numbers) = @_;
@@ -87,13 +74,12 @@ sub import {
     my $home = __FILE__;
     $home =~ s{/PagiBridge/CGI/Zygote[.]pm\z}{};
     @INC = grep { $_ ne $home } @INC;
-    @library = grep { m{\A/} } @INC;
     if (!PagiBridge::CGI::Kernel::set(@numbers)) {
         print STDERR "this perl is not of the gateway's architecture\n";
         exit 1;
     }
     PagiBridge::CGI::Kernel::keep($control);
-    read_configuration();
+    configure();
     my ($file, $access) = map { $_->[0] } @config{qw(file access)};
     if (!PagiBridge::CGI::Kernel::allowed($file, $access)) {
         PagiBridge::CGI::Kernel::hand_on($control, $access == 4 ? 'Aread it' : 'Aread and run it');
@@ -101,28 +87,47 @@ sub import {
     }
     $cpu = pack 'J J', @{ $config{cpu} } if $config{cpu};
     delete @ENV{ @{ $config{unset} || [] } };
-    {
+    my %set = @{ $config{set} || [] };
+    $ENV{$_} = $set{$_} . $taint for keys %set;
+    if ($config{script}) {
         local @INC = ($home, @INC);
-        if   ($config{script}) { require PagiBridge::CGI::Persistent }
-        else                   { require PagiBridge::CGI::Ending }
+        require PagiBridge::CGI::Persistent;
     }
     delete @INC{ grep { m{\APagiBridge/} } keys %INC };    # there may be others of that name
     PagiBridge::CGI::Persistent::prepare(@{ $config{script} }, @{ $config{data} || [] }) if $config{script};
-    $watch = PagiBridge::CGI::Watch->begin(control => $control);
+    $watch = PagiBridge::CGI::Watch->begin;
+    forget_symbols() if !$config{script};
+    PagiBridge::CGI::Kernel::mark();
     for my $file (@{ $config{module} || [] }) {
+        local $@;
         next if eval { require $file };
         decline("$file, of preload_modules, cannot be loaded: $@");
     }
     return;
 }
 
-sub read_configuration {
+# configure takes in a packet of pairs.
+sub configure {
     my ($text) = PagiBridge::CGI::Kernel::take($control) or PagiBridge::CGI::Kernel::vanish();
-    my @pairs = split /\0/, $text;
-    while (my ($key, $value) = splice @pairs, 0, 2) {
+    my $pairs = pairs($text) or decline('the gateway has sent a malformed packet');
+    while (@$pairs) {
+        my ($key, $value) = splice @$pairs, 0, 2;
         push @{ $config{$key} }, $value;
     }
     return;
+}
+
+# pairs takes a packet of pairs apart, and returns a reference to them. For what is no such packet it returns nothing.
+sub pairs {
+    my ($text) = @_;
+    my @all = split /\0/, $text, -1;
+    return if @all % 2 == 0 || pop(@all) ne '';
+    for my $at (0 .. $#all) {
+        my ($key, $value) = @all[ $at, $at + 1 ];
+        next if $at % 2;
+        return if !exists $NUMERIC{$key} || $NUMERIC{$key} && $value !~ /\A[0-9]+\z/;
+    }
+    return \@all;
 }
 
 sub decline {
@@ -141,33 +146,64 @@ INIT {
     }
 }
 
-# settle tells the gateway what has come of the compilation. All it has needed for that is
-# given back before the first fork.
+# settle reports the outcome of the compilation to the gateway. It frees all that it has needed
+# for that before the first fork.
 sub settle {
-    for my $file (@{ $config{later} || [] }) {
-        eval { require $file };    # the script will see what is wrong with it
-    }
+    flush_stdout() if $config{script};    # what was printed would be the first request's alone
+    PagiBridge::CGI::Kernel::mark();
+    configure();
     my $why = $watch->end;
-    $why = 'it keeps a file open' if $why eq '' && $config{script} && $watch->files;
     decline($why) if $why ne '';
-    my $here     = readlink '/proc/self/cwd';
-    my @included = map { m{\A/} ? $_ : "$here/$_" } grep { defined && !ref } values %INC;
-    PagiBridge::CGI::Ending::probe() if !$config{script};
-    @files     = $watch->files;
-    $overrides = $watch->overrides;
-    reserve();
-    for my $name (grep { !exists $ENV{$_} } @{ $config{expect} || [] }) {
-        $ENV{$name} = ' ' x 64;    # it has its place in memory now
+    @files = map { PagiBridge::CGI::Kernel::describe($_) } @{ $config{descriptor} || [] };
+    my @names = $watch->names;
+    $seeded = exists $ENV{PERL_RAND_SEED};    # perl has the seed itself, from 5.38 on
+    ($cleared, %own) = $watch->changes;
+    ($name) = @{ $config{name} || [] };
+    my ($at, $size) = @{ $config{arguments} || [ 0, 0 ] };
+    $shown = 0 + $size;
+    $into  = pack 'J J J J', $at, $shown, PagiBridge::CGI::Kernel::address($text), 65_536;
+    $job   = PagiBridge::CGI::Kernel::header($into, $given);
+    PagiBridge::CGI::Kernel::call_me($IDLE) if !$config{script};
+    if (!$config{script}) {
+        undef $watch;
+        vanish_from_sight();
     }
-    PagiBridge::CGI::Kernel::hand_on($control, join '', 'R', map {"$_\0"} map({"v$_"} $watch->names), map {"i$_"} @included);
+    reserve();
+    PagiBridge::CGI::Kernel::hand_on($control, join '', 'R', map {"$_\0"} @names);
     return;
 }
 
-# multiply forks whenever it is told to. It returns in a child, when that has got its request.
+# forget_symbols removes the symbols of package main that only this runtime has used from
+# perl's symbol table. Code that is compiled already keeps them.
+sub forget_symbols {
+    my %first = map { $_ => 1 } @symbols;
+    delete $first{"\x12E_COMPILE_RECURSION_LIMIT"};    # of the pattern by which -M takes its list apart
+    delete @main::{ 'BEGIN', grep { !$first{$_} && $_ ne 'PagiBridge::' && $_ ne "\x14" } keys %main:: };    # ^T is watched
+    return;
+}
+
+# vanish_from_sight removes the packages of this runtime from perl's symbol table. They live on
+# for the code that runs in them.
+sub vanish_from_sight {
+    $packages = \%PagiBridge::;
+    delete @main::{ 'PagiBridge::', "\x14" };
+    return;
+}
+
+sub flush_stdout {
+    my $selected = select STDOUT;
+    my $auto     = $|;
+    $| = 1;
+    $| = $auto;
+    select $selected;
+    return;
+}
+
+# multiply forks whenever the gateway asks for it. It returns only in a child, when that has
+# got its request.
 #
-# Of all that a process writes to, the kernel first makes it a copy, page by page. So
-# this does as little as it can, in one place and without subroutines, in variables that are there
-# before and after.
+# The kernel copies each page to which a process writes. So multiply does as little as it can,
+# in one place and without subroutines, in variables that exist before and after.
 sub multiply {
     ($read, $socketpair, $clone, $sendmsg, $recvmsg, $close, $dup3, $prctl, $prlimit)
         = PagiBridge::CGI::Kernel::numbers(qw(read socketpair clone sendmsg recvmsg close dup3 prctl prlimit64));
@@ -176,7 +212,6 @@ sub multiply {
         next if $order < 0 && $! == 4;                             # EINTR
         PagiBridge::CGI::Kernel::vanish() if $order < 1;
         $order = ord $count;
-        delete $config{report} if !$order;
         while ($order--) {
             if (syscall($socketpair, 1, 0x80005, 0, $pair) < 0) {  # AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC
                 PagiBridge::CGI::Kernel::hand_on($control, "E$!");
@@ -189,7 +224,7 @@ sub multiply {
                 PagiBridge::CGI::Kernel::hand_on($control, "E$!");
             }
             else {
-                substr $note,   0,  5, pack 'a l', $config{report} ? 'S' : 'C', $pid;
+                substr $note,   1,  4, pack 'l', $pid;
                 substr $rights, 16, 4, pack 'l', $theirs;
                 syscall $sendmsg, $control, $header, 0x4000;       # MSG_NOSIGNAL
             }
@@ -206,10 +241,9 @@ sub multiply {
         PagiBridge::CGI::Kernel::reopen(@$_) >= 0 or PagiBridge::CGI::Kernel::vanish();
     }
     return PagiBridge::CGI::Persistent::begin($mine, $watch) if $config{script};
-    PagiBridge::CGI::Ending::begin($config{report}[0], @library) if $config{report};
-    { no warnings 'once'; $PagiBridge::CGI::Ending::process = $$ }
     do { $length = syscall $recvmsg, $mine, $job, 0x40000000 } while ($length < 0 && $! == 4);    # MSG_CMSG_CLOEXEC
-    PagiBridge::CGI::Kernel::vanish() if $length < 5 || unpack('J', $given) != 28;
+    $length -= $shown;
+    PagiBridge::CGI::Kernel::vanish() if $length < 4 || unpack('J', $given) != 28 || $length > 4 && vec $text, $length - 1, 8;
     ($in, $out, $err) = unpack 'x16 l l l', $given;
     syscall $dup3, $in, 0, 0;
     syscall $close, $in;
@@ -218,20 +252,26 @@ sub multiply {
     syscall $dup3, $err, 2, 0;
     syscall $close, $err;
     syscall $close, $mine;
-    for (split /\0/, substr $text, 5, $length - 5) {
+    syscall $prctl, 15, $name, 0, 0, 0 if defined $name;           # PR_SET_NAME
+    for (split /\0/, substr $text, 4, $length - 4) {
         $end  = index $_, '=';
-        $kept = $overrides && $watch->overrides($end < 0 ? $_ : substr $_, 0, $end);
+        $kept = $cleared || $own{ $end < 0 ? $_ : substr $_, 0, $end };
         if    ($kept)    { }
         elsif ($end < 0) { delete $ENV{$_} }
-        else             { $ENV{ substr $_, 0, $end } = substr $_, $end + 1 }
+        else             { $ENV{ substr $_, 0, $end } = substr($_, $end + 1) . $taint }
     }
     $^T = time;
-    srand unpack 'L', $text;
+    if   ($seeded) { srand }
+    else           { srand unpack 'L', $text }
+    for (0 .. ord($text) & 31) {
+        my %new = (1, 1);
+        keys %new;    # stirs what decides the order of the keys of later hashes
+    }
     return;
 }
 
-# reserve fills the gaps that the compilation has left in perl's memory. What a child makes
-# new lies together then, in pages of its own.
+# reserve fills the gaps that the compilation has left in perl's memory. New values of a child
+# then lie together, in pages of their own.
 sub reserve {
     my @all = ((1) x 2000, map({"x$_"} 1 .. 300), map({ [$_] } 1 .. 50), map({ +{ x => $_ } } 1 .. 20), { map { $_ => 1 } 1 .. 300 });
     for my $size (1 .. 64) { push @all, map { 'x' x (16 * $size - 1) } 1 .. 8 }

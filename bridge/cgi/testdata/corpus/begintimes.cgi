@@ -1,0 +1,5 @@
+#!/usr/bin/perl
+#: exec looks at the clock
+our @then; BEGIN { @then = times }
+print "Content-Type: text/plain\n\n";
+print scalar(@then), "\n";

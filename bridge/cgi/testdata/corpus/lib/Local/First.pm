@@ -1,0 +1,1 @@
+package Local::First; $Local::order .= defined $Local::order ? "-first" : "first"; 1;

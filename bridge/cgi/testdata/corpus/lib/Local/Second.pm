@@ -1,0 +1,1 @@
+package Local::Second; $Local::order .= defined $Local::order ? "-second" : "second"; 1;

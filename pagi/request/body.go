@@ -1,0 +1,99 @@
+// Package request has what an application uses to read a request: its body as an io.Reader.
+//
+// It may import package pagi and must know nothing of servers, Perl or middleware.
+package request
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// ErrDisconnected is what reading a request body ends with when the client went
+// away before it was complete.
+var ErrDisconnected = errors.New("client disconnected before the request body was complete")
+
+// BodyReader reads a request body out of http.request or sse.request events. Reading ends
+// with ErrDisconnected when the client goes away before the body is complete.
+func BodyReader(ctx context.Context, receive pagi.Receive) *Body {
+	return &Body{ctx: ctx, receive: receive}
+}
+
+// Body is a request body as an io.Reader and io.WriterTo. One goroutine may use it.
+type Body struct {
+	ctx      context.Context
+	receive  pagi.Receive
+	rest     []byte
+	err      error
+	trailers pagi.Headers
+}
+
+// Read implements io.Reader.
+func (b *Body) Read(p []byte) (int, error) {
+	for len(b.rest) == 0 {
+		if b.err != nil {
+			return 0, b.err
+		}
+		b.next()
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// WriteTo spares io.Copy its buffer: the events' own bytes are written.
+func (b *Body) WriteTo(w io.Writer) (int64, error) {
+	var total int64
+	for {
+		if len(b.rest) > 0 {
+			n, err := w.Write(b.rest)
+			total += int64(n)
+			b.rest = b.rest[n:]
+			if err == nil && len(b.rest) > 0 {
+				err = io.ErrShortWrite
+			}
+			if err != nil {
+				return total, err
+			}
+		}
+		switch {
+		case b.err == io.EOF:
+			return total, nil
+		case b.err != nil:
+			return total, b.err
+		}
+		b.next()
+	}
+}
+
+// Trailers returns the trailers of the request once the body has been read to its end;
+// see pagi.HTTPRequest.
+func (b *Body) Trailers() pagi.Headers {
+	if b.err != io.EOF {
+		return nil
+	}
+	return b.trailers
+}
+
+func (b *Body) next() {
+	ev, err := b.receive(b.ctx)
+	more := false
+	switch e := ev.(type) {
+	case pagi.HTTPRequest:
+		b.rest, more, b.trailers = e.Body, e.More, e.Trailers
+	case pagi.SSERequest:
+		b.rest, more, b.trailers = e.Body, e.More, e.Trailers
+	default:
+		if err == nil {
+			err = ErrDisconnected
+		}
+	}
+	switch {
+	case err != nil:
+		b.err = err
+	case !more:
+		b.err = io.EOF
+	}
+}

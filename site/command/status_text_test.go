@@ -1,0 +1,76 @@
+package command
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/status"
+)
+
+func TestStatusText(t *testing.T) {
+	now := time.Date(2026, 2, 10, 12, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	g := &status.Gateway{
+		Version: "1", PID: 7, Environment: "deployment", Since: ago(time.Hour),
+		Server: status.Server{
+			Listeners: []status.Listener{{Address: "[::]:443", TLS: true}}, Connections: 3, Requests: 2,
+			Traffic: status.Traffic{Connections: 10, ConnectionsRefused: 1, Requests: 20, RequestsRefused: 2},
+		},
+		Mounts: []status.Mount{
+			{Mount: "/app", Kind: "psgi", Source: "app.psgi", Backend: &status.Backend{
+				Workers: []status.Worker{
+					{ID: 1, PID: 100, State: "busy", Generation: 1, Served: 9, Inflight: 1, Since: ago(time.Minute), Resident: 3 << 20, Request: &status.Request{
+						Method: "GET", Path: "/app/\x1b[31m\n" + strings.Repeat("x", 200), ID: "abc", Since: ago(1500 * time.Millisecond), ClientLeft: true,
+					}},
+					{ID: 12, PID: 101, State: "ready", Generation: 1, Since: ago(time.Second)},
+				},
+				Queued: 1, Oldest: status.Seconds(300 * time.Millisecond),
+				Totals: status.Totals{
+					Requests: 11, Errors: status.Errors{Application: 2, Died: 1}, Restarts: status.Restarts{Died: 1}, FailedStarts: 3,
+					Waits: 4, Waited: status.Seconds(2 * time.Second),
+				},
+			}},
+			{Mount: "/cgi-bin", Kind: "cgi", Source: "cgi-bin", Backend: &status.Backend{
+				Scripts: []status.Script{
+					{Script: "/srv/a.cgi", PID: 200, Mode: "fork", Since: ago(time.Second), Request: &status.Request{Method: "POST", Path: "/cgi-bin/a.cgi", Since: ago(time.Second)}},
+					{Script: "/srv/b.cgi", PID: 201, Mode: "exec", Since: ago(time.Second)},
+				},
+				Compiled: []status.Compiled{
+					{Script: "/srv/a.cgi", State: "compiled", PID: 199, Persistent: true, Processes: 4, Idle: 3, Requests: 5, Used: ago(time.Second)},
+					{Script: "/srv/b.cgi", State: "exec", Reason: "it is no Perl script", Requests: 1, Used: ago(time.Second)},
+				},
+			}},
+			{Mount: "/", Kind: "file", Source: "public"},
+		},
+	}
+	want := `pagi-bridge 1 (deployment), process 7, for 1h0m0s
+listens at [::]:443, TLS
+3 connections, 2 requests
+since the start: connections: 10 (refused: 1), requests: 20 (refused: 2)
+
+/app  psgi  app.psgi
+  requests: 11, failed: 3 (application: 2, process died: 1), waits in the queue: 4 (2.0 s in all)
+  workers replaced: 1 (died: 1)
+  starts of workers that failed: 3
+  1 requests wait, the first for 0.3 s
+  worker  pid  state  generation  served  in hand   age   memory  running for  request
+       1  100   busy           1       9        1  1m0s  3.0 MiB        1.5 s  GET /app/\x1b[31m\n` + strings.Repeat("x", 85) + `... (id abc), the client has left
+      12  101  ready           1       0        0    1s  0.0 MiB            -
+
+/cgi-bin  cgi  cgi-bin
+  requests: 0
+  pid  run by  running for  request, script
+  200    fork        1.0 s  POST /cgi-bin/a.cgi, /srv/a.cgi
+  201    exec        1.0 s  its answer is complete, /srv/b.cgi
+     state  pid  processes  idle  requests  last asked for  script
+  compiled  199          4     3         5          1s ago  /srv/a.cgi
+      exec    -          -     -         1          1s ago  /srv/b.cgi: it is no Perl script
+
+/  file  public
+`
+	got := statusText(g, now)
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
