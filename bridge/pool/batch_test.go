@@ -9,17 +9,28 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
+
+// takeIdleLocked waits for an idle worker, as one is that has answered a moment ago, and takes it.
+// It returns with Pool.mu held.
+func takeIdleLocked(t *testing.T, s *started) (w *worker) {
+	t.Helper()
+	testkit.Eventually(t, "a worker to be idle", func() bool {
+		s.mu.Lock()
+		if w = s.popIdleLocked(); w == nil {
+			s.mu.Unlock()
+		}
+		return w != nil
+	})
+	return w
+}
 
 // enqueue puts requests into the queue as if the worker were busy, and then lets the worker take
 // from the queue. It returns the channels of their outcomes.
 func enqueue(t *testing.T, s *started, requests ...*Request) (outcomes []<-chan outcome) {
 	t.Helper()
-	s.mu.Lock()
-	w := s.popIdleLocked()
-	if w == nil {
-		t.Fatal("no worker is idle")
-	}
+	w := takeIdleLocked(t, s)
 	w.state, w.average = Busy, time.Nanosecond
 	for _, r := range requests {
 		x := newExchange(s.Pool, r)
@@ -116,8 +127,7 @@ func TestFrameThatCannotBeMade(t *testing.T) {
 // exists, and returns the outcomes of the rest.
 func stalledBatch(t *testing.T, s *started, head string, rest func(i int) string) (first <-chan outcome, others []<-chan outcome) {
 	t.Helper()
-	s.mu.Lock()
-	w := s.popIdleLocked()
+	w := takeIdleLocked(t, s)
 	var batch []*Answer
 	for i := range 4 {
 		do := head
@@ -126,6 +136,7 @@ func stalledBatch(t *testing.T, s *started, head string, rest func(i int) string
 		}
 		x := newExchange(s.Pool, newRequest(do, true))
 		if err := s.assignLocked(w, x); err != nil {
+			s.mu.Unlock()
 			t.Fatal(err)
 		}
 		batch = append(batch, &x.answer)

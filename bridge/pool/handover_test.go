@@ -117,11 +117,7 @@ type batch struct {
 // newBatch takes an idle worker for a batch. Pool.mu is held until send.
 func newBatch(t *testing.T, s *started) *batch {
 	t.Helper()
-	s.mu.Lock()
-	w := s.popIdleLocked()
-	if w == nil {
-		t.Fatal("no worker is idle")
-	}
+	w := takeIdleLocked(t, s)
 	w.state, w.average = Busy, time.Nanosecond
 	return &batch{t, s, w}
 }
@@ -131,6 +127,7 @@ func (b *batch) add(do string, leaves bool) <-chan outcome {
 	c := make(chan outcome, 1)
 	x := newExchange(b.s.Pool, newRequest(do, true))
 	if err := b.s.assignLocked(b.w, x); err != nil {
+		b.s.mu.Unlock()
 		b.t.Fatal(err)
 	}
 	if leaves {

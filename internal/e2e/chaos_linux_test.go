@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -24,8 +25,8 @@ type chaos struct {
 	memory int      // each process may have so many KiB of address space; 0: no limit
 	// timeout is the limit for a request; 0 means a minute.
 	timeout time.Duration
-	// late says that the worker ends only after its answer. It may have another request by then,
-	// which is answered all the same where it may be repeated.
+	// late says that the worker ends only after its answer. It may have read another request by
+	// then. With retry: safe, that one is answered by another worker if its method is safe.
 	late bool
 }
 
@@ -106,7 +107,8 @@ mounts:
     workers: 2
     preload: %v
     request_timeout: %s
-`, testdata("chaos.psgi"), limitedPerl(t, c.memory), dir, preload, max(c.timeout, time.Minute*btoi(c.timeout == 0)))))
+    retry: %s
+`, testdata("chaos.psgi"), limitedPerl(t, c.memory), dir, preload, max(c.timeout, time.Minute*btoi(c.timeout == 0)), c.retry())))
 	if res, body := g.get("/good"); res.StatusCode != 200 {
 		t.Fatalf("at first: %d %s", res.StatusCode, body)
 	}
@@ -132,6 +134,13 @@ mounts:
 
 	client.CloseIdleConnections()
 	testkit.Eventually(t, "the descriptors to be closed", func() bool { return testkit.Descriptors(t, g.Process.Pid) <= before })
+}
+
+func (c chaos) retry() string {
+	if c.late {
+		return pool.RetrySafe
+	}
+	return pool.RetryUnread
 }
 
 // check sends requests of every kind afterwards, which the workers must answer as before.
