@@ -13,6 +13,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
+	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
 )
 
 // answering returns an application that sends events to any scope.
@@ -62,8 +63,8 @@ func TestRequestID(t *testing.T) {
 	} {
 		res := pagitest.New(tc.m.Wrap(app)).Get("/", pagitest.Header(tc.header, tc.incoming))
 		id := res.Header(tc.header)
-		if res.Err != nil || scope.Value(middleware.RequestIDKey) != id || scope.Headers.Get(tc.header) != id {
-			t.Errorf("%s: %v, header %q, scope %v", name, res.Err, id, scope.Value(middleware.RequestIDKey))
+		if res.Err != nil || scope.Value(scopekey.RequestID) != id || scope.Headers.Get(tc.header) != id {
+			t.Errorf("%s: %v, header %q, scope %v", name, res.Err, id, scope.Value(scopekey.RequestID))
 		}
 		if tc.keep && id != tc.incoming || !tc.keep && !generated.MatchString(id) {
 			t.Errorf("%s: %q", name, id)

@@ -8,11 +8,8 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
 )
-
-// RequestIDKey is the key of the scope's value (a string) in which RequestID leaves the id. Perl
-// applications know the id by this name.
-const RequestIDKey = "request_id"
 
 // maxRequestID is the longest incoming id that is trusted, in bytes.
 const maxRequestID = 128
@@ -51,7 +48,7 @@ func (m RequestID) Wrap(next pagi.App) pagi.App {
 			id = uuid7(time.Now())
 		}
 		scope.Notes.Add(pagi.NewLogNote("request_id", id))
-		scope = scope.With(RequestIDKey, id)
+		scope = scope.With(scopekey.RequestID, id)
 		scope.Headers = edited(scope.Headers, func(h *pagi.Headers) { h.Set(header, id) })
 		return next.Serve(ctx, scope, receive, editStart(send, func(h *pagi.Headers) { h.Set(header, id) }))
 	})

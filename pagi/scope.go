@@ -54,7 +54,7 @@ func (a Addr) IsZero() bool { return a == Addr{} }
 //
 // Only the maker of a Scope may change it. Other code copies it with Clone or With and passes the
 // copy down, so changes travel only towards the application. The copy is shallow on purpose; State,
-// Connection, Transport and values reached through pointers are shared between all layers.
+// Stash, Connection, Transport and values reached through pointers are shared between all layers.
 type Scope struct {
 	// Type is TypeHTTP, TypeWebSocket, TypeSSE or TypeLifespan.
 	Type string
@@ -99,6 +99,9 @@ type Scope struct {
 	Transport Transport
 	// Notes are for the server's log; nil if the server keeps none.
 	Notes *LogNotes
+	// Stash is "pagi.stash": values that all layers of this request share. It is nil in lifespan
+	// scopes, and in a scope whose maker gave it none.
+	Stash *Stash
 
 	values *scopeValue
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/internal/metavars"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
 )
 
 // defaultPath is PATH where this process has none.
@@ -117,10 +118,6 @@ func (a *app) environ(scope *pagi.Scope, s script, length int64) []string {
 	return env
 }
 
-// requestIDKey is the scope value of the request's id, where a middleware gave it
-// one.
-const requestIDKey = "request_id"
-
 // idPrefix tells this process's ids from those of all others.
 var idPrefix = func() (b [10]byte) {
 	rand.Read(b[:]) // never fails (crypto/rand)
@@ -131,7 +128,7 @@ var lastID atomic.Uint64
 
 // uniqueID is the request's id, or a new one of 24 letters, digits, "-" and "_".
 func uniqueID(scope *pagi.Scope) string {
-	if id, _ := scope.Value(requestIDKey).(string); id != "" {
+	if id, _ := scope.Value(scopekey.RequestID).(string); id != "" {
 		return id
 	}
 	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64(idPrefix[:], lastID.Add(1)))

@@ -13,6 +13,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/cgi/perlfork"
 	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
 )
 
 // counters count for a mount since it was built, but for waiting, which is the number of requests
@@ -91,7 +92,7 @@ type asked struct {
 }
 
 func requestOf(scope *pagi.Scope) asked {
-	id, _ := scope.Value(requestIDKey).(string)
+	id, _ := scope.Value(scopekey.RequestID).(string)
 	return asked{scope.Method, scope.RootPath, scope.Path, id, time.Now()}
 }
 

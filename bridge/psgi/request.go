@@ -11,6 +11,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/spool"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/request"
+	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
 )
 
 // job is one request on its way to a worker. Jobs are reused.
@@ -49,9 +50,6 @@ func (r *job) readBody(ctx context.Context, receive pagi.Receive, dir string) er
 	}
 }
 
-// requestIDKey is the key of the scope value in which a middleware stores the id of a request.
-const requestIDKey = "request_id"
-
 // encode makes the REQUEST frame: the environment as PSGI wants it, then the body.
 func (r *job) encode(scope *pagi.Scope, names *wire.NameTable) {
 	r.Begin(names)
@@ -68,7 +66,7 @@ func (r *job) encode(scope *pagi.Scope, names *wire.NameTable) {
 	}
 	r.pool.Names = r.Names()
 	r.pool.Safe = isSafe(scope.Method) && r.body.Size() == 0
-	r.pool.ID, _ = scope.Value(requestIDKey).(string)
+	r.pool.ID, _ = scope.Value(scopekey.RequestID).(string)
 	r.pool.Label = label(scope)
 }
 

@@ -77,6 +77,7 @@ type exchange struct {
 	touched atomic.Int64 // last i/o, for RequestTimeout
 	limits  *timeLimits  // nil: there are none
 	notes   pagi.LogNotes
+	stash   pagi.Stash
 }
 
 func newExchange(h *Handler, stream Stream, r *http.Request) *exchange {

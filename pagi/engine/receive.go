@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/bodyread"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -63,6 +64,9 @@ func (x *exchange) receiveRequest(ctx context.Context) (pagi.Event, error) {
 func (x *exchange) receiveEnd(ctx context.Context) (pagi.Event, error) {
 	if x.end.over.Load() {
 		return pagi.HTTPDisconnect{}, nil
+	}
+	if bodyread.Wanted(ctx) {
+		return nil, bodyread.ErrRead
 	}
 	x.watch()
 	select {

@@ -30,7 +30,7 @@ func (x *exchange) makeScope() {
 	s.Headers = x.stream.RequestHeaders()
 	s.Client, s.Server = x.stream.Addrs()
 	s.State = x.h.cloneState()
-	s.Notes = &x.notes
+	s.Notes, s.Stash = &x.notes, &x.stash
 	s.Connection = x.end.control.Connection()
 	x.end.control.LookWith(x)
 	s.Extensions = plainExtensions

@@ -70,6 +70,7 @@ func (x *exchange) leaveStream() *pagi.Scope {
 	}
 	x.sse.Store(nil)
 	x.notes.Clear() // the application is called again, and notes the same again
+	x.stash.Clear()
 	if x.bodyDone.Load() {
 		x.bodyLeft = 0 // the one event of an empty body may have been given: it comes again
 	}

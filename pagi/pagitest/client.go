@@ -212,6 +212,7 @@ func (c *Client) scope(method, target string, r *request) (*pagi.Scope, pagi.Con
 		Client:      pagi.Addr{Host: "127.0.0.1", Port: 12345},
 		Server:      pagi.Addr{Host: "127.0.0.1", Port: port},
 		State:       maps.Clone(c.state),
+		Stash:       &pagi.Stash{},
 		Extensions:  c.Extensions,
 		Connection:  connection,
 	}

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"sync"
 
+	"github.com/pagi-go/pagi-bridge/internal/bodyread"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
@@ -44,6 +45,7 @@ type Exchange struct {
 	res *Response
 
 	received bool // the application has received a part of the request body
+	whole    bool // and also the last one
 }
 
 // Begin sends a request and returns while the application handles it.
@@ -107,6 +109,7 @@ func (e *Exchange) leaveStream() bool {
 	scope := e.Scope.Clone()
 	scope.Type, scope.Connection, scope.Extensions = pagi.TypeHTTP, e.conn, maps.Clone(e.Scope.Extensions)
 	scope.Extensions[pagi.ExtInformational] = struct{}{}
+	scope.Stash.Clear() // as Notes are
 	e.seq.scope = scope
 	return true
 }
@@ -158,10 +161,13 @@ func (e *Exchange) receive(ctx context.Context) (pagi.Event, error) {
 		return e.disconnected(ctx)
 	default:
 	}
+	if bodyread.Wanted(ctx) && e.bodyReceived() {
+		return nil, bodyread.ErrRead
+	}
 	select {
 	case ev := <-e.requests:
 		e.mu.Lock()
-		e.received = true
+		e.received, e.whole = true, !ev.More
 		e.mu.Unlock()
 		if e.isStream() {
 			return pagi.SSERequest(ev), nil
@@ -179,6 +185,13 @@ func (e *Exchange) receive(ctx context.Context) (pagi.Event, error) {
 		}
 		return nil, context.Cause(ctx)
 	}
+}
+
+// bodyReceived reports whether the application has received the whole request body.
+func (e *Exchange) bodyReceived() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.whole
 }
 
 // disconnected returns the event that the application receives after the end. A declined sse scope

@@ -8,8 +8,13 @@ import (
 	"errors"
 	"io"
 
+	"github.com/pagi-go/pagi-bridge/internal/bodyread"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
+
+// ErrBodyRead is what reading a request body ends with when all of it has been received before, by
+// code that did not pass it on.
+var ErrBodyRead = bodyread.ErrRead
 
 // ErrDisconnected is what reading a request body ends with when the client went
 // away before it was complete.
@@ -78,7 +83,7 @@ func (b *Body) Trailers() pagi.Headers {
 }
 
 func (b *Body) next() {
-	ev, err := b.receive(b.ctx)
+	ev, err := b.receive(bodyread.Want(b.ctx))
 	more := false
 	switch e := ev.(type) {
 	case pagi.HTTPRequest:

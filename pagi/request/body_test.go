@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/nethttp"
+	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 	"github.com/pagi-go/pagi-bridge/pagi/request"
 )
 
@@ -87,5 +92,40 @@ func TestBodyReaderReportsTheWriter(t *testing.T) {
 	full := errors.New("disk full")
 	if _, err := io.Copy(strangeWriter{t: t, max: 4, err: full}, request.BodyReader(t.Context(), replay(events...))); !errors.Is(err, full) {
 		t.Errorf("a failing write: %v", err)
+	}
+}
+
+// A reader that begins after somebody else has received the body gets an error at once, from the
+// server as from the test client. It does not wait for the client to leave.
+func TestBodyThatWasReadAlready(t *testing.T) {
+	app := pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+		for more := true; more; {
+			ev, err := receive(ctx)
+			if err != nil {
+				return err
+			}
+			more = ev.(pagi.HTTPRequest).More
+		}
+		_, err := io.ReadAll(request.BodyReader(ctx, receive))
+		if err := send(ctx, pagi.HTTPResponseStart{Status: 200}); err != nil {
+			return err
+		}
+		return send(ctx, pagi.HTTPResponseBody{Body: fmt.Append(nil, errors.Is(err, request.ErrBodyRead))})
+	})
+	served := httptest.NewServer(nethttp.Handler(app))
+	defer served.Close()
+	for name, body := range map[string]string{"empty": "", "small": "hello", "large": strings.Repeat("x", 100_000)} {
+		if res := pagitest.New(app).Post("/", pagitest.Body(body)); res.Err != nil || res.Text() != "true" {
+			t.Errorf("%s, test client: %q, %v", name, res.Text(), res.Err)
+		}
+		res, err := http.Post(served.URL, "text/plain", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if string(got) != "true" || err != nil {
+			t.Errorf("%s, server: %q, %v", name, got, err)
+		}
 	}
 }
