@@ -26,8 +26,12 @@ func TestStatusShowsTheScriptsThatRun(t *testing.T) {
 	release := occupy(t, func(target string) *live {
 		return begin(t, application, ask{target: target, root: "/cgi-bin"})
 	}, "/cgi-bin/wait.cgi", 1)
-	now := application.(*app).Status()
-	if len(now.Scripts) != 1 || now.Running != 1 || now.Queued != 0 {
+	var now status.Backend
+	testkit.Eventually(t, "the script to be shown", func() bool { // it may run before the gateway has noted it
+		now = application.(*app).Status()
+		return now.Running == 1
+	})
+	if len(now.Scripts) != 1 || now.Queued != 0 {
 		t.Fatalf("%+v", now)
 	}
 	one := now.Scripts[0]
