@@ -70,20 +70,25 @@ func TestCookies(t *testing.T) {
 	}
 }
 
-// What net/http takes from a cookie header, Cookies takes as well, except for a name without "=".
+// What net/http takes from a cookie header, Cookies takes as well, except for a name without "=" and
+// for spaces around a value.
 func FuzzCookies(f *testing.F) {
 	for _, seed := range []string{"a=1; b=2", `a="x y"`, "a=b=c", ";;=;", "a=\xff", "a=1;a=2", `a="`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
-		got := request.New(t.Context(), &pagi.Scope{Headers: pagi.Headers{{Name: "cookie", Value: header}}}, nil).Cookies()
+		headers := pagi.Headers{{Name: "cookie", Value: header}}
+		got := request.New(t.Context(), &pagi.Scope{Headers: headers}, nil).Cookies()
+		if headers.Validate("") != nil {
+			return // no server passes it on
+		}
 		have := map[string]bool{}
 		for _, c := range got {
-			have[c.Name+"="+c.Value] = true
+			have[c.Name+"="+strings.Trim(c.Value, " \t")] = true
 		}
 		r := http.Request{Header: http.Header{"Cookie": {header}}}
 		for _, c := range r.Cookies() {
-			if !have[c.Name+"="+c.Value] && len(got) < 1000 && c.Value != "" {
+			if value := strings.Trim(c.Value, " \t"); !have[c.Name+"="+value] && len(got) < 1000 && value != "" {
 				t.Errorf("net/http has %q=%q, we have %q", c.Name, c.Value, got)
 			}
 		}
