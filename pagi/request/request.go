@@ -13,6 +13,8 @@ type Request struct {
 	ctx     context.Context
 	scope   *pagi.Scope
 	receive pagi.Receive
+	query   *Values // nil: not parsed yet
+	cookies *Values // nil: not parsed yet
 }
 
 // New returns a Request for the arguments of an application's Serve. A scope without a Stash is

@@ -1,0 +1,102 @@
+package request
+
+import (
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Host returns the host that the client asked for, with the port if the client named one: the Host
+// header if it is a host name or an IP address with an optional port, in lower case. Otherwise it
+// returns the server's own address, or "localhost" if that is not known.
+//
+// The client chooses the Host header. A link built of it is safe for that client. For a link in a
+// message to somebody else, check the host first; the TrustedHosts middleware does that.
+func (r *Request) Host() string {
+	if host := r.scope.Headers.Get("host"); isHost(host) {
+		return strings.ToLower(host)
+	}
+	server := r.scope.Server
+	ip, err := netip.ParseAddr(server.Host)
+	if err != nil {
+		return "localhost"
+	}
+	host := ip.WithZone("").String()
+	if ip.Is6() {
+		host = "[" + host + "]"
+	}
+	if server.Port == 0 || server.Port == defaultPort(r.scope.Scheme) {
+		return host
+	}
+	return host + ":" + strconv.Itoa(server.Port)
+}
+
+func defaultPort(scheme string) int {
+	if scheme == "https" || scheme == "wss" {
+		return 443
+	}
+	return 80
+}
+
+// isHost reports whether s is a host with an optional port (RFC 9110 section 7.2). Of the characters
+// that RFC 3986 allows in a registered name it takes only those that names have in practice.
+func isHost(s string) bool {
+	name := s
+	if i := strings.LastIndexByte(s, ':'); i >= 0 && i > strings.LastIndexByte(s, ']') {
+		port, err := strconv.ParseUint(s[i+1:], 10, 16)
+		if s[i+1:] != "" && (err != nil || port == 0 && s[i+1:] != "0") {
+			return false
+		}
+		name = s[:i]
+	}
+	if inner, is := strings.CutPrefix(name, "["); is {
+		inner, is = strings.CutSuffix(inner, "]")
+		ip, err := netip.ParseAddr(inner)
+		return is && err == nil && ip.Is6() && ip.Zone() == ""
+	}
+	for i := range len(name) {
+		c := name[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_') {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// URL returns the URL that the client asked for: the scope's scheme, Host, and the path and query as
+// sent. Behind a trusted proxy the ReverseProxy middleware has set scheme and host to what the client
+// used. In a websocket scope the scheme is "ws" or "wss".
+func (r *Request) URL() *url.URL {
+	u := &url.URL{Scheme: r.scope.Scheme, Host: r.Host()}
+	path, query, hasQuery := strings.Cut(r.scope.RequestURI(), "?")
+	if decoded, err := url.PathUnescape(path); err == nil && strings.HasPrefix(path, "/") {
+		u.Path, u.RawPath = decoded, path
+	} else {
+		u.Path = r.scope.RootPath + r.scope.Path
+	}
+	u.RawQuery, u.ForceQuery = query, hasQuery && query == ""
+	return u
+}
+
+// URLFor returns the absolute URL of a path in this application: the request's scheme and host, the
+// path under which the application is mounted, then path, which is not yet percent-encoded and begins
+// with a slash. pairs are names and values of the query, in order. It panics on an odd number of
+// them, which is a bug in the calling code.
+func (r *Request) URLFor(path string, pairs ...string) *url.URL {
+	if len(pairs)%2 != 0 {
+		panic("request.URLFor: odd number of arguments")
+	}
+	u := &url.URL{Scheme: r.scope.Scheme, Host: r.Host(), Path: r.scope.RootPath + path}
+	var query strings.Builder
+	for i := 0; i < len(pairs); i += 2 {
+		if i > 0 {
+			query.WriteByte('&')
+		}
+		query.WriteString(url.QueryEscape(pairs[i]))
+		query.WriteByte('=')
+		query.WriteString(url.QueryEscape(pairs[i+1]))
+	}
+	u.RawQuery = query.String()
+	return u
+}
