@@ -1,8 +1,32 @@
 package request
 
-import "mime"
+import "strings"
 
+// ContentType returns the media type of the body in lower case, without parameters, and its
+// parameters with names in lower case: "multipart/form-data" and boundary, for example. A header that
+// is missing or malformed gives "". Of a parameter that comes twice, the first counts. Unlike
+// mime.ParseMediaType, it takes no fault in a parameter for a fault of the type.
 func (r *Request) ContentType() (mediaType string, params map[string]string) {
-	t, p, _ := mime.ParseMediaType(r.Header("content-type"))
-	return t, p
+	value, rest := cutUnquoted(r.Header("content-type"), ';')
+	mediaType = strings.ToLower(strings.Trim(value, " \t"))
+	major, minor, ok := strings.Cut(mediaType, "/")
+	if !ok || !isToken(major) || !isToken(minor) {
+		return "", nil
+	}
+	for rest != "" {
+		var param string
+		param, rest = cutUnquoted(rest, ';')
+		name, text, ok := strings.Cut(param, "=")
+		name = strings.ToLower(strings.Trim(name, " \t"))
+		if !ok || !isToken(name) {
+			continue
+		}
+		if params == nil {
+			params = make(map[string]string)
+		}
+		if _, twice := params[name]; !twice {
+			params[name] = unquote(strings.Trim(text, " \t"))
+		}
+	}
+	return mediaType, params
 }

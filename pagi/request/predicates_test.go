@@ -80,3 +80,22 @@ func TestTypedStateAndStash(t *testing.T) {
 		t.Error("a value out of nothing")
 	}
 }
+
+func TestContentType(t *testing.T) {
+	for header, want := range map[string]string{
+		"": "", "text/html": "text/html", "Text/HTML; Charset=UTF-8": "text/html charset=UTF-8",
+		`multipart/form-data; boundary="a;b\"c"; x`: `multipart/form-data boundary=a;b"c`,
+		"text/plain; charset=a; charset=b":          "text/plain charset=a",
+		"text/plain; =x; charset = utf-8":           "text/plain charset=utf-8",
+		"text":                                      "", "text/": "", "/html": "", "te xt/html": "", "text/html/x": "", ";charset=x": "",
+	} {
+		mediaType, params := with(t, "content-type", header).ContentType()
+		got := mediaType
+		for name, value := range params {
+			got += " " + name + "=" + value
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", header, got, want)
+		}
+	}
+}
