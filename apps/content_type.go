@@ -2,11 +2,10 @@ package apps
 
 import (
 	"bytes"
-	"os"
 	"path"
 	"strings"
-	"sync"
 
+	"github.com/pagi-go/pagi-bridge/internal/httpfile"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -27,14 +26,14 @@ var unpacked = func() map[string]bool {
 // packingOf returns the content coding that the extension of a file names, and the name without
 // that extension.
 func packingOf(name string) (packing, inner string) {
-	ext := extension(name)
+	ext := httpfile.Extension(name)
 	packing = packings[ext]
 	switch {
 	case packing == "":
 	case ext == "svgz":
 		return packing, name
 	default:
-		if inner = strings.TrimSuffix(name, path.Ext(name)); unpacked[extension(inner)] {
+		if inner = strings.TrimSuffix(name, path.Ext(name)); unpacked[httpfile.Extension(inner)] {
 			return packing, inner
 		}
 	}
@@ -50,28 +49,26 @@ func acceptsCoding(h pagi.Headers, coding string) bool {
 	return quality(h, "accept-encoding", coding, "*") > 0
 }
 
-func extension(name string) string { return strings.ToLower(strings.TrimPrefix(path.Ext(name), ".")) }
-
 // typeOf returns the media type of an open file. It also returns a Content-Encoding where the name
 // tells one and the client accepts it; otherwise the file is an archive. varies reports that the
 // result depends on the client.
-func (f *File) typeOf(file *file, h pagi.Headers) (mediaType, packing string, varies bool) {
-	name := file.name
-	if f.Types[extension(name)] == "" { // a type that the operator has given counts alone
+func (f *File) typeOf(file *httpfile.File, h pagi.Headers) (mediaType, packing string, varies bool) {
+	name := file.Name
+	if f.Types[httpfile.Extension(name)] == "" { // a type that the operator has given counts alone
 		packing, name = packingOf(name)
 	}
 	if varies = packing != ""; varies && !acceptsCoding(h, packing) {
-		packing, name = "", file.name
-		if extension(name) == "svgz" {
+		packing, name = "", file.Name
+		if httpfile.Extension(name) == "svgz" {
 			name = "image.gz"
 		}
 	}
-	return mediaTypeOf(name, f.Types, or(f.DefaultType, "application/octet-stream")), packing, varies
+	return httpfile.MediaType(name, f.Types, or(f.DefaultType, httpfile.DefaultType)), packing, varies
 }
 
 // contentTypeOf returns the Content-Type of an open file of a media type. It may read the
 // file's beginning.
-func (f *File) contentTypeOf(file *file, mediaType, packing string) string {
+func (f *File) contentTypeOf(file *httpfile.File, mediaType, packing string) string {
 	charset := f.Charset
 	switch {
 	case charset == "off":
@@ -82,58 +79,7 @@ func (f *File) contentTypeOf(file *file, mediaType, packing string) string {
 			charset = ""
 		}
 	}
-	return withCharset(mediaType, charset)
-}
-
-// mediaTypeOf returns the media type of the file called name. It looks into own, then into the
-// built-in types, then into the system's. It returns otherwise where none has the extension.
-func mediaTypeOf(name string, own map[string]string, otherwise string) string {
-	ext := extension(name)
-	if t, ok := own[ext]; ok {
-		return t
-	}
-	if t, ok := mimeTypes[ext]; ok {
-		return t
-	}
-	if t, ok := systemTypes()[ext]; ok {
-		return t
-	}
-	return otherwise
-}
-
-func withCharset(mediaType, charset string) string {
-	if charset != "" && strings.HasPrefix(mediaType, "text/") && !strings.Contains(mediaType, ";") {
-		return mediaType + "; charset=" + charset
-	}
-	return mediaType
-}
-
-// mimeFiles are the files in which systems keep their media types.
-var mimeFiles = []string{"/etc/mime.types", "/etc/apache2/mime.types", "/etc/httpd/conf/mime.types", "/usr/local/etc/mime.types"}
-
-// systemTypes are the media types of the first of mimeFiles that exists.
-var systemTypes = sync.OnceValue(func() map[string]string {
-	for _, name := range mimeFiles {
-		if table, err := os.ReadFile(name); err == nil {
-			return parseTypes(string(table))
-		}
-	}
-	return nil
-})
-
-// parseTypes reads a table of lines "type extension extension...".
-func parseTypes(table string) map[string]string {
-	all := map[string]string{}
-	for line := range strings.Lines(table) {
-		line, _, _ = strings.Cut(line, "#")
-		fields := strings.Fields(line)
-		for _, ext := range fields[min(1, len(fields)):] {
-			if ext = strings.ToLower(ext); all[ext] == "" && headerSafe("", fields[0]) == nil {
-				all[ext] = fields[0]
-			}
-		}
-	}
-	return all
+	return httpfile.WithCharset(mediaType, charset)
 }
 
 // declares reports whether a file of the type can name its charset itself.
@@ -145,9 +91,9 @@ const headSize = 1024
 
 // namesAnother reports whether the beginning of a page or style sheet names another
 // charset, by a <meta> element, a rule or a byte order mark.
-func namesAnother(file *file, charset string) bool {
+func namesAnother(file *httpfile.File, charset string) bool {
 	var room [headSize]byte
-	head := room[:min(headSize, file.size)]
+	head := room[:min(headSize, file.Size)]
 	n, _ := file.ReadAt(head, 0) // an error of reading shows when the body is sent
 	head = head[:n]
 	if bytes.HasPrefix(head, []byte("\xfe\xff")) || bytes.HasPrefix(head, []byte("\xff\xfe")) {

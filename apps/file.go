@@ -137,11 +137,11 @@ func (f *File) serve(ctx context.Context, scope *pagi.Scope, send pagi.Send, lis
 	}
 	defer file.Close() // opened for reading: nothing to lose
 	switch {
-	case file.dir:
+	case file.Dir:
 		return f.serveDir(ctx, scope, send, dir, name, slash, list)
 	case slash:
 		return f.refuse(ctx, scope, send, dir, name, refusal.Reason{Status: 404, Text: "the path ends with a slash, but this is a file"})
-	case !file.regular:
+	case !file.Regular:
 		return f.refuse(ctx, scope, send, dir, name, refusal.Reason{Status: 404, Text: "it is neither a file nor a directory"})
 	}
 	return f.serveFile(ctx, scope, send, dir, file)
@@ -165,7 +165,7 @@ func (f *File) serveDir(ctx context.Context, scope *pagi.Scope, send pagi.Send, 
 			return f.refuseError(ctx, scope, send, dir, path.Join(name, candidate), err)
 		}
 		defer file.Close()
-		if file.regular {
+		if file.Regular {
 			return f.serveFile(ctx, scope, send, dir, file)
 		}
 	}

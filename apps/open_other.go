@@ -2,4 +2,6 @@
 
 package apps
 
-func (r *openRoot) open(name string) (*file, error) { return r.openSlowly(name) }
+import "github.com/pagi-go/pagi-bridge/internal/httpfile"
+
+func (r *openRoot) open(name string) (*httpfile.File, error) { return r.openSlowly(name) }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/pagi-go/pagi-bridge/internal/httpfile"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -32,7 +33,7 @@ func TestOpenIsTheSameInOneStepAndInMany(t *testing.T) {
 	}
 	for _, way := range []struct {
 		name string
-		open func(string) (*file, error)
+		open func(string) (*httpfile.File, error)
 	}{{"in one step", opened.open}, {"in many", opened.openSlowly}} {
 		t.Run(way.name, func(t *testing.T) {
 			for name, content := range map[string]string{"plain": "content", "sub/deep/plain": "deeper", "inner": "deeper", "sub/up": "content", "subdir/plain": "deeper"} {
@@ -42,7 +43,7 @@ func TestOpenIsTheSameInOneStepAndInMany(t *testing.T) {
 					continue
 				}
 				got, err := io.ReadAll(io.NewSectionReader(f, 0, 100))
-				if string(got) != content || err != nil || !f.regular || f.dir || f.size != int64(len(content)) || f.modified.IsZero() || f.name != name {
+				if string(got) != content || err != nil || !f.Regular || f.Dir || f.Size != int64(len(content)) || f.Modified.IsZero() || f.Name != name {
 					t.Errorf("%s: %q, %v, %+v", name, got, err, f)
 				}
 				if handle, err := io.ReadAll(f.Handle()); string(handle) != content || err != nil {
@@ -64,7 +65,7 @@ func TestOpenIsTheSameInOneStepAndInMany(t *testing.T) {
 					t.Errorf("%s: %v", name, err)
 					continue
 				}
-				if f.regular || f.dir != (want == "dir") {
+				if f.Regular || f.Dir != (want == "dir") {
 					t.Errorf("%s: %+v", name, f)
 				}
 				if err := f.Close(); err != nil {

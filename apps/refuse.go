@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/pagi-go/pagi-bridge/internal/httpfile"
 	"github.com/pagi-go/pagi-bridge/internal/refusal"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -95,7 +96,7 @@ var errNotFollowed = errors.New("it is not followed")
 
 // open opens a file below dir, or one that a symbolic link outside leads to where
 // FollowSymlinks allows it.
-func (f *File) open(dir *openRoot, name string) (*file, error) {
+func (f *File) open(dir *openRoot, name string) (*httpfile.File, error) {
 	opened, err := dir.open(name)
 	if err == nil || !leadsOut(err) || f.FollowSymlinks == "" || f.FollowSymlinks == refusal.FollowOff {
 		return opened, err
@@ -104,16 +105,7 @@ func (f *File) open(dir *openRoot, name string) (*file, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotFollowed, err)
 	}
-	return openAt(target, name)
-}
-
-// openAt opens the file target. The log and its errors call it name.
-func openAt(target, name string) (*file, error) {
-	handle, err := os.OpenFile(target, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	return newFile(name, handle)
+	return httpfile.Open(target, name)
 }
 
 // serveOnly serves a Root that is a file, at the mount's own path.
@@ -121,7 +113,7 @@ func (f *File) serveOnly(ctx context.Context, scope *pagi.Scope, send pagi.Send)
 	if scope.Path != "" && (scope.Path != "/" || scope.RootPath != "") {
 		return f.refuse(ctx, scope, send, nil, "", refusal.Reason{Status: 404, Text: "the mount is one file, and has nothing below it"})
 	}
-	opened, err := openAt(f.dir(), filepath.Base(f.dir()))
+	opened, err := httpfile.Open(f.dir(), filepath.Base(f.dir()))
 	if err != nil {
 		return err
 	}

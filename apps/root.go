@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/httpfile"
 )
 
 // rootCheck is the time after which the name of a root directory is looked up again.
@@ -59,6 +61,16 @@ func (r *root) open(dir string) (*openRoot, error) {
 	next.checked.Store(now)
 	r.current.Store(next)
 	return next, nil
+}
+
+// openSlowly opens name step by step, which every system can do. It does not wait for a writer when
+// name is a named pipe.
+func (r *openRoot) openSlowly(name string) (*httpfile.File, error) {
+	handle, err := r.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	return httpfile.New(name, handle)
 }
 
 // statusOf returns the response status for an error from opening a file: 404 for a file that does

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/pagi-go/pagi-bridge/internal/httpfile"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -135,7 +136,7 @@ type sendAnswer struct {
 	send  pagi.Send
 
 	start pagi.HTTPResponseStart // held back while there is a file, or a status
-	file  *file                  // to be sent once the application has ended its answer
+	file  *httpfile.File         // to be sent once the application has ended its answer
 	gone  int                    // the status of a file that cannot be sent
 }
 
@@ -251,7 +252,7 @@ func (s *SendFile) find(redirect bool, value string) (*sendRoot, string) {
 	return nil, ""
 }
 
-func (r *sendRoot) openFile(name string) (*file, error) {
+func (r *sendRoot) openFile(name string) (*httpfile.File, error) {
 	dir, err := r.root.open(r.dir)
 	if err != nil {
 		return nil, err
@@ -260,7 +261,7 @@ func (r *sendRoot) openFile(name string) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !f.regular {
+	if !f.Regular {
 		f.Close() // opened for reading
 		return nil, fmt.Errorf("%s is not a regular file", name)
 	}
@@ -281,9 +282,6 @@ func (a *sendAnswer) deliver(ctx context.Context) error {
 	headers := slices.DeleteFunc(a.start.Headers, func(h pagi.Header) bool {
 		return slices.ContainsFunc(ofTheFile, func(name string) bool { return pagi.EqualFold(h.Name, name) })
 	})
-	if a.start.Status == http.StatusOK && (a.scope.Method == http.MethodGet || a.scope.Method == http.MethodHead) {
-		return (&File{}).deliver(ctx, a.scope, a.send, a.file, headers, func() string { return contentType })
-	}
-	whole := delivery{status: a.start.Status, contentType: contentType, file: a.file, length: a.file.size}
-	return whole.send(ctx, a.scope, a.send, headers)
+	answer := httpfile.Answer{File: a.file, Status: a.start.Status, Headers: headers, Type: func() string { return contentType }}
+	return answer.Send(ctx, a.scope, a.send)
 }

@@ -1,4 +1,4 @@
-package apps
+package httpfile
 
 // mimeTypes gives the media type of a file by its extension in lower case. It is built in so that a
 // site answers the same on every machine. Extensions that it lacks are looked up in the system's

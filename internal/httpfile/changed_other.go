@@ -1,6 +1,6 @@
 //go:build !linux && !darwin && !freebsd && !netbsd
 
-package apps
+package httpfile
 
 import (
 	"io/fs"

@@ -1,9 +1,10 @@
-package apps
+package httpfile_test
 
 import (
 	"context"
 	"testing"
 
+	"github.com/pagi-go/pagi-bridge/internal/httpfile"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
@@ -15,12 +16,12 @@ func TestFileIsNotReadWhereTheClientHasIt(t *testing.T) {
 	dir := testkit.Tree(t, map[string]string{"a.html": "content"})
 	asked := 0
 	app := pagi.AppFunc(func(ctx context.Context, s *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
-		f, err := openAt(dir+"/a.html", "a.html")
+		f, err := httpfile.Open(dir+"/a.html", "a.html")
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		return (&File{}).deliver(ctx, s, send, f, nil, func() string { asked++; return "text/html" })
+		return httpfile.Answer{File: f, Type: func() string { asked++; return "text/html" }}.Send(ctx, s, send)
 	})
 	c := pagitest.New(app)
 	first := c.Get("/")

@@ -1,4 +1,4 @@
-package apps
+package httpfile
 
 import (
 	"net/http"
@@ -21,22 +21,22 @@ type validators struct {
 // Reproducible builds give all files the same time. Neither that time nor one in the future tells
 // whether the file has changed. The tag then also has the time at which the system changed the
 // file's entry, and Last-Modified is left out (RFC 9110 section 8.8.2.1).
-func validatorsOf(file *file) validators {
+func validatorsOf(file *File) validators {
 	v := validators{}
 	tag := make([]byte, 0, 48)
 	tag = append(tag, '"')
-	if isTelling(file.modified) {
-		v.modified = file.modified.Truncate(time.Second).UTC()
+	if isTelling(file.Modified) {
+		v.modified = file.Modified.Truncate(time.Second).UTC()
 	} else {
-		if !isTelling(file.changed) {
+		if !isTelling(file.Changed) {
 			return v
 		}
-		tag = strconv.AppendInt(tag, file.changed.UnixNano(), 36)
+		tag = strconv.AppendInt(tag, file.Changed.UnixNano(), 36)
 		tag = append(tag, '.')
 	}
-	tag = strconv.AppendInt(tag, file.modified.UnixNano(), 36)
+	tag = strconv.AppendInt(tag, file.Modified.UnixNano(), 36)
 	tag = append(tag, '-')
-	tag = strconv.AppendInt(tag, file.size, 36)
+	tag = strconv.AppendInt(tag, file.Size, 36)
 	v.etag = string(append(tag, '"'))
 	return v
 }

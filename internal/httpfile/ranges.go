@@ -1,4 +1,4 @@
-package apps
+package httpfile
 
 import (
 	"crypto/rand"

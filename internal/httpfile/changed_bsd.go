@@ -1,6 +1,6 @@
 //go:build darwin || freebsd || netbsd
 
-package apps
+package httpfile
 
 import (
 	"io/fs"
