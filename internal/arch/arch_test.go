@@ -33,7 +33,7 @@ var rooms = []struct {
 	{"pagi/endpoint", []string{"pagi", "pagi/scopekey", "pagi/request", "pagi/response", "pagi/session", "pagi/websocket", "pagi/sse", "pagi/lifespan", "internal/..."}},
 	{"pagi/scopekey", []string{"pagi"}},
 	{"pagi/request", []string{"pagi", "pagi/scopekey", "internal/..."}},
-	{"pagi/response", []string{"pagi", "pagi/scopekey", "internal/..."}},
+	{"pagi/response", []string{"pagi", "pagi/lifespan", "internal/..."}},
 	{"pagi/session", []string{"pagi", "pagi/scopekey", "pagi/lifespan", "internal/..."}},
 	{"pagi/websocket", []string{"pagi", "pagi/scopekey", "pagi/request", "pagi/response", "internal/..."}},
 	{"pagi/sse", []string{"pagi", "pagi/scopekey", "pagi/request", "pagi/response", "internal/..."}},
