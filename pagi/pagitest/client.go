@@ -53,10 +53,14 @@ type Client struct {
 	// Timeout is how long one exchange may take; 0 means DefaultTimeout. After it
 	// the application sees the client disconnect with client_timeout.
 	Timeout time.Duration
+	// Via takes the requests to a real server; nil: they stay in memory, unless DefaultVia is set.
+	Via Carrier
 
 	cookies []*http.Cookie
 	state   map[string]any
 	life    *lifespan.Run
+	served  bool // Via is started
+	started bool // with the application's lifespan
 }
 
 // New returns a client for app.
@@ -92,11 +96,17 @@ func Run(ctx context.Context, app pagi.App, f func(*Client) error) error {
 // Startup runs the application's lifespan startup. An application that declines
 // is no error. Calling it again does nothing.
 func (c *Client) Startup(ctx context.Context) error {
-	if c.life != nil {
+	if c.life != nil || c.started {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout())
 	defer cancel()
+	if c.Via == nil && DefaultVia != nil {
+		c.Via = DefaultVia()
+	}
+	if c.Via != nil {
+		return c.startVia(ctx)
+	}
 	state := map[string]any{}
 	scope := &pagi.Scope{Type: pagi.TypeLifespan, PAGI: pagi.Versions{Version: pagi.SpecVersion}, State: state}
 	run, err := lifespan.Start(ctx, c.App, scope)
@@ -112,11 +122,15 @@ func (c *Client) Startup(ctx context.Context) error {
 
 // Shutdown runs the application's lifespan shutdown if the application was started.
 func (c *Client) Shutdown(ctx context.Context) error {
-	if c.life == nil {
+	if c.life == nil && !c.started {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout())
 	defer cancel()
+	if c.started {
+		c.served, c.started, c.state = false, false, nil
+		return c.Via.Stop(ctx)
+	}
 	run := c.life
 	c.life, c.state = nil, nil
 	return run.Shutdown(ctx)

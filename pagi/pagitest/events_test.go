@@ -159,7 +159,7 @@ func TestEventStreamEnds(t *testing.T) {
 		{"the client leaves", []pagi.Event{pagi.SSEStart{}, pagi.SSESend{}}, func(s *pagitest.EventStream) {
 			s.Next()
 			s.Disconnect(pagi.ReasonWriteTimeout)
-		}, pagi.SSEDisconnect{Reason: pagi.ReasonWriteTimeout}},
+		}, pagi.SSEDisconnect{Reason: lost(pagi.ReasonWriteTimeout)}},
 		{"the application closes without a reason", []pagi.Event{pagi.SSEStart{}, pagi.SSEClose{}}, func(*pagitest.EventStream) {}, pagi.SSEDisconnect{Reason: pagi.ReasonClientClosed}},
 		{"the application closes", []pagi.Event{pagi.SSEStart{}, pagi.SSEClose{Reason: "enough"}}, func(*pagitest.EventStream) {}, pagi.SSEDisconnect{Reason: "enough"}},
 		{"the application declines", []pagi.Event{pagi.SSEHTTPResponseStart{Status: 204}, pagi.SSEHTTPResponseBody{}}, func(*pagitest.EventStream) {}, nil},

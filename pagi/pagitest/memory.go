@@ -111,8 +111,14 @@ func (m *memory) Drop() {
 // Sent implements engine.WebSocketConn. There is no network, so it returns 0.
 func (m *memory) Sent() int64 { return 0 }
 
-// put sends a message from the test.
-func (m *memory) put(e pagi.WebSocketReceive) error {
+// memoryClient is the test's end.
+type memoryClient struct {
+	*memory
+	session *engine.WebSocketSession
+}
+
+// Send implements WebSocketWire.
+func (m memoryClient) Send(e pagi.WebSocketReceive) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.gone != nil {
@@ -123,8 +129,8 @@ func (m *memory) put(e pagi.WebSocketReceive) error {
 	return nil
 }
 
-// take returns the next message of the application.
-func (m *memory) take() (pagi.WebSocketSend, error) {
+// Receive implements WebSocketWire.
+func (m memoryClient) Receive() (pagi.WebSocketSend, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for len(m.toTest) == 0 {
@@ -138,25 +144,30 @@ func (m *memory) take() (pagi.WebSocketSend, error) {
 	return e, nil
 }
 
-// end sends a Close from the test.
-func (m *memory) end(end *engine.WebSocketEnd) error {
+// Close implements WebSocketWire.
+func (m memoryClient) Close(code int, reason string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.gone != nil {
 		return m.gone
 	}
-	m.gone = end
+	m.gone = &engine.WebSocketEnd{Code: code, Reason: reason, Answer: code, Peer: true}
 	m.change.Broadcast()
 	return nil
 }
 
-func (m *memory) mute() {
+// Drop implements WebSocketWire.
+func (m memoryClient) Drop(reason string) { m.session.Cut(reason) }
+
+// Mute implements WebSocketWire.
+func (m memoryClient) Mute() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.silent = true
 }
 
-func (m *memory) pings() int {
+// Pings implements WebSocketWire.
+func (m memoryClient) Pings() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.pinged

@@ -23,6 +23,7 @@ type request struct {
 	chunks  [][]byte
 	after   pagi.Headers // the trailers
 	stream  bool         // the body comes from Exchange.Write
+	chunked bool         // its length is not known ahead
 	edits   []func(*pagi.Scope)
 }
 
@@ -52,14 +53,14 @@ func Chunks(pieces ...string) Option {
 		for _, p := range pieces {
 			r.chunks = append(r.chunks, []byte(p))
 		}
-		r.headers.Set("transfer-encoding", "chunked")
+		r.chunked = true
 	}
 }
 
 // Stream lets the test send the body by Exchange.Write and Exchange.CloseBody. It is for
 // Client.Begin.
 func Stream() Option {
-	return func(r *request) { r.stream = true; r.headers.Set("transfer-encoding", "chunked") }
+	return func(r *request) { r.stream, r.chunked = true, true }
 }
 
 // Trailer adds a trailer field. It comes with the last event of the body.
