@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -56,7 +55,7 @@ type Client struct {
 	// Via takes the requests to a real server; nil: they stay in memory, unless DefaultVia is set.
 	Via Carrier
 
-	cookies []*http.Cookie
+	cookies []cookie
 	state   map[string]any
 	life    *lifespan.Run
 	served  bool // Via is started
@@ -170,13 +169,26 @@ func (c *Client) Options(target string, opts ...Option) *Response {
 // Do sends a request and returns the whole response. It panics if target or an option is invalid,
 // which is a bug of the test.
 func (c *Client) Do(method, target string, opts ...Option) *Response {
-	e := c.Begin(method, target, opts...)
+	r := newRequest(opts)
+	res := c.do(method, target, r)
+	if r.follow {
+		return c.follow(method, target, r, res)
+	}
+	return res
+}
+
+func (c *Client) do(method, target string, r *request) *Response {
+	e := c.begin(method, target, r)
 	for {
 		if _, ok := e.Next(); !ok {
 			return e.Finish()
 		}
 	}
 }
+
+// scheme and host are those of a request: its own after a redirect.
+func (c *Client) scheme(r *request) string { return or(r.scheme, or(c.Scheme, "http")) }
+func (c *Client) host(r *request) string   { return or(r.host, or(c.Host, "testserver")) }
 
 func (c *Client) timeout() time.Duration {
 	if c.Timeout > 0 {
@@ -188,10 +200,7 @@ func (c *Client) timeout() time.Duration {
 // scope makes the request's scope. An http scope contains the Connection.
 func (c *Client) scope(method, target string, r *request) (*pagi.Scope, pagi.Connection, *engine.ConnectionControl) {
 	rawPath, query, hasQuery := strings.Cut(target, "?")
-	path, err := url.PathUnescape(rawPath)
-	if err != nil || !strings.HasPrefix(rawPath, "/") {
-		panic(fmt.Sprintf("pagitest: target %q must be a path, percent-encoded where necessary", target))
-	}
+	path := pathOf(target)
 	if r.query != "" {
 		if query != "" {
 			query += "&"
@@ -205,7 +214,7 @@ func (c *Client) scope(method, target string, r *request) (*pagi.Scope, pagi.Con
 		target += "?" + query
 	}
 	port := 80
-	scheme := or(c.Scheme, "http")
+	scheme := c.scheme(r)
 	if scheme == "https" {
 		port = 443
 	}
@@ -244,9 +253,19 @@ func (c *Client) scope(method, target string, r *request) (*pagi.Scope, pagi.Con
 	return scope, connection, control
 }
 
+// pathOf returns the decoded path of a target.
+func pathOf(target string) string {
+	rawPath, _, _ := strings.Cut(target, "?")
+	path, err := url.PathUnescape(rawPath)
+	if err != nil || !strings.HasPrefix(rawPath, "/") {
+		panic(fmt.Sprintf("pagitest: target %q must be a path, percent-encoded where necessary", target))
+	}
+	return path
+}
+
 // headers joins the host header, the client's headers, the request's headers and the cookies.
 func (c *Client) headers(path string, r *request) pagi.Headers {
-	h := pagi.NewHeaders("host", or(c.Host, "testserver"))
+	h := pagi.NewHeaders("host", c.host(r))
 	for _, own := range []pagi.Headers{c.Headers, r.headers} {
 		for _, x := range own {
 			h.Del(x.Name)
@@ -255,7 +274,7 @@ func (c *Client) headers(path string, r *request) pagi.Headers {
 			h.Add(x.Name, x.Value)
 		}
 	}
-	if cookies := c.cookieHeader(path); cookies != "" && !h.Has("cookie") {
+	if cookies := c.cookieHeader(c.origin(path, r)); cookies != "" && !h.Has("cookie") {
 		h.Add("cookie", cookies)
 	}
 	return h

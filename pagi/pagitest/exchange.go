@@ -19,6 +19,7 @@ type Exchange struct {
 	Scope *pagi.Scope
 
 	client *Client
+	origin origin
 	course course
 }
 
@@ -33,14 +34,14 @@ type course interface {
 
 // Begin sends a request and returns while the application handles it.
 func (c *Client) Begin(method, target string, opts ...Option) *Exchange {
-	r := &request{}
-	for _, o := range opts {
-		o(r)
-	}
+	return c.begin(method, target, newRequest(opts))
+}
+
+func (c *Client) begin(method, target string, r *request) *Exchange {
 	if !r.stream && len(r.chunks) == 0 {
 		r.chunks = [][]byte{nil}
 	}
-	e := &Exchange{client: c}
+	e := &Exchange{client: c, origin: c.origin(pathOf(target), r)}
 	if via, err := c.via(); via != nil || err != nil {
 		e.beginRemote(via, err, method, target, r)
 	} else {
@@ -69,7 +70,7 @@ func (e *Exchange) Disconnect(reason string) { e.course.disconnect(reason) }
 // whole response.
 func (e *Exchange) Finish() *Response {
 	res := e.course.finish()
-	e.client.learn(res)
+	e.client.learn(e.origin, res.Headers)
 	return res
 }
 

@@ -28,6 +28,7 @@ var (
 type visit struct {
 	id     string
 	client Client // its fields at the beginning
+	scheme string // of the scope; "": the server's
 	edits  []func(*pagi.Scope)
 
 	called       chan struct{} // closed when scope is set
@@ -51,11 +52,12 @@ type visit struct {
 }
 
 // visit begins one. forget must be called at its end.
-func (c *Client) visit(edits []func(*pagi.Scope)) *visit {
+func (c *Client) visit(r *request) *visit {
 	v := &visit{
 		id:       strconv.FormatUint(visited.Add(1), 10),
 		client:   *c,
-		edits:    edits,
+		scheme:   or(r.scheme, c.Scheme),
+		edits:    r.edits,
 		called:   make(chan struct{}),
 		complete: make(chan struct{}),
 		ended:    make(chan struct{}),
@@ -120,10 +122,10 @@ func (v *visit) adapt(s *pagi.Scope) *pagi.Scope {
 	if c.RootPath != "" {
 		scope = scope.Mount(c.RootPath)
 	}
-	if c.Scheme != "" {
-		scope.Scheme = c.Scheme
+	if v.scheme != "" {
+		scope.Scheme = v.scheme
 		if scope.Type == pagi.TypeWebSocket {
-			scope.Scheme = webSocketScheme[c.Scheme]
+			scope.Scheme = webSocketScheme[v.scheme]
 		}
 	}
 	if c.HTTPVersion != "" {

@@ -25,6 +25,18 @@ type request struct {
 	stream  bool         // the body comes from Exchange.Write
 	chunked bool         // its length is not known ahead
 	edits   []func(*pagi.Scope)
+	follow  bool     // redirects
+	hosts   []string // to these, too
+	scheme  string   // after a redirect; "": the client's
+	host    string   // likewise
+}
+
+func newRequest(opts []Option) *request {
+	r := &request{}
+	for _, o := range opts {
+		o(r)
+	}
+	return r
 }
 
 // Header adds a header line.

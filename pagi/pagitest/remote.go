@@ -68,10 +68,10 @@ func (x *Exchange) beginRemote(via Carrier, err error, method, target string, r 
 
 // open sends the head of the request.
 func (e *remote) open(via Carrier, method, target string, r *request) (err error) {
-	edits := r.edits
-	r.edits = nil
-	e.visit = e.client.visit(edits)
-	scope, _, _ := e.client.scope(method, target, r)
+	e.visit = e.client.visit(r)
+	unedited := *r
+	unedited.edits = nil // the visit does that
+	scope, _, _ := e.client.scope(method, target, &unedited)
 	if r.chunked || len(r.after) > 0 { // only a chunked body has trailers
 		scope.Headers.Del("content-length")
 		scope.Headers.Set("transfer-encoding", "chunked")

@@ -29,6 +29,8 @@ type Response struct {
 	Err error
 	// Connection is the exchange's connection state.
 	Connection pagi.Connection
+	// History are the redirects before this response, the first one first. See FollowRedirects.
+	History []*Response
 }
 
 // Header returns the value of the first header called name, or "".

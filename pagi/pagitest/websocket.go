@@ -56,14 +56,17 @@ func Subprotocols(names ...string) Option {
 // Options about a body have no meaning here.
 func (c *Client) WebSocket(target string, opts ...Option) *WebSocket {
 	w := &WebSocket{answered: make(chan struct{}), returned: make(chan struct{})}
-	r := &request{}
-	for _, o := range opts {
-		o(r)
-	}
+	r := newRequest(opts)
+	o := c.origin(pathOf(target), r)
 	if via, err := c.via(); via != nil || err != nil {
 		w.beginRemote(c, via, err, target, r)
 	} else {
 		w.beginLocal(c, target, r)
+	}
+	if w.Accepted {
+		c.learn(o, w.Headers)
+	} else {
+		c.learn(o, w.Response.Headers)
 	}
 	return w
 }

@@ -18,9 +18,8 @@ func (w *WebSocket) beginRemote(c *Client, via Carrier, err error, target string
 		w.refuse(&Response{Err: fmt.Errorf("pagitest: %w", err)})
 		return
 	}
-	edits := r.edits
-	r.edits = nil
-	w.visit = c.visit(edits)
+	w.visit = c.visit(r)
+	r.edits = nil // the visit does that
 	scope := c.webSocketScope(target, r)
 	scope.Headers.Add(visitHeader, w.visit.id)
 	conn, headers, refusal, err := via.WebSocket(ctx, scope)
