@@ -72,8 +72,11 @@ func InMemory(t testing.TB, why string) {
 	}
 }
 
-// via returns the client's started carrier; nil: it has none.
-func (c *Client) via() (Carrier, error) {
+// via returns the started carrier for a request; nil: it has none.
+func (c *Client) via(r *request) (Carrier, error) {
+	if r.slow {
+		return nil, nil
+	}
 	if c.Via == nil && DefaultVia != nil {
 		c.Via = DefaultVia()
 	}

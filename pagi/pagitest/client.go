@@ -238,6 +238,7 @@ func (c *Client) scope(method, target string, r *request) (*pagi.Scope, pagi.Con
 		Stash:       &pagi.Stash{},
 		Extensions:  c.Extensions,
 		Connection:  connection,
+		Transport:   engine.NewFlowMeter(r.high, r.low),
 	}
 	if scope.Extensions == nil {
 		scope.Extensions = map[string]any{pagi.ExtFullFlush: struct{}{}, pagi.ExtInformational: struct{}{}}

@@ -42,7 +42,7 @@ func (c *Client) begin(method, target string, r *request) *Exchange {
 		r.chunks = [][]byte{nil}
 	}
 	e := &Exchange{client: c, origin: c.origin(pathOf(target), r)}
-	if via, err := c.via(); via != nil || err != nil {
+	if via, err := c.via(r); via != nil || err != nil {
 		e.beginRemote(via, err, method, target, r)
 	} else {
 		e.beginLocal(method, target, r)

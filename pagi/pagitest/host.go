@@ -40,7 +40,11 @@ type visit struct {
 	endedOnce    sync.Once
 	appErr       error // valid once ended is closed
 
+	leaves    chan struct{} // closed when the client is to leave
+	leaveOnce sync.Once
+
 	mu       sync.Mutex // guards the rest
+	leave    *leaving
 	seq      sequence
 	events   []pagi.Event
 	own      pagi.Headers  // of the response, as the application has sent them; nil: none yet
@@ -62,6 +66,8 @@ func (c *Client) visit(r *request) *visit {
 		complete: make(chan struct{}),
 		ended:    make(chan struct{}),
 		change:   make(chan struct{}),
+		leaves:   make(chan struct{}),
+		leave:    r.leave.copied(),
 	}
 	visits.Store(v.id, v)
 	return v
@@ -100,17 +106,17 @@ func (v *visit) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Recei
 	v.mu.Unlock()
 	v.callOnce.Do(func() { v.scope = scope; close(v.called) })
 	if scope.Type == pagi.TypeWebSocket {
-		return v.client.App.Serve(ctx, scope, receive, func(ctx context.Context, ev pagi.Event) error {
-			return v.sent(ev, send(ctx, ev))
+		return v.client.App.Serve(ctx, scope, receive, func(sendCtx context.Context, ev pagi.Event) error {
+			return v.sent(ctx, ev, send(sendCtx, ev))
 		})
 	}
 	return v.client.App.Serve(ctx, scope,
 		func(ctx context.Context) (pagi.Event, error) { return v.gotten(receive(ctx)) },
-		func(ctx context.Context, ev pagi.Event) error {
+		func(sendCtx context.Context, ev pagi.Event) error {
 			if err := v.check(ev); err != nil {
-				return v.sent(ev, err)
+				return v.sent(ctx, ev, err)
 			}
-			return v.sent(ev, send(ctx, ev))
+			return v.sent(ctx, ev, send(sendCtx, ev))
 		})
 }
 
@@ -178,8 +184,30 @@ func (v *visit) check(ev pagi.Event) error {
 	return nil
 }
 
-// sent records an event of the application, or that it is forbidden.
-func (v *visit) sent(ev pagi.Event, err error) error {
+// sent records an event of the application, or that it is forbidden. After the last one that the
+// client wants it waits until the server has noticed that the client has left. ctx is that of the
+// application.
+func (v *visit) sent(ctx context.Context, ev pagi.Event, err error) error {
+	if !v.record(ev, err) {
+		return err
+	}
+	v.leaveOnce.Do(func() { close(v.leaves) })
+	if connection := v.connection(); connection != nil {
+		connection.Disconnected() // makes the server look
+	}
+	<-ctx.Done()
+	return err
+}
+
+// connection returns the Connection of the latest scope.
+func (v *visit) connection() pagi.Connection {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.seq.scope.Connection
+}
+
+// record reports whether the client leaves now.
+func (v *visit) record(ev pagi.Event, err error) (leaving bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var wrong *pagi.EventError
@@ -188,11 +216,13 @@ func (v *visit) sent(ev pagi.Event, err error) error {
 		v.events = append(v.events, ev)
 		if v.seq.complete() {
 			v.completeOnce.Do(func() { close(v.complete) })
+			return false
 		}
+		leaving, _ = v.leave.isNow(messageSize(ev))
 	case v.wrong == nil && errors.As(err, &wrong):
 		v.wrong = err
 	}
-	return err
+	return leaving
 }
 
 // gotten counts what the application receives.
@@ -273,4 +303,17 @@ func (v *visit) cut(body []byte) (pieces [][]byte, ok bool) {
 		body = body[n:]
 	}
 	return pieces, len(body) == 0
+}
+
+// size returns how many bytes of body the application has sent, without those of files.
+func (v *visit) size() (n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.seq.scope.Method == "HEAD" {
+		return 0
+	}
+	for _, size := range v.sizes {
+		n += max(size, 0)
+	}
+	return n
 }

@@ -26,7 +26,7 @@ type local struct {
 	cancel   context.CancelCauseFunc
 	requests chan pagi.HTTPRequest
 	after    pagi.Headers // the trailers of the request
-	sent     chan pagi.Event
+	sent     chan delivery
 	returned chan struct{} // closed when the application has returned
 	appErr   error         // valid once returned is closed
 	gone     chan struct{} // closed on disconnect
@@ -34,12 +34,21 @@ type local struct {
 	done     chan struct{} // closed when the response is complete
 	doneOnce sync.Once
 
-	mu  sync.Mutex // guards the rest
-	seq sequence
-	res *Response
+	backlog *backlog // nil: the test takes each event before the next
+
+	mu    sync.Mutex // guards the rest
+	seq   sequence
+	res   *Response
+	leave *leaving
 
 	received bool // the application has received a part of the request body
 	whole    bool // and also the last one
+}
+
+// delivery is an event on its way to the test.
+type delivery struct {
+	event   pagi.Event
+	leaving bool // the client leaves with it
 }
 
 func (x *Exchange) beginLocal(method, target string, r *request) {
@@ -47,7 +56,7 @@ func (x *Exchange) beginLocal(method, target string, r *request) {
 		Exchange: x,
 		requests: make(chan pagi.HTTPRequest),
 		after:    r.after,
-		sent:     make(chan pagi.Event),
+		sent:     make(chan delivery),
 		returned: make(chan struct{}),
 		gone:     make(chan struct{}),
 		done:     make(chan struct{}),
@@ -55,6 +64,11 @@ func (x *Exchange) beginLocal(method, target string, r *request) {
 	x.course = e
 	e.Scope, e.conn, e.control = e.client.scope(method, target, r)
 	e.seq = sequence{scope: e.Scope, length: -1}
+	e.leave = r.leave.copied()
+	if r.slow {
+		e.backlog = newBacklog(r.high, r.low)
+		e.Scope.Transport = e.backlog.meter
+	}
 	e.res = &Response{Connection: e.conn}
 	e.timed, e.stop = context.WithTimeoutCause(context.Background(), e.client.timeout(), &pagi.DisconnectError{Reason: pagi.ReasonClientTimeout})
 	e.ctx, e.cancel = context.WithCancelCause(e.timed)
@@ -65,6 +79,9 @@ func (x *Exchange) beginLocal(method, target string, r *request) {
 	})
 	if !r.stream {
 		go e.feed(r.chunks)
+	}
+	if e.leave != nil && e.leave.events == 0 {
+		e.disconnect(e.leave.reason)
 	}
 	go e.serve()
 }
@@ -200,13 +217,36 @@ func (e *local) disconnected(ctx context.Context) (pagi.Event, error) {
 }
 
 func (e *local) next() (ev pagi.Event, ok bool) {
+	if e.backlog != nil {
+		return e.nextBuffered()
+	}
 	select {
-	case ev := <-e.sent:
-		return ev, true
+	case d := <-e.sent:
+		if d.leaving {
+			<-e.gone
+		}
+		return d.event, true
 	case <-e.returned:
 		return nil, false
 	case <-e.gone:
 		return nil, false
+	}
+}
+
+func (e *local) nextBuffered() (ev pagi.Event, ok bool) {
+	for {
+		ev, ok, more := e.backlog.take()
+		if ok {
+			return ev, true
+		}
+		select {
+		case <-more:
+		case <-e.returned:
+			ev, ok, _ = e.backlog.take() // what it sent last
+			return ev, ok
+		case <-e.gone:
+			return nil, false
+		}
 	}
 }
 
@@ -227,13 +267,9 @@ func (e *local) complete() {
 func (e *local) finish() *Response {
 	defer e.stop()
 	defer e.cancel(nil)
-	for waiting := true; waiting; {
-		select {
-		case <-e.sent:
-		case <-e.returned:
-			waiting = false
-		}
+	for ok := true; ok; _, ok = e.next() {
 	}
+	<-e.returned
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.judge()
@@ -277,29 +313,39 @@ func (e *local) send(ctx context.Context, ev pagi.Event) error {
 		return nil
 	default:
 	}
-	completed, err := e.record(ev)
+	completed, leaving, size, err := e.record(ev)
 	if err != nil {
 		return err
 	}
-	if completed {
+	if e.backlog != nil {
+		e.backlog.put(ev, size)
+		err = e.backlog.settle(ctx, completed, e.gone)
+	}
+	if completed && err == nil {
 		e.complete()
 		e.doneOnce.Do(func() { close(e.done) })
 	}
-	select {
-	case e.sent <- ev:
-		if _, declined := ev.(pagi.SSEHTTPResponseBody); completed && declined {
-			e.cancel(&pagi.DisconnectError{Reason: pagi.ReasonClientClosed}) // the connection has ended with it
+	if e.backlog == nil {
+		select {
+		case e.sent <- delivery{ev, leaving}:
+		case <-e.gone:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
 		}
-		return nil
-	case <-e.gone:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
+	switch _, declined := ev.(pagi.SSEHTTPResponseBody); {
+	case err != nil:
+	case completed && declined:
+		e.cancel(&pagi.DisconnectError{Reason: pagi.ReasonClientClosed}) // the connection has ended with it
+	case leaving:
+		e.disconnect(e.leave.reason)
+	}
+	return err
 }
 
-// record checks ev and adds it to the response. completed says that the event was the last one.
-func (e *local) record(ev pagi.Event) (completed bool, err error) {
+// record checks ev and adds it to the response. completed says that the event was the last one,
+// leaving that the client leaves after it. size is how many bytes of the body it has brought.
+func (e *local) record(ev pagi.Event) (completed, leaving bool, size int, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	defer func() {
@@ -308,8 +354,9 @@ func (e *local) record(ev pagi.Event) (completed bool, err error) {
 		}
 	}()
 	if err := e.seq.check(ev); err != nil {
-		return false, err
+		return false, false, 0, err
 	}
+	before := len(e.res.Body)
 	switch v := ev.(type) {
 	case pagi.HTTPResponseInformational:
 		e.res.Informational = append(e.res.Informational, v)
@@ -318,17 +365,23 @@ func (e *local) record(ev pagi.Event) (completed bool, err error) {
 		e.control.Start()
 	case pagi.HTTPResponseBody:
 		if err := e.recordBody(v); err != nil {
-			return false, err
+			return false, false, 0, err
 		}
 	case pagi.HTTPResponseTrailers:
 		e.res.Trailers = v.Headers.Clone()
 	default:
 		if err := e.recordSSE(ev); err != nil {
-			return false, err
+			return false, false, 0, err
 		}
 	}
 	e.res.Events = append(e.res.Events, ev)
-	return e.seq.complete(), nil
+	size = max(0, len(e.res.Body)-before)
+	leaving, excess := e.leave.isNow(size)
+	if excess > 0 {
+		e.res.dropLast(excess)
+	}
+	completed = e.seq.complete() && excess == 0
+	return completed, leaving && !completed, size, nil
 }
 
 func (e *local) recordBody(v pagi.HTTPResponseBody) error {

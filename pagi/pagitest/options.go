@@ -18,17 +18,20 @@ type Option func(*request)
 
 // request is the request that the options build.
 type request struct {
-	headers pagi.Headers
-	query   string
-	chunks  [][]byte
-	after   pagi.Headers // the trailers
-	stream  bool         // the body comes from Exchange.Write
-	chunked bool         // its length is not known ahead
-	edits   []func(*pagi.Scope)
-	follow  bool     // redirects
-	hosts   []string // to these, too
-	scheme  string   // after a redirect; "": the client's
-	host    string   // likewise
+	headers   pagi.Headers
+	query     string
+	chunks    [][]byte
+	after     pagi.Headers // the trailers
+	stream    bool         // the body comes from Exchange.Write
+	chunked   bool         // its length is not known ahead
+	edits     []func(*pagi.Scope)
+	slow      bool // the exchange has a backlog, with the marks that follow
+	high, low int
+	leave     *leaving
+	follow    bool     // redirects
+	hosts     []string // to these, too
+	scheme    string   // after a redirect; "": the client's
+	host      string   // likewise
 }
 
 func newRequest(opts []Option) *request {

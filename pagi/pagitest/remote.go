@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -19,7 +20,8 @@ type remote struct {
 	timed   context.Context // ends with the client's timeout
 	stop    func()
 	written int64
-	left    bool // the test has disconnected
+	left    atomic.Bool // the client has disconnected
+	leave   *leaving    // by the bytes of the body; nil: not
 	// events come from the reader of the connection, which closes it at the end. readErr is valid then.
 	events   chan pagi.Event
 	readErr  error
@@ -69,6 +71,9 @@ func (x *Exchange) beginRemote(via Carrier, err error, method, target string, r 
 // open sends the head of the request.
 func (e *remote) open(via Carrier, method, target string, r *request) (err error) {
 	e.visit = e.client.visit(r)
+	if r.leave != nil && r.leave.bytes >= 0 { // what has arrived counts
+		e.leave, e.visit.leave = e.visit.leave, nil
+	}
 	unedited := *r
 	unedited.edits = nil // the visit does that
 	scope, _, _ := e.client.scope(method, target, &unedited)
@@ -158,10 +163,10 @@ func (e *remote) taken(enough func(received int64, whole bool) bool) error {
 }
 
 func (e *remote) next() (pagi.Event, bool) {
-	if e.left {
+	if e.left.Load() {
 		return nil, false
 	}
-	ev, ok := <-e.events
+	ev, ok := e.nextRead()
 	if !ok {
 		return nil, false
 	}
@@ -178,6 +183,10 @@ func (e *remote) next() (pagi.Event, bool) {
 		if len(v.Body) > 0 {
 			e.res.Body = append(e.res.Body, v.Body...)
 			e.res.Chunks = append(e.res.Chunks, v.Body)
+			if now, excess := e.leave.isNow(len(v.Body)); now {
+				e.res.dropLast(excess)
+				e.disconnect("")
+			}
 		}
 	case pagi.HTTPResponseTrailers:
 		e.res.Trailers = v.Headers
@@ -185,9 +194,28 @@ func (e *remote) next() (pagi.Event, bool) {
 	return ev, true
 }
 
+// nextRead returns the next event that was read. It disconnects when the application has sent as
+// many events as the client wants, and all of them have arrived.
+func (e *remote) nextRead() (ev pagi.Event, ok bool) {
+	if e.visit == nil {
+		ev, ok = <-e.events
+		return ev, ok
+	}
+	select {
+	case ev, ok = <-e.events:
+		return ev, ok
+	case <-e.visit.leaves:
+	}
+	if len(e.res.Body) >= e.visit.size() {
+		e.disconnect("")
+		return nil, false
+	}
+	ev, ok = <-e.events
+	return ev, ok
+}
+
 func (e *remote) disconnect(string) {
-	if e.wire != nil && !e.left {
-		e.left = true
+	if e.wire != nil && !e.left.Swap(true) {
 		_ = e.wire.Close()
 	}
 }
@@ -242,7 +270,7 @@ func (e *remote) judge(timedOut bool) {
 		problem = appErr
 	case timedOut && !v.seq.complete():
 		problem = errLate(e.client)
-	case e.left:
+	case e.left.Load():
 	case v.scope == nil || v.seq.complete():
 		if e.readErr != nil {
 			problem = fmt.Errorf("the response cannot be read: %w", e.readErr)

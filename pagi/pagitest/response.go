@@ -33,6 +33,15 @@ type Response struct {
 	History []*Response
 }
 
+// dropLast takes n bytes from the end of the body, all of the last piece.
+func (r *Response) dropLast(n int) {
+	r.Body = r.Body[:len(r.Body)-n]
+	last := len(r.Chunks) - 1
+	if r.Chunks[last] = r.Chunks[last][:len(r.Chunks[last])-n]; len(r.Chunks[last]) == 0 {
+		r.Chunks = r.Chunks[:last]
+	}
+}
+
 // Header returns the value of the first header called name, or "".
 func (r *Response) Header(name string) string { return r.Headers.Get(name) }
 

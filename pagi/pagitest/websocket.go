@@ -38,9 +38,11 @@ type WebSocket struct {
 
 	mu      sync.Mutex // guards the rest
 	refusal *Response
-	over    bool  // refusal is complete
+	over    bool // refusal is complete
+	leave   *leaving
 	wrong   error // the first event the specification forbids
 	left    bool  // the client has sent Close
+	slow    bool  // messages count for the session's flow
 }
 
 // Subprotocols offers subprotocols in a WebSocket handshake, the preferred one first.
@@ -58,7 +60,7 @@ func (c *Client) WebSocket(target string, opts ...Option) *WebSocket {
 	w := &WebSocket{answered: make(chan struct{}), returned: make(chan struct{})}
 	r := newRequest(opts)
 	o := c.origin(pathOf(target), r)
-	if via, err := c.via(); via != nil || err != nil {
+	if via, err := c.via(r); via != nil || err != nil {
 		w.beginRemote(c, via, err, target, r)
 	} else {
 		w.beginLocal(c, target, r)
@@ -73,10 +75,11 @@ func (c *Client) WebSocket(target string, opts ...Option) *WebSocket {
 
 // beginLocal makes a handshake in memory.
 func (w *WebSocket) beginLocal(c *Client, target string, r *request) {
-	w.Scope = c.webSocketScope(target, r)
+	w.Scope, w.slow = c.webSocketScope(target, r), r.slow
 	ctx, stop := context.WithTimeoutCause(context.Background(), c.timeout(), &pagi.DisconnectError{Reason: pagi.ReasonClientTimeout})
 	ctx, cancel := context.WithCancelCause(ctx)
 	w.stop = func() { cancel(nil); stop() }
+	w.leave = r.leave.copied()
 	w.session = &engine.WebSocketSession{App: w.watched(c.App), Scope: w.Scope, Handshake: memoryHandshake{w, ctx}, EndContext: cancel}
 	context.AfterFunc(ctx, func() { w.session.Cut(pagi.ReasonClientTimeout) }) // which the first end forestalls
 	go func() {
@@ -123,6 +126,9 @@ func (w *WebSocket) watched(app pagi.App) pagi.App {
 	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		return app.Serve(ctx, scope, receive, func(ctx context.Context, ev pagi.Event) error {
 			err := send(ctx, ev)
+			if err == nil && w.leavesAfter(ev) {
+				w.session.Cut(w.leave.reason)
+			}
 			var wrong *pagi.EventError
 			if errors.As(err, &wrong) {
 				w.mu.Lock()
@@ -134,6 +140,14 @@ func (w *WebSocket) watched(app pagi.App) pagi.App {
 			return err
 		})
 	})
+}
+
+// leavesAfter reports whether the client leaves after an event of the application.
+func (w *WebSocket) leavesAfter(ev pagi.Event) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now, _ := w.leave.isNow(messageSize(ev))
+	return now
 }
 
 // failed returns the answer of a server for an application that has failed with err.
@@ -292,7 +306,7 @@ type memoryHandshake struct {
 func (h memoryHandshake) Accept(e pagi.WebSocketAccept, hooks engine.WebSocketHooks) (engine.WebSocketConn, error) {
 	h.w.mu.Lock()
 	defer h.w.mu.Unlock()
-	conn := newMemory(hooks)
+	conn := newMemory(hooks, h.w.slow)
 	h.w.client = memoryClient{conn, h.w.session}
 	h.w.Accepted, h.w.Subprotocol, h.w.Headers = true, e.Subprotocol, e.Headers.Clone()
 	close(h.w.answered)

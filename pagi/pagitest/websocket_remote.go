@@ -37,6 +37,15 @@ func (w *WebSocket) beginRemote(c *Client, via Carrier, err error, target string
 		w.Subprotocol = headers.Get("sec-websocket-protocol")
 		w.Headers = slices.DeleteFunc(headers, func(h pagi.Header) bool { return handshakeHeaders[h.Name] })
 		context.AfterFunc(ctx, func() { conn.Drop(pagi.ReasonClientTimeout) })
+		if r.leave != nil {
+			go func() {
+				select {
+				case <-w.visit.leaves:
+					conn.Drop(r.leave.reason)
+				case <-ctx.Done():
+				}
+			}()
+		}
 	}
 }
 
