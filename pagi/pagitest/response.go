@@ -55,10 +55,14 @@ func (r *Response) JSON(v any) error {
 	if err == nil {
 		return nil
 	}
+	return fmt.Errorf("the body is not the JSON asked for (status %d, content-type %q): %w\n%s", r.Status, r.Header("content-type"), err, r.excerpt())
+}
+
+// excerpt returns the beginning of the body.
+func (r *Response) excerpt() string {
 	const most = 1500
-	body := r.Body
-	if len(body) > most {
-		body = append(body[:most:most], "..."...)
+	if len(r.Body) > most {
+		return string(r.Body[:most]) + "..."
 	}
-	return fmt.Errorf("the body is not the JSON asked for (status %d, content-type %q): %w\n%s", r.Status, r.Header("content-type"), err, body)
+	return string(r.Body)
 }
