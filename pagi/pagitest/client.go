@@ -1,15 +1,3 @@
-// Package pagitest drives a pagi.App in a test, without a socket. It makes the scope, sends the
-// client's events and collects the events that the application sends.
-//
-//	client := pagitest.New(app)
-//	res := client.Get("/hello?name=ann")
-//	if res.Err != nil || res.Status != 200 { ... }
-//
-// It is as strict as the specification. Send fails for an event that pagi.Validate refuses or that
-// is out of order. It also fails for a header name that is not in lower case, and for a body that
-// contradicts its Content-Length. The failure is also in Response.Err, even if the application
-// ignores it. The package covers the http, sse, websocket and lifespan protocols. As at a server, a
-// request that accepts text/event-stream is an sse scope.
 package pagitest
 
 import (

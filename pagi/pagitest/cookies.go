@@ -58,8 +58,8 @@ func (c *Client) SetCookie(name, value string) {
 // ClearCookies makes the client forget its cookies.
 func (c *Client) ClearCookies() { c.cookies = nil }
 
-// learn stores the cookies of a response from o as a browser does. It ignores one that is malformed,
-// for a foreign domain, too long, or without what its name's prefix promises.
+// learn stores the cookies of a response from o as a browser does. It ignores one that is
+// malformed, for a foreign domain, too long, or without what its name's prefix promises.
 func (c *Client) learn(o origin, headers pagi.Headers) {
 	for line := range headers.Values("set-cookie") {
 		parsed, err := http.ParseSetCookie(line)

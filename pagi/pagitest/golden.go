@@ -24,7 +24,8 @@ import (
 const UpdateVariable = "PAGITEST_UPDATE"
 
 // Golden compares what a test got with a file in testdata, which a person has read once. The zero
-// value is ready for use. After a wanted change write the files again, and read what git diff shows:
+// value is ready for use. After a wanted change write the files again, and read what git diff
+// shows:
 //
 //	PAGITEST_UPDATE=1 go test ./...
 type Golden struct {

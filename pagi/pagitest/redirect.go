@@ -10,9 +10,10 @@ import (
 // maxRedirects is how many redirects of one request are followed.
 const maxRedirects = 10
 
-// FollowRedirects makes Do, Get and the like follow redirects, up to ten, as a browser does: 303, and
-// 301 or 302 in answer to a POST, are followed by a GET, others by the same method and body (RFC
-// 9110 section 15.4). Cookies are kept on the way. Response.History has the answers before the last.
+// FollowRedirects makes Do, Get and the like follow redirects, up to ten, as a browser does: 303,
+// and 301 or 302 in answer to a POST, are followed by a GET, others by the same method and body
+// (RFC 9110 section 15.4). Cookies are kept on the way. Response.History has the answers before the
+// last.
 //
 // A redirect to another host is followed only if hosts names it, with its port if it has one. A
 // redirect that is not followed is the response.

@@ -22,7 +22,8 @@ type remote struct {
 	written int64
 	left    atomic.Bool // the client has disconnected
 	leave   *leaving    // by the bytes of the body; nil: not
-	// events come from the reader of the connection, which closes it at the end. readErr is valid then.
+	// events come from the reader of the connection, which closes it at the end. readErr is valid
+	// then.
 	events   chan pagi.Event
 	readErr  error
 	answered chan struct{} // closed when the server has begun to answer

@@ -10,12 +10,13 @@ import (
 
 // SlowReader puts a buffer between the application and the test, as a network does. The
 // application's Send returns at once until high bytes are in the buffer, and then waits until the
-// test has taken so much that fewer than low are left. Scope.Transport tells of the buffer. 0 stands
-// for the marks of a server, 64 KiB and 16 KiB. The last event of a response waits until the test has
-// taken all.
+// test has taken so much that fewer than low are left. Scope.Transport tells of the buffer. 0
+// stands for the marks of a server, 64 KiB and 16 KiB. The last event of a response waits until the
+// test has taken all.
 //
-// The bytes are those of bodies, of event streams as on the wire, and of WebSocket messages. The test
-// takes an event by Exchange.Next, EventStream.Next or WebSocket.Receive. Exchange.Finish takes all.
+// The bytes are those of bodies, of event streams as on the wire, and of WebSocket messages. The
+// test takes an event by Exchange.Next, EventStream.Next or WebSocket.Receive. Exchange.Finish
+// takes all.
 //
 // The exchange stays in memory, whatever Client.Via is.
 func SlowReader(high, low int) Option {

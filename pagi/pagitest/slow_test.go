@@ -12,8 +12,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 )
 
-// pouring sends pieces of ten bytes, ten at most, in the scope's protocol. It counts those that Send
-// has taken in sent.
+// pouring sends pieces of ten bytes, ten at most, in the scope's protocol. It counts those that
+// Send has taken in sent.
 func pouring(sent chan<- int) pagi.App {
 	return pagi.AppFunc(func(ctx context.Context, s *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
 		piece := strings.Repeat("x", 10)
