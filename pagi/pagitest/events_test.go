@@ -62,6 +62,16 @@ func TestEventsAreRead(t *testing.T) {
 	}
 }
 
+func TestDataOfAnEvent(t *testing.T) {
+	var got []int
+	if err := (pagitest.ServerEvent{Data: "[1,\n2]"}).JSON(&got); err != nil || len(got) != 2 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if err := (pagitest.ServerEvent{Data: "x"}).JSON(&got); err == nil || !strings.Contains(err.Error(), `"x"`) {
+		t.Error(err)
+	}
+}
+
 func TestEventsOfAnOrdinaryResponseAreRead(t *testing.T) {
 	for _, scope := range []string{pagi.TypeHTTP, pagi.TypeSSE} {
 		client := pagitest.New(pagi.AppFunc(func(ctx context.Context, s *pagi.Scope, _ pagi.Receive, send pagi.Send) error {

@@ -333,14 +333,21 @@ func (e *local) send(ctx context.Context, ev pagi.Event) error {
 			err = context.Cause(ctx)
 		}
 	}
+	if err != nil {
+		select {
+		case <-e.gone: // which has ended ctx, too
+			return nil
+		default:
+			return err
+		}
+	}
 	switch _, declined := ev.(pagi.SSEHTTPResponseBody); {
-	case err != nil:
 	case completed && declined:
 		e.cancel(&pagi.DisconnectError{Reason: pagi.ReasonClientClosed}) // the connection has ended with it
 	case leaving:
 		e.disconnect(e.leave.reason)
 	}
-	return err
+	return nil
 }
 
 // record checks ev and adds it to the response. completed says that the event was the last one,
