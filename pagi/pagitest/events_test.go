@@ -189,8 +189,12 @@ func TestEventStreamEnds(t *testing.T) {
 				return nil
 			})).Events("/")
 			tt.then(stream)
+			begin := time.Now()
 			if res := stream.Finish(); res.Err != nil {
 				t.Error(res.Err)
+			}
+			if time.Since(begin) > pagitest.DefaultTimeout/2 {
+				t.Error("it ended by the timeout")
 			}
 		})
 	}
