@@ -105,6 +105,9 @@ func (e *remote) read() {
 		case e.events <- ev:
 		case <-e.finished:
 			return
+		case <-e.timed.Done(): // nobody takes it
+			e.readErr = context.Cause(e.timed)
+			return
 		}
 	}
 }

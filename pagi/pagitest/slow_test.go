@@ -181,6 +181,13 @@ func ExampleDisconnectAfter() {
 	// tick tick  <nil>
 }
 
+func ExampleDisconnectAfterBytes() {
+	client := pagitest.New(pagi.AppFunc(sending(start("content-length", "10"), body("0123456789"))))
+	res := client.Get("/", pagitest.DisconnectAfterBytes(4, pagi.ReasonClientClosed))
+	fmt.Println(res.Text(), res.Err)
+	// Output: 0123 <nil>
+}
+
 // watching sends pieces until the client has left, and tells how it has learnt that.
 func watching(log chan<- string) pagi.App {
 	return pagi.AppFunc(func(ctx context.Context, s *pagi.Scope, receive pagi.Receive, send pagi.Send) error {

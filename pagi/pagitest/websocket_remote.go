@@ -31,7 +31,7 @@ func (w *WebSocket) beginRemote(c *Client, via Carrier, err error, target string
 	case err != nil:
 		w.refuse(&Response{Err: fmt.Errorf("pagitest: %w", err)})
 	case conn == nil:
-		w.refuse(readWhole(refusal))
+		w.refuse(readWhole(ctx, refusal))
 	default:
 		w.client, w.Accepted = conn, true
 		w.Subprotocol = headers.Get("sec-websocket-protocol")
@@ -81,8 +81,9 @@ func (w *WebSocket) refuse(res *Response) {
 }
 
 // readWhole reads a response to its end.
-func readWhole(wire Wire) *Response {
-	e := &remote{res: &Response{}, events: make(chan pagi.Event), wire: wire, answered: make(chan struct{}), finished: make(chan struct{})}
+func readWhole(ctx context.Context, wire Wire) *Response {
+	defer context.AfterFunc(ctx, func() { _ = wire.Close() })()
+	e := &remote{res: &Response{}, timed: ctx, events: make(chan pagi.Event), wire: wire, answered: make(chan struct{}), finished: make(chan struct{})}
 	go e.read()
 	for _, ok := e.next(); ok; _, ok = e.next() {
 	}
