@@ -54,10 +54,16 @@ type Client struct {
 func New(app pagi.App) *Client { return &Client{App: app} }
 
 // Start returns a client whose application has gone through lifespan startup and
-// will be shut down at the end of the test. A failure of either fails the test.
-func Start(t testing.TB, app pagi.App) *Client {
+// will be shut down at the end of the test. A failure of either fails the test. With a Carrier the
+// application runs in its server.
+//
+//	client := pagitest.Start(t, app, socket.New(t))
+func Start(t testing.TB, app pagi.App, via ...Carrier) *Client {
 	t.Helper()
 	c := New(app)
+	for _, v := range via {
+		c.Via = v
+	}
 	if err := c.Startup(t.Context()); err != nil {
 		t.Fatal(err)
 	}

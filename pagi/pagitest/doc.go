@@ -85,7 +85,7 @@
 // application ignores it. As at a server, a request that accepts text/event-stream is an sse scope.
 //
 // Files: client.go the client and the scopes it makes, options.go what a request has, response.go
-// and golden.go what comes back. exchange.go is a request, local.go and slow.go in memory,
+// and golden.go what comes back. exchange.go is a request, local*.go and slow.go in memory,
 // remote.go over a Carrier (carrier.go) whose server's side is host.go. sequence.go has the rules,
 // leave.go the clients that leave, redirect.go and cookies.go what browsers do. events.go and
 // sse.go are event streams, websocket*.go and memory.go WebSockets.

@@ -167,6 +167,27 @@ func TestLifespanByTheServer(t *testing.T) {
 	}
 }
 
+func TestStartedOverASocket(t *testing.T) {
+	var log []string
+	note := func(word string) []func(context.Context, map[string]any) error {
+		return []func(context.Context, map[string]any) error{func(_ context.Context, state map[string]any) error {
+			log = append(log, word)
+			state["word"] = word
+			return nil
+		}}
+	}
+	t.Run("until its end", func(t *testing.T) {
+		client := pagitest.Start(t, lifespan.Hooks{Startup: note("start"), Shutdown: note("stop")}.Wrap(pagi.AppFunc(echo)), socket.New(t))
+		client.Post("/", pagitest.Body("x")).Expect(t, 200, "x")
+		if client.State()["word"] != "start" {
+			t.Error(client.State())
+		}
+	})
+	if got := fmt.Sprint(log); got != "[start stop]" {
+		t.Error(got)
+	}
+}
+
 func TestAServerThatCannotStart(t *testing.T) {
 	client := over(t, echo, func(s *server.Server) { s.Listen = []string{"nowhere"} })
 	if res := client.Get("/"); res.Err == nil || res.Status != 0 {
