@@ -29,6 +29,7 @@ var rooms = []struct {
 	{"pagi/lifespan", []string{"pagi"}},
 	{"pagi/engine", []string{"pagi", "internal/..."}},
 	{"pagi/nethttp", []string{"pagi", "pagi/request", "pagi/engine", "server/ws", "internal/..."}},
+	{"pagi/pagitest/socket", []string{"pagi", "pagi/lifespan", "pagi/engine", "pagi/pagitest", "server"}},
 	{"pagi/pagitest", []string{"pagi", "pagi/lifespan", "pagi/engine", "internal/..."}},
 	{"pagi/endpoint", []string{"pagi", "pagi/scopekey", "pagi/request", "pagi/response", "pagi/session", "pagi/websocket", "pagi/sse", "pagi/lifespan", "internal/..."}},
 	{"pagi/scopekey", []string{"pagi"}},
@@ -111,6 +112,8 @@ func TestForbidden(t *testing.T) {
 		{"site", "cmd/pagi-bridge", false},
 		{"site", "bridge/cgi", true},
 		{"pagi/pagitest", "apps", false},
+		{"pagi/pagitest", "server", false},
+		{"pagi/pagitest/socket", "server", true},
 		{"unheard-of", "pagi", false},
 	} {
 		if got := forbidden(c.pkg, c.dep); (got == "") != c.ok {

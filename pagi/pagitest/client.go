@@ -1,15 +1,3 @@
-// Package pagitest drives a pagi.App in a test, without a socket. It makes the scope, sends the
-// client's events and collects the events that the application sends.
-//
-//	client := pagitest.New(app)
-//	res := client.Get("/hello?name=ann")
-//	if res.Err != nil || res.Status != 200 { ... }
-//
-// It is as strict as the specification. Send fails for an event that pagi.Validate refuses or that
-// is out of order. It also fails for a header name that is not in lower case, and for a body that
-// contradicts its Content-Length. The failure is also in Response.Err, even if the application
-// ignores it. The package covers the http, sse, websocket and lifespan protocols. As at a server, a
-// request that accepts text/event-stream is an sse scope.
 package pagitest
 
 import (
@@ -17,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -53,20 +40,30 @@ type Client struct {
 	// Timeout is how long one exchange may take; 0 means DefaultTimeout. After it
 	// the application sees the client disconnect with client_timeout.
 	Timeout time.Duration
+	// Via takes the requests to a real server; nil: they stay in memory, unless DefaultVia is set.
+	Via Carrier
 
-	cookies []*http.Cookie
+	cookies []cookie
 	state   map[string]any
 	life    *lifespan.Run
+	served  bool // Via is started
+	started bool // with the application's lifespan
 }
 
 // New returns a client for app.
 func New(app pagi.App) *Client { return &Client{App: app} }
 
 // Start returns a client whose application has gone through lifespan startup and
-// will be shut down at the end of the test. A failure of either fails the test.
-func Start(t testing.TB, app pagi.App) *Client {
+// will be shut down at the end of the test. A failure of either fails the test. With a Carrier the
+// application runs in its server.
+//
+//	client := pagitest.Start(t, app, socket.New(t))
+func Start(t testing.TB, app pagi.App, via ...Carrier) *Client {
 	t.Helper()
 	c := New(app)
+	for _, v := range via {
+		c.Via = v
+	}
 	if err := c.Startup(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -92,11 +89,17 @@ func Run(ctx context.Context, app pagi.App, f func(*Client) error) error {
 // Startup runs the application's lifespan startup. An application that declines
 // is no error. Calling it again does nothing.
 func (c *Client) Startup(ctx context.Context) error {
-	if c.life != nil {
+	if c.life != nil || c.started {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout())
 	defer cancel()
+	if c.Via == nil && DefaultVia != nil {
+		c.Via = DefaultVia()
+	}
+	if c.Via != nil {
+		return c.startVia(ctx)
+	}
 	state := map[string]any{}
 	scope := &pagi.Scope{Type: pagi.TypeLifespan, PAGI: pagi.Versions{Version: pagi.SpecVersion}, State: state}
 	run, err := lifespan.Start(ctx, c.App, scope)
@@ -112,11 +115,15 @@ func (c *Client) Startup(ctx context.Context) error {
 
 // Shutdown runs the application's lifespan shutdown if the application was started.
 func (c *Client) Shutdown(ctx context.Context) error {
-	if c.life == nil {
+	if c.life == nil && !c.started {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout())
 	defer cancel()
+	if c.started {
+		c.served, c.started, c.state = false, false, nil
+		return c.Via.Stop(ctx)
+	}
 	run := c.life
 	c.life, c.state = nil, nil
 	return run.Shutdown(ctx)
@@ -156,13 +163,26 @@ func (c *Client) Options(target string, opts ...Option) *Response {
 // Do sends a request and returns the whole response. It panics if target or an option is invalid,
 // which is a bug of the test.
 func (c *Client) Do(method, target string, opts ...Option) *Response {
-	e := c.Begin(method, target, opts...)
+	r := newRequest(opts)
+	res := c.do(method, target, r)
+	if r.follow {
+		return c.follow(method, target, r, res)
+	}
+	return res
+}
+
+func (c *Client) do(method, target string, r *request) *Response {
+	e := c.begin(method, target, r)
 	for {
 		if _, ok := e.Next(); !ok {
 			return e.Finish()
 		}
 	}
 }
+
+// scheme and host are those of a request: its own after a redirect.
+func (c *Client) scheme(r *request) string { return or(r.scheme, or(c.Scheme, "http")) }
+func (c *Client) host(r *request) string   { return or(r.host, or(c.Host, "testserver")) }
 
 func (c *Client) timeout() time.Duration {
 	if c.Timeout > 0 {
@@ -174,10 +194,7 @@ func (c *Client) timeout() time.Duration {
 // scope makes the request's scope. An http scope contains the Connection.
 func (c *Client) scope(method, target string, r *request) (*pagi.Scope, pagi.Connection, *engine.ConnectionControl) {
 	rawPath, query, hasQuery := strings.Cut(target, "?")
-	path, err := url.PathUnescape(rawPath)
-	if err != nil || !strings.HasPrefix(rawPath, "/") {
-		panic(fmt.Sprintf("pagitest: target %q must be a path, percent-encoded where necessary", target))
-	}
+	path := pathOf(target)
 	if r.query != "" {
 		if query != "" {
 			query += "&"
@@ -191,7 +208,7 @@ func (c *Client) scope(method, target string, r *request) (*pagi.Scope, pagi.Con
 		target += "?" + query
 	}
 	port := 80
-	scheme := or(c.Scheme, "http")
+	scheme := c.scheme(r)
 	if scheme == "https" {
 		port = 443
 	}
@@ -215,6 +232,7 @@ func (c *Client) scope(method, target string, r *request) (*pagi.Scope, pagi.Con
 		Stash:       &pagi.Stash{},
 		Extensions:  c.Extensions,
 		Connection:  connection,
+		Transport:   engine.NewFlowMeter(r.high, r.low),
 	}
 	if scope.Extensions == nil {
 		scope.Extensions = map[string]any{pagi.ExtFullFlush: struct{}{}, pagi.ExtInformational: struct{}{}}
@@ -230,9 +248,19 @@ func (c *Client) scope(method, target string, r *request) (*pagi.Scope, pagi.Con
 	return scope, connection, control
 }
 
+// pathOf returns the decoded path of a target.
+func pathOf(target string) string {
+	rawPath, _, _ := strings.Cut(target, "?")
+	path, err := url.PathUnescape(rawPath)
+	if err != nil || !strings.HasPrefix(rawPath, "/") {
+		panic(fmt.Sprintf("pagitest: target %q must be a path, percent-encoded where necessary", target))
+	}
+	return path
+}
+
 // headers joins the host header, the client's headers, the request's headers and the cookies.
 func (c *Client) headers(path string, r *request) pagi.Headers {
-	h := pagi.NewHeaders("host", or(c.Host, "testserver"))
+	h := pagi.NewHeaders("host", c.host(r))
 	for _, own := range []pagi.Headers{c.Headers, r.headers} {
 		for _, x := range own {
 			h.Del(x.Name)
@@ -241,7 +269,7 @@ func (c *Client) headers(path string, r *request) pagi.Headers {
 			h.Add(x.Name, x.Value)
 		}
 	}
-	if cookies := c.cookieHeader(path); cookies != "" && !h.Has("cookie") {
+	if cookies := c.cookieHeader(c.origin(path, r)); cookies != "" && !h.Has("cookie") {
 		h.Add("cookie", cookies)
 	}
 	return h

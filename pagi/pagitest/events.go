@@ -1,6 +1,8 @@
 package pagitest
 
 import (
+	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +20,14 @@ type ServerEvent struct {
 	ID string
 	// Retry is the reconnection time that the stream has set last; 0: none.
 	Retry time.Duration
+}
+
+// JSON decodes the event's data into v.
+func (e ServerEvent) JSON(v any) error {
+	if err := json.Unmarshal([]byte(e.Data), v); err != nil {
+		return fmt.Errorf("pagitest: the data %.1500q is not the JSON asked for: %w", e.Data, err)
+	}
+	return nil
 }
 
 // EventStream reads the events of one request step by step. It parses the bytes that would be on

@@ -62,6 +62,16 @@ func TestEventsAreRead(t *testing.T) {
 	}
 }
 
+func TestDataOfAnEvent(t *testing.T) {
+	var got []int
+	if err := (pagitest.ServerEvent{Data: "[1,\n2]"}).JSON(&got); err != nil || len(got) != 2 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if err := (pagitest.ServerEvent{Data: "x"}).JSON(&got); err == nil || !strings.Contains(err.Error(), `"x"`) {
+		t.Error(err)
+	}
+}
+
 func TestEventsOfAnOrdinaryResponseAreRead(t *testing.T) {
 	for _, scope := range []string{pagi.TypeHTTP, pagi.TypeSSE} {
 		client := pagitest.New(pagi.AppFunc(func(ctx context.Context, s *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
@@ -159,7 +169,7 @@ func TestEventStreamEnds(t *testing.T) {
 		{"the client leaves", []pagi.Event{pagi.SSEStart{}, pagi.SSESend{}}, func(s *pagitest.EventStream) {
 			s.Next()
 			s.Disconnect(pagi.ReasonWriteTimeout)
-		}, pagi.SSEDisconnect{Reason: pagi.ReasonWriteTimeout}},
+		}, pagi.SSEDisconnect{Reason: lost(pagi.ReasonWriteTimeout)}},
 		{"the application closes without a reason", []pagi.Event{pagi.SSEStart{}, pagi.SSEClose{}}, func(*pagitest.EventStream) {}, pagi.SSEDisconnect{Reason: pagi.ReasonClientClosed}},
 		{"the application closes", []pagi.Event{pagi.SSEStart{}, pagi.SSEClose{Reason: "enough"}}, func(*pagitest.EventStream) {}, pagi.SSEDisconnect{Reason: "enough"}},
 		{"the application declines", []pagi.Event{pagi.SSEHTTPResponseStart{Status: 204}, pagi.SSEHTTPResponseBody{}}, func(*pagitest.EventStream) {}, nil},
@@ -179,8 +189,12 @@ func TestEventStreamEnds(t *testing.T) {
 				return nil
 			})).Events("/")
 			tt.then(stream)
+			begin := time.Now()
 			if res := stream.Finish(); res.Err != nil {
 				t.Error(res.Err)
+			}
+			if time.Since(begin) > pagitest.DefaultTimeout/2 {
+				t.Error("it ended by the timeout")
 			}
 		})
 	}

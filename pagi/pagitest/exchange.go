@@ -1,404 +1,79 @@
 package pagitest
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"os"
-	"runtime/debug"
-	"sync"
 
-	"github.com/pagi-go/pagi-bridge/internal/bodyread"
 	"github.com/pagi-go/pagi-bridge/pagi"
-	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
 // Exchange is one request that the test drives step by step. The test reads each event when the
 // application has sent it. With the Stream option it also writes the request body piece by piece.
 // The application's Send returns when the test has taken the event. Finish must be called.
+//
+// Over a socket the events are what the client reads: HTTPResponseStart, then HTTPResponseBody for
+// each piece, whatever the scope's type is. Send returns when the server lets it.
 type Exchange struct {
 	// Scope is the scope with which the application was called. If it declines an sse scope it is
-	// called again with an http scope, as by a server.
+	// called again with an http scope, as by a server. Over a socket it is nil if the server has
+	// answered the request itself.
 	Scope *pagi.Scope
 
-	client   *Client
-	conn     pagi.Connection
-	control  *engine.ConnectionControl
-	timed    context.Context // ends with the client's timeout
-	stop     func()
-	ctx      context.Context // ends with timed or with the disconnect
-	cancel   context.CancelCauseFunc
-	requests chan pagi.HTTPRequest
-	after    pagi.Headers // the trailers of the request
-	sent     chan pagi.Event
-	returned chan struct{} // closed when the application has returned
-	appErr   error         // valid once returned is closed
-	gone     chan struct{} // closed on disconnect
-	goneOnce sync.Once
-	done     chan struct{} // closed when the response is complete
-	doneOnce sync.Once
+	client *Client
+	origin origin
+	course course
+}
 
-	mu  sync.Mutex // guards the rest
-	seq sequence
-	res *Response
-
-	received bool // the application has received a part of the request body
-	whole    bool // and also the last one
+// course is an exchange in memory (local) or over a Carrier (remote).
+type course interface {
+	write(piece []byte) error
+	closeBody() error
+	next() (ev pagi.Event, ok bool)
+	disconnect(reason string)
+	finish() *Response
 }
 
 // Begin sends a request and returns while the application handles it.
 func (c *Client) Begin(method, target string, opts ...Option) *Exchange {
-	r := &request{}
-	for _, o := range opts {
-		o(r)
+	return c.begin(method, target, newRequest(opts))
+}
+
+func (c *Client) begin(method, target string, r *request) *Exchange {
+	if !r.stream && len(r.chunks) == 0 {
+		r.chunks = [][]byte{nil}
 	}
-	e := &Exchange{
-		client:   c,
-		requests: make(chan pagi.HTTPRequest),
-		after:    r.after,
-		sent:     make(chan pagi.Event),
-		returned: make(chan struct{}),
-		gone:     make(chan struct{}),
-		done:     make(chan struct{}),
+	e := &Exchange{client: c, origin: c.origin(pathOf(target), r)}
+	if via, err := c.via(r); via != nil || err != nil {
+		e.beginRemote(via, err, method, target, r)
+	} else {
+		e.beginLocal(method, target, r)
 	}
-	e.Scope, e.conn, e.control = c.scope(method, target, r)
-	e.seq = sequence{scope: e.Scope, length: -1}
-	e.res = &Response{Connection: e.conn}
-	e.timed, e.stop = context.WithTimeoutCause(context.Background(), c.timeout(), &pagi.DisconnectError{Reason: pagi.ReasonClientTimeout})
-	e.ctx, e.cancel = context.WithCancelCause(e.timed)
-	context.AfterFunc(e.timed, func() {
-		if e.timedOut() { // otherwise Finish came first
-			e.Disconnect(pagi.ReasonClientTimeout)
-		}
-	})
-	if !r.stream {
-		if len(r.chunks) == 0 {
-			r.chunks = [][]byte{nil}
-		}
-		go e.feed(r.chunks)
-	}
-	go e.serve()
 	return e
-}
-
-func (e *Exchange) timedOut() bool { return errors.Is(e.timed.Err(), context.DeadlineExceeded) }
-
-func (e *Exchange) serve() {
-	defer close(e.returned)
-	defer func() {
-		if p := recover(); p != nil {
-			e.appErr = &pagi.PanicError{Value: p, Stack: debug.Stack()}
-		}
-	}()
-	e.appErr = e.client.App.Serve(e.ctx, e.Scope, e.receive, e.send)
-	if errors.Is(e.appErr, pagi.ErrUnsupported) && e.leaveStream() {
-		e.appErr = e.client.App.Serve(e.ctx, e.seq.scope, e.receive, e.send)
-	}
-}
-
-// leaveStream replaces the sse scope that the application has declined by an http scope, as a
-// server does, if no event was sent or received yet.
-func (e *Exchange) leaveStream() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.Scope.Type != pagi.TypeSSE || e.seq.started || e.received {
-		return false
-	}
-	scope := e.Scope.Clone()
-	scope.Type, scope.Connection, scope.Extensions = pagi.TypeHTTP, e.conn, maps.Clone(e.Scope.Extensions)
-	scope.Extensions[pagi.ExtInformational] = struct{}{}
-	scope.Stash.Clear() // as Notes are
-	e.seq.scope = scope
-	return true
-}
-
-// isStream reports whether the application is in an sse scope.
-func (e *Exchange) isStream() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.seq.scope.Type == pagi.TypeSSE
-}
-
-func (e *Exchange) feed(chunks [][]byte) {
-	for i, body := range chunks {
-		piece := pagi.HTTPRequest{Body: body, More: i < len(chunks)-1}
-		if !piece.More {
-			piece.Trailers = e.after
-		}
-		if e.offer(piece) != nil {
-			return // the application did not want it
-		}
-	}
-}
-
-func (e *Exchange) offer(ev pagi.HTTPRequest) error {
-	select {
-	case e.requests <- ev:
-		return nil
-	case <-e.gone:
-		return errors.New("the client has disconnected")
-	case <-e.returned:
-		return errors.New("the application has returned")
-	}
 }
 
 // Write sends a piece of the request body and returns when the application has received it. It
 // needs the Stream option.
-func (e *Exchange) Write(piece string) error {
-	return e.offer(pagi.HTTPRequest{Body: []byte(piece), More: true})
-}
+func (e *Exchange) Write(piece string) error { return e.course.write([]byte(piece)) }
 
 // CloseBody ends the request body. It needs the Stream option.
-func (e *Exchange) CloseBody() error { return e.offer(pagi.HTTPRequest{Trailers: e.after}) }
-
-func (e *Exchange) receive(ctx context.Context) (pagi.Event, error) {
-	select {
-	case <-e.gone:
-		return e.disconnected(ctx)
-	case <-e.done:
-		return e.disconnected(ctx)
-	default:
-	}
-	if bodyread.Wanted(ctx) && e.bodyReceived() {
-		return nil, bodyread.ErrRead
-	}
-	select {
-	case ev := <-e.requests:
-		e.mu.Lock()
-		e.received, e.whole = true, !ev.More
-		e.mu.Unlock()
-		if e.isStream() {
-			return pagi.SSERequest(ev), nil
-		}
-		return ev, nil
-	case <-e.gone:
-		return e.disconnected(ctx)
-	case <-e.done:
-		return e.disconnected(ctx)
-	case <-ctx.Done():
-		select {
-		case <-e.gone: // the disconnect that has ended ctx is an event, too
-			return e.disconnected(ctx)
-		default:
-		}
-		return nil, context.Cause(ctx)
-	}
-}
-
-// bodyReceived reports whether the application has received the whole request body.
-func (e *Exchange) bodyReceived() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.whole
-}
-
-// disconnected returns the event that the application receives after the end. A declined sse scope
-// receives no more events.
-func (e *Exchange) disconnected(ctx context.Context) (pagi.Event, error) {
-	if !e.isStream() {
-		return pagi.HTTPDisconnect{}, nil
-	}
-	e.mu.Lock()
-	reason, declined := e.seq.reason, e.seq.declined
-	e.mu.Unlock()
-	switch gone := e.conn.DisconnectReason(); {
-	case gone != "":
-		reason = gone
-	case declined:
-		<-ctx.Done()
-		return nil, context.Cause(ctx)
-	}
-	if reason == "" { // an sse.close without a reason
-		reason = pagi.ReasonClientClosed
-	}
-	return pagi.SSEDisconnect{Reason: reason}, nil
-}
+func (e *Exchange) CloseBody() error { return e.course.closeBody() }
 
 // Next returns the next event that the application sends. ok is false if there is none because the
 // application has returned or the client has disconnected.
-func (e *Exchange) Next() (ev pagi.Event, ok bool) {
-	select {
-	case ev := <-e.sent:
-		return ev, true
-	case <-e.returned:
-		return nil, false
-	case <-e.gone:
-		return nil, false
-	}
-}
+func (e *Exchange) Next() (ev pagi.Event, ok bool) { return e.course.next() }
 
-// Disconnect makes the client go away for the given reason, a constant of package
-// pagi. The state changes in the order the specification demands.
-func (e *Exchange) Disconnect(reason string) {
-	callbacks, first := e.control.Disconnect(reason)
-	callbacks.Run()
-	if first {
-		e.goneOnce.Do(func() { close(e.gone) }) // first, so that a goroutine that sees the context end finds the event
-		e.cancel(&pagi.DisconnectError{Reason: reason})
-	}
-}
-
-func (e *Exchange) complete() {
-	callbacks, _ := e.control.Complete()
-	callbacks.Run()
-}
+// Disconnect makes the client go away for the given reason, a constant of package pagi. The state
+// changes in the order the specification demands. Over a socket the connection is dropped, and the
+// reason is the one that the server finds.
+func (e *Exchange) Disconnect(reason string) { e.course.disconnect(reason) }
 
 // Finish takes the remaining events, waits until the application has returned, and returns the
 // whole response.
 func (e *Exchange) Finish() *Response {
-	defer e.stop()
-	defer e.cancel(nil)
-	for waiting := true; waiting; {
-		select {
-		case <-e.sent:
-		case <-e.returned:
-			waiting = false
-		}
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.judge()
-	e.client.learn(e.res)
-	return e.res
+	res := e.course.finish()
+	e.client.learn(e.origin, res.Headers)
+	return res
 }
 
-// judge sets Err and, if the application has failed, answers as a server would.
-func (e *Exchange) judge() {
-	if e.appErr == nil && e.seq.returned() {
-		e.complete()
-	}
-	connected := e.conn.IsConnected()
-	switch {
-	case e.appErr != nil:
-		e.res.Err = errors.Join(e.appErr, e.res.Err)
-	case e.timedOut() && !e.seq.complete():
-		e.res.Err = errors.Join(fmt.Errorf("no complete response within %v", e.client.timeout()), e.res.Err)
-	case !connected: // the response is complete, or the client has left: not the application's fault
-	case !e.seq.started:
-		e.res.Err = errors.Join(errors.New("the application returned without a response"), e.res.Err)
-	default:
-		e.res.Err = errors.Join(errors.New("the application returned before its response was complete"), e.res.Err)
-	}
-	if !connected {
-		return
-	}
-	if !e.seq.started {
-		e.control.Start()
-		e.res.Status = 500
-		var status *pagi.StatusError
-		if errors.As(e.appErr, &status) {
-			e.res.Status, e.res.Headers = status.Status, status.Headers.Clone()
-		}
-	}
-	e.Disconnect(pagi.ReasonServerError)
-}
-
-func (e *Exchange) send(ctx context.Context, ev pagi.Event) error {
-	select {
-	case <-e.gone:
-		return nil
-	default:
-	}
-	completed, err := e.record(ev)
-	if err != nil {
-		return err
-	}
-	if completed {
-		e.complete()
-		e.doneOnce.Do(func() { close(e.done) })
-	}
-	select {
-	case e.sent <- ev:
-		if _, declined := ev.(pagi.SSEHTTPResponseBody); completed && declined {
-			e.cancel(&pagi.DisconnectError{Reason: pagi.ReasonClientClosed}) // the connection has ended with it
-		}
-		return nil
-	case <-e.gone:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// record checks ev and adds it to the response. completed says that the event was the last one.
-func (e *Exchange) record(ev pagi.Event) (completed bool, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	defer func() {
-		if err != nil && e.res.Err == nil {
-			e.res.Err = err
-		}
-	}()
-	if err := e.seq.check(ev); err != nil {
-		return false, err
-	}
-	switch v := ev.(type) {
-	case pagi.HTTPResponseInformational:
-		e.res.Informational = append(e.res.Informational, v)
-	case pagi.HTTPResponseStart:
-		e.res.Status, e.res.Headers = v.Status, v.Headers.Clone()
-		e.control.Start()
-	case pagi.HTTPResponseBody:
-		if err := e.recordBody(v); err != nil {
-			return false, err
-		}
-	case pagi.HTTPResponseTrailers:
-		e.res.Trailers = v.Headers.Clone()
-	default:
-		if err := e.recordSSE(ev); err != nil {
-			return false, err
-		}
-	}
-	e.res.Events = append(e.res.Events, ev)
-	return e.seq.complete(), nil
-}
-
-func (e *Exchange) recordBody(v pagi.HTTPResponseBody) error {
-	chunk, err := bytesOf(v)
-	if err != nil {
-		return err
-	}
-	if err := e.seq.body(int64(len(chunk)), !v.More || v.File != "" || v.FH != nil); err != nil {
-		return err
-	}
-	if e.Scope.Method != "HEAD" && len(chunk) > 0 {
-		e.res.Body = append(e.res.Body, chunk...)
-		e.res.Chunks = append(e.res.Chunks, chunk)
-	}
-	return nil
-}
-
-// bytesOf returns a copy of the bytes of a body event.
-func bytesOf(v pagi.HTTPResponseBody) ([]byte, error) {
-	r := v.FH
-	switch {
-	case v.File != "":
-		f, err := os.Open(v.File)
-		if err != nil {
-			return nil, fmt.Errorf("http.response.body: %w", err)
-		}
-		defer f.Close()
-		r = f
-	case v.FH == nil:
-		return append([]byte(nil), v.Body...), nil
-	}
-	if v.Offset > 0 {
-		seeker, ok := r.(io.Seeker)
-		if !ok {
-			return nil, &pagi.EventError{Type: v.EventType(), Field: "offset", Problem: "needs an fh that can seek"}
-		}
-		if _, err := seeker.Seek(v.Offset, io.SeekStart); err != nil {
-			return nil, fmt.Errorf("http.response.body: %w", err)
-		}
-	}
-	if v.Length != pagi.ToEnd {
-		r = io.LimitReader(r, v.Length)
-	}
-	chunk, err := io.ReadAll(r)
-	if err != nil {
-		return nil, fmt.Errorf("http.response.body: %w", err)
-	}
-	return chunk, nil
+func errLate(c *Client) error {
+	return fmt.Errorf("no complete response within %v", c.timeout())
 }

@@ -9,9 +9,10 @@ import (
 )
 
 // memory is an engine.WebSocketConn whose other end is a test. Neither side waits for the
-// other to take a message.
+// other to take a message, except for a slow test.
 type memory struct {
 	hooks engine.WebSocketHooks
+	slow  bool // Send waits at the high mark
 
 	mu     sync.Mutex
 	change *sync.Cond
@@ -24,8 +25,8 @@ type memory struct {
 	closed *engine.WebSocketEnd // the error that ends the test's side; nil: not yet
 }
 
-func newMemory(hooks engine.WebSocketHooks) *memory {
-	m := &memory{hooks: hooks}
+func newMemory(hooks engine.WebSocketHooks, slow bool) *memory {
+	m := &memory{hooks: hooks, slow: slow}
 	m.change = sync.NewCond(&m.mu)
 	return m
 }
@@ -54,15 +55,30 @@ func (m *memory) Receive() (pagi.WebSocketReceive, error) {
 }
 
 // Send implements engine.WebSocketConn.
-func (m *memory) Send(_ context.Context, e pagi.WebSocketSend) error {
+func (m *memory) Send(ctx context.Context, e pagi.WebSocketSend) error {
+	m.mu.Lock()
+	if m.closed != nil {
+		m.mu.Unlock()
+		return nil
+	}
+	if e.Binary {
+		e.Bytes = append([]byte{}, e.Bytes...)
+	}
+	m.toTest = append(m.toTest, e)
+	m.change.Broadcast()
+	m.mu.Unlock()
+	if !m.slow {
+		return nil
+	}
+	m.hooks.Flow.Add(messageSize(e))
+	defer context.AfterFunc(ctx, m.wake)()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed == nil {
-		if e.Binary {
-			e.Bytes = append([]byte{}, e.Bytes...)
+	for m.hooks.Flow.IsAbove() && m.closed == nil && m.gone == nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
-		m.toTest = append(m.toTest, e)
-		m.change.Broadcast()
+		m.change.Wait()
 	}
 	return nil
 }
@@ -111,8 +127,14 @@ func (m *memory) Drop() {
 // Sent implements engine.WebSocketConn. There is no network, so it returns 0.
 func (m *memory) Sent() int64 { return 0 }
 
-// put sends a message from the test.
-func (m *memory) put(e pagi.WebSocketReceive) error {
+// memoryClient is the test's end.
+type memoryClient struct {
+	*memory
+	session *engine.WebSocketSession
+}
+
+// Send implements WebSocketWire.
+func (m memoryClient) Send(e pagi.WebSocketReceive) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.gone != nil {
@@ -123,41 +145,58 @@ func (m *memory) put(e pagi.WebSocketReceive) error {
 	return nil
 }
 
-// take returns the next message of the application.
-func (m *memory) take() (pagi.WebSocketSend, error) {
+// Receive implements WebSocketWire.
+func (m memoryClient) Receive() (pagi.WebSocketSend, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	for len(m.toTest) == 0 {
 		if m.closed != nil {
+			defer m.mu.Unlock()
 			return pagi.WebSocketSend{}, m.closed
 		}
 		m.change.Wait()
 	}
 	e := m.toTest[0]
 	m.toTest = m.toTest[1:]
+	m.mu.Unlock()
+	if m.slow {
+		m.hooks.Flow.Add(-messageSize(e))
+		m.wake()
+	}
 	return e, nil
 }
 
-// end sends a Close from the test.
-func (m *memory) end(end *engine.WebSocketEnd) error {
+// Close implements WebSocketWire.
+func (m memoryClient) Close(code int, reason string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.gone != nil {
 		return m.gone
 	}
-	m.gone = end
+	m.gone = &engine.WebSocketEnd{Code: code, Reason: reason, Answer: code, Peer: true}
 	m.change.Broadcast()
 	return nil
 }
 
-func (m *memory) mute() {
+// Drop implements WebSocketWire.
+func (m memoryClient) Drop(reason string) { m.session.Cut(reason) }
+
+// Mute implements WebSocketWire.
+func (m memoryClient) Mute() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.silent = true
 }
 
-func (m *memory) pings() int {
+// Pings implements WebSocketWire.
+func (m memoryClient) Pings() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.pinged
+}
+
+// wake makes those that wait look again. Taking mu makes sure that they wait already.
+func (m *memory) wake() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.change.Broadcast()
 }

@@ -18,12 +18,28 @@ type Option func(*request)
 
 // request is the request that the options build.
 type request struct {
-	headers pagi.Headers
-	query   string
-	chunks  [][]byte
-	after   pagi.Headers // the trailers
-	stream  bool         // the body comes from Exchange.Write
-	edits   []func(*pagi.Scope)
+	headers   pagi.Headers
+	query     string
+	chunks    [][]byte
+	after     pagi.Headers // the trailers
+	stream    bool         // the body comes from Exchange.Write
+	chunked   bool         // its length is not known ahead
+	edits     []func(*pagi.Scope)
+	slow      bool // the exchange has a backlog, with the marks that follow
+	high, low int
+	leave     *leaving
+	follow    bool     // redirects
+	hosts     []string // to these, too
+	scheme    string   // after a redirect; "": the client's
+	host      string   // likewise
+}
+
+func newRequest(opts []Option) *request {
+	r := &request{}
+	for _, o := range opts {
+		o(r)
+	}
+	return r
 }
 
 // Header adds a header line.
@@ -52,14 +68,14 @@ func Chunks(pieces ...string) Option {
 		for _, p := range pieces {
 			r.chunks = append(r.chunks, []byte(p))
 		}
-		r.headers.Set("transfer-encoding", "chunked")
+		r.chunked = true
 	}
 }
 
 // Stream lets the test send the body by Exchange.Write and Exchange.CloseBody. It is for
 // Client.Begin.
 func Stream() Option {
-	return func(r *request) { r.stream = true; r.headers.Set("transfer-encoding", "chunked") }
+	return func(r *request) { r.stream, r.chunked = true, true }
 }
 
 // Trailer adds a trailer field. It comes with the last event of the body.

@@ -29,6 +29,17 @@ type Response struct {
 	Err error
 	// Connection is the exchange's connection state.
 	Connection pagi.Connection
+	// History are the redirects before this response, the first one first. See FollowRedirects.
+	History []*Response
+}
+
+// dropLast takes n bytes from the end of the body, all of the last piece.
+func (r *Response) dropLast(n int) {
+	r.Body = r.Body[:len(r.Body)-n]
+	last := len(r.Chunks) - 1
+	if r.Chunks[last] = r.Chunks[last][:len(r.Chunks[last])-n]; len(r.Chunks[last]) == 0 {
+		r.Chunks = r.Chunks[:last]
+	}
 }
 
 // Header returns the value of the first header called name, or "".
@@ -44,10 +55,14 @@ func (r *Response) JSON(v any) error {
 	if err == nil {
 		return nil
 	}
+	return fmt.Errorf("the body is not the JSON asked for (status %d, content-type %q): %w\n%s", r.Status, r.Header("content-type"), err, r.excerpt())
+}
+
+// excerpt returns the beginning of the body.
+func (r *Response) excerpt() string {
 	const most = 1500
-	body := r.Body
-	if len(body) > most {
-		body = append(body[:most:most], "..."...)
+	if len(r.Body) > most {
+		return string(r.Body[:most]) + "..."
 	}
-	return fmt.Errorf("the body is not the JSON asked for (status %d, content-type %q): %w\n%s", r.Status, r.Header("content-type"), err, body)
+	return string(r.Body)
 }

@@ -25,7 +25,7 @@ type sequence struct {
 // complete reports whether the response has all its parts.
 func (s *sequence) complete() bool { return s.bodyDone && !s.trailers }
 
-// check returns an error for an event that must not come at this stage.
+// check returns an error for an event that must not come at this stage. The stage then stays.
 func (s *sequence) check(ev pagi.Event) error {
 	if err := pagi.Validate(s.scope.Type, ev); err != nil {
 		return err
@@ -48,17 +48,25 @@ func (s *sequence) check(ev pagi.Event) error {
 		}
 		return lowerCase(e.EventType(), e.Headers)
 	case pagi.HTTPResponseStart:
+		if err := s.start(e, e.Status, e.Headers); err != nil {
+			return err
+		}
 		s.trailers = e.Trailers
-		return s.start(e, e.Status, e.Headers)
 	case pagi.HTTPResponseTrailers:
+		if err := lowerCase(e.EventType(), e.Headers); err != nil {
+			return err
+		}
 		s.trailers = false
-		return lowerCase(e.EventType(), e.Headers)
 	case pagi.SSEStart:
+		if err := lowerCase(e.EventType(), e.Headers); err != nil {
+			return err
+		}
 		s.started, s.length = true, -1
-		return lowerCase(e.EventType(), e.Headers)
 	case pagi.SSEHTTPResponseStart:
+		if err := s.start(e, e.Status, e.Headers); err != nil {
+			return err
+		}
 		s.declined = true
-		return s.start(e, e.Status, e.Headers)
 	}
 	return nil
 }
@@ -84,31 +92,33 @@ func (s *sequence) stage() pagi.Stage {
 
 // body counts n bytes of body; last says that no more follow.
 func (s *sequence) body(n int64, last bool) error {
-	s.sent += n
-	s.bodyDone = last
+	sent := s.sent + n
 	wrong := func(problem string, args ...any) error {
 		return &pagi.EventError{Type: "http.response.body", Problem: fmt.Sprintf(problem, args...)}
 	}
 	switch {
-	case s.noBody && s.sent > 0:
+	case s.noBody && sent > 0:
 		return wrong("a response with this status has no body")
 	case s.length < 0 || s.noBody:
-	case s.sent > s.length:
-		return wrong("%d bytes are more than the content-length of %d", s.sent, s.length)
-	case last && s.sent < s.length && s.scope.Method != "HEAD":
-		return wrong("%d bytes are less than the content-length of %d", s.sent, s.length)
+	case sent > s.length:
+		return wrong("%d bytes are more than the content-length of %d", sent, s.length)
+	case last && sent < s.length && s.scope.Method != "HEAD":
+		return wrong("%d bytes are less than the content-length of %d", sent, s.length)
 	}
+	s.sent, s.bodyDone = sent, last
 	return nil
 }
 
 // start begins a response.
 func (s *sequence) start(ev pagi.Event, status int, headers pagi.Headers) error {
+	if err := lowerCase(ev.EventType(), headers); err != nil {
+		return err
+	}
 	if err := s.readLength(ev, headers); err != nil {
 		return err
 	}
-	s.started = true
-	s.noBody = status == 204 || status == 304
-	return lowerCase(ev.EventType(), headers)
+	s.started, s.noBody = true, status == 204 || status == 304
+	return nil
 }
 
 func (s *sequence) readLength(ev pagi.Event, headers pagi.Headers) error {

@@ -16,7 +16,7 @@ func (s *sequence) returned() bool {
 }
 
 // recordSSE adds an event of an sse scope to the response.
-func (e *Exchange) recordSSE(ev pagi.Event) error {
+func (e *local) recordSSE(ev pagi.Event) error {
 	var piece []byte
 	switch v := ev.(type) {
 	case pagi.SSEStart:

@@ -28,18 +28,21 @@ type WebSocket struct {
 	// application that failed. It is nil after an accept.
 	Response *Response
 
+	client   WebSocketWire // the client's end; nil: not accepted
 	session  *engine.WebSocketSession
 	stop     func()
 	answered chan struct{} // closed when the handshake is answered
 	returned chan struct{} // closed when the session has ended
 	outcome  engine.WebSocketOutcome
+	visit    *visit // the server's side, of a WebSocket over a Carrier
 
 	mu      sync.Mutex // guards the rest
-	conn    *memory
 	refusal *Response
-	over    bool  // refusal is complete
+	over    bool // refusal is complete
+	leave   *leaving
 	wrong   error // the first event the specification forbids
 	left    bool  // the client has sent Close
+	slow    bool  // messages count for the session's flow
 }
 
 // Subprotocols offers subprotocols in a WebSocket handshake, the preferred one first.
@@ -55,10 +58,28 @@ func Subprotocols(names ...string) Option {
 // Options about a body have no meaning here.
 func (c *Client) WebSocket(target string, opts ...Option) *WebSocket {
 	w := &WebSocket{answered: make(chan struct{}), returned: make(chan struct{})}
-	w.Scope = c.webSocketScope(target, opts)
+	r := newRequest(opts)
+	o := c.origin(pathOf(target), r)
+	if via, err := c.via(r); via != nil || err != nil {
+		w.beginRemote(c, via, err, target, r)
+	} else {
+		w.beginLocal(c, target, r)
+	}
+	if w.Accepted {
+		c.learn(o, w.Headers)
+	} else {
+		c.learn(o, w.Response.Headers)
+	}
+	return w
+}
+
+// beginLocal makes a handshake in memory.
+func (w *WebSocket) beginLocal(c *Client, target string, r *request) {
+	w.Scope, w.slow = c.webSocketScope(target, r), r.slow
 	ctx, stop := context.WithTimeoutCause(context.Background(), c.timeout(), &pagi.DisconnectError{Reason: pagi.ReasonClientTimeout})
 	ctx, cancel := context.WithCancelCause(ctx)
 	w.stop = func() { cancel(nil); stop() }
+	w.leave = r.leave.copied()
 	w.session = &engine.WebSocketSession{App: w.watched(c.App), Scope: w.Scope, Handshake: memoryHandshake{w, ctx}, EndContext: cancel}
 	context.AfterFunc(ctx, func() { w.session.Cut(pagi.ReasonClientTimeout) }) // which the first end forestalls
 	go func() {
@@ -77,15 +98,10 @@ func (c *Client) WebSocket(target string, opts ...Option) *WebSocket {
 			w.Response = failed(w.outcome.Err)
 		}
 	}
-	return w
 }
 
 // webSocketScope makes the scope of a handshake.
-func (c *Client) webSocketScope(target string, opts []Option) *pagi.Scope {
-	r := &request{}
-	for _, o := range opts {
-		o(r)
-	}
+func (c *Client) webSocketScope(target string, r *request) *pagi.Scope {
 	edits := r.edits
 	r.edits = nil
 	for _, h := range pagi.NewHeaders("upgrade", "websocket", "connection", "Upgrade", "sec-websocket-version", "13",
@@ -94,7 +110,7 @@ func (c *Client) webSocketScope(target string, opts []Option) *pagi.Scope {
 	}
 	scope, _, _ := c.scope("GET", target, r)
 	scope.Type, scope.Method, scope.Connection = pagi.TypeWebSocket, "", nil
-	scope.Scheme = map[string]string{"http": "ws", "https": "wss"}[scope.Scheme]
+	scope.Scheme = webSocketScheme[scope.Scheme]
 	scope.Subprotocols = engine.OfferedSubprotocols(scope.Headers)
 	if c.Extensions == nil {
 		scope.Extensions = map[string]any{pagi.ExtDenialResponse: struct{}{}}
@@ -110,6 +126,9 @@ func (w *WebSocket) watched(app pagi.App) pagi.App {
 	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		return app.Serve(ctx, scope, receive, func(ctx context.Context, ev pagi.Event) error {
 			err := send(ctx, ev)
+			if err == nil && w.leavesAfter(ev) {
+				w.session.Cut(w.leave.reason)
+			}
 			var wrong *pagi.EventError
 			if errors.As(err, &wrong) {
 				w.mu.Lock()
@@ -123,6 +142,14 @@ func (w *WebSocket) watched(app pagi.App) pagi.App {
 	})
 }
 
+// leavesAfter reports whether the client leaves after an event of the application.
+func (w *WebSocket) leavesAfter(ev pagi.Event) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now, _ := w.leave.isNow(messageSize(ev))
+	return now
+}
+
 // failed returns the answer of a server for an application that has failed with err.
 func failed(err error) *Response {
 	res := &Response{Status: 500, Err: err}
@@ -133,7 +160,7 @@ func failed(err error) *Response {
 	case errors.Is(err, pagi.ErrUnsupported):
 		res.Status = 403
 	case err == nil:
-		res.Err = errors.New("the application returned without an answer")
+		res.Err = errNoAnswer
 	}
 	return res
 }
@@ -162,7 +189,7 @@ func (w *WebSocket) Receive() (pagi.WebSocketSend, error) {
 	if !w.Accepted {
 		return pagi.WebSocketSend{}, errNotAccepted
 	}
-	return w.conn.take()
+	return w.client.Receive()
 }
 
 // ReceiveText returns the next message, which must be a text.
@@ -207,20 +234,20 @@ func (w *WebSocket) Close(code int, reason string) error {
 	w.mu.Lock()
 	w.left = true
 	w.mu.Unlock()
-	return w.conn.end(&engine.WebSocketEnd{Code: code, Reason: reason, Answer: code, Peer: true})
+	return w.client.Close(code, reason)
 }
 
 // Disconnect drops the connection without a Close frame, for a reason of package pagi.
 func (w *WebSocket) Disconnect(reason string) {
 	if w.Accepted {
-		w.session.Cut(reason)
+		w.client.Drop(reason)
 	}
 }
 
 // Mute stops the client from answering pings.
 func (w *WebSocket) Mute() {
 	if w.Accepted {
-		w.conn.mute()
+		w.client.Mute()
 	}
 }
 
@@ -229,7 +256,7 @@ func (w *WebSocket) Pings() int {
 	if !w.Accepted {
 		return 0
 	}
-	return w.conn.pings()
+	return w.client.Pings()
 }
 
 // Finish drops the connection if it is still open, and waits until the application has returned. It
@@ -246,12 +273,20 @@ func (w *WebSocket) Finish() error {
 	<-w.returned
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.visit != nil {
+		w.visit.forget()
+		w.wrong = w.visit.forbidden()
+	}
 	err := w.outcome.Err
-	if err == nil && !w.Accepted && w.refusal == nil {
+	if err == nil && !w.Accepted {
 		err = w.Response.Err
 	}
 	return errors.Join(err, w.wrong)
 }
+
+var webSocketScheme = map[string]string{"http": "ws", "https": "wss"}
+
+var errNoAnswer = errors.New("the application returned without an answer")
 
 var errNotAccepted = errors.New("pagitest: the application did not accept the WebSocket")
 
@@ -259,7 +294,7 @@ func (w *WebSocket) put(m pagi.WebSocketReceive) error {
 	if !w.Accepted {
 		return errNotAccepted
 	}
-	return w.conn.put(m)
+	return w.client.Send(m)
 }
 
 // memoryHandshake is the client's side of a handshake without a socket.
@@ -271,10 +306,11 @@ type memoryHandshake struct {
 func (h memoryHandshake) Accept(e pagi.WebSocketAccept, hooks engine.WebSocketHooks) (engine.WebSocketConn, error) {
 	h.w.mu.Lock()
 	defer h.w.mu.Unlock()
-	h.w.conn = newMemory(hooks)
+	conn := newMemory(hooks, h.w.slow)
+	h.w.client = memoryClient{conn, h.w.session}
 	h.w.Accepted, h.w.Subprotocol, h.w.Headers = true, e.Subprotocol, e.Headers.Clone()
 	close(h.w.answered)
-	return h.w.conn, nil
+	return conn, nil
 }
 
 func (h memoryHandshake) Respond(_ context.Context, ev pagi.Event) error {
