@@ -70,7 +70,7 @@ func TestMiddlewareOfOthersInAChain(t *testing.T) {
 		client := pagitest.New(middleware.HTTP(func(h http.Handler) http.Handler { return h }).Wrap(app))
 		client.RootPath = "/mounted"
 		res := client.Get("/", pagitest.Edit(func(s *pagi.Scope) { s.Path, s.RawPath, s.Target = "", "/mounted", "/mounted" }))
-		if s := app.scope; res.Err != nil || s.Path != "" || s.RootPath != "/mounted" || s.Client.Port != 12345 || s.Server.Port != 80 {
+		if s := app.scope; res.Err != nil || s.Path != "" || s.RootPath != "/mounted" || s.Client.Port == 0 || s.Server.Port == 0 {
 			t.Errorf("%+v, %v", s, res.Err)
 		}
 	})

@@ -56,8 +56,8 @@ func TestDisconnectIsSeenInEveryScope(t *testing.T) {
 		if got := <-before; got != "" {
 			t.Errorf("%s: %q before", name, got)
 		}
-		e.Disconnect(pagi.ReasonIdleTimeout)
-		if got := <-after; got != pagi.ReasonIdleTimeout {
+		e.Disconnect(pagi.ReasonClientClosed)
+		if got := <-after; got != pagi.ReasonClientClosed {
 			t.Errorf("%s: %q after", name, got)
 		}
 		e.Finish()

@@ -448,6 +448,12 @@ func TestAClientThatLeavesAStream(t *testing.T) {
 	app := answering(func() *response.Response {
 		return response.Stream("", func(w *response.Writer) error {
 			w.OnClose(func() { closed = true })
+			if _, err := w.WriteString("begun"); err != nil {
+				return err
+			}
+			if err := w.Flush(); err != nil {
+				return err
+			}
 			close(writing)
 			<-w.Context().Done()
 			_, got = w.WriteString("x")
@@ -455,11 +461,13 @@ func TestAClientThatLeavesAStream(t *testing.T) {
 		})
 	})
 	e := pagitest.New(app).Begin("GET", "/")
-	if _, ok := e.Next(); !ok {
-		t.Fatal("no start")
+	go func() {
+		<-writing
+		e.Disconnect(pagi.ReasonClientClosed)
+	}()
+	for ok := true; ok; {
+		_, ok = e.Next()
 	}
-	<-writing
-	e.Disconnect(pagi.ReasonClientClosed)
 	res := e.Finish()
 	var gone *pagi.DisconnectError
 	if res.Err != nil || !errors.As(got, &gone) || gone.Reason != pagi.ReasonClientClosed || !closed {

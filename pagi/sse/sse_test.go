@@ -159,7 +159,6 @@ func TestOnCloseRunsOnce(t *testing.T) {
 		err    error
 	}{
 		"the client leaves Wait":  {(*sse.Stream).Wait, pagi.ReasonClientClosed, pagi.ReasonClientClosed, nil},
-		"the client times out":    {(*sse.Stream).Wait, pagi.ReasonWriteTimeout, pagi.ReasonWriteTimeout, nil},
 		"the client leaves Every": {func(s *sse.Stream) error { return s.Every(time.Hour, func() error { return nil }) }, pagi.ReasonClientClosed, pagi.ReasonClientClosed, nil},
 		"the client leaves Each":  {func(s *sse.Stream) error { return sse.Each(s, make(chan int), func(int) error { return nil }) }, pagi.ReasonClientClosed, pagi.ReasonClientClosed, nil},
 		"the application closes":  {func(s *sse.Stream) error { return errors.Join(s.Close("x"), s.Wait()) }, "", "x", nil},
@@ -401,5 +400,19 @@ func TestKeepAlive(t *testing.T) {
 	res := stream.Finish()
 	if want := pagi.Event(pagi.SSEKeepalive{Interval: time.Minute, Comment: "still here"}); res.Err != nil || !slices.Contains(res.Events, want) {
 		t.Errorf("%v, %v", res.Events, res.Err)
+	}
+}
+
+// The reason is the one that the server has found, not always that the client has left.
+func TestTheReasonOfTheEndIsTheServers(t *testing.T) {
+	pagitest.InMemory(t, "a client cannot have the server find a reason")
+	reason := ""
+	stream := pagitest.New(app(func(s *sse.Stream) error {
+		s.OnClose(func(r string) { reason = r })
+		return s.Wait()
+	})).Events("/")
+	stream.Disconnect(pagi.ReasonWriteTimeout)
+	if res := stream.Finish(); res.Err != nil || reason != pagi.ReasonWriteTimeout {
+		t.Errorf("%q, %v", reason, res.Err)
 	}
 }

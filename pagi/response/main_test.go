@@ -1,0 +1,9 @@
+package response_test
+
+import (
+	"testing"
+
+	"github.com/pagi-go/pagi-bridge/pagi/pagitest/socket"
+)
+
+func TestMain(m *testing.M) { socket.Main(m) }
