@@ -1,0 +1,54 @@
+package session
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"strings"
+)
+
+// A signed token is
+//
+//	"s1." key id "." base64url(JSON) "." base64url(HMAC-SHA256)
+//
+// The HMAC (RFC 2104) is that of "pagi session s1\n" cookie name "\n" and the token up to its last
+// point, without that point. Its key is the secret.
+const (
+	signedPrefix = "s1."
+	signLabel    = "pagi session s1\n"
+)
+
+func splitSigned(token string) (keyID, rest string, ok bool) {
+	token, ok = strings.CutPrefix(token, signedPrefix)
+	if !ok {
+		return "", "", false
+	}
+	return strings.Cut(token, ".")
+}
+
+func sign(key Key, name string, plain []byte) string {
+	signed := signedPrefix + key.ID + "." + base64.RawURLEncoding.EncodeToString(plain)
+	return signed + "." + base64.RawURLEncoding.EncodeToString(mac(key, name, signed))
+}
+
+func verify(key Key, name, rest string) ([]byte, error) {
+	payload, signature, ok := strings.Cut(rest, ".")
+	if !ok {
+		return nil, ErrNotFound
+	}
+	got, err := base64.RawURLEncoding.Strict().DecodeString(signature)
+	if err != nil || !hmac.Equal(got, mac(key, name, signedPrefix+key.ID+"."+payload)) {
+		return nil, ErrNotFound
+	}
+	plain, err := base64.RawURLEncoding.Strict().DecodeString(payload)
+	if err != nil {
+		return nil, ErrNotFound
+	}
+	return plain, nil
+}
+
+func mac(key Key, name, signed string) []byte {
+	h := hmac.New(sha256.New, key.Secret)
+	h.Write([]byte(signLabel + name + "\n" + signed))
+	return h.Sum(nil)
+}
