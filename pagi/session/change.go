@@ -34,10 +34,12 @@ func (s *Session) set(key, name string, value any) error {
 	if err := s.changeable(); err != nil {
 		return err
 	}
-	if old, err := s.lookup(key, name); err == nil && bytes.Equal(old, raw) {
+	data := s.view()
+	if old, ok := data[key]; ok && bytes.Equal(old, raw) {
 		return nil
 	}
-	if size := sizeOf(s.view()) + len(key) + len(raw); size > s.m.maxSize {
+	data[key] = raw
+	if size := sizeOf(data); size > s.m.maxSize {
 		return &SizeError{What: "session data", Size: size, Limit: s.m.maxSize}
 	}
 	s.change(key, raw)

@@ -37,7 +37,8 @@ type CookieStore struct {
 	// put the new one first and remove the old one after Manager.Expire. A key should seal no more
 	// than 2^32 tokens, because nonces are random.
 	Keys []Key
-	// Signed leaves the session readable for the client. perl/bin/session-cookie.pl reads such tokens.
+	// Signed leaves the session readable for the client. examples/session-cookie shows how Perl reads
+	// such tokens.
 	Signed bool
 	// Name is what a token is bound to; "" means the full name of the cookie or header that carries
 	// it, and DefaultCookie for a CallbackState.

@@ -34,3 +34,15 @@ func base64url(s string) bool {
 	}
 	return true
 }
+
+// decode64 decodes the one base64url text of some bytes. Package base64 would skip line ends.
+func decode64(s string) ([]byte, error) {
+	if !base64url(s) {
+		return nil, ErrNotFound
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil {
+		return nil, ErrNotFound
+	}
+	return b, nil
+}

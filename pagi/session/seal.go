@@ -39,9 +39,9 @@ func seal(key Key, name string, plain []byte) (string, error) {
 }
 
 func unseal(key Key, name, sealed string) ([]byte, error) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
+	raw, err := decode64(sealed)
 	if err != nil {
-		return nil, ErrNotFound
+		return nil, err
 	}
 	gcm, err := newGCM(key)
 	if err != nil {

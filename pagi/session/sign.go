@@ -36,15 +36,11 @@ func verify(key Key, name, rest string) ([]byte, error) {
 	if !ok {
 		return nil, ErrNotFound
 	}
-	got, err := base64.RawURLEncoding.Strict().DecodeString(signature)
+	got, err := decode64(signature)
 	if err != nil || !hmac.Equal(got, mac(key, name, signedPrefix+key.ID+"."+payload)) {
 		return nil, ErrNotFound
 	}
-	plain, err := base64.RawURLEncoding.Strict().DecodeString(payload)
-	if err != nil {
-		return nil, ErrNotFound
-	}
-	return plain, nil
+	return decode64(payload)
 }
 
 func mac(key Key, name, signed string) []byte {
