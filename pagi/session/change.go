@@ -157,7 +157,7 @@ func (s *Session) changeable() error {
 	switch {
 	case s.destroyed:
 		return ErrDestroyed
-	case s.started && (s.rec == nil || s.m.clientSide):
+	case s.ended || s.started && (s.rec == nil || s.m.clientSide):
 		return ErrTooLate
 	}
 	return nil

@@ -48,9 +48,9 @@ func (c CookieState) Check() error {
 	if (pagi.Headers{{Name: c.name()}}).Validate("") != nil {
 		errs = append(errs, pagi.BadOption("name", "%q is not the name of a cookie", c.Name))
 	}
-	for option, value := range map[string]string{"domain": c.Domain, "path": c.Path} {
-		if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ';' }) {
-			errs = append(errs, pagi.BadOption(option, "%q has characters that a cookie cannot have", value))
+	for _, attribute := range []struct{ option, value string }{{"domain", c.Domain}, {"path", c.Path}} {
+		if strings.ContainsFunc(attribute.value, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ';' }) {
+			errs = append(errs, pagi.BadOption(attribute.option, "%q has characters that a cookie cannot have", attribute.value))
 		}
 	}
 	if c.Path != "" && c.Path[0] != '/' {

@@ -133,10 +133,16 @@ func (c *CookieStore) Touch(_ context.Context, rec *Record) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	token := ""
 	if c.Signed {
-		return sign(c.Keys[0], c.name(), plain), nil
+		token = sign(c.Keys[0], c.name(), plain)
+	} else if token, err = seal(c.Keys[0], c.name(), plain); err != nil {
+		return "", err
 	}
-	return seal(c.Keys[0], c.name(), plain)
+	if len(token) > MaxCookie {
+		return "", &SizeError{What: "cookie", Size: len(token), Limit: MaxCookie}
+	}
+	return token, nil
 }
 
 // Delete implements Store and does nothing: only the client can forget its token.

@@ -260,6 +260,16 @@ func TestACookieThatIsTooLarge(t *testing.T) {
 	})
 }
 
+func TestATokenThatIsTooLargeForAHeader(t *testing.T) {
+	f := newFixture(pages{"/": func(c *call) (string, error) { return "", c.Set("a", strings.Repeat("x", 5000)) }}, func(m *session.Manager) {
+		m.Store, m.State = &session.CookieStore{Keys: []session.Key{key("k")}}, session.HeaderState{}
+	})
+	var size *session.SizeError
+	if res := f.Get("/"); res.Status != 500 || !errors.As(res.Err, &size) {
+		t.Errorf("status %d, error %v", res.Status, res.Err)
+	}
+}
+
 func TestChangesOfACookieAfterTheStart(t *testing.T) {
 	app := basics()
 	app["/late"] = late(func(c *call) (string, error) {

@@ -12,8 +12,9 @@ import (
 var (
 	// ErrReadOnly says that the session of a websocket or sse scope cannot be changed.
 	ErrReadOnly = errors.New("session: read-only in a websocket or sse scope")
-	// ErrTooLate says that the response has begun, so the client cannot be told of the change.
-	ErrTooLate = errors.New("session: the response has begun, so its header cannot carry the change")
+	// ErrTooLate says that the response has begun, so the client cannot be told of the change, or that
+	// the application has returned, so nothing is saved any more.
+	ErrTooLate = errors.New("session: too late for a change: the response has begun, or the application has returned")
 	// ErrDestroyed says that this request or another one has destroyed the session, or that another
 	// one has given it a new id.
 	ErrDestroyed = errors.New("session: destroyed")

@@ -10,6 +10,8 @@ import (
 )
 
 const (
+	// saveTime is how long saving may take.
+	saveTime = 10 * time.Second
 	// maxTries is how often a save is tried again because other requests save the same session.
 	maxTries = 200
 	// touchParts: a use is noted if a part of the idle time has passed since the one before, which
@@ -114,10 +116,9 @@ func (s *Session) end(ctx context.Context, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.loaded && (s.started || err == nil) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
-		defer cancel()
 		_ = s.flush(ctx) // the error is s.failed
 	}
+	s.ended = true
 	if s.failed != nil && !errors.Is(err, s.failed) {
 		err = errors.Join(err, s.failed)
 	}
@@ -141,13 +142,16 @@ func (s *Session) flush(ctx context.Context) error {
 	if s.failed != nil || !s.loaded || s.destroyed {
 		return s.failed
 	}
+	if s.rec == nil && len(s.changed) == 0 {
+		return nil
+	}
+	// What is saved must not depend on when the client leaves.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTime)
+	defer cancel()
 	var token string
 	var err error
 	switch {
 	case s.rec == nil:
-		if len(s.changed) == 0 {
-			return nil
-		}
 		token, err = s.create(ctx)
 	case s.regenerate:
 		token, err = s.move(ctx)

@@ -17,9 +17,6 @@ const (
 	DefaultMaxSize = 64 << 10
 )
 
-// endTime is how long saving may take after the application has returned.
-const endTime = 10 * time.Second
-
 // Manager is the middleware that puts a *Session into the scope, under scopekey.Session. Below
 // another Manager it does nothing. It opens and closes the store in the lifespan scope; see Opener.
 //
@@ -35,7 +32,8 @@ const endTime = 10 * time.Second
 // and Serve returns an error that wraps ErrDestroyed; the response is not affected. A CookieStore
 // cannot merge: the last response that the client gets counts.
 //
-// In websocket and sse scopes the session can only be read. It still counts as used.
+// In websocket and sse scopes the session can only be read, and shows what was stored when the
+// application first used it. It counts as used at the scope's beginning and at its end.
 type Manager struct {
 	// Store keeps the sessions; nil means a Memory of its own for each call of Wrap.
 	Store Store
@@ -75,10 +73,11 @@ func (m Manager) Check() error {
 			errs = append(errs, pagi.BadOption("state", "a bearer state cannot give the client what a cookie store keeps in its token"))
 		}
 	}
-	for option, part := range map[string]any{"state": m.State, "store": m.Store} {
-		if err := pagi.Check(part); err != nil {
-			errs = append(errs, pagi.BadOption(option, "%w", err))
-		}
+	if err := pagi.Check(m.State); err != nil {
+		errs = append(errs, pagi.BadOption("state", "%w", err))
+	}
+	if err := pagi.Check(m.Store); err != nil {
+		errs = append(errs, pagi.BadOption("store", "%w", err))
 	}
 	return errors.Join(errs...)
 }

@@ -554,6 +554,23 @@ func TestAStoreThatFailsAtTheEndIsToldByServe(t *testing.T) {
 	}
 }
 
+func TestAChangeAfterTheApplicationHasReturnedIsRefused(t *testing.T) {
+	var kept *session.Session
+	app := basics()
+	app["/keep"] = func(c *call) (string, error) { kept = c.Session; return "", c.Load() }
+	f := newFixture(app)
+	f.get(t, "/login")
+	f.get(t, "/keep")
+	for name, err := range map[string]error{"set": kept.Set("user", "bob"), "regenerate": kept.Regenerate(), "clear": kept.Clear()} {
+		if !errors.Is(err, session.ErrTooLate) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if kept.GetOr("user", "nobody") != "ann" {
+		t.Error("it cannot be read")
+	}
+}
+
 // A client that leaves does not keep the session from being saved.
 func TestChangesAreSavedAfterTheClientHasLeft(t *testing.T) {
 	app := basics()

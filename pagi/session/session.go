@@ -62,6 +62,7 @@ type Session struct {
 	destroyed  bool
 	lost       bool // changes were dropped because the stored session has gone
 	started    bool // the response has begun
+	ended      bool // the application has returned
 	out        outgoing
 }
 

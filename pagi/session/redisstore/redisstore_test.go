@@ -129,7 +129,7 @@ func TestConcurrentRequestsAreMerged(t *testing.T) {
 }
 
 func TestAServerThatHasGone(t *testing.T) {
-	server := startServer(t, t.TempDir())
+	server := startServer(t)
 	defer server.stop()
 	app := session.Manager{Store: &redisstore.Store{URL: server.url}}.Wrap(setter)
 	err := pagitest.Run(t.Context(), app, func(client *pagitest.Client) error {

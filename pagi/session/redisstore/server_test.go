@@ -18,15 +18,14 @@ import (
 
 // server is a redis-server of the test on a Unix socket in a directory of its own.
 type server struct {
-	url string
-	cmd *exec.Cmd
+	url, dir string
+	cmd      *exec.Cmd
 }
 
 // shared is the server of all tests but those that stop theirs; TestMain ends it.
 var shared struct {
 	sync.Once
 	*server
-	dir string
 }
 
 func TestMain(m *testing.M) {
@@ -34,23 +33,13 @@ func TestMain(m *testing.M) {
 	if shared.server != nil {
 		shared.stop()
 	}
-	if shared.dir != "" {
-		os.RemoveAll(shared.dir)
-	}
 	os.Exit(code)
 }
 
 // sharedServer returns a server that has no sessions.
 func sharedServer(t *testing.T) *server {
 	t.Helper()
-	shared.Do(func() {
-		dir, err := os.MkdirTemp("", "redis")
-		if err != nil {
-			t.Fatal(err)
-		}
-		shared.dir = dir
-		shared.server = startServer(t, dir)
-	})
+	shared.Do(func() { shared.server = startServer(t) })
 	if shared.server == nil {
 		t.Skip("redis-server is not installed (scripts/install-test-deps)")
 	}
@@ -61,11 +50,16 @@ func sharedServer(t *testing.T) *server {
 	return shared.server
 }
 
-func startServer(t *testing.T, dir string) *server {
+// startServer starts a server. Its directory has a short name, because that of a socket is limited.
+func startServer(t *testing.T) *server {
 	t.Helper()
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
 		t.Skip("redis-server is not installed (scripts/install-test-deps)")
+	}
+	dir, err := os.MkdirTemp("", "redis")
+	if err != nil {
+		t.Fatal(err)
 	}
 	socket := filepath.Join(dir, "s")
 	var output bytes.Buffer
@@ -73,9 +67,10 @@ func startServer(t *testing.T, dir string) *server {
 		"--save", "", "--appendonly", "no", "--daemonize", "no")
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
+		os.RemoveAll(dir)
 		t.Fatal(err)
 	}
-	s := &server{url: "unix://" + socket, cmd: cmd}
+	s := &server{url: "unix://" + socket, dir: dir, cmd: cmd}
 	client := redis.NewClient(&redis.Options{Network: "unix", Addr: socket})
 	defer client.Close()
 	deadline := time.Now().Add(testkit.Patience)
@@ -89,9 +84,11 @@ func startServer(t *testing.T, dir string) *server {
 	return s
 }
 
+// stop may be called more than once.
 func (s *server) stop() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
+	os.RemoveAll(s.dir)
 }
 
 func (s *server) client(t *testing.T) *redis.Client {
