@@ -8,8 +8,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi/session"
 )
 
-// BenchmarkSession measures one request through a Manager: to read a value, to change one, and to do
-// neither.
+// BenchmarkSession measures one request through a Manager: to read a value, to change one, and to
+// do neither.
 func BenchmarkSession(b *testing.B) {
 	keys := []session.Key{{ID: "k", Secret: make([]byte, 32)}}
 	for _, store := range []struct {

@@ -10,8 +10,8 @@ import (
 // Set stores value under key. The value is encoded as JSON at once, so later changes to what it
 // points to have no effect.
 //
-// Set fails with a *KeyError for a value that JSON cannot encode and for a key that begins with "_",
-// with a *SizeError if the session becomes larger than Manager.MaxSize, and with ErrReadOnly,
+// Set fails with a *KeyError for a value that JSON cannot encode and for a key that begins with
+// "_", with a *SizeError if the session becomes larger than Manager.MaxSize, and with ErrReadOnly,
 // ErrTooLate or ErrDestroyed.
 func (s *Session) Set(key string, value any) error {
 	if reserved(key) {

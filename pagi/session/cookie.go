@@ -20,8 +20,8 @@ const (
 )
 
 // CookieState carries the token in a cookie. The cookie is always HttpOnly. It lives as long as
-// Manager.Expire allows; the idle time is enforced by the server alone, so that a request which only
-// reads needs no new cookie.
+// Manager.Expire allows; the idle time is enforced by the server alone, so that a request which
+// only reads needs no new cookie.
 type CookieState struct {
 	// Name is the cookie's name; "" means DefaultCookie.
 	Name string
@@ -31,8 +31,8 @@ type CookieState struct {
 	// Domain makes the browser send the cookie to all hosts of a domain; "" means this host only.
 	Domain string
 	// Path is the path below which the browser sends the cookie. "" means the root path of the scope,
-	// so that two mounts do not overwrite each other's session; at the top it is "/". It is also "/" for
-	// a root path that has other characters than letters, digits and "-._~/".
+	// so that two mounts do not overwrite each other's session; at the top it is "/". It is also "/"
+	// for a root path that has other characters than letters, digits and "-._~/".
 	Path string
 	// Secure is "always", "never", or "auto", which is the default: if the scheme is https or wss.
 	Secure string
@@ -76,8 +76,8 @@ func (c CookieState) Check() error {
 	return errors.Join(errs...)
 }
 
-// Extract implements State. Of several cookies with the name it returns the first one, which browsers
-// send for the longest path (RFC 6265 section 5.4).
+// Extract implements State. Of several cookies with the name it returns the first one, which
+// browsers send for the longest path (RFC 6265 section 5.4).
 func (c CookieState) Extract(scope *pagi.Scope) string {
 	name := c.name()
 	for line := range scope.Headers.Values("cookie") {

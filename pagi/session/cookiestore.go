@@ -25,8 +25,8 @@ type Key struct {
 
 // CookieStore is a Store that keeps nothing: the token holds the whole session, with the times by
 // which the server lets it expire. A token is encrypted and authenticated with AES-256-GCM, so that
-// the client can neither read nor change it; or with Signed only signed with HMAC-SHA256. It is bound
-// to the name of its cookie, so a token of one cookie is nothing in another.
+// the client can neither read nor change it; or with Signed only signed with HMAC-SHA256. It is
+// bound to the name of its cookie, so a token of one cookie is nothing in another.
 //
 // Sessions must be small: a cookie has MaxCookie bytes at most, and a larger one fails with a
 // *SizeError. Concurrent requests overwrite each other: the last response that the client gets

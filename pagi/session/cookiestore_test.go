@@ -223,7 +223,7 @@ func TestTheServerEnforcesTheTimesInACookie(t *testing.T) {
 			}
 		}
 		if sent != 5 {
-			t.Errorf("%d cookies in 5 requests that slide the idle time", sent)
+			t.Errorf("%d cookies in 5 requests that slide the idle time", errSent)
 		}
 		f.ClearCookies()
 		f.SetCookie("pagi_session", old)

@@ -224,8 +224,8 @@ func (s *Session) merge(ctx context.Context) (token string, err error) {
 	return "", ErrConflict
 }
 
-// move stores the session under its new id, and removes the old one. It removes only a version whose
-// changes the new one has.
+// move stores the session under its new id, and removes the old one. It removes only a version
+// whose changes the new one has.
 func (s *Session) move(ctx context.Context) (token string, err error) {
 	base, version := s.rec, uint64(0)
 	defer func() {

@@ -43,9 +43,9 @@ func (h HeaderState) name() string {
 	return strings.ToLower(h.Name)
 }
 
-// BearerState reads the token from "Authorization: Bearer token" (RFC 6750 section 2.1). It tells the
-// client nothing: the application that makes a session hands out Session.ID itself, in the answer to
-// a login, for example.
+// BearerState reads the token from "Authorization: Bearer token" (RFC 6750 section 2.1). It tells
+// the client nothing: the application that makes a session hands out Session.ID itself, in the
+// answer to a login, for example.
 type BearerState struct{}
 
 var _ State = BearerState{}

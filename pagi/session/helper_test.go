@@ -31,10 +31,10 @@ func (c *call) body(s string) error {
 }
 
 // pages answers each path with the text that its handler returns. A handler that has begun the
-// response itself returns sent.
+// response itself returns errSent.
 type pages map[string]func(c *call) (string, error)
 
-var sent = errors.New("sent")
+var errSent = errors.New("sent")
 
 func (p pages) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	if scope.Type == pagi.TypeLifespan {
@@ -47,7 +47,7 @@ func (p pages) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receiv
 	c := &call{s, ctx, scope, send}
 	text, err := p[scope.Path](c)
 	switch {
-	case err == sent:
+	case err == errSent:
 		return nil
 	case err != nil:
 		return err

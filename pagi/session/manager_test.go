@@ -470,7 +470,7 @@ func TestAFailureThatTheApplicationIgnores(t *testing.T) {
 		}
 		_ = c.start()
 		_ = c.body("welcome")
-		return "", sent
+		return "", errSent
 	}})
 	f.SetCookie("pagi_session", strings.Repeat("a", 32))
 	f.store.fail = map[string]error{"load": errors.New("down")}
@@ -487,7 +487,7 @@ func TestAFailureAfterTheStart(t *testing.T) {
 		if err := c.start(); err != nil {
 			return "", err
 		}
-		return "", errors.Join(c.body(c.GetOr("user", "nobody").(string)), sent)
+		return "", errors.Join(c.body(c.GetOr("user", "nobody").(string)), errSent)
 	}})
 	f.SetCookie("pagi_session", strings.Repeat("a", 32))
 	down := errors.New("down")
@@ -506,7 +506,7 @@ func TestChangesAfterTheStart(t *testing.T) {
 		if err := c.Regenerate(); !errors.Is(err, session.ErrTooLate) {
 			t.Errorf("regenerate: %v", err)
 		}
-		return "", errors.Join(c.body("x"), sent)
+		return "", errors.Join(c.body("x"), errSent)
 	}
 	app["/late"] = late(app["/late"])
 	app["/lateLogout"] = late(func(c *call) (string, error) { return "", errors.Join(c.start(), c.Destroy(), c.body("x")) })
@@ -533,10 +533,10 @@ func TestChangesAfterTheStart(t *testing.T) {
 // late makes a page of a handler that sends its response itself.
 func late(f func(c *call) (string, error)) func(c *call) (string, error) {
 	return func(c *call) (string, error) {
-		if _, err := f(c); err != nil && !errors.Is(err, sent) {
+		if _, err := f(c); err != nil && !errors.Is(err, errSent) {
 			return "", err
 		}
-		return "", sent
+		return "", errSent
 	}
 }
 

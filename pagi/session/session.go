@@ -6,17 +6,18 @@
 //	user, err := session.Value[string](s, "user")
 //	err = s.Set("user", "ann")
 //
-// A Manager is the middleware. It puts a Session into the scope of each request. A State carries the
-// session's token to the client and back: in a cookie, for example. A Store keeps the session at
-// rest. The packages boltstore and redisstore below this one have stores in a file and in Redis.
+// A Manager is the middleware. It puts a Session into the scope of each request. A State carries
+// the session's token to the client and back: in a cookie, for example. A Store keeps the session
+// at rest. The packages boltstore and redisstore below this one have stores in a file and in Redis.
 //
 // After a login call Session.Regenerate, so that nobody who knew the id before has the session of
 // the user. After a logout call Session.Destroy.
 //
 // Files: session.go what an application reads, change.go what it changes, value.go typed reading,
-// manager.go the middleware, flush.go loading, merging and saving, store.go the interface of stores,
-// memory.go and cookiestore.go two stores, seal.go and sign.go the two forms of the latter's cookies,
-// state.go the interface of states, cookie.go and headers.go the states, id.go ids, errors.go.
+// manager.go the middleware, flush.go loading, merging and saving, store.go the interface of
+// stores, memory.go and cookiestore.go two stores, seal.go and sign.go the two forms of the
+// latter's cookies, state.go the interface of states, cookie.go and headers.go the states, id.go
+// ids, errors.go.
 package session
 
 import (

@@ -38,8 +38,8 @@ func (r *Record) Clone() *Record {
 //
 // A store that has something to open implements Opener.
 type Store interface {
-	// Load returns the session of token. It returns ErrNotFound if there is none, and ErrCorrupt, maybe
-	// wrapped, if the data is no session.
+	// Load returns the session of token. It returns ErrNotFound if there is none, and ErrCorrupt,
+	// maybe wrapped, if the data is no session.
 	Load(ctx context.Context, token string) (*Record, error)
 	// Save stores rec if the stored version is rec.Version, and returns the token. A version of 0
 	// means that the store must not have the session yet. Otherwise Save stores nothing and
@@ -54,8 +54,8 @@ type Store interface {
 	Delete(ctx context.Context, id string, version uint64) error
 }
 
-// Opener is a Store that is opened before the first request and closed after the last one. A Manager
-// calls both in the lifespan scope.
+// Opener is a Store that is opened before the first request and closed after the last one. A
+// Manager calls both in the lifespan scope.
 type Opener interface {
 	Open(ctx context.Context) error
 	Close(ctx context.Context) error

@@ -18,8 +18,8 @@ func Value[T any](s *Session, key string) (T, error) {
 	return decode[T](key, raw)
 }
 
-// TakeFlash returns the value that Session.Flash has stored under key, and removes it. A missing key
-// is a *KeyError, and so is a value that is no T, which is removed as well.
+// TakeFlash returns the value that Session.Flash has stored under key, and removes it. A missing
+// key is a *KeyError, and so is a value that is no T, which is removed as well.
 func TakeFlash[T any](s *Session, key string) (T, error) {
 	raw, err := s.takeFlash(key)
 	if err != nil {

@@ -25,9 +25,9 @@ const DefaultTimeout = 5 * time.Second
 // ErrNotOpen says that the file is not open. A Manager opens it in the lifespan scope.
 var ErrNotOpen = errors.New("boltstore: not open")
 
-// Store keeps sessions in one file. Only one process can have the file open. In that process several
-// Stores of the same path share it, so a reload of a site can open it before the former site has
-// closed it. A change is on the disk when Save returns. A Store must not be copied.
+// Store keeps sessions in one file. Only one process can have the file open. In that process
+// several Stores of the same path share it, so a reload of a site can open it before the former
+// site has closed it. A change is on the disk when Save returns. A Store must not be copied.
 type Store struct {
 	// Path is the file, which Open makes with mode 0600 if it is not there. Its directory must exist.
 	Path string
