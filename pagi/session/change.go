@@ -78,8 +78,8 @@ func (s *Session) Clear() error {
 // Regenerate gives the session a new id and keeps its values. The store forgets the old id. Call it
 // after a login, and whenever the rights of the user change. Manager.Expire counts from then on.
 //
-// The new id is stored with the other changes. If two concurrent requests call Regenerate, one of
-// them has its way; the changes of the other one are dropped, as by a Destroy.
+// The new id is stored with the other changes. If two concurrent requests call Regenerate, the
+// first one to be saved counts. The changes of the other one are dropped, as after a Destroy.
 func (s *Session) Regenerate() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

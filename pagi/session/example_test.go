@@ -33,7 +33,7 @@ func ExampleManager() {
 	app := session.Manager{}.Wrap(answer(func(path string, s *session.Session) (string, error) {
 		switch path {
 		case "/login":
-			// A new id after a login: whoever knew the old one has nothing of the user's.
+			// A new id, so that somebody who knew the old one cannot use the user's session.
 			return "welcome", errors.Join(s.Regenerate(), s.Set("user", "ann"))
 		case "/logout":
 			return "bye", s.Destroy()

@@ -273,9 +273,6 @@ func (s *Session) touch(ctx context.Context) error {
 	if s.m.idle < 0 || now.Sub(s.rec.Used) < s.m.idle/touchParts {
 		return nil
 	}
-	if s.started && s.m.clientSide {
-		return nil
-	}
 	rec := s.rec.Clone()
 	rec.Used = now
 	rec.Deadline = s.m.deadline(rec)

@@ -87,7 +87,7 @@ func (c *counted) Load(ctx context.Context, token string) (*session.Record, erro
 }
 
 func (c *counted) Save(ctx context.Context, rec *session.Record) (string, error) {
-	if err := c.before("save", &c.saves); err != nil {
+	if err := errors.Join(c.before("save", &c.saves), ctx.Err()); err != nil {
 		return "", err
 	}
 	return c.Store.Save(ctx, rec)

@@ -462,6 +462,19 @@ func TestAFailingStoreFailsTheRequest(t *testing.T) {
 	}
 }
 
+// mixedUp is a store that returns a session of another id.
+type mixedUp struct{ session.Memory }
+
+func (m *mixedUp) Load(context.Context, string) (*session.Record, error) { return record(), nil }
+
+func TestAStoreThatMixesUpSessions(t *testing.T) {
+	f := newFixture(basics(), func(m *session.Manager) { m.Store = &mixedUp{} })
+	f.SetCookie("pagi_session", strings.Repeat("b", 32))
+	if res := f.Get("/user"); res.Status != 500 || !errors.Is(res.Err, session.ErrCorrupt) {
+		t.Errorf("status %d, error %v", res.Status, res.Err)
+	}
+}
+
 // An application that does not look at errors cannot answer on the ground of an empty session.
 func TestAFailureThatTheApplicationIgnores(t *testing.T) {
 	f := newFixture(pages{"/": func(c *call) (string, error) {

@@ -10,8 +10,8 @@
 // the session's token to the client and back: in a cookie, for example. A Store keeps the session
 // at rest. The packages boltstore and redisstore below this one have stores in a file and in Redis.
 //
-// After a login call Session.Regenerate, so that nobody who knew the id before has the session of
-// the user. After a logout call Session.Destroy.
+// After a login call Session.Regenerate, so that somebody who knew the id before cannot use the
+// session of the user. After a logout call Session.Destroy.
 //
 // Files: session.go what an application reads, change.go what it changes, value.go typed reading,
 // manager.go the middleware, flush.go loading, merging and saving, store.go the interface of
