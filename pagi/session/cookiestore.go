@@ -2,8 +2,10 @@ package session
 
 import (
 	"context"
+	"crypto/cipher"
 	"encoding/json"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -32,6 +34,8 @@ type Key struct {
 // *SizeError. Concurrent requests overwrite each other: the last response that the client gets
 // counts. A client can go back to an older token until that expires, after a logout also. Changes
 // after the response has begun fail with ErrTooLate.
+//
+// The fields must not change after the first use, and a CookieStore must not be copied.
 type CookieStore struct {
 	// Keys are the secrets. The first one makes tokens, and all of them open tokens. To change a key,
 	// put the new one first and remove the old one after Manager.Expire. A key should seal no more
@@ -43,6 +47,16 @@ type CookieStore struct {
 	// Name is what a token is bound to; "" means the full name of the cookie or header that carries
 	// it, and DefaultCookie for a CallbackState.
 	Name string
+
+	once   sync.Once
+	locks  []lock // of Keys, in order
+	broken error  // why there are none
+}
+
+// lock is a key that is ready for use.
+type lock struct {
+	Key
+	aead cipher.AEAD // nil in a store that signs
 }
 
 var _ Store = (*CookieStore)(nil)
@@ -71,11 +85,30 @@ func (c *CookieStore) Check() error {
 
 // boundTo returns a store whose tokens are bound to the cookie of state.
 func (c *CookieStore) boundTo(state State) *CookieStore {
-	bound := *c
+	bound := &CookieStore{Keys: c.Keys, Signed: c.Signed, Name: c.Name}
 	if named, ok := state.(interface{ name() string }); ok && bound.Name == "" {
 		bound.Name = named.name()
 	}
-	return &bound
+	return bound
+}
+
+// ready derives what the keys need, once.
+func (c *CookieStore) ready() ([]lock, error) {
+	c.once.Do(func() {
+		if c.broken = c.Check(); c.broken != nil {
+			return
+		}
+		for _, key := range c.Keys {
+			l := lock{Key: key}
+			if !c.Signed {
+				if l.aead, c.broken = newGCM(key); c.broken != nil {
+					return
+				}
+			}
+			c.locks = append(c.locks, l)
+		}
+	})
+	return c.locks, c.broken
 }
 
 func (c *CookieStore) name() string {
@@ -122,7 +155,8 @@ func (c *CookieStore) Save(ctx context.Context, rec *Record) (string, error) {
 
 // Touch implements Store: it makes a token with the new times.
 func (c *CookieStore) Touch(_ context.Context, rec *Record) (string, error) {
-	if err := c.Check(); err != nil {
+	locks, err := c.ready()
+	if err != nil {
 		return "", err
 	}
 	out := content{ID: rec.ID, Created: rec.Created.Unix(), Used: rec.Used.Unix(), Data: rec.Data}
@@ -133,12 +167,11 @@ func (c *CookieStore) Touch(_ context.Context, rec *Record) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	token := ""
+	seal := seal
 	if c.Signed {
-		token = sign(c.Keys[0], c.name(), plain)
-	} else if token, err = seal(c.Keys[0], c.name(), plain); err != nil {
-		return "", err
+		seal = sign
 	}
+	token := seal(locks[0], c.name(), plain)
 	if len(token) > MaxCookie {
 		return "", &SizeError{What: "cookie", Size: len(token), Limit: MaxCookie}
 	}
@@ -161,9 +194,13 @@ func (c *CookieStore) open(token string) ([]byte, error) {
 	if !ok {
 		return nil, ErrNotFound
 	}
-	for _, key := range c.Keys {
-		if key.ID == keyID {
-			return open(key, c.name(), rest)
+	locks, err := c.ready()
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range locks {
+		if l.ID == keyID {
+			return open(l, c.name(), rest)
 		}
 	}
 	return nil, ErrNotFound

@@ -29,25 +29,17 @@ func splitSealed(token string) (keyID, rest string, ok bool) {
 	return strings.Cut(token, ".")
 }
 
-func seal(key Key, name string, plain []byte) (string, error) {
-	gcm, err := newGCM(key)
-	if err != nil {
-		return "", err
-	}
-	head := sealedPrefix + key.ID + "."
-	return head + base64.RawURLEncoding.EncodeToString(gcm.Seal(nil, nil, plain, []byte(head+name))), nil
+func seal(l lock, name string, plain []byte) string {
+	head := sealedPrefix + l.ID + "."
+	return head + base64.RawURLEncoding.EncodeToString(l.aead.Seal(nil, nil, plain, []byte(head+name)))
 }
 
-func unseal(key Key, name, sealed string) ([]byte, error) {
+func unseal(l lock, name, sealed string) ([]byte, error) {
 	raw, err := decode64(sealed)
 	if err != nil {
 		return nil, err
 	}
-	gcm, err := newGCM(key)
-	if err != nil {
-		return nil, err
-	}
-	plain, err := gcm.Open(nil, nil, raw, []byte(sealedPrefix+key.ID+"."+name))
+	plain, err := l.aead.Open(nil, nil, raw, []byte(sealedPrefix+l.ID+"."+name))
 	if err != nil {
 		return nil, ErrNotFound
 	}

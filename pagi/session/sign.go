@@ -26,25 +26,25 @@ func splitSigned(token string) (keyID, rest string, ok bool) {
 	return strings.Cut(token, ".")
 }
 
-func sign(key Key, name string, plain []byte) string {
-	signed := signedPrefix + key.ID + "." + base64.RawURLEncoding.EncodeToString(plain)
-	return signed + "." + base64.RawURLEncoding.EncodeToString(mac(key, name, signed))
+func sign(l lock, name string, plain []byte) string {
+	signed := signedPrefix + l.ID + "." + base64.RawURLEncoding.EncodeToString(plain)
+	return signed + "." + base64.RawURLEncoding.EncodeToString(mac(l, name, signed))
 }
 
-func verify(key Key, name, rest string) ([]byte, error) {
+func verify(l lock, name, rest string) ([]byte, error) {
 	payload, signature, ok := strings.Cut(rest, ".")
 	if !ok {
 		return nil, ErrNotFound
 	}
 	got, err := decode64(signature)
-	if err != nil || !hmac.Equal(got, mac(key, name, signedPrefix+key.ID+"."+payload)) {
+	if err != nil || !hmac.Equal(got, mac(l, name, signedPrefix+l.ID+"."+payload)) {
 		return nil, ErrNotFound
 	}
 	return decode64(payload)
 }
 
-func mac(key Key, name, signed string) []byte {
-	h := hmac.New(sha256.New, key.Secret)
+func mac(l lock, name, signed string) []byte {
+	h := hmac.New(sha256.New, l.Secret)
 	h.Write([]byte(signLabel + name + "\n" + signed))
 	return h.Sum(nil)
 }
