@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,10 +67,20 @@ func (s *Store) Check() error {
 	if s.Client != nil {
 		return nil
 	}
-	if _, err := redis.ParseURL(s.URL); err != nil {
+	if _, err := s.options(); err != nil {
 		return pagi.BadOption("url", "it is wrong: %w", err)
 	}
 	return nil
+}
+
+// options returns what URL stands for. The error does not show URL, which may have a password.
+func (s *Store) options() (*redis.Options, error) {
+	options, err := redis.ParseURL(s.URL)
+	var shown *url.Error
+	if errors.As(err, &shown) {
+		err = shown.Err
+	}
+	return options, err
 }
 
 // Open makes a client of URL, and asks Redis for a sign of life.
@@ -81,7 +92,7 @@ func (s *Store) Open(ctx context.Context) error {
 	defer s.mu.Unlock()
 	client := s.Client
 	if client == nil && s.own == nil {
-		options, err := redis.ParseURL(s.URL)
+		options, err := s.options()
 		if err != nil {
 			return err
 		}

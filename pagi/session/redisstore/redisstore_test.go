@@ -167,9 +167,11 @@ func TestWrongOptions(t *testing.T) {
 		"none":        {},
 		"both":        {URL: "redis://localhost", Client: client},
 		"no such URL": {URL: "http://localhost"},
-		"no database": {URL: "redis://localhost/x"},
+		"no database": {URL: "redis://ann:secret@localhost/x"},
+		"no port":     {URL: "redis://ann:secret@localhost:x/1"},
+		"no host":     {URL: "redis://ann:secret@[::/1"},
 	} {
-		if err := store.Check(); !errors.As(err, &option) {
+		if err := store.Check(); !errors.As(err, &option) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := store.Open(t.Context()); !errors.As(err, &option) {
