@@ -48,6 +48,22 @@ func (b *Body) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// piece returns the next piece of the body, which may be empty, or the error: io.EOF at the end.
+func (b *Body) piece() ([]byte, error) {
+	if len(b.rest) == 0 {
+		if b.err != nil {
+			return nil, b.err
+		}
+		b.next()
+	}
+	piece := b.rest
+	b.rest = nil
+	if len(piece) == 0 && b.err != nil {
+		return nil, b.err
+	}
+	return piece, nil
+}
+
 // WriteTo spares io.Copy its buffer: the events' own bytes are written.
 func (b *Body) WriteTo(w io.Writer) (int64, error) {
 	var total int64

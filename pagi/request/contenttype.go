@@ -7,7 +7,11 @@ import "strings"
 // is missing or malformed gives "". Of a parameter that comes twice, the first counts. Unlike
 // mime.ParseMediaType, it takes no fault in a parameter for a fault of the type.
 func (r *Request) ContentType() (mediaType string, params map[string]string) {
-	value, rest := cutUnquoted(r.Header("content-type"), ';')
+	return parseContentType(r.Header("content-type"))
+}
+
+func parseContentType(header string) (mediaType string, params map[string]string) {
+	value, rest := cutUnquoted(header, ';')
 	mediaType = strings.ToLower(strings.Trim(value, " \t"))
 	major, minor, ok := strings.Cut(mediaType, "/")
 	if !ok || !isToken(major) || !isToken(minor) {

@@ -10,6 +10,9 @@ import (
 // is one. Requests made of the same scope, or of copies of it, share the body through the scope's
 // Stash: what one has read whole, another one finds. A Request is for one goroutine.
 type Request struct {
+	// Limits are those of reading the body. They may be set until it is read.
+	Limits Limits
+
 	ctx     context.Context
 	scope   *pagi.Scope
 	receive pagi.Receive
