@@ -23,6 +23,7 @@ type partScanner struct {
 	left    int64  // bytes that may still be read
 	limit   int64  // 0: none
 	inPart  bool   // a part's body comes next
+	line    bool   // and in front of it, in buf, the end of the line that ends the headers
 	finally bool   // the last boundary was read
 }
 
@@ -47,8 +48,7 @@ func (s *partScanner) next(maxHeader int) ([]byte, error) {
 	}
 	for {
 		if bytes.HasPrefix(s.buf, []byte("\r\n")) { // no headers
-			s.buf = s.buf[2:]
-			s.inPart = true
+			s.inPart, s.line = true, true
 			return nil, nil
 		}
 		if end := bytes.Index(s.buf, []byte("\r\n\r\n")); end >= 0 {
@@ -56,8 +56,8 @@ func (s *partScanner) next(maxHeader int) ([]byte, error) {
 				return nil, tooLarge("the headers of a part", maxHeader, "bytes")
 			}
 			header := s.buf[:end+2]
-			s.buf = s.buf[end+4:]
-			s.inPart = true
+			s.buf = s.buf[end+2:]
+			s.inPart, s.line = true, true
 			return header, nil
 		}
 		if len(s.buf) > maxHeader+4 {
@@ -73,6 +73,11 @@ func (s *partScanner) next(maxHeader int) ([]byte, error) {
 // part, behind its boundary.
 func (s *partScanner) piece() ([]byte, error) {
 	for s.inPart {
+		if s.line {
+			if err := s.begin(); err != nil {
+				return nil, err
+			}
+		}
 		i := bytes.Index(s.buf, s.delim)
 		if i > 0 {
 			return s.take(i), nil
@@ -107,6 +112,30 @@ func (s *partScanner) piece() ([]byte, error) {
 		}
 	}
 	return nil, io.EOF
+}
+
+// begin drops the end of the line in front of a part's body, unless it belongs to a boundary: a part without
+// a body may have none.
+func (s *partScanner) begin() error {
+	for len(s.buf) < len(s.delim) && bytes.HasPrefix(s.delim, s.buf) {
+		if err := s.fill(); err != nil {
+			return truncated(err)
+		}
+	}
+	s.line = false
+	if !bytes.HasPrefix(s.buf, s.delim) {
+		s.buf = s.buf[2:]
+		return nil
+	}
+	switch is, err := s.boundary(); {
+	case err != nil:
+		return truncated(err)
+	case is:
+		s.inPart = false
+		return io.EOF
+	}
+	s.buf = s.buf[2:]
+	return nil
 }
 
 func (s *partScanner) take(n int) []byte {
