@@ -38,7 +38,7 @@ type order struct {
 	To       address `form:"to"`
 	Greeting string  `form:"greeting,default=Hello, world"`
 	Secret   string  `form:"-"`
-	hidden   string  //nolint:unused // Decode must leave it alone
+	hidden   string
 }
 
 func TestDecodeFillsAStruct(t *testing.T) {
@@ -51,6 +51,9 @@ func TestDecodeFillsAStruct(t *testing.T) {
 		paging: paging{Page: 1}, Name: "Ann", Amount: 255, Price: 1.5, Gift: true, Tags: []string{"a", ""}, Sizes: []int{1, -2},
 		When: time.Date(2026, 2, 3, 4, 5, 0, 0, time.UTC), Wait: 90 * time.Second, From: netip.MustParseAddr("192.0.2.1"),
 		UserID: 7, To: address{Street: "Main St"}, Greeting: "Hello, world",
+	}
+	if got.hidden != "" {
+		t.Error("an unexported field is set")
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(order{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Error(diff)

@@ -10,7 +10,7 @@ import (
 // Stop ends a loop without ending the stream: the function given to Every or Each returns it, and the
 // loop returns nil.
 //
-//nolint:staticcheck // it is no error
+//lint:ignore ST1012 it is no error, as fs.SkipDir is none
 var Stop = errors.New("sse: stop")
 
 // Every calls f at once and then every interval, until the stream has ended; then it returns nil. It

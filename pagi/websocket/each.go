@@ -9,7 +9,7 @@ import (
 // Stop ends a loop without closing the connection: the function given to Each or one of its kind
 // returns it, and the loop returns nil.
 //
-//nolint:staticcheck // it is no error
+//lint:ignore ST1012 it is no error, as fs.SkipDir is none
 var Stop = errors.New("websocket: stop")
 
 // Each calls f for every message until the connection has ended, then returns nil. If f returns an
