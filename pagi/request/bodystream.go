@@ -53,9 +53,8 @@ func (r *Request) openStream() error {
 // Next returns the next piece, of whatever size, valid until the next call. The error is io.EOF at the
 // end, ErrDisconnected, a *BodyError of ErrTooLarge, or one of Receive.
 func (s *BodyStream) Next() ([]byte, error) {
-	if len(s.rest) > 0 {
-		piece := s.rest
-		s.rest = nil
+	if piece := append(s.cut, s.rest...); len(piece) > 0 { // of a NextText, and of a Read
+		s.cut, s.rest = nil, nil
 		return piece, nil
 	}
 	for s.err == nil {
@@ -78,15 +77,17 @@ func (s *BodyStream) Next() ([]byte, error) {
 // whole with the second one. For bytes that are not UTF-8 the error is a *BodyError of ErrMalformed.
 func (s *BodyStream) NextText() (string, error) {
 	for {
+		cut := s.cut
+		s.cut = nil
 		piece, err := s.Next()
-		if err == io.EOF && len(s.cut) > 0 {
+		if err == io.EOF && len(cut) > 0 {
 			s.err = malformed("the body ends in the middle of a character", nil)
 			return "", s.err
 		}
 		if err != nil {
 			return "", err
 		}
-		text := append(s.cut, piece...)
+		text := append(cut, piece...)
 		end := len(text) - incomplete(text)
 		if !utf8.Valid(text[:end]) {
 			s.err = malformed("the body is not UTF-8", nil)

@@ -157,6 +157,8 @@ func TestNamesOfFiles(t *testing.T) {
 		`filename="a.txt"; name="f"`:                                   "f<a.txt",
 		`name="f"; filename="C:\docs\a.txt"`:                           "f<a.txt",
 		`name="f"; filename="C:\docs\"`:                                "f<",
+		`name="f"; filename="C:evil.txt"`:                              "f<evil.txt",
+		"name=\"f\"; filename=\"a\u0085b\"":                            "f<ab",
 		`name="f"; filename="../../etc/passwd"`:                        "f<passwd",
 		`name="f"; filename=".."`:                                      "f<",
 		`name="f"; filename=".htaccess"`:                               "f<.htaccess",

@@ -119,13 +119,16 @@ func decodeExtended(value string) string {
 // characters. A name of dots only is none.
 func cleanFilename(name string) string {
 	name = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
 			return -1
 		}
 		return r
 	}, strings.ToValidUTF8(name, "\uFFFD"))
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {
 		name = name[i+1:]
+	}
+	if len(name) > 1 && name[1] == ':' && ('a' <= name[0]|0x20 && name[0]|0x20 <= 'z') {
+		name = name[2:] // a drive of Windows
 	}
 	if strings.Trim(name, ". ") == "" {
 		return ""

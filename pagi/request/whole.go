@@ -49,6 +49,10 @@ func (r *Request) Bytes() ([]byte, error) {
 	b := r.body()
 	b.mu.Lock()
 	state := b.state
+	if declared := r.declared(); state == untouched && limit > 0 && declared > limit {
+		b.mu.Unlock()
+		return nil, tooLarge("the body", limit, "bytes") // nothing is read: it can be had otherwise
+	}
 	if state == untouched {
 		b.state = streamed // until all of it is there
 	}
@@ -83,17 +87,22 @@ func (r *Request) readWhole(b *body, limit int64) {
 	b.state, b.data, b.trailers = whole, data, trailers
 }
 
+// declared returns the request's Content-Length, 0 if it is not known.
+func (r *Request) declared() int64 {
+	n, err := strconv.ParseInt(r.Header("content-length"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 func (r *Request) readAll(limit int64) ([]byte, pagi.Headers, error) {
 	if r.scope.Type == pagi.TypeWebSocket {
 		return nil, nil, errNoBody
 	}
-	declared, err := strconv.ParseInt(r.Header("content-length"), 10, 64)
-	if err == nil && limit > 0 && declared > limit {
-		return nil, nil, tooLarge("the body", limit, "bytes")
-	}
 	src := BodyReader(r.ctx, r.receive)
 	var data bytes.Buffer
-	if err == nil && declared > 0 {
+	if declared := r.declared(); declared > 0 {
 		data.Grow(int(min(declared, mib)) + bytes.MinRead)
 	}
 	var from io.Reader = src
@@ -190,13 +199,23 @@ const (
 // without a body and a type has an empty form. For a body of another type, the error is a *BodyError of
 // ErrWrongType. See Bytes and Multipart for other errors. Malformed percent-encoding is kept as it is;
 // see ParseValues.
-func (r *Request) Form() (Values, error) {
+func (r *Request) Form() (Values, error) { return r.form(false) }
+
+// FormStrict is Form that refuses malformed percent-encoding and text that is not UTF-8.
+func (r *Request) FormStrict() (Values, error) { return r.form(true) }
+
+func (r *Request) form(strict bool) (Values, error) {
 	mediaType, _ := r.ContentType()
 	switch mediaType {
 	case typeMultipart:
 		form, err := r.Multipart()
 		if err != nil {
 			return nil, err
+		}
+		for i, pair := range form.Values {
+			if strict && !(utf8.ValidString(pair.Name) && utf8.ValidString(pair.Value)) {
+				return nil, &ValuesError{i + 1, "is not UTF-8"}
+			}
 		}
 		return form.Values, nil
 	case typeURLEncoded, "":
@@ -211,6 +230,9 @@ func (r *Request) Form() (Values, error) {
 		return nil, notAForm()
 	case fields > 0 && bytes.Count(data, []byte("&")) >= fields:
 		return nil, tooLarge("the form", fields, "fields")
+	}
+	if strict {
+		return ParseValuesStrict(string(data))
 	}
 	return ParseValues(string(data)), nil
 }

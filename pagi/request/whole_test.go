@@ -502,3 +502,62 @@ func TestASinkThatFailsEndsTheStream(t *testing.T) {
 		t.Error(res.Err)
 	}
 }
+
+// A body that announces more than the limit is not touched, and can be had with a higher limit or as a
+// stream.
+func TestABodyThatWasNotReadForItsLength(t *testing.T) {
+	res := pagitest.New(reading(func(r *request.Request) error {
+		r.Limits.Body = 3
+		if _, err := r.Bytes(); !errors.Is(err, request.ErrTooLarge) {
+			t.Errorf("%v", err)
+		}
+		r.Limits.Body = 5
+		if data, err := r.Bytes(); string(data) != "12345" || err != nil {
+			t.Errorf("%q, %v", data, err)
+		}
+		return nil
+	})).Post("/", pagitest.Body("12345"))
+	if res.Err != nil {
+		t.Error(res.Err)
+	}
+}
+
+func TestStrictForms(t *testing.T) {
+	for name, c := range map[string]struct {
+		contentType, body string
+		status            int
+	}{
+		"a form":                      {"application/x-www-form-urlencoded", "a=%C3%A9", 200},
+		"malformed encoding":          {"application/x-www-form-urlencoded", "a=%zz", 400},
+		"not UTF-8":                   {"application/x-www-form-urlencoded", "a=%E9", 400},
+		"a multipart form":            {multi, finish(field("a", "é")), 200},
+		"a multipart form, not UTF-8": {multi, finish(field("a", "\xe9")), 400},
+	} {
+		res := post(t, func(r *request.Request) error { _, err := r.FormStrict(); return err }, c.contentType, c.body)
+		if res.Status != c.status {
+			t.Errorf("%s: %d, %v", name, res.Status, res.Err)
+		}
+	}
+}
+
+// A character that NextText keeps back comes with the next bytes, whoever reads them.
+func TestTextAndBytesOfOneStream(t *testing.T) {
+	res := pagitest.New(reading(func(r *request.Request) error {
+		s, err := r.BodyStream()
+		if err != nil {
+			return err
+		}
+		text, err := s.NextText()
+		if text != "a" || err != nil {
+			t.Errorf("%q, %v", text, err)
+		}
+		rest, err := io.ReadAll(s)
+		if string(rest) != "\xc3\xa9b" || err != nil {
+			t.Errorf("%q, %v", rest, err)
+		}
+		return nil
+	})).Post("/", pagitest.Chunks("a\xc3", "\xa9b"))
+	if res.Err != nil {
+		t.Error(res.Err)
+	}
+}
