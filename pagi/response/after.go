@@ -170,8 +170,13 @@ func (t *Tasks) Wait(ctx context.Context) error {
 		case <-ctx.Done():
 			t.mu.Lock()
 			defer t.mu.Unlock()
-			t.cut(context.Cause(ctx))
-			t.cut = nil // work that begins later has a life of its own
+			if t.running == 0 {
+				return nil
+			}
+			if t.cut != nil { // nil: another Wait has ended the contexts
+				t.cut(context.Cause(ctx))
+				t.cut = nil // work that begins later has a life of its own
+			}
 			return fmt.Errorf("background work of %d responses still runs: %w", t.running, context.Cause(ctx))
 		}
 	}

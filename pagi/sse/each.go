@@ -56,7 +56,8 @@ func (s *Stream) each(step func() (more bool, err error)) error {
 	for {
 		for s.Err() == nil && s.life.Err() != nil { // the client has left
 			if err := s.notice(); err != nil {
-				return err
+				s.finish(&CloseError{pagi.ReasonServerError})
+				return errors.Join(err, s.panics())
 			}
 		}
 		if s.Err() != nil {

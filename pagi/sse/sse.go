@@ -102,16 +102,20 @@ func (s *Stream) Start(status int, headers pagi.Headers) error {
 
 // Decline answers with a response instead of a stream, before the first event.
 func (s *Stream) Decline(response Responder) error {
+	if err := s.decline(response); err != nil {
+		return err
+	}
+	s.finish(&CloseError{}) // sending is free: the callbacks may use the Stream
+	return nil
+}
+
+func (s *Stream) decline(response Responder) error {
 	s.sending.Lock()
 	defer s.sending.Unlock()
 	if err := s.canBegin(); err != nil {
 		return err
 	}
-	if err := response.Send(s.ctx, s.request.Scope(), s.send); err != nil {
-		return err
-	}
-	s.finish(&CloseError{})
-	return nil
+	return response.Send(s.ctx, s.request.Scope(), s.send)
 }
 
 func (s *Stream) canBegin() error {
@@ -201,7 +205,8 @@ func (s *Stream) Done() <-chan struct{} { return s.life.Done() }
 func (s *Stream) Wait() error {
 	for s.Err() == nil {
 		if err := s.notice(); err != nil {
-			return err
+			s.finish(&CloseError{pagi.ReasonServerError})
+			return errors.Join(err, s.panics())
 		}
 	}
 	return s.panics()

@@ -107,7 +107,7 @@ func (answer) Send(ctx context.Context, _ *pagi.Scope, send pagi.Send) error {
 func TestDecline(t *testing.T) {
 	closed := 0
 	res := pagitest.New(app(func(s *sse.Stream) error {
-		s.OnClose(func(string) { closed++ })
+		s.OnClose(func(string) { closed++; _ = s.SendData("late"); _ = s.Close("late") })
 		if err := s.Decline(answer{}); err != nil {
 			return err
 		}
@@ -380,8 +380,13 @@ func TestErrorsOfSendAndReceiveAreReturned(t *testing.T) {
 		"Wait":  (*sse.Stream).Wait,
 	} {
 		s := sse.New(t.Context(), scope, func(context.Context) (pagi.Event, error) { return nil, broken }, fails)
+		closed := 0
+		s.OnClose(func(string) { closed++ })
 		if err := f(s); !errors.Is(err, broken) {
 			t.Errorf("%s: %v", name, err)
+		}
+		if name == "Wait" && closed != 1 {
+			t.Errorf("%s: closed %d times", name, closed)
 		}
 	}
 	s := sse.New(t.Context(), scope, func(context.Context) (pagi.Event, error) { return pagi.WebSocketConnect{}, nil }, fails)

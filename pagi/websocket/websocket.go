@@ -167,16 +167,20 @@ func (c *Conn) Deny(response Responder) error {
 	if err := c.connect(); err != nil {
 		return err
 	}
+	if err := c.deny(response); err != nil {
+		return err
+	}
+	c.finish(&CloseError{}) // sending is free: the callbacks may use the Conn
+	return nil
+}
+
+func (c *Conn) deny(response Responder) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	if err := c.refuseState(asked); err != nil {
 		return err
 	}
-	if err := response.Send(c.ctx, c.request.Scope(), c.send); err != nil {
-		return err
-	}
-	c.finish(&CloseError{})
-	return nil
+	return response.Send(c.ctx, c.request.Scope(), c.send)
 }
 
 // Close closes the connection; code 0 means CodeNormal. Before Accept it refuses the handshake with

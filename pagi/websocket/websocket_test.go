@@ -237,7 +237,7 @@ func TestDeny(t *testing.T) {
 	} {
 		client := pagitest.New(app(func(conn *websocket.Conn) error {
 			closed := 0
-			conn.OnClose(func(*websocket.CloseError) { closed++ })
+			conn.OnClose(func(*websocket.CloseError) { closed++; _ = conn.SendText("late"); _ = conn.Close(0, "") })
 			if conn.CanDeny() != (c.status == 401) {
 				t.Errorf("%s: CanDeny", name)
 			}
