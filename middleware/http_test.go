@@ -46,7 +46,7 @@ func (s *seen) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receiv
 func realIP(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if ip := r.Header.Get("X-Real-IP"); ip != "" {
-			r.RemoteAddr = ip
+			r.RemoteAddr, r.URL.Scheme = ip, "https"
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -65,7 +65,7 @@ func TestMiddlewareOfOthersInAChain(t *testing.T) {
 			t.Fatalf("%d, %v, %v", res.Status, res.Headers, res.Err)
 		}
 		s := app.scope
-		if s.Path != "/a b" || s.RootPath != "/mounted" || s.QueryString != "q=1" || s.Target != "/mounted/a%20b/?q=1" || s.Client.Host != "192.0.2.7" {
+		if s.Path != "/a b" || s.RootPath != "/mounted" || s.QueryString != "q=1" || s.Target != "/mounted/a%20b/?q=1" || s.Client.Host != "192.0.2.7" || s.Scheme != "https" {
 			t.Errorf("%+v", s)
 		}
 		if v, _ := s.Stash.Get("key"); v != "shared" || s.Value("app.value") != 7 {

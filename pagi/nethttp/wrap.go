@@ -47,16 +47,17 @@ func Wrap(next pagi.App, middleware func(http.Handler) http.Handler) pagi.App {
 		ctx := context.WithValue(r.Context(), passageKey{}, passage{c, changed(c.scope, r)})
 		adapter.ServeHTTP(w, r.WithContext(ctx))
 	})))
-	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) (err error) {
 		if scope.Type == pagi.TypeLifespan {
 			return next.Serve(ctx, scope, receive, send)
 		}
 		c := newCrossing(scope)
-		err := outer.Serve(context.WithValue(ctx, crossingKey{}, c), scope, receive, send)
-		if failed := c.wait(); failed != nil {
-			return failed
-		}
-		return err
+		defer func() { // also if the middleware panics
+			if failed := c.wait(); failed != nil {
+				err = failed
+			}
+		}()
+		return outer.Serve(context.WithValue(ctx, crossingKey{}, c), scope, receive, send)
 	})
 }
 
@@ -157,6 +158,12 @@ func changed(outer *pagi.Scope, r *http.Request) *pagi.Scope {
 	s := outer.Clone()
 	if r.RemoteAddr != (scopeAddr{s.Client}).String() {
 		s.Client = remoteAddr(r.RemoteAddr)
+	}
+	if scheme := r.URL.Scheme; scheme == "http" || scheme == "https" {
+		s.Scheme = scheme
+		if s.Type == pagi.TypeWebSocket {
+			s.Scheme = "ws" + strings.TrimPrefix(scheme, "http")
+		}
 	}
 	s.QueryString = r.URL.RawQuery
 	was, is := cmp.Or(s.Path, "/"), r.URL.Path

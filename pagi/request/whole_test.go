@@ -89,9 +89,13 @@ func TestWholeBodies(t *testing.T) {
 					t.Errorf("%d bytes, want %d", len(got), len(c.want))
 				}
 				again, second := r.Text() // and by another Request
-				other, third := request.New(context.Background(), r.Scope(), nil).Text()
-				if err == nil && (again != got || second != nil || c.limit == 0 && (other != got || third != nil)) {
-					t.Errorf("again: %v; another: %v", second, third)
+				if err == nil && (again != got || second != nil) {
+					t.Errorf("again: %v", second)
+				}
+				if err == nil && c.limit == 0 {
+					if other, err := request.New(context.Background(), r.Scope(), nil).Text(); other != got || err != nil {
+						t.Errorf("another Request: %v", err)
+					}
 				}
 				if err != nil && (second == nil || second.Error() != err.Error()) {
 					t.Errorf("first %v, then %v", err, second)

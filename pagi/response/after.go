@@ -14,7 +14,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
-// Background has f run after the response was sent whole: to send a mail, for example. Several functions
+// Background has f run after the response was sent, or its client has left: to send a mail, for example. Several functions
 // run one after another, each whatever the others' errors. The context of f has the values of the
 // exchange, and does not end when the client leaves.
 //

@@ -38,9 +38,12 @@ func (r *Response) CORS(c CORS) *Response {
 	if c.Credentials {
 		r.Header("access-control-allow-credentials", "true")
 	}
-	for name, list := range map[string][]string{"expose-headers": c.Expose, "allow-methods": c.Methods, "allow-headers": c.Headers} {
-		if len(list) > 0 {
-			r.Header("access-control-"+name, strings.Join(list, ", "))
+	for _, list := range []struct {
+		name  string
+		items []string
+	}{{"expose-headers", c.Expose}, {"allow-methods", c.Methods}, {"allow-headers", c.Headers}} {
+		if len(list.items) > 0 {
+			r.Header("access-control-"+list.name, strings.Join(list.items, ", "))
 		}
 	}
 	if c.MaxAge > 0 {

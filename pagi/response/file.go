@@ -92,6 +92,12 @@ func (path fileContent) send(ctx context.Context, to *target, status int, header
 		return fmt.Errorf("response: %w", err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
+	for _, name := range []string{"content-length", "content-range", "accept-ranges", "etag", "last-modified"} {
+		headers.Del(name) // the file has its own
+	}
+	if status == http.StatusNoContent || status == http.StatusNotModified {
+		return text(nil).send(ctx, to, status, headers)
+	}
 	contentType, typed := headers.Lookup("content-type")
 	if headers.Del("content-type"); !typed {
 		contentType = httpfile.WithCharset(httpfile.MediaType(string(path), nil, httpfile.DefaultType), "utf-8")
@@ -107,7 +113,7 @@ func (path fileContent) send(ctx context.Context, to *target, status int, header
 var errNotRegular = errors.New("it is not a regular file")
 
 // Reader returns a response whose body is read from body as it is sent, up to its end. contentType may be
-// "". If body is an io.Closer it is closed in the end, whether or not the response was sent.
+// "". If body is an io.Closer, Send closes it, also when it fails.
 func Reader(contentType string, body io.Reader) *Response {
 	r := with("", reader{body})
 	if contentType != "" {
@@ -118,10 +124,16 @@ func Reader(contentType string, body io.Reader) *Response {
 
 type reader struct{ io.Reader }
 
-func (b reader) send(ctx context.Context, to *target, status int, headers pagi.Headers) (err error) {
+// Close implements io.Closer.
+func (b reader) Close() error {
 	if c, ok := b.Reader.(io.Closer); ok {
-		defer func() { err = errors.Join(err, c.Close()) }()
+		return c.Close()
 	}
+	return nil
+}
+
+func (b reader) send(ctx context.Context, to *target, status int, headers pagi.Headers) (err error) {
+	defer func() { err = errors.Join(err, b.Close()) }()
 	if to.scope.Type == pagi.TypeHTTP && to.hasBody(status) {
 		if err := to.start(ctx, status, headers, false); err != nil {
 			return err

@@ -145,3 +145,40 @@ func FuzzDisposition(f *testing.F) {
 		}
 	})
 }
+
+// A body is closed by Send also when that fails.
+func TestReadersOfResponsesThatCannotBeSent(t *testing.T) {
+	for name, c := range map[string]struct {
+		scope *pagi.Scope
+		edit  func(*response.Response)
+	}{
+		"a mistake":     {&pagi.Scope{Type: pagi.TypeHTTP}, func(r *response.Response) { r.Status(1) }},
+		"no such scope": {&pagi.Scope{Type: pagi.TypeLifespan}, func(*response.Response) {}},
+	} {
+		body := &closer{Reader: strings.NewReader("x")}
+		r := response.Reader("text/plain", body)
+		c.edit(r)
+		if err := r.Send(t.Context(), c.scope, nil); err == nil || body.closed != 1 {
+			t.Errorf("%s: %v, closed %d times", name, err, body.closed)
+		}
+	}
+}
+
+// The headers that describe a file are the file's own, and an answer without a body has none.
+func TestHeadersOfFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.txt")
+	if err := os.WriteFile(path, []byte("0123456789"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	res := get(func() *response.Response {
+		return response.File(path).Header("content-length", "3").Header("etag", `"mine"`).Header("content-range", "bytes 0-1/2")
+	})
+	if res.Err != nil || res.Headers.Joined("content-length") != "10" || res.Header("etag") == `"mine"` || res.Headers.Has("content-range") || res.Text() != "0123456789" {
+		t.Errorf("%v, %v", res.Headers, res.Err)
+	}
+	for _, status := range []int{204, 304} {
+		if res := get(func() *response.Response { return response.File(path).Status(status) }); res.Err != nil || res.Status != status || res.Text() != "" || res.Headers.Has("content-length") {
+			t.Errorf("%d: %v %q, %v", status, res.Headers, res.Text(), res.Err)
+		}
+	}
+}

@@ -65,7 +65,9 @@ func FromError(err error) *Response {
 	}
 	r := p.Response()
 	for _, h := range status.Headers {
-		r.AddHeader(h.Name, h.Value)
+		if !pagi.EqualFold(h.Name, "content-type") && !pagi.EqualFold(h.Name, "content-length") { // of another body
+			r.AddHeader(h.Name, h.Value)
+		}
 	}
 	return r
 }

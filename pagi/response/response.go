@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -137,6 +138,23 @@ func (r *Response) Err() error { return r.err }
 // The answer to HEAD, and one with the status 204 or 304, has no body. A second Send returns ErrSent.
 // In an http scope whose exchange has a response already, Send returns ErrStarted.
 func (r *Response) Send(ctx context.Context, scope *pagi.Scope, send pagi.Send) error {
+	if r.sent.Swap(true) {
+		return ErrSent
+	}
+	if err := r.refuse(scope); err != nil {
+		if c, ok := r.content.(io.Closer); ok {
+			err = errors.Join(err, c.Close())
+		}
+		return err
+	}
+	if err := r.content.send(ctx, &target{scope, send}, r.status, slices.Clone(r.headers)); err != nil {
+		return err
+	}
+	return r.runAfter(ctx, scope)
+}
+
+// refuse says why the response cannot be sent.
+func (r *Response) refuse(scope *pagi.Scope) error {
 	if r.err != nil {
 		return r.err
 	}
@@ -148,13 +166,7 @@ func (r *Response) Send(ctx context.Context, scope *pagi.Scope, send pagi.Send) 
 	if c := scope.Connection; c != nil && c.ResponseStarted() && c.DisconnectReason() == "" {
 		return ErrStarted
 	}
-	if r.sent.Swap(true) {
-		return ErrSent
-	}
-	if err := r.content.send(ctx, &target{scope, send}, r.status, slices.Clone(r.headers)); err != nil {
-		return err
-	}
-	return r.runAfter(ctx, scope)
+	return nil
 }
 
 // target is where a response goes.

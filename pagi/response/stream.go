@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -42,6 +43,9 @@ type Writer struct {
 type stream func(w *Writer) error
 
 func (write stream) send(ctx context.Context, to *target, status int, headers pagi.Headers) error {
+	if status == http.StatusNoContent || status == http.StatusNotModified {
+		headers.Del("content-length")
+	}
 	announced := to.scope.Type == pagi.TypeHTTP && headers.Has("trailer")
 	if err := to.start(ctx, status, headers, announced); err != nil {
 		return err

@@ -96,8 +96,14 @@ func (s *Stream) handle(f func() error) error {
 	}()
 	err := f()
 	done = true
-	if err != nil && !errors.Is(err, Stop) && ignoreEnd(err) != nil {
-		s.finish(&CloseError{pagi.ReasonServerError})
+	var gone *pagi.DisconnectError
+	switch {
+	case err == nil, errors.Is(err, Stop), ignoreEnd(err) == nil:
+		return err
+	case errors.As(err, &gone):
+		s.finish(&CloseError{gone.Reason})
+		return s.Err()
 	}
+	s.finish(&CloseError{pagi.ReasonServerError})
 	return err
 }

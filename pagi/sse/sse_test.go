@@ -421,3 +421,14 @@ func TestTheReasonOfTheEndIsTheServers(t *testing.T) {
 		t.Errorf("%q, %v", reason, res.Err)
 	}
 }
+
+// A client that has left is no fault of the application that sends.
+func TestADisconnectIsTheEndOfALoop(t *testing.T) {
+	s := sse.New(t.Context(), &pagi.Scope{Type: pagi.TypeSSE}, nil, func(context.Context, pagi.Event) error { return nil })
+	reason := ""
+	s.OnClose(func(r string) { reason = r })
+	err := s.Every(time.Hour, func() error { return &pagi.DisconnectError{Reason: pagi.ReasonWriteTimeout} })
+	if err != nil || reason != pagi.ReasonWriteTimeout {
+		t.Errorf("%v, %q", err, reason)
+	}
+}

@@ -72,10 +72,16 @@ func (c *Conn) each(step func() error) error {
 		switch {
 		case errors.Is(err, Stop):
 			return nil
+		case errors.Is(err, ErrNotAccepted):
+			return err
 		case c.Err() != nil && isClosed(err):
 			return c.panics() // the client has left, or the application has closed
 		case errors.As(err, &message):
 			return errors.Join(err, c.Close(message.Code, ""), c.panics())
+		}
+		if c.Err() == nil { // receiving has failed
+			c.finish(&CloseError{Code: CodeAbnormal, Reason: pagi.ReasonServerError})
+			return errors.Join(err, c.panics())
 		}
 		return err
 	}
@@ -91,8 +97,12 @@ func (c *Conn) handle(f func() error) error {
 	}()
 	err := f()
 	done = true
-	if err == nil || errors.Is(err, Stop) || c.Err() != nil {
+	var gone *pagi.DisconnectError
+	switch {
+	case err == nil || errors.Is(err, Stop) || c.Err() != nil:
 		return err
+	case errors.As(err, &gone):
+		return c.finish(&CloseError{CodeAbnormal, gone.Reason})
 	}
 	return errors.Join(err, c.Close(CodeInternalError, ""), c.panics())
 }

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -48,7 +49,11 @@ func (c *Conn) Receive() (pagi.WebSocketReceive, error) {
 	case pagi.WebSocketDisconnect:
 		return pagi.WebSocketReceive{}, c.finish(&CloseError{e.Code, e.Reason})
 	}
-	if err == nil {
+	var gone *pagi.DisconnectError
+	switch {
+	case errors.As(err, &gone):
+		return pagi.WebSocketReceive{}, c.finish(&CloseError{CodeAbnormal, gone.Reason})
+	case err == nil:
 		err = fmt.Errorf("websocket: received an event of type %T", ev)
 	}
 	return pagi.WebSocketReceive{}, err

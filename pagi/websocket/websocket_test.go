@@ -526,11 +526,51 @@ func TestReceivingErrorsAreReturned(t *testing.T) {
 	if _, err := conn.Receive(); err == nil || errors.Is(err, broken) {
 		t.Errorf("an event of another protocol: %v", err)
 	}
-	if err := conn.Wait(); !errors.Is(err, broken) {
-		t.Errorf("a failing receive: %v", err)
+	closed := 0
+	conn.OnClose(func(*websocket.CloseError) { closed++ })
+	if err := conn.Wait(); !errors.Is(err, broken) || closed != 1 {
+		t.Errorf("a failing receive: %v, closed %d times", err, closed)
 	}
 	conn = websocket.New(t.Context(), &pagi.Scope{Type: pagi.TypeWebSocket}, receive, send)
 	if err := conn.Accept(websocket.Accept{}); !errors.Is(err, broken) {
 		t.Errorf("Accept: %v", err)
+	}
+}
+
+// A client that has left is no fault of the application, whichever call notices it.
+func TestADisconnectIsTheEndOfALoop(t *testing.T) {
+	gone := &pagi.DisconnectError{Reason: pagi.ReasonWriteTimeout}
+	for name, c := range map[string]struct {
+		receive error
+		f       func(pagi.WebSocketReceive) error
+	}{
+		"receiving": {gone, nil},
+		"sending":   {nil, func(pagi.WebSocketReceive) error { return gone }},
+	} {
+		events := []pagi.Event{pagi.WebSocketConnect{}, pagi.WebSocketReceive{Text: "x"}}
+		receive := func(context.Context) (pagi.Event, error) {
+			if len(events) == 1 && c.receive != nil {
+				return nil, c.receive
+			}
+			ev := events[0]
+			events = events[1:]
+			return ev, nil
+		}
+		conn := websocket.New(t.Context(), &pagi.Scope{Type: pagi.TypeWebSocket}, receive, func(context.Context, pagi.Event) error { return nil })
+		if err := conn.Accept(websocket.Accept{}); err != nil {
+			t.Fatal(err)
+		}
+		var end *websocket.CloseError
+		conn.OnClose(func(e *websocket.CloseError) { end = e })
+		if err := conn.Each(c.f); err != nil || end == nil || end.Code != 1006 || end.Reason != pagi.ReasonWriteTimeout {
+			t.Errorf("%s: %v, %v", name, err, end)
+		}
+	}
+}
+
+func TestALoopBeforeAccept(t *testing.T) {
+	conn := websocket.New(t.Context(), &pagi.Scope{Type: pagi.TypeWebSocket}, nil, nil)
+	if err := conn.Wait(); !errors.Is(err, websocket.ErrNotAccepted) || conn.Err() != nil {
+		t.Errorf("%v, %v", err, conn.Err())
 	}
 }
