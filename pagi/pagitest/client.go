@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -262,6 +263,11 @@ func pathOf(target string) string {
 func (c *Client) headers(path string, r *request) pagi.Headers {
 	h := pagi.NewHeaders("host", c.host(r))
 	for _, own := range []pagi.Headers{c.Headers, r.headers} {
+		if r.elsewhere {
+			own = slices.DeleteFunc(own.Clone(), func(x pagi.Header) bool {
+				return slices.ContainsFunc([]string{"authorization", "cookie", "host"}, func(name string) bool { return pagi.EqualFold(name, x.Name) })
+			})
+		}
 		for _, x := range own {
 			h.Del(x.Name)
 		}

@@ -30,6 +30,7 @@ type request struct {
 	leave     *leaving
 	follow    bool     // redirects
 	hosts     []string // to these, too
+	elsewhere bool     // a redirect has led to another host
 	scheme    string   // after a redirect; "": the client's
 	host      string   // likewise
 }

@@ -16,7 +16,8 @@ const maxRedirects = 10
 // last.
 //
 // A redirect to another host is followed only if hosts names it, with its port if it has one. A
-// redirect that is not followed is the response.
+// redirect that is not followed is the response. On the way to another host, or from https to http, the
+// request loses its authorization, cookie and host headers, also those of Client.Headers.
 func FollowRedirects(hosts ...string) Option {
 	return func(r *request) { r.follow, r.hosts = true, hosts }
 }
@@ -58,12 +59,11 @@ func (c *Client) redirect(target string, r *request, res *Response) (next string
 	if to.Scheme != "http" && to.Scheme != "https" {
 		return "", false
 	}
-	if !strings.EqualFold(to.Host, from.Host) {
-		if !slices.Contains(r.hosts, to.Host) && to.Host != c.host(&request{}) {
+	if !strings.EqualFold(to.Host, from.Host) || from.Scheme == "https" && to.Scheme == "http" {
+		if !strings.EqualFold(to.Host, from.Host) && !slices.Contains(r.hosts, to.Host) && to.Host != c.host(&request{}) {
 			return "", false
 		}
-		r.headers.Del("authorization")
-		r.headers.Del("cookie")
+		r.elsewhere = true
 	}
 	path, below := strings.CutPrefix(to.EscapedPath(), root)
 	if path == "" && root == "" {

@@ -111,3 +111,32 @@ func TestEndlessAndMalformedRedirects(t *testing.T) {
 		t.Error(res.Err)
 	}
 }
+
+// What identifies the client goes to no other host, nor from https to http.
+func TestCredentialsStayOnTheirHost(t *testing.T) {
+	var got pagi.Headers
+	app := pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+		start := pagi.HTTPResponseStart{Status: 200}
+		switch scope.Path {
+		case "/away":
+			start = pagi.HTTPResponseStart{Status: 302, Headers: pagi.NewHeaders("location", "http://other.example/end")}
+		case "/plain":
+			start = pagi.HTTPResponseStart{Status: 302, Headers: pagi.NewHeaders("location", "http://testserver/end")}
+		case "/end":
+			got = scope.Headers
+		}
+		if err := send(ctx, start); err != nil {
+			return err
+		}
+		return send(ctx, pagi.HTTPResponseBody{})
+	})
+	for path, host := range map[string]string{"/away": "other.example", "/plain": "testserver"} {
+		client := pagitest.New(app)
+		client.Scheme = "https"
+		client.Headers = pagi.NewHeaders("authorization", "Bearer x", "cookie", "a=1", "x-kept", "1")
+		res := client.Get(path, pagitest.FollowRedirects("other.example"), pagitest.Header("cookie", "b=2"))
+		if res.Err != nil || got.Get("host") != host || got.Has("authorization") || got.Has("cookie") || got.Get("x-kept") != "1" {
+			t.Errorf("%s: %v, %v", path, got, res.Err)
+		}
+	}
+}

@@ -106,9 +106,9 @@ func TestShutdownWaitsForBackgroundWork(t *testing.T) {
 
 func TestWaitThatEndsFirstEndsTheWork(t *testing.T) {
 	tasks := &response.Tasks{Logger: slog.New(slog.DiscardHandler)}
-	ended := make(chan error, 1)
+	ended, release := make(chan error, 1), make(chan struct{})
 	work := func() *response.Response {
-		return response.Text("x").Background(func(ctx context.Context) error { <-ctx.Done(); ended <- ctx.Err(); return ctx.Err() })
+		return response.Text("x").Background(func(ctx context.Context) error { <-ctx.Done(); ended <- ctx.Err(); <-release; return nil })
 	}
 	client := pagitest.New(tasks.Wrap(answering(work)))
 	if res := client.Get("/"); res.Err != nil {
@@ -117,10 +117,11 @@ func TestWaitThatEndsFirstEndsTheWork(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 2 { // the second finds the contexts ended
-		if err := tasks.Wait(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		if err := tasks.Wait(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("Wait: %v", err)
 		}
 	}
+	close(release)
 	if err := testkit.Await(t, ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("the work: %v", err)
 	}

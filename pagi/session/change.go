@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -116,7 +117,10 @@ func (s *Session) Destroy() error {
 		return ErrTooLate
 	}
 	if s.rec != nil {
-		if err := s.m.store.Delete(s.ctx, s.rec.ID, 0); err != nil && !errors.Is(err, ErrNotFound) {
+		// A logout must not depend on when the client leaves.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), saveTime)
+		defer cancel()
+		if err := s.m.store.Delete(ctx, s.rec.ID, 0); err != nil && !errors.Is(err, ErrNotFound) {
 			s.failed = failure("delete", err)
 			return s.failed
 		}

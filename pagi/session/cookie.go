@@ -48,6 +48,11 @@ func (c CookieState) Check() error {
 	if (pagi.Headers{{Name: c.name()}}).Validate("") != nil {
 		errs = append(errs, pagi.BadOption("name", "%q is not the name of a cookie", c.Name))
 	}
+	for _, prefix := range []string{"__host-", "__secure-"} {
+		if len(c.Name) >= len(prefix) && pagi.EqualFold(c.Name[:len(prefix)], prefix) {
+			errs = append(errs, pagi.BadOption("name", "%q has a prefix with a meaning to browsers: leave it out, and set host_prefix", c.Name))
+		}
+	}
 	for _, attribute := range []struct{ option, value string }{{"domain", c.Domain}, {"path", c.Path}} {
 		if strings.ContainsFunc(attribute.value, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ';' }) {
 			errs = append(errs, pagi.BadOption(attribute.option, "%q has characters that a cookie cannot have", attribute.value))

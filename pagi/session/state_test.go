@@ -134,6 +134,15 @@ func TestCookieStateCheck(t *testing.T) {
 	}
 }
 
+func TestPrefixesAreNotWrittenByHand(t *testing.T) {
+	for _, name := range []string{"__Host-x", "__secure-x"} {
+		var option *pagi.OptionError
+		if err := (session.CookieState{Name: name}).Check(); !errors.As(err, &option) || option.Option != "name" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestHeaderState(t *testing.T) {
 	for _, name := range []string{"", "X-Token"} {
 		f := newFixture(basics(), func(m *session.Manager) { m.State = session.HeaderState{Name: name} })
