@@ -115,7 +115,7 @@ func (s *Session) begin(ctx context.Context, scope *pagi.Scope, headers pagi.Hea
 func (s *Session) end(ctx context.Context, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.loaded && (s.started || err == nil) {
+	if s.loaded && s.started { // without a response, the client never learns of a new id
 		_ = s.flush(ctx) // the error is s.failed
 	}
 	s.ended = true

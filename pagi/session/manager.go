@@ -135,11 +135,20 @@ func (m Manager) Wrap(next pagi.App) pagi.App {
 
 func (m *manager) serve(ctx context.Context, next pagi.App, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	s := &Session{m: m, ctx: ctx, token: m.state.Extract(scope), readOnly: scope.Type != pagi.TypeHTTP}
+	returned := false
+	defer func() {
+		if !returned { // it panics, and what it has stored since its response began counts as with an error
+			_ = s.end(ctx, errPanicked)
+		}
+	}()
 	err := next.Serve(ctx, scope.With(scopekey.Session, s), receive, func(ctx context.Context, ev pagi.Event) error {
 		return s.send(ctx, scope, send, ev)
 	})
+	returned = true
 	return s.end(ctx, err)
 }
+
+var errPanicked = errors.New("the application panics")
 
 // send passes ev on. Before an event that begins a response it saves the session and edits the
 // event's headers.

@@ -399,3 +399,39 @@ func TestWrongOptions(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Without a response the client would never learn of a new id, so nothing is saved. What was stored
+// after the start of a response is saved also when the application then panics.
+func TestApplicationsThatEndOddly(t *testing.T) {
+	app := pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+		s, _ := session.FromScope(scope)
+		start := func() error { return send(ctx, pagi.HTTPResponseStart{Status: 200}) }
+		switch scope.Path {
+		case "/set":
+			if err := errors.Join(s.Set("user", "ann"), start()); err != nil {
+				return err
+			}
+		case "/silent":
+			return errors.Join(s.Set("user", "eve"), s.Regenerate())
+		case "/panic":
+			if err := errors.Join(start(), s.Set("user", "bob")); err != nil {
+				return err
+			}
+			panic("a bug")
+		default:
+			if err := start(); err != nil {
+				return err
+			}
+			user, err := session.Value[string](s, "user")
+			return errors.Join(err, send(ctx, pagi.HTTPResponseBody{Body: []byte(user)}))
+		}
+		return send(ctx, pagi.HTTPResponseBody{})
+	})
+	client := pagitest.New((&session.Manager{}).Wrap(app))
+	for _, step := range []struct{ path, user string }{{"/set", "ann"}, {"/silent", "ann"}, {"/panic", "bob"}} {
+		client.Get(step.path)
+		if res := client.Get("/user"); res.Err != nil || res.Text() != step.user {
+			t.Errorf("after %s: %q, %v", step.path, res.Text(), res.Err)
+		}
+	}
+}
