@@ -126,29 +126,32 @@ func (s *BodyStream) Read(p []byte) (int, error) {
 }
 
 // WriteTo writes the rest of the body to w. If w fails, the stream does, too.
-func (s *BodyStream) WriteTo(w io.Writer) (written int64, err error) {
+func (s *BodyStream) WriteTo(w io.Writer) (int64, error) {
+	written, err := writePieces(w, s.Next)
+	if err != nil && s.err == nil {
+		s.err = err
+	}
+	return written, err
+}
+
+// writePieces writes the pieces that next returns, up to io.EOF. The error is that of next or of w.
+func writePieces(w io.Writer, next func() ([]byte, error)) (written int64, err error) {
 	for {
-		piece, err := s.Next()
+		piece, err := next()
 		if err == io.EOF {
 			return written, nil
 		}
 		if err != nil {
 			return written, err
 		}
-		n, err := writeAll(w, piece)
+		n, err := w.Write(piece)
+		if err == nil && n < len(piece) {
+			err = io.ErrShortWrite
+		}
 		if written += int64(n); err != nil {
-			s.err = err
 			return written, err
 		}
 	}
-}
-
-func writeAll(w io.Writer, p []byte) (int, error) {
-	n, err := w.Write(p)
-	if err == nil && n < len(p) {
-		err = io.ErrShortWrite
-	}
-	return n, err
 }
 
 // Save writes the rest of the body to a new file that only its owner can read. It fails if the file

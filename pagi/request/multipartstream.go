@@ -168,20 +168,12 @@ func (p *Part) Read(to []byte) (int, error) {
 }
 
 // WriteTo writes the rest of the part to w. If w fails, the stream does, too.
-func (p *Part) WriteTo(w io.Writer) (written int64, err error) {
-	for {
-		piece, err := p.piece()
-		if err == io.EOF {
-			return written, nil
-		}
-		if err != nil {
-			return written, err
-		}
-		n, err := writeAll(w, piece)
-		if written += int64(n); err != nil {
-			return written, p.stream.fail(err)
-		}
+func (p *Part) WriteTo(w io.Writer) (int64, error) {
+	written, err := writePieces(w, p.piece)
+	if err != nil && p.stream.part == p {
+		return written, p.stream.fail(err)
 	}
+	return written, err
 }
 
 // Value returns the rest of the part as a string, at most Limits.Field bytes of it, also for a file.
