@@ -212,3 +212,42 @@ func ExampleContext_Session() {
 	// visit 1
 	// visit 2
 }
+
+// The old application answers what the new one does not know yet.
+func ExampleContext_Call() {
+	old := endpoint.Func(func(c *endpoint.Context) (*response.Response, error) {
+		return response.Text("the old page " + c.Path()), nil
+	})
+	site := endpoint.Func(func(c *endpoint.Context) (*response.Response, error) {
+		if c.Path() == "/new" {
+			return response.Text("the new page"), nil
+		}
+		return nil, c.Call(old)
+	})
+	client := pagitest.New(site)
+	fmt.Println(client.Get("/new").Text())
+	fmt.Println(client.Get("/contact").Text())
+	// Output:
+	// the new page
+	// the old page /contact
+}
+
+func ExampleWebSocketFunc() {
+	echo := endpoint.WebSocketFunc(func(conn *websocket.Conn) error {
+		if err := conn.Accept(websocket.Accept{}); err != nil {
+			return err
+		}
+		return conn.EachText(conn.SendText)
+	})
+	ws := pagitest.New(echo).WebSocket("/")
+	_ = ws.SendText("hello")
+	fmt.Println(ws.ReceiveText())
+	_ = ws.Finish()
+	// Output: hello <nil>
+}
+
+func ExampleSSEFunc() {
+	app := endpoint.SSEFunc(func(stream *sse.Stream) error { return stream.SendData("tick") })
+	fmt.Print(pagitest.New(app).Events("/").Finish().Text())
+	// Output: data: tick
+}

@@ -199,3 +199,46 @@ func TestEventStreamEnds(t *testing.T) {
 		})
 	}
 }
+
+// What an application sends, a browser dispatches; and whatever an ordinary response has for an event
+// stream, reading it comes to an end.
+func FuzzEventStreams(f *testing.F) {
+	f.Add("data: x\n\n", "tick", "a\nb", "1")
+	f.Add("\xef\xbb\xbfid: 1\r\rdata\r\n\r\n:c\nretry: 1\n\n", "", "", "")
+	f.Add("event: x\ndata", "e", "\r\n", "")
+	f.Fuzz(func(t *testing.T, raw, name, data, id string) {
+		sent := pagi.SSESend{Event: name, Data: data, ID: id}
+		app := pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+			var events []pagi.Event
+			if scope.Path == "/raw" {
+				events = []pagi.Event{pagi.SSEHTTPResponseStart{Status: 200, Headers: pagi.NewHeaders("content-type", "text/event-stream")}, pagi.SSEHTTPResponseBody{Body: []byte(raw)}}
+			} else {
+				events = []pagi.Event{pagi.SSEStart{}, sent, pagi.SSEClose{}}
+			}
+			for _, ev := range events {
+				if err := send(ctx, ev); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		client := pagitest.New(app)
+		stream := client.Events("/raw")
+		for _, ok := stream.Next(); ok; _, ok = stream.Next() {
+		}
+		stream.Finish()
+		if pagi.Validate(pagi.TypeSSE, sent) != nil {
+			return
+		}
+		stream = client.Events("/sent")
+		got, ok := stream.Next()
+		stream.Finish()
+		want := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(data)
+		if name == "" {
+			name = "message"
+		}
+		if !ok || got.Data != want || got.Event != name || got.ID != id {
+			t.Errorf("%+v arrives as %+v, %v", sent, got, ok)
+		}
+	})
+}

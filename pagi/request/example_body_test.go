@@ -178,3 +178,50 @@ func ExampleRequest_Receive() {
 	// the application has token=abc
 	// 204
 }
+
+func ExampleRequest_Text() {
+	ask(func(r *request.Request) error {
+		text, err := r.Text()
+		fmt.Println(text)
+		return err
+	}, pagitest.Body("gr\xfc\xdfe"), pagitest.Header("content-type", "text/plain; charset=iso-8859-1"))
+	// Output:
+	// grüße
+	// 204
+}
+
+func ExampleRequest_JSONStrict() {
+	ask(func(r *request.Request) error {
+		var order struct{ Item string }
+		err := r.JSONStrict(&order)
+		fmt.Println(err)
+		return err
+	}, pagitest.JSON(map[string]any{"item": "tea", "amuont": 2}))
+	// Output:
+	// request body: amuont is not known
+	// 400
+}
+
+// Text comes whole characters at a time, wherever the network has cut it.
+func ExampleBodyStream_NextText() {
+	ask(func(r *request.Request) error {
+		body, err := r.BodyStream()
+		if err != nil {
+			return err
+		}
+		for {
+			text, err := body.NextText()
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Printf("%q\n", text)
+		}
+	}, pagitest.Chunks("caf\xc3", "\xa9!"))
+	// Output:
+	// "caf"
+	// "é!"
+	// 204
+}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/request"
+	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
 )
 
 // scope is what a server makes of a browser's request.
@@ -104,4 +105,90 @@ func ExampleRequest_Cookies() {
 	r := request.New(context.Background(), scope("GET", "/", "", "cookie", `a=1; b="two"; a=3`), nil)
 	fmt.Println(r.Cookies().All("a"), r.Cookies().Get("b"))
 	// Output: [1 3] two
+}
+
+func ExampleRequest_Bearer() {
+	r := request.New(context.Background(), scope("GET", "/", "", "authorization", "Bearer abc.def"), nil)
+	fmt.Println(r.Bearer())
+	// Output: abc.def true
+}
+
+func ExampleRequest_ClientIP() {
+	s := scope("GET", "/", "")
+	s.Client = pagi.Addr{Host: "::ffff:192.0.2.7", Port: 4711}
+	fmt.Println(request.New(context.Background(), s, nil).ClientIP())
+	// Output: 192.0.2.7
+}
+
+func ExampleRequest_URL() {
+	s := scope("GET", "/a b", "q=1", "host", "example.com")
+	fmt.Println(request.New(context.Background(), s, nil).URL())
+	// Output: https://example.com/a%20b?q=1
+}
+
+func ExampleRequest_Params() {
+	s := scope("GET", "/users/7", "").With(scopekey.PathParams, map[string]string{"id": "7"})
+	r := request.New(context.Background(), s, nil)
+	fmt.Println(request.Value[int](r.Params(), "id"))
+	fmt.Println(r.Param("id"))
+	// Output:
+	// 7 <nil>
+	// 7
+}
+
+func ExampleRequest_QueryStrict() {
+	r := request.New(context.Background(), scope("GET", "/", "rate=100%"), nil)
+	fmt.Println(r.Query().Get("rate"))
+	_, err := r.QueryStrict()
+	fmt.Println(err)
+	// Output:
+	// 100%
+	// pair 1 has a percent sign without two hex digits behind it
+}
+
+func ExampleRequest_ContentType() {
+	r := request.New(context.Background(), scope("POST", "/", "", "content-type", "Text/Plain; charset=UTF-8"), nil)
+	mediaType, params := r.ContentType()
+	fmt.Println(mediaType, params["charset"], r.IsJSON())
+	// Output: text/plain UTF-8 false
+}
+
+func ExampleValues() {
+	values := request.ParseValues("tag=a&tag=b&page=2")
+	fmt.Println(values.Get("tag"), values.Last("tag"), values.All("tag"), values.Has("none"))
+	values.Add("q", "x & y")
+	fmt.Println(values.Encode())
+	// Output:
+	// a b [a b] false
+	// tag=a&tag=b&page=2&q=x+%26+y
+}
+
+func ExampleAllValues() {
+	fmt.Println(request.AllValues[int](request.ParseValues("id=1&id=2"), "id"))
+	// Output: [1 2] <nil>
+}
+
+func ExampleParseAccept() {
+	for _, r := range request.ParseAccept("text/html, text/*;q=0.5") {
+		fmt.Println(r.Value, r.Q)
+	}
+	// Output:
+	// text/html 1
+	// text/* 0.5
+}
+
+func ExampleState() {
+	s := scope("GET", "/", "")
+	s.State = map[string]any{"greeting": "hello"} // filled at startup
+	greeting, ok := request.State[string](request.New(context.Background(), s, nil), "greeting")
+	fmt.Println(greeting, ok)
+	// Output: hello true
+}
+
+func ExampleStashed() {
+	r := request.New(context.Background(), scope("GET", "/", ""), nil)
+	r.Scope().Stash.Set("app.user", "ann")
+	user, ok := request.Stashed[string](r, "app.user")
+	fmt.Println(user, ok)
+	// Output: ann true
 }

@@ -2,8 +2,12 @@ package response_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
@@ -100,4 +104,45 @@ func ExampleTasks() {
 		return c.Get("/").Err
 	}) // waits for the mail
 	// Output: mail sent
+}
+
+func ExampleFile() {
+	dir, err := os.MkdirTemp("", "files")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "hello.txt")
+	if err := os.WriteFile(path, []byte("hello"), 0o600); err != nil {
+		fmt.Println(err)
+		return
+	}
+	show(response.File(path).Inline("greeting.txt"))
+	// Output: 200 text/plain; charset=utf-8 hello
+}
+
+func ExampleReader() {
+	show(response.Reader("text/plain", strings.NewReader("from elsewhere")))
+	// Output: 200 text/plain from elsewhere
+}
+
+func ExampleFromError() {
+	show(response.FromError(&pagi.StatusError{Status: 404, Message: "no such user"}))
+	show(response.FromError(errors.New("the password of the database is wrong")))
+	// Output:
+	// 404 application/problem+json {"detail":"no such user","status":404,"title":"Not Found"}
+	// 500 application/problem+json {"status":500,"title":"Internal Server Error"}
+}
+
+func ExampleRedirect() {
+	r := response.Redirect("/orders/7").Status(303)
+	fmt.Println(r.StatusCode(), r.Headers().Get("location"))
+	// Output: 303 /orders/7
+}
+
+func ExampleResponse_CORS() {
+	r := response.JSON(1).CORS(response.CORS{Origin: "https://app.example", Credentials: true})
+	fmt.Println(r.Headers().Get("access-control-allow-origin"), r.Headers().Get("vary"))
+	// Output: https://app.example origin
 }

@@ -3,10 +3,12 @@ package sse_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
+	"github.com/pagi-go/pagi-bridge/pagi/response"
 	"github.com/pagi-go/pagi-bridge/pagi/sse"
 )
 
@@ -73,4 +75,35 @@ func ExampleStream_SendJSON() {
 	// Output:
 	// event: price
 	// data: {"gold":1.5}
+}
+
+// A client that reconnects gets what it has missed.
+func ExampleStream_LastEventID() {
+	history := []string{"one", "two", "three"}
+	app := func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+		stream := sse.New(ctx, scope, receive, send)
+		seen, _ := strconv.Atoi(stream.LastEventID())
+		for i, text := range history {
+			if i+1 <= seen {
+				continue
+			}
+			if err := stream.Send(sse.Event{ID: strconv.Itoa(i + 1), Data: text}); err != nil {
+				return err
+			}
+		}
+		return stream.Close("")
+	}
+	fmt.Print(pagitest.New(pagi.AppFunc(app)).Events("/", pagitest.Header("last-event-id", "2")).Finish().Text())
+	// Output:
+	// id: 3
+	// data: three
+}
+
+func ExampleStream_Decline() {
+	app := func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+		return sse.New(ctx, scope, receive, send).Decline(response.Text("log in first").Status(401))
+	}
+	res := pagitest.New(pagi.AppFunc(app)).Events("/").Finish()
+	fmt.Println(res.Status, res.Text())
+	// Output: 401 log in first
 }
