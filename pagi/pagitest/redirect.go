@@ -59,6 +59,11 @@ func (c *Client) redirect(target string, r *request, res *Response) (next string
 	if to.Scheme != "http" && to.Scheme != "https" {
 		return "", false
 	}
+	for _, u := range []*url.URL{from, to} {
+		if port, found := map[string]string{"http": ":80", "https": ":443"}[u.Scheme]; found {
+			u.Host = strings.TrimSuffix(u.Host, port)
+		}
+	}
 	if !strings.EqualFold(to.Host, from.Host) || from.Scheme == "https" && to.Scheme == "http" {
 		if !strings.EqualFold(to.Host, from.Host) && !slices.Contains(r.hosts, to.Host) && to.Host != c.host(&request{}) {
 			return "", false

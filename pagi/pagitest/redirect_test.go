@@ -61,6 +61,7 @@ func TestRedirects(t *testing.T) {
 		"308 twice":                  {"POST", "/308?/308?/x%2Fy?z=%20", nil, 200, `POST http://testserver/x%2Fy?z=%20 "a=1" type="application/x-www-form-urlencoded" cookie="last=308" auth="Bearer x"`, 2},
 		"a relative location":        {"POST", "/303/a/b?../c", nil, 200, `GET http://testserver/303/c`, 1},
 		"a query alone":              {"POST", "/303/a??", nil, 303, "", 1},
+		"the port of the scheme":     {"POST", "/303?http://testserver:80/x", nil, 200, `GET http://testserver/x "" type="" cookie="last=303" auth="Bearer x"`, 1},
 		"a whole URL":                {"POST", "/303?http://testserver/x", nil, 200, `GET http://testserver/x "" type="" cookie="last=303" auth="Bearer x"`, 1},
 		"to https":                   {"POST", "/303?https://testserver/x", nil, 200, `GET https://testserver/x "" type="" cookie="last=303" auth="Bearer x"`, 1},
 		"to another host":            {"POST", "/303?http://other/x", nil, 303, "", 0},

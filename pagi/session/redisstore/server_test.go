@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,7 +64,8 @@ func startServer(t *testing.T) *server {
 	}
 	socket := filepath.Join(dir, "s")
 	var output bytes.Buffer
-	cmd := exec.Command(program, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "600", "--dir", dir,
+	// A test that is killed cannot stop the server: timeout does, in the end.
+	cmd := exec.Command("timeout", "--kill-after=1", "900", program, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "600", "--dir", dir,
 		"--save", "", "--appendonly", "no", "--daemonize", "no")
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
@@ -86,7 +88,7 @@ func startServer(t *testing.T) *server {
 
 // stop may be called more than once.
 func (s *server) stop() {
-	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // which timeout passes on
 	_ = s.cmd.Wait()
 	os.RemoveAll(s.dir)
 }
