@@ -52,6 +52,8 @@ func checkCookie(c *http.Cookie) error {
 	switch {
 	case len(c.Name)+len(c.Value) > maxCookie:
 		return cookieError(fmt.Sprintf("name and value have %d bytes, browsers keep %d", len(c.Name)+len(c.Value), maxCookie))
+	case c.Path != "" && (c.Path[0] != '/' || strings.TrimSpace(c.Path) != c.Path):
+		return cookieError(fmt.Sprintf("the path %q does not begin with a slash, or has a space at its end", c.Path))
 	case len(c.Path) > maxAttribute || len(c.Domain) > maxAttribute:
 		return cookieError(fmt.Sprintf("the path or domain has more than %d bytes", maxAttribute))
 	case c.SameSite == http.SameSiteNoneMode && !c.Secure:

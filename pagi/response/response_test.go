@@ -313,6 +313,8 @@ func TestCookies(t *testing.T) {
 		"too long a path":              {Name: "a", Path: "/" + strings.Repeat("x", 1024)},
 		"SameSite=None without Secure": {Name: "a", SameSite: http.SameSiteNoneMode},
 		"Partitioned without Secure":   {Name: "a", Partitioned: true},
+		"a path without a slash":       {Name: "a", Path: "x"},
+		"a path that is a space":       {Name: "a", Path: " "},
 		"__Secure- without Secure":     {Name: "__Secure-a"},
 		"__secure- in lower case":      {Name: "__secure-a"},
 		"__Host- without Secure":       {Name: "__Host-a", Path: "/"},
@@ -330,6 +332,7 @@ func FuzzCookie(f *testing.F) {
 	f.Add("a", "1 2", "/", "example.com")
 	f.Add("__Host-a", "x;y", "/", "")
 	f.Add("a", `"`, "/;x", "a b")
+	f.Add("0", "0", " ", "A")
 	f.Fuzz(func(t *testing.T, name, value, path, domain string) {
 		r := response.Text("x").Cookie(&http.Cookie{Name: name, Value: value, Path: path, Domain: domain, Secure: true})
 		if r.Err() != nil {
