@@ -45,6 +45,7 @@ var rooms = []struct {
 	{"internal/reply", []string{"pagi"}},
 	{"internal/errorpage", []string{"pagi"}},
 	{"internal/parts", []string{"pagi"}},
+	{"internal/ending", []string{"pagi"}},
 	{"internal/httpfile", []string{"pagi", "internal/reply"}},
 	{"internal/...", nil},
 	{"middleware/...", []string{"pagi", "pagi/nethttp", "pagi/scopekey", "pagi/request", "pagi/response", "pagi/session", "pagi/websocket", "pagi/sse", "pagi/lifespan", "internal/..."}},

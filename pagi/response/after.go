@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/ending"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
@@ -43,18 +43,9 @@ func (r *Response) runAfter(ctx context.Context, scope *pagi.Scope) error {
 func runAll(ctx context.Context, all []func(context.Context) error) error {
 	var failed []error
 	for _, f := range all {
-		failed = append(failed, runGuarded(ctx, f))
+		failed = append(failed, ending.Guard(func() error { return f(ctx) }))
 	}
 	return errors.Join(failed...)
-}
-
-func runGuarded(ctx context.Context, f func(context.Context) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &pagi.PanicError{Value: p, Stack: debug.Stack()}
-		}
-	}()
-	return f(ctx)
 }
 
 // Tasks is a middleware that runs the background work of the responses below it. At the end of the

@@ -57,11 +57,11 @@ func (s *Stream) each(step func() (more bool, err error)) error {
 		for s.Err() == nil && s.life.Err() != nil { // the client has left
 			if err := s.notice(); err != nil {
 				s.finish(&CloseError{pagi.ReasonServerError})
-				return errors.Join(err, s.panics())
+				return errors.Join(err, s.end.Run())
 			}
 		}
 		if s.Err() != nil {
-			return s.panics()
+			return s.end.Run()
 		}
 		more, err := step()
 		if errors.Is(err, Stop) {
@@ -70,7 +70,7 @@ func (s *Stream) each(step func() (more bool, err error)) error {
 		err = ignoreEnd(err)
 		switch {
 		case err != nil && s.Err() != nil:
-			return errors.Join(err, s.panics())
+			return errors.Join(err, s.end.Run())
 		case err != nil || !more:
 			return err
 		}

@@ -82,10 +82,7 @@ func (s *Stream) sendEvent(ev pagi.Event) error {
 
 // write sends ev, after the start if there was none. The caller holds sending.
 func (s *Stream) write(ev pagi.Event) error {
-	s.mu.Lock()
-	started := s.started
-	s.mu.Unlock()
-	if !started {
+	if !s.hasStarted() {
 		if err := s.begin(pagi.SSEStart{}); err != nil {
 			return err
 		}

@@ -17,10 +17,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/ending"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/request"
 	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
@@ -64,17 +64,15 @@ type Stream struct {
 	send    pagi.Send
 	retry   *time.Duration // to come with the next event; guarded by sending
 
+	end ending.Once[*CloseError]
+
 	mu      sync.Mutex // guards the rest
 	started bool
-	end     *CloseError // nil: the stream has not ended
-	closed  []func(reason string)
-	ran     chan struct{} // closed when the callbacks have run
-	failed  error         // the panics of callbacks
 }
 
 // New returns a Stream for the arguments of an application's Serve in an sse scope.
 func New(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) *Stream {
-	s := &Stream{ctx: ctx, request: request.New(ctx, scope, receive), receive: receive, send: send, ran: make(chan struct{})}
+	s := &Stream{ctx: ctx, request: request.New(ctx, scope, receive), receive: receive, send: send}
 	s.life, s.endLife = context.WithCancel(ctx)
 	if retry, ok := scope.Value(scopekey.SSERetry).(time.Duration); ok {
 		s.retry = &retry
@@ -105,7 +103,7 @@ func (s *Stream) Decline(response Responder) error {
 	if err := s.decline(response); err != nil {
 		return err
 	}
-	s.finish(&CloseError{}) // sending is free: the callbacks may use the Stream
+	_ = s.end.Run() // sending is free: the functions may use the Stream
 	return nil
 }
 
@@ -115,19 +113,33 @@ func (s *Stream) decline(response Responder) error {
 	if err := s.canBegin(); err != nil {
 		return err
 	}
-	return response.Send(s.ctx, s.request.Scope(), s.send)
+	if err := response.Send(s.ctx, s.request.Scope(), s.send); err != nil {
+		return err
+	}
+	s.note(&CloseError{})
+	return nil
+}
+
+// note notes the end, and wakes a loop.
+func (s *Stream) note(end *CloseError) {
+	s.end.Note(end)
+	s.endLife()
 }
 
 func (s *Stream) canBegin() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.end != nil:
-		return s.end
-	case s.started:
+	switch err := s.Err(); {
+	case err != nil:
+		return err
+	case s.hasStarted():
 		return ErrStarted
 	}
 	return nil
+}
+
+func (s *Stream) hasStarted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.started
 }
 
 // begin sends the start; the caller holds sending.
@@ -145,27 +157,30 @@ func (s *Stream) begin(start pagi.SSEStart) error {
 // may be called by another goroutine than the one in a loop, which then returns. It waits for a running
 // send. The functions given to OnClose run before it returns. It does nothing if the stream has ended.
 func (s *Stream) Close(reason string) error {
+	ended, err := s.sendClose(reason)
+	if ended {
+		_ = s.end.Run() // the loop or Wait returns the panics
+	}
+	return err
+}
+
+// sendClose sends the event, and reports whether it was the end.
+func (s *Stream) sendClose(reason string) (ended bool, err error) {
 	s.sending.Lock()
-	s.mu.Lock()
-	over, started := s.end != nil, s.started
-	s.mu.Unlock()
-	if over {
-		s.sending.Unlock()
-		return nil
+	defer s.sending.Unlock()
+	if s.Err() != nil {
+		return false, nil
 	}
-	var err error
-	if !started {
-		err = s.begin(pagi.SSEStart{})
+	if !s.hasStarted() {
+		if err := s.begin(pagi.SSEStart{}); err != nil {
+			return false, err
+		}
 	}
-	if err == nil {
-		err = s.send(s.ctx, pagi.SSEClose{Reason: reason})
+	if err := s.send(s.ctx, pagi.SSEClose{Reason: reason}); err != nil {
+		return false, err
 	}
-	s.sending.Unlock()
-	if err != nil {
-		return err
-	}
-	s.finish(&CloseError{reason})
-	return nil
+	s.note(&CloseError{reason})
+	return true, nil
 }
 
 // OnClose registers a function that runs once, when the stream ends: after Close or Decline, when a
@@ -174,27 +189,19 @@ func (s *Stream) Close(reason string) error {
 //
 // A panic of f does not keep the others from running. The loop or Wait returns it as a
 // *pagi.PanicError.
+//
+// f may send and close; it must not call Wait or run a loop, which wait for it.
 func (s *Stream) OnClose(f func(reason string)) {
-	s.mu.Lock()
-	if s.end == nil {
-		s.closed = append(s.closed, f)
-		s.mu.Unlock()
-		return
-	}
-	reason := s.end.Reason
-	s.mu.Unlock()
-	f(reason)
+	s.end.On(func(end *CloseError) { f(end.Reason) })
 }
 
 // Err returns how the stream has ended: a *CloseError, or nil while it has not, as far as the Stream
 // knows.
 func (s *Stream) Err() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.end == nil {
-		return nil
+	if end, ok := s.end.End(); ok {
+		return end
 	}
-	return s.end
+	return nil
 }
 
 // Done returns a channel that is closed when the stream has ended or the client has left.
@@ -206,10 +213,10 @@ func (s *Stream) Wait() error {
 	for s.Err() == nil {
 		if err := s.notice(); err != nil {
 			s.finish(&CloseError{pagi.ReasonServerError})
-			return errors.Join(err, s.panics())
+			return errors.Join(err, s.end.Run())
 		}
 	}
-	return s.panics()
+	return s.end.Run()
 }
 
 // notice receives an event. If it is the disconnect, the stream ends.
@@ -237,46 +244,10 @@ func (s *Stream) notice() error {
 	return err
 }
 
-// finish notes the end and runs the callbacks, the first time. It returns when they have run.
+// finish notes an end that was found, and runs the functions given to OnClose.
 func (s *Stream) finish(end *CloseError) {
-	s.mu.Lock()
-	if s.end != nil {
-		s.mu.Unlock()
-		<-s.ran
-		return
-	}
-	s.end = end
-	callbacks := s.closed
-	s.closed = nil
-	s.mu.Unlock()
-	s.endLife()
-	var failed []error
-	for _, f := range callbacks {
-		failed = append(failed, guard(func() { f(end.Reason) }))
-	}
-	s.mu.Lock()
-	s.failed = errors.Join(failed...)
-	s.mu.Unlock()
-	close(s.ran)
-}
-
-// panics returns the panics of the functions given to OnClose, once they have run.
-func (s *Stream) panics() error {
-	<-s.ran
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed
-}
-
-// guard calls f and returns its panic as an error.
-func guard(f func()) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &pagi.PanicError{Value: p, Stack: debug.Stack()}
-		}
-	}()
-	f()
-	return nil
+	s.note(end)
+	_ = s.end.Run() // the loop or Wait returns the panics
 }
 
 // KeepAlive makes the server send comment every interval, so that proxies do not take the stream for

@@ -75,13 +75,13 @@ func (c *Conn) each(step func() error) error {
 		case errors.Is(err, ErrNotAccepted):
 			return err
 		case c.Err() != nil && isClosed(err):
-			return c.panics() // the client has left, or the application has closed
+			return c.end.Run() // the client has left, or the application has closed
 		case errors.As(err, &message):
-			return errors.Join(err, c.Close(message.Code, ""), c.panics())
+			return errors.Join(err, c.Close(message.Code, ""), c.failed())
 		}
 		if c.Err() == nil { // receiving has failed
-			c.finish(&CloseError{Code: CodeAbnormal, Reason: pagi.ReasonServerError})
-			return errors.Join(err, c.panics())
+			c.end.Note(&CloseError{Code: CodeAbnormal, Reason: pagi.ReasonServerError})
+			return errors.Join(err, c.end.Run())
 		}
 		return err
 	}
@@ -104,12 +104,13 @@ func (c *Conn) handle(f func() error) error {
 	case errors.As(err, &gone):
 		return c.finish(&CloseError{CodeAbnormal, gone.Reason})
 	}
-	return errors.Join(err, c.Close(CodeInternalError, ""), c.panics())
+	return errors.Join(err, c.Close(CodeInternalError, ""), c.failed())
 }
 
-// panics returns the panics of the functions given to OnClose.
-func (c *Conn) panics() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.failed
+// failed returns the panics of the functions given to OnClose, if the connection has ended.
+func (c *Conn) failed() error {
+	if c.Err() == nil {
+		return nil // the Close could not be sent
+	}
+	return c.end.Run()
 }

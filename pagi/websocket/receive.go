@@ -33,14 +33,8 @@ func (e *MessageError) Unwrap() error { return e.Err }
 // next call. When there are no more messages the error is a *CloseError; the functions given to OnClose
 // have run then.
 func (c *Conn) Receive() (pagi.WebSocketReceive, error) {
-	c.mu.Lock()
-	state, end := c.state, c.end
-	c.mu.Unlock()
-	switch {
-	case state == closed:
-		return pagi.WebSocketReceive{}, end
-	case state != open:
-		return pagi.WebSocketReceive{}, ErrNotAccepted
+	if err := c.refuseState(open); err != nil {
+		return pagi.WebSocketReceive{}, err
 	}
 	ev, err := c.receive(c.ctx)
 	switch e := ev.(type) {

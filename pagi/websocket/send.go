@@ -48,10 +48,7 @@ func (c *Conn) TrySendJSON(v any) bool {
 // IsWritable reports whether a send would not have to wait: the connection is open and fewer bytes are
 // buffered than the transport's high-water mark. Without a transport, an open connection is writable.
 func (c *Conn) IsWritable() bool {
-	c.mu.Lock()
-	is := c.state == open
-	c.mu.Unlock()
-	return is && !c.isBehind()
+	return c.refuseState(open) == nil && !c.isBehind()
 }
 
 // isBehind reports whether the client has not taken what was sent.
@@ -84,7 +81,7 @@ func (c *Conn) sendInState(need state, ev pagi.Event, done func()) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if done != nil && c.state != closed {
+	if done != nil {
 		done()
 	}
 	return nil
@@ -92,14 +89,15 @@ func (c *Conn) sendInState(need state, ev pagi.Event, done func()) error {
 
 // refuseState says why the connection is not in the state that an event needs; nil if it is.
 func (c *Conn) refuseState(need state) error {
+	if err := c.Err(); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.state == need:
+	switch c.state {
+	case need:
 		return nil
-	case c.state == closed:
-		return c.end
-	case c.state == open:
+	case open:
 		return ErrAccepted
 	}
 	return ErrNotAccepted

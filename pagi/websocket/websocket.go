@@ -19,11 +19,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/ending"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/request"
 )
@@ -84,22 +84,19 @@ type Conn struct {
 	sending sync.Mutex // held by the running Send
 	send    pagi.Send
 
-	mu     sync.Mutex // guards the rest
-	state  state
-	end    *CloseError // nil: the connection is not closed
-	closed []func(end *CloseError)
-	ran    chan struct{} // closed when the callbacks have run; nil: nobody has begun to run them
-	failed error         // the panics of callbacks
+	end ending.Once[*CloseError]
+
+	mu    sync.Mutex // guards the rest
+	state state      // until the end
 }
 
-// state is where a connection stands. It only grows.
+// state is where a connection that has not ended stands. It only grows.
 type state uint8
 
 const (
 	connecting state = iota // websocket.connect is not received
 	asked                   // the client waits for an answer
 	open
-	closed
 )
 
 // New returns a Conn for the arguments of an application's Serve in a websocket scope.
@@ -135,6 +132,9 @@ func (c *Conn) Accept(options Accept) error {
 
 // connect receives websocket.connect, unless that is done.
 func (c *Conn) connect() error {
+	if err := c.Err(); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	state := c.state
 	c.mu.Unlock()
@@ -150,6 +150,10 @@ func (c *Conn) connect() error {
 		return nil
 	case pagi.WebSocketDisconnect:
 		return c.finish(&CloseError{e.Code, e.Reason})
+	}
+	var gone *pagi.DisconnectError
+	if errors.As(err, &gone) {
+		return c.finish(&CloseError{CodeAbnormal, gone.Reason})
 	}
 	if err == nil {
 		err = fmt.Errorf("websocket: received %T instead of pagi.WebSocketConnect", ev)
@@ -170,7 +174,7 @@ func (c *Conn) Deny(response Responder) error {
 	if err := c.deny(response); err != nil {
 		return err
 	}
-	c.finish(&CloseError{}) // sending is free: the callbacks may use the Conn
+	_ = c.end.Run() // sending is free: the functions may use the Conn
 	return nil
 }
 
@@ -180,7 +184,11 @@ func (c *Conn) deny(response Responder) error {
 	if err := c.refuseState(asked); err != nil {
 		return err
 	}
-	return response.Send(c.ctx, c.request.Scope(), c.send)
+	if err := response.Send(c.ctx, c.request.Scope(), c.send); err != nil {
+		return err
+	}
+	c.end.Note(&CloseError{})
+	return nil
 }
 
 // Close closes the connection; code 0 means CodeNormal. Before Accept it refuses the handshake with
@@ -193,21 +201,25 @@ func (c *Conn) Close(code int, reason string) error {
 	if code == 0 {
 		code = CodeNormal
 	}
+	ended, err := c.sendClose(code, reason)
+	if ended {
+		_ = c.end.Run() // whoever receives returns the panics
+	}
+	return err
+}
+
+// sendClose sends the event, and reports whether it was the end.
+func (c *Conn) sendClose(code int, reason string) (ended bool, err error) {
 	c.sending.Lock()
-	c.mu.Lock()
-	over := c.state == closed
-	c.mu.Unlock()
-	if over {
-		c.sending.Unlock()
-		return nil
+	defer c.sending.Unlock()
+	if c.Err() != nil {
+		return false, nil
 	}
-	err := c.send(c.ctx, pagi.WebSocketClose{Code: code, Reason: reason})
-	c.sending.Unlock()
-	if err != nil {
-		return err
+	if err := c.send(c.ctx, pagi.WebSocketClose{Code: code, Reason: reason}); err != nil {
+		return false, err
 	}
-	c.finish(&CloseError{code, reason})
-	return nil
+	c.end.Note(&CloseError{code, reason})
+	return true, nil
 }
 
 func isClosed(err error) bool {
@@ -221,72 +233,27 @@ func isClosed(err error) bool {
 //
 // A panic of f does not keep the others from running. The loop or the Receive that has found the end
 // returns it as a *pagi.PanicError, joined to its own error.
-func (c *Conn) OnClose(f func(end *CloseError)) {
-	c.mu.Lock()
-	if c.state != closed {
-		c.closed = append(c.closed, f)
-		c.mu.Unlock()
-		return
-	}
-	end := c.end
-	c.mu.Unlock()
-	f(end)
-}
+//
+// f may send and close; it must not receive or run a loop, which wait for it.
+func (c *Conn) OnClose(f func(end *CloseError)) { c.end.On(f) }
 
 // Err returns how the connection has ended: a *CloseError, or nil while it has not, as far as the Conn
 // knows.
 func (c *Conn) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.end == nil {
-		return nil
+	if end, ok := c.end.End(); ok {
+		return end
 	}
-	return c.end
-}
-
-// finish notes the end and runs the callbacks, the first time. It returns when they have run, with the
-// end and their panics.
-func (c *Conn) finish(end *CloseError) error {
-	c.mu.Lock()
-	if c.ran != nil {
-		ran := c.ran
-		c.mu.Unlock()
-		<-ran
-		return c.outcome()
-	}
-	c.state, c.end, c.ran = closed, end, make(chan struct{})
-	callbacks := c.closed
-	c.closed = nil
-	c.mu.Unlock()
-	var failed []error
-	for _, f := range callbacks {
-		failed = append(failed, guard(func() { f(end) }))
-	}
-	c.mu.Lock()
-	c.failed = errors.Join(failed...)
-	close(c.ran)
-	c.mu.Unlock()
-	return c.outcome()
-}
-
-func (c *Conn) outcome() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.failed != nil {
-		return errors.Join(c.end, c.failed)
-	}
-	return c.end
-}
-
-// guard calls f and returns its panic as an error.
-func guard(f func()) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = &pagi.PanicError{Value: p, Stack: debug.Stack()}
-		}
-	}()
-	f()
 	return nil
+}
+
+// finish notes an end that was found, and runs the functions given to OnClose. It returns how the
+// connection has ended, with their panics.
+func (c *Conn) finish(end *CloseError) error {
+	c.end.Note(end)
+	if failed := c.end.Run(); failed != nil {
+		return errors.Join(c.Err(), failed)
+	}
+	return c.Err()
 }
 
 // KeepAlive makes the server ping the client every interval, and drop the connection if no pong comes

@@ -574,3 +574,30 @@ func TestALoopBeforeAccept(t *testing.T) {
 		t.Errorf("%v, %v", err, conn.Err())
 	}
 }
+
+// A client that leaves before it was accepted ends the connection, and the functions given to OnClose may
+// use the Conn, which refuses.
+func TestAClientThatLeavesBeforeAccept(t *testing.T) {
+	received := 0
+	receive := func(context.Context) (pagi.Event, error) {
+		received++
+		return pagi.WebSocketDisconnect{Code: 1006, Reason: pagi.ReasonClientClosed}, nil
+	}
+	conn := websocket.New(t.Context(), &pagi.Scope{Type: pagi.TypeWebSocket}, receive, nil)
+	var inside []error
+	conn.OnClose(func(*websocket.CloseError) {
+		inside = []error{conn.SendText("x"), conn.Accept(websocket.Accept{}), conn.Deny(denial{}), conn.Close(0, "")}
+	})
+	var end *websocket.CloseError
+	if err := conn.Accept(websocket.Accept{}); !errors.As(err, &end) || end.Code != 1006 {
+		t.Errorf("%v", err)
+	}
+	if len(inside) != 4 || inside[3] != nil || received != 1 {
+		t.Fatalf("%v, received %d times", inside, received)
+	}
+	for _, err := range inside[:3] {
+		if !errors.As(err, &end) {
+			t.Errorf("%v", err)
+		}
+	}
+}
