@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pagi-go/pagi-bridge/internal/headername"
 )
 
 // Validate checks an event to the client by itself, without the events before it. The scope type
@@ -49,7 +51,7 @@ func validateHTTP(ev Event) error {
 func validateWebSocket(ev Event) error {
 	switch e := ev.(type) {
 	case WebSocketAccept:
-		if e.Subprotocol != "" && !isToken(e.Subprotocol) {
+		if e.Subprotocol != "" && !headername.IsToken(e.Subprotocol) {
 			return &EventError{e.EventType(), "subprotocol", fmt.Sprintf("must be a token, is %q", e.Subprotocol)}
 		}
 		return e.Headers.Validate(e.EventType())
@@ -185,7 +187,7 @@ func (h Headers) Validate(eventType string) error {
 	for i := range h {
 		name, value := h[i].Name, h[i].Value
 		switch {
-		case !isToken(name):
+		case !headername.IsToken(name):
 			return &EventError{eventType, "headers", fmt.Sprintf("contains the name %q, which is not a token (RFC 9110 section 5.1)", name)}
 		case !isFieldValue(value):
 			return &EventError{eventType, "headers", fmt.Sprintf("contains a control character in the value of %q", name)}
@@ -202,29 +204,6 @@ func isFieldValue(v string) bool {
 		}
 	}
 	return true
-}
-
-var tokenChars = func() (t [256]bool) {
-	for c := '0'; c <= '9'; c++ {
-		t[c] = true
-	}
-	for c := 'a'; c <= 'z'; c++ {
-		t[c], t[c-'a'+'A'] = true, true
-	}
-	for _, c := range "!#$%&'*+-.^_`|~" {
-		t[c] = true
-	}
-	return t
-}()
-
-// isToken reports whether s is a token of RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		if !tokenChars[s[i]] {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // isCloseCode reports whether RFC 6455 section 7.4 allows an endpoint to

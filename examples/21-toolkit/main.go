@@ -1,5 +1,5 @@
-// Command 21-toolkit is a page of Go for each thing that a site needs: a form, an upload, a stream and a
-// chat. Start it by "go run ./examples/21-toolkit" and open http://127.0.0.1:5000/.
+// Command 21-toolkit is a page of Go for each thing that a site needs: a form, an upload, a stream
+// and a chat. Start it by "go run ./examples/21-toolkit" and open http://127.0.0.1:5000/.
 package main
 
 import (

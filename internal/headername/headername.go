@@ -1,5 +1,5 @@
-// Package headername translates the names of header fields between the two ways in which they
-// are spelled: in lower case, as events have them, and as HTTP/1 has them on the wire.
+// Package headername knows the names of header fields: what a name is, and the two ways in which names
+// are spelled, in lower case, as events have them, and as HTTP/1 has them on the wire.
 package headername
 
 import "net/http"

@@ -26,9 +26,9 @@ type Answer struct {
 	DisableRanges bool
 }
 
-// Send sends the file in an http scope: whole, in ranges, or with 304 where the client has it already.
-// With a Status other than 200, and in answer to other methods than GET and HEAD, the file is always sent
-// whole. It may be closed when Send has returned.
+// Send sends the file in an http scope: whole, in ranges, or with 304 where the client has it
+// already. With a Status other than 200, and in answer to other methods than GET and HEAD, the file
+// is always sent whole. It may be closed when Send has returned.
 func (a Answer) Send(ctx context.Context, scope *pagi.Scope, send pagi.Send) error {
 	file, headers := a.File, a.Headers
 	status := cmp.Or(a.Status, http.StatusOK)

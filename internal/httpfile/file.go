@@ -2,8 +2,8 @@
 // requests, ranges, media types.
 //
 // It may import package pagi, and internal/reply for answers without a file. Files: file.go opens,
-// validators.go compares a client's copy, ranges.go reads Range headers, types.go and mime.go know media
-// types, deliver.go sends.
+// validators.go compares a client's copy, ranges.go reads Range headers, types.go and mime.go know
+// media types, deliver.go sends.
 package httpfile
 
 import (
@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// File is an open file, with its size and times when it was opened. They describe the file itself, not
-// what its name leads to later. The owner of a File closes it.
+// File is an open file, with its size and times when it was opened. They describe the file itself,
+// not what its name leads to later. The owner of a File closes it.
 type File struct {
 	Name     string
 	Dir      bool

@@ -1,13 +1,13 @@
 // Package endpoint makes applications of functions: a function that gets a Context and returns a
-// response, one that talks over a WebSocket, one that sends an event stream. All of them are pagi.Apps,
-// and can be mixed with plain ones.
+// response, one that talks over a WebSocket, one that sends an event stream. All of them are
+// pagi.Apps, and can be mixed with plain ones.
 //
 //	hello := endpoint.Func(func(c *endpoint.Context) (*response.Response, error) {
 //		return response.Text("Hello, " + c.Query().Get("name")), nil
 //	})
 //
-// It may import the other helpers of an application's author, and must know nothing of servers, Perl or
-// middleware.
+// It may import the other helpers of an application's author, and must know nothing of servers,
+// Perl or middleware.
 package endpoint
 
 import (
@@ -30,9 +30,9 @@ var (
 	ErrNoSession = errors.New("endpoint: there is no session: put a session.Manager around the application")
 )
 
-// Context is what a Func gets: the request, the session, and the way to the client. Its Request has query,
-// headers, cookies, path parameters, body and URLs. A Context is for one goroutine, and for the time until
-// the Func returns.
+// Context is what a Func gets: the request, the session, and the way to the client. Its Request has
+// query, headers, cookies, path parameters, body and URLs. A Context is for one goroutine, and for
+// the time until the Func returns.
 type Context struct {
 	*request.Request
 
@@ -70,7 +70,8 @@ func (c *Context) Stash() *pagi.Stash { return c.Scope().Stash }
 // Respond sends a response, for a Func that has more to do afterwards. The Func then returns nil.
 func (c *Context) Respond(r *response.Response) error { return r.Send(c.ctx, c.Scope(), c.send) }
 
-// Send sends an event, for what a response cannot do. A Func that has sent a response by events returns nil.
+// Send sends an event, for what a response cannot do. A Func that has sent a response by events
+// returns nil.
 func (c *Context) Send(ev pagi.Event) error { return c.send(c.ctx, ev) }
 
 // Call runs another application for this request, which finds the body that was read whole. The Func
@@ -79,10 +80,10 @@ func (c *Context) Call(app pagi.App) error {
 	return app.Serve(c.ctx, c.Scope(), c.Receive(), c.send)
 }
 
-// Func is an application of http scopes. It returns a response, or nil if it has answered by itself. An
-// error is returned to the server, which answers with 500 or the status of a *pagi.StatusError in it; those
-// of package request have one. Temporary files of uploads are removed when it has returned and its
-// response is sent. Other scopes are declined.
+// Func is an application of http scopes. It returns a response, or nil if it has answered by
+// itself. An error is returned to the server, which answers with 500 or the status of a
+// *pagi.StatusError in it; those of package request have one. Temporary files of uploads are
+// removed when it has returned and its response is sent. Other scopes are declined.
 type Func func(c *Context) (*response.Response, error)
 
 // Serve implements pagi.App.

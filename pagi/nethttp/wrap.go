@@ -22,10 +22,10 @@ import (
 // with a changed request and another ResponseWriter; next then runs with a scope and events made of
 // those. Package middleware has it as a pagi.Middleware.
 //
-// What the middleware does not change reaches next as it was: path and root_path, the client's address,
-// the scope's values, State, Stash and Notes. A changed URL.Path becomes the scope's Path; a prefix
-// cut from its front moves to RootPath, as below a mount. Values in the request's context are values of
-// the context that next gets. Headers come sorted by name.
+// What the middleware does not change reaches next as it was: path and root_path, the client's
+// address, the scope's values, State, Stash and Notes. A changed URL.Path becomes the scope's Path;
+// a prefix cut from its front moves to RootPath, as below a mount. Values in the request's context
+// are values of the context that next gets. Headers come sorted by name.
 //
 // The lifespan scope goes straight to next. An sse scope is declined, as every net/http handler does,
 // and next gets the event stream below the middleware, of which the headers of the http scope tell. A

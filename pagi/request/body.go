@@ -4,12 +4,13 @@
 //	r := request.New(ctx, scope, receive)
 //	page, err := request.ValueOr(r.Query(), "page", 1)
 //
-// The files, in the order of reading: request.go has the value, predicates.go short questions, values.go
-// lists of names and values, query.go query, path parameters and cookies, decode.go types for them,
-// credentials.go and url.go what their names say, accept.go the choice of types and languages,
-// contenttype.go the type of the body. Of the body, whole.go reads it into memory, json.go decodes JSON,
-// multipart.go forms with files, multipartstream.go, partheader.go and partscanner.go parts one by one,
-// bodystream.go reads it piece by piece, limits.go says how much is read, and body.go is its io.Reader.
+// The files, in the order of reading: request.go has the value, predicates.go short questions,
+// values.go lists of names and values, query.go query, path parameters and cookies, decode.go types
+// for them, credentials.go and url.go what their names say, accept.go the choice of types and
+// languages, contenttype.go the type of the body. Of the body, whole.go reads it into memory,
+// json.go decodes JSON, multipart.go forms with files, multipartstream.go, partheader.go and
+// partscanner.go parts one by one, bodystream.go reads it piece by piece, limits.go says how much
+// is read, and body.go is its io.Reader.
 //
 // A body is read once. What was read whole is shared by all Requests of an exchange, and handed on by
 // Request.Receive. A body that was read otherwise is refused with an error that says so.

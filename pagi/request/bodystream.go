@@ -50,8 +50,8 @@ func (r *Request) openStream() error {
 	return ErrBuffered
 }
 
-// Next returns the next piece, of whatever size, valid until the next call. The error is io.EOF at the
-// end, ErrDisconnected, a *BodyError of ErrTooLarge, or one of Receive.
+// Next returns the next piece, of whatever size, valid until the next call. The error is io.EOF at
+// the end, ErrDisconnected, a *BodyError of ErrTooLarge, or one of Receive.
 func (s *BodyStream) Next() ([]byte, error) {
 	if piece := append(s.cut, s.rest...); len(piece) > 0 { // of a NextText, and of a Read
 		s.cut, s.rest = nil, nil
@@ -73,8 +73,9 @@ func (s *BodyStream) Next() ([]byte, error) {
 	return nil, s.err
 }
 
-// NextText returns the next piece as text. A character that is cut in two by the border of pieces comes
-// whole with the second one. For bytes that are not UTF-8 the error is a *BodyError of ErrMalformed.
+// NextText returns the next piece as text. A character that is cut in two by the border of pieces
+// comes whole with the second one. For bytes that are not UTF-8 the error is a *BodyError of
+// ErrMalformed.
 func (s *BodyStream) NextText() (string, error) {
 	for {
 		cut := s.cut

@@ -1,6 +1,10 @@
 package request
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/pagi-go/pagi-bridge/internal/headername"
+)
 
 // ContentType returns the media type of the body in lower case, without parameters, and its
 // parameters with names in lower case: "multipart/form-data" and boundary, for example. A header that
@@ -14,7 +18,7 @@ func parseContentType(header string) (mediaType string, params map[string]string
 	value, rest := cutUnquoted(header, ';')
 	mediaType = strings.ToLower(strings.Trim(value, " \t"))
 	major, minor, ok := strings.Cut(mediaType, "/")
-	if !ok || !isToken(major) || !isToken(minor) {
+	if !ok || !headername.IsToken(major) || !headername.IsToken(minor) {
 		return "", nil
 	}
 	for rest != "" {
@@ -22,7 +26,7 @@ func parseContentType(header string) (mediaType string, params map[string]string
 		param, rest = cutUnquoted(rest, ';')
 		name, text, ok := strings.Cut(param, "=")
 		name = strings.ToLower(strings.Trim(name, " \t"))
-		if !ok || !isToken(name) {
+		if !ok || !headername.IsToken(name) {
 			continue
 		}
 		if params == nil {

@@ -55,9 +55,9 @@ func (e FieldErrors) Unwrap() []error {
 	return all
 }
 
-// Value returns the first value called name as a T: a string, bool, number, time.Duration, time.Time or
-// a type with UnmarshalText. The error is a FieldErrors with one element: the value is missing, or it
-// is malformed or out of range. What is accepted for each type stands at Decode.
+// Value returns the first value called name as a T: a string, bool, number, time.Duration,
+// time.Time or a type with UnmarshalText. The error is a FieldErrors with one element: the value is
+// missing, or it is malformed or out of range. What is accepted for each type stands at Decode.
 func Value[T any](values Values, name string) (T, error) {
 	var v T
 	if !values.Has(name) {
@@ -69,8 +69,8 @@ func Value[T any](values Values, name string) (T, error) {
 	return v, nil
 }
 
-// ValueOr is Value for a parameter that may be missing or empty: the result is otherwise then. A value
-// that is malformed is an error all the same.
+// ValueOr is Value for a parameter that may be missing or empty: the result is otherwise then. A
+// value that is malformed is an error all the same.
 func ValueOr[T any](values Values, name string, otherwise T) (T, error) {
 	if values.Get(name) == "" {
 		return otherwise, nil
@@ -94,8 +94,8 @@ func AllValues[T any](values Values, name string) ([]T, error) {
 	return all, nil
 }
 
-// Decode fills the struct to which dst points from values. A field gets the first value with its name:
-// the name in its tag `form:"name"`, or else its own name in snake case ("PostalCode" is
+// Decode fills the struct to which dst points from values. A field gets the first value with its
+// name: the name in its tag `form:"name"`, or else its own name in snake case ("PostalCode" is
 // "postal_code"). `form:"-"` leaves a field out. Further words of the tag, after commas:
 //
 //	required        an error if the value is missing or empty

@@ -15,8 +15,8 @@ import (
 
 // JSONError says where a JSON body is wrong. It is a *pagi.StatusError of 400 to errors.As.
 type JSONError struct {
-	// Offset is how many bytes of the body come before the fault; Line and Column, from 1, say where that
-	// is. They are 0 if it is not known.
+	// Offset is how many bytes of the body come before the fault; Line and Column, from 1, say
+	// where that is. They are 0 if it is not known.
 	Offset       int64
 	Line, Column int
 	// Field is the path of the field that does not fit, "address.zip"; "" if it is not about one.
@@ -48,11 +48,11 @@ func (e *JSONError) Unwrap() []error {
 	return all
 }
 
-// JSON decodes the body, one JSON value of at most Limits.Body bytes, into v, which is a pointer. The
-// body's type must be application/json or end in "+json": else the error is a *BodyError of ErrWrongType,
-// and json.Unmarshal of Bytes is the way round. A body that is malformed, nested deeper than
-// Limits.JSONDepth, not UTF-8, or does not fit v, gives a *JSONError. Members of objects that v has no
-// field for are ignored; see JSONStrict.
+// JSON decodes the body, one JSON value of at most Limits.Body bytes, into v, which is a pointer.
+// The body's type must be application/json or end in "+json": else the error is a *BodyError of
+// ErrWrongType, and json.Unmarshal of Bytes is the way round. A body that is malformed, nested
+// deeper than Limits.JSONDepth, not UTF-8, or does not fit v, gives a *JSONError. Members of
+// objects that v has no field for are ignored; see JSONStrict.
 func (r *Request) JSON(v any) error { return r.json(v, false) }
 
 // JSONStrict is JSON that refuses members that v has no field for.

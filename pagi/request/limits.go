@@ -20,7 +20,8 @@ type Limits struct {
 	Fields int
 	// Field is how many bytes the value of a multipart field may have; 1 MiB by default.
 	Field int64
-	// Files is how many files a multipart form may have; by default 20, and 1000 in a MultipartStream.
+	// Files is how many files a multipart form may have; by default 20, and 1000 in a
+	// MultipartStream.
 	Files int
 	// File is how many bytes a file may have; by default 10 MiB, and 100 MiB in a MultipartStream.
 	File int64
@@ -58,9 +59,9 @@ var (
 	ErrBuffered = errors.New("the request body was read whole, and cannot be had as a stream")
 )
 
-// BodyError is what is wrong with a request body. errors.Is tells its kind: ErrTooLarge, ErrMalformed or
-// ErrWrongType. errors.As finds in it a *pagi.StatusError of 413, 400 or 415, so an application can return it
-// as it is.
+// BodyError is what is wrong with a request body. errors.Is tells its kind: ErrTooLarge,
+// ErrMalformed or ErrWrongType. errors.As finds in it a *pagi.StatusError of 413, 400 or 415, so an
+// application can return it as it is.
 type BodyError struct {
 	// Kind is ErrTooLarge, ErrMalformed or ErrWrongType.
 	Kind error

@@ -15,7 +15,8 @@ import (
 type Multipart struct {
 	// Values are the fields, in order.
 	Values Values
-	// Files are the uploaded files, in order. A file input that the user left empty is not among them.
+	// Files are the uploaded files, in order. A file input that the user left empty is not among
+	// them.
 	Files []*Upload
 }
 
@@ -30,9 +31,9 @@ func (m *Multipart) File(field string) *Upload {
 }
 
 // Multipart reads a multipart form whole, within Limits: fields into memory, files into memory or
-// temporary files. It can be called again, by other Requests of the exchange, too, and returns the same
-// form. The error is a *BodyError, ErrDisconnected, ErrStreamed, ErrBuffered, ErrBodyRead, one of Receive, or of
-// writing a file; no file is left then.
+// temporary files. It can be called again, by other Requests of the exchange, too, and returns the
+// same form. The error is a *BodyError, ErrDisconnected, ErrStreamed, ErrBuffered, ErrBodyRead, one
+// of Receive, or of writing a file; no file is left then.
 func (r *Request) Multipart() (*Multipart, error) {
 	b := r.body()
 	b.mu.Lock()
@@ -149,8 +150,9 @@ func (r *Request) spoolPart(part *Part) (*Upload, error) {
 type Upload struct {
 	// Field is the name of the form's field.
 	Field string
-	// Filename is the name that the client gave the file, without directories and control characters; ""
-	// if nothing is left of it. It is what the client says: an application chooses its own names for files.
+	// Filename is the name that the client gave the file, without directories and control
+	// characters; "" if nothing is left of it. It is what the client says: an application chooses
+	// its own names for files.
 	Filename string
 	// Headers are those of the part. Content-Type among them is what the client says, too.
 	Headers pagi.Headers
@@ -212,8 +214,8 @@ func (u *Upload) Bytes(limit int64) ([]byte, error) {
 	return all, errors.Join(err, from.Close())
 }
 
-// Save writes the file to a new one that only its owner can read. It fails if that exists, and removes
-// what it has written when that fails.
+// Save writes the file to a new one that only its owner can read. It fails if that exists, and
+// removes what it has written when that fails.
 func (u *Upload) Save(path string) error {
 	from, err := u.Open()
 	if err != nil {

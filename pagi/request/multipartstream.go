@@ -20,9 +20,9 @@ type MultipartStream struct {
 	err    error
 }
 
-// MultipartStream returns the parts of a multipart body, within Limits. It can be had once, and not when
-// the body was read otherwise: the error is ErrStreamed or ErrBuffered then. For a body of another type it is a
-// *BodyError of ErrWrongType.
+// MultipartStream returns the parts of a multipart body, within Limits. It can be had once, and not
+// when the body was read otherwise: the error is ErrStreamed or ErrBuffered then. For a body of
+// another type it is a *BodyError of ErrWrongType.
 func (r *Request) MultipartStream() (*MultipartStream, error) { return r.parts(r.Limits, nil) }
 
 // parts opens the body, or src if there is one.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/pagi-go/pagi-bridge/internal/headername"
 )
 
 // maxPartHeaders is how many headers a part may have.
@@ -16,7 +18,7 @@ func newPart(s *MultipartStream, header []byte) (*Part, error) {
 		var line []byte
 		line, header, _ = bytes.Cut(header, []byte("\r\n"))
 		name, value, ok := strings.Cut(string(line), ":")
-		if !ok || !isToken(name) {
+		if !ok || !headername.IsToken(name) {
 			return nil, malformed("a part has a malformed header", nil)
 		}
 		if len(p.Headers) == maxPartHeaders {
@@ -31,8 +33,9 @@ func newPart(s *MultipartStream, header []byte) (*Part, error) {
 	return p, nil
 }
 
-// parseDisposition reads a Content-Disposition header as browsers send it (RFC 7578 section 4.2, and the
-// HTML standard, section 4.10.21.8): the name of a field, and the name of a file, if it has one.
+// parseDisposition reads a Content-Disposition header as browsers send it (RFC 7578 section 4.2,
+// and the HTML standard, section 4.10.21.8): the name of a field, and the name of a file, if it has
+// one.
 func parseDisposition(header string) (name, filename string, isFile bool) {
 	_, rest := cutUnquoted(header, ';')
 	extended := ""
@@ -59,8 +62,9 @@ func parseDisposition(header string) (name, filename string, isFile bool) {
 	return name, cleanFilename(filename), isFile
 }
 
-// cutDisposition cuts s at the first semicolon outside quotes. Unlike in other headers a backslash hides only a
-// quote, and only if the quoted text goes on: old browsers send paths as they are, "C:\photos\".
+// cutDisposition cuts s at the first semicolon outside quotes. Unlike in other headers a backslash
+// hides only a quote, and only if the quoted text goes on: old browsers send paths as they are,
+// "C:\photos\".
 func cutDisposition(s string) (param, rest string) {
 	quoted := false
 	for i := 0; i < len(s); i++ {
@@ -92,8 +96,8 @@ func unquoteName(value string) string {
 	return percentNames.Replace(value)
 }
 
-// decodeExtended decodes an extended value (RFC 8187): charset, language, percent-encoded text. It returns
-// "" for one that is malformed.
+// decodeExtended decodes an extended value (RFC 8187): charset, language, percent-encoded text. It
+// returns "" for one that is malformed.
 func decodeExtended(value string) string {
 	charset, rest, ok := strings.Cut(strings.Trim(value, `"`), "'")
 	if !ok {
@@ -115,8 +119,8 @@ func decodeExtended(value string) string {
 	return ""
 }
 
-// cleanFilename removes what must not be in a file's name: directories, with either slash, and control
-// characters. A name of dots only is none.
+// cleanFilename removes what must not be in a file's name: directories, with either slash, and
+// control characters. A name of dots only is none.
 func cleanFilename(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f && r < 0xa0 {

@@ -35,8 +35,8 @@ func newPartScanner(src io.Reader, boundary string, limit int64) *partScanner {
 	return s
 }
 
-// next drops the rest of the part, and returns the headers of the next one, without the empty line. It
-// returns io.EOF after the last part, when the body has ended, too.
+// next drops the rest of the part, and returns the headers of the next one, without the empty line.
+// It returns io.EOF after the last part, when the body has ended, too.
 func (s *partScanner) next(maxHeader int) ([]byte, error) {
 	for s.inPart {
 		if _, err := s.piece(); err != nil && err != io.EOF {
@@ -69,8 +69,8 @@ func (s *partScanner) next(maxHeader int) ([]byte, error) {
 	}
 }
 
-// piece returns the next bytes of the part, valid until the next call. It returns io.EOF at the end of the
-// part, behind its boundary.
+// piece returns the next bytes of the part, valid until the next call. It returns io.EOF at the end
+// of the part, behind its boundary.
 func (s *partScanner) piece() ([]byte, error) {
 	for s.inPart {
 		if s.line {
@@ -114,8 +114,8 @@ func (s *partScanner) piece() ([]byte, error) {
 	return nil, io.EOF
 }
 
-// begin drops the end of the line in front of a part's body, unless it belongs to a boundary: a part without
-// a body may have none.
+// begin drops the end of the line in front of a part's body, unless it belongs to a boundary: a
+// part without a body may have none.
 func (s *partScanner) begin() error {
 	for len(s.buf) < len(s.delim) && bytes.HasPrefix(s.delim, s.buf) {
 		if err := s.fill(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pagi-go/pagi-bridge/internal/headername"
 	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
 )
 
@@ -74,15 +75,15 @@ func parseCookies(header string) Values {
 		if len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"' {
 			value = value[1 : len(value)-1]
 		}
-		if ok && isToken(name) && isCookieValue(value) {
+		if ok && headername.IsToken(name) && isCookieValue(value) {
 			cookies.Add(name, value)
 		}
 	}
 	return cookies
 }
 
-// isCookieValue reports whether v may be the value of a cookie. Unlike RFC 6265 section 4.1.1 it allows
-// spaces, commas, backslashes and bytes from 0x80, as browsers do.
+// isCookieValue reports whether v may be the value of a cookie. Unlike RFC 6265 section 4.1.1 it
+// allows spaces, commas, backslashes and bytes from 0x80, as browsers do.
 func isCookieValue(v string) bool {
 	for i := range len(v) {
 		if c := v[i]; c < ' ' || c == 0x7f || c == '"' {
@@ -90,22 +91,4 @@ func isCookieValue(v string) bool {
 		}
 	}
 	return true
-}
-
-// tokenChars are the characters of a token (RFC 9110 section 5.6.2).
-var tokenChars = func() (t [256]bool) {
-	for _, c := range "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" {
-		t[c] = true
-	}
-	return t
-}()
-
-// isToken reports whether s is a token.
-func isToken(s string) bool {
-	for i := range len(s) {
-		if !tokenChars[s[i]] {
-			return false
-		}
-	}
-	return s != ""
 }

@@ -107,10 +107,10 @@ func escapeValue(b *strings.Builder, s string) {
 	}
 }
 
-// ParseValues decodes a query string or a URL-encoded form. Pairs are separated by "&" alone, a plus
-// sign is a space, a name without "=" has an empty value, and empty pairs are left out. A percent sign
-// that begins no encoded byte stands for itself, as browsers and Perl's libraries read it. Bytes that
-// are not UTF-8 are kept.
+// ParseValues decodes a query string or a URL-encoded form. Pairs are separated by "&" alone, a
+// plus sign is a space, a name without "=" has an empty value, and empty pairs are left out. A
+// percent sign that begins no encoded byte stands for itself, as browsers and Perl's libraries read
+// it. Bytes that are not UTF-8 are kept.
 func ParseValues(s string) Values {
 	v, _ := parseValues(s, nil)
 	return v
@@ -150,8 +150,8 @@ func ParseValuesStrict(s string) (Values, error) {
 	})
 }
 
-// parseValues decodes pairs. check, if there is one, is called for each name and value; whole is false
-// if a percent sign in it began no encoded byte.
+// parseValues decodes pairs. check, if there is one, is called for each name and value; whole is
+// false if a percent sign in it began no encoded byte.
 func parseValues(s string, check func(pair int, text string, whole bool) error) (Values, error) {
 	if s == "" {
 		return nil, nil

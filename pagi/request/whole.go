@@ -41,9 +41,9 @@ func (r *Request) body() *body {
 	return r.scope.Stash.Once(bodyKey{}, func() any { return &body{} }).(*body)
 }
 
-// Bytes returns the whole request body, at most Limits.Body bytes of it. The caller must not change it:
-// others get the same bytes. The error is ErrDisconnected, a *BodyError, ErrStreamed, ErrBodyRead, or
-// one of Receive.
+// Bytes returns the whole request body, at most Limits.Body bytes of it. The caller must not change
+// it: others get the same bytes. The error is ErrDisconnected, a *BodyError, ErrStreamed,
+// ErrBodyRead, or one of Receive.
 func (r *Request) Bytes() ([]byte, error) {
 	limit := or(r.Limits.Body, mib)
 	b := r.body()
@@ -119,8 +119,8 @@ func (r *Request) readAll(limit int64) ([]byte, pagi.Headers, error) {
 }
 
 // Receive returns what an application that comes next gets as its Receive, by how the body was read
-// when Receive is called. If it was read whole, it comes again. If it was read as a multipart form or as a
-// stream, the next application gets ErrStreamed, and if reading has failed, that error.
+// when Receive is called. If it was read whole, it comes again. If it was read as a multipart form
+// or as a stream, the next application gets ErrStreamed, and if reading has failed, that error.
 func (r *Request) Receive() pagi.Receive {
 	b := r.body()
 	b.mu.Lock()
@@ -161,8 +161,9 @@ func (r *Request) Trailers() pagi.Headers {
 	return b.trailers
 }
 
-// Text returns the whole body as UTF-8, at most Limits.Body bytes. A body of another charset than utf-8
-// is refused, except for iso-8859-1, which is converted. So is one that is not what its charset says.
+// Text returns the whole body as UTF-8, at most Limits.Body bytes. A body of another charset than
+// utf-8 is refused, except for iso-8859-1, which is converted. So is one that is not what its
+// charset says.
 func (r *Request) Text() (string, error) {
 	data, err := r.Bytes()
 	if err != nil {
@@ -195,10 +196,10 @@ const (
 	typeMultipart  = "multipart/form-data"
 )
 
-// Form returns the fields of a form, URL-encoded or multipart, in order; files are left out. A request
-// without a body and a type has an empty form. For a body of another type, the error is a *BodyError of
-// ErrWrongType. See Bytes and Multipart for other errors. Malformed percent-encoding is kept as it is;
-// see ParseValues.
+// Form returns the fields of a form, URL-encoded or multipart, in order; files are left out. A
+// request without a body and a type has an empty form. For a body of another type, the error is a
+// *BodyError of ErrWrongType. See Bytes and Multipart for other errors. Malformed percent-encoding
+// is kept as it is; see ParseValues.
 func (r *Request) Form() (Values, error) { return r.form(false) }
 
 // FormStrict is Form that refuses malformed percent-encoding and text that is not UTF-8.
@@ -250,8 +251,8 @@ func (r *Request) DecodeForm(dst any) error {
 	return Decode(values, dst)
 }
 
-// Close removes the temporary files of uploads. An application that reads forms with files should call
-// it in the end; without it, the files are removed when they are no longer referred to.
+// Close removes the temporary files of uploads. An application that reads forms with files should
+// call it in the end; without it, the files are removed when they are no longer referred to.
 func (r *Request) Close() error {
 	found, ok := r.scope.Stash.Get(bodyKey{})
 	if !ok {

@@ -19,7 +19,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi/request"
 )
 
-// reading makes an application that gives its Request to f, and answers with the error of f or with 200.
+// reading makes an application that gives its Request to f, and answers with the error of f or with
+// 200.
 func reading(f func(r *request.Request) error) pagi.App {
 	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		if err := f(request.New(ctx, scope, receive)); err != nil {
@@ -318,8 +319,8 @@ func TestAWebSocketHasNoBody(t *testing.T) {
 	}
 }
 
-// A client that leaves in the middle of its body, or sends less than it has announced, makes every way
-// of reading fail with ErrDisconnected, and leaves no file.
+// A client that leaves in the middle of its body, or sends less than it has announced, makes every
+// way of reading fail with ErrDisconnected, and leaves no file.
 func TestClientsThatLeaveInTheMiddle(t *testing.T) {
 	dir := noFiles(t)
 	ways := map[string]func(*request.Request) error{
@@ -507,8 +508,8 @@ func TestASinkThatFailsEndsTheStream(t *testing.T) {
 	}
 }
 
-// A body that announces more than the limit is not touched, and can be had with a higher limit or as a
-// stream.
+// A body that announces more than the limit is not touched, and can be had with a higher limit or
+// as a stream.
 func TestABodyThatWasNotReadForItsLength(t *testing.T) {
 	res := pagitest.New(reading(func(r *request.Request) error {
 		r.Limits.Body = 3

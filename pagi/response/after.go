@@ -14,13 +14,13 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
-// Background has f run after the response was sent, or its client has left: to send a mail, for example. Several functions
-// run one after another, each whatever the others' errors. The context of f has the values of the
-// exchange, and does not end when the client leaves.
+// Background has f run after the response was sent, or its client has left: to send a mail, for
+// example. Several functions run one after another, each whatever the others' errors. The context
+// of f has the values of the exchange, and does not end when the client leaves.
 //
 // Below a Tasks, f runs beside later requests of the connection, and is waited for at shutdown.
-// Without one, Send runs f itself and returns its error. Then a client that uses the connection again waits
-// for f.
+// Without one, Send runs f itself and returns its error. Then a client that uses the connection
+// again waits for f.
 func (r *Response) Background(f func(ctx context.Context) error) *Response {
 	r.after = append(r.after, f)
 	return r
@@ -52,8 +52,8 @@ func runAll(ctx context.Context, all []func(context.Context) error) error {
 // lifespan it waits for the work that runs. One Tasks stands around one application. Its zero value
 // works; a Tasks must not be copied.
 type Tasks struct {
-	// Max is how many responses may have background work at once; 0 means 100. The work of one more runs
-	// in the request's own time, so that its client waits.
+	// Max is how many responses may have background work at once; 0 means 100. The work of one more
+	// runs in the request's own time, so that its client waits.
 	Max int
 	// Timeout is when the context of background work ends; 0 means 5 minutes.
 	Timeout time.Duration

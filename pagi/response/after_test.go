@@ -35,8 +35,8 @@ func TestBackgroundWorkWithoutTasks(t *testing.T) {
 
 type contextKey struct{}
 
-// Below a Tasks the client gets its answer, and may use the connection again, while the work runs. The
-// work's context goes on when the client has left.
+// Below a Tasks the client gets its answer, and may use the connection again, while the work runs.
+// The work's context goes on when the client has left.
 func TestBackgroundWorkBelowTasks(t *testing.T) {
 	release, done := make(chan struct{}), make(chan error, 1)
 	tasks := &response.Tasks{Logger: slog.New(slog.DiscardHandler)}

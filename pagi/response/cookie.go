@@ -17,13 +17,13 @@ const (
 )
 
 // Cookie adds a cookie, with the attributes that net/http has for it. It is a mistake, and the
-// response's Err, if a browser would drop the cookie: its name is no token; its value has characters
-// that a value cannot have, or is longer than 4096 bytes together with the name; its name begins with
-// __Secure- and it is not Secure, or with __Host- and it is not Secure, has a Domain, or another Path than
-// "/"; it is Partitioned or has SameSite=None and is not Secure.
+// response's Err, if a browser would drop the cookie: its name is no token; its value has
+// characters that a value cannot have, or is longer than 4096 bytes together with the name; its
+// name begins with __Secure- and it is not Secure, or with __Host- and it is not Secure, has a
+// Domain, or another Path than "/"; it is Partitioned or has SameSite=None and is not Secure.
 //
-// An Expires or MaxAge of zero makes a cookie that ends with the browser's session. A value with spaces
-// or commas is quoted, and read back without the quotes.
+// An Expires or MaxAge of zero makes a cookie that ends with the browser's session. A value with
+// spaces or commas is quoted, and read back without the quotes.
 func (r *Response) Cookie(c *http.Cookie) *Response {
 	if err := checkCookie(c); err != nil {
 		return r.fail(fmt.Errorf("response: cookie %q: %w", c.Name, err))
@@ -31,8 +31,8 @@ func (r *Response) Cookie(c *http.Cookie) *Response {
 	return r.AddHeader("set-cookie", c.String())
 }
 
-// DeleteCookie makes the client forget a cookie. Path and domain must be those with which it was set; ""
-// stands for "/" and for none.
+// DeleteCookie makes the client forget a cookie. Path and domain must be those with which it was
+// set; "" stands for "/" and for none.
 func (r *Response) DeleteCookie(name, path, domain string) *Response {
 	if path == "" {
 		path = "/"

@@ -14,15 +14,16 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// File returns a response of a file: with the media type of its extension, an ETag and Last-Modified, and
-// in ranges or with 304 where the request asks for that. The file is opened when the response is sent.
-// If it does not exist, is no regular file or must not be read, Send fails with a *pagi.StatusError of
-// 404. path is one that the application has chosen; package apps serves directories by paths of clients.
+// File returns a response of a file: with the media type of its extension, an ETag and
+// Last-Modified, and in ranges or with 304 where the request asks for that. The file is opened when
+// the response is sent. If it does not exist, is no regular file or must not be read, Send fails
+// with a *pagi.StatusError of 404. path is one that the application has chosen; package apps serves
+// directories by paths of clients.
 func File(path string) *Response { return with("", fileContent(path)) }
 
-// Attachment makes browsers save the body under a name instead of showing it (RFC 6266). Directories are
-// cut off the name, and control characters are replaced. A name that is not plain ASCII is sent twice, in
-// the forms for old and for new clients.
+// Attachment makes browsers save the body under a name instead of showing it (RFC 6266).
+// Directories are cut off the name, and control characters are replaced. A name that is not plain
+// ASCII is sent twice, in the forms for old and for new clients.
 func (r *Response) Attachment(name string) *Response {
 	return r.Header("content-disposition", disposition("attachment", name))
 }
@@ -46,7 +47,8 @@ func disposition(kind, name string) string {
 	if name == "" || name == "." || name == ".." {
 		return kind
 	}
-	// Quotes and percent signs are read in different ways by browsers: the plain form goes without them.
+	// Quotes and percent signs are read in different ways by browsers: the plain form goes without
+	// them.
 	plain := strings.Map(func(r rune) rune {
 		if r > 0x7e || strings.ContainsRune(`"%`, r) {
 			return '_'
@@ -112,8 +114,8 @@ func (path fileContent) send(ctx context.Context, to *target, status int, header
 
 var errNotRegular = errors.New("it is not a regular file")
 
-// Reader returns a response whose body is read from body as it is sent, up to its end. contentType may be
-// "". If body is an io.Closer, Send closes it, also when it fails.
+// Reader returns a response whose body is read from body as it is sent, up to its end. contentType
+// may be "". If body is an io.Closer, Send closes it, also when it fails.
 func Reader(contentType string, body io.Reader) *Response {
 	r := with("", reader{body})
 	if contentType != "" {

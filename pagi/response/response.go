@@ -1,12 +1,12 @@
-// Package response is what an application uses to answer: a value that is built, can be looked at, and
-// is sent once, in the form that the scope's protocol has for it.
+// Package response is what an application uses to answer: a value that is built, can be looked at,
+// and is sent once, in the form that the scope's protocol has for it.
 //
 //	return response.JSON(user).Status(201).Header("location", "/users/7").Send(ctx, scope, send)
 //
 // The files: response.go has the value and sending, text.go the constructors of short bodies,
-// redirect.go redirects, problem.go error answers (RFC 9457), cookie.go cookies, cors.go answers for pages of
-// other origins, stream.go bodies
-// written piece by piece, file.go files, after.go work after the answer.
+// redirect.go redirects, problem.go error answers (RFC 9457), cookie.go cookies, cors.go answers
+// for pages of other origins, stream.go bodies written piece by piece, file.go files, after.go work
+// after the answer.
 //
 // The package may import package pagi, and must know nothing of servers.
 package response
@@ -33,8 +33,8 @@ var (
 	ErrStarted = errors.New("response: the exchange has a response already")
 )
 
-// Response is an answer. Its methods change it and return it, so that calls can be chained. A mistake,
-// such as a header with a line break, is kept: Err and Send return the first one.
+// Response is an answer. Its methods change it and return it, so that calls can be chained. A
+// mistake, such as a header with a line break, is kept: Err and Send return the first one.
 //
 // A Response is sent once, by one goroutine.
 type Response struct {
@@ -132,8 +132,8 @@ func (r *Response) Body() (body []byte, ok bool) {
 func (r *Response) Err() error { return r.err }
 
 // Send sends the response, in the form of the scope's protocol: an http response, the response that
-// declines an event stream, or the one that denies a WebSocket handshake. Where the server cannot deny
-// with a response (pagi.ExtDenialResponse), the handshake is refused with a plain 403.
+// declines an event stream, or the one that denies a WebSocket handshake. Where the server cannot
+// deny with a response (pagi.ExtDenialResponse), the handshake is refused with a plain 403.
 //
 // The answer to HEAD, and one with the status 204 or 304, has no body. A second Send returns ErrSent.
 // In an http scope whose exchange has a response already, Send returns ErrStarted.

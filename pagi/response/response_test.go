@@ -239,7 +239,8 @@ func FuzzLocalRedirect(f *testing.F) {
 		if r.Err() != nil {
 			t.Fatalf("%q: %v", to, r.Err())
 		}
-		// The URL standard's parser: strip, then drop tabs and newlines, then read backslashes as slashes.
+		// The URL standard's parser: strip, then drop tabs and newlines, then read backslashes as
+		// slashes.
 		seen := strings.NewReplacer("\t", "", "\n", "", "\r", "", "\\", "/").Replace(strings.Trim(location, "\x00\x01\x02\x03\x04\x05\x06\x07\x08\t\n\x0b\x0c\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f "))
 		if !strings.HasPrefix(seen, "/") || strings.HasPrefix(seen, "//") {
 			t.Errorf("%q became %q", to, location)

@@ -16,9 +16,9 @@ var ErrClosed = errors.New("response: the body has ended")
 const writeBuffer = 16 << 10
 
 // Stream returns a response whose body write writes piece by piece; contentType may be "". If write
-// returns an error the response is cut off, so that the client can tell, and Send returns the error.
-// When the client leaves, the Writer's methods return a *pagi.DisconnectError, and Send returns nil for
-// that error.
+// returns an error the response is cut off, so that the client can tell, and Send returns the
+// error. When the client leaves, the Writer's methods return a *pagi.DisconnectError, and Send
+// returns nil for that error.
 func Stream(contentType string, write func(w *Writer) error) *Response {
 	r := with("", stream(write))
 	if contentType != "" {
@@ -27,8 +27,9 @@ func Stream(contentType string, write func(w *Writer) error) *Response {
 	return r
 }
 
-// Writer writes the body of a Stream. Writes wait while the client is behind. Small ones are collected
-// until there are 16 KiB; Flush sends them at once. It is for the goroutine that runs the Stream's function.
+// Writer writes the body of a Stream. Writes wait while the client is behind. Small ones are
+// collected until there are 16 KiB; Flush sends them at once. It is for the goroutine that runs the
+// Stream's function.
 type Writer struct {
 	ctx      context.Context
 	to       *target
@@ -118,8 +119,8 @@ func (w *Writer) Flush() error {
 	return nil
 }
 
-// Trailer adds a trailer field (RFC 9110 section 6.5). The response must have announced it by a header
-// "trailer" when it was built.
+// Trailer adds a trailer field (RFC 9110 section 6.5). The response must have announced it by a
+// header "trailer" when it was built.
 func (w *Writer) Trailer(name, value string) error {
 	h := pagi.Headers{{Name: name, Value: value}}
 	if err := h.Validate("response"); err != nil {
@@ -129,8 +130,8 @@ func (w *Writer) Trailer(name, value string) error {
 	return nil
 }
 
-// OnClose registers a function that runs once, when the response has ended, in whatever way. Functions run in the
-// order of registration.
+// OnClose registers a function that runs once, when the response has ended, in whatever way.
+// Functions run in the order of registration.
 func (w *Writer) OnClose(f func()) { w.closing = append(w.closing, f) }
 
 // check says why nothing more can be written.

@@ -22,12 +22,12 @@ func charsetOf[T string | []byte](body T) string {
 // Text returns a response of text/plain.
 func Text(body string) *Response { return with("text/plain"+charsetOf(body), text(body)) }
 
-// HTML returns a response of text/html. The caller has escaped what comes from others, by html/template
-// for example.
+// HTML returns a response of text/html. The caller has escaped what comes from others, by
+// html/template for example.
 func HTML(body string) *Response { return with("text/html"+charsetOf(body), text(body)) }
 
-// Bytes returns a response of any type. The response keeps body, which must not be changed until it is
-// sent.
+// Bytes returns a response of any type. The response keeps body, which must not be changed until it
+// is sent.
 func Bytes(contentType string, body []byte) *Response {
 	r := with("", text(body))
 	return r.Header("content-type", contentType)
@@ -46,9 +46,9 @@ func JSON(v any) *Response {
 	return r
 }
 
-// JSONList returns a response of application/json whose body is an array of items. Items are encoded
-// and sent as they come, so that a long list needs little memory, and wait while the client is behind.
-// An item that cannot be encoded cuts the response off, so that the client can tell.
+// JSONList returns a response of application/json whose body is an array of items. Items are
+// encoded and sent as they come, so that a long list needs little memory, and wait while the client
+// is behind. An item that cannot be encoded cuts the response off, so that the client can tell.
 func JSONList[T any](items iter.Seq[T]) *Response {
 	return Stream("application/json", func(w *Writer) error {
 		enc := json.NewEncoder(w)

@@ -13,10 +13,11 @@ import (
 //lint:ignore ST1012 it is no error, as fs.SkipDir is none
 var Stop = errors.New("sse: stop")
 
-// Every calls f at once and then every interval, until the stream has ended; then it returns nil. It
-// does not call f again while f runs: what f takes longer than interval is skipped. If f returns an
-// error, the stream ends, the functions given to OnClose run, and Every returns the error; see Stop for
-// an exception. It does the same if f panics, and panics again. interval must be more than 0.
+// Every calls f at once and then every interval, until the stream has ended; then it returns nil.
+// It does not call f again while f runs: what f takes longer than interval is skipped. If f returns
+// an error, the stream ends, the functions given to OnClose run, and Every returns the error; see
+// Stop for an exception. It does the same if f panics, and panics again. interval must be more than
+// 0.
 func (s *Stream) Every(interval time.Duration, f func() error) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()

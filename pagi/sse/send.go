@@ -39,7 +39,8 @@ func (s *Stream) SendJSON(name string, v any) error {
 // Comment sends a comment, which a browser does not show to the page. See Send.
 func (s *Stream) Comment(text string) error { return s.sendEvent(pagi.SSEComment{Comment: text}) }
 
-// Retry sets how long the client waits before it reconnects. The client learns it with the next event.
+// Retry sets how long the client waits before it reconnects. The client learns it with the next
+// event.
 func (s *Stream) Retry(wait time.Duration) {
 	s.sending.Lock()
 	defer s.sending.Unlock()

@@ -1,5 +1,5 @@
-// Package sse is what an application uses to send an event stream: one value per scope, with methods to
-// start and send, loops, and clean-up that runs once.
+// Package sse is what an application uses to send an event stream: one value per scope, with
+// methods to start and send, loops, and clean-up that runs once.
 //
 //	func clock(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 //		stream := sse.New(ctx, scope, receive, send)
@@ -29,7 +29,8 @@ import (
 // ErrStarted is the error of a second Start, and of Decline after the stream has begun.
 var ErrStarted = errors.New("sse: the stream has begun already")
 
-// CloseError says how a stream has ended. The methods that send return it when it is too late for them.
+// CloseError says how a stream has ended. The methods that send return it when it is too late for
+// them.
 type CloseError struct {
 	// Reason is the reason of the application's Close, or a standard disconnect reason: that of the
 	// server if it knows one, else pagi.ReasonClientClosed.
@@ -49,8 +50,8 @@ type Responder interface {
 }
 
 // Stream is an event stream to one client. All methods but those of Request may be called by any
-// goroutine; loops should be run by one. Goroutines that an application starts must have ended, or use
-// the Stream no more, when Serve returns.
+// goroutine; loops should be run by one. Goroutines that an application starts must have ended, or
+// use the Stream no more, when Serve returns.
 type Stream struct {
 	ctx     context.Context // of the application; for sending
 	life    context.Context // ends with ctx, and with the stream
@@ -153,9 +154,10 @@ func (s *Stream) begin(start pagi.SSEStart) error {
 	return nil
 }
 
-// Close ends the stream at once; reason is for the log. It begins the stream if that has not begun. It
-// may be called by another goroutine than the one in a loop, which then returns. It waits for a running
-// send. The functions given to OnClose run before it returns. It does nothing if the stream has ended.
+// Close ends the stream at once; reason is for the log. It begins the stream if that has not begun.
+// It may be called by another goroutine than the one in a loop, which then returns. It waits for a
+// running send. The functions given to OnClose run before it returns. It does nothing if the stream
+// has ended.
 func (s *Stream) Close(reason string) error {
 	ended, err := s.sendClose(reason)
 	if ended {
@@ -184,8 +186,9 @@ func (s *Stream) sendClose(reason string) (ended bool, err error) {
 }
 
 // OnClose registers a function that runs once, when the stream ends: after Close or Decline, when a
-// loop or Wait has noticed that the client has left, or when a loop ends with an error. The functions
-// run one after another, in the order of registration. If the stream has ended already, f runs at once.
+// loop or Wait has noticed that the client has left, or when a loop ends with an error. The
+// functions run one after another, in the order of registration. If the stream has ended already, f
+// runs at once.
 //
 // A panic of f does not keep the others from running. The loop or Wait returns it as a
 // *pagi.PanicError.
@@ -207,8 +210,9 @@ func (s *Stream) Err() error {
 // Done returns a channel that is closed when the stream has ended or the client has left.
 func (s *Stream) Done() <-chan struct{} { return s.life.Done() }
 
-// Wait waits until the stream has ended, for an application whose other goroutines send. It returns nil
-// then, or the panics of functions given to OnClose. A request body that was not read is dropped.
+// Wait waits until the stream has ended, for an application whose other goroutines send. It returns
+// nil then, or the panics of functions given to OnClose. A request body that was not read is
+// dropped.
 func (s *Stream) Wait() error {
 	for s.Err() == nil {
 		if err := s.notice(); err != nil {

@@ -30,8 +30,8 @@ func (e *MessageError) Error() string {
 func (e *MessageError) Unwrap() error { return e.Err }
 
 // Receive returns the next message of the client, a text or a binary one. Bytes are valid until the
-// next call. When there are no more messages the error is a *CloseError; the functions given to OnClose
-// have run then.
+// next call. When there are no more messages the error is a *CloseError; the functions given to
+// OnClose have run then.
 func (c *Conn) Receive() (pagi.WebSocketReceive, error) {
 	if err := c.refuseState(open); err != nil {
 		return pagi.WebSocketReceive{}, err
@@ -78,8 +78,8 @@ func (c *Conn) ReceiveBytes() ([]byte, error) {
 	return m.Bytes, nil
 }
 
-// ReceiveJSON decodes the next message, of either kind, into v. For a message that is not JSON, or does
-// not fit v, the error is a *MessageError, and the connection stays open.
+// ReceiveJSON decodes the next message, of either kind, into v. For a message that is not JSON, or
+// does not fit v, the error is a *MessageError, and the connection stays open.
 func (c *Conn) ReceiveJSON(v any) error {
 	m, err := c.Receive()
 	if err != nil {
@@ -95,8 +95,8 @@ func (c *Conn) ReceiveJSON(v any) error {
 	return nil
 }
 
-// Wait receives and drops messages until the connection has ended, for an application that only sends.
-// It returns nil then, or the panics of functions given to OnClose.
+// Wait receives and drops messages until the connection has ended, for an application that only
+// sends. It returns nil then, or the panics of functions given to OnClose.
 func (c *Conn) Wait() error {
 	return c.Each(func(pagi.WebSocketReceive) error { return nil })
 }

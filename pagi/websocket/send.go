@@ -45,8 +45,9 @@ func (c *Conn) TrySendJSON(v any) bool {
 	return err == nil && c.TrySendText(string(text))
 }
 
-// IsWritable reports whether a send would not have to wait: the connection is open and fewer bytes are
-// buffered than the transport's high-water mark. Without a transport, an open connection is writable.
+// IsWritable reports whether a send would not have to wait: the connection is open and fewer bytes
+// are buffered than the transport's high-water mark. Without a transport, an open connection is
+// writable.
 func (c *Conn) IsWritable() bool {
 	return c.refuseState(open) == nil && !c.isBehind()
 }

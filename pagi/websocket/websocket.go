@@ -73,8 +73,8 @@ type Responder interface {
 	Send(ctx context.Context, scope *pagi.Scope, send pagi.Send) error
 }
 
-// Conn is the application's side of one WebSocket. Methods that send, Close included, may be called by
-// any goroutine; only one goroutine may receive. Goroutines that an application starts must have
+// Conn is the application's side of one WebSocket. Methods that send, Close included, may be called
+// by any goroutine; only one goroutine may receive. Goroutines that an application starts must have
 // ended, or use the Conn no more, when Serve returns.
 type Conn struct {
 	ctx     context.Context
@@ -237,8 +237,8 @@ func isClosed(err error) bool {
 // f may send and close; it must not receive or run a loop, which wait for it.
 func (c *Conn) OnClose(f func(end *CloseError)) { c.end.On(f) }
 
-// Err returns how the connection has ended: a *CloseError, or nil while it has not, as far as the Conn
-// knows.
+// Err returns how the connection has ended: a *CloseError, or nil while it has not, as far as the
+// Conn knows.
 func (c *Conn) Err() error {
 	if end, ok := c.end.End(); ok {
 		return end

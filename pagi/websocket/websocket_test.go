@@ -575,8 +575,8 @@ func TestALoopBeforeAccept(t *testing.T) {
 	}
 }
 
-// A client that leaves before it was accepted ends the connection, and the functions given to OnClose may
-// use the Conn, which refuses.
+// A client that leaves before it was accepted ends the connection, and the functions given to
+// OnClose may use the Conn, which refuses.
 func TestAClientThatLeavesBeforeAccept(t *testing.T) {
 	received := 0
 	receive := func(context.Context) (pagi.Event, error) {
