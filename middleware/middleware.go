@@ -12,6 +12,7 @@ package middleware
 import (
 	"context"
 
+	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
@@ -20,23 +21,7 @@ import (
 // begins a response or accepts a WebSocket. edit gets a copy.
 func editStart(send pagi.Send, edit func(*pagi.Headers)) pagi.Send {
 	return func(ctx context.Context, ev pagi.Event) error {
-		switch e := ev.(type) {
-		case pagi.HTTPResponseStart:
-			e.Headers = edited(e.Headers, edit)
-			ev = e
-		case pagi.SSEStart:
-			e.Headers = edited(e.Headers, edit)
-			ev = e
-		case pagi.SSEHTTPResponseStart:
-			e.Headers = edited(e.Headers, edit)
-			ev = e
-		case pagi.WebSocketAccept:
-			e.Headers = edited(e.Headers, edit)
-			ev = e
-		case pagi.WebSocketHTTPResponseStart:
-			e.Headers = edited(e.Headers, edit)
-			ev = e
-		}
+		ev, _, _ = reply.EditStart(ev, func(h pagi.Headers) (pagi.Headers, error) { return edited(h, edit), nil }) // no error
 		return send(ctx, ev)
 	}
 }

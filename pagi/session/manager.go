@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
@@ -153,24 +154,8 @@ var errPanicked = errors.New("the application panics")
 // send passes ev on. Before an event that begins a response it saves the session and edits the
 // event's headers.
 func (s *Session) send(ctx context.Context, scope *pagi.Scope, send pagi.Send, ev pagi.Event) error {
-	var err error
-	switch e := ev.(type) {
-	case pagi.HTTPResponseStart:
-		e.Headers, err = s.begin(ctx, scope, e.Headers)
-		ev = e
-	case pagi.SSEStart:
-		e.Headers, err = s.begin(ctx, scope, e.Headers)
-		ev = e
-	case pagi.SSEHTTPResponseStart:
-		e.Headers, err = s.begin(ctx, scope, e.Headers)
-		ev = e
-	case pagi.WebSocketAccept:
-		e.Headers, err = s.begin(ctx, scope, e.Headers)
-		ev = e
-	case pagi.WebSocketHTTPResponseStart:
-		e.Headers, err = s.begin(ctx, scope, e.Headers)
-		ev = e
-	default:
+	ev, isStart, err := reply.EditStart(ev, func(h pagi.Headers) (pagi.Headers, error) { return s.begin(ctx, scope, h) })
+	if !isStart {
 		if err := s.refused(); err != nil {
 			return err
 		}
