@@ -3,7 +3,6 @@ package middleware
 import (
 	"context"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -44,10 +43,8 @@ func (m HTTPSRedirect) Check() error {
 	default:
 		return pagi.BadOption("redirect_code", "must be 301, 302, 303, 307 or 308, is %d", m.RedirectCode)
 	}
-	for _, path := range m.Exclude {
-		if !strings.HasPrefix(path, "/") {
-			return pagi.BadOption("exclude", "%q must begin with a slash", path)
-		}
+	if err := checkPaths("exclude", m.Exclude); err != nil {
+		return err
 	}
 	if m.HSTSMaxAge < 0 {
 		return pagi.BadOption("hsts_max_age", "must not be negative, is %d", m.HSTSMaxAge)
@@ -78,7 +75,7 @@ func (m HTTPSRedirect) Wrap(next pagi.App) pagi.App {
 				send = editStart(send, func(h *pagi.Headers) { h.Set("strict-transport-security", hsts) })
 			}
 			return next.Serve(ctx, scope, receive, send)
-		case m.excluded(scope.RootPath + scope.Path):
+		case exempts(m.Exclude, scope):
 			return next.Serve(ctx, scope, receive, send)
 		}
 		host := or(m.Host, hostOf(scope))
@@ -90,12 +87,6 @@ func (m HTTPSRedirect) Wrap(next pagi.App) pagi.App {
 			target = "/"
 		}
 		return reply.Status(ctx, scope, send, code, "location", "https://"+host+target)
-	})
-}
-
-func (m HTTPSRedirect) excluded(path string) bool {
-	return slices.ContainsFunc(m.Exclude, func(p string) bool {
-		return p == path || strings.HasSuffix(p, "/") && strings.HasPrefix(path, p)
 	})
 }
 

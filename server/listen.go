@@ -116,7 +116,7 @@ func (r *running) settle(l *listener) error {
 	}
 	isUnix := l.Addr().Network() == "unix"
 	l.tls = l.place.TLS || r.tls != nil && !l.place.Plain && !l.place.Redirect && !isUnix
-	if l.place.Proxy && !isUnix && len(r.proxies) == 0 {
+	if l.place.Proxy && !isUnix && r.proxies.IsEmpty() {
 		return fmt.Errorf("server: listening on %s: no proxy may connect; name those that may (ProxyProtocolFrom)", l.place.Address)
 	}
 	return nil

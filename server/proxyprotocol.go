@@ -12,56 +12,28 @@ import (
 	"time"
 
 	"github.com/pires/go-proxyproto"
+
+	"github.com/pagi-go/pagi-bridge/internal/network"
 )
-
-// proxies are the networks from which a PROXY header is believed.
-type proxies []netip.Prefix
-
-func parseProxies(texts []string) (proxies, error) {
-	var all proxies
-	for _, text := range texts {
-		prefix, err := ParseNetwork(text)
-		if err != nil {
-			return nil, fmt.Errorf("server: proxies that may connect: %w", err)
-		}
-		all = append(all, prefix)
-	}
-	return all, nil
-}
-
-// ParseNetwork reads an address ("10.0.0.1") or a network ("10.0.0.0/8").
-func ParseNetwork(text string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(text); err == nil {
-		return netip.PrefixFrom(addr, addr.BitLen()), nil
-	}
-	prefix, err := netip.ParsePrefix(text)
-	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%q is neither an IP address nor a network as 10.0.0.0/8", text)
-	}
-	return prefix.Masked(), nil
-}
 
 // trusts reports whether a peer is in one of the networks. Clients of a Unix socket are trusted,
 // because its permissions have let them in.
-func (p proxies) trusts(peer net.Addr) bool {
+func trusts(proxies network.Set, peer net.Addr) bool {
 	tcp, ok := peer.(*net.TCPAddr)
 	if !ok {
 		return peer.Network() == "unix"
 	}
-	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
-	for _, prefix := range p {
-		if prefix.Contains(addr) {
-			return true
-		}
-	}
-	return false
+	return proxies.Has(tcp.AddrPort().Addr())
 }
+
+// ParseNetwork reads an address ("10.0.0.1") or a network ("10.0.0.0/8").
+func ParseNetwork(text string) (netip.Prefix, error) { return network.Parse(text) }
 
 // isTrusted reports whether a connection comes from a trusted proxy, or by a Unix socket. Its
 // client may have spoken TLS to that proxy.
 func (r *running) isTrusted(c net.Conn) bool {
 	t, ok := c.(*tracked)
-	return ok && r.proxies.trusts(t.inner.RemoteAddr())
+	return ok && trusts(r.proxies, t.inner.RemoteAddr())
 }
 
 var errNotTrusted = errors.New("it is none of the proxies that may connect")
@@ -73,7 +45,7 @@ func init() { proxyproto.V1AcceptIPv4InTCP6 = true }
 // readProxyHeader reads the client's address from the PROXY header (version 1 or 2), which a proxy
 // must send first and within limit. It reads no byte beyond the header.
 func (r *running) readProxyHeader(c *tracked, limit time.Duration) error {
-	if !r.proxies.trusts(c.inner.RemoteAddr()) {
+	if !trusts(r.proxies, c.inner.RemoteAddr()) {
 		return errNotTrusted
 	}
 	if err := c.limit(limit); err != nil {

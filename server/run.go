@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/network"
 	"github.com/pagi-go/pagi-bridge/server/accesslog"
 	"github.com/pagi-go/pagi-bridge/server/http1"
 )
@@ -24,7 +25,7 @@ type running struct {
 	quic      *quicFront    // serves HTTP/3; nil: it is off
 	cleartext *cleartext    // passes HTTP/2 without TLS to http2; nil: it is not allowed
 	tls       *tlsFront     // nil: no listener speaks TLS
-	proxies   proxies       // who may send a PROXY header
+	proxies   network.Set   // who may send a PROXY header
 	access    *accesslog.Log
 	conns     connSet
 	traffic   traffic
@@ -65,8 +66,8 @@ func (s *Server) prepare(ctx context.Context) (*running, error) {
 		return nil, err
 	}
 	r.current.Store(g)
-	if r.proxies, err = parseProxies(s.ProxyProtocolFrom); err != nil {
-		return nil, err
+	if r.proxies, err = network.ParseSet(s.ProxyProtocolFrom); err != nil {
+		return nil, fmt.Errorf("server: proxies that may connect: %w", err)
 	}
 	r.stopping, r.beginStop = context.WithCancel(context.Background())
 	r.stopped, r.endStop = context.WithCancel(context.Background())

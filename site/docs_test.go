@@ -19,15 +19,19 @@ import (
 	"github.com/pagi-go/pagi-bridge/site/command"
 )
 
-// page returns the sections of docs/site.md by their headings. Lines in code blocks are not
-// headings.
+// page returns the sections of docs/site.md and docs/middleware.md by their headings. Lines in code
+// blocks are not headings.
 func page(t *testing.T) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile("../docs/site.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	sections, heading, code := map[string]string{}, "", false
+	var text []byte
+	for _, name := range []string{"../docs/site.md", "../docs/middleware.md"} {
+		more, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, bytes.Replace(more, []byte("# Middleware\n"), nil, 1)...)
+	}
 	for line := range strings.Lines(string(text)) {
 		if strings.HasPrefix(line, "```") {
 			code = !code

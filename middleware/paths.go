@@ -1,0 +1,53 @@
+package middleware
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// protects reports whether one of the paths stands for the request: a path stands for itself and for
+// all below it, and no paths stand for every request. It is for what the paths protect. An
+// application may take "//admin" or "/x/../admin" for "/admin", so the cleaned path counts too.
+func protects(paths []string, scope *pagi.Scope) bool {
+	if len(paths) == 0 {
+		return true
+	}
+	asked := scope.RootPath + scope.Path
+	cleaned := path.Clean("/" + asked)
+	return slices.ContainsFunc(paths, func(p string) bool { return isAtOrBelow(asked, p) || isAtOrBelow(cleaned, p) })
+}
+
+func isAtOrBelow(asked, p string) bool {
+	p = strings.TrimSuffix(p, "/")
+	rest, ok := strings.CutPrefix(asked, p)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// exempts reports whether one of the paths stands for the request: a path stands for itself, and
+// with a slash at its end for all below it. It is for exceptions, so a path that an application may
+// take for another one is never exempt.
+func exempts(paths []string, scope *pagi.Scope) bool {
+	if len(paths) == 0 {
+		return false
+	}
+	asked := scope.RootPath + scope.Path
+	if cleaned := path.Clean("/" + asked); cleaned != strings.TrimSuffix(asked, "/") && asked != "/" {
+		return false
+	}
+	return slices.ContainsFunc(paths, func(p string) bool {
+		return p == asked || strings.HasSuffix(p, "/") && strings.HasPrefix(asked, p)
+	})
+}
+
+// checkPaths reports a path that does not begin with a slash.
+func checkPaths(option string, paths []string) error {
+	for _, p := range paths {
+		if !strings.HasPrefix(p, "/") {
+			return pagi.BadOption(option, "%q must begin with a slash", p)
+		}
+	}
+	return nil
+}
