@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pagi-go/pagi-bridge/internal/hostname"
 	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -49,7 +50,7 @@ func (m HTTPSRedirect) Check() error {
 	if m.HSTSMaxAge < 0 {
 		return pagi.BadOption("hsts_max_age", "must not be negative, is %d", m.HSTSMaxAge)
 	}
-	if m.Host != "" && !isHost(m.Host) {
+	if m.Host != "" && !hostname.Valid(m.Host) {
 		return pagi.BadOption("host", "%q is not a host name", m.Host)
 	}
 	return nil
@@ -78,8 +79,11 @@ func (m HTTPSRedirect) Wrap(next pagi.App) pagi.App {
 		case exempts(m.Exclude, scope):
 			return next.Serve(ctx, scope, receive, send)
 		}
-		host := or(m.Host, hostOf(scope))
-		if !isHost(host) {
+		host := m.Host
+		if host == "" {
+			host, _ = hostname.Split(scope.Headers.Get("host")) // its port belongs to plain HTTP
+		}
+		if !hostname.Valid(host) {
 			return reply.Text(ctx, scope, send, http.StatusBadRequest, "This request needs https and names no host to redirect to.")
 		}
 		target := scope.RequestURI()
@@ -88,19 +92,4 @@ func (m HTTPSRedirect) Wrap(next pagi.App) pagi.App {
 		}
 		return reply.Status(ctx, scope, send, code, "location", "https://"+host+target)
 	})
-}
-
-// hostOf returns the request's host without its port, which belongs to plain HTTP.
-func hostOf(scope *pagi.Scope) string {
-	host := scope.Headers.Get("host")
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
-		host = host[:i]
-	}
-	return host
-}
-
-// isHost reports whether s can stand as the host of a Location. It refuses characters that would
-// end the host.
-func isHost(s string) bool {
-	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]") == ""
 }

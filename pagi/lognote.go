@@ -5,8 +5,10 @@ import "sync/atomic"
 // A LogNote is a fact about a request that a part of the application knows, such as its mount or
 // its id.
 type LogNote struct {
-	args []any // in the form of slog
-	next *LogNote
+	args   []any // in the form of slog
+	client *Addr
+	user   string
+	next   *LogNote
 }
 
 // NewLogNote makes a note of attributes in the form of slog.Logger: names and values. The note may
@@ -26,12 +28,39 @@ func (n *LogNotes) Add(note *LogNote) {
 		first := n.first.Load()
 		added := note
 		if first != nil {
-			added = &LogNote{args: note.args, next: first}
+			added = &LogNote{note.args, note.client, note.user, first}
 		}
 		if n.first.CompareAndSwap(first, added) {
 			return
 		}
 	}
+}
+
+// SetClient tells the log which client is behind the proxy that sent the request. With a nil
+// LogNotes it does nothing.
+func (n *LogNotes) SetClient(client Addr) { n.Add(&LogNote{client: &client}) }
+
+// Client returns what SetClient was told last. ok is false if it was never called.
+func (n *LogNotes) Client() (client Addr, ok bool) {
+	for note := n.first.Load(); note != nil; note = note.next {
+		if note.client != nil {
+			return *note.client, true
+		}
+	}
+	return Addr{}, false
+}
+
+// SetUser tells the log the name of the client's user. With a nil LogNotes it does nothing.
+func (n *LogNotes) SetUser(name string) { n.Add(&LogNote{user: name}) }
+
+// User returns what SetUser was told last, or "".
+func (n *LogNotes) User() string {
+	for note := n.first.Load(); note != nil; note = note.next {
+		if note.user != "" {
+			return note.user
+		}
+	}
+	return ""
 }
 
 // Append appends the attributes of all notes to args, those of the latest note first.

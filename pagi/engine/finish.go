@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"strconv"
 	"syscall"
@@ -161,9 +162,22 @@ func (x *exchange) answer(status int, message string, headers pagi.Headers, clos
 	}
 }
 
+// client returns the client's address for the log: behind a trusted proxy that of the client, and
+// otherwise that of the peer.
+func (x *exchange) client() string {
+	switch client, ok := x.notes.Client(); {
+	case !ok:
+		return x.r.RemoteAddr
+	case client.Port == 0:
+		return client.Host
+	default:
+		return net.JoinHostPort(client.Host, strconv.Itoa(client.Port))
+	}
+}
+
 // logFailure logs an application's failure with the request it happened in.
 func (x *exchange) logFailure(msg string, err error) {
-	args := x.notes.Append([]any{"method", x.r.Method, "host", x.r.Host, "path", x.r.URL.Path, "client", x.r.RemoteAddr})
+	args := x.notes.Append([]any{"method", x.r.Method, "host", x.r.Host, "path", x.r.URL.Path, "client", x.client()})
 	if err != nil {
 		args = append(args, "error", err)
 	}

@@ -163,6 +163,25 @@ type Closing struct {
 	Reason string
 }
 
+// Client returns the host of the client: the address that a trusted proxy has named
+// (pagi.LogNotes.SetClient), and otherwise that of the peer. It is "" for a Unix socket.
+func (r *Record) Client() string {
+	if r.x != nil {
+		if client, ok := r.x.notes.Client(); ok {
+			return client.Host
+		}
+	}
+	return ParseAddr(r.Request.RemoteAddr).Host
+}
+
+// User returns the name of the user that a middleware has authenticated (pagi.LogNotes.SetUser), or "".
+func (r *Record) User() string {
+	if r.x == nil {
+		return ""
+	}
+	return r.x.notes.User()
+}
+
 // Header returns the value of the request's first header called name, or "".
 func (r *Record) Header(name string) string {
 	if r.x != nil {
@@ -323,13 +342,13 @@ func (h *Handler) warn(msg string, args ...any) {
 
 func (x *exchange) logLimit(msg, option string, limit int64) {
 	x.h.warn(msg, "option", option, "limit", limit,
-		"method", x.r.Method, "path", x.r.URL.Path, "client", x.r.RemoteAddr)
+		"method", x.r.Method, "path", x.r.URL.Path, "client", x.client())
 }
 
 // logRefused logs that a request is turned down because it is malformed.
 func (x *exchange) logRefused(status int, reason string) {
 	x.h.warn("request is refused", "status", status, "reason", reason,
-		"method", x.r.Method, "path", x.r.URL.Path, "client", x.r.RemoteAddr)
+		"method", x.r.Method, "path", x.r.URL.Path, "client", x.client())
 }
 
 // cloneState copies the lifespan state for one scope.

@@ -119,7 +119,7 @@ func (s *eventStream) sendLocked(ctx context.Context, ev pagi.Event) error {
 		return nil
 	case pagi.SSEClose:
 		if e.Reason != "" {
-			s.x.h.logger().Debug("event stream closed", "reason", e.Reason, "path", s.x.r.URL.Path, "client", s.x.r.RemoteAddr)
+			s.x.h.logger().Debug("event stream closed", "reason", e.Reason, "path", s.x.r.URL.Path, "client", s.x.client())
 		}
 		s.reason = e.Reason
 		return s.close()

@@ -86,7 +86,7 @@ func (s *eventStream) checkIdle() {
 	}
 	x.mu.Unlock()
 	x.h.logger().Info("event stream is idle", "option", optionSSEIdleTimeout, "limit", limit.String(),
-		"path", x.r.URL.Path, "client", x.r.RemoteAddr)
+		"path", x.r.URL.Path, "client", x.client())
 	s.shut(pagi.ReasonIdleTimeout)
 }
 

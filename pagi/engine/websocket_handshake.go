@@ -87,7 +87,7 @@ func (x *exchange) serveWebSocket() {
 
 // logEnd logs an end that a limit, or a client's fault, is the cause of.
 func (x *exchange) logEnd(end *WebSocketEnd) {
-	args := []any{"code", end.Answer, "path", x.r.URL.Path, "client", x.r.RemoteAddr}
+	args := []any{"code", end.Answer, "path", x.r.URL.Path, "client", x.client()}
 	switch {
 	case end.Option != "":
 		x.h.warn("WebSocket is ended: "+end.Text, append(args, "option", end.Option)...)
@@ -108,7 +108,7 @@ func (x *exchange) finishRefused(err error) {
 	x.notice()
 	x.unwatch()
 	if errors.Is(err, pagi.ErrUnsupported) {
-		x.h.logger().Debug("application declined a WebSocket", "path", x.r.URL.Path, "client", x.r.RemoteAddr)
+		x.h.logger().Debug("application declined a WebSocket", "path", x.r.URL.Path, "client", x.client())
 		err = &pagi.StatusError{Status: http.StatusForbidden, Headers: closeHeaders(&x.scope), Err: err}
 	}
 	cut := x.finish(err)

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/pagi-go/pagi-bridge/internal/hostname"
 )
 
 // Host returns the host that the client asked for, with the port if the client named one: the Host
@@ -14,7 +16,7 @@ import (
 // The client chooses the Host header. A link built of it is safe for that client. For a link in a
 // message to somebody else, check the host first; the TrustedHosts middleware does that.
 func (r *Request) Host() string {
-	if host := r.scope.Headers.Get("host"); isHost(host) {
+	if host := r.scope.Headers.Get("host"); hostname.Valid(host) {
 		return strings.ToLower(host)
 	}
 	server := r.scope.Server
@@ -26,42 +28,10 @@ func (r *Request) Host() string {
 	if ip.Is6() {
 		host = "[" + host + "]"
 	}
-	if server.Port == 0 || server.Port == defaultPort(r.scope.Scheme) {
+	if server.Port == 0 || server.Port == hostname.DefaultPort(r.scope.Scheme) {
 		return host
 	}
 	return host + ":" + strconv.Itoa(server.Port)
-}
-
-func defaultPort(scheme string) int {
-	if scheme == "https" || scheme == "wss" {
-		return 443
-	}
-	return 80
-}
-
-// isHost reports whether s is a host with an optional port (RFC 9110 section 7.2). Of the characters
-// that RFC 3986 allows in a registered name it takes only those that names have in practice.
-func isHost(s string) bool {
-	name := s
-	if i := strings.LastIndexByte(s, ':'); i >= 0 && i > strings.LastIndexByte(s, ']') {
-		port, err := strconv.ParseUint(s[i+1:], 10, 16)
-		if s[i+1:] != "" && (err != nil || port == 0 && s[i+1:] != "0") {
-			return false
-		}
-		name = s[:i]
-	}
-	if inner, is := strings.CutPrefix(name, "["); is {
-		inner, is = strings.CutSuffix(inner, "]")
-		ip, err := netip.ParseAddr(inner)
-		return is && err == nil && ip.Is6() && ip.Zone() == ""
-	}
-	for i := range len(name) {
-		c := name[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_') {
-			return false
-		}
-	}
-	return name != ""
 }
 
 // URL returns the URL that the client asked for: the scope's scheme, Host, and the path and query as

@@ -26,8 +26,10 @@ var formatNames = []string{"common", "clf", "combined", "json", "tiny"}
 
 // Format is a compiled format: literal text and these atoms.
 //
-//	%h %a  client address, "-" on a Unix socket
-//	%l %u  always "-": the server does not ask identd and knows no users
+//	%h %a  client address, "-" on a Unix socket; behind a trusted proxy that of its client
+//	%{c}a  address of the peer, which may be a proxy
+//	%l     always "-": the server does not ask identd
+//	%u     name of the user whom a middleware has authenticated
 //	%t     time the request came, 10/Feb/2026:12:34:56 +0000
 //	%r     request line
 //	%m     method
@@ -129,6 +131,11 @@ func parseNamed(name, after string) (atom, error) {
 		return func(line []byte, rec *engine.Record) []byte { return appendKnown(line, rec.ResponseHeader(name)) }, nil
 	case 'C':
 		return cookie(name), nil
+	case 'a':
+		if name == "c" {
+			return func(line []byte, rec *engine.Record) []byte { return appendHost(line, rec.Request.RemoteAddr) }, nil
+		}
+		return nil, fmt.Errorf("%%{%s}a: only %%{c}a is known", name)
 	case 'T':
 		if unit, ok := units[name]; ok {
 			return func(line []byte, rec *engine.Record) []byte {
@@ -137,15 +144,15 @@ func parseNamed(name, after string) (atom, error) {
 		}
 		return nil, fmt.Errorf("%%{%s}T: the unit must be ms, us or s", name)
 	}
-	return nil, fmt.Errorf("%%{%s} must be followed by i, o, C or T", name)
+	return nil, fmt.Errorf("%%{%s} must be followed by i, o, C, T or a", name)
 }
 
 var units = map[string]time.Duration{"ms": time.Millisecond, "us": time.Microsecond, "s": time.Second}
 
 var atoms = map[byte]atom{
 	'%': literal("%"),
-	'h': func(line []byte, rec *engine.Record) []byte { return appendHost(line, rec.Request.RemoteAddr) },
-	'a': func(line []byte, rec *engine.Record) []byte { return appendHost(line, rec.Request.RemoteAddr) },
+	'h': func(line []byte, rec *engine.Record) []byte { return appendKnown(line, rec.Client()) },
+	'a': func(line []byte, rec *engine.Record) []byte { return appendKnown(line, rec.Client()) },
 	'P': func(line []byte, _ *engine.Record) []byte { return strconv.AppendInt(line, int64(os.Getpid()), 10) },
 	'v': requestHeader("host"),
 	'V': requestHeader("host"),
@@ -158,7 +165,7 @@ var atoms = map[byte]atom{
 		return appendKnown(line, port)
 	},
 	'l': literal("-"),
-	'u': literal("-"),
+	'u': func(line []byte, rec *engine.Record) []byte { return appendKnown(line, rec.User()) },
 	't': func(line []byte, rec *engine.Record) []byte {
 		return rec.Begin.AppendFormat(line, "02/Jan/2006:15:04:05 -0700")
 	},

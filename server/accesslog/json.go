@@ -12,6 +12,7 @@ import (
 type jsonLine struct {
 	Time        time.Time `json:"time"`
 	Client      string    `json:"client,omitempty"`
+	User        string    `json:"user,omitempty"`
 	Method      string    `json:"method,omitempty"`
 	Path        string    `json:"path,omitempty"`
 	Query       string    `json:"query,omitempty"`
@@ -37,7 +38,7 @@ func appendJSON(line []byte, rec *engine.Record) []byte {
 		closed = *rec.Close
 	}
 	text, err := json.Marshal(jsonLine{
-		Time: rec.Begin, Client: hostOf(rec.Request.RemoteAddr), Method: rec.Request.Method, Path: path, Query: query,
+		Time: rec.Begin, Client: rec.Client(), User: rec.User(), Method: rec.Request.Method, Path: path, Query: query,
 		Protocol: string(protocolOf(rec)), Status: statusOf(rec), Bytes: rec.Bytes, Seconds: rec.Duration.Seconds(),
 		Reason: rec.Reason, CloseCode: closed.Code, CloseReason: closed.Reason,
 		Referer: rec.Header("Referer"), UserAgent: rec.Header("User-Agent"), Host: rec.Header("Host"),
