@@ -33,14 +33,14 @@ func edited(h pagi.Headers, edit func(*pagi.Headers)) pagi.Headers {
 }
 
 // wrap returns an application that calls serve for every scope except the lifespan scope, which
-// goes straight to next. With a wrong option it returns lifespan.Broken.
-func wrap(m pagi.Checker, next pagi.App, serve pagi.AppFunc) pagi.App {
+// goes to life. With a wrong option it returns lifespan.Broken.
+func wrap(m pagi.Checker, life pagi.App, serve pagi.AppFunc) pagi.App {
 	if err := m.Check(); err != nil {
 		return lifespan.Broken(err)
 	}
 	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		if scope.Type == pagi.TypeLifespan {
-			return next.Serve(ctx, scope, receive, send)
+			return life.Serve(ctx, scope, receive, send)
 		}
 		return serve(ctx, scope, receive, send)
 	})

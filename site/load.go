@@ -65,7 +65,7 @@ func (o Loader) Load(file string) (*Site, error) {
 	if set := &s.Settings; set.TLS.HasACME() && set.TLS.ACME.Storage == "" {
 		set.TLS.ACME.Storage = filepath.Join(s.base(), acme.DefaultStorage)
 	}
-	s.Warnings = l.warnings
+	s.Warnings = append(l.warnings, s.orderWarnings()...)
 	return s, nil
 }
 
@@ -346,7 +346,20 @@ func (d *decoder) oneMiddleware(item ast.Node) *Middleware {
 		return nil
 	}
 	m := &Middleware{Name: name, Part: part, at: places{part: at, options: map[string]Position{}, prefix: name + ": "}}
-	d.into(part, options, "the middleware "+name, "", m.at.options)
+	own := fieldsOf(m)
+	for key := range fieldsOf(part) {
+		if _, taken := own[key]; taken {
+			d.problems.add(at, "%s has an option called %q, which belongs to the site", name, key)
+		}
+	}
+	what := "the middleware " + name
+	for _, p := range options {
+		var target any = part
+		if _, is := own[p.key]; is {
+			target = m
+		}
+		d.into(target, []pair{p}, what, "", m.at.options)
+	}
 	return m
 }
 

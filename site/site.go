@@ -12,13 +12,16 @@ package site
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/internal/watch"
+	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 	"github.com/pagi-go/pagi-bridge/server"
@@ -35,7 +38,8 @@ type Site struct {
 	// Logger gets the records of the parts; nil means slog.Default.
 	Logger *slog.Logger
 
-	// Warnings name options that the file gives under former names. They still work.
+	// Warnings name options that the file gives under former names, which still work, and middleware
+	// that should stand in front of another.
 	Warnings Problems
 
 	sources    []sourceFile // File and the files that it includes
@@ -102,8 +106,12 @@ func (m *Mount) says(option string) bool {
 
 // Middleware is a middleware and its name in the registry.
 type Middleware struct {
-	Name string
-	Part pagi.Middleware
+	Name string          `yaml:"-"`
+	Part pagi.Middleware `yaml:"-"`
+	// When is what a request must match to go through the middleware, and Unless what it must not
+	// match; see middleware.When.
+	When   middleware.Condition `yaml:"when"`
+	Unless middleware.Condition `yaml:"unless"`
 
 	at places
 }
@@ -198,15 +206,53 @@ func (s *Site) buildMount(m *Mount) (pagi.App, error) {
 	return nil, pagi.BadOption(m.Kind, "%T is no application", m.Options)
 }
 
-func (s *Site) chain(app pagi.App, middleware []*Middleware, problems *Problems) pagi.App {
-	parts := make([]pagi.Middleware, len(middleware))
-	for i, m := range middleware {
+func (s *Site) chain(app pagi.App, list []*Middleware, problems *Problems) pagi.App {
+	parts := make([]pagi.Middleware, len(list))
+	for i, m := range list {
+		setLogger(m.Part, nil, s)
 		if err := pagi.Check(m.Part); err != nil {
 			problems.addOf(m.at, err)
 		}
 		parts[i] = m.Part
+		if m.says("when") || m.says("unless") {
+			conditional := middleware.When{If: m.When, Unless: m.Unless, Use: m.Part}
+			if err := conditional.CheckConditions(); err != nil {
+				problems.addOf(m.at, err)
+			}
+			parts[i] = conditional
+		}
 	}
 	return pagi.Chain(app, parts...)
+}
+
+// says reports whether the site file gives the middleware this option.
+func (m *Middleware) says(option string) bool {
+	_, ok := m.at.options[option]
+	return ok
+}
+
+// orderWarnings names the middleware that should stand in front of another. A mount's list goes on
+// where the site's ends.
+func (s *Site) orderWarnings() (warnings Problems) {
+	lists := [][]*Middleware{s.Middleware}
+	for _, m := range s.All() {
+		lists = append(lists, slices.Concat(s.Middleware, m.Middleware))
+	}
+	told := map[string]bool{}
+	for _, list := range lists {
+		names := make([]string, len(list))
+		for i, m := range list {
+			names[i] = m.Name
+		}
+		for _, w := range middleware.Misplaced(names) {
+			p := &Problem{At: list[w.Index].at.part, Err: errors.New(w.Text)}
+			if !told[p.Error()] {
+				told[p.Error()] = true
+				warnings = append(warnings, p)
+			}
+		}
+	}
+	return warnings
 }
 
 // self returns the whole site as an application, for a mount that passes requests on to other

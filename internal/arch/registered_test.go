@@ -17,9 +17,11 @@ import (
 
 // notRegistered are exported parts that no site file names, with the reason.
 var notRegistered = map[string]string{
-	"apps.URLMap":     "the list of mounts of a site is one",
-	"middleware.HTTP": "it is a Go function",
-	"apps.SendFile":   "it is around an application, by the mount's keys sendfile and accel_redirect",
+	"apps.URLMap":      "the list of mounts of a site is one",
+	"middleware.HTTP":  "it is a Go function",
+	"middleware.Stack": "a site file has lists of middleware",
+	"middleware.When":  "it is the keys when and unless of every middleware",
+	"apps.SendFile":    "it is around an application, by the mount's keys sendfile and accel_redirect",
 }
 
 // Every exported struct that is a middleware, and every one in apps that is an

@@ -12,6 +12,7 @@ package parts
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -63,6 +64,8 @@ var (
 	kinds      table[Kind]
 	goApps     table[func() pagi.App]
 	middleware table[func() pagi.Middleware]
+	// middlewareNames has the name of each Go type.
+	middlewareNames table[string]
 )
 
 // Middleware registers the middleware T. It panics when the name is taken.
@@ -71,6 +74,18 @@ func Middleware[T any, P interface {
 	pagi.Middleware
 }](name string) {
 	middleware.add("parts.Middleware", name, func() pagi.Middleware { return P(new(T)) })
+	middlewareNames.add("parts.Middleware", reflect.TypeFor[T]().String(), name)
+}
+
+// NameOf returns the name under which the type of m, or the type that it points to, is registered by
+// Middleware; "" if it is not.
+func NameOf(m pagi.Middleware) string {
+	t := reflect.TypeOf(m)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	name, _ := middlewareNames.get(t.String())
+	return name
 }
 
 // App registers the application T as a kind of mount. main is the option that the value of

@@ -1,0 +1,44 @@
+package middleware_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pagi-go/pagi-bridge/internal/parts"
+	"github.com/pagi-go/pagi-bridge/middleware"
+)
+
+func TestTheRecommendedOrderHasEveryMiddleware(t *testing.T) {
+	for _, name := range parts.MiddlewareNames() {
+		if !slices.Contains(middleware.Recommended, name) {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	if wrong := middleware.Misplaced(middleware.Recommended); len(wrong) > 0 {
+		t.Errorf("the recommended order has warnings: %v", wrong)
+	}
+}
+
+func TestMisplaced(t *testing.T) {
+	for name, tc := range map[string]struct {
+		list []string
+		want []middleware.Misplacement
+	}{
+		"a right order":                {[]string{"reverse_proxy", "session", "csrf"}, nil},
+		"names that are not known":     {[]string{"mine", "session", "mine", "csrf"}, nil},
+		"one of the two is not there":  {[]string{"csrf"}, nil},
+		"a session inside its user":    {[]string{"csrf", "session"}, []middleware.Misplacement{{Index: 1, Text: "session must stand in front of csrf, because otherwise csrf finds no session"}}},
+		"a second one that is needed":  {[]string{"session", "csrf", "session"}, nil},
+		"compression before its users": {[]string{"gzip", "etag"}, nil},
+		"two at once": {[]string{"rate_limit", "etag", "x", "gzip", "reverse_proxy"}, []middleware.Misplacement{
+			{Index: 3, Text: "gzip must stand in front of etag, because otherwise etag sees the compressed body, which comes in pieces"},
+			{Index: 4, Text: "reverse_proxy must stand in front of rate_limit, because otherwise rate_limit sees the proxy instead of the client"},
+		}},
+	} {
+		if diff := cmp.Diff(tc.want, middleware.Misplaced(tc.list)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
