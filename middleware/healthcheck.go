@@ -1,0 +1,147 @@
+package middleware
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/parts"
+	"github.com/pagi-go/pagi-bridge/internal/reply"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// Healthcheck answers health checks in front of the application, as JSON: with 200 if all checks
+// pass, and with 503 otherwise.
+type Healthcheck struct {
+	// Path is the path of the check; "" means /health, and "off" none.
+	Path string `yaml:"path"`
+	// LivePath is a path that is 200 as long as the program runs; "" means none.
+	LivePath string `yaml:"live_path"`
+	// ReadyPath is a path that runs the checks, as Path does; "" means none.
+	ReadyPath string `yaml:"ready_path"`
+	// Checks are functions that return nil if what they look at works. They run concurrently.
+	Checks map[string]func(context.Context) error `yaml:"-"`
+	// Timeout is how long the checks of a request may take; 0 means 5 seconds.
+	Timeout time.Duration `yaml:"timeout" default:"5s"`
+	// HideDetails leaves the single checks out of the answer. Their errors may tell visitors more than
+	// they should know.
+	HideDetails bool `yaml:"hide_details"`
+}
+
+func init() { parts.Middleware[Healthcheck]("healthcheck") }
+
+// Check reports paths that do not begin with a slash, and a negative Timeout.
+func (m Healthcheck) Check() error {
+	var errs []error
+	for option, path := range map[string]string{"path": m.Path, "live_path": m.LivePath, "ready_path": m.ReadyPath} {
+		if path != "" && (option != "path" || path != "off") {
+			errs = append(errs, checkPaths(option, []string{path}))
+		}
+	}
+	if m.Timeout < 0 {
+		errs = append(errs, pagi.BadOption("timeout", "must not be negative, is %v", m.Timeout))
+	}
+	return errors.Join(errs...)
+}
+
+// Wrap puts m around next.
+func (m Healthcheck) Wrap(next pagi.App) pagi.App {
+	if m.Timeout == 0 {
+		m.Timeout = 5 * time.Second
+	}
+	full := []string{or(m.Path, "/health"), m.ReadyPath}
+	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+		path := scope.RootPath + scope.Path
+		live := path == m.LivePath
+		if path == "" || scope.Type != pagi.TypeHTTP || !live && !slices.Contains(full, path) {
+			return next.Serve(ctx, scope, receive, send)
+		}
+		if scope.Method != http.MethodGet && scope.Method != http.MethodHead {
+			return reply.Status(ctx, scope, send, http.StatusMethodNotAllowed, "allow", "GET, HEAD")
+		}
+		var report healthReport
+		if !live {
+			report = m.run(ctx)
+		}
+		return report.send(ctx, scope, send, m.HideDetails)
+	})
+}
+
+// healthReport has the error of each check; "" for one that has passed.
+type healthReport map[string]string
+
+// run runs the checks. One that does not end in time has failed; its goroutine ends when the check
+// obeys its context.
+func (m Healthcheck) run(ctx context.Context) healthReport {
+	ctx, cancel := context.WithTimeout(ctx, m.Timeout)
+	defer cancel()
+	report := make(healthReport, len(m.Checks))
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for name := range m.Checks {
+		report[name] = fmt.Sprintf("no result within %v", m.Timeout)
+	}
+	for name, check := range m.Checks {
+		all.Go(func() {
+			err := runCheck(ctx, check)
+			mu.Lock()
+			defer mu.Unlock()
+			report[name] = ""
+			if err != nil {
+				report[name] = err.Error()
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	return maps.Clone(report)
+}
+
+// runCheck turns a panic of a check into an error.
+func runCheck(ctx context.Context, check func(context.Context) error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
+	return check(ctx)
+}
+
+func (r healthReport) send(ctx context.Context, scope *pagi.Scope, send pagi.Send, hide bool) error {
+	type result struct {
+		Status string `json:"status"`
+		Error  string `json:"error,omitempty"`
+	}
+	body := struct {
+		Status string            `json:"status"`
+		Checks map[string]result `json:"checks,omitempty"`
+	}{Status: "ok", Checks: map[string]result{}}
+	status := http.StatusOK
+	for name, text := range r {
+		body.Checks[name] = result{Status: "ok"}
+		if text != "" {
+			body.Checks[name] = result{"error", text}
+			body.Status, status = "error", http.StatusServiceUnavailable
+		}
+	}
+	if hide {
+		body.Checks = nil
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	return reply.Send(ctx, scope, send, status, pagi.NewHeaders("content-type", "application/json", "cache-control", "no-store"), text)
+}
