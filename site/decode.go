@@ -175,6 +175,7 @@ func (d *decoder) value(field option.Field, p pair, prefix string, where map[str
 		}
 	case kind == reflect.Map || kind == reflect.Array:
 		d.other(field.Value, p, n)
+		d.resolveMap(field)
 	default:
 		d.single(field, p, n)
 	}

@@ -80,15 +80,28 @@ var kinds = map[string]kind{
 func init() {
 	for _, name := range parts.KindNames() {
 		part, _ := parts.KindOf(name)
-		kinds[name] = kind{main: always(part.Main), new: func() any { return part.New() }, complete: setLogger}
+		kinds[name] = kind{main: always(part.Main), new: func() any { return part.New() }, complete: completePart}
 	}
 }
 
-// setLogger sets the field Logger of an application that has one.
-func setLogger(options any, _ *Mount, s *Site) {
-	field := reflect.ValueOf(options).Elem().FieldByName("Logger")
+// completePart sets the fields Logger and Environment of an application that has them.
+func completePart(options any, _ *Mount, s *Site) {
+	s.complete(options)
+}
+
+// complete sets the fields Logger, a *slog.Logger, and Environment, a string that is no option, of a
+// pointer to a struct that has them.
+func (s *Site) complete(part any) {
+	v := reflect.ValueOf(part)
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return
+	}
+	field := v.Elem().FieldByName("Logger")
 	if field.IsValid() && field.Type() == reflect.TypeFor[*slog.Logger]() {
 		field.Set(reflect.ValueOf(s.Logger))
+	}
+	if f, ok := v.Elem().Type().FieldByName("Environment"); ok && f.Type.Kind() == reflect.String && f.Tag.Get("yaml") == "-" {
+		v.Elem().FieldByIndex(f.Index).SetString(s.Settings.Environment)
 	}
 }
 

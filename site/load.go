@@ -201,9 +201,6 @@ func (d *decoder) mount(s *Site, at Position, pairs []pair) *Mount {
 		d.nothing(at, options)
 		return nil
 	}
-	for prefix, dir := range m.AccelRedirect {
-		m.AccelRedirect[prefix] = d.resolve(dir)
-	}
 	m.Kind = what.key
 	m.at.part = d.at(d.plain(what.value))
 	m.at.prefix = m.Kind + ": "

@@ -33,6 +33,15 @@ func (d *decoder) resolveField(field option.Field) {
 	}
 }
 
+// resolveMap resolves the values of a mapping of texts that the tag path marks as file names.
+func (d *decoder) resolveMap(field option.Field) {
+	if files, is := field.Value.Interface().(map[string]string); is && field.Tag.Get("path") == "yes" {
+		for key, name := range files {
+			files[key] = d.resolve(name)
+		}
+	}
+}
+
 // resolvePlace resolves the path of a Unix socket. Check reports an address that cannot be parsed.
 func (d *decoder) resolvePlace(spec string) string {
 	p, err := server.ParsePlace(spec)

@@ -57,7 +57,7 @@ type Mount struct {
 	// or Go. For CGI the directory of the scripts is added to SendFile, unless the scripts run as
 	// another user.
 	SendFile      []string          `yaml:"sendfile" path:"yes"`
-	AccelRedirect map[string]string `yaml:"accel_redirect"`
+	AccelRedirect map[string]string `yaml:"accel_redirect" path:"yes"`
 	// Kind is one of the Kind constants.
 	Kind string `yaml:"-"`
 	// Source is the text that names what the mount serves: "app.psgi", "public".
@@ -209,7 +209,7 @@ func (s *Site) buildMount(m *Mount) (pagi.App, error) {
 func (s *Site) chain(app pagi.App, list []*Middleware, problems *Problems) pagi.App {
 	parts := make([]pagi.Middleware, len(list))
 	for i, m := range list {
-		setLogger(m.Part, nil, s)
+		s.complete(m.Part)
 		if err := pagi.Check(m.Part); err != nil {
 			problems.addOf(m.at, err)
 		}

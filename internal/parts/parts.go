@@ -68,7 +68,8 @@ var (
 	middlewareNames table[string]
 )
 
-// Middleware registers the middleware T. It panics when the name is taken.
+// Middleware registers the middleware T. A field Logger of type *slog.Logger is set by the site, and
+// so is a field Environment of type string with the tag yaml:"-". It panics when the name is taken.
 func Middleware[T any, P interface {
 	*T
 	pagi.Middleware
