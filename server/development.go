@@ -6,32 +6,46 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"strings"
 
 	"github.com/pagi-go/pagi-bridge/internal/errorpage"
+	"github.com/pagi-go/pagi-bridge/internal/lint"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// development serves an application for its developer. An event that breaks a rule of the
-// specification is a failure, even if the application ignores the error of Send. Rules whose check
-// costs time are checked, too. A request that fails is answered with a page that says why.
+// development serves an application for its developer. A rule of the specification that the
+// application breaks (see package internal/lint) is a failure, even if the application ignores the
+// error of Send. A request that fails is answered with a page that says why.
 type development struct{ app pagi.App }
 
 // Serve implements pagi.App.
 func (d development) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	checker := lint.New(scope)
+	checker.Lenient = true
 	var broken error // the first rule that was broken
-	checked := func(ctx context.Context, ev pagi.Event) error {
-		err := checkNames(ev)
-		if err == nil {
-			err = send(ctx, ev)
-		}
-		var bad *pagi.EventError
-		if broken == nil && errors.As(err, &bad) {
+	overlooked := func(err error) {
+		if broken == nil {
 			broken = fmt.Errorf("the application has overlooked that %w", err)
+		}
+	}
+	checked := func(ctx context.Context, ev pagi.Event) error {
+		v := checker.Send(ev)
+		if v != nil && v.Rule == lint.HeaderCase { // the server would correct it
+			overlooked(v)
+			return v.Err
+		}
+		err := send(ctx, ev)
+		var bad *pagi.EventError
+		if errors.As(err, &bad) {
+			overlooked(err)
+		} else if v != nil && err == nil {
+			overlooked(v)
 		}
 		return err
 	}
 	err := d.serve(ctx, scope, receive, checked)
+	if v := checker.Returned(err, ctx.Err() != nil); v != nil && v.Rule == lint.ScopeChanged {
+		overlooked(v)
+	}
 	if err == nil {
 		err = broken
 	}
@@ -53,28 +67,6 @@ func (d development) serve(ctx context.Context, scope *pagi.Scope, receive pagi.
 		}
 	}()
 	return d.app.Serve(ctx, scope, receive, send)
-}
-
-// checkNames reports header names that are not in lower case, although the specification demands
-// it.
-func checkNames(ev pagi.Event) error {
-	var headers pagi.Headers
-	switch e := ev.(type) {
-	case pagi.HTTPResponseStart:
-		headers = e.Headers
-	case pagi.HTTPResponseTrailers:
-		headers = e.Headers
-	case pagi.WebSocketAccept:
-		headers = e.Headers
-	case pagi.SSEStart:
-		headers = e.Headers
-	}
-	for i := range headers {
-		if name := headers[i].Name; name != strings.ToLower(name) {
-			return &pagi.EventError{Type: ev.EventType(), Field: "headers", Problem: fmt.Sprintf("contains the name %q, which must be in lower case", name)}
-		}
-	}
-	return nil
 }
 
 // pageError is a failure with the page that shows it.

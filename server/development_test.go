@@ -24,6 +24,9 @@ func TestDevelopment(t *testing.T) {
 		case "/overlooks":
 			_ = send(ctx, pagi.HTTPResponseBody{Body: []byte("too early")})
 			return nil
+		case "/changes":
+			s.Path = "/other"
+			return reply(ctx, send, "fine")
 		case "/late":
 			err := reply(ctx, send, "fine")
 			_ = send(ctx, pagi.HTTPResponseBody{Body: []byte("too late")})
@@ -45,6 +48,7 @@ func TestDevelopment(t *testing.T) {
 			"/upper":     {500, "the application has overlooked that http.response.start: &#39;headers&#39; contains the name &#34;X-Up&#34;", ""},
 			"/overlooks": {500, "must come first</pre>", "Internal Server Error\n"},
 			"/late":      {200, "fine", "fine"},
+			"/changes":   {200, "fine", "fine"},
 		} {
 			c := x.request("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n")
 			res, body, err := c.Try("GET")
@@ -64,6 +68,7 @@ func TestDevelopment(t *testing.T) {
 		if development {
 			x.log.WaitFor(t, "level=ERROR", "application failed", "no <database>", "path=/fails")
 			x.log.WaitFor(t, "level=ERROR", "stack=")
+			x.log.WaitFor(t, "level=ERROR", "scope-changed", "path=/changes")
 			x.log.WaitFor(t, "level=ERROR", "after its response was complete", "overlooked", "path=/late")
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pagi-go/pagi-bridge/internal/lint"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
@@ -102,7 +103,7 @@ func (v *visit) end(err error) {
 func (v *visit) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	scope = v.adapt(scope)
 	v.mu.Lock()
-	v.seq = sequence{scope: scope, length: -1}
+	v.seq = sequence{scope: scope}
 	v.mu.Unlock()
 	v.callOnce.Do(func() { v.scope = scope; close(v.called) })
 	if scope.Type == pagi.TypeWebSocket {
@@ -170,7 +171,7 @@ func (v *visit) check(ev pagi.Event) error {
 	case pagi.HTTPResponseBody:
 		if e.File != "" || e.FH != nil {
 			v.sizes = append(v.sizes, -1)
-			v.seq.length = -1 // the server counts
+			v.seq.length = lint.Length{} // the server counts
 			return v.seq.body(0, true)
 		}
 		v.sizes = append(v.sizes, len(e.Body))

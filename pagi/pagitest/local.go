@@ -60,7 +60,7 @@ func (x *Exchange) beginLocal(method, target string, r *request) {
 	}
 	x.course = e
 	e.Scope, e.conn, e.control = e.client.scope(method, target, r)
-	e.seq = sequence{scope: e.Scope, length: -1}
+	e.seq = sequence{scope: e.Scope}
 	e.leave = r.leave.copied()
 	if r.slow {
 		e.backlog = newBacklog(r.high, r.low)

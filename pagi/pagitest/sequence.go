@@ -1,10 +1,7 @@
 package pagitest
 
 import (
-	"fmt"
-	"strconv"
-	"strings"
-
+	"github.com/pagi-go/pagi-bridge/internal/lint"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -14,9 +11,7 @@ type sequence struct {
 	started  bool
 	trailers bool // announced and not yet sent
 	bodyDone bool
-	noBody   bool  // the status or the method forbids a body
-	length   int64 // the Content-Length; -1: none
-	sent     int64
+	length   lint.Length
 
 	declined bool   // an sse scope that gets an ordinary response
 	reason   string // of an sse.close
@@ -33,35 +28,23 @@ func (s *sequence) check(ev pagi.Event) error {
 	if err := pagi.CheckOrder(s.stage(), ev); err != nil {
 		return err
 	}
-	unoffered := func(extension string) error {
-		if s.scope.HasExtension(extension) {
-			return nil
-		}
-		return &pagi.EventError{Type: ev.EventType(), Problem: "the scope does not offer the extension " + extension}
+	if err := lint.CheckNames(ev); err != nil {
+		return err
 	}
 	switch e := ev.(type) {
 	case pagi.HTTPFullFlush:
-		return unoffered(pagi.ExtFullFlush)
+		return lint.Offered(s.scope, ev, pagi.ExtFullFlush)
 	case pagi.HTTPResponseInformational:
-		if err := unoffered(pagi.ExtInformational); err != nil {
-			return err
-		}
-		return lowerCase(e.EventType(), e.Headers)
+		return lint.Offered(s.scope, ev, pagi.ExtInformational)
 	case pagi.HTTPResponseStart:
 		if err := s.start(e, e.Status, e.Headers); err != nil {
 			return err
 		}
 		s.trailers = e.Trailers
 	case pagi.HTTPResponseTrailers:
-		if err := lowerCase(e.EventType(), e.Headers); err != nil {
-			return err
-		}
 		s.trailers = false
 	case pagi.SSEStart:
-		if err := lowerCase(e.EventType(), e.Headers); err != nil {
-			return err
-		}
-		s.started, s.length = true, -1
+		s.started = true
 	case pagi.SSEHTTPResponseStart:
 		if err := s.start(e, e.Status, e.Headers); err != nil {
 			return err
@@ -92,52 +75,18 @@ func (s *sequence) stage() pagi.Stage {
 
 // body counts n bytes of body; last says that no more follow.
 func (s *sequence) body(n int64, last bool) error {
-	sent := s.sent + n
-	wrong := func(problem string, args ...any) error {
-		return &pagi.EventError{Type: "http.response.body", Problem: fmt.Sprintf(problem, args...)}
+	if err := s.length.Body(n, last, s.scope.Method == "HEAD"); err != nil {
+		return err
 	}
-	switch {
-	case s.noBody && sent > 0:
-		return wrong("a response with this status has no body")
-	case s.length < 0 || s.noBody:
-	case sent > s.length:
-		return wrong("%d bytes are more than the content-length of %d", sent, s.length)
-	case last && sent < s.length && s.scope.Method != "HEAD":
-		return wrong("%d bytes are less than the content-length of %d", sent, s.length)
-	}
-	s.sent, s.bodyDone = sent, last
+	s.bodyDone = last
 	return nil
 }
 
 // start begins a response.
 func (s *sequence) start(ev pagi.Event, status int, headers pagi.Headers) error {
-	if err := lowerCase(ev.EventType(), headers); err != nil {
+	if err := s.length.Begin(ev, status, headers); err != nil {
 		return err
 	}
-	if err := s.readLength(ev, headers); err != nil {
-		return err
-	}
-	s.started, s.noBody = true, status == 204 || status == 304
-	return nil
-}
-
-func (s *sequence) readLength(ev pagi.Event, headers pagi.Headers) error {
-	s.length = -1
-	for value := range headers.Values("content-length") {
-		n, err := strconv.ParseUint(value, 10, 63)
-		if err != nil || s.length >= 0 {
-			return &pagi.EventError{Type: ev.EventType(), Field: "headers", Problem: fmt.Sprintf("must contain at most one content-length, a number; found %q", value)}
-		}
-		s.length = int64(n)
-	}
-	return nil
-}
-
-func lowerCase(eventType string, headers pagi.Headers) error {
-	for _, h := range headers {
-		if h.Name != strings.ToLower(h.Name) {
-			return &pagi.EventError{Type: eventType, Field: "headers", Problem: fmt.Sprintf("contains the name %q, which must be in lower case", h.Name)}
-		}
-	}
+	s.started = true
 	return nil
 }
