@@ -177,9 +177,7 @@ func (r *guarded) report(ctx context.Context, status int, err error) {
 		return
 	}
 	args := []any{"status", status, "method", r.scope.Method, "path", r.scope.RootPath + r.scope.Path, "client", r.scope.Client.Host, "error", err}
-	if r.scope.Notes != nil {
-		args = r.scope.Notes.Append(args)
-	}
+	args = r.scope.Notes.Append(args)
 	var p *pagi.PanicError
 	if errors.As(err, &p) {
 		args = append(args, "stack", string(p.Stack))

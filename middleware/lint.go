@@ -75,9 +75,7 @@ func (l *linted) report(v *Violation) error {
 		l.m.OnWarning(v)
 	} else if !l.m.Strict {
 		args := []any{"rule", v.Rule, "section", v.Section, "problem", v.Err, "method", l.scope.Method, "path", l.scope.RootPath + l.scope.Path}
-		if l.scope.Notes != nil {
-			args = l.scope.Notes.Append(args)
-		}
+		args = l.scope.Notes.Append(args)
 		logger(l.m.Logger).WarnContext(l.ctx, "the application breaks a rule of PAGI", args...)
 	}
 	if !l.m.Strict {

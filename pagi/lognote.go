@@ -42,7 +42,7 @@ func (n *LogNotes) SetClient(client Addr) { n.Add(&LogNote{client: &client}) }
 
 // Client returns what SetClient was told last. ok is false if it was never called.
 func (n *LogNotes) Client() (client Addr, ok bool) {
-	for note := n.first.Load(); note != nil; note = note.next {
+	for note := n.latest(); note != nil; note = note.next {
 		if note.client != nil {
 			return *note.client, true
 		}
@@ -55,7 +55,7 @@ func (n *LogNotes) SetUser(name string) { n.Add(&LogNote{user: name}) }
 
 // User returns what SetUser was told last, or "".
 func (n *LogNotes) User() string {
-	for note := n.first.Load(); note != nil; note = note.next {
+	for note := n.latest(); note != nil; note = note.next {
 		if note.user != "" {
 			return note.user
 		}
@@ -63,9 +63,17 @@ func (n *LogNotes) User() string {
 	return ""
 }
 
+// latest returns the first note of the list, which was added last.
+func (n *LogNotes) latest() *LogNote {
+	if n == nil {
+		return nil
+	}
+	return n.first.Load()
+}
+
 // Append appends the attributes of all notes to args, those of the latest note first.
 func (n *LogNotes) Append(args []any) []any {
-	for note := n.first.Load(); note != nil; note = note.next {
+	for note := n.latest(); note != nil; note = note.next {
 		args = append(args, note.args...)
 	}
 	return args

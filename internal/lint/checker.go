@@ -171,7 +171,7 @@ func next(stage pagi.Stage, ev pagi.Event) pagi.Stage {
 		return pagi.StageOpen
 	case pagi.HTTPResponseBody:
 		switch {
-		case e.More:
+		case e.More && e.File == "" && e.FH == nil: // a file completes the body
 			return stage
 		case stage == pagi.StageAnnounced:
 			return pagi.StageEnded

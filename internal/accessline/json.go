@@ -1,11 +1,9 @@
-package accesslog
+package accessline
 
 import (
 	"encoding/json"
 	"strings"
 	"time"
-
-	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
 // jsonLine is a request in the format json.
@@ -31,16 +29,12 @@ type jsonLine struct {
 
 // appendJSON is the atom that writes a whole line in the format json. Bytes that are no UTF-8 become
 // U+FFFD.
-func appendJSON(line []byte, rec *engine.Record) []byte {
-	path, query, _ := strings.Cut(rec.Request.RequestURI, "?")
-	closed := engine.Closing{}
-	if rec.Close != nil {
-		closed = *rec.Close
-	}
+func appendJSON(line []byte, rec Facts) []byte {
+	path, query, _ := strings.Cut(rec.Target(), "?")
 	text, err := json.Marshal(jsonLine{
-		Time: rec.Begin, Client: rec.Client(), User: rec.User(), Method: rec.Request.Method, Path: path, Query: query,
-		Protocol: string(protocolOf(rec)), Status: statusOf(rec), Bytes: rec.Bytes, Seconds: rec.Duration.Seconds(),
-		Reason: rec.Reason, CloseCode: closed.Code, CloseReason: closed.Reason,
+		Time: rec.Begin(), Client: rec.Client(), User: rec.User(), Method: rec.Method(), Path: path, Query: query,
+		Protocol: rec.Protocol(), Status: statusOf(rec), Bytes: rec.Bytes(), Seconds: rec.Duration().Seconds(),
+		Reason: rec.Reason(), CloseCode: rec.CloseCode(), CloseReason: rec.CloseReason(),
 		Referer: rec.Header("Referer"), UserAgent: rec.Header("User-Agent"), Host: rec.Header("Host"),
 		RequestID: rec.ResponseHeader("x-request-id"),
 	})
@@ -50,26 +44,10 @@ func appendJSON(line []byte, rec *engine.Record) []byte {
 	return append(line, text...)
 }
 
-// hostOf returns the host of an address, "" of a Unix socket's.
-func hostOf(remote string) string {
-	i := strings.LastIndexByte(remote, ':')
-	if i <= 0 {
-		return ""
-	}
-	return strings.Trim(remote[:i], "[]")
-}
-
-func protocolOf(rec *engine.Record) []byte {
-	if rec.Request.Proto == "" && rec.Request.ProtoMajor < 2 {
-		return nil
-	}
-	return appendProtocol(nil, rec)
-}
-
 // statusOf returns the status of the response, 499 where the client has left before there was one.
-func statusOf(rec *engine.Record) int {
-	if rec.Status == 0 {
-		return 499
+func statusOf(rec Facts) int {
+	if status := rec.Status(); status != 0 {
+		return status
 	}
-	return rec.Status
+	return 499
 }
