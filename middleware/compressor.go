@@ -183,8 +183,8 @@ func (c *compressor) firstFile(ctx context.Context, e pagi.HTTPResponseBody) err
 	return c.send(ctx, e)
 }
 
-// decide sends the start, and gets an encoder if the body is to be compressed. whole is the size of a
-// body that is not flushed, or -1.
+// decide sends the start, and gets an encoder if the body is to be compressed. whole is the size of
+// a body that is not flushed, or -1.
 func (c *compressor) decide(ctx context.Context, compress bool, whole int64) error {
 	start := *c.start
 	c.start = nil

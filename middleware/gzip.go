@@ -15,10 +15,10 @@ import (
 // GZip compresses response bodies with gzip, brotli or Zstandard, as the client accepts it
 // (RFC 9110 section 12.5.3). It acts in http scopes.
 //
-// A piece of a body that is sent in pieces is compressed and leaves at once. Each of them costs about
-// 5 bytes more than in a whole body and one flush of the encoder, so an application should not send
-// many tiny pieces. A file of up to MaxFile bytes is read and compressed piece by piece. Larger ones
-// leave as they are, by sendfile.
+// A piece of a body that is sent in pieces is compressed and leaves at once. Each of them costs
+// about 5 bytes more than in a whole body and one flush of the encoder, so an application should
+// not send many tiny pieces. A file of up to MaxFile bytes is read and compressed piece by piece.
+// Larger ones leave as they are, by sendfile.
 //
 // These responses leave as they are: types that Types does not have; bodies that are smaller than
 // MinSize, if that is known before the first piece leaves; those with a Content-Encoding,
@@ -31,9 +31,10 @@ import (
 //
 // If the client accepts none of the codings, nor the plain body, it gets the plain body.
 type GZip struct {
-	// Encodings are the codings, the preferred one first; nil means zstd, br, gzip. The order decides
-	// between those that the client likes equally. zstd takes the least time, above all for pages of
-	// a few KiB. br makes bodies about a tenth smaller in one and a half to three times the time.
+	// Encodings are the codings, the preferred one first; nil means zstd, br, gzip. The order
+	// decides between those that the client likes equally. zstd takes the least time, above all for
+	// pages of a few KiB. br makes bodies about a tenth smaller in one and a half to three times
+	// the time.
 	Encodings []string `yaml:"encodings"`
 	// GzipLevel is the level of gzip, 1 (fast) to 9 (small); 0 means 5.
 	GzipLevel int `yaml:"gzip_level" default:"5"`
@@ -42,8 +43,8 @@ type GZip struct {
 	// ZstdLevel is the level of zstd, 1 to 22; 0 means 3. The encoder has four levels, which begin
 	// at 1, 3, 6 and 10.
 	ZstdLevel int `yaml:"zstd_level" default:"3"`
-	// MinSize is the smallest body that is compressed, if its size is known; 0 means 1 KiB, a number
-	// below 0 no limit.
+	// MinSize is the smallest body that is compressed, if its size is known; 0 means 1 KiB, a
+	// number below 0 no limit.
 	MinSize int64 `yaml:"min_size" unit:"bytes" default:"1KiB" zero:"off"`
 	// MaxFile is the largest file that is compressed; 0 means 10 MiB, a number below 0 no limit.
 	MaxFile int64 `yaml:"max_file" unit:"bytes" default:"10MiB" zero:"off"`
@@ -54,8 +55,8 @@ type GZip struct {
 	// 1 MiB of memory as long as the stream lasts. Streams of an sse scope are never compressed.
 	SSE bool `yaml:"sse"`
 	// Padding makes each compressed body longer by a random number of bytes, at most by Padding and
-	// by 256. It slows attacks down that find a secret by the length of bodies with it (BREACH), but
-	// does not prevent them. 0: none.
+	// by 256. It slows attacks down that find a secret by the length of bodies with it (BREACH),
+	// but does not prevent them. 0: none.
 	Padding int `yaml:"padding" unit:"bytes"`
 }
 
@@ -71,8 +72,8 @@ var compressible = mediaTypes{
 
 const eventStream = "text/event-stream"
 
-// Check reports a coding or a level that there is not, a type that is none, and a padding that is too
-// large.
+// Check reports a coding or a level that there is not, a type that is none, and a padding that is
+// too large.
 func (m GZip) Check() error {
 	option.SetDefaults(&m)
 	var errs []error
@@ -143,9 +144,9 @@ type codingPool struct {
 	*coding.Pool
 }
 
-// choose returns the coding that the client likes best, nil if that is the plain body. Among codings
-// that it likes equally the first one of ours counts. The plain body is the best if the client names
-// it with a higher weight.
+// choose returns the coding that the client likes best, nil if that is the plain body. Among
+// codings that it likes equally the first one of ours counts. The plain body is the best if the
+// client names it with a higher weight.
 func (r *compression) choose(h pagi.Headers) *codingPool {
 	if !h.Has("accept-encoding") {
 		return nil

@@ -1,5 +1,6 @@
-// Package coding compresses the bodies of responses: gzip (RFC 1952), brotli (RFC 7932) and Zstandard
-// (RFC 8878). Encoders are kept for the next body, because each needs about a megabyte of tables.
+// Package coding compresses the bodies of responses: gzip (RFC 1952), brotli (RFC 7932) and
+// Zstandard (RFC 8878). Encoders are kept for the next body, because each needs about a megabyte of
+// tables.
 //
 // The package knows nothing of HTTP, and imports nothing of this module. Files: coding.go has the
 // encoders and where they are kept, padding.go hides how long a body is.
@@ -23,8 +24,8 @@ const (
 	Zstd   = "zstd"
 )
 
-// window is how far back an encoder of Zstandard finds repetitions. It limits the memory of the encoder
-// and of the client.
+// window is how far back an encoder of Zstandard finds repetitions. It limits the memory of the
+// encoder and of the client.
 const window = 256 << 10
 
 // Pool makes the encoders of one coding and keeps them. All methods are safe for concurrent use.
@@ -47,7 +48,8 @@ type resetter interface {
 	Reset(to io.Writer)
 }
 
-// MaxLevel returns the highest level of a coding, 0 for a coding that is not known. The lowest is 1.
+// MaxLevel returns the highest level of a coding, 0 for a coding that is not known. The lowest is
+// 1.
 func MaxLevel(name string) int {
 	switch name {
 	case Gzip:
@@ -93,10 +95,10 @@ func NewPool(name string, level int) *Pool {
 	return p
 }
 
-// Get returns an encoder that writes to to. size is the size of the body. A size of -1 stands for a body
-// of unknown size, or one that is flushed: with any other size, Flush must not be called. With a padding
-// above 0 the body becomes longer by a random number of bytes, from about 1 to padding, which is at most
-// MaxPadding. Decoders skip them.
+// Get returns an encoder that writes to to. size is the size of the body. A size of -1 stands for a
+// body of unknown size, or one that is flushed: with any other size, Flush must not be called. With
+// a padding above 0 the body becomes longer by a random number of bytes, from about 1 to padding,
+// which is at most MaxPadding. Decoders skip them.
 func (p *Pool) Get(to io.Writer, size int64, padding int) *Encoder {
 	f := &p.stream
 	if size >= minBlock && padding <= 0 && p.whole.make != nil {
@@ -140,8 +142,8 @@ func (e *Encoder) Close() error {
 	return err
 }
 
-// Release gives the encoder back to its Pool, whether the body has ended or not. It must not be used
-// afterwards.
+// Release gives the encoder back to its Pool, whether the body has ended or not. It must not be
+// used afterwards.
 func (e *Encoder) Release() {
 	e.Reset(io.Discard) // it must not keep the writer
 	e.from.free.Put(e.resetter)
@@ -159,8 +161,8 @@ const (
 	minBlock = 8 << 10
 )
 
-// blockEncoder is brotli's encoder for whole bodies. It is up to twice as fast as the other one, and
-// cannot flush.
+// blockEncoder is brotli's encoder for whole bodies. It is up to twice as fast as the other one,
+// and cannot flush.
 type blockEncoder struct{ *matchfinder.Writer }
 
 func (blockEncoder) Flush() error { return nil }

@@ -38,9 +38,10 @@ func skippableFrame(n int) []byte {
 	return frame
 }
 
-// metadataBlock returns a metadata block of brotli with n bytes, 1 to 256 (RFC 7932 section 9.2). It must
-// begin at the border of a byte, as after a flush. Its bits, the lowest first, are: not the last block
-// (0), no data (11), reserved (0), one byte for the length (01 as a number), the length less 1.
+// metadataBlock returns a metadata block of brotli with n bytes, 1 to 256 (RFC 7932 section 9.2).
+// It must begin at the border of a byte, as after a flush. Its bits, the lowest first, are: not the
+// last block (0), no data (11), reserved (0), one byte for the length (01 as a number), the length
+// less 1.
 func metadataBlock(n int) []byte {
 	block := make([]byte, 2+n)
 	binary.LittleEndian.PutUint16(block, uint16(0b0110|1<<4|(n-1)<<6))
