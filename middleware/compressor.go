@@ -25,7 +25,7 @@ type compressor struct {
 	rules  *compression
 	scope  *pagi.Scope
 	send   pagi.Send
-	coding *codingPool // nil: the client wants none
+	coding *codingPool
 
 	mu      sync.Mutex
 	start   *pagi.HTTPResponseStart // held
@@ -61,7 +61,7 @@ func (c *compressor) event(ctx context.Context, ev pagi.Event) error {
 		}
 	case pagi.HTTPFullFlush:
 		if c.start != nil {
-			if err := c.decide(ctx, c.worthwhile(c.length), -1); err != nil {
+			if err := c.decide(ctx, c.rules.worthwhile(c.length), -1); err != nil {
 				return err
 			}
 		}
@@ -71,27 +71,17 @@ func (c *compressor) event(ctx context.Context, ev pagi.Event) error {
 
 // begin looks at the start of the response.
 func (c *compressor) begin(ctx context.Context, e pagi.HTTPResponseStart) error {
-	if e.Status == 304 {
-		c.plain = true
-		if contentType := e.Headers.Get("content-type"); contentType != "" && !c.rules.covers(contentType) {
-			return c.send(ctx, e)
-		}
-		e.Headers = edited(e.Headers, func(h *pagi.Headers) {
-			varyOn(h, "accept-encoding")
-			if c.coding != nil {
-				weaken(*h)
-			}
-		})
-		return c.send(ctx, e)
-	}
 	c.length = contentLength(e.Headers)
 	switch {
-	case !c.rules.may(&e) || !c.worthwhile(c.length):
+	case !c.rules.may(&e) || !c.rules.worthwhile(c.length):
 		c.plain = true
 		return c.send(ctx, e)
-	case c.coding == nil:
+	case e.Status == 304:
 		c.plain = true
-		e.Headers = edited(e.Headers, func(h *pagi.Headers) { varyOn(h, "accept-encoding") })
+		e.Headers = edited(e.Headers, func(h *pagi.Headers) {
+			varyOn(h, "accept-encoding")
+			weaken(*h) // as that of the 200 is
+		})
 		return c.send(ctx, e)
 	}
 	e.Headers = e.Headers.Clone() // the application may use them again once Send has returned
@@ -99,11 +89,24 @@ func (c *compressor) begin(ctx context.Context, e pagi.HTTPResponseStart) error 
 	return nil
 }
 
-// may reports whether a response with that start can be compressed.
+// plain returns a Send for a client that gets plain bodies.
+func (r *compression) plain(send pagi.Send) pagi.Send {
+	return func(ctx context.Context, ev pagi.Event) error {
+		if e, is := ev.(pagi.HTTPResponseStart); is && r.may(&e) && r.worthwhile(contentLength(e.Headers)) {
+			e.Headers = edited(e.Headers, func(h *pagi.Headers) { varyOn(h, "accept-encoding") })
+			ev = e
+		}
+		return send(ctx, ev)
+	}
+}
+
+// may reports whether a response with that start can be compressed, or stands for one that can.
 func (r *compression) may(e *pagi.HTTPResponseStart) bool {
 	h := e.Headers
+	contentType := h.Get("content-type")
+	untold := e.Status == 304 && contentType == ""
 	switch {
-	case e.Status == 204 || e.Status == 206 || !r.covers(h.Get("content-type")) || h.Has("content-range"):
+	case e.Status == 204 || e.Status == 206 || !untold && !r.covers(contentType) || h.Has("content-range"):
 		return false
 	case h.Has("content-encoding") && !pagi.EqualFold(h.Joined("content-encoding"), "identity"):
 		return false
@@ -128,7 +131,10 @@ func contentLength(h pagi.Headers) int64 {
 }
 
 // worthwhile reports whether a body of that size, -1 if it is not known, is compressed.
-func (c *compressor) worthwhile(size int64) bool { return size < 0 || size >= c.rules.minSize }
+func (r *compression) worthwhile(size int64) bool { return size < 0 || size >= r.minSize }
+
+// isLarge reports whether a file of that size is too large.
+func (r *compression) isLarge(size int64) bool { return r.maxFile > 0 && size > r.maxFile }
 
 // first handles the first event of the body, which decides.
 func (c *compressor) first(ctx context.Context, e pagi.HTTPResponseBody) error {
@@ -139,11 +145,15 @@ func (c *compressor) first(ctx context.Context, e pagi.HTTPResponseBody) error {
 	if size < 0 && !e.More {
 		size = int64(len(e.Body))
 	}
+	compress := c.rules.worthwhile(size)
+	if c.scope.Method == "HEAD" && len(e.Body) == 0 && c.rules.isLarge(size) {
+		compress = false // the body of GET may be a file
+	}
 	whole := int64(-1)
 	if !e.More {
 		whole = int64(len(e.Body))
 	}
-	if err := c.decide(ctx, c.worthwhile(size), whole); err != nil {
+	if err := c.decide(ctx, compress, whole); err != nil {
 		return err
 	}
 	switch {
@@ -170,8 +180,8 @@ func (c *compressor) firstFile(ctx context.Context, e pagi.HTTPResponseBody) err
 		return c.send(ctx, e)
 	}
 	defer src.Close()
-	large := c.rules.maxFile > 0 && max(size, c.length) > c.rules.maxFile
-	if err := c.decide(ctx, c.worthwhile(size) && !large, size); err != nil {
+	compress := c.rules.worthwhile(size) && !c.rules.isLarge(max(size, c.length))
+	if err := c.decide(ctx, compress, size); err != nil {
 		return err
 	}
 	switch {
@@ -303,7 +313,7 @@ func (c *compressor) unfinished(ctx context.Context) error {
 	if c.start == nil {
 		return nil
 	}
-	return c.decide(ctx, c.worthwhile(c.length), -1)
+	return c.decide(ctx, c.rules.worthwhile(c.length), -1)
 }
 
 // release gives the encoder back when the application has returned or panicked.

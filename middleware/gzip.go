@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
+	"sync/atomic"
 
 	"github.com/pagi-go/pagi-bridge/internal/coding"
 	"github.com/pagi-go/pagi-bridge/internal/option"
@@ -103,7 +105,7 @@ func (m GZip) Check() error {
 func (m GZip) Wrap(next pagi.App) pagi.App {
 	bad := m.Check() != nil
 	option.SetDefaults(&m)
-	rules := compression{minSize: m.MinSize, maxFile: m.MaxFile, types: m.Types, sse: m.SSE, padding: m.Padding}
+	rules := &compression{minSize: m.MinSize, maxFile: m.MaxFile, types: m.Types, sse: m.SSE, padding: m.Padding}
 	if m.Types == nil {
 		rules.types = compressible
 	}
@@ -121,7 +123,11 @@ func (m GZip) Wrap(next pagi.App) pagi.App {
 		if scope.Type != pagi.TypeHTTP {
 			return next.Serve(ctx, scope, receive, send)
 		}
-		c := &compressor{rules: &rules, scope: scope, send: send, coding: rules.choose(scope.Headers)}
+		found := rules.choose(scope.Headers)
+		if found == nil {
+			return next.Serve(ctx, scope, receive, rules.plain(send))
+		}
+		c := &compressor{rules: rules, scope: scope, send: send, coding: found}
 		defer c.release()
 		if err := next.Serve(ctx, scope, receive, c.event); err != nil {
 			return err
@@ -137,25 +143,47 @@ type compression struct {
 	types            mediaTypes
 	sse              bool
 	padding          int
+	last             atomic.Pointer[choice] // most clients send one of few headers
 }
+
+// choice is the coding for a value of Accept-Encoding.
+type choice struct {
+	header string
+	coding *codingPool
+}
+
+// maxChoice is the longest header whose choice is kept.
+const maxChoice = 64
 
 type codingPool struct {
 	name string
 	*coding.Pool
 }
 
-// choose returns the coding that the client likes best, nil if that is the plain body. Among
-// codings that it likes equally the first one of ours counts. The plain body is the best if the
-// client names it with a higher weight.
+// choose returns the coding that the client likes best, nil if that is the plain body.
 func (r *compression) choose(h pagi.Headers) *codingPool {
 	if !h.Has("accept-encoding") {
 		return nil
 	}
-	ranges := request.ParseAccept(h.Joined("accept-encoding"))
+	header := h.Joined("accept-encoding")
+	if last := r.last.Load(); last != nil && last.header == header {
+		return last.coding
+	}
+	found := r.chooseBy(request.ParseAccept(header))
+	if len(header) <= maxChoice {
+		r.last.Store(&choice{strings.Clone(header), found})
+	}
+	return found
+}
+
+// chooseBy returns the coding with the highest weight. Among codings that the client likes equally
+// the first one of ours counts. The plain body is the best if the client names it with a higher
+// weight.
+func (r *compression) chooseBy(ranges []request.AcceptRange) *codingPool {
 	var best *codingPool
 	bestQ := 0.0
 	for i := range r.codings {
-		if q, _ := weightOf(ranges, r.codings[i].name); q > bestQ {
+		if q := weightOf(ranges, r.codings[i].name); q > bestQ {
 			best, bestQ = &r.codings[i], q
 		}
 	}
@@ -168,14 +196,14 @@ func (r *compression) choose(h pagi.Headers) *codingPool {
 }
 
 // weightOf returns the weight of a coding: its own, or else that of "*".
-func weightOf(ranges []request.AcceptRange, name string) (q float64, named bool) {
+func weightOf(ranges []request.AcceptRange, name string) (q float64) {
 	for i := range ranges {
 		switch value := ranges[i].Value; {
 		case value == name || value == "x-gzip" && name == coding.Gzip: // RFC 9110 section 8.4.1.3
-			return ranges[i].Q, true
+			return ranges[i].Q
 		case value == "*":
 			q = ranges[i].Q
 		}
 	}
-	return q, false
+	return q
 }

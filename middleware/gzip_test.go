@@ -210,6 +210,7 @@ func TestGZipHead(t *testing.T) {
 		{"a length that is large enough", "", []string{"content-length", "4200"}, "gzip"},
 		{"a length that is not", "", []string{"content-length", "42"}, ""},
 		{"the body as for GET", longText, nil, "gzip"},
+		{"a length as of a large file", "", []string{"content-length", "10485761"}, ""},
 		{"nothing is known", "", nil, ""},
 	} {
 		app := middleware.GZip{}.Wrap(respond(200, c.body, append(c.headers, "content-type", "text/html")...))

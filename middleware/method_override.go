@@ -69,13 +69,18 @@ func (m MethodOverride) Wrap(next pagi.App) pagi.App {
 	if m.AllowedMethods == nil {
 		m.AllowedMethods = []string{"PUT", "PATCH", "DELETE"}
 	}
+	types := mediaTypes{urlEncoded}
 	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		if scope.Method != "POST" || scope.Type == pagi.TypeWebSocket {
 			return next.Serve(ctx, scope, receive, send)
 		}
+		inForm := m.Form && types.have(scope.Headers.Get("content-type"))
+		if !(m.Header != "off" && scope.Headers.Has(m.Header)) && !(m.Param != "off" && scope.QueryString != "") && !inForm {
+			return next.Serve(ctx, scope, receive, send)
+		}
 		r := request.New(ctx, scope, receive)
 		r.Limits.Body = m.MaxForm
-		method, err := m.asked(r)
+		method, err := m.asked(r, inForm)
 		if err != nil {
 			return err
 		}
@@ -89,7 +94,7 @@ func (m MethodOverride) Wrap(next pagi.App) pagi.App {
 }
 
 // asked returns the method that the request asks for, "" if for none.
-func (m MethodOverride) asked(r *request.Request) (string, error) {
+func (m MethodOverride) asked(r *request.Request, inForm bool) (string, error) {
 	if m.Header != "off" {
 		if method, ok := r.Scope().Headers.Lookup(m.Header); ok {
 			return strings.Trim(method, " \t"), nil
@@ -103,7 +108,7 @@ func (m MethodOverride) asked(r *request.Request) (string, error) {
 			return query.Get(m.Param), nil
 		}
 	}
-	if contentType, _ := r.ContentType(); !m.Form || contentType != urlEncoded {
+	if !inForm {
 		return "", nil
 	}
 	fields, err := r.Form()
