@@ -37,8 +37,12 @@ type compressor struct {
 	out     *[]byte                 // what the encoder has written
 }
 
-// outSize is how many compressed bytes are collected before they leave.
-const outSize = 32 << 10
+const (
+	// outSize is how many compressed bytes are collected before they leave.
+	outSize = 32 << 10
+	// maxOut is the largest buffer that is kept for another response.
+	maxOut = 4 * outSize
+)
 
 var outs = sync.Pool{New: func() any { b := make([]byte, 0, outSize+4<<10); return &b }}
 
@@ -332,7 +336,7 @@ func (c *compressor) giveBack() {
 	c.encoder.Release()
 	c.encoder = nil
 	// If the client has left, the server may have given up a write that still holds the bytes.
-	if c.scope.Connection != nil && c.scope.Connection.ResponseComplete() {
+	if cap(*c.out) <= maxOut && c.scope.Connection != nil && c.scope.Connection.ResponseComplete() {
 		outs.Put(c.out)
 	}
 	c.out, c.ctx = nil, nil

@@ -24,7 +24,8 @@ type ContentNegotiation struct {
 	SupportedTypes []string `yaml:"supported_types"`
 	// DefaultType is the type for a client that accepts none of them; "" means the first one.
 	DefaultType string `yaml:"default_type"`
-	// Strict answers such a client 406, with the list of the types.
+	// Strict answers such a client 406, with the list of the types. EventSource accepts
+	// text/event-stream alone, so Strict refuses event streams unless that is in the list.
 	Strict bool `yaml:"strict"`
 }
 

@@ -10,14 +10,14 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// ETag gives the answers to GET an entity tag: half of the SHA-256 of the body, 128 bits, which
-// nobody can make two bodies for. With ConditionalGet around it, a client that has the body already
-// gets 304 instead.
+// ETag gives the answers to GET an entity tag: half of the SHA-256 of the body, 128 bits. With a
+// faster hash, a client that chooses the content of pages could make two of them with one tag. With
+// ConditionalGet around ETag, a client that has the body already gets 304 instead.
 //
-// It acts in http scopes, on responses of 200 that have no ETag. A body that comes in one piece has
-// a tag; so has one in pieces up to Buffer. Other streams, files and bodies larger than MaxSize
-// leave without one, and so does a response with "Cache-Control: no-store". In answer to HEAD there
-// is a tag only if the application sends the body, too: put Head inside of ETag, not around it.
+// It acts in http scopes, on responses of 200 that have no ETag. A body in one piece gets a tag,
+// and so does one in pieces up to Buffer. Other streams, files and bodies larger than MaxSize leave
+// without a tag, and so does a response with "Cache-Control: no-store". An answer to HEAD gets a
+// tag only if the application sends the body, too, or if Head is around ETag.
 type ETag struct {
 	// Weak makes the tags weak, for bodies that mean the same but may differ in bytes.
 	Weak bool `yaml:"weak"`

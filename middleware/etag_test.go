@@ -74,6 +74,9 @@ func TestETag(t *testing.T) {
 	if tag := pagitest.New(middleware.ETag{}.Wrap(hello)).Get("/").Header("etag"); !regexp.MustCompile(`^"[\w-]{22}"$`).MatchString(tag) {
 		t.Error(tag)
 	}
+	if res := pagitest.New(pagi.Chain(hello, middleware.Head{}, middleware.ETag{})).Head("/"); res.Header("etag") != helloTag || len(res.Body) > 0 {
+		t.Errorf("HEAD with Head around: %v", res.Headers)
+	}
 	other := respond(200, "hello!")
 	if a, b := pagitest.New(middleware.ETag{}.Wrap(hello)).Get("/"), pagitest.New(middleware.ETag{}.Wrap(other)).Get("/"); a.Header("etag") == b.Header("etag") {
 		t.Error("two bodies have the same tag")

@@ -53,8 +53,8 @@ type GZip struct {
 	// Types are the media types that are compressed, such as "text/html", "text/*" or "*+json"; nil
 	// means those of text, scripts, JSON, XML, fonts without compression and WebAssembly.
 	Types []string `yaml:"types"`
-	// SSE compresses event streams, too, if they are sent in an http scope. An encoder takes about
-	// 1 MiB of memory as long as the stream lasts. Streams of an sse scope are never compressed.
+	// SSE compresses event streams, too, if they are sent in an http scope. An encoder takes 1 to 2
+	// MiB of memory as long as the stream lasts. Streams of an sse scope are never compressed.
 	SSE bool `yaml:"sse"`
 	// Padding makes each compressed body longer by a random number of bytes, at most by Padding and
 	// by 256. It slows attacks down that find a secret by the length of bodies with it (BREACH),

@@ -23,7 +23,7 @@ func ExampleJSONBody() {
 	}))
 	client := pagitest.New(app)
 	fmt.Println(client.Post("/", pagitest.JSON(map[string]string{"name": "Ann"})).Text())
-	res := client.Post("/", pagitest.Header("content-type", "application/json"), pagitest.Body("{\n  nobody\n}"))
+	res := client.Post("/", pagitest.Header("content-type", "application/json"), pagitest.Body("{\n  name\n}"))
 	fmt.Println(res.Status, res.Err)
 	// Output:
 	// Hello, Ann
