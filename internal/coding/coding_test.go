@@ -61,6 +61,27 @@ func TestEveryLevelOfEveryCoding(t *testing.T) {
 	}
 }
 
+// TestBrowsersTakeTheWindowOfZstd: they refuse a window of more than 8 MiB (RFC 9659 section 3).
+func TestBrowsersTakeTheWindowOfZstd(t *testing.T) {
+	for level := 1; level <= coding.MaxLevel(coding.Zstd); level++ {
+		for _, size := range []int64{-1, 10 << 20} {
+			var out bytes.Buffer
+			e := coding.NewPool(coding.Zstd, level).Get(&out, size, 0)
+			piece := bytes.Repeat([]byte("0123456789abcdef"), 64<<10) // 1 MiB
+			for range 10 {
+				e.Write(piece)
+			}
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+			var header zstd.Header
+			if err := header.Decode(out.Bytes()); err != nil || header.WindowSize > 8<<20 || header.FrameContentSize > 8<<20 && header.SingleSegment {
+				t.Errorf("level %d: %+v %v", level, header, err)
+			}
+		}
+	}
+}
+
 func TestAFlushMakesAllReadable(t *testing.T) {
 	for _, name := range names {
 		for _, padding := range []int{0, 100} {
