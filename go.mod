@@ -27,7 +27,10 @@ require (
 	gopkg.in/natefinch/lumberjack.v2 v2.2.1
 )
 
-require github.com/go-chi/chi/v5 v5.5.0
+require (
+	github.com/andybalholm/brotli v1.3.0
+	github.com/go-chi/chi/v5 v5.5.0
+)
 
 require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect

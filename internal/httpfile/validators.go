@@ -54,14 +54,21 @@ func (v validators) precondition(h pagi.Headers) int {
 	} else if since, ok := date(h, "if-unmodified-since"); ok && !v.modified.IsZero() && v.modified.After(since) {
 		return http.StatusPreconditionFailed
 	}
-	if list, ok := h.Lookup("if-none-match"); ok {
-		if strings.TrimSpace(list) == "*" || v.etag != "" && matchesTag(h.Joined("if-none-match"), v.etag, false) {
-			return http.StatusNotModified
-		}
-	} else if since, ok := date(h, "if-modified-since"); ok && !v.modified.IsZero() && !v.modified.After(since) {
+	if NotModified(h, v.etag, v.modified) {
 		return http.StatusNotModified
 	}
 	return 0
+}
+
+// NotModified reports whether the client has the content with that entity tag, weak or strong, and
+// that modification time; either may be missing. It evaluates If-None-Match, or else
+// If-Modified-Since (RFC 9110 section 13.2.2), for GET and HEAD.
+func NotModified(request pagi.Headers, etag string, modified time.Time) bool {
+	if list, ok := request.Lookup("if-none-match"); ok {
+		return strings.TrimSpace(list) == "*" || etag != "" && matchesTag(request.Joined("if-none-match"), strings.TrimPrefix(etag, "W/"), false)
+	}
+	since, ok := date(request, "if-modified-since")
+	return ok && !modified.IsZero() && !modified.After(since)
 }
 
 // rangeApplies evaluates If-Range (RFC 9110 section 13.1.5): a tag must match

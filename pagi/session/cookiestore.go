@@ -2,12 +2,12 @@ package session
 
 import (
 	"context"
-	"crypto/cipher"
 	"encoding/json"
 	"errors"
 	"sync"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/seal"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -49,14 +49,8 @@ type CookieStore struct {
 	Name string
 
 	once   sync.Once
-	locks  []lock // of Keys, in order
-	broken error  // why there are none
-}
-
-// lock is a key that is ready for use.
-type lock struct {
-	Key
-	aead cipher.AEAD // nil in a store that signs
+	ring   *seal.Ring // of Keys
+	broken error      // why there is none
 }
 
 var _ Store = (*CookieStore)(nil)
@@ -70,7 +64,7 @@ func (c *CookieStore) Check() error {
 	seen := map[string]bool{}
 	for _, key := range c.Keys {
 		switch {
-		case key.ID == "" || len(key.ID) > maxKeyID || !base64url(key.ID):
+		case key.ID == "" || len(key.ID) > maxKeyID || !seal.IsBase64URL(key.ID):
 			errs = append(errs, pagi.BadOption("keys", "%q is no key id: it needs 1 to %d letters, digits, \"-\" or \"_\"", key.ID, maxKeyID))
 		case seen[key.ID]:
 			errs = append(errs, pagi.BadOption("keys", "two keys have the id %q", key.ID))
@@ -93,22 +87,18 @@ func (c *CookieStore) boundTo(state State) *CookieStore {
 }
 
 // ready derives what the keys need, once.
-func (c *CookieStore) ready() ([]lock, error) {
+func (c *CookieStore) ready() (*seal.Ring, error) {
 	c.once.Do(func() {
 		if c.broken = c.Check(); c.broken != nil {
 			return
 		}
+		var keys []seal.Key
 		for _, key := range c.Keys {
-			l := lock{Key: key}
-			if !c.Signed {
-				if l.aead, c.broken = newGCM(key); c.broken != nil {
-					return
-				}
-			}
-			c.locks = append(c.locks, l)
+			keys = append(keys, seal.Key(key))
 		}
+		c.ring, c.broken = seal.NewRing("session", keys...)
 	})
-	return c.locks, c.broken
+	return c.ring, c.broken
 }
 
 func (c *CookieStore) name() string {
@@ -155,7 +145,7 @@ func (c *CookieStore) Save(ctx context.Context, rec *Record) (string, error) {
 
 // Touch implements Store: it makes a token with the new times.
 func (c *CookieStore) Touch(_ context.Context, rec *Record) (string, error) {
-	locks, err := c.ready()
+	ring, err := c.ready()
 	if err != nil {
 		return "", err
 	}
@@ -167,11 +157,12 @@ func (c *CookieStore) Touch(_ context.Context, rec *Record) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	seal := seal
+	token := ""
 	if c.Signed {
-		seal = sign
+		token = ring.Sign(c.name(), plain)
+	} else {
+		token = ring.Seal(c.name(), plain)
 	}
-	token := seal(locks[0], c.name(), plain)
 	if len(token) > MaxCookie {
 		return "", &SizeError{What: "cookie", Size: len(token), Limit: MaxCookie}
 	}
@@ -186,22 +177,17 @@ func (c *CookieStore) open(token string) ([]byte, error) {
 	if len(token) > MaxCookie {
 		return nil, ErrNotFound
 	}
-	parse, open := splitSealed, unseal
-	if c.Signed {
-		parse, open = splitSigned, verify
-	}
-	keyID, rest, ok := parse(token)
-	if !ok {
-		return nil, ErrNotFound
-	}
-	locks, err := c.ready()
+	ring, err := c.ready()
 	if err != nil {
 		return nil, err
 	}
-	for _, l := range locks {
-		if l.ID == keyID {
-			return open(l, c.name(), rest)
-		}
+	open := ring.Open
+	if c.Signed {
+		open = ring.Verify
 	}
-	return nil, ErrNotFound
+	plain, ok := open(c.name(), token)
+	if !ok {
+		return nil, ErrNotFound
+	}
+	return plain, nil
 }

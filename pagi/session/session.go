@@ -15,8 +15,8 @@
 //
 // Files: session.go what an application reads, change.go what it changes, value.go typed reading,
 // manager.go the middleware, flush.go loading, merging and saving, store.go the interface of
-// stores, memory.go and cookiestore.go two stores, seal.go and sign.go the two forms of the
-// latter's cookies, state.go the interface of states, cookie.go and headers.go the states, id.go
+// stores, memory.go and cookiestore.go two stores (package internal/seal has the form of the
+// latter's cookies), state.go the interface of states, cookie.go and headers.go the states, id.go
 // ids, errors.go.
 package session
 
