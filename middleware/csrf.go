@@ -99,15 +99,6 @@ func (m CSRF) cookie() session.CookieState {
 	return session.CookieState{Name: m.CookieName, HostPrefix: m.HostPrefix, Secure: m.Secure}
 }
 
-// renamed returns err with another name of an option.
-func renamed(err error, from, to string) error {
-	var bad *pagi.OptionError
-	if errors.As(err, &bad) && bad.Option == from {
-		return &pagi.OptionError{Option: to, Err: bad.Err}
-	}
-	return err
-}
-
 // csrf is a CSRF that is ready for use.
 type csrf struct {
 	CSRF
