@@ -24,5 +24,5 @@ const (
 	OriginalPath         = "original_path"               // string: before Rewrite
 	OriginalClient       = "original_client"             // pagi.Addr: the peer, before ReverseProxy
 	SSERetry             = "pagi.sse.retry"              // time.Duration: the reconnection time of event streams
-	WebSocketRateLimit   = "pagi.websocket.rate_limit"   // what is left of the limit
+	WebSocketRateLimit   = "pagi.websocket.rate_limit"   // *middleware.WebSocketBudget: what is left of the limit
 )
