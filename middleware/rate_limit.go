@@ -285,6 +285,7 @@ func (l *rateLimit) warn(ctx context.Context, err error) {
 // tell adds the headers about the limit. A limit further inside has told of itself already; its
 // X headers stay.
 func (l *rateLimit) tell(h *pagi.Headers, result RateLimitResult) {
+	*h = slices.Grow(*h, 5)
 	remaining := strconv.Itoa(result.Remaining)
 	if l.x && !h.Has("x-ratelimit-limit") {
 		now := time.Now()
