@@ -11,6 +11,7 @@ package middleware
 
 import (
 	"context"
+	"errors"
 
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -60,6 +61,21 @@ func checkValue(option, value string) error {
 		return pagi.BadOption(option, "%q must not contain control characters", value)
 	}
 	return nil
+}
+
+// renamed returns the error of a part's part with another name of an option.
+func renamed(err error, from, to string) error {
+	if joined, is := err.(interface{ Unwrap() []error }); is {
+		var errs []error
+		for _, err := range joined.Unwrap() {
+			errs = append(errs, renamed(err, from, to))
+		}
+		return errors.Join(errs...)
+	}
+	if bad, is := err.(*pagi.OptionError); is && bad.Option == from {
+		return &pagi.OptionError{Option: to, Err: bad.Err}
+	}
+	return err
 }
 
 func or(s, otherwise string) string {

@@ -15,6 +15,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/pagi-go/pagi-bridge/internal/nearest"
+	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/server/acme"
 )
@@ -356,6 +357,11 @@ func (d *decoder) oneMiddleware(item ast.Node) *Middleware {
 			target = m
 		}
 		d.into(target, []pair{p}, what, "", m.at.options)
+	}
+	for _, f := range option.Fields(part) {
+		if _, given := m.at.options[f.Name]; given && f.ZeroIsOff() && f.Value.CanInt() && f.Value.IsZero() {
+			f.Value.SetInt(-1)
+		}
 	}
 	return m
 }

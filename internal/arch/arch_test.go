@@ -49,7 +49,7 @@ var rooms = []struct {
 	{"internal/ending", []string{"pagi"}},
 	{"internal/httpfile", []string{"pagi", "internal/reply"}},
 	{"internal/...", nil},
-	{"middleware/...", []string{"pagi", "pagi/nethttp", "pagi/scopekey", "pagi/request", "pagi/response", "pagi/session", "pagi/websocket", "pagi/sse", "pagi/lifespan", "internal/..."}},
+	{"middleware/...", []string{"pagi", "pagi/nethttp", "pagi/scopekey", "pagi/request", "pagi/response", "pagi/session", "pagi/session/boltstore", "pagi/session/redisstore", "pagi/websocket", "pagi/sse", "pagi/lifespan", "internal/..."}},
 	{"apps/...", []string{"pagi", "pagi/scopekey", "pagi/request", "pagi/response", "pagi/session", "pagi/websocket", "pagi/sse", "pagi/lifespan", "internal/..."}},
 	{"server/ws", []string{"pagi", "pagi/engine", "internal/..."}},
 	{"server/accesslog", []string{"pagi", "pagi/engine", "internal/..."}},

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/reply"
 )
 
 // CORS says which pages of other origins may read a response (the Fetch standard, section 3.2).
@@ -34,20 +36,13 @@ func (r *Response) CORS(c CORS) *Response {
 	case c.Origin == "*" && c.Credentials:
 		return r.fail(errCredentialsForAll)
 	}
-	r.Header("access-control-allow-origin", c.Origin)
-	if c.Credentials {
-		r.Header("access-control-allow-credentials", "true")
-	}
-	for _, list := range []struct {
-		name  string
-		items []string
-	}{{"expose-headers", c.Expose}, {"allow-methods", c.Methods}, {"allow-headers", c.Headers}} {
-		if len(list.items) > 0 {
-			r.Header("access-control-"+list.name, strings.Join(list.items, ", "))
-		}
+	grant := reply.CORS{
+		Origin: c.Origin, Credentials: c.Credentials, Expose: strings.Join(c.Expose, ", "),
+		Methods: strings.Join(c.Methods, ", "), Headers: strings.Join(c.Headers, ", "),
 	}
 	if c.MaxAge > 0 {
-		r.Header("access-control-max-age", strconv.FormatInt(int64(c.MaxAge/time.Second), 10))
+		grant.MaxAge = strconv.FormatInt(int64(c.MaxAge/time.Second), 10)
 	}
+	grant.Each(func(name, value string) { r.Header(name, value) })
 	return r
 }

@@ -19,9 +19,9 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 
+	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -104,15 +104,11 @@ func (r *Response) AddHeader(name, value string) *Response {
 // Vary adds names of request headers on which the answer depends, unless they are there.
 func (r *Response) Vary(names ...string) *Response {
 	for _, name := range names {
-		if r.headers.HasToken("vary", name) || r.headers.HasToken("vary", "*") {
-			continue
+		if err := (pagi.Headers{{Name: "vary", Value: name}}).Validate("response"); err != nil {
+			return r.fail(err)
 		}
-		all := strings.ToLower(name)
-		if before := r.headers.Joined("vary"); before != "" {
-			all = before + ", " + all
-		}
-		r.Header("vary", all)
 	}
+	reply.Vary(&r.headers, names...)
 	return r
 }
 

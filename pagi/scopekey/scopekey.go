@@ -16,7 +16,7 @@ const (
 	ParsedBody           = "pagi.parsed_body"            // the request body as a form or as JSON
 	RawBody              = "pagi.raw_body"               // []byte: the request body
 	Auth                 = pagi.AuthKey                  // pagi.Auth
-	CSRFToken            = "csrf_token"                  // string
+	CSRFToken            = "csrf_token"                  // *middleware.CSRFToken, whose String is the token
 	RequestID            = "request_id"                  // string
 	PreferredContentType = "pagi.preferred_content_type" // string: the media type the client likes best
 	AcceptedTypes        = "pagi.accepted_types"         // []string: what the client accepts, best first
@@ -24,5 +24,5 @@ const (
 	OriginalPath         = "original_path"               // string: before Rewrite
 	OriginalClient       = "original_client"             // pagi.Addr: the peer, before ReverseProxy
 	SSERetry             = "pagi.sse.retry"              // time.Duration: the reconnection time of event streams
-	WebSocketRateLimit   = "pagi.websocket.rate_limit"   // what is left of the limit
+	WebSocketRateLimit   = "pagi.websocket.rate_limit"   // *middleware.WebSocketBudget: what is left of the limit
 )

@@ -24,20 +24,20 @@ const (
 // only reads needs no new cookie.
 type CookieState struct {
 	// Name is the cookie's name; "" means DefaultCookie.
-	Name string
+	Name string `yaml:"name"`
 	// HostPrefix puts "__Host-" in front of the name: browsers then take the cookie only over https,
 	// for this host and for all paths. It implies Secure "always" and Path "/".
-	HostPrefix bool
+	HostPrefix bool `yaml:"host_prefix"`
 	// Domain makes the browser send the cookie to all hosts of a domain; "" means this host only.
-	Domain string
+	Domain string `yaml:"domain"`
 	// Path is the path below which the browser sends the cookie. "" means the root path of the scope,
 	// so that two mounts do not overwrite each other's session; at the top it is "/". It is also "/"
 	// for a root path that has other characters than letters, digits and "-._~/".
-	Path string
+	Path string `yaml:"path"`
 	// Secure is "always", "never", or "auto", which is the default: if the scheme is https or wss.
-	Secure string
+	Secure string `yaml:"secure"`
 	// SameSite is "Lax", which is the default, "Strict" or "None", which implies Secure "always".
-	SameSite string
+	SameSite string `yaml:"same_site"`
 }
 
 var _ State = CookieState{}

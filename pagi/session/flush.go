@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -91,10 +92,20 @@ func (s *Session) begin(ctx context.Context, scope *pagi.Scope, headers pagi.Hea
 	if err := s.flush(ctx); err != nil {
 		return nil, err
 	}
-	if s.started || s.out == (outgoing{}) {
+	if s.started || !s.loaded {
 		return headers, nil
 	}
 	headers = headers.Clone()
+	request, answer := carriers(s.m.state)
+	if request != "" {
+		reply.Vary(&headers, request)
+	}
+	if s.out == (outgoing{}) {
+		return headers, nil
+	}
+	if answer != "" && !headers.Has("cache-control") {
+		headers.Add("cache-control", `private, no-cache="`+answer+`"`)
+	}
 	if s.out.clear {
 		s.m.state.Clear(scope, &headers)
 		return headers, nil

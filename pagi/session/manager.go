@@ -27,6 +27,11 @@ const (
 // answers in its place; only Destroy has its effect. The client is told of a token only if it is
 // another than the one that it has sent.
 //
+// A response for which the session was used has "Vary: Cookie", or the header of another State. One
+// that tells the client of a token also has "Cache-Control: private, no-cache="set-cookie"", so that
+// no cache gives the token to others (RFC 9111 sections 5.2.2.4 and 7.3), unless the application has
+// set a Cache-Control.
+//
 // Concurrent requests of one session are merged by key: a save applies the request's own changes to
 // what is stored by then. For a key that two requests change, the last save counts. If another
 // request has destroyed the session meanwhile, or has given it a new id, the changes are dropped,
@@ -37,20 +42,20 @@ const (
 // application first used it. It counts as used at the scope's beginning and at its end.
 type Manager struct {
 	// Store keeps the sessions; nil means a Memory of its own for each call of Wrap.
-	Store Store
+	Store Store `yaml:"-"`
 	// State carries the token; nil means CookieState{}.
-	State State
+	State State `yaml:"-"`
 	// Expire is how long a session lives after it was created, or got a new id, however much it is
 	// used; 0 means DefaultExpire, and less than 0 means without a limit.
-	Expire time.Duration
+	Expire time.Duration `yaml:"expire" default:"24h" zero:"off"`
 	// Idle is how long a session lives after it was last used. A use that follows another within a
 	// 20th part of Idle is not noted. 0 means DefaultIdle, and less than 0 means without a limit.
-	Idle time.Duration
+	Idle time.Duration `yaml:"idle" default:"1h" zero:"off"`
 	// MaxSize is the largest size of a session's keys and values as JSON, in bytes; 0 means
 	// DefaultMaxSize. Within it a CookieStore has the limit of its cookie, MaxCookie.
-	MaxSize int
+	MaxSize int `yaml:"max_size" unit:"bytes" default:"64KiB"`
 	// Now is the clock; nil means time.Now.
-	Now func() time.Time
+	Now func() time.Time `yaml:"-"`
 }
 
 // manager is a Manager whose defaults are filled in.

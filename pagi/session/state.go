@@ -17,3 +17,17 @@ type State interface {
 	// Clear makes the client forget its token.
 	Clear(scope *pagi.Scope, headers *pagi.Headers)
 }
+
+// carriers returns the names of the headers that carry the token in a request and in a response, as
+// far as they are known.
+func carriers(state State) (request, response string) {
+	switch state := state.(type) {
+	case CookieState:
+		return "cookie", "set-cookie"
+	case HeaderState:
+		return state.name(), state.name()
+	case BearerState:
+		return "authorization", ""
+	}
+	return "", ""
+}

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -235,4 +236,39 @@ func FuzzCookie(f *testing.F) {
 			t.Errorf("%q of %q", got, line)
 		}
 	})
+}
+
+func TestCachesAreToldOfSessions(t *testing.T) {
+	reading := func(_ *pagi.Scope, s *session.Session) error { s.Has("user"); return nil }
+	setting := func(_ *pagi.Scope, s *session.Session) error { return s.Set("user", "ann") }
+	unused := func(*pagi.Scope, *session.Session) error { return nil }
+	for name, c := range map[string]struct {
+		state              session.State
+		use                func(*pagi.Scope, *session.Session) error
+		own                []string
+		vary, cacheControl string
+	}{
+		"a session that is not used":        {nil, unused, nil, "", ""},
+		"one that is read":                  {nil, reading, nil, "cookie", ""},
+		"one that sets a cookie":            {nil, setting, nil, "cookie", `private, no-cache="set-cookie"`},
+		"the application knows better":      {nil, setting, []string{"cache-control", "public", "vary", "Accept"}, "Accept, cookie", "public"},
+		"one in a header":                   {session.HeaderState{}, setting, nil, "x-session-id", `private, no-cache="x-session-id"`},
+		"one in the Authorization header":   {session.BearerState{}, setting, nil, "authorization", ""},
+		"one that is carried by a callback": {session.CallbackState{ExtractFunc: func(*pagi.Scope) string { return "" }}, setting, nil, "", ""},
+	} {
+		app := pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+			s, _ := session.FromScope(scope)
+			if err := c.use(scope, s); err != nil {
+				return err
+			}
+			if err := send(ctx, pagi.HTTPResponseStart{Status: 200, Headers: pagi.NewHeaders(c.own...)}); err != nil {
+				return err
+			}
+			return send(ctx, pagi.HTTPResponseBody{})
+		})
+		res := pagitest.New(session.Manager{State: c.state}.Wrap(app)).Get("/")
+		if res.Header("vary") != c.vary || res.Header("cache-control") != c.cacheControl || res.Err != nil {
+			t.Errorf("%s: %v %v", name, res.Headers, res.Err)
+		}
+	}
 }

@@ -7,7 +7,8 @@ import (
 )
 
 const (
-	// minCompressed is the size of the smallest message that is compressed.
+	// minCompressed is the size of the smallest message that is compressed, unless the scope has
+	// another.
 	minCompressed = 128
 	// maxHistory is how many of the last bytes sent are remembered for the next message. The window
 	// could be four times as large, but every connection would hold that much.
@@ -18,6 +19,7 @@ const (
 // their last bytes.
 type deflater struct {
 	takeover bool
+	minSize  int // smaller messages are not compressed
 	history  []byte
 	most     int // how many bytes of history, and how many are compressed in one go; see newDeflater
 	step     int
@@ -28,7 +30,7 @@ type deflater struct {
 // and the bytes compressed in one go together. So with a window below the largest one, each of the
 // two is at most half of the window.
 func newDeflater(agreed *extension) *deflater {
-	d := &deflater{takeover: !agreed.serverNoTakeover, most: maxHistory}
+	d := &deflater{takeover: !agreed.serverNoTakeover, minSize: max(agreed.minSize, 1), most: maxHistory}
 	if agreed.serverBits < 15 {
 		d.step = 1 << (agreed.serverBits - 1)
 		d.most = min(d.most, d.step)

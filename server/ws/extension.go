@@ -12,6 +12,7 @@ type extension struct {
 	serverNoTakeover, clientNoTakeover bool
 	serverBits                         int // the window for messages of the server; 15 by default
 	bitsAsked                          bool
+	minSize                            int // of the messages that the server compresses
 }
 
 // negotiate returns the extension for the client's first acceptable offer, or nil without one.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/pagi-go/pagi-bridge/internal/headername"
+	"github.com/pagi-go/pagi-bridge/internal/wscompression"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
@@ -29,10 +30,7 @@ type wrapper interface {
 
 // Upgrade implements engine.WebSocketUpgrader.
 func (s *Server) Upgrade(stream engine.Stream, r *http.Request, scope *pagi.Scope, accept pagi.WebSocketAccept, hooks engine.WebSocketHooks) (engine.WebSocketConn, error) {
-	var agreed *extension
-	if !s.NoCompression {
-		agreed = negotiate(scope.Headers)
-	}
+	agreed := s.agree(scope)
 	headers := pagi.Headers{}
 	if accept.Subprotocol != "" {
 		headers.Add("sec-websocket-protocol", accept.Subprotocol)
@@ -65,6 +63,24 @@ func (s *Server) Upgrade(stream engine.Stream, r *http.Request, scope *pagi.Scop
 	c.push()
 	c.start()
 	return c, nil
+}
+
+// agree returns the extension that the WebSocket is to have; nil: none.
+func (s *Server) agree(scope *pagi.Scope) *extension {
+	settings := wscompression.Settings{Off: s.NoCompression, MinSize: minCompressed}
+	if own, ok := scope.Stash.Get(wscompression.Key{}); ok {
+		settings = own.(wscompression.Settings)
+	}
+	if settings.Off {
+		return nil
+	}
+	agreed := negotiate(scope.Headers)
+	if agreed != nil {
+		agreed.minSize = settings.MinSize
+		agreed.serverNoTakeover = agreed.serverNoTakeover || settings.ServerNoTakeover
+		agreed.clientNoTakeover = agreed.clientNoTakeover || settings.ClientNoTakeover
+	}
+	return agreed
 }
 
 // upgradeStream answers an extended CONNECT (RFC 8441 section 5).

@@ -64,7 +64,7 @@ func (c *conn) Send(ctx context.Context, m pagi.WebSocketSend) error {
 // appendMessage appends a message to the waiting bytes. wmu is held.
 func appendMessage[T string | []byte](c *conn, op byte, payload T) {
 	c.needOutput()
-	if c.deflater != nil && len(payload) >= minCompressed {
+	if c.deflater != nil && len(payload) >= c.deflater.minSize {
 		packed := c.deflater.deflate([]byte(payload))
 		c.out = append(appendHeader(c.out, op, true, len(packed)), packed...)
 		return

@@ -10,15 +10,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/pagi-go/pagi-bridge/internal/redisclient"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/session"
 )
@@ -67,20 +66,10 @@ func (s *Store) Check() error {
 	if s.Client != nil {
 		return nil
 	}
-	if _, err := s.options(); err != nil {
+	if _, err := redisclient.Options(s.URL); err != nil {
 		return pagi.BadOption("url", "it is wrong: %w", err)
 	}
 	return nil
-}
-
-// options returns what URL stands for. The error does not show URL, which may have a password.
-func (s *Store) options() (*redis.Options, error) {
-	options, err := redis.ParseURL(s.URL)
-	var shown *url.Error
-	if errors.As(err, &shown) {
-		err = shown.Err
-	}
-	return options, err
 }
 
 // Open makes a client of URL, and asks Redis for a sign of life.
@@ -92,13 +81,10 @@ func (s *Store) Open(ctx context.Context) error {
 	defer s.mu.Unlock()
 	client := s.Client
 	if client == nil && s.own == nil {
-		options, err := s.options()
+		options, err := redisclient.Options(s.URL)
 		if err != nil {
 			return err
 		}
-		options.MaxRetries = -1
-		options.DisableIdentity = true // older servers do not know the command
-		options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 		s.own = redis.NewClient(options)
 	}
 	if client == nil {
