@@ -148,7 +148,7 @@ func (m AuthForward) Wrap(next pagi.App) pagi.App {
 			if below, err = f.passed(below, res); err == nil {
 				_, _ = io.CopyN(io.Discard, res.Body, 4096) // so that the connection can be used again
 				res.Body.Close()
-				return next.Serve(ctx, below, receive, send)
+				return next.Serve(ctx, below, receive, keptPrivate(scope, send))
 			}
 		case isRedirect(res.StatusCode) || res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden:
 			var body []byte

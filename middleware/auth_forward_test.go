@@ -126,6 +126,17 @@ func TestAuthForwardDecides(t *testing.T) {
 	if asked.Load() != before+3 {
 		t.Error("the server was not asked about //admin")
 	}
+	cached := answering(pagi.HTTPResponseStart{Status: 200, Headers: pagi.NewHeaders("cache-control", "public")}, pagi.HTTPResponseBody{})
+	for want, app := range map[string]pagi.App{"private": whoami, "public": cached} {
+		m := middleware.AuthForward{URL: url, Paths: []string{"/admin"}}
+		c := pagitest.New(m.Wrap(app))
+		if got := c.Get("/admin").Header("cache-control"); got != want {
+			t.Errorf("cache-control is %q, want %q", got, want)
+		}
+		if got := c.Get("/").Header("cache-control"); got == "private" {
+			t.Errorf("of a path that is not protected cache-control is %q", got)
+		}
+	}
 	// An identity of a middleware further out stays if the server names nobody, and is replaced otherwise.
 	if got := pagitest.New(outer(open)).Get("/admin").Text(); got != "outer olga olga" {
 		t.Error(got)

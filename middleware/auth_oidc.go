@@ -159,7 +159,7 @@ func (m AuthOIDC) Wrap(next pagi.App) pagi.App {
 			return next.Serve(ctx, scope, receive, send)
 		}
 		if auth, claims, ok := login.identity(ctx, scope); ok {
-			return next.Serve(ctx, identified(scope, auth, claims), receive, send)
+			return next.Serve(ctx, identified(scope, auth, claims), receive, keptPrivate(scope, send))
 		}
 		if opensPage(scope) {
 			return login.begin(ctx, scope, send)

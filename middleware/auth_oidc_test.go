@@ -190,7 +190,9 @@ func TestAuthOIDC(t *testing.T) {
 	if res.Status != 302 || res.Header("location") != "/menu?x=1" || res.Header("cache-control") != "no-store" {
 		t.Fatalf("%d %v %s", res.Status, res.Headers, res.Text())
 	}
-	c.Get("/menu?x=1", page).Expect(t, 200, "oidc ann@example.org 4711")
+	if res := c.Get("/menu?x=1", page).Expect(t, 200, "oidc ann@example.org 4711"); res.Header("cache-control") != "private" {
+		t.Errorf("shared caches may store the page: %v", res.Headers)
+	}
 	c.Get("/data").Expect(t, 200, "oidc ann@example.org") // a script of the page
 	if got := askAll(t, app, "/", pagitest.Header("cookie", "pagi_oidc="+c.Cookie("pagi_oidc"))); !cmp.Equal(got, everywhere("oidc ann@example.org 4711")) {
 		t.Errorf("%v", got)

@@ -17,6 +17,20 @@ func identified(scope *pagi.Scope, auth pagi.Auth, claims map[string]any) *pagi.
 	return scope
 }
 
+// keptPrivate returns a Send that keeps shared caches from storing an answer that is for one user, unless
+// the application says what caches may do. Of requests with Authorization, caches know that (RFC 9111
+// section 3.5); of requests with a cookie they do not.
+func keptPrivate(scope *pagi.Scope, send pagi.Send) pagi.Send {
+	if scope.Type != pagi.TypeHTTP {
+		return send
+	}
+	return editStart(send, func(h *pagi.Headers) {
+		if !h.Has("cache-control") {
+			h.Add("cache-control", "private")
+		}
+	})
+}
+
 // challenge returns a value of WWW-Authenticate (RFC 9110 section 11.6.1). params are name, value
 // pairs; a parameter without a value is left out.
 func challenge(scheme string, params ...string) string {
