@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
@@ -80,4 +81,22 @@ func outer(app pagi.App) pagi.App {
 		scope = scope.With(pagi.AuthKey, pagi.Auth{Type: "outer", Username: "olga"}).With(scopekey.AuthClaims, map[string]any{"sub": "olga"})
 		return app.Serve(ctx, scope, receive, send)
 	})
+}
+
+// A request for a path that is not protected costs no allocation.
+func TestOpenPathsCostNothing(t *testing.T) {
+	next := pagi.AppFunc(func(context.Context, *pagi.Scope, pagi.Receive, pagi.Send) error { return nil })
+	paths := []string{"/admin", "/api/"}
+	scope := &pagi.Scope{Type: pagi.TypeHTTP, Method: "GET", Path: "/menu/today", Headers: pagi.NewHeaders("host", "h", "cookie", "a=b", "accept", "text/html")}
+	for name, m := range map[string]pagi.Middleware{
+		"basic_auth":   middleware.BasicAuth{Paths: paths, Users: schemes},
+		"bearer_auth":  middleware.BearerAuth{Paths: paths, Secret: []string{tokenSecret}},
+		"auth_forward": middleware.AuthForward{Paths: paths, URL: "http://127.0.0.1:1/", ResponseHeaders: []string{"Remote-Groups"}},
+		"auth_oidc":    middleware.AuthOIDC{Paths: paths, Issuer: "http://127.0.0.1:1", ClientID: "x", Secret: []string{tokenSecret}, LogoutPath: "/logout"},
+	} {
+		app := m.Wrap(next)
+		if n := testing.AllocsPerRun(100, func() { _ = app.Serve(t.Context(), scope, nil, nil) }); n > 0 { // never fails
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
 }
