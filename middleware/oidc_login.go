@@ -234,6 +234,9 @@ func (l *login) callback(ctx context.Context, scope *pagi.Scope, send pagi.Send)
 		return refuse(http.StatusBadRequest, again, "reason", "the browser has no cookie for the state")
 	}
 	cookie.Clear(scope, &headers)
+	if issuer := query.Get("iss"); issuer != "" && issuer != l.Issuer { // RFC 9207
+		return refuse(http.StatusBadRequest, again, "reason", "the answer is that of another provider", "issuer", issuer)
+	}
 	if code := query.Get("error"); code != "" {
 		return refuse(http.StatusForbidden, "The provider has refused the login.", "error", code, "description", query.Get("error_description"))
 	}
@@ -292,7 +295,13 @@ func (l *login) exchange(ctx context.Context, p *provider, b begunLogin, code st
 		}
 	}
 	var claims map[string]any
-	return claims, id.Claims(&claims)
+	if err := id.Claims(&claims); err != nil {
+		return nil, err
+	}
+	if party, ok := claims["azp"]; ok && party != l.ClientID { // OpenID Connect Core 1.0 section 3.1.3.7
+		return nil, errors.New("the ID token was made for another client")
+	}
+	return claims, nil
 }
 
 // admit returns the name of the user, and an error for one who may not log in.
