@@ -53,7 +53,7 @@ func (m ContentNegotiation) Check() error {
 // checkOneType reports what is no media type, with parameters or not, and no short name of one.
 func checkOneType(option, t string) error {
 	name := strings.TrimRight(before(request.MediaType(t), ";"), " ")
-	if major, minor, ok := strings.Cut(name, "/"); !ok || !isName(major) || !isName(minor) {
+	if major, minor, ok := strings.Cut(name, "/"); !ok || !isMediaName(major) || !isMediaName(minor) {
 		return pagi.BadOption(option, "%q is no media type as text/html", t)
 	}
 	return checkValue(option, t)

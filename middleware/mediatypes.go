@@ -40,11 +40,11 @@ func checkMediaTypes(option string, types []string) error {
 			major, minor, ok = "x", suffix, true
 		}
 		isRange := major == "*" && minor == "*"
-		if !ok || !isRange && (!isName(major) || minor != "*" && !isName(minor)) {
+		if !ok || !isRange && (!isMediaName(major) || minor != "*" && !isMediaName(minor)) {
 			return pagi.BadOption(option, "%q is no media type as text/html, text/*, *+json or */*", t)
 		}
 	}
 	return nil
 }
 
-func isName(s string) bool { return headername.IsToken(s) && !strings.Contains(s, "*") }
+func isMediaName(s string) bool { return headername.IsToken(s) && !strings.Contains(s, "*") }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pagi-go/pagi-bridge/internal/headername"
+	"github.com/pagi-go/pagi-bridge/internal/hostname"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -39,7 +40,7 @@ func parseOrigins(option string, list []string) (set origins, err error) {
 			pattern, wild = scheme+"://"+host, true
 		}
 		u, err := url.Parse(pattern)
-		if err != nil || u.Scheme == "" || !isHost(u.Host) || pattern != u.Scheme+"://"+u.Host || strings.HasPrefix(u.Host, ".") {
+		if err != nil || u.Scheme == "" || !hostname.Valid(u.Host) || pattern != u.Scheme+"://"+u.Host || strings.HasPrefix(u.Host, ".") {
 			return set, pagi.BadOption(option, "%q is not an origin as https://example.org or https://*.example.org", text)
 		}
 		if port := u.Port(); u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {

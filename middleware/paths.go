@@ -16,7 +16,10 @@ func protects(paths []string, scope *pagi.Scope) bool {
 		return true
 	}
 	asked := scope.RootPath + scope.Path
-	cleaned := path.Clean("/" + asked)
+	cleaned := asked
+	if !strings.HasPrefix(asked, "/") || strings.Contains(asked, "//") || strings.Contains(asked, "/.") { // else it is clean, and this allocates
+		cleaned = path.Clean("/" + asked)
+	}
 	return slices.ContainsFunc(paths, func(p string) bool { return isAtOrBelow(asked, p) || isAtOrBelow(cleaned, p) })
 }
 

@@ -4,6 +4,7 @@ package cgi
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
+	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -223,6 +225,43 @@ func TestWhoIsAuthenticated(t *testing.T) {
 		env := environment(t, serveScope(t, scope))
 		if env["AUTH_TYPE"] != c.kind || env["REMOTE_USER"] != c.user {
 			t.Errorf("%s: %q %q", name, env["AUTH_TYPE"], env["REMOTE_USER"])
+		}
+	}
+}
+
+// A client that sends the headers of an authenticated user by itself is nobody. The middleware says who it
+// is, and only for the paths that it protects.
+func TestAuthenticationOfTheMiddleware(t *testing.T) {
+	forged := []string{"remote-user", "root", "x-remote-user", "root", "auth-type", "Basic", "remote_user", "root", "auth_type", "Basic"}
+	users, tokens := map[string]string{"zoë": "{PLAIN}a:b"}, map[string]string{"ci": "0123456789abcdef"}
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("zoë:a:b"))
+	for name, c := range map[string]struct {
+		m             pagi.Middleware
+		authorization string
+		status        int
+		kind, user    string
+	}{
+		"nobody":                   {middleware.BasicAuth{Users: users}, "", 401, "", ""},
+		"a user":                   {middleware.BasicAuth{Users: users}, basic, 200, "Basic", "zoë"},
+		"a wrong password":         {middleware.BasicAuth{Users: users}, basic + "YQ==", 401, "", ""},
+		"a path that is open":      {middleware.BasicAuth{Users: users, Paths: []string{"/other"}}, basic, 200, "", ""},
+		"a token":                  {middleware.BearerAuth{Tokens: tokens}, "Bearer 0123456789abcdef", 200, "Bearer", "ci"},
+		"an open path and a token": {middleware.BearerAuth{Tokens: tokens, Paths: []string{"/other"}}, "Bearer 0123456789abcdef", 200, "", ""},
+	} {
+		headers := pagi.NewHeaders(forged...)
+		if c.authorization != "" {
+			headers.Add("authorization", c.authorization)
+		}
+		res := do(t, c.m.Wrap(build(t, CGI{})), ask{target: "/env.cgi", headers: headers})
+		if res.status != c.status {
+			t.Errorf("%s: %d %v", name, res.status, res.err)
+		}
+		if res.status != 200 {
+			continue
+		}
+		env := environment(t, res)
+		if env["AUTH_TYPE"] != c.kind || env["REMOTE_USER"] != c.user || env["HTTP_AUTHORIZATION"] != "" || env["HTTP_REMOTE_USER"] != "root" {
+			t.Errorf("%s: %q %q %q %q", name, env["AUTH_TYPE"], env["REMOTE_USER"], env["HTTP_AUTHORIZATION"], env["HTTP_REMOTE_USER"])
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package psgi
 
 import (
+	"encoding/base64"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
+	"github.com/pagi-go/pagi-bridge/middleware"
+	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
 // All options about an application's environment at once: another perl, and directories of modules
@@ -102,6 +105,33 @@ func TestBadSurroundings(t *testing.T) {
 	if _, err := exec.LookPath("perl"); err == nil {
 		if _, err := (PSGI{Code: "sub {}", Umask: "0o27", Limits: pool.Limits{AnswerSpool: -1, MaxRequestsJitter: -1}}).Build(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A client that sends the headers of an authenticated user by itself is nobody. The middleware says who it
+// is, and only for the paths that it protects.
+func TestAuthenticationOfTheMiddleware(t *testing.T) {
+	m := code(t, `sub { my $e = shift; [200, [], [join '|', map { $e->{$_} // '' } qw(AUTH_TYPE REMOTE_USER HTTP_REMOTE_USER HTTP_AUTHORIZATION)]] }`)
+	app := m.app
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("zoë:a:b"))
+	users, tokens := map[string]string{"zoë": "{PLAIN}a:b"}, map[string]string{"ci": "0123456789abcdef"}
+	for name, c := range map[string]struct {
+		m             pagi.Middleware
+		authorization string
+		status        int
+		body          string
+	}{
+		"a user":                   {middleware.BasicAuth{Users: users}, basic, 200, "Basic|zoë|root|" + basic},
+		"nobody":                   {middleware.BasicAuth{Users: users}, "Basic x", 401, "Unauthorized\n"},
+		"an open path":             {middleware.BasicAuth{Users: users, Paths: []string{"/other"}}, basic, 200, "||root|" + basic},
+		"a token":                  {middleware.BearerAuth{Tokens: tokens}, "Bearer 0123456789abcdef", 200, "Bearer|ci|root|Bearer 0123456789abcdef"},
+		"an open path and a token": {middleware.BearerAuth{Tokens: tokens, Paths: []string{"/other"}}, "Bearer 0123456789abcdef", 200, "||root|Bearer 0123456789abcdef"},
+	} {
+		m.app = c.m.Wrap(app)
+		headers := pagi.NewHeaders("remote-user", "root", "x-remote-user", "root", "auth-type", "Basic", "remote_user", "evil", "auth_type", "Basic", "authorization", c.authorization)
+		if r := m.do(call{path: "/", headers: headers}); r.err != nil || r.status != c.status || r.body != c.body {
+			t.Errorf("%s: %d %q %v", name, r.status, r.body, r.err)
 		}
 	}
 }

@@ -16,6 +16,7 @@ const (
 	ParsedBody           = "pagi.parsed_body"            // the request body as a form or as JSON
 	RawBody              = "pagi.raw_body"               // []byte: the request body
 	Auth                 = pagi.AuthKey                  // pagi.Auth
+	AuthClaims           = "pagi.auth.claims"            // map[string]any: what a token says of the client
 	CSRFToken            = "csrf_token"                  // *middleware.CSRFToken, whose String is the token
 	RequestID            = "request_id"                  // string
 	PreferredContentType = "pagi.preferred_content_type" // string: the media type the client likes best
