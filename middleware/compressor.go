@@ -32,9 +32,9 @@ type compressor struct {
 	length  int64                   // its Content-Length, -1 if it has none
 	plain   bool                    // what comes leaves as it is
 	empty   bool                    // HEAD: the plain body must not tell its length
-	encoder *coding.Encoder         // compressing
+	out     *[]byte                 // compressing: what the encoder has written
+	encoder *coding.Encoder         // compressing, from the first bytes of the body on
 	ctx     context.Context         // of the event that is being compressed
-	out     *[]byte                 // what the encoder has written
 }
 
 const (
@@ -51,21 +51,21 @@ func (c *compressor) event(ctx context.Context, ev pagi.Event) error {
 	defer c.mu.Unlock()
 	switch e := ev.(type) {
 	case pagi.HTTPResponseStart:
-		if !c.plain && c.start == nil && c.encoder == nil {
+		if !c.plain && c.start == nil && c.out == nil {
 			return c.begin(ctx, e)
 		}
 	case pagi.HTTPResponseBody:
 		switch {
 		case c.start != nil:
 			return c.first(ctx, e)
-		case c.encoder != nil:
+		case c.out != nil:
 			return c.body(ctx, e)
 		case c.empty:
 			return c.send(ctx, emptied(e))
 		}
 	case pagi.HTTPFullFlush:
 		if c.start != nil {
-			if err := c.decide(ctx, c.rules.worthwhile(c.length), -1); err != nil {
+			if err := c.decide(ctx, c.rules.worthwhile(c.length)); err != nil {
 				return err
 			}
 		}
@@ -153,15 +153,11 @@ func (c *compressor) first(ctx context.Context, e pagi.HTTPResponseBody) error {
 	if c.scope.Method == "HEAD" && len(e.Body) == 0 && c.rules.isLarge(size) {
 		compress = false // the body of GET may be a file
 	}
-	whole := int64(-1)
-	if !e.More {
-		whole = int64(len(e.Body))
-	}
-	if err := c.decide(ctx, compress, whole); err != nil {
+	if err := c.decide(ctx, compress); err != nil {
 		return err
 	}
 	switch {
-	case c.encoder != nil:
+	case c.out != nil:
 		return c.body(ctx, e)
 	case c.empty:
 		e = emptied(e)
@@ -178,18 +174,18 @@ func emptied(e pagi.HTTPResponseBody) pagi.HTTPResponseBody {
 func (c *compressor) firstFile(ctx context.Context, e pagi.HTTPResponseBody) error {
 	src, size, err := source(&e)
 	if err != nil { // the server finds the same, and has the words for it
-		if err := c.decide(ctx, false, -1); err != nil {
+		if err := c.decide(ctx, false); err != nil {
 			return err
 		}
 		return c.send(ctx, e)
 	}
 	defer src.Close()
 	compress := c.rules.worthwhile(size) && !c.rules.isLarge(max(size, c.length))
-	if err := c.decide(ctx, compress, size); err != nil {
+	if err := c.decide(ctx, compress); err != nil {
 		return err
 	}
 	switch {
-	case c.encoder != nil:
+	case c.out != nil:
 		return c.copy(ctx, src, size)
 	case c.empty:
 		e = emptied(e)
@@ -197,9 +193,8 @@ func (c *compressor) firstFile(ctx context.Context, e pagi.HTTPResponseBody) err
 	return c.send(ctx, e)
 }
 
-// decide sends the start, and gets an encoder if the body is to be compressed. whole is the size of
-// a body that is not flushed, or -1.
-func (c *compressor) decide(ctx context.Context, compress bool, whole int64) error {
+// decide sends the start, and gets ready if the body is to be compressed.
+func (c *compressor) decide(ctx context.Context, compress bool) error {
 	start := *c.start
 	c.start = nil
 	if compress {
@@ -214,9 +209,17 @@ func (c *compressor) decide(ctx context.Context, compress bool, whole int64) err
 	if c.plain = !compress || c.empty; !c.plain {
 		c.out = outs.Get().(*[]byte)
 		*c.out = (*c.out)[:0]
-		c.encoder = c.coding.Get((*collector)(c), whole, c.rules.padding)
 	}
 	return nil
+}
+
+// begun gets an encoder, if there is none. See coding.Pool.Get for the sizes.
+func (c *compressor) begun(ctx context.Context, size int64, piece int) *coding.Encoder {
+	c.ctx = ctx
+	if c.encoder == nil {
+		c.encoder = c.coding.Get((*collector)(c), size, piece, c.rules.padding)
+	}
+	return c.encoder
 }
 
 // body compresses an event of the body.
@@ -229,24 +232,28 @@ func (c *compressor) body(ctx context.Context, e pagi.HTTPResponseBody) error {
 		defer src.Close()
 		return c.copy(ctx, src, size)
 	}
-	c.ctx = ctx
-	if _, err := c.encoder.Write(e.Body); err != nil {
+	size := int64(len(e.Body)) // of all that comes
+	switch {
+	case e.More && size == 0:
+		return c.leave(ctx, true)
+	case e.More:
+		size = -1
+	}
+	encoder := c.begun(ctx, size, len(e.Body))
+	if _, err := encoder.Write(e.Body); err != nil {
 		return err
 	}
-	if e.More {
-		if len(e.Body) > 0 {
-			if err := c.encoder.Flush(); err != nil {
-				return err
-			}
-		}
-		return c.leave(ctx, true)
+	if !e.More {
+		return c.finish(ctx)
 	}
-	return c.finish(ctx)
+	if err := encoder.Flush(); err != nil {
+		return err
+	}
+	return c.leave(ctx, true)
 }
 
 // finish ends the body.
 func (c *compressor) finish(ctx context.Context) error {
-	c.ctx = ctx
 	if err := c.encoder.Close(); err != nil {
 		return err
 	}
@@ -258,18 +265,18 @@ func (c *compressor) finish(ctx context.Context) error {
 
 // copy compresses a file. size is -1 for a source whose bytes come with pauses.
 func (c *compressor) copy(ctx context.Context, src io.Reader, size int64) error {
-	c.ctx = ctx
+	encoder := c.begun(ctx, size, outSize)
 	room := rooms.Get().(*[outSize]byte)
 	defer rooms.Put(room) // the encoder has copied what it keeps
 	for copied := int64(0); ; {
 		n, err := src.Read(room[:])
 		copied += int64(n)
 		if n > 0 {
-			if _, err := c.encoder.Write(room[:n]); err != nil {
+			if _, err := encoder.Write(room[:n]); err != nil {
 				return err
 			}
 			if size < 0 {
-				if err := errors.Join(c.encoder.Flush(), c.leave(ctx, true)); err != nil {
+				if err := errors.Join(encoder.Flush(), c.leave(ctx, true)); err != nil {
 					return err
 				}
 			}
@@ -317,7 +324,7 @@ func (c *compressor) unfinished(ctx context.Context) error {
 	if c.start == nil {
 		return nil
 	}
-	return c.decide(ctx, c.rules.worthwhile(c.length), -1)
+	return c.decide(ctx, c.rules.worthwhile(c.length))
 }
 
 // release gives the encoder back when the application has returned or panicked.
@@ -326,15 +333,17 @@ func (c *compressor) release() {
 		return // the encoder is in use, and is left to the garbage collector
 	}
 	defer c.mu.Unlock()
-	if c.encoder != nil {
+	if c.out != nil {
 		c.plain = true
 		c.giveBack()
 	}
 }
 
 func (c *compressor) giveBack() {
-	c.encoder.Release()
-	c.encoder = nil
+	if c.encoder != nil {
+		c.encoder.Release()
+		c.encoder = nil
+	}
 	// If the client has left, the server may have given up a write that still holds the bytes.
 	if cap(*c.out) <= maxOut && c.scope.Connection != nil && c.scope.Connection.ResponseComplete() {
 		outs.Put(c.out)

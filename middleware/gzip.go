@@ -18,11 +18,9 @@ import (
 // (RFC 9110 section 12.5.3). It acts in http scopes.
 //
 // A piece of a body that is sent in pieces is compressed and leaves at once, by a flush of the
-// encoder. Pieces of 4 KB make the body a few percent larger than it is as a whole. Pieces of 100
-// bytes make it more than twice as large with zstd and br, and larger than the plain body with
-// gzip, and they take about ten times as long. An application should not send many tiny pieces. A
-// file of up to MaxFile bytes is read and compressed as a whole. Larger ones leave as they are, by
-// sendfile.
+// encoder. Pieces of 4 KB make the compressed body a few percent larger than a whole one. Pieces of
+// 100 bytes make it about twice as large, and take about ten times as long. A file of up to MaxFile
+// bytes is read and compressed as a whole. Larger ones leave as they are, by sendfile.
 //
 // These responses leave as they are: types that Types does not have; bodies that are smaller than
 // MinSize, if that is known before the first piece leaves; those with a Content-Encoding,

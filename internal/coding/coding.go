@@ -30,7 +30,9 @@ const window = 256 << 10
 
 // Pool makes the encoders of one coding and keeps them. All methods are safe for concurrent use.
 type Pool struct {
-	whole, stream family
+	stream family
+	whole  family // for a body that is not flushed; without make: stream
+	small  family // for a body in small pieces; without make: stream
 }
 
 // family are encoders of one kind.
@@ -70,13 +72,14 @@ func NewPool(name string, level int) *Pool {
 	p := &Pool{}
 	switch name {
 	case Gzip:
-		p.stream.make = func() resetter {
-			w, _ := gzip.NewWriterLevel(io.Discard, level) // fails for a wrong level only
-			return gzipEncoder{w}
+		p.stream.make = func() resetter { return newGzip(level) }
+		if level < lowestWithHistory {
+			p.small.make = func() resetter { return newGzip(lowestWithHistory) }
 		}
 	case Brotli:
-		p.stream.make = func() resetter {
-			return brotli.NewWriterOptions(io.Discard, brotli.WriterOptions{Quality: level, LGWin: 19})
+		p.stream.make = func() resetter { return newBrotli(level) }
+		if level < 2 {
+			p.small.make = func() resetter { return newBrotli(2) } // see lowestWithHistory
 		}
 		if level <= maxBlockLevel {
 			p.whole.make = func() resetter { return blockEncoder{brotli.NewWriterV2(io.Discard, level)} }
@@ -96,13 +99,17 @@ func NewPool(name string, level int) *Pool {
 }
 
 // Get returns an encoder that writes to to. size is the size of the body. A size of -1 stands for a
-// body of unknown size, or one that is flushed: with any other size, Flush must not be called. With
+// body of unknown size, or one that is flushed: with any other size, Flush must not be called.
+// piece is the size of the first piece of a body that is flushed; what comes will be like it. With
 // a padding above 0 the body becomes longer by a random number of bytes, from about 1 to padding,
 // which is at most MaxPadding. Decoders skip them.
-func (p *Pool) Get(to io.Writer, size int64, padding int) *Encoder {
+func (p *Pool) Get(to io.Writer, size int64, piece, padding int) *Encoder {
 	f := &p.stream
-	if size >= minBlock && padding <= 0 && p.whole.make != nil {
+	switch {
+	case size >= minBlock && padding <= 0 && p.whole.make != nil:
 		f = &p.whole
+	case size < 0 && piece < smallPiece && p.small.make != nil:
+		f = &p.small
 	}
 	e, kept := f.free.Get().(resetter)
 	if !kept {
@@ -152,9 +159,23 @@ func (e *Encoder) Release() {
 
 type gzipEncoder struct{ *gzip.Writer }
 
+func newGzip(level int) gzipEncoder {
+	w, _ := gzip.NewWriterLevel(io.Discard, level) // fails for a wrong level only
+	return gzipEncoder{w}
+}
+
+func newBrotli(level int) *brotli.Writer {
+	return brotli.NewWriterOptions(io.Discard, brotli.WriterOptions{Quality: level, LGWin: 19})
+}
+
 type zstdEncoder struct{ *zstd.Encoder }
 
 const (
+	// smallPiece is the size from which on a piece is not small.
+	smallPiece = 512
+	// lowestWithHistory is the lowest level of gzip whose encoder finds repetitions of earlier
+	// pieces in pieces of less than 128 bytes. The levels below make them larger than they are.
+	lowestWithHistory = 7
 	// maxBlockLevel is the highest level of the encoder for whole bodies.
 	maxBlockLevel = 9
 	// minBlock is the size of a body from which on that encoder is the faster one.

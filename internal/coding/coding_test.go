@@ -45,7 +45,7 @@ func TestEveryLevelOfEveryCoding(t *testing.T) {
 			p := coding.NewPool(name, level)
 			for _, size := range []int64{int64(len(text)), -1, int64(len(text)), -1} {
 				var out bytes.Buffer
-				e := p.Get(&out, size, 0)
+				e := p.Get(&out, size, 9999, 0)
 				if _, err := io.WriteString(e, text); err != nil {
 					t.Fatal(err)
 				}
@@ -66,7 +66,7 @@ func TestBrowsersTakeTheWindowOfZstd(t *testing.T) {
 	for level := 1; level <= coding.MaxLevel(coding.Zstd); level++ {
 		for _, size := range []int64{-1, 10 << 20} {
 			var out bytes.Buffer
-			e := coding.NewPool(coding.Zstd, level).Get(&out, size, 0)
+			e := coding.NewPool(coding.Zstd, level).Get(&out, size, 9999, 0)
 			piece := bytes.Repeat([]byte("0123456789abcdef"), 64<<10) // 1 MiB
 			for range 10 {
 				e.Write(piece)
@@ -87,7 +87,7 @@ func TestAFlushMakesAllReadable(t *testing.T) {
 		for _, padding := range []int{0, 100} {
 			p := coding.NewPool(name, 2)
 			var out bytes.Buffer
-			e := p.Get(&out, -1, padding)
+			e := p.Get(&out, -1, padding, padding)
 			want := ""
 			for i := range 5 {
 				want += fmt.Sprintf("event %d\n", i)
@@ -117,7 +117,7 @@ func TestPadding(t *testing.T) {
 		for range 200 {
 			for _, size := range []int64{-1, 16, 1 << 20} {
 				var out bytes.Buffer
-				e := p.Get(&out, size, 1000)
+				e := p.Get(&out, size, 0, 1000)
 				io.WriteString(e, "the secret is 42")
 				if err := e.Close(); err != nil {
 					t.Fatal(err)
@@ -133,11 +133,34 @@ func TestPadding(t *testing.T) {
 			t.Errorf("%s: only %d different sizes", name, len(sizes))
 		}
 		var out bytes.Buffer
-		e := p.Get(&out, -1, 0)
+		e := p.Get(&out, -1, 0, 0)
 		e.Close()
 		e.Release()
 		if out.Len() > 30 {
 			t.Errorf("%s: an encoder keeps the padding of an earlier body", name)
+		}
+	}
+}
+
+// TestSmallPieces: lines of a log or of an event stream must become smaller, too.
+func TestSmallPieces(t *testing.T) {
+	for _, name := range names {
+		for level := 1; level < 10; level++ {
+			var out, want bytes.Buffer
+			e := coding.NewPool(name, level).Get(&out, -1, 90, 0)
+			for i := range 200 {
+				line := fmt.Sprintf("2026-11-29 10:%02d:%02d the user %x has asked for page %d of the list\n", i/60, i%60, i*7919, i%7)
+				want.WriteString(line)
+				io.WriteString(e, line)
+				if err := e.Flush(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			e.Close()
+			e.Release()
+			if decode(t, name, out.Bytes()) != want.String() || out.Len() > want.Len()*6/10 {
+				t.Errorf("%s of level %d: %d bytes of %d", name, level, out.Len(), want.Len())
+			}
 		}
 	}
 }
@@ -152,14 +175,14 @@ func TestAnEncoderWorksAgainAfterAWriterFailed(t *testing.T) {
 	for _, name := range names {
 		for _, padding := range []int{0, 9} {
 			p := coding.NewPool(name, 3)
-			e := p.Get(failing{}, -1, padding)
+			e := p.Get(failing{}, -1, 0, padding)
 			_, err := io.WriteString(e, "x")
 			if err = errors.Join(err, e.Flush(), e.Close()); !errors.Is(err, errFull) {
 				t.Errorf("%s: %v", name, err)
 			}
 			e.Release()
 			var out bytes.Buffer
-			e = p.Get(&out, -1, padding)
+			e = p.Get(&out, -1, padding, padding)
 			io.WriteString(e, "y")
 			if err := e.Close(); err != nil || decode(t, name, out.Bytes()) != "y" {
 				t.Errorf("%s afterwards: %v", name, err)
@@ -177,7 +200,7 @@ func TestBodiesBesideEachOther(t *testing.T) {
 				text := strings.Repeat(fmt.Sprint(i), 1000)
 				for range 20 {
 					var out bytes.Buffer
-					e := p.Get(&out, int64(i%2)<<20, 0)
+					e := p.Get(&out, int64(i%2)<<20, 0, 0)
 					io.WriteString(e, text)
 					e.Close()
 					e.Release()
