@@ -340,6 +340,30 @@ func TestCSRFWithoutWhatATokenNeeds(t *testing.T) {
 	}
 }
 
+func TestCSRFCookie(t *testing.T) {
+	for name, c := range map[string]struct {
+		m      middleware.CSRF
+		scheme string
+		want   string
+	}{
+		"over http":                     {middleware.CSRF{}, "http", "Path=/; HttpOnly; SameSite=Lax"},
+		"over https":                    {middleware.CSRF{}, "https", "Path=/; HttpOnly; Secure; SameSite=Lax"},
+		"over http behind a proxy":      {middleware.CSRF{Secure: "always"}, "http", "Path=/; HttpOnly; Secure; SameSite=Lax"},
+		"over https, and not only that": {middleware.CSRF{Secure: "never"}, "https", "Path=/; HttpOnly; SameSite=Lax"},
+	} {
+		c.m.Mode, c.m.Secret, c.m.CookieName = "token", csrfSecret, "c"
+		client := pagitest.New(c.m.Wrap(shop))
+		client.Scheme = c.scheme
+		value, attributes, _ := strings.Cut(client.Get("/form").Header("set-cookie"), "; ")
+		if !strings.HasPrefix(value, "c=") || attributes != c.want {
+			t.Errorf("%s: %s; %s", name, value, attributes)
+		}
+		if got := client.Get("/"); got.Headers.Has("set-cookie") {
+			t.Errorf("%s: a cookie for a page without a token: %v", name, got.Headers)
+		}
+	}
+}
+
 func TestCSRFOptions(t *testing.T) {
 	checks(t, map[string]pagi.Middleware{
 		`mode: must be origin or token, is "x"`:          middleware.CSRF{Mode: "x"},

@@ -4,12 +4,18 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
+	"github.com/pagi-go/pagi-bridge/site"
 )
 
 func TestZeroValuesOfGuards(t *testing.T) {
@@ -80,4 +86,34 @@ func FuzzCSRFToken(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func TestGuardsInASiteFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "site.yaml")
+	for options, want := range map[string]pagi.Middleware{
+		"cors: {origins: https://a.example, max_age: 0, any_websocket: true}": &middleware.CORS{Origins: []string{"https://a.example"}, MaxAge: -1, AnyWebSocket: true},
+		"cors: {max_age: 3600}": &middleware.CORS{MaxAge: time.Hour},
+		"csrf: {mode: token, secret: '${CSRF_SECRET}', max_body: 2MiB}":                     &middleware.CSRF{Mode: "token", Secret: csrfSecret, MaxBody: 2 << 20},
+		"rate_limit: {requests: 5, period: 1m, key: [address, header X-Key], headers: off}": &middleware.RateLimit{Requests: 5, Period: time.Minute, Key: []string{"address", "header X-Key"}, Headers: "off"},
+		"timeout: {timeout: 5, until: start}":                                               &middleware.Timeout{Timeout: 5 * time.Second, Until: "start"},
+		"websocket_heartbeat: {timeout: 0}":                                                 &middleware.WebSocketHeartbeat{Timeout: -1},
+		"websocket_rate_limit: {bytes_per_second: 64KiB}":                                   &middleware.WebSocketRateLimit{BytesPerSecond: 64 << 10},
+		"websocket_compression: {min_size: 1KB, off: true}":                                 &middleware.WebSocketCompression{MinSize: 1000, Off: true},
+		"sse_heartbeat: {interval: 10s}":                                                    &middleware.SSEHeartbeat{Interval: 10 * time.Second},
+		"sse_retry: {retry: 0, events: every}":                                              &middleware.SSERetry{Retry: -1, Events: "every"},
+	} {
+		t.Setenv("CSRF_SECRET", csrfSecret)
+		if err := os.WriteFile(file, []byte("middleware:\n  - "+options+"\nmounts:\n  - {path: /, not_found: {}}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := site.Load(file)
+		if err == nil {
+			_, err = s.Build()
+		}
+		if err != nil {
+			t.Errorf("%s: %v", options, err)
+		} else if diff := cmp.Diff(want, s.Middleware[0].Part); diff != "" {
+			t.Errorf("%s: %s", options, diff)
+		}
+	}
 }

@@ -28,9 +28,8 @@ const (
 // another than the one that it has sent.
 //
 // A response for which the session was used has "Vary: Cookie", or the header of another State. One
-// that tells the client of a token also has "Cache-Control: private, no-cache="set-cookie"", so that
-// no cache gives the token to others (RFC 9111 sections 5.2.2.4 and 7.3), unless the application has
-// set a Cache-Control.
+// that tells the client of a token also has a Cache-Control with private and no-cache, unless the
+// application has set one, so that no cache gives the token to others (RFC 9111 section 7.3).
 //
 // Concurrent requests of one session are merged by key: a save applies the request's own changes to
 // what is stored by then. For a key that two requests change, the last save counts. If another
