@@ -47,8 +47,8 @@ const tokenSecret = "0123456789abcdef0123456789abcdef"
 
 func bearer(token string) pagitest.Option { return pagitest.Header("authorization", "Bearer "+token) }
 
-// soon returns claims of ann that expire in a minute, with further ones. A nil removes one.
-func soon(more map[string]any) jwt.MapClaims {
+// expiringSoon returns claims of ann that expire in a minute, with further ones. A nil removes one.
+func expiringSoon(more map[string]any) jwt.MapClaims {
 	claims := jwt.MapClaims{"sub": "ann", "exp": time.Now().Add(time.Minute).Unix()}
 	for name, value := range more {
 		if value == nil {
@@ -87,7 +87,7 @@ const (
 
 func TestBearerAuthWithSecret(t *testing.T) {
 	hs := func(secret string, more map[string]any) string {
-		return signed(t, jwt.SigningMethodHS256, []byte(secret), soon(more), nil)
+		return signed(t, jwt.SigningMethodHS256, []byte(secret), expiringSoon(more), nil)
 	}
 	plain := middleware.BearerAuth{Secret: []string{tokenSecret}}
 	strict := middleware.BearerAuth{
@@ -123,17 +123,17 @@ func TestBearerAuthWithSecret(t *testing.T) {
 		"no expiry, and allowed":                 {middleware.BearerAuth{Secret: []string{tokenSecret}, AllowNoExpiry: true}, hs(tokenSecret, map[string]any{"exp": nil}), "bearer ann ann"},
 		"expired where none is needed":           {middleware.BearerAuth{Secret: []string{tokenSecret}, AllowNoExpiry: true}, hs(tokenSecret, map[string]any{"exp": 1}), expired},
 		"not valid yet":                          {plain, hs(tokenSecret, map[string]any{"nbf": now.Add(time.Minute).Unix()}), invalid},
-		"another algorithm of the family":        {plain, signed(t, jwt.SigningMethodHS512, []byte(tokenSecret), soon(nil), nil), invalid},
-		"no algorithm":                           {plain, signed(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, soon(nil), nil), invalid},
+		"another algorithm of the family":        {plain, signed(t, jwt.SigningMethodHS512, []byte(tokenSecret), expiringSoon(nil), nil), invalid},
+		"no algorithm":                           {plain, signed(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, expiringSoon(nil), nil), invalid},
 		"no algorithm in another case":           {plain, segment(map[string]string{"alg": "nOnE"}) + "." + parts[1] + ".", invalid},
 		"no algorithm and a signature":           {plain, segment(map[string]string{"alg": "none"}) + "." + parts[1] + "." + parts[2], invalid},
 		"a header without alg":                   {plain, segment(map[string]string{}) + "." + parts[1] + "." + parts[2], invalid},
 		"no signature":                           {plain, parts[0] + "." + parts[1] + ".", invalid},
 		"two parts":                              {plain, parts[0] + "." + parts[1], invalid},
 		"four parts":                             {plain, good + ".x", invalid},
-		"other claims below the signature":       {plain, parts[0] + "." + segment(soon(map[string]any{"sub": "root"})) + "." + parts[2], invalid},
+		"other claims below the signature":       {plain, parts[0] + "." + segment(expiringSoon(map[string]any{"sub": "root"})) + "." + parts[2], invalid},
 		"a header that is no JSON":               {plain, "eA." + parts[1] + "." + parts[2], invalid},
-		"a critical header":                      {plain, signed(t, jwt.SigningMethodHS256, []byte(tokenSecret), soon(nil), map[string]any{"crit": []string{"exp"}}), invalid},
+		"a critical header":                      {plain, signed(t, jwt.SigningMethodHS256, []byte(tokenSecret), expiringSoon(nil), map[string]any{"crit": []string{"exp"}}), invalid},
 		"no token":                               {plain, "", ""},
 		"characters that no token has":           {plain, good + `"`, invalid},
 		"a token of 17 KB":                       {plain, strings.Repeat("x", 17<<10), invalid},
@@ -218,7 +218,7 @@ func TestBearerAuthWithPublicKeys(t *testing.T) {
 	p256File, _ := publicPEM(t, p256.Public())
 	p384File, _ := publicPEM(t, p384.Public())
 	edFile, edText := publicPEM(t, ed.Public())
-	token := func(method jwt.SigningMethod, key any) string { return signed(t, method, key, soon(nil), nil) }
+	token := func(method jwt.SigningMethod, key any) string { return signed(t, method, key, expiringSoon(nil), nil) }
 	for name, tc := range map[string]struct {
 		keys       []string
 		algorithms []string
@@ -308,7 +308,7 @@ func TestBearerAuthWithAJWKSet(t *testing.T) {
 		if kid != nil {
 			header["kid"] = kid
 		}
-		return signed(t, method, key, soon(nil), header)
+		return signed(t, method, key, expiringSoon(nil), header)
 	}
 	for name, m := range map[string]middleware.BearerAuth{
 		"from a URL":  {JWKSURL: s.URL, Algorithms: []string{"RS256", "RS384"}},
@@ -362,7 +362,7 @@ func TestBearerAuthScopes(t *testing.T) {
 		"no scopes":          {nil, "403"},
 		"a scope of objects": {map[string]any{"scope": map[string]any{"read": true, "write": true}}, "403"},
 	} {
-		token := signed(t, jwt.SigningMethodHS256, []byte(tokenSecret), soon(tc.claims), nil)
+		token := signed(t, jwt.SigningMethodHS256, []byte(tokenSecret), expiringSoon(tc.claims), nil)
 		if diff := cmp.Diff(everywhere(tc.want), askAll(t, m.Wrap(whoami), "/", bearer(token))); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}

@@ -6,15 +6,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	_ "github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/middleware"
 )
 
 func TestTheRecommendedOrderHasEveryMiddleware(t *testing.T) {
-	for _, name := range parts.MiddlewareNames() {
-		if !slices.Contains(middleware.Recommended, name) {
-			t.Errorf("%s is missing", name)
-		}
+	if diff := cmp.Diff(parts.MiddlewareNames(), slices.Sorted(slices.Values(middleware.Recommended))); diff != "" {
+		t.Errorf("registered (-), recommended (+): %s", diff)
 	}
 	if wrong := middleware.Misplaced(middleware.Recommended); len(wrong) > 0 {
 		t.Errorf("the recommended order has warnings: %v", wrong)
