@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -115,5 +116,68 @@ func TestGuardsInASiteFile(t *testing.T) {
 		} else if diff := cmp.Diff(want, s.Middleware[0].Part); diff != "" {
 			t.Errorf("%s: %s", options, diff)
 		}
+	}
+}
+
+// allGuards puts every guard around an application.
+func allGuards(app pagi.App) pagi.App {
+	return pagi.Chain(app, middleware.CORS{}, middleware.RateLimit{Burst: 1000}, middleware.Session{}, middleware.CSRF{Mode: "token"}, middleware.Timeout{Streams: true},
+		middleware.SSEHeartbeat{}, middleware.SSERetry{}, middleware.WebSocketCompression{}, middleware.WebSocketHeartbeat{}, middleware.WebSocketRateLimit{})
+}
+
+func TestGuardsHoldNothingBack(t *testing.T) {
+	next := make(chan struct{})
+	app := allGuards(pagi.AppFunc(func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+		if err := send(ctx, pagi.HTTPResponseStart{Status: 200}); err != nil {
+			return err
+		}
+		for i := range 5 {
+			if err := send(ctx, pagi.HTTPResponseBody{Body: []byte{'a' + byte(i)}, More: i < 4}); err != nil {
+				return err
+			}
+			if i < 4 {
+				<-next
+			}
+		}
+		return nil
+	}))
+	x := pagitest.New(app).Begin("GET", "/")
+	for got := ""; len(got) < 5; {
+		ev, ok := x.Next()
+		if !ok {
+			t.Fatalf("it ends after %q", got)
+		}
+		if body, is := ev.(pagi.HTTPResponseBody); is && len(body.Body) > 0 {
+			if got += string(body.Body); len(got) < 5 {
+				next <- struct{}{}
+			}
+		}
+	}
+	if res := x.Finish(); res.Text() != "abcde" || res.Err != nil {
+		t.Errorf("%q %v", res.Text(), res.Err)
+	}
+}
+
+func TestGuardsPassEveryEventOn(t *testing.T) {
+	file := strings.NewReader("0123")
+	want := []pagi.Event{
+		pagi.HTTPResponseInformational{Status: 103, Headers: pagi.NewHeaders("link", "</x>")}, pagi.HTTPFullFlush{},
+		pagi.HTTPResponseStart{Status: 200, Trailers: true}, pagi.HTTPResponseBody{Body: []byte("x"), More: true}, pagi.HTTPFullFlush{},
+		pagi.HTTPResponseBody{FH: file, Offset: 1, Length: 2}, pagi.HTTPResponseTrailers{Headers: pagi.NewHeaders("x-sum", "1")},
+	}
+	var got []pagi.Event
+	send := func(_ context.Context, ev pagi.Event) error {
+		if start, is := ev.(pagi.HTTPResponseStart); is {
+			start.Headers = nil
+			ev = start
+		}
+		got = append(got, ev)
+		return nil
+	}
+	if err := allGuards(answering(want...)).Serve(t.Context(), &pagi.Scope{Type: pagi.TypeHTTP, Method: "GET", Path: "/"}, nil, send); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b io.Reader) bool { return a == b })); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -108,7 +108,7 @@ var echo = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pag
 		case pagi.WebSocketConnect:
 			err = send(ctx, pagi.WebSocketAccept{})
 		case pagi.WebSocketReceive:
-			err = send(ctx, pagi.WebSocketSend{Text: e.Text, Bytes: e.Bytes, Binary: e.Binary})
+			err = send(ctx, pagi.WebSocketSend(e))
 		case pagi.WebSocketDisconnect:
 			return send(ctx, pagi.WebSocketSend{Text: fmt.Sprint("after the end: ", e.Code)})
 		}
