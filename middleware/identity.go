@@ -10,6 +10,7 @@ import (
 // identified returns scope with the identity of the client. It hides claims that a middleware further
 // out has stored, because they belong to the identity that auth replaces.
 func identified(scope *pagi.Scope, auth pagi.Auth, claims map[string]any) *pagi.Scope {
+	scope.Notes.SetUser(auth.Username)
 	scope = scope.With(pagi.AuthKey, auth)
 	if claims != nil || scope.Value(scopekey.AuthClaims) != nil {
 		scope = scope.With(scopekey.AuthClaims, claims)
