@@ -1,7 +1,9 @@
 package middleware_test
 
 import (
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,6 +19,26 @@ func TestTheRecommendedOrderHasEveryMiddleware(t *testing.T) {
 	}
 	if wrong := middleware.Misplaced(middleware.Recommended); len(wrong) > 0 {
 		t.Errorf("the recommended order has warnings: %v", wrong)
+	}
+}
+
+func TestTheDocumentedOrderIsTheRecommendedOne(t *testing.T) {
+	text, err := os.ReadFile("../docs/middleware.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Order\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var documented []string
+	for line := range strings.Lines(section) {
+		if cells := strings.Split(line, "|"); strings.HasPrefix(line, "| `") && len(cells) == 4 {
+			for name := range strings.SplitSeq(cells[1], ",") {
+				documented = append(documented, strings.Trim(name, " `"))
+			}
+		}
+	}
+	if diff := cmp.Diff(middleware.Recommended, documented); diff != "" {
+		t.Errorf("recommended (-), documented (+): %s", diff)
 	}
 }
 
