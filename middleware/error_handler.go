@@ -131,8 +131,9 @@ func (r *guarded) event(ctx context.Context, ev pagi.Event) error {
 	switch e := ev.(type) {
 	case pagi.HTTPResponseStart:
 		if r.replaced == nil && r.m.hasPage(ctx, r.scope, e.Status) {
-			e.Headers = e.Headers.Clone()
-			r.begun, r.replaced = true, &e
+			replaced := e
+			replaced.Headers = e.Headers.Clone()
+			r.begun, r.replaced = true, &replaced
 			return nil
 		}
 		r.begun = true

@@ -16,11 +16,16 @@ func protects(paths []string, scope *pagi.Scope) bool {
 		return true
 	}
 	asked := scope.RootPath + scope.Path
-	cleaned := asked
-	if !strings.HasPrefix(asked, "/") || strings.Contains(asked, "//") || strings.Contains(asked, "/.") { // else it is clean, and this allocates
-		cleaned = path.Clean("/" + asked)
-	}
+	cleaned := cleanPath(asked)
 	return slices.ContainsFunc(paths, func(p string) bool { return isAtOrBelow(asked, p) || isAtOrBelow(cleaned, p) })
+}
+
+// cleanPath returns a path as path.Clean does, with a slash in front. A slash at the end may stay.
+func cleanPath(asked string) string {
+	if strings.HasPrefix(asked, "/") && !strings.Contains(asked, "//") && !strings.Contains(asked, "/.") {
+		return asked // path.Clean would allocate
+	}
+	return path.Clean("/" + asked)
 }
 
 func isAtOrBelow(asked, p string) bool {
@@ -37,7 +42,7 @@ func exempts(paths []string, scope *pagi.Scope) bool {
 		return false
 	}
 	asked := scope.RootPath + scope.Path
-	if cleaned := path.Clean("/" + asked); cleaned != strings.TrimSuffix(asked, "/") && asked != "/" {
+	if cleaned := cleanPath(asked); cleaned != asked && cleaned != strings.TrimSuffix(asked, "/") {
 		return false
 	}
 	return slices.ContainsFunc(paths, func(p string) bool {

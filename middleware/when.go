@@ -3,7 +3,6 @@ package middleware
 import (
 	"context"
 	"errors"
-	"path"
 	"slices"
 	"strings"
 
@@ -136,7 +135,7 @@ func (c condition) match(scope *pagi.Scope, loose bool) bool {
 
 func (c condition) matchPath(scope *pagi.Scope, loose bool) bool {
 	asked := scope.RootPath + scope.Path
-	cleaned := path.Clean("/" + asked)
+	cleaned := cleanPath(asked)
 	if !loose && cleaned != asked && cleaned+"/" != asked {
 		return false
 	}

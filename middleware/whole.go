@@ -26,8 +26,9 @@ func (w *wholeBody) event(ctx context.Context, ev pagi.Event) error {
 	defer w.mu.Unlock()
 	if e, is := ev.(pagi.HTTPResponseStart); is && w.start == nil && !e.Trailers && w.wants(e) {
 		// The application may use its headers again once Send has returned.
-		e.Headers = e.Headers.Clone()
-		w.start = &e
+		held := e
+		held.Headers = e.Headers.Clone()
+		w.start = &held
 		return nil
 	}
 	if w.start == nil {

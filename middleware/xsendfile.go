@@ -78,8 +78,9 @@ func (f *fileResponse) event(ctx context.Context, ev pagi.Event) error {
 	switch e := ev.(type) {
 	case pagi.HTTPResponseStart:
 		if e.Status == http.StatusOK && !e.Trailers {
-			e.Headers = e.Headers.Clone()
-			f.start = &e
+			held := e
+			held.Headers = e.Headers.Clone()
+			f.start = &held
 			return nil
 		}
 	case pagi.HTTPResponseBody:
