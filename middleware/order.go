@@ -13,7 +13,7 @@ var Recommended = []string{
 	"gzip", "head", "error_handler", "healthcheck", "maintenance", "timeout", "access", "rate_limit", "conditional_get", "etag",
 	"content_length", "debug", "cookie", "session", "auth_oidc", "auth_forward", "basic_auth", "bearer_auth", "csrf", "method_override",
 	"rewrite", "static", "xsendfile", "content_negotiation", "json_body", "form_body", "websocket_compression", "websocket_heartbeat",
-	"websocket_rate_limit", "sse_heartbeat", "sse_retry", "lint",
+	"websocket_rate_limit", "sse_heartbeat", "sse_retry", "delayed", "lint",
 }
 
 // orderRule says that one middleware must be outside another. because says what happens otherwise.

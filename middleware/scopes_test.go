@@ -68,6 +68,7 @@ func probes(t *testing.T, seen *bytes.Buffer) map[string]probe {
 		"cors":                  {m: middleware.CORS{Origins: []string{"https://a.example"}}, scope: header("origin", "https://b.example")},
 		"csrf":                  {m: middleware.CSRF{}, scope: method("POST", "origin", "https://evil.example", "sec-fetch-site", "cross-site")},
 		"debug":                 {m: middleware.Debug{Enabled: true}, respond: page("content-type", "text/html")},
+		"delayed":               {m: middleware.Delayed{Wait: func(context.Context, *pagi.Scope) error { fmt.Fprint(seen, "waits"); return nil }}},
 		"error_handler":         {m: middleware.ErrorHandler{Logger: quiet}, respond: []pagi.Event{}},
 		"etag":                  {m: middleware.ETag{}},
 		"form_body":             {m: middleware.FormBody{}, scope: method("POST", "content-type", "application/x-www-form-urlencoded", "content-length", "3"), body: "a=b"},
