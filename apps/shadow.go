@@ -16,24 +16,26 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/pagi-go/pagi-bridge/internal/option"
+	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
-// Shadow proves a rewritten application on real traffic before it takes over. App answers every
-// request. Second gets a copy of each GET and HEAD, or of a sample, after the answer, and the two
-// answers are compared. Differences are counted and logged, and both versions are kept in a directory.
+// Shadow proves a rewritten application on real traffic before it takes over. The first application
+// answers every request. The second one gets a copy of each GET and HEAD, or of a sample, after the
+// answer, and the two answers are compared. Differences are counted and logged, and both versions are
+// kept in a directory.
 //
-// The client never waits for Second, and never sees anything of it. There are limits on how many
-// copies wait and run at a time; a copy beyond them is dropped and counted. A copy has the client's
-// headers, cookies and authorization included, so Second must do nothing in a GET that may not be done
-// twice. Its header X-Shadow is 1.
+// The client never waits for the second application, and never sees anything of it. There are limits
+// on how many copies wait and run at a time; a copy beyond them is dropped and counted. A copy has
+// the client's headers, cookies and authorization included, so the second application must do nothing
+// in a GET that may not be done twice. Its header X-Shadow is 1.
 //
 // An answer that is a file is compared by status and headers alone.
 type Shadow struct {
-	// App answers. Second gets the copies.
-	App           pagi.App `yaml:"-"`
-	Second        pagi.App `yaml:"-"`
+	// Apps are two: the one that answers, and the one that gets the copies.
+	Apps []pagi.App `yaml:"-"`
+
 	ShadowOptions `yaml:",inline"`
 	// OnDifference is told of every difference; nil tells no one.
 	OnDifference func(Difference) `yaml:"-"`
@@ -62,7 +64,7 @@ type ShadowOptions struct {
 	// Concurrency is how many copies run at a time, and Queue how many more may wait.
 	Concurrency int `yaml:"concurrency" default:"2"`
 	Queue       int `yaml:"queue" default:"100"`
-	// Timeout is how long Second may take for a copy.
+	// Timeout is how long the second application may take for a copy.
 	Timeout time.Duration `yaml:"timeout" default:"30s"`
 	// Dir is the directory in which differing answers are kept, each as three files: the request, and
 	// the two answers. "" keeps none. MaxKept is how many are kept at most.
@@ -70,10 +72,12 @@ type ShadowOptions struct {
 	MaxKept int    `yaml:"max_kept" default:"100"`
 }
 
+func init() { parts.App[Shadow]("shadow", "") }
+
 // ShadowStats counts what a Shadow has done.
 type ShadowStats struct {
-	// Compared are pairs of answers, of which Different differ. Failed are copies that Second has not
-	// answered, which count as different too. Dropped are copies beyond the limits.
+	// Compared are pairs of answers, of which Different differ. Failed are copies without an
+	// answer, which count as different too. Dropped are copies beyond the limits.
 	Compared, Different, Failed, Dropped int64
 }
 
@@ -81,8 +85,13 @@ type ShadowStats struct {
 func (s *Shadow) Check() error {
 	o := s.withDefaults()
 	var errs []error
-	if s.App == nil || s.Second == nil {
+	if len(s.Apps) != 2 {
 		errs = append(errs, pagi.BadOption("shadow", "needs two applications: the one that answers, and the one that is compared with it"))
+	}
+	for i, app := range s.Apps {
+		if err := pagi.Check(app); err != nil {
+			errs = append(errs, fmt.Errorf("shadow[%d]: %w", i, err))
+		}
 	}
 	if o.Sample <= 0 || o.Sample > 100 {
 		errs = append(errs, pagi.BadOption("sample", "must be more than 0 and at most 100 percent, is %v", o.Sample))
@@ -104,7 +113,7 @@ func (s *Shadow) Check() error {
 			errs = append(errs, pagi.BadOption("dir", "%w", err))
 		}
 	}
-	return errors.Join(append(errs, pagi.Check(s.App), pagi.Check(s.Second))...)
+	return errors.Join(errs...)
 }
 
 func (o ShadowOptions) withDefaults() ShadowOptions {
@@ -133,17 +142,17 @@ func (s *Shadow) Stats() ShadowStats {
 	return ShadowStats{c.compared.Load(), c.different.Load(), c.failed.Load(), c.dropped.Load()}
 }
 
-// Serve lets App answer, and gives Second a copy.
+// Serve lets the first application answer, and gives the second one a copy.
 func (s *Shadow) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	s.once.Do(s.prepare)
 	switch {
 	case scope.Type == pagi.TypeLifespan:
 		return s.serveLifespan(ctx, scope, receive, send)
 	case scope.Type != pagi.TypeHTTP || scope.Method != http.MethodGet && scope.Method != http.MethodHead, rand.Float64()*100 >= s.options.Sample:
-		return s.App.Serve(ctx, scope, receive, send)
+		return s.Apps[0].Serve(ctx, scope, receive, send)
 	}
 	first := &answer{max: s.options.MaxBody}
-	err := s.App.Serve(ctx, scope, receive, func(ctx context.Context, ev pagi.Event) error {
+	err := s.Apps[0].Serve(ctx, scope, receive, func(ctx context.Context, ev pagi.Event) error {
 		err := send(ctx, ev)
 		if err == nil {
 			first.record(ev)
@@ -157,12 +166,13 @@ func (s *Shadow) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Rece
 	return err
 }
 
-// serveLifespan starts and stops both applications. Second is stopped when the copies have ended.
+// serveLifespan starts and stops both applications. The second one is stopped when the copies have
+// ended.
 func (s *Shadow) serveLifespan(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	second := pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		var run *lifespan.Run
 		startup := func(ctx context.Context) (err error) {
-			run, err = lifespan.Start(ctx, s.Second, scope)
+			run, err = lifespan.Start(ctx, s.Apps[1], scope)
 			return err
 		}
 		return lifespan.Serve(ctx, receive, send, startup, func(ctx context.Context) error {
@@ -173,17 +183,17 @@ func (s *Shadow) serveLifespan(ctx context.Context, scope *pagi.Scope, receive p
 			return run.Shutdown(ctx)
 		})
 	})
-	return lifespan.FanOut(ctx, scope, receive, send, []lifespan.Child{{Name: "shadow[0]", App: s.App}, {Name: "shadow[1]", App: second}})
+	return lifespan.FanOut(ctx, scope, receive, send, []lifespan.Child{{Name: "shadow[0]", App: s.Apps[0]}, {Name: "shadow[1]", App: second}})
 }
 
-// compare lets Second answer a copy, and compares the answers.
+// compare lets the second application answer a copy, and compares the answers.
 func (s *Shadow) compare(life context.Context, scope *pagi.Scope, first *answer) {
 	ctx, cancel := context.WithTimeout(life, s.options.Timeout)
 	defer cancel()
 	client := newAbsent(ctx)
 	scope.Connection = client
 	second := &answer{max: s.options.MaxBody}
-	err := serveCopy(ctx, s.Second, scope, second, client)
+	err := serveCopy(ctx, s.Apps[1], scope, second, client)
 	if life.Err() != nil {
 		return // the program ends
 	}
@@ -342,6 +352,6 @@ func (c *copies) stop(ctx context.Context) {
 	go func() { c.running.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-ctx.Done(): // Second does not obey its context; the program ends anyway
+	case <-ctx.Done(): // the application does not obey its context; the program ends anyway
 	}
 }

@@ -39,7 +39,7 @@ func saying(status int, contentType, body string) pagi.App {
 func ExampleShadow() {
 	found := make(chan string)
 	app := &apps.Shadow{
-		App: saying(200, "text/html", "<h1>Books</h1>"), Second: saying(200, "text/html", "<h1>Book</h1>"),
+		Apps:   []pagi.App{saying(200, "text/html", "<h1>Books</h1>"), saying(200, "text/html", "<h1>Book</h1>")},
 		Logger: slog.New(slog.DiscardHandler), OnDifference: func(d apps.Difference) { found <- d.Target + ": " + d.What },
 	}
 	fmt.Println(pagitest.New(app).Get("/books").Text())
@@ -131,7 +131,7 @@ func TestShadowCompares(t *testing.T) {
 			return ctx.Err()
 		}), apps.ShadowOptions{}, "failure"},
 	} {
-		s := &apps.Shadow{App: tc.first, Second: tc.second, ShadowOptions: tc.options}
+		s := &apps.Shadow{Apps: []pagi.App{tc.first, tc.second}, ShadowOptions: tc.options}
 		all := shadowed(t, s, func(ask asker) {
 			ask("GET", "/page?q=1")
 			time.Sleep(time.Minute) // in the bubble: until the time limit of a copy
@@ -170,7 +170,7 @@ func TestShadowCopiesSafeRequestsOnly(t *testing.T) {
 		<-completed
 		return err
 	})
-	s := &apps.Shadow{App: saying(200, "text/plain", "ok"), Second: second}
+	s := &apps.Shadow{Apps: []pagi.App{saying(200, "text/plain", "ok"), second}}
 	different := shadowed(t, s, func(ask asker) {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"} {
 			ask(method, "/x?y", "cookie", "a=b")
@@ -185,7 +185,7 @@ func TestShadowCopiesSafeRequestsOnly(t *testing.T) {
 func TestShadowNeverKeepsTheClientWaiting(t *testing.T) {
 	var release chan struct{}
 	stuck := pagi.AppFunc(func(context.Context, *pagi.Scope, pagi.Receive, pagi.Send) error { <-release; return nil })
-	s := &apps.Shadow{App: saying(200, "text/plain", "ok"), Second: stuck, ShadowOptions: apps.ShadowOptions{Concurrency: 1, Queue: 2}}
+	s := &apps.Shadow{Apps: []pagi.App{saying(200, "text/plain", "ok"), stuck}, ShadowOptions: apps.ShadowOptions{Concurrency: 1, Queue: 2}}
 	all := shadowed(t, s, func(ask asker) {
 		release = make(chan struct{})
 		for range 5 {
@@ -205,7 +205,7 @@ func TestShadowNeverKeepsTheClientWaiting(t *testing.T) {
 }
 
 func TestShadowSample(t *testing.T) {
-	s := &apps.Shadow{App: saying(200, "text/plain", "ok"), Second: saying(200, "text/plain", "ok"), ShadowOptions: apps.ShadowOptions{Sample: 20, Queue: 10_000}}
+	s := &apps.Shadow{Apps: []pagi.App{saying(200, "text/plain", "ok"), saying(200, "text/plain", "ok")}, ShadowOptions: apps.ShadowOptions{Sample: 20, Queue: 10_000}}
 	shadowed(t, s, func(ask asker) {
 		for range 2000 {
 			ask("GET", "/")
@@ -218,7 +218,7 @@ func TestShadowSample(t *testing.T) {
 
 func TestShadowKeepsBothVersions(t *testing.T) {
 	dir := t.TempDir()
-	s := &apps.Shadow{App: saying(200, "text/plain", "one"), Second: saying(200, "text/plain", "two"), ShadowOptions: apps.ShadowOptions{Dir: dir, MaxKept: 2}}
+	s := &apps.Shadow{Apps: []pagi.App{saying(200, "text/plain", "one"), saying(200, "text/plain", "two")}, ShadowOptions: apps.ShadowOptions{Dir: dir, MaxKept: 2}}
 	log := &testkit.Log{}
 	s.Logger = log.Logger()
 	all := shadowed(t, s, func(ask asker) {
@@ -263,7 +263,7 @@ func TestShadowEndsItsCopiesBeforeTheSecondApplication(t *testing.T) {
 			note("copy ends: " + <-lost)
 			return ctx.Err()
 		}))
-	s := &apps.Shadow{App: saying(200, "text/plain", "ok"), Second: second, OnDifference: func(apps.Difference) { t.Error("a copy that the end has cut counts") }}
+	s := &apps.Shadow{Apps: []pagi.App{saying(200, "text/plain", "ok"), second}, OnDifference: func(apps.Difference) { t.Error("a copy that the end has cut counts") }}
 	c := pagitest.New(s)
 	if err := c.Startup(t.Context()); err != nil {
 		t.Fatal(err)
@@ -281,11 +281,11 @@ func TestShadowEndsItsCopiesBeforeTheSecondApplication(t *testing.T) {
 func TestShadowOptions(t *testing.T) {
 	ok := saying(200, "text/plain", "ok")
 	for want, s := range map[string]*apps.Shadow{
-		"shadow: needs two applications: the one that answers, and the one that is compared with it": {App: ok},
-		"sample: must be more than 0 and at most 100 percent, is 101":                                {App: ok, Second: ok, ShadowOptions: apps.ShadowOptions{Sample: 101}},
-		"ignore: error parsing regexp: missing closing ): `(`":                                       {App: ok, Second: ok, ShadowOptions: apps.ShadowOptions{Ignore: []string{"("}}},
-		"queue: must not be negative":                                                                {App: ok, Second: ok, ShadowOptions: apps.ShadowOptions{Queue: -1}},
-		"dir: stat /nowhere: no such file or directory":                                              {App: ok, Second: ok, ShadowOptions: apps.ShadowOptions{Dir: "/nowhere"}},
+		"shadow: needs two applications: the one that answers, and the one that is compared with it": {Apps: []pagi.App{ok}},
+		"sample: must be more than 0 and at most 100 percent, is 101":                                {Apps: []pagi.App{ok, ok}, ShadowOptions: apps.ShadowOptions{Sample: 101}},
+		"ignore: error parsing regexp: missing closing ): `(`":                                       {Apps: []pagi.App{ok, ok}, ShadowOptions: apps.ShadowOptions{Ignore: []string{"("}}},
+		"queue: must not be negative":                                                                {Apps: []pagi.App{ok, ok}, ShadowOptions: apps.ShadowOptions{Queue: -1}},
+		"dir: stat /nowhere: no such file or directory":                                              {Apps: []pagi.App{ok, ok}, ShadowOptions: apps.ShadowOptions{Dir: "/nowhere"}},
 	} {
 		if err := s.Check(); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)

@@ -24,6 +24,7 @@ const (
 	KindRedirect  = "redirect"
 	KindNotFound  = "not_found"
 	KindCascade   = "cascade"
+	KindShadow    = "shadow"
 	KindGo        = "go"
 )
 
@@ -83,6 +84,9 @@ func init() {
 		kinds[name] = kind{main: always(part.Main), new: func() any { return part.New() }, complete: completePart}
 	}
 }
+
+// holdsParts reports whether a mount of a kind is made of other applications.
+func holdsParts(kind string) bool { return kind == KindCascade || kind == KindShadow }
 
 // completePart sets the fields Logger and Environment of an application that has them.
 func completePart(options any, _ *Mount, s *Site) {

@@ -248,8 +248,8 @@ func (d *decoder) application(s *Site, m *Mount, what pair, options []pair) {
 			return
 		}
 		m.Options, m.Source, name = app, text, "the Go application "+text
-	case m.Kind == KindCascade:
-		m.Options, m.Source = k.new(), "cascade"
+	case holdsParts(m.Kind):
+		m.Options, m.Source = k.new(), m.Kind
 		d.parts(s, m, what)
 	case isMapping:
 		m.Options = k.new()
@@ -280,22 +280,22 @@ func (d *decoder) application(s *Site, m *Mount, what pair, options []pair) {
 	}
 }
 
-// parts decodes the applications of a cascade. Each is a mount without a path of its own.
+// parts decodes the applications of a cascade or a shadow. Each is a mount without a path of its own.
 func (d *decoder) parts(s *Site, m *Mount, what pair) {
 	list, ok := d.plain(what.value).(*ast.SequenceNode)
 	if !ok || len(list.Values) == 0 {
-		d.problems.add(d.at(what.value), "cascade: must be a list like [{file: public}, {psgi: app.psgi}], is %s", d.describe(d.plain(what.value)))
+		d.problems.add(d.at(what.value), "%s: must be a list like [{file: public}, {psgi: app.psgi}], is %s", m.Kind, d.describe(d.plain(what.value)))
 		return
 	}
 	for i, item := range list.Values {
 		pairs, ok := d.mapping(item)
 		if !ok {
-			d.problems.add(d.at(item), "cascade: each part must be a mapping like {file: public}, is %s", d.describe(d.plain(item)))
+			d.problems.add(d.at(item), "%s: each part must be a mapping like {file: public}, is %s", m.Kind, d.describe(d.plain(item)))
 			continue
 		}
 		for _, p := range pairs {
-			if p.key == "path" || p.key == "host" || p.key == KindCascade {
-				d.problems.add(p.at, "a part of a cascade cannot have a %s", p.key)
+			if p.key == "path" || p.key == "host" || holdsParts(p.key) {
+				d.problems.add(p.at, "a part of a %s cannot have a %s", m.Kind, p.key)
 			}
 		}
 		if part := d.mount(s, d.at(item), pairs); part != nil {

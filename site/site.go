@@ -66,7 +66,7 @@ type Mount struct {
 	Options any `yaml:"-"`
 	// Middleware is around this mount, inside the site's.
 	Middleware []*Middleware `yaml:"-"`
-	// Parts are the applications of a cascade, in the order in which they are tried.
+	// Parts are the applications of a cascade or a shadow, in their order.
 	Parts []*Mount `yaml:"-"`
 	// Workers is the number of processes of the mount; 0: none of its own. MaxWorkers is their
 	// largest number if it follows the load, else 0. Build sets both.
@@ -74,13 +74,13 @@ type Mount struct {
 	MaxWorkers int `yaml:"-"`
 
 	at    places
-	part  int          // position in a cascade, from 1; 0: not in one
+	part  int          // position in a cascade or a shadow, from 1; 0: not in one
 	app   pagi.App     // the result of Build
 	files *watch.Files // watched files; a change reloads the mount
 }
 
-// Name returns the mount's host and path, and the position in a cascade: "/#2" is the second part
-// of the cascade at "/".
+// Name returns the mount's host and path, and the position in a cascade or a shadow: "/#2" is the
+// second part of the cascade at "/".
 func (m *Mount) Name() string {
 	name := apps.Mount{Host: m.Host, Path: m.Path}.Name()
 	if m.part > 0 {
@@ -89,7 +89,7 @@ func (m *Mount) Name() string {
 	return name
 }
 
-// All returns the mounts, each cascade followed by its parts.
+// All returns the mounts, each cascade and shadow followed by its parts.
 func (s *Site) All() []*Mount {
 	var all []*Mount
 	for _, m := range s.Mounts {
@@ -159,8 +159,13 @@ func (s *Site) Build() (pagi.App, error) {
 // application makes the application of a mount, with all its middleware.
 func (s *Site) application(m *Mount, problems *Problems) pagi.App {
 	for _, part := range m.Parts {
-		cascade := m.Options.(*apps.Cascade)
-		cascade.Apps = append(cascade.Apps, s.application(part, problems))
+		app := s.application(part, problems)
+		switch o := m.Options.(type) {
+		case *apps.Cascade:
+			o.Apps = append(o.Apps, app)
+		case *apps.Shadow:
+			o.Apps = append(o.Apps, app)
+		}
 	}
 	if err := m.check(); err != nil {
 		problems.addOf(m.at, err)
