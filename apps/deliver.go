@@ -2,6 +2,7 @@ package apps
 
 import (
 	"context"
+	"strings"
 
 	"github.com/pagi-go/pagi-bridge/internal/httpfile"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -29,12 +30,28 @@ func (f *File) serveFile(ctx context.Context, scope *pagi.Scope, send pagi.Send,
 			headers.Add("content-encoding", encoding)
 		}
 	}
-	if f.CacheControl != "" {
-		headers.Add("cache-control", f.CacheControl)
+	if value := f.cacheControl(original.Name); value != "" {
+		headers.Add("cache-control", value)
 	}
 	answer := httpfile.Answer{File: file, Headers: headers, DisableRanges: f.DisableRanges,
 		Type: func() string { return f.contentTypeOf(original, mediaType, packing) }}
 	return answer.Send(ctx, scope, send)
+}
+
+// cacheControl returns the Cache-Control for a file whose name is relative to the root; "" for none.
+func (f *File) cacheControl(name string) string {
+	value, longest := f.CacheControl, 0
+	for rule, v := range f.CacheRules {
+		ending, isEnding := strings.CutPrefix(rule, "*")
+		matches := isEnding && strings.HasSuffix(name, ending) || !isEnding && pathMatches(strings.TrimSuffix(rule, "/"), "/"+name)
+		if matches && len(rule) > longest {
+			value, longest = v, len(rule)
+		}
+	}
+	if value == "off" {
+		return ""
+	}
+	return value
 }
 
 // openPacked opens the compressed form of a file that the client prefers, or returns nil. It

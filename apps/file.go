@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/pagi-go/pagi-bridge/internal/httpfile"
 	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/internal/refusal"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
@@ -48,6 +49,13 @@ type File struct {
 	Charset string `yaml:"charset"`
 	// CacheControl is sent as Cache-Control with files; "" sends none.
 	CacheControl string `yaml:"cache_control"`
+	// CacheRules gives a Cache-Control for some files in place of CacheControl: for an ending ("*.css"),
+	// or for a path below the mount with all below it ("/assets"). The longest rule counts, and "off"
+	// sends none.
+	CacheRules map[string]string `yaml:"cache_rules"`
+	// TryFiles are names below Root to try, in order, for a path that is no file, before the answer is
+	// 404. {path} stands for the path: "{path}.html", "/index.html".
+	TryFiles []string `yaml:"try_files"`
 	// ShowHidden serves dotfiles too.
 	ShowHidden bool `yaml:"show_hidden"`
 	// DisableRanges ignores Range headers, for use behind a proxy that handles them itself.
@@ -95,6 +103,17 @@ func (f *File) checkOptions() error {
 		}
 		errs = append(errs, headerSafe("types", t))
 	}
+	for rule, value := range f.CacheRules {
+		if !strings.HasPrefix(rule, "/") && !strings.HasPrefix(rule, "*.") {
+			errs = append(errs, pagi.BadOption("cache_rules", "%q must be an ending such as *.css, or begin with a slash", rule))
+		}
+		errs = append(errs, headerSafe("cache_rules", value))
+	}
+	for _, name := range f.TryFiles {
+		if _, _, why := cleanPath(strings.ReplaceAll(name, "{path}", "/x"), true); why.Status != 0 || name == "" {
+			errs = append(errs, pagi.BadOption("try_files", "%q must be the name of a file below root", name))
+		}
+	}
 	for _, name := range f.Index {
 		if _, slash, why := cleanPath(name, true); why.Status != 0 || slash || name == "" || strings.Contains(name, "/") {
 			errs = append(errs, pagi.BadOption("index", "%q must be a file's name", name))
@@ -132,10 +151,16 @@ func (f *File) serve(ctx context.Context, scope *pagi.Scope, send pagi.Send, lis
 		return f.refuse(ctx, scope, send, dir, name, why)
 	}
 	file, err := f.open(dir, name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		if other := f.tryFiles(dir, name); other != nil {
+			defer other.Close() // opened for reading: nothing to lose
+			return f.serveFile(ctx, scope, send, dir, other)
+		}
+	}
 	if err != nil {
 		return f.refuseError(ctx, scope, send, dir, name, err)
 	}
-	defer file.Close() // opened for reading: nothing to lose
+	defer file.Close()
 	switch {
 	case file.Dir:
 		return f.serveDir(ctx, scope, send, dir, name, slash, list)
@@ -170,9 +195,36 @@ func (f *File) serveDir(ctx context.Context, scope *pagi.Scope, send pagi.Send, 
 		}
 	}
 	if list == nil {
+		if other := f.tryFiles(dir, name); other != nil {
+			defer other.Close()
+			return f.serveFile(ctx, scope, send, dir, other)
+		}
 		return f.refuse(ctx, scope, send, dir, name, refusal.Reason{Status: 404, Text: "the directory has no index file", Option: "index"})
 	}
 	return list(ctx, scope, send, dir, name)
+}
+
+// tryFiles opens the first file of TryFiles that is there for a name, or returns nil.
+func (f *File) tryFiles(dir *openRoot, name string) *httpfile.File {
+	asked := "/" + name
+	if name == "." {
+		asked = ""
+	}
+	for _, candidate := range f.TryFiles {
+		other, _, why := cleanPath(strings.ReplaceAll(candidate, "{path}", asked), f.ShowHidden)
+		if why.Status != 0 {
+			continue
+		}
+		file, err := f.open(dir, other)
+		if err != nil {
+			continue
+		}
+		if file.Regular {
+			return file
+		}
+		file.Close() // opened for reading: nothing to lose
+	}
+	return nil
 }
 
 func (f *File) dir() string { return or(f.Root, ".") }
