@@ -11,7 +11,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/internal/parts"
-	_ "github.com/pagi-go/pagi-bridge/middleware" // its parts register themselves
+	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -94,11 +94,14 @@ func completePart(options any, _ *Mount, s *Site) {
 }
 
 // complete sets the fields Logger, a *slog.Logger, and Environment, a string that is no option, of a
-// pointer to a struct that has them.
+// pointer to a struct that has them. A Healthcheck gets checks of the mounts.
 func (s *Site) complete(part any) {
 	v := reflect.ValueOf(part)
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
 		return
+	}
+	if h, is := part.(*middleware.Healthcheck); is {
+		h.Checks = s.checks()
 	}
 	field := v.Elem().FieldByName("Logger")
 	if field.IsValid() && field.Type() == reflect.TypeFor[*slog.Logger]() {
