@@ -39,9 +39,10 @@ type ReverseProxy struct {
 	TrustAll bool `yaml:"trust_all"`
 	// Headers are the headers to believe. List only those that the proxy sets, or removes from the
 	// requests of its clients. None means X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host,
-	// X-Forwarded-Port, X-Forwarded-Prefix and X-Real-IP. There are also X-Forwarded-Ssl ("on" means
+	// X-Forwarded-Port and X-Real-IP. There are also X-Forwarded-Prefix, X-Forwarded-Ssl ("on" means
 	// https) and Forwarded (RFC 7239). A request with Forwarded gets address, scheme and host from it
-	// alone.
+	// alone. Few proxies set or remove X-Forwarded-Prefix, and it changes the path that the options of
+	// other middleware are compared with. A client that can send it gets around a login for "/admin".
 	Headers []string `yaml:"headers"`
 	// RealIPHeader is the name of the header that holds the client's address alone: CF-Connecting-IP,
 	// for example. It counts if no list of addresses is there. "" means X-Real-IP.
@@ -63,10 +64,10 @@ const (
 
 // forwardingHeaders are all headers that Headers may list. The first ones are its default.
 var forwardingHeaders = []string{
-	xForwardedFor, xForwardedProto, xForwardedHost, xForwardedPort, xForwardedPrefix, xRealIP, xForwardedSSL, forwardedHeader,
+	xForwardedFor, xForwardedProto, xForwardedHost, xForwardedPort, xRealIP, xForwardedPrefix, xForwardedSSL, forwardedHeader,
 }
 
-const defaultForwardingHeaders = 6
+const defaultForwardingHeaders = 5
 
 // Check reports entries of TrustedProxies that are no addresses, and unknown Headers.
 func (m ReverseProxy) Check() error {

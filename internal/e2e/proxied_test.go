@@ -20,7 +20,8 @@ func TestReverseProxy(t *testing.T) {
 listen: 127.0.0.1:0
 access_log: access.log
 access_log_format: "%h %{c}a %U"
-middleware: [reverse_proxy]
+middleware:
+  - reverse_proxy: {headers: [X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Prefix]}
 mounts:
   - {path: /app, psgi: app.psgi, workers: 1}
   - {path: /cgi-bin, cgi: cgi-bin}
