@@ -190,11 +190,7 @@ func (f *forwarder) ask(ctx context.Context, scope *pagi.Scope) (*http.Response,
 			req.Header.Add(name, value)
 		}
 	}
-	method := scope.Method
-	if method == "" {
-		method = http.MethodGet // of a WebSocket's handshake
-	}
-	req.Header.Set("X-Forwarded-Method", method)
+	req.Header.Set("X-Forwarded-Method", methodOf(scope))
 	req.Header.Set("X-Forwarded-Proto", webScheme(scope))
 	req.Header.Set("X-Forwarded-Host", scope.Headers.Get("host"))
 	req.Header.Set("X-Forwarded-Uri", scope.RequestURI())

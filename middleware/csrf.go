@@ -111,7 +111,7 @@ func (m CSRF) Wrap(next pagi.App) pagi.App {
 	option.SetDefaults(&m)
 	c := &csrf{CSRF: m, state: m.cookie()}
 	c.trusted, _ = parseOrigins("", m.TrustedOrigins) // Check reports the error
-	if len(c.SafeMethods) == 0 {
+	if c.SafeMethods = upper(m.SafeMethods); len(c.SafeMethods) == 0 {
 		c.SafeMethods = []string{"GET", "HEAD", "OPTIONS", "TRACE"}
 	}
 	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {

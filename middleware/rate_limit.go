@@ -50,7 +50,7 @@ type RateLimit struct {
 	Paths []string `yaml:"paths"`
 	// Exclude are paths that are not limited. One that ends in a slash stands for everything below it.
 	Exclude []string `yaml:"exclude"`
-	// Methods are limited; none means all, and WebSocket handshakes.
+	// Methods are limited; none means all. A WebSocket handshake is a GET.
 	Methods []string `yaml:"methods"`
 	// Headers tell the client of its limit: "x" by X-RateLimit-Limit, -Remaining and -Reset; "draft"
 	// by RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10); "both"; or "off". A
@@ -201,6 +201,7 @@ func (m RateLimit) Wrap(next pagi.App) pagi.App {
 		total: strconv.Itoa(m.Burst), warning: rate.Sometimes{First: 1, Interval: 10 * time.Second},
 	}
 	l.key, _ = m.keyParts()
+	l.Methods = upper(m.Methods)
 	l.policy = fmt.Sprintf("%q;q=%d;w=%d", m.Name, m.Burst, seconds(l.limit.fill()))
 	switch {
 	case m.Backend != nil:
@@ -229,7 +230,7 @@ func (m RateLimit) Wrap(next pagi.App) pagi.App {
 
 // concerns reports whether a request is limited.
 func (l *rateLimit) concerns(scope *pagi.Scope) bool {
-	return (len(l.Methods) == 0 || slices.Contains(l.Methods, scope.Method)) && protects(l.Paths, scope) && !exempts(l.Exclude, scope)
+	return (len(l.Methods) == 0 || slices.Contains(l.Methods, methodOf(scope))) && protects(l.Paths, scope) && !exempts(l.Exclude, scope)
 }
 
 func (l *rateLimit) serve(ctx context.Context, next pagi.App, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {

@@ -111,11 +111,8 @@ type condition struct {
 }
 
 func (c Condition) compile() condition {
-	r := condition{Condition: c}
+	r := condition{Condition: c, methods: upper(c.Method)}
 	r.addresses, _ = network.ParseSet(c.Address) // Check has reported the error
-	for _, m := range c.Method {
-		r.methods = append(r.methods, strings.ToUpper(m))
-	}
 	for _, h := range c.Host {
 		r.hosts = append(r.hosts, strings.ToLower(h))
 	}
@@ -128,7 +125,7 @@ func (c Condition) compile() condition {
 func (c condition) match(scope *pagi.Scope, loose bool) bool {
 	return (len(c.Path) == 0 || c.matchPath(scope, loose)) &&
 		(len(c.hosts) == 0 || c.matchHost(scope)) &&
-		(len(c.methods) == 0 || slices.Contains(c.methods, or(scope.Method, "GET"))) &&
+		(len(c.methods) == 0 || slices.Contains(c.methods, methodOf(scope))) &&
 		(len(c.Header) == 0 || c.matchHeaders(scope)) &&
 		(len(c.Address) == 0 || c.addresses.HasHost(scope.Client.Host)) &&
 		(c.Func == nil || c.Func(scope))

@@ -1,0 +1,20 @@
+package middleware
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// methodOf returns the method of a request; that of a WebSocket's handshake is GET.
+func methodOf(scope *pagi.Scope) string { return or(scope.Method, http.MethodGet) }
+
+// upper returns names of methods in upper case, as scopes have them.
+func upper(methods []string) []string {
+	all := make([]string, len(methods))
+	for i, method := range methods {
+		all[i] = strings.ToUpper(method)
+	}
+	return all
+}
