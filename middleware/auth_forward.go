@@ -71,7 +71,7 @@ var unforwardable = strings.Fields(`connection content-length host keep-alive pr
 func (m AuthForward) Check() error {
 	var errs []error
 	if u, err := url.Parse(m.URL); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Fragment != "" {
-		errs = append(errs, pagi.BadOption("url", "%q is no http or https URL", m.URL))
+		errs = append(errs, pagi.BadOption("url", "%q is no http or https URL", shownURL(m.URL)))
 	}
 	errs = append(errs, checkPaths("paths", m.Paths), checkName("user_header", m.userHeader()))
 	for _, list := range []struct {
@@ -135,14 +135,16 @@ func (m AuthForward) Wrap(next pagi.App) pagi.App {
 			return next.Serve(ctx, below, receive, send)
 		}
 		res, err := f.ask(ctx, scope)
+		if err == nil {
+			defer res.Body.Close() // it is read, or of no use
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx) // the client has left
 		}
 		if err != nil {
-			logTo(m.Logger).ErrorContext(ctx, "auth_forward: ask whether a request may pass", "url", m.URL, "error", err)
+			logTo(m.Logger).ErrorContext(ctx, "auth_forward: ask whether a request may pass", "url", shownURL(m.URL), "error", err)
 			return reply.Status(ctx, scope, send, http.StatusServiceUnavailable, "retry-after", "10")
 		}
-		defer res.Body.Close() // it is read, or of no use
 		switch {
 		case res.StatusCode >= 200 && res.StatusCode <= 299:
 			if below, err = f.passed(below, res); err == nil {
@@ -158,7 +160,7 @@ func (m AuthForward) Wrap(next pagi.App) pagi.App {
 		default:
 			err = fmt.Errorf("the status %d is none that decides", res.StatusCode)
 		}
-		logTo(m.Logger).ErrorContext(ctx, "auth_forward: the answer cannot be used", "url", m.URL, "error", err)
+		logTo(m.Logger).ErrorContext(ctx, "auth_forward: the answer cannot be used", "url", shownURL(m.URL), "error", err)
 		return reply.Status(ctx, scope, send, http.StatusBadGateway)
 	})
 	return lifespan.Hooks{Shutdown: []func(context.Context, map[string]any) error{func(context.Context, map[string]any) error {

@@ -185,7 +185,7 @@ func (b *bearer) setKeys() (algorithms []string, err error) {
 		}
 	case b.JWKSURL != "":
 		if u, err := url.Parse(b.JWKSURL); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-			return nil, pagi.BadOption("jwks_url", "%q is no http or https URL", b.JWKSURL)
+			return nil, pagi.BadOption("jwks_url", "%q is no http or https URL", shownURL(b.JWKSURL))
 		}
 		b.keys = newRemoteKeys(b.JWKSURL, b.Logger).keys
 	default:
