@@ -21,12 +21,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
-const (
-	// maxForwardConns is how many connections to the authentication server are open at a time.
-	maxForwardConns = 64
-	// maxForwardAnswer is the largest body of its answer, in bytes.
-	maxForwardAnswer = 1 << 20
-)
+// maxForwardConns is how many connections to the authentication server are open at a time.
+const maxForwardConns = 64
 
 // AuthForward asks another server whether a request may pass, as auth_request of nginx and ForwardAuth
 // of Traefik do: by a GET of URL with some of the request's headers, and without its body.
@@ -142,7 +138,7 @@ func (m AuthForward) Wrap(next pagi.App) pagi.App {
 			return context.Cause(ctx) // the client has left
 		}
 		if err != nil {
-			logTo(m.Logger).ErrorContext(ctx, "auth_forward: ask whether a request may pass", "url", shownURL(m.URL), "error", err)
+			logger(m.Logger).ErrorContext(ctx, "auth_forward: ask whether a request may pass", "url", shownURL(m.URL), "error", err)
 			return reply.Status(ctx, scope, send, http.StatusServiceUnavailable, "retry-after", "10")
 		}
 		switch {
@@ -152,15 +148,15 @@ func (m AuthForward) Wrap(next pagi.App) pagi.App {
 				res.Body.Close()
 				return next.Serve(ctx, below, receive, keptPrivate(scope, send))
 			}
-		case isRedirect(res.StatusCode) || res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden:
+		case slices.Contains(redirectCodes, res.StatusCode) || res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden:
 			var body []byte
-			if body, err = readAtMost(res.Body, maxForwardAnswer); err == nil {
+			if body, err = readAtMost(res.Body, maxAnswer); err == nil {
 				return reply.Send(ctx, scope, send, res.StatusCode, handedOn(res.Header), body)
 			}
 		default:
 			err = fmt.Errorf("the status %d is none that decides", res.StatusCode)
 		}
-		logTo(m.Logger).ErrorContext(ctx, "auth_forward: the answer cannot be used", "url", shownURL(m.URL), "error", err)
+		logger(m.Logger).ErrorContext(ctx, "auth_forward: the answer cannot be used", "url", shownURL(m.URL), "error", err)
 		return reply.Status(ctx, scope, send, http.StatusBadGateway)
 	})
 	return lifespan.Hooks{Shutdown: []func(context.Context, map[string]any) error{func(context.Context, map[string]any) error {
@@ -230,15 +226,6 @@ func (f *forwarder) passed(scope *pagi.Scope, res *http.Response) (*pagi.Scope, 
 		scope = identified(scope, pagi.Auth{Type: "forward", Username: users[0]}, nil)
 	}
 	return scope, nil
-}
-
-// isRedirect reports whether a status sends the client elsewhere.
-func isRedirect(status int) bool {
-	switch status {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-		return true
-	}
-	return false
 }
 
 // handedOn returns the headers of an answer that are not about its connection.

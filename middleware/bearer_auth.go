@@ -259,7 +259,7 @@ func (m BearerAuth) Wrap(next pagi.App) pagi.App {
 
 func (b *bearer) refuse(ctx context.Context, scope *pagi.Scope, send pagi.Send, no *refusal) error {
 	if no.detail != "" {
-		logTo(b.Logger).DebugContext(ctx, "bearer_auth: a token was refused", "reason", no.detail)
+		logger(b.Logger).DebugContext(ctx, "bearer_auth: a token was refused", "reason", no.detail)
 	}
 	scopes := ""
 	if no.status == http.StatusForbidden {
@@ -371,7 +371,7 @@ func (b *bearer) token(ctx context.Context, scope *pagi.Scope) (token string, no
 			query, _ := url.ParseQuery(scope.QueryString) // what can be parsed counts
 			found = append(found, query[b.QueryParameter]...)
 		}
-		if b.Cookie != "" && len(found) == 0 && sameOrigin(scope) {
+		if b.Cookie != "" && len(found) == 0 && !fromElsewhere(scope) {
 			if cookie, ok := request.New(ctx, scope, nil).Cookie(b.Cookie); ok && cookie != "" {
 				found = append(found, cookie)
 			}
@@ -386,16 +386,4 @@ func (b *bearer) token(ctx context.Context, scope *pagi.Scope) (token string, no
 		return "", invalidToken("it is too long, or has characters that no token has")
 	}
 	return found[0], nil
-}
-
-// sameOrigin reports whether a request does not come from a page of another origin. Programs that are
-// no browsers name no origin.
-func sameOrigin(scope *pagi.Scope) bool {
-	origins, foreign := 0, false
-	for value := range scope.Headers.Values("origin") {
-		u, err := url.Parse(value)
-		origins++
-		foreign = foreign || err != nil || u.Host == "" || !pagi.EqualFold(u.Host, scope.Headers.Get("host"))
-	}
-	return origins <= 1 && !foreign
 }

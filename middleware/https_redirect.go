@@ -39,10 +39,8 @@ func init() { parts.Middleware[HTTPSRedirect]("https_redirect") }
 
 // Check reports a code that is not a redirect, a path without a slash in front and a negative age.
 func (m HTTPSRedirect) Check() error {
-	switch m.RedirectCode {
-	case 0, http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-	default:
-		return pagi.BadOption("redirect_code", "must be 301, 302, 303, 307 or 308, is %d", m.RedirectCode)
+	if err := checkRedirectCode("redirect_code", m.RedirectCode); err != nil {
+		return err
 	}
 	if err := checkPaths("exclude", m.Exclude); err != nil {
 		return err

@@ -222,7 +222,7 @@ func (l *login) callback(ctx context.Context, scope *pagi.Scope, send pagi.Send)
 	state := query.Get("state")
 	headers := pagi.NewHeaders("content-type", "text/plain; charset=utf-8", "cache-control", "no-store", "referrer-policy", "no-referrer")
 	refuse := func(status int, text string, args ...any) error {
-		logTo(l.Logger).WarnContext(ctx, "auth_oidc: a login was refused", append([]any{"status", status}, args...)...)
+		logger(l.Logger).WarnContext(ctx, "auth_oidc: a login was refused", append([]any{"status", status}, args...)...)
 		return reply.Send(ctx, scope, send, status, headers, []byte(text+"\n"))
 	}
 	const again = "This login has expired, or was used already. Open the page that you want again."

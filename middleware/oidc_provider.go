@@ -58,7 +58,7 @@ func (l *lazyProvider) get(ctx context.Context) (*provider, error) {
 	p, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), l.client), l.issuer)
 	l.tried, l.err = time.Now(), err
 	if err != nil {
-		logTo(l.logger).ErrorContext(ctx, "auth_oidc: ask the provider for its configuration", "issuer", l.issuer, "error", err)
+		logger(l.logger).ErrorContext(ctx, "auth_oidc: ask the provider for its configuration", "issuer", l.issuer, "error", err)
 		return nil, err
 	}
 	known := &provider{Provider: p}

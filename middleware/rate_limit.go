@@ -276,11 +276,7 @@ func (l *rateLimit) take(ctx context.Context, scope *pagi.Scope) (result RateLim
 }
 
 func (l *rateLimit) warn(ctx context.Context, err error) {
-	logger := l.Logger
-	if logger == nil {
-		logger = slog.Default()
-	}
-	logger.LogAttrs(ctx, slog.LevelWarn, "the store of a rate limit fails", slog.String("on_error", l.OnError), slog.Any("error", err))
+	logger(l.Logger).LogAttrs(ctx, slog.LevelWarn, "the store of a rate limit fails", slog.String("on_error", l.OnError), slog.Any("error", err))
 }
 
 // tell adds the headers about the limit. A limit further inside has told of itself already; its
