@@ -57,7 +57,8 @@ type AuthOIDC struct {
 	// preferred_username if it has no "@", else sub.
 	UsernameClaim string `yaml:"username_claim"`
 	// AllowedUsers are the names of users who may log in, and AllowedDomains the domains of their email
-	// addresses. Either is enough. None of both means all users.
+	// addresses. Either is enough. None of both means all users. The case of letters counts in names, but
+	// not in addresses.
 	AllowedUsers   []string `yaml:"allowed_users"`
 	AllowedDomains []string `yaml:"allowed_domains"`
 	// Claims has the value, or the values, of which a claim must have one, by its name: the groups who

@@ -321,6 +321,8 @@ func TestLoginsThatAreRefused(t *testing.T) {
 		"an allowed user's address, not verified":   {users, jwt.MapClaims{"email_verified": false}, 403, ""},
 		"the same address as preferred_username":    {users, jwt.MapClaims{"email_verified": false, "preferred_username": "ann@example.org"}, 403, ""},
 		"an allowed preferred_username":             {users, jwt.MapClaims{"email": nil, "preferred_username": "ann"}, 302, "oidc ann"},
+		"the name of another user in upper case":    {users, jwt.MapClaims{"email": nil, "preferred_username": "ANN"}, 403, ""},
+		"an address in upper case":                  {users, jwt.MapClaims{"email": "Ann@Example.org"}, 302, "oidc Ann@Example.org"},
 		"no name but sub":                           {none, jwt.MapClaims{"email": nil}, 302, "oidc 4711"},
 		"another claim":                             {func(m *middleware.AuthOIDC) { m.UsernameClaim = "name" }, nil, 302, "oidc Ann"},
 		"a claim that is missing":                   {func(m *middleware.AuthOIDC) { m.UsernameClaim = "upn" }, nil, 403, ""},

@@ -314,7 +314,8 @@ func (l *login) admit(claims map[string]any) (user string, err error) {
 	if name := l.required.missing(claims); name != "" {
 		return user, fmt.Errorf("the claim %s has none of the required values", name)
 	}
-	if len(l.AllowedUsers) == 0 && len(l.AllowedDomains) == 0 || slices.ContainsFunc(l.AllowedUsers, func(u string) bool { return pagi.EqualFold(u, user) }) {
+	isUser := func(u string) bool { return u == user || strings.Contains(u, "@") && pagi.EqualFold(u, user) }
+	if len(l.AllowedUsers) == 0 && len(l.AllowedDomains) == 0 || slices.ContainsFunc(l.AllowedUsers, isUser) {
 		return user, nil
 	}
 	if email, ok := l.email(claims); ok {
