@@ -205,6 +205,9 @@ func TestAuthOIDC(t *testing.T) {
 	if res := c.Get("/logout", pagitest.Header("sec-fetch-site", "cross-site")); res.Status != 403 || c.Cookie("pagi_oidc") == "" {
 		t.Errorf("another site logs out: %d", res.Status)
 	}
+	if res := c.Post("/logout", pagitest.Header("origin", "https://evil.example")); res.Status != 403 || c.Cookie("pagi_oidc") == "" {
+		t.Errorf("another site logs out by a form in a browser without Sec-Fetch-Site: %d", res.Status)
+	}
 	c.Get("/logout", page).Expect(t, 200, "You are logged out.")
 	if c.Cookie("pagi_oidc") != "" || c.Get("/", page).Status != 302 {
 		t.Error("the browser is still logged in")
@@ -523,7 +526,7 @@ func TestProviderLogout(t *testing.T) {
 	m.ProviderLogout, m.LogoutRedirect = true, "/bye?x=1"
 	c := pagitest.New(m.Wrap(whoami))
 	p.in(t, c, "/")
-	res := c.Post("/logout")
+	res := c.Post("/logout", pagitest.Header("origin", "http://testserver"))
 	want := p.URL + "/end?" + url.Values{"x": {"1"}, "client_id": {"shop"}, "post_logout_redirect_uri": {"http://testserver/bye?x=1"}}.Encode()
 	if res.Status != 303 || res.Header("location") != want || c.Cookie("pagi_oidc") != "" {
 		t.Errorf("%d %s", res.Status, res.Header("location"))

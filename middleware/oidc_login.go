@@ -374,12 +374,18 @@ func keptClaims(claims map[string]any) map[string]any {
 	return kept
 }
 
-// logout ends the login. A page of another site cannot cause it.
+// logout ends the login. A page of another site cannot cause it if the browser says where a request
+// comes from.
 func (l *login) logout(ctx context.Context, scope *pagi.Scope, send pagi.Send) error {
 	if scope.Method != http.MethodGet && scope.Method != http.MethodPost {
 		return reply.Status(ctx, scope, send, http.StatusMethodNotAllowed, "allow", "GET, POST")
 	}
-	if scope.Headers.Get("sec-fetch-site") == "cross-site" {
+	foreign := scope.Headers.Get("sec-fetch-site") == "cross-site"
+	if !scope.Headers.Has("sec-fetch-site") { // an old browser, or one that came by http
+		origin, _ := originOf(scope)
+		foreign = fromElsewhere(scope) && (l.BaseURL == "" || origin != l.BaseURL)
+	}
+	if foreign {
 		return reply.Text(ctx, scope, send, http.StatusForbidden, "Another site cannot log you out.")
 	}
 	headers := pagi.NewHeaders("content-type", "text/plain; charset=utf-8", "cache-control", "no-store")

@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"sync"
@@ -101,10 +102,12 @@ func (e *endedLogins) add(id string, deadline time.Time) {
 	defer e.mu.Unlock()
 	if len(e.till) >= maxEnded {
 		now := e.now()
-		for other, till := range e.till {
-			if now.After(till) || len(e.till) >= maxEnded {
-				delete(e.till, other)
+		maps.DeleteFunc(e.till, func(_ string, till time.Time) bool { return now.After(till) })
+		for other := range e.till { // any one: the order of a map is random
+			if len(e.till) < maxEnded {
+				break
 			}
+			delete(e.till, other)
 		}
 	}
 	e.till[id] = deadline
