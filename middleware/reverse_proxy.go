@@ -128,8 +128,8 @@ type reverseProxy struct {
 // told is what a trusted proxy says about the request of the client.
 type told struct {
 	client pagi.Addr // zero: nothing
-	// place is the client's place in the list of addresses, and length the list's length; 0 if there
-	// is no list.
+	// place is the client's place in the list of addresses, or the last one if nothing is known of the
+	// client. length is the list's length. Both are 0 if there is no list.
 	place, length int
 	// list is the name of the header with the list.
 	list string
@@ -192,11 +192,7 @@ func (p *reverseProxy) readForwarded(h pagi.Headers, t *told) {
 	}
 	p.walk(nodes, t)
 	t.list, t.kept, t.others = forwardedHeader, texts[t.place:], []string{xForwardedFor, p.realIP}
-	e := elements[len(elements)-1]
-	if !t.client.IsZero() {
-		e = elements[t.place]
-	}
-	t.scheme, t.host = e.Proto, e.Host
+	t.scheme, t.host = elements[t.place].Proto, elements[t.place].Host
 }
 
 func (p *reverseProxy) readLists(h pagi.Headers, t *told) {
@@ -219,7 +215,7 @@ func (p *reverseProxy) readLists(h pagi.Headers, t *told) {
 
 // walk finds the client among nodes, the nearest of which is the last.
 func (p *reverseProxy) walk(nodes []string, t *told) {
-	t.length = len(nodes)
+	t.length, t.place = len(nodes), len(nodes)-1
 	for i, node := range slices.Backward(nodes) {
 		addr, port, ok := forwarded.ParseNode(node)
 		if !ok {
@@ -239,7 +235,7 @@ func (t *told) pick(list string) string {
 	}
 	all := strings.Split(list, ",")
 	place := len(all) - 1
-	if len(all) == t.length && !t.client.IsZero() {
+	if len(all) == t.length {
 		place = t.place
 	}
 	return strings.Trim(all[place], " \t")
@@ -250,14 +246,17 @@ func (t told) apply(scope *pagi.Scope) {
 	if !t.client.IsZero() {
 		scope.Client = t.client
 		scope.Notes.SetClient(t.client)
-		// The application may read the headers itself, and must not see what clients claim.
-		if t.place > 0 {
-			scope.Headers.Set(t.list, strings.Join(t.kept, ", "))
-		}
-		for _, name := range t.others {
-			if scope.Headers.Has(name) {
-				scope.Headers.Set(name, t.client.Host)
-			}
+	}
+	// The application may read the headers itself, and must not see what clients claim.
+	if t.place > 0 {
+		scope.Headers.Set(t.list, strings.Join(t.kept, ", "))
+	}
+	for _, name := range t.others {
+		switch {
+		case t.client.IsZero():
+			scope.Headers.Del(name)
+		case scope.Headers.Has(name):
+			scope.Headers.Set(name, t.client.Host)
 		}
 	}
 	scope.Scheme = schemeOf(scope, t.scheme)
