@@ -49,8 +49,8 @@ type CSRF struct {
 	TokenHeader string `yaml:"token_header" default:"X-CSRF-Token"`
 	// TokenField is the field of a form with the token, which is looked at if TokenHeader is missing.
 	TokenField string `yaml:"token_field" default:"csrf_token"`
-	// MaxBody is how large a form may be in which the token is looked for. It is read into memory.
-	MaxBody int64 `yaml:"max_body" unit:"bytes" default:"1MiB"`
+	// MaxForm is how large a form may be in which the token is looked for. It is read into memory.
+	MaxForm int64 `yaml:"max_form" unit:"bytes" default:"1MiB"`
 	// CookieName is the name of the cookie that is used without a session.
 	CookieName string `yaml:"cookie_name" default:"csrf_token"`
 	// HostPrefix puts "__Host-" in front of it: other hosts, subdomains too, cannot set such a cookie.
@@ -89,8 +89,8 @@ func (m CSRF) Check() error {
 	if m.Secret != "" && len(m.Secret) < session.MinSecret {
 		errs = append(errs, pagi.BadOption("secret", "has %d bytes; it needs %d", len(m.Secret), session.MinSecret))
 	}
-	if m.MaxBody < 0 {
-		errs = append(errs, pagi.BadOption("max_body", "must not be negative, is %d", m.MaxBody))
+	if m.MaxForm < 0 {
+		errs = append(errs, pagi.BadOption("max_form", "must not be negative, is %d", m.MaxForm))
 	}
 	return errors.Join(append(errs, renamed(m.cookie().Check(), "name", "cookie_name"))...)
 }
@@ -185,7 +185,7 @@ func (c *csrf) submitted(ctx context.Context, scope *pagi.Scope, receive pagi.Re
 		return "", nil, nil
 	}
 	// Nothing of the form becomes a temporary file.
-	r.Limits = request.Limits{Body: c.MaxBody, File: c.MaxBody, Field: c.MaxBody, Memory: int(c.MaxBody)}
+	r.Limits = request.Limits{Body: c.MaxForm, File: c.MaxForm, Field: c.MaxForm, Memory: int(c.MaxForm)}
 	if _, err := r.Bytes(); err != nil {
 		return "", r, err
 	}

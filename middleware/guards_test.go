@@ -93,7 +93,7 @@ func TestGuardsInASiteFile(t *testing.T) {
 	for options, want := range map[string]pagi.Middleware{
 		"cors: {origins: https://a.example, max_age: 0, any_websocket: true}": &middleware.CORS{Origins: []string{"https://a.example"}, MaxAge: -1, AnyWebSocket: true},
 		"cors: {max_age: 3600}": &middleware.CORS{MaxAge: time.Hour},
-		"csrf: {mode: token, secret: '${CSRF_SECRET}', max_body: 2MiB}":                     &middleware.CSRF{Mode: "token", Secret: csrfSecret, MaxBody: 2 << 20},
+		"csrf: {mode: token, secret: '${CSRF_SECRET}', max_form: 2MiB}":                     &middleware.CSRF{Mode: "token", Secret: csrfSecret, MaxForm: 2 << 20},
 		"rate_limit: {requests: 5, period: 1m, key: [address, header X-Key], headers: off}": &middleware.RateLimit{Requests: 5, Period: time.Minute, Key: []string{"address", "header X-Key"}, Headers: "off"},
 		"timeout: {timeout: 5, until: start}":                                               &middleware.Timeout{Timeout: 5 * time.Second, Until: "start"},
 		"websocket_heartbeat: {timeout: 0}":                                                 &middleware.WebSocketHeartbeat{Timeout: -1},

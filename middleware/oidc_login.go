@@ -65,9 +65,8 @@ func newLogin(m AuthOIDC) (*login, error) {
 		scopes = []string{"profile", "email"}
 	}
 	var keys []session.Key
-	for _, secret := range m.Secret {
-		sum := sha256.Sum256([]byte("pagi oidc key id\n" + secret))
-		keys = append(keys, session.Key{ID: hex.EncodeToString(sum[:4]), Secret: []byte(secret)})
+	for _, secret := range m.Secrets {
+		keys = append(keys, session.Key{ID: keyID("oidc", secret), Secret: []byte(secret)})
 	}
 	// A cookie counts only under the rules by which it was given.
 	rules, err := json.Marshal([]any{m.Issuer, m.ClientID, m.UsernameClaim, m.AllowedUsers, m.AllowedDomains, required, m.UnverifiedEmail})
@@ -85,7 +84,7 @@ func newLogin(m AuthOIDC) (*login, error) {
 		begun:    &session.CookieStore{Keys: keys, Name: name + " begun"},
 	}
 	if err := errors.Join(l.logins.Check(), l.begun.Check()); err != nil {
-		return nil, pagi.BadOption("secret", "%w", err)
+		return nil, pagi.BadOption("secrets", "%w", err)
 	}
 	return l, nil
 }
@@ -182,7 +181,7 @@ func (l *login) begin(ctx context.Context, scope *pagi.Scope, send pagi.Send) er
 // tidy makes a browser forget logins that have begun, if it holds too many: the header with its cookies
 // must not become too large.
 func (l *login) tidy(ctx context.Context, scope *pagi.Scope, headers *pagi.Headers) {
-	prefix := or(l.Cookie, "pagi_oidc") + "_"
+	prefix := or(l.CookieName, "pagi_oidc") + "_"
 	var suffixes []string
 	for _, cookie := range request.New(ctx, scope, nil).Cookies() {
 		name := strings.TrimPrefix(cookie.Name, "__Host-")
