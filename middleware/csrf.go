@@ -50,7 +50,7 @@ type CSRF struct {
 	// TokenField is the field of a form with the token, which is looked at if TokenHeader is missing.
 	TokenField string `yaml:"token_field" default:"csrf_token"`
 	// MaxForm is how large a form may be in which the token is looked for. It is read into memory.
-	MaxForm int64 `yaml:"max_form" unit:"bytes" default:"1MiB"`
+	MaxForm int64 `yaml:"max_form" unit:"bytes" default:"1MiB" zero:"must be more than 0"`
 	// CookieName is the name of the cookie that is used without a session.
 	CookieName string `yaml:"cookie_name" default:"csrf_token"`
 	// HostPrefix puts "__Host-" in front of it: other hosts, subdomains too, cannot set such a cookie.

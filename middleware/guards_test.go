@@ -99,7 +99,10 @@ func TestGuardsInASiteFile(t *testing.T) {
 		"websocket_heartbeat: {timeout: 0}":                                                 &middleware.WebSocketHeartbeat{Timeout: -1},
 		"websocket_rate_limit: {bytes_per_second: 64KiB}":                                   &middleware.WebSocketRateLimit{BytesPerSecond: 64 << 10},
 		"websocket_compression: {min_size: 1KB, off: true}":                                 &middleware.WebSocketCompression{MinSize: 1000, Off: true},
+		"websocket_compression: {min_size: 0}":                                              &middleware.WebSocketCompression{MinSize: -1},
 		"sse_heartbeat: {interval: 10s}":                                                    &middleware.SSEHeartbeat{Interval: 10 * time.Second},
+		"https_redirect: {hsts: true, hsts_max_age: 0}":                                     &middleware.HTTPSRedirect{HSTS: true, HSTSMaxAge: -1},
+		"https_redirect: {hsts_max_age: 3600}":                                              &middleware.HTTPSRedirect{HSTSMaxAge: time.Hour},
 		"sse_retry: {retry: 0, events: every}":                                              &middleware.SSERetry{Retry: -1, Events: "every"},
 	} {
 		t.Setenv("CSRF_SECRET", csrfSecret)
@@ -114,6 +117,24 @@ func TestGuardsInASiteFile(t *testing.T) {
 			t.Errorf("%s: %v", options, err)
 		} else if diff := cmp.Diff(want, s.Middleware[0].Part); diff != "" {
 			t.Errorf("%s: %s", options, diff)
+		}
+	}
+}
+
+// A 0 does not silently become the default of an option that has no use for it.
+func TestGuardsRefuseAZeroInASiteFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "site.yaml")
+	for _, option := range []string{
+		"rate_limit: {requests: 0}", "rate_limit: {period: 0}", "rate_limit: {burst: 0}", "rate_limit: {max_keys: 0}", "rate_limit: {ipv6_prefix: 0}",
+		"timeout: {timeout: 0}", "websocket_heartbeat: {interval: 0}", "sse_heartbeat: {interval: 0}", "csrf: {max_form: 0}", "json_body: {max_depth: 0}",
+		"session: {max_sessions: 0}", "websocket_rate_limit: {messages_per_second: 0}", "websocket_rate_limit: {bytes_per_second: 0}",
+		"websocket_rate_limit: {burst_multiplier: 0}", "healthcheck: {timeout: 0}",
+	} {
+		if err := os.WriteFile(file, []byte("middleware:\n  - "+option+"\nmounts:\n  - {path: /, not_found: {}}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := site.Load(file); err == nil || !strings.Contains(err.Error(), "must be more than 0") {
+			t.Errorf("%s: %v", option, err)
 		}
 	}
 }

@@ -32,11 +32,11 @@ import (
 // Burst + Requests*t/Period requests pass.
 type RateLimit struct {
 	// Requests pass in each Period once Burst is used up.
-	Requests int `yaml:"requests" default:"10"`
+	Requests int `yaml:"requests" default:"10" zero:"must be more than 0"`
 	// Period is the time for Requests.
-	Period time.Duration `yaml:"period" default:"1s"`
+	Period time.Duration `yaml:"period" default:"1s" zero:"must be more than 0"`
 	// Burst is how many requests may come at once.
-	Burst int `yaml:"burst" default:"20"`
+	Burst int `yaml:"burst" default:"20" zero:"must be more than 0"`
 	// Key says which requests have a bucket in common: those with the same values of all in the list.
 	// "address" is the client's address; "user" the name that a middleware outside has authenticated,
 	// else the address; "path" the path; "header NAME" a header of the request. A client can choose its
@@ -45,7 +45,7 @@ type RateLimit struct {
 	// KeyFunc takes the place of Key. A request with the key "" is not limited.
 	KeyFunc func(scope *pagi.Scope) string `yaml:"-"`
 	// IPv6Prefix is how many bits of an IPv6 address count. A network has 2^64 addresses.
-	IPv6Prefix int `yaml:"ipv6_prefix" default:"64"`
+	IPv6Prefix int `yaml:"ipv6_prefix" default:"64" zero:"must be more than 0"`
 	// Paths are limited, with all below them; none means every path.
 	Paths []string `yaml:"paths"`
 	// Exclude are paths that are not limited. One that ends in a slash stands for everything below it.
@@ -61,7 +61,7 @@ type RateLimit struct {
 	// Store is "memory", of this process, or "redis".
 	Store string `yaml:"store" default:"memory"`
 	// MaxKeys is how many buckets are kept in memory. When there are more, the fullest one is dropped.
-	MaxKeys int `yaml:"max_keys" default:"10000"`
+	MaxKeys int `yaml:"max_keys" default:"10000" zero:"must be more than 0"`
 	// URL is that of Redis: redis://user:password@host:port/db, rediss:// for TLS, or unix:///path.
 	URL string `yaml:"url"`
 	// Prefix is in front of the keys in Redis; "" means "pagi_rate:". Limits with the same prefix share

@@ -41,7 +41,7 @@ type Session struct {
 	Prefix string `yaml:"prefix"`
 	// MaxSessions is how many sessions are kept in memory. The one that has not been used for the
 	// longest time goes first.
-	MaxSessions int `yaml:"max_sessions" default:"100000"`
+	MaxSessions int `yaml:"max_sessions" default:"100000" zero:"must be more than 0"`
 }
 
 func init() { parts.Middleware[Session]("session") }

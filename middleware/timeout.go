@@ -25,7 +25,7 @@ import (
 // The time in which a client sends its request body, and in which it takes the response, counts too.
 type Timeout struct {
 	// Timeout is the time limit.
-	Timeout time.Duration `yaml:"timeout" default:"30s"`
+	Timeout time.Duration `yaml:"timeout" default:"30s" zero:"must be more than 0"`
 	// Until says what must happen before: the "end" of the response, or its "start".
 	Until string `yaml:"until" default:"end"`
 	// Streams limits event streams and WebSockets as well.
