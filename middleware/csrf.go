@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pagi-go/pagi-bridge/internal/headername"
 	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
@@ -76,9 +75,7 @@ func (m CSRF) Check() error {
 	}
 	errs = append(errs, err, checkPaths("exclude", m.Exclude), checkName("token_header", m.TokenHeader))
 	for _, method := range m.SafeMethods {
-		if !headername.IsToken(method) {
-			errs = append(errs, pagi.BadOption("safe_methods", "%q is not a method", method))
-		}
+		errs = append(errs, checkMethod("safe_methods", method))
 	}
 	switch {
 	case m.Enforce != "reject" && m.Enforce != "app":

@@ -140,9 +140,7 @@ func (m RateLimit) Check() error {
 	}
 	errs = append(errs, checkPaths("paths", m.Paths), checkPaths("exclude", m.Exclude))
 	for _, method := range m.Methods {
-		if !headername.IsToken(method) {
-			errs = append(errs, pagi.BadOption("methods", "%q is not a method", method))
-		}
+		errs = append(errs, checkMethod("methods", method))
 	}
 	for _, o := range []struct{ name, value, words string }{
 		{"headers", m.Headers, "both, x, draft or off"}, {"store", m.Store, "memory or redis"}, {"on_error", m.OnError, "allow or deny"},
