@@ -57,7 +57,7 @@ func (m JSONBody) Wrap(next pagi.App) pagi.App {
 		}
 		r := request.New(ctx, scope, receive)
 		r.Limits.Body, r.Limits.JSONDepth = m.MaxSize, m.MaxDepth
-		if !isJSON && contentType != "" {
+		if !isJSON && contentType != "" && !mayLackBody(scope.Method) {
 			return m.wrongType()
 		}
 		raw, err := r.Bytes()
