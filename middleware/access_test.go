@@ -72,6 +72,7 @@ func TestAccessOptions(t *testing.T) {
 		`allow: "localhost" is neither an IP address nor a network as 10.0.0.0/8`: {Allow: []string{"localhost"}},
 		`deny: "x" is neither an IP address nor a network as 10.0.0.0/8`:          {Deny: []string{"x"}},
 		`paths: "x" must begin with a slash`:                                      {Deny: []string{"::1"}, Paths: []string{"x"}},
+		`paths: "//x" must be written as "/x"`:                                    {Deny: []string{"::1"}, Paths: []string{"/y/", "//x"}},
 		`status: must be 400 to 599, is 200`:                                      {Deny: []string{"::1"}, Status: 200},
 	} {
 		checkFails(t, m, want)
@@ -98,6 +99,7 @@ func TestTrustedHosts(t *testing.T) {
 		"in upper case":                   {"Example.org", "EXAMPLE.ORG", false, 0},
 		"with a port":                     {"example.org", "example.org:8080", false, 0},
 		"with a dot at the end":           {"example.org", "example.org.", false, 0},
+		"listed with a dot at the end":    {"example.org.", "example.org", false, 0},
 		"another host":                    {"example.org", "example.com", false, 421},
 		"a name below":                    {"example.org", "www.example.org", false, 421},
 		"a name below a pattern":          {"*.example.org", "a.b.example.org", false, 0},

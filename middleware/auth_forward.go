@@ -21,12 +21,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
-const (
-	// maxForwardConns is how many connections to the authentication server are open at a time.
-	maxForwardConns = 64
-	// maxForwardAnswer is the largest body of its answer, in bytes.
-	maxForwardAnswer = 1 << 20
-)
+// maxForwardConns is how many connections to the authentication server are open at a time.
+const maxForwardConns = 64
 
 // AuthForward asks another server whether a request may pass, as auth_request of nginx and ForwardAuth
 // of Traefik do: by a GET of URL with some of the request's headers, and without its body.
@@ -71,7 +67,7 @@ var unforwardable = strings.Fields(`connection content-length host keep-alive pr
 func (m AuthForward) Check() error {
 	var errs []error
 	if u, err := url.Parse(m.URL); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Fragment != "" {
-		errs = append(errs, pagi.BadOption("url", "%q is no http or https URL", m.URL))
+		errs = append(errs, pagi.BadOption("url", "%q is no http or https URL", shownURL(m.URL)))
 	}
 	errs = append(errs, checkPaths("paths", m.Paths), checkName("user_header", m.userHeader()))
 	for _, list := range []struct {
@@ -135,14 +131,16 @@ func (m AuthForward) Wrap(next pagi.App) pagi.App {
 			return next.Serve(ctx, below, receive, send)
 		}
 		res, err := f.ask(ctx, scope)
+		if err == nil {
+			defer res.Body.Close() // it is read, or of no use
+		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx) // the client has left
 		}
 		if err != nil {
-			logTo(m.Logger).ErrorContext(ctx, "auth_forward: ask whether a request may pass", "url", m.URL, "error", err)
+			logger(m.Logger).ErrorContext(ctx, "auth_forward: ask whether a request may pass", "url", shownURL(m.URL), "error", err)
 			return reply.Status(ctx, scope, send, http.StatusServiceUnavailable, "retry-after", "10")
 		}
-		defer res.Body.Close() // it is read, or of no use
 		switch {
 		case res.StatusCode >= 200 && res.StatusCode <= 299:
 			if below, err = f.passed(below, res); err == nil {
@@ -150,15 +148,15 @@ func (m AuthForward) Wrap(next pagi.App) pagi.App {
 				res.Body.Close()
 				return next.Serve(ctx, below, receive, keptPrivate(scope, send))
 			}
-		case isRedirect(res.StatusCode) || res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden:
+		case slices.Contains(redirectCodes, res.StatusCode) || res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden:
 			var body []byte
-			if body, err = readAtMost(res.Body, maxForwardAnswer); err == nil {
+			if body, err = readAtMost(res.Body, maxAnswer); err == nil {
 				return reply.Send(ctx, scope, send, res.StatusCode, handedOn(res.Header), body)
 			}
 		default:
 			err = fmt.Errorf("the status %d is none that decides", res.StatusCode)
 		}
-		logTo(m.Logger).ErrorContext(ctx, "auth_forward: the answer cannot be used", "url", m.URL, "error", err)
+		logger(m.Logger).ErrorContext(ctx, "auth_forward: the answer cannot be used", "url", shownURL(m.URL), "error", err)
 		return reply.Status(ctx, scope, send, http.StatusBadGateway)
 	})
 	return lifespan.Hooks{Shutdown: []func(context.Context, map[string]any) error{func(context.Context, map[string]any) error {
@@ -190,11 +188,7 @@ func (f *forwarder) ask(ctx context.Context, scope *pagi.Scope) (*http.Response,
 			req.Header.Add(name, value)
 		}
 	}
-	method := scope.Method
-	if method == "" {
-		method = http.MethodGet // of a WebSocket's handshake
-	}
-	req.Header.Set("X-Forwarded-Method", method)
+	req.Header.Set("X-Forwarded-Method", methodOf(scope))
 	req.Header.Set("X-Forwarded-Proto", webScheme(scope))
 	req.Header.Set("X-Forwarded-Host", scope.Headers.Get("host"))
 	req.Header.Set("X-Forwarded-Uri", scope.RequestURI())
@@ -232,15 +226,6 @@ func (f *forwarder) passed(scope *pagi.Scope, res *http.Response) (*pagi.Scope, 
 		scope = identified(scope, pagi.Auth{Type: "forward", Username: users[0]}, nil)
 	}
 	return scope, nil
-}
-
-// isRedirect reports whether a status sends the client elsewhere.
-func isRedirect(status int) bool {
-	switch status {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-		return true
-	}
-	return false
 }
 
 // handedOn returns the headers of an answer that are not about its connection.

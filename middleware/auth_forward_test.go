@@ -244,6 +244,24 @@ func TestAuthForwardOverAUnixSocket(t *testing.T) {
 	c.Get("/").Expect(t, 200, "forward auth/check")
 }
 
+func TestAuthForwardShowsNoPasswordOfItsURL(t *testing.T) {
+	var log strings.Builder
+	m := middleware.AuthForward{URL: "http://gate:hush@127.0.0.1:1/check", Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	if res := pagitest.New(m.Wrap(hello)).Get("/"); res.Status != 503 {
+		t.Errorf("%d %v", res.Status, res.Err)
+	}
+	if !strings.Contains(log.String(), "127.0.0.1:1/check") || strings.Contains(log.String(), "hush") {
+		t.Error(log.String())
+	}
+	for _, wrong := range []string{"ftp://gate:hush@x", "http://gate:hush@x:port/"} {
+		for _, err := range []error{middleware.AuthForward{URL: wrong}.Check(), middleware.BearerAuth{JWKSURL: wrong, Algorithms: []string{"RS256"}}.Check()} {
+			if err == nil || strings.Contains(err.Error(), "hush") {
+				t.Errorf("%s: %v", wrong, err)
+			}
+		}
+	}
+}
+
 func TestAuthForwardRefusesOptions(t *testing.T) {
 	const url = "http://auth.example/"
 	for want, m := range map[string]middleware.AuthForward{

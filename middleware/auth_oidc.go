@@ -35,9 +35,9 @@ type AuthOIDC struct {
 	// ClientID and ClientSecret are what the provider knows the site by. A public client has no secret.
 	ClientID     string `yaml:"client_id"`
 	ClientSecret string `yaml:"client_secret"`
-	// Secret are secrets of 32 bytes at least that seal the cookies. The first one makes cookies, and all
+	// Secrets are secrets of 32 bytes at least that seal the cookies. The first one makes cookies, and all
 	// of them open cookies.
-	Secret []string `yaml:"secret"`
+	Secrets []string `yaml:"secrets"`
 	// BaseURL is the scheme and host under which browsers know the site, "https://www.example.org"; ""
 	// means those of the request. If it is https, the cookies have the prefix __Host-.
 	BaseURL string `yaml:"base_url"`
@@ -57,7 +57,8 @@ type AuthOIDC struct {
 	// preferred_username if it has no "@", else sub.
 	UsernameClaim string `yaml:"username_claim"`
 	// AllowedUsers are the names of users who may log in, and AllowedDomains the domains of their email
-	// addresses. Either is enough. None of both means all users.
+	// addresses. Either is enough. None of both means all users. The case of letters counts in names, but
+	// not in addresses.
 	AllowedUsers   []string `yaml:"allowed_users"`
 	AllowedDomains []string `yaml:"allowed_domains"`
 	// Claims has the value, or the values, of which a claim must have one, by its name: the groups who
@@ -67,8 +68,8 @@ type AuthOIDC struct {
 	UnverifiedEmail bool `yaml:"unverified_email"`
 	// Lifetime is how long a login counts; 0 means 8 h.
 	Lifetime time.Duration `yaml:"lifetime" default:"8h" zero:"must be more than 0"`
-	// Cookie is the name of the cookie; "" means pagi_oidc. Give two AuthOIDC of one site two names.
-	Cookie string `yaml:"cookie"`
+	// CookieName is the name of the cookie; "" means pagi_oidc. Give two AuthOIDC of one site two names.
+	CookieName string `yaml:"cookie_name"`
 	// Logger gets failures of the provider and logins that are refused; nil means slog.Default.
 	Logger *slog.Logger `yaml:"-"`
 	// Now is the clock; nil means time.Now.
@@ -89,14 +90,10 @@ func (m AuthOIDC) Check() error {
 	if m.ClientID == "" {
 		bad("client_id", "is missing")
 	}
-	if len(m.Secret) == 0 {
-		bad("secret", "is missing; make one: openssl rand -hex 32")
+	if len(m.Secrets) == 0 {
+		bad("secrets", "is missing; make one: openssl rand -hex 32")
 	}
-	for _, secret := range m.Secret {
-		if len(secret) < session.MinSecret {
-			bad("secret", "has %d bytes; it needs %d", len(secret), session.MinSecret)
-		}
-	}
+	errs = append(errs, checkSecrets("secrets", m.Secrets))
 	if u, err := url.Parse(m.BaseURL); m.BaseURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || m.BaseURL != u.Scheme+"://"+u.Host || !hostname.Valid(u.Host)) {
 		bad("base_url", "%q is not a scheme and a host, as https://www.example.org", m.BaseURL)
 	}
@@ -125,9 +122,7 @@ func (m AuthOIDC) Check() error {
 	if m.Lifetime < 0 {
 		bad("lifetime", "must not be negative, is %v", m.Lifetime)
 	}
-	if err := m.cookieState("").Check(); err != nil {
-		bad("cookie", "%w", err)
-	}
+	errs = append(errs, renamed(m.cookieState("").Check(), "name", "cookie_name"))
 	return errors.Join(errs...)
 }
 
@@ -136,7 +131,7 @@ func (m AuthOIDC) redirectPath() string { return or(m.RedirectPath, "/oidc/callb
 // cookieState is how a cookie is sent. suffix tells the cookies of logins that have begun from the one
 // of the login.
 func (m AuthOIDC) cookieState(suffix string) session.CookieState {
-	return session.CookieState{Name: or(m.Cookie, "pagi_oidc") + suffix, Path: "/", HostPrefix: strings.HasPrefix(m.BaseURL, "https://")}
+	return session.CookieState{Name: or(m.CookieName, "pagi_oidc") + suffix, Path: "/", HostPrefix: strings.HasPrefix(m.BaseURL, "https://")}
 }
 
 // Wrap puts m around next.

@@ -30,7 +30,7 @@ func ExampleAuthOIDC() {
 		Issuer:         "https://id.example.org",
 		ClientID:       "shop",
 		ClientSecret:   "what the provider has given",
-		Secret:         []string{"0123456789abcdef0123456789abcdef"},
+		Secrets:        []string{"0123456789abcdef0123456789abcdef"},
 		BaseURL:        "https://shop.example.org",
 		LogoutPath:     "/logout",
 		AllowedDomains: []string{"example.org"},
@@ -149,7 +149,7 @@ func (p *idp) logIn(t testing.TB, location string) (callback string) {
 }
 
 func (p *idp) options() middleware.AuthOIDC {
-	return middleware.AuthOIDC{Issuer: p.URL, ClientID: "shop", ClientSecret: "hush", Secret: []string{tokenSecret}, LogoutPath: "/logout", Logger: silent}
+	return middleware.AuthOIDC{Issuer: p.URL, ClientID: "shop", ClientSecret: "hush", Secrets: []string{tokenSecret}, LogoutPath: "/logout", Logger: silent}
 }
 
 // page makes a request that of a browser which opens a page.
@@ -204,6 +204,9 @@ func TestAuthOIDC(t *testing.T) {
 	value := c.Cookie("pagi_oidc")
 	if res := c.Get("/logout", pagitest.Header("sec-fetch-site", "cross-site")); res.Status != 403 || c.Cookie("pagi_oidc") == "" {
 		t.Errorf("another site logs out: %d", res.Status)
+	}
+	if res := c.Post("/logout", pagitest.Header("origin", "https://evil.example")); res.Status != 403 || c.Cookie("pagi_oidc") == "" {
+		t.Errorf("another site logs out by a form in a browser without Sec-Fetch-Site: %d", res.Status)
 	}
 	c.Get("/logout", page).Expect(t, 200, "You are logged out.")
 	if c.Cookie("pagi_oidc") != "" || c.Get("/", page).Status != 302 {
@@ -321,6 +324,8 @@ func TestLoginsThatAreRefused(t *testing.T) {
 		"an allowed user's address, not verified":   {users, jwt.MapClaims{"email_verified": false}, 403, ""},
 		"the same address as preferred_username":    {users, jwt.MapClaims{"email_verified": false, "preferred_username": "ann@example.org"}, 403, ""},
 		"an allowed preferred_username":             {users, jwt.MapClaims{"email": nil, "preferred_username": "ann"}, 302, "oidc ann"},
+		"the name of another user in upper case":    {users, jwt.MapClaims{"email": nil, "preferred_username": "ANN"}, 403, ""},
+		"an address in upper case":                  {users, jwt.MapClaims{"email": "Ann@Example.org"}, 302, "oidc Ann@Example.org"},
 		"no name but sub":                           {none, jwt.MapClaims{"email": nil}, 302, "oidc 4711"},
 		"another claim":                             {func(m *middleware.AuthOIDC) { m.UsernameClaim = "name" }, nil, 302, "oidc Ann"},
 		"a claim that is missing":                   {func(m *middleware.AuthOIDC) { m.UsernameClaim = "upn" }, nil, 403, ""},
@@ -458,9 +463,9 @@ func TestCookiesOfLogins(t *testing.T) {
 		}
 	}
 	rotated := m
-	rotated.Secret = []string{strings.Repeat("new!", 8), tokenSecret}
+	rotated.Secrets = []string{strings.Repeat("new!", 8), tokenSecret}
 	other := m
-	other.Secret = []string{strings.Repeat("new!", 8)}
+	other.Secrets = []string{strings.Repeat("new!", 8)}
 	stricter := m
 	stricter.AllowedUsers = []string{"bob@example.org"}
 	client := m
@@ -490,7 +495,7 @@ func TestCookiesOfLogins(t *testing.T) {
 	}
 
 	https := p.options()
-	https.BaseURL, https.Cookie = "https://shop.example", "login"
+	https.BaseURL, https.CookieName = "https://shop.example", "login"
 	res := pagitest.New(https.Wrap(whoami)).Get("/", page)
 	u, _ := url.Parse(res.Header("location"))
 	if cookie := res.Header("set-cookie"); !strings.HasPrefix(cookie, "__Host-login_") || !strings.Contains(cookie, "; Secure") || u.Query().Get("redirect_uri") != "https://shop.example/oidc/callback" {
@@ -521,7 +526,7 @@ func TestProviderLogout(t *testing.T) {
 	m.ProviderLogout, m.LogoutRedirect = true, "/bye?x=1"
 	c := pagitest.New(m.Wrap(whoami))
 	p.in(t, c, "/")
-	res := c.Post("/logout")
+	res := c.Post("/logout", pagitest.Header("origin", "http://testserver"))
 	want := p.URL + "/end?" + url.Values{"x": {"1"}, "client_id": {"shop"}, "post_logout_redirect_uri": {"http://testserver/bye?x=1"}}.Encode()
 	if res.Status != 303 || res.Header("location") != want || c.Cookie("pagi_oidc") != "" {
 		t.Errorf("%d %s", res.Status, res.Header("location"))
@@ -533,13 +538,13 @@ func TestProviderLogout(t *testing.T) {
 }
 
 func TestAuthOIDCRefusesOptions(t *testing.T) {
-	good := middleware.AuthOIDC{Issuer: "https://id.example", ClientID: "shop", Secret: []string{tokenSecret}}
+	good := middleware.AuthOIDC{Issuer: "https://id.example", ClientID: "shop", Secrets: []string{tokenSecret}}
 	for want, set := range map[string]func(*middleware.AuthOIDC){
 		`issuer: "" is no http or https URL`:                    func(m *middleware.AuthOIDC) { m.Issuer = "" },
 		`issuer: "https://id.example/?x" is no`:                 func(m *middleware.AuthOIDC) { m.Issuer = "https://id.example/?x" },
 		`client_id: is missing`:                                 func(m *middleware.AuthOIDC) { m.ClientID = "" },
-		`secret: is missing`:                                    func(m *middleware.AuthOIDC) { m.Secret = nil },
-		`secret: has 3 bytes; it needs 32`:                      func(m *middleware.AuthOIDC) { m.Secret = []string{tokenSecret, "abc"} },
+		`secrets: is missing`:                                   func(m *middleware.AuthOIDC) { m.Secrets = nil },
+		`secrets: number 2 has 3 bytes; it needs 32`:            func(m *middleware.AuthOIDC) { m.Secrets = []string{tokenSecret, "abc"} },
 		`base_url: "https://x/y" is not a scheme and a host`:    func(m *middleware.AuthOIDC) { m.BaseURL = "https://x/y" },
 		`base_url: "x" is not a scheme and a host`:              func(m *middleware.AuthOIDC) { m.BaseURL = "x" },
 		`redirect_path: "//evil" is not a path of this site`:    func(m *middleware.AuthOIDC) { m.RedirectPath = "//evil" },
@@ -552,8 +557,8 @@ func TestAuthOIDCRefusesOptions(t *testing.T) {
 		`allowed_domains: "@example.org" is no domain`:          func(m *middleware.AuthOIDC) { m.AllowedDomains = []string{"@example.org"} },
 		`claims: "x" must be a text`:                            func(m *middleware.AuthOIDC) { m.Claims = map[string]any{"x": nil} },
 		`lifetime: must not be negative`:                        func(m *middleware.AuthOIDC) { m.Lifetime = -1 },
-		`cookie: name: "a b" is not the name of a cookie`:       func(m *middleware.AuthOIDC) { m.Cookie = "a b" },
-		`cookie: name: "__Host-x" has a prefix with a meaning`:  func(m *middleware.AuthOIDC) { m.Cookie = "__Host-x" },
+		`cookie_name: "a b" is not the name of a cookie`:        func(m *middleware.AuthOIDC) { m.CookieName = "a b" },
+		`cookie_name: "__Host-x" has a prefix with a meaning`:   func(m *middleware.AuthOIDC) { m.CookieName = "__Host-x" },
 	} {
 		m := good
 		set(&m)

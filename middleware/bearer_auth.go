@@ -33,7 +33,7 @@ const (
 // finds the user in Scope.Auth and the claims of a JWT under scopekey.AuthClaims. A script behind a
 // bridge finds the user in REMOTE_USER.
 //
-// A token is one of Tokens, or a JWT (RFC 7519) that one of Secret, Keys, JWKSFile and JWKSURL
+// A token is one of Tokens, or a JWT (RFC 7519) that one of Secrets, Keys, JWKSFile and JWKSURL
 // verifies, or Validator knows it. The algorithm none is never accepted, and a public key never
 // serves as the secret of an HMAC.
 type BearerAuth struct {
@@ -44,8 +44,8 @@ type BearerAuth struct {
 	// Tokens has tokens by the name of their user. A token is at least 16 characters long. It has
 	// neither claims nor scopes.
 	Tokens map[string]string `yaml:"tokens"`
-	// Secret are the secrets of JWTs signed by HMAC, as long as the hash at least: 32 bytes for HS256.
-	Secret []string `yaml:"secret"`
+	// Secrets are the secrets of JWTs signed by HMAC, as long as the hash at least: 32 bytes for HS256.
+	Secrets []string `yaml:"secrets"`
 	// Keys are the names of PEM files with public keys or certificates.
 	Keys []string `yaml:"keys" path:"yes"`
 	// JWKSFile is the name of a file with a JWK set (RFC 7517).
@@ -160,21 +160,21 @@ func (m BearerAuth) verifier() (*bearer, error) {
 // setKeys sets the keyring, and returns the algorithms.
 func (b *bearer) setKeys() (algorithms []string, err error) {
 	kinds := 0
-	for _, given := range []bool{len(b.Secret) > 0, len(b.Keys) > 0, b.JWKSFile != "", b.JWKSURL != "", b.Validator != nil} {
+	for _, given := range []bool{len(b.Secrets) > 0, len(b.Keys) > 0, b.JWKSFile != "", b.JWKSURL != "", b.Validator != nil} {
 		if given {
 			kinds++
 		}
 	}
 	switch {
 	case kinds == 0 && len(b.Tokens) == 0:
-		return nil, pagi.BadOption("tokens", "there is nothing to verify a token with: give tokens, secret, keys, jwks_file or jwks_url")
+		return nil, pagi.BadOption("tokens", "there is nothing to verify a token with: give tokens, secrets, keys, jwks_file or jwks_url")
 	case kinds > 1:
-		return nil, pagi.BadOption("keys", "only one of secret, keys, jwks_file, jwks_url and a Validator can verify tokens")
+		return nil, pagi.BadOption("keys", "only one of secrets, keys, jwks_file, jwks_url and a Validator can verify tokens")
 	}
 	follows, possible := "", publicAlgorithms
 	switch {
-	case len(b.Secret) > 0:
-		b.keys, follows, possible = secretKeys(b.Secret), "HS256", hmacAlgorithms
+	case len(b.Secrets) > 0:
+		b.keys, follows, possible = secretKeys(b.Secrets), "HS256", hmacAlgorithms
 	case len(b.Keys) > 0:
 		if b.keys, follows, err = pemKeys(b.Keys); err != nil {
 			return nil, pagi.BadOption("keys", "%w", err)
@@ -185,7 +185,7 @@ func (b *bearer) setKeys() (algorithms []string, err error) {
 		}
 	case b.JWKSURL != "":
 		if u, err := url.Parse(b.JWKSURL); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-			return nil, pagi.BadOption("jwks_url", "%q is no http or https URL", b.JWKSURL)
+			return nil, pagi.BadOption("jwks_url", "%q is no http or https URL", shownURL(b.JWKSURL))
 		}
 		b.keys = newRemoteKeys(b.JWKSURL, b.Logger).keys
 	default:
@@ -203,9 +203,9 @@ func (b *bearer) setKeys() (algorithms []string, err error) {
 			return nil, pagi.BadOption("algorithms", "%q is none of %s", algorithm, strings.ReplaceAll(possible, " ", ", "))
 		}
 		method, isHMAC := jwt.GetSigningMethod(algorithm).(*jwt.SigningMethodHMAC)
-		for _, secret := range b.Secret {
+		for _, secret := range b.Secrets {
 			if isHMAC && len(secret) < method.Hash.Size() {
-				return nil, pagi.BadOption("secret", "one of %d bytes is too short for %s, which needs %d (RFC 7518 section 3.2)", len(secret), algorithm, method.Hash.Size())
+				return nil, pagi.BadOption("secrets", "one of %d bytes is too short for %s, which needs %d (RFC 7518 section 3.2)", len(secret), algorithm, method.Hash.Size())
 			}
 		}
 	}
@@ -259,7 +259,7 @@ func (m BearerAuth) Wrap(next pagi.App) pagi.App {
 
 func (b *bearer) refuse(ctx context.Context, scope *pagi.Scope, send pagi.Send, no *refusal) error {
 	if no.detail != "" {
-		logTo(b.Logger).DebugContext(ctx, "bearer_auth: a token was refused", "reason", no.detail)
+		logger(b.Logger).DebugContext(ctx, "bearer_auth: a token was refused", "reason", no.detail)
 	}
 	scopes := ""
 	if no.status == http.StatusForbidden {
@@ -371,7 +371,7 @@ func (b *bearer) token(ctx context.Context, scope *pagi.Scope) (token string, no
 			query, _ := url.ParseQuery(scope.QueryString) // what can be parsed counts
 			found = append(found, query[b.QueryParameter]...)
 		}
-		if b.Cookie != "" && len(found) == 0 && sameOrigin(scope) {
+		if b.Cookie != "" && len(found) == 0 && !fromElsewhere(scope) {
 			if cookie, ok := request.New(ctx, scope, nil).Cookie(b.Cookie); ok && cookie != "" {
 				found = append(found, cookie)
 			}
@@ -386,16 +386,4 @@ func (b *bearer) token(ctx context.Context, scope *pagi.Scope) (token string, no
 		return "", invalidToken("it is too long, or has characters that no token has")
 	}
 	return found[0], nil
-}
-
-// sameOrigin reports whether a request does not come from a page of another origin. Programs that are
-// no browsers name no origin.
-func sameOrigin(scope *pagi.Scope) bool {
-	origins, foreign := 0, false
-	for value := range scope.Headers.Values("origin") {
-		u, err := url.Parse(value)
-		origins++
-		foreign = foreign || err != nil || u.Host == "" || !pagi.EqualFold(u.Host, scope.Headers.Get("host"))
-	}
-	return origins <= 1 && !foreign
 }

@@ -89,9 +89,9 @@ func TestBearerAuthWithSecret(t *testing.T) {
 	hs := func(secret string, more map[string]any) string {
 		return signed(t, jwt.SigningMethodHS256, []byte(secret), expiringSoon(more), nil)
 	}
-	plain := middleware.BearerAuth{Secret: []string{tokenSecret}}
+	plain := middleware.BearerAuth{Secrets: []string{tokenSecret}}
 	strict := middleware.BearerAuth{
-		Secret: []string{tokenSecret}, Issuer: "https://id.example", Audience: []string{"shop", "site"}, Leeway: time.Minute, UsernameClaim: "email",
+		Secrets: []string{tokenSecret}, Issuer: "https://id.example", Audience: []string{"shop", "site"}, Leeway: time.Minute, UsernameClaim: "email",
 		Claims: map[string]any{"tenant": "acme", "realm_access.roles": []any{"staff", "boss"}, "level": uint64(3), "jti": []any{}},
 	}
 	strictly := func(more map[string]any) string {
@@ -112,16 +112,16 @@ func TestBearerAuthWithSecret(t *testing.T) {
 	}{
 		"a right one":                            {plain, good, "bearer ann ann"},
 		"another secret":                         {plain, hs(strings.ToUpper(tokenSecret), nil), invalid},
-		"a former secret":                        {middleware.BearerAuth{Secret: []string{strings.Repeat("n", 32), tokenSecret}}, good, "bearer ann ann"},
+		"a former secret":                        {middleware.BearerAuth{Secrets: []string{strings.Repeat("n", 32), tokenSecret}}, good, "bearer ann ann"},
 		"no user":                                {plain, hs(tokenSecret, map[string]any{"sub": nil}), "bearer <nil>"},
 		"a user with a line break":               {plain, hs(tokenSecret, map[string]any{"sub": "ann\nREMOTE_USER: root"}), invalid},
 		"expired":                                {plain, hs(tokenSecret, map[string]any{"exp": now.Add(-time.Second).Unix()}), expired},
 		"expired with another secret":            {plain, hs(strings.ToUpper(tokenSecret), map[string]any{"exp": 1}), invalid},
-		"expired within the leeway":              {middleware.BearerAuth{Secret: []string{tokenSecret}, Leeway: time.Minute}, hs(tokenSecret, map[string]any{"exp": now.Add(-time.Second).Unix()}), "bearer ann ann"},
+		"expired within the leeway":              {middleware.BearerAuth{Secrets: []string{tokenSecret}, Leeway: time.Minute}, hs(tokenSecret, map[string]any{"exp": now.Add(-time.Second).Unix()}), "bearer ann ann"},
 		"an expiry that is a text":               {plain, hs(tokenSecret, map[string]any{"exp": "never"}), invalid},
 		"no expiry":                              {plain, hs(tokenSecret, map[string]any{"exp": nil}), invalid},
-		"no expiry, and allowed":                 {middleware.BearerAuth{Secret: []string{tokenSecret}, AllowNoExpiry: true}, hs(tokenSecret, map[string]any{"exp": nil}), "bearer ann ann"},
-		"expired where none is needed":           {middleware.BearerAuth{Secret: []string{tokenSecret}, AllowNoExpiry: true}, hs(tokenSecret, map[string]any{"exp": 1}), expired},
+		"no expiry, and allowed":                 {middleware.BearerAuth{Secrets: []string{tokenSecret}, AllowNoExpiry: true}, hs(tokenSecret, map[string]any{"exp": nil}), "bearer ann ann"},
+		"expired where none is needed":           {middleware.BearerAuth{Secrets: []string{tokenSecret}, AllowNoExpiry: true}, hs(tokenSecret, map[string]any{"exp": 1}), expired},
 		"not valid yet":                          {plain, hs(tokenSecret, map[string]any{"nbf": now.Add(time.Minute).Unix()}), invalid},
 		"another algorithm of the family":        {plain, signed(t, jwt.SigningMethodHS512, []byte(tokenSecret), expiringSoon(nil), nil), invalid},
 		"no algorithm":                           {plain, signed(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, expiringSoon(nil), nil), invalid},
@@ -349,7 +349,7 @@ func TestBearerAuthWithAJWKSet(t *testing.T) {
 }
 
 func TestBearerAuthScopes(t *testing.T) {
-	m := middleware.BearerAuth{Secret: []string{tokenSecret}, Scopes: []string{"read", "write"}}
+	m := middleware.BearerAuth{Secrets: []string{tokenSecret}, Scopes: []string{"read", "write"}}
 	for name, tc := range map[string]struct {
 		claims map[string]any
 		want   string
@@ -444,7 +444,7 @@ func TestValidator(t *testing.T) {
 		}
 	}
 	var claims any
-	app := middleware.BearerAuth{Secret: []string{tokenSecret}}.Wrap(pagi.AppFunc(func(ctx context.Context, s *pagi.Scope, r pagi.Receive, w pagi.Send) error {
+	app := middleware.BearerAuth{Secrets: []string{tokenSecret}}.Wrap(pagi.AppFunc(func(ctx context.Context, s *pagi.Scope, r pagi.Receive, w pagi.Send) error {
 		claims = s.Value(scopekey.AuthClaims)
 		return hello.Serve(ctx, s, r, w)
 	}))
@@ -476,11 +476,11 @@ func TestBearerAuthRefusesOptions(t *testing.T) {
 		`tokens: "" is no name`:                                                {Tokens: map[string]string{"": "ann-0123456789abcdef"}},
 		`tokens: the token of "bob" must have 16`:                              {Tokens: map[string]string{"bob": "a b c d e f g h i j"}},
 		`tokens: these tokens have neither scopes nor claims`:                  {Tokens: map[string]string{"ann": "ann-0123456789abcdef"}, Scopes: []string{"x"}},
-		`keys: only one of secret, keys`:                                       {Secret: secret, Keys: []string{good}, Algorithms: []string{"RS256"}},
-		`secret: one of 5 bytes is too short for HS256, which needs 32`:        {Secret: []string{"short"}},
-		`secret: one of 32 bytes is too short for HS512, which needs 64`:       {Secret: secret, Algorithms: []string{"HS256", "HS512"}},
-		`algorithms: "none" is none of HS256, HS384, HS512`:                    {Secret: secret, Algorithms: []string{"none"}},
-		`algorithms: "RS256" is none of HS256`:                                 {Secret: secret, Algorithms: []string{"RS256"}},
+		`keys: only one of secrets, keys`:                                      {Secrets: secret, Keys: []string{good}, Algorithms: []string{"RS256"}},
+		`secrets: one of 5 bytes is too short for HS256, which needs 32`:       {Secrets: []string{"short"}},
+		`secrets: one of 32 bytes is too short for HS512, which needs 64`:      {Secrets: secret, Algorithms: []string{"HS256", "HS512"}},
+		`algorithms: "none" is none of HS256, HS384, HS512`:                    {Secrets: secret, Algorithms: []string{"none"}},
+		`algorithms: "RS256" is none of HS256`:                                 {Secrets: secret, Algorithms: []string{"RS256"}},
 		`algorithms: "HS256" is none of RS256`:                                 {Keys: []string{good}, Algorithms: []string{"HS256"}},
 		`algorithms: must be given`:                                            {Keys: []string{good}},
 		`keys: ` + short + `: an RSA key of 1024 bits is too short`:            {Keys: []string{short}, Algorithms: []string{"RS256"}},
@@ -491,12 +491,12 @@ func TestBearerAuthRefusesOptions(t *testing.T) {
 		`jwks_file: ` + text + `: the JWK set has no key that can be used`:     {JWKSFile: text, Algorithms: []string{"RS256"}},
 		`jwks_file: ` + oct + `: the JWK set has no key that can be used`:      {JWKSFile: oct, Algorithms: []string{"RS256"}},
 		`jwks_url: "jwks.json" is no http or https URL`:                        {JWKSURL: "jwks.json", Algorithms: []string{"RS256"}},
-		`leeway: must not be negative`:                                         {Secret: secret, Leeway: -1},
-		`claims: "x" must be a text`:                                           {Secret: secret, Claims: map[string]any{"x": map[string]any{}}},
-		`scopes: "a b" is no scope`:                                            {Secret: secret, Scopes: []string{"a b"}},
-		`cookie: "a b" is not`:                                                 {Secret: secret, Cookie: "a b"},
-		`paths: "api" must begin with a slash`:                                 {Secret: secret, Paths: []string{"api"}},
-		`realm: "a\nb" must not contain`:                                       {Secret: secret, Realm: "a\nb"},
+		`leeway: must not be negative`:                                         {Secrets: secret, Leeway: -1},
+		`claims: "x" must be a text`:                                           {Secrets: secret, Claims: map[string]any{"x": map[string]any{}}},
+		`scopes: "a b" is no scope`:                                            {Secrets: secret, Scopes: []string{"a b"}},
+		`cookie: "a b" is not`:                                                 {Secrets: secret, Cookie: "a b"},
+		`paths: "api" must begin with a slash`:                                 {Secrets: secret, Paths: []string{"api"}},
+		`realm: "a\nb" must not contain`:                                       {Secrets: secret, Realm: "a\nb"},
 	} {
 		err := m.Check()
 		if bad := new(*pagi.OptionError); !errors.As(err, bad) || !strings.Contains(err.Error(), want) {
@@ -516,7 +516,7 @@ func FuzzBearerAuth(f *testing.F) {
 	good := signed(f, jwt.SigningMethodHS256, []byte(tokenSecret), jwt.MapClaims{"sub": "ann"}, nil)
 	f.Add("Bearer " + good)
 	f.Add("Bearer eyJhbGciOiJub25lIn0.e30.")
-	app := middleware.BearerAuth{Secret: []string{tokenSecret}, AllowNoExpiry: true}.Wrap(whoami)
+	app := middleware.BearerAuth{Secrets: []string{tokenSecret}, AllowNoExpiry: true}.Wrap(whoami)
 	f.Fuzz(func(t *testing.T, header string) {
 		scope := &pagi.Scope{Type: pagi.TypeHTTP, Headers: pagi.NewHeaders("authorization", header)}
 		err := app.Serve(t.Context(), scope, nil, func(_ context.Context, ev pagi.Event) error {

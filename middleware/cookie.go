@@ -2,8 +2,6 @@ package middleware
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"net/http"
 	"strings"
@@ -17,9 +15,6 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi/response"
 	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
 )
-
-// minCookieSecret is the smallest secret in bytes.
-const minCookieSecret = 32
 
 var (
 	// ErrCookieTooLate is the error of setting a cookie after the response has begun.
@@ -47,29 +42,18 @@ func init() { parts.Middleware[Cookie]("cookie") }
 
 // Check reports a secret that is too short, or that is there twice.
 func (m Cookie) Check() error {
-	seen := map[string]bool{}
-	for i, secret := range m.Secrets {
-		switch {
-		case len(secret) < minCookieSecret:
-			return pagi.BadOption("secrets", "number %d has %d bytes; it needs %d", i+1, len(secret), minCookieSecret)
-		case seen[secret]:
-			return pagi.BadOption("secrets", "number %d is there twice", i+1)
-		}
-		seen[secret] = true
-	}
 	_, err := m.ring()
-	return err
+	return errors.Join(checkSecrets("secrets", m.Secrets), err)
 }
 
-// ring returns the keys of the secrets, nil if there are none. A key's id is a part of a hash.
+// ring returns the keys of the secrets, nil if there are none.
 func (m Cookie) ring() (*seal.Ring, error) {
 	if len(m.Secrets) == 0 {
 		return nil, nil
 	}
 	var keys []seal.Key
 	for _, secret := range m.Secrets {
-		sum := sha256.Sum256([]byte("pagi cookie key id\n" + secret))
-		keys = append(keys, seal.Key{ID: base64.RawURLEncoding.EncodeToString(sum[:6]), Secret: []byte(secret)})
+		keys = append(keys, seal.Key{ID: keyID("cookie", secret), Secret: []byte(secret)})
 	}
 	return seal.NewRing("cookie", keys...)
 }

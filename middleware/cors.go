@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pagi-go/pagi-bridge/internal/headername"
 	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
@@ -65,9 +64,7 @@ func (m CORS) Check() error {
 		errs = append(errs, pagi.BadOption("credentials", `every site could act with the user's cookies: name the origins instead of "*"`))
 	}
 	for _, method := range m.Methods {
-		if !headername.IsToken(method) {
-			errs = append(errs, pagi.BadOption("methods", "%q is not a method", method))
-		}
+		errs = append(errs, checkMethod("methods", method))
 	}
 	for _, list := range []struct {
 		option string

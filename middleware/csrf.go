@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pagi-go/pagi-bridge/internal/headername"
 	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
@@ -49,8 +48,8 @@ type CSRF struct {
 	TokenHeader string `yaml:"token_header" default:"X-CSRF-Token"`
 	// TokenField is the field of a form with the token, which is looked at if TokenHeader is missing.
 	TokenField string `yaml:"token_field" default:"csrf_token"`
-	// MaxBody is how large a form may be in which the token is looked for. It is read into memory.
-	MaxBody int64 `yaml:"max_body" unit:"bytes" default:"1MiB"`
+	// MaxForm is how large a form may be in which the token is looked for. It is read into memory.
+	MaxForm int64 `yaml:"max_form" unit:"bytes" default:"1MiB" zero:"must be more than 0"`
 	// CookieName is the name of the cookie that is used without a session.
 	CookieName string `yaml:"cookie_name" default:"csrf_token"`
 	// HostPrefix puts "__Host-" in front of it: other hosts, subdomains too, cannot set such a cookie.
@@ -76,9 +75,7 @@ func (m CSRF) Check() error {
 	}
 	errs = append(errs, err, checkPaths("exclude", m.Exclude), checkName("token_header", m.TokenHeader))
 	for _, method := range m.SafeMethods {
-		if !headername.IsToken(method) {
-			errs = append(errs, pagi.BadOption("safe_methods", "%q is not a method", method))
-		}
+		errs = append(errs, checkMethod("safe_methods", method))
 	}
 	switch {
 	case m.Enforce != "reject" && m.Enforce != "app":
@@ -89,8 +86,8 @@ func (m CSRF) Check() error {
 	if m.Secret != "" && len(m.Secret) < session.MinSecret {
 		errs = append(errs, pagi.BadOption("secret", "has %d bytes; it needs %d", len(m.Secret), session.MinSecret))
 	}
-	if m.MaxBody < 0 {
-		errs = append(errs, pagi.BadOption("max_body", "must not be negative, is %d", m.MaxBody))
+	if m.MaxForm < 0 {
+		errs = append(errs, pagi.BadOption("max_form", "must not be negative, is %d", m.MaxForm))
 	}
 	return errors.Join(append(errs, renamed(m.cookie().Check(), "name", "cookie_name"))...)
 }
@@ -111,7 +108,7 @@ func (m CSRF) Wrap(next pagi.App) pagi.App {
 	option.SetDefaults(&m)
 	c := &csrf{CSRF: m, state: m.cookie()}
 	c.trusted, _ = parseOrigins("", m.TrustedOrigins) // Check reports the error
-	if len(c.SafeMethods) == 0 {
+	if c.SafeMethods = upper(m.SafeMethods); len(c.SafeMethods) == 0 {
 		c.SafeMethods = []string{"GET", "HEAD", "OPTIONS", "TRACE"}
 	}
 	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
@@ -185,7 +182,7 @@ func (c *csrf) submitted(ctx context.Context, scope *pagi.Scope, receive pagi.Re
 		return "", nil, nil
 	}
 	// Nothing of the form becomes a temporary file.
-	r.Limits = request.Limits{Body: c.MaxBody, File: c.MaxBody, Field: c.MaxBody, Memory: int(c.MaxBody)}
+	r.Limits = request.Limits{Body: c.MaxForm, File: c.MaxForm, Field: c.MaxForm, Memory: int(c.MaxForm)}
 	if _, err := r.Bytes(); err != nil {
 		return "", r, err
 	}

@@ -375,7 +375,7 @@ func TestCSRFOptions(t *testing.T) {
 		`enforce: app needs the mode token`:              middleware.CSRF{Enforce: "app"},
 		`secret: has 5 bytes; it needs 32`:               middleware.CSRF{Mode: "token", Secret: "short"},
 		`token_header: "a b" is not a header name`:       middleware.CSRF{TokenHeader: "a b"},
-		`max_body: must not be negative, is -1`:          middleware.CSRF{MaxBody: -1},
+		`max_form: must not be negative, is -1`:          middleware.CSRF{MaxForm: -1},
 		`cookie_name: "a b" is not the name of a cookie`: middleware.CSRF{CookieName: "a b"},
 		`cookie_name: "__Host-x" has a prefix`:           middleware.CSRF{CookieName: "__Host-x"},
 		`secure: "yes" is not auto, always or never`:     middleware.CSRF{Secure: "yes"},

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/pagi-go/pagi-bridge/internal/errorpage"
@@ -47,9 +48,10 @@ type ErrorHandler struct {
 	// Development shows the error, its stack and the source it comes from. Never set it where others
 	// than developers can see the site. In a site file it is true in the environment development.
 	Development bool `yaml:"development"`
-	// OnError is told of every failure; nil tells no one.
+	// OnError is told of every failure while the client is there; nil tells no one.
 	OnError func(ctx context.Context, scope *pagi.Scope, err error) `yaml:"-"`
-	// Logger gets a record of every failure whose status is 500 or more; nil means slog.Default.
+	// Logger gets a record of every failure that ErrorHandler answers with a status of 500 or more; nil
+	// means slog.Default.
 	Logger *slog.Logger `yaml:"-"`
 	// Environment is set by the site; "development" stands for Development.
 	Environment string `yaml:"-"`
@@ -120,6 +122,8 @@ type guarded struct {
 	next  pagi.App
 	scope *pagi.Scope
 	send  pagi.Send
+
+	mu sync.Mutex // guards the following; not held while an event is sent
 	// begun tells that the application has begun its response. replaced is that beginning if a page
 	// takes the response's place.
 	begun    bool
@@ -128,37 +132,50 @@ type guarded struct {
 
 // event passes on what the application sends, unless a page takes its place.
 func (r *guarded) event(ctx context.Context, ev pagi.Event) error {
-	switch e := ev.(type) {
-	case pagi.HTTPResponseStart:
-		if r.replaced == nil && r.m.hasPage(ctx, r.scope, e.Status) {
-			replaced := e
-			replaced.Headers = e.Headers.Clone()
-			r.begun, r.replaced = true, &replaced
-			return nil
-		}
-		r.begun = true
-	case pagi.SSEStart, pagi.SSEHTTPResponseStart, pagi.WebSocketAccept, pagi.WebSocketHTTPResponseStart, pagi.WebSocketClose, pagi.SSEClose:
-		r.begun = true
-	}
-	if r.replaced != nil {
+	if r.replaces(ctx, ev) {
 		return nil
 	}
 	return r.send(ctx, ev)
 }
 
+// replaces notes what ev does to the response, and reports whether a page takes its place.
+func (r *guarded) replaces(ctx context.Context, ev pagi.Event) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch e := ev.(type) {
+	case pagi.HTTPResponseStart:
+		r.begun = true
+		if r.replaced == nil && r.m.hasPage(ctx, r.scope, e.Status) {
+			replaced := e
+			replaced.Headers = e.Headers.Clone()
+			r.replaced = &replaced
+		}
+	case pagi.SSEStart, pagi.SSEHTTPResponseStart, pagi.WebSocketAccept, pagi.WebSocketHTTPResponseStart, pagi.WebSocketClose, pagi.SSEClose:
+		r.begun = true
+	}
+	return r.replaced != nil
+}
+
 // finish answers for an application that has returned.
 func (r *guarded) finish(ctx context.Context, err error) error {
-	if err == nil && !r.begun && r.scope.Type == pagi.TypeHTTP {
+	r.mu.Lock()
+	begun, replaced := r.begun, r.replaced
+	r.mu.Unlock()
+	if err == nil && !begun && r.scope.Type == pagi.TypeHTTP {
 		err = errors.New("it returned without a response")
 	}
-	if r.replaced != nil {
+	if replaced != nil {
 		if err != nil {
-			r.report(ctx, r.replaced.Status, err)
+			r.report(ctx, replaced.Status, err)
 		}
-		return r.answer(ctx, r.replaced.Status, r.replaced.Headers, nil)
+		return r.answer(ctx, replaced.Status, replaced.Headers, nil)
 	}
 	// The server answers best for what is not the application's fault.
-	if err == nil || r.begun || ctx.Err() != nil || errors.Is(err, pagi.ErrUnsupported) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+	if err == nil || ctx.Err() != nil || errors.Is(err, pagi.ErrUnsupported) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return err
+	}
+	if begun { // the server logs it
+		r.tell(ctx, err)
 		return err
 	}
 	status, headers := r.m.Status, pagi.Headers(nil)
@@ -170,10 +187,14 @@ func (r *guarded) finish(ctx context.Context, err error) error {
 	return r.answer(ctx, status, headers, err)
 }
 
-func (r *guarded) report(ctx context.Context, status int, err error) {
+func (r *guarded) tell(ctx context.Context, err error) {
 	if r.m.OnError != nil {
 		r.m.OnError(ctx, r.scope, err)
 	}
+}
+
+func (r *guarded) report(ctx context.Context, status int, err error) {
+	r.tell(ctx, err)
 	if status < http.StatusInternalServerError {
 		return
 	}

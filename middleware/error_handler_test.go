@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
@@ -81,23 +82,24 @@ func TestErrorHandlerKeepsTheHeadersOfAnError(t *testing.T) {
 
 func TestErrorHandlerLeavesOtherThingsAlone(t *testing.T) {
 	broken := errors.New("broken")
-	h := middleware.ErrorHandler{Logger: quiet}
+	told := 0
+	h := middleware.ErrorHandler{Logger: quiet, OnError: func(context.Context, *pagi.Scope, error) { told++ }}
 	begun := pagi.AppFunc(func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
 		return errors.Join(send(ctx, pagi.HTTPResponseStart{Status: 200}), broken)
 	})
 	var events []pagi.Event
 	record := func(_ context.Context, ev pagi.Event) error { events = append(events, ev); return nil }
 	scope := &pagi.Scope{Type: pagi.TypeHTTP}
-	if err := h.Wrap(begun).Serve(t.Context(), scope, nil, record); !errors.Is(err, broken) || len(events) != 1 {
-		t.Errorf("a response that has begun: %v, %v", err, events)
+	if err := h.Wrap(begun).Serve(t.Context(), scope, nil, record); !errors.Is(err, broken) || len(events) != 1 || told != 1 {
+		t.Errorf("a response that has begun: %v, %v, told %d times", err, events, told)
 	}
 	left, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := h.Wrap(failing(broken)).Serve(left, scope, nil, record); !errors.Is(err, broken) || len(events) != 1 {
 		t.Errorf("a client that has left: %v, %v", err, events)
 	}
-	if err := h.Wrap(failing(pagi.Unsupported(scope))).Serve(t.Context(), scope, nil, record); !errors.Is(err, pagi.ErrUnsupported) {
-		t.Errorf("a scope that is declined: %v", err)
+	if err := h.Wrap(failing(pagi.Unsupported(scope))).Serve(t.Context(), scope, nil, record); !errors.Is(err, pagi.ErrUnsupported) || told != 1 {
+		t.Errorf("a scope that is declined: %v, told %d times", err, told)
 	}
 	defer func() {
 		if v := recover(); v != http.ErrAbortHandler {
@@ -197,5 +199,23 @@ func TestErrorPages(t *testing.T) {
 		`status: must be 400 to 599, is 200`:                                          {Status: 200},
 	} {
 		checkFails(t, m, want)
+	}
+}
+
+// The goroutine that reads a WebSocket and the one that writes both close it.
+func TestErrorHandlerOfAnApplicationWithTwoGoroutines(t *testing.T) {
+	app := pagi.AppFunc(func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+		if err := send(ctx, pagi.WebSocketAccept{}); err != nil {
+			return err
+		}
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() { _ = send(ctx, pagi.WebSocketClose{}) }) // the second one may fail
+		}
+		both.Wait()
+		return nil
+	})
+	if ws := pagitest.New(middleware.ErrorHandler{}.Wrap(app)).WebSocket("/"); !ws.Accepted || ws.Finish() != nil {
+		t.Error("the WebSocket was not accepted")
 	}
 }

@@ -94,13 +94,16 @@ func TestGuardsInASiteFile(t *testing.T) {
 	for options, want := range map[string]pagi.Middleware{
 		"cors: {origins: https://a.example, max_age: 0, any_websocket: true}": &middleware.CORS{Origins: []string{"https://a.example"}, MaxAge: -1, AnyWebSocket: true},
 		"cors: {max_age: 3600}": &middleware.CORS{MaxAge: time.Hour},
-		"csrf: {mode: token, secret: '${CSRF_SECRET}', max_body: 2MiB}":                     &middleware.CSRF{Mode: "token", Secret: csrfSecret, MaxBody: 2 << 20},
+		"csrf: {mode: token, secret: '${CSRF_SECRET}', max_form: 2MiB}":                     &middleware.CSRF{Mode: "token", Secret: csrfSecret, MaxForm: 2 << 20},
 		"rate_limit: {requests: 5, period: 1m, key: [address, header X-Key], headers: off}": &middleware.RateLimit{Requests: 5, Period: time.Minute, Key: []string{"address", "header X-Key"}, Headers: "off"},
 		"timeout: {timeout: 5, until: start}":                                               &middleware.Timeout{Timeout: 5 * time.Second, Until: "start"},
 		"websocket_heartbeat: {timeout: 0}":                                                 &middleware.WebSocketHeartbeat{Timeout: -1},
 		"websocket_rate_limit: {bytes_per_second: 64KiB}":                                   &middleware.WebSocketRateLimit{BytesPerSecond: 64 << 10},
 		"websocket_compression: {min_size: 1KB, off: true}":                                 &middleware.WebSocketCompression{MinSize: 1000, Off: true},
+		"websocket_compression: {min_size: 0}":                                              &middleware.WebSocketCompression{MinSize: -1},
 		"sse_heartbeat: {interval: 10s}":                                                    &middleware.SSEHeartbeat{Interval: 10 * time.Second},
+		"https_redirect: {hsts: true, hsts_max_age: 0}":                                     &middleware.HTTPSRedirect{HSTS: true, HSTSMaxAge: -1},
+		"https_redirect: {hsts_max_age: 3600}":                                              &middleware.HTTPSRedirect{HSTSMaxAge: time.Hour},
 		"sse_retry: {retry: 0, events: every}":                                              &middleware.SSERetry{Retry: -1, Events: "every"},
 	} {
 		t.Setenv("CSRF_SECRET", csrfSecret)
@@ -179,5 +182,23 @@ func TestGuardsPassEveryEventOn(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b io.Reader) bool { return a == b })); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A 0 does not silently become the default of an option that has no use for it.
+func TestGuardsRefuseAZeroInASiteFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "site.yaml")
+	for _, option := range []string{
+		"rate_limit: {requests: 0}", "rate_limit: {period: 0}", "rate_limit: {burst: 0}", "rate_limit: {max_keys: 0}", "rate_limit: {ipv6_prefix: 0}",
+		"timeout: {timeout: 0}", "websocket_heartbeat: {interval: 0}", "sse_heartbeat: {interval: 0}", "csrf: {max_form: 0}", "json_body: {max_depth: 0}",
+		"session: {max_sessions: 0}", "websocket_rate_limit: {messages_per_second: 0}", "websocket_rate_limit: {bytes_per_second: 0}",
+		"websocket_rate_limit: {burst_multiplier: 0}", "healthcheck: {timeout: 0}",
+	} {
+		if err := os.WriteFile(file, []byte("middleware:\n  - "+option+"\nmounts:\n  - {path: /, not_found: {}}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := site.Load(file); err == nil || !strings.Contains(err.Error(), "must be more than 0") {
+			t.Errorf("%s: %v", option, err)
+		}
 	}
 }

@@ -28,7 +28,7 @@ type Healthcheck struct {
 	// Checks are functions that return nil if what they look at works. They run concurrently.
 	Checks map[string]func(context.Context) error `yaml:"-"`
 	// Timeout is how long the checks of a request may take; 0 means 5 seconds.
-	Timeout time.Duration `yaml:"timeout" default:"5s"`
+	Timeout time.Duration `yaml:"timeout" default:"5s" zero:"must be more than 0"`
 	// HideDetails leaves the single checks out of the answer. Their errors may tell visitors more than
 	// they should know.
 	HideDetails bool `yaml:"hide_details"`

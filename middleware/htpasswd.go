@@ -79,7 +79,7 @@ func (f *passwordFile) look(ctx context.Context) {
 	}
 	if text := err.Error(); text != f.told {
 		f.told = text
-		logTo(f.logger).ErrorContext(ctx, "basic_auth: the password file cannot be used; its former content stays in use", "file", f.name, "error", err)
+		logger(f.logger).ErrorContext(ctx, "basic_auth: the password file cannot be used; its former content stays in use", "file", f.name, "error", err)
 	}
 }
 
@@ -163,12 +163,4 @@ func readPasswords(content []byte, name string) (map[string]htpasswd.EncodedPass
 		return nil, fmt.Errorf("%s has no users", name)
 	}
 	return users, errors.Join(bad...)
-}
-
-// logTo returns the logger of an option; nil stands for slog.Default.
-func logTo(logger *slog.Logger) *slog.Logger {
-	if logger == nil {
-		return slog.Default()
-	}
-	return logger
 }

@@ -5,15 +5,14 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/internal/hostname"
+	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
-
-// hstsYear is the default of HSTSMaxAge.
-const hstsYear = 31536000
 
 // HTTPSRedirect sends plain HTTP requests to https. It trusts Scope.Scheme. When a proxy in front
 // ends TLS, put HTTPSRedirect inside a middleware that sets the scheme.
@@ -28,8 +27,8 @@ type HTTPSRedirect struct {
 	Host string `yaml:"host"`
 	// HSTS adds Strict-Transport-Security to responses over https (RFC 6797).
 	HSTS bool `yaml:"hsts"`
-	// HSTSMaxAge is its max-age in seconds; 0 means a year, 31536000.
-	HSTSMaxAge int `yaml:"hsts_max_age"`
+	// HSTSMaxAge is its max-age, in whole seconds. -1 makes browsers forget the header.
+	HSTSMaxAge time.Duration `yaml:"hsts_max_age" default:"8760h" zero:"none"`
 	// HSTSHostOnly leaves includeSubDomains out of the header, for a site that may not decide for
 	// all names below its own.
 	HSTSHostOnly bool `yaml:"hsts_host_only"`
@@ -39,16 +38,14 @@ func init() { parts.Middleware[HTTPSRedirect]("https_redirect") }
 
 // Check reports a code that is not a redirect, a path without a slash in front and a negative age.
 func (m HTTPSRedirect) Check() error {
-	switch m.RedirectCode {
-	case 0, http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-	default:
-		return pagi.BadOption("redirect_code", "must be 301, 302, 303, 307 or 308, is %d", m.RedirectCode)
+	if err := checkRedirectCode("redirect_code", m.RedirectCode); err != nil {
+		return err
 	}
 	if err := checkPaths("exclude", m.Exclude); err != nil {
 		return err
 	}
-	if m.HSTSMaxAge < 0 {
-		return pagi.BadOption("hsts_max_age", "must not be negative, is %d", m.HSTSMaxAge)
+	if m.HSTSMaxAge < 0 && m.HSTSMaxAge != -1 {
+		return pagi.BadOption("hsts_max_age", "must not be negative, is %v", m.HSTSMaxAge)
 	}
 	if m.Host != "" && !hostname.Valid(m.Host) {
 		return pagi.BadOption("host", "%q is not a host name", m.Host)
@@ -58,14 +55,12 @@ func (m HTTPSRedirect) Check() error {
 
 // Wrap puts m around next.
 func (m HTTPSRedirect) Wrap(next pagi.App) pagi.App {
-	code, age := m.RedirectCode, m.HSTSMaxAge
+	option.SetDefaults(&m)
+	code := m.RedirectCode
 	if code == 0 {
 		code = http.StatusMovedPermanently
 	}
-	if age == 0 {
-		age = hstsYear
-	}
-	hsts := "max-age=" + strconv.Itoa(age)
+	hsts := "max-age=" + strconv.FormatInt(int64(max(m.HSTSMaxAge, 0)/time.Second), 10)
 	if !m.HSTSHostOnly {
 		hsts += "; includeSubDomains"
 	}

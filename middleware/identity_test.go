@@ -90,9 +90,9 @@ func TestOpenPathsCostNothing(t *testing.T) {
 	scope := &pagi.Scope{Type: pagi.TypeHTTP, Method: "GET", Path: "/menu/today", Headers: pagi.NewHeaders("host", "h", "cookie", "a=b", "accept", "text/html")}
 	for name, m := range map[string]pagi.Middleware{
 		"basic_auth":   middleware.BasicAuth{Paths: paths, Users: schemes},
-		"bearer_auth":  middleware.BearerAuth{Paths: paths, Secret: []string{tokenSecret}},
+		"bearer_auth":  middleware.BearerAuth{Paths: paths, Secrets: []string{tokenSecret}},
 		"auth_forward": middleware.AuthForward{Paths: paths, URL: "http://127.0.0.1:1/", ResponseHeaders: []string{"Remote-Groups"}},
-		"auth_oidc":    middleware.AuthOIDC{Paths: paths, Issuer: "http://127.0.0.1:1", ClientID: "x", Secret: []string{tokenSecret}, LogoutPath: "/logout"},
+		"auth_oidc":    middleware.AuthOIDC{Paths: paths, Issuer: "http://127.0.0.1:1", ClientID: "x", Secrets: []string{tokenSecret}, LogoutPath: "/logout"},
 	} {
 		app := m.Wrap(next)
 		if n := testing.AllocsPerRun(100, func() { _ = app.Serve(t.Context(), scope, nil, nil) }); n > 0 { // never fails

@@ -27,7 +27,7 @@ type JSONBody struct {
 	// ContentTypes are the media types that are JSON; nil means application/json and "*+json".
 	ContentTypes []string `yaml:"content_types"`
 	// MaxDepth is how deep arrays and objects may be nested, at most 10000; 0 means 200.
-	MaxDepth int `yaml:"max_depth" default:"200"`
+	MaxDepth int `yaml:"max_depth" default:"200" zero:"must be more than 0"`
 	// Required answers 415 to a request with a body of another type.
 	Required bool `yaml:"required"`
 }
@@ -57,7 +57,7 @@ func (m JSONBody) Wrap(next pagi.App) pagi.App {
 		}
 		r := request.New(ctx, scope, receive)
 		r.Limits.Body, r.Limits.JSONDepth = m.MaxSize, m.MaxDepth
-		if !isJSON && contentType != "" {
+		if !isJSON && contentType != "" && !mayLackBody(scope.Method) {
 			return m.wrongType()
 		}
 		raw, err := r.Bytes()

@@ -70,6 +70,8 @@ func TestJSONBody(t *testing.T) {
 		{"a form where JSON is required", middleware.JSONBody{Required: true}, "POST", []pagitest.Option{pagitest.Form("a", "b")}, 415, nil, ""},
 		{"a body without a type where JSON is required", middleware.JSONBody{Required: true}, "POST", []pagitest.Option{pagitest.Body(`{}`)}, 415, nil, ""},
 		{"no body where JSON is required", middleware.JSONBody{Required: true}, "GET", nil, 200, nil, ""},
+		{"another type without a body where JSON is required", middleware.JSONBody{Required: true}, "GET", []pagitest.Option{contentType("text/plain")}, 200, nil, ""},
+		{"DELETE of another type where JSON is required", middleware.JSONBody{Required: true}, "DELETE", []pagitest.Option{contentType("text/plain"), pagitest.Body(`{}`)}, 415, nil, ""},
 		{"JSON where it is required", middleware.JSONBody{Required: true}, "POST", []pagitest.Option{pagitest.JSON(true)}, 200, true, "true"},
 	} {
 		var found bodySeen

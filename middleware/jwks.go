@@ -91,7 +91,7 @@ func (r *remoteKeys) fetch(ctx context.Context, old *fetchedKeys, wait bool) *fe
 	r.tried = time.Now()
 	set, err := r.get(context.WithoutCancel(ctx)) // others wait for it, even if this client leaves
 	if err != nil {
-		logTo(r.logger).ErrorContext(ctx, "bearer_auth: fetch the keys", "url", r.url, "error", err, "former_keys", old != nil)
+		logger(r.logger).ErrorContext(ctx, "bearer_auth: fetch the keys", "url", shownURL(r.url), "error", err, "former_keys", old != nil)
 		return old
 	}
 	newer := &fetchedKeys{set, time.Now()}

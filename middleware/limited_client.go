@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -49,4 +50,15 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 		return 0, fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
 	}
 	return n, err
+}
+
+// shownURL returns a URL for logs and errors, without the user and the password in it. It need not be
+// a URL that can be read.
+func shownURL(text string) string {
+	scheme, rest, ok := strings.Cut(text, "://")
+	at := strings.LastIndexByte(rest, '@')
+	if !ok || at < 0 {
+		return text
+	}
+	return scheme + "://xxxxx" + rest[at:]
 }

@@ -111,11 +111,3 @@ func (m Maintenance) page(ctx context.Context) []byte {
 	}
 	return text
 }
-
-// logger returns l, or the default logger.
-func logger(l *slog.Logger) *slog.Logger {
-	if l == nil {
-		return slog.Default()
-	}
-	return l
-}

@@ -12,6 +12,7 @@ package middleware
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -83,4 +84,12 @@ func or(s, otherwise string) string {
 		return otherwise
 	}
 	return s
+}
+
+// logger returns the logger of an option; nil stands for slog.Default.
+func logger(l *slog.Logger) *slog.Logger {
+	if l == nil {
+		return slog.Default()
+	}
+	return l
 }

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -281,9 +282,13 @@ func TestHTTPSRedirect(t *testing.T) {
 	if res := c.Get("/"); res.Text() != "hello" || res.Headers.Has("strict-transport-security") {
 		t.Errorf("over https: %q %v", res.Text(), res.Headers)
 	}
-	c.App = middleware.HTTPSRedirect{HSTS: true, HSTSMaxAge: 5}.Wrap(hello)
+	c.App = middleware.HTTPSRedirect{HSTS: true, HSTSMaxAge: 5 * time.Second}.Wrap(hello)
 	if got := c.Get("/").Header("strict-transport-security"); got != "max-age=5; includeSubDomains" {
 		t.Errorf("hsts_max_age: %q", got)
+	}
+	c.App = middleware.HTTPSRedirect{HSTS: true, HSTSMaxAge: -1}.Wrap(hello) // from a 0 in a site file
+	if got := c.Get("/").Header("strict-transport-security"); got != "max-age=0; includeSubDomains" {
+		t.Errorf("browsers are not told to forget: %q", got)
 	}
 	c.App = middleware.HTTPSRedirect{HSTS: true, HSTSHostOnly: true}.Wrap(hello)
 	if got := c.Get("/").Header("strict-transport-security"); got != "max-age=31536000" {
@@ -320,7 +325,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		`permissions_policy: "a\nb" must not contain`:                 middleware.SecurityHeaders{PermissionsPolicy: "a\nb"},
 		`redirect_code: must be 301`:                                  middleware.HTTPSRedirect{RedirectCode: 200},
 		`exclude: "health" must begin with a slash`:                   middleware.HTTPSRedirect{Exclude: []string{"health"}},
-		`hsts_max_age: must not be negative, is -1`:                   middleware.HTTPSRedirect{HSTSMaxAge: -1},
+		`hsts_max_age: must not be negative, is -1s`:                  middleware.HTTPSRedirect{HSTSMaxAge: -time.Second},
 		`host: "https://example.org" is not a host name`:              middleware.HTTPSRedirect{Host: "https://example.org"},
 		`x_frame_options: "\x00" must not contain control characters`: middleware.SecurityHeaders{XFrameOptions: "\x00"},
 	} {

@@ -65,9 +65,8 @@ func newLogin(m AuthOIDC) (*login, error) {
 		scopes = []string{"profile", "email"}
 	}
 	var keys []session.Key
-	for _, secret := range m.Secret {
-		sum := sha256.Sum256([]byte("pagi oidc key id\n" + secret))
-		keys = append(keys, session.Key{ID: hex.EncodeToString(sum[:4]), Secret: []byte(secret)})
+	for _, secret := range m.Secrets {
+		keys = append(keys, session.Key{ID: keyID("oidc", secret), Secret: []byte(secret)})
 	}
 	// A cookie counts only under the rules by which it was given.
 	rules, err := json.Marshal([]any{m.Issuer, m.ClientID, m.UsernameClaim, m.AllowedUsers, m.AllowedDomains, required, m.UnverifiedEmail})
@@ -85,7 +84,7 @@ func newLogin(m AuthOIDC) (*login, error) {
 		begun:    &session.CookieStore{Keys: keys, Name: name + " begun"},
 	}
 	if err := errors.Join(l.logins.Check(), l.begun.Check()); err != nil {
-		return nil, pagi.BadOption("secret", "%w", err)
+		return nil, pagi.BadOption("secrets", "%w", err)
 	}
 	return l, nil
 }
@@ -182,7 +181,7 @@ func (l *login) begin(ctx context.Context, scope *pagi.Scope, send pagi.Send) er
 // tidy makes a browser forget logins that have begun, if it holds too many: the header with its cookies
 // must not become too large.
 func (l *login) tidy(ctx context.Context, scope *pagi.Scope, headers *pagi.Headers) {
-	prefix := or(l.Cookie, "pagi_oidc") + "_"
+	prefix := or(l.CookieName, "pagi_oidc") + "_"
 	var suffixes []string
 	for _, cookie := range request.New(ctx, scope, nil).Cookies() {
 		name := strings.TrimPrefix(cookie.Name, "__Host-")
@@ -222,7 +221,7 @@ func (l *login) callback(ctx context.Context, scope *pagi.Scope, send pagi.Send)
 	state := query.Get("state")
 	headers := pagi.NewHeaders("content-type", "text/plain; charset=utf-8", "cache-control", "no-store", "referrer-policy", "no-referrer")
 	refuse := func(status int, text string, args ...any) error {
-		logTo(l.Logger).WarnContext(ctx, "auth_oidc: a login was refused", append([]any{"status", status}, args...)...)
+		logger(l.Logger).WarnContext(ctx, "auth_oidc: a login was refused", append([]any{"status", status}, args...)...)
 		return reply.Send(ctx, scope, send, status, headers, []byte(text+"\n"))
 	}
 	const again = "This login has expired, or was used already. Open the page that you want again."
@@ -314,7 +313,8 @@ func (l *login) admit(claims map[string]any) (user string, err error) {
 	if name := l.required.missing(claims); name != "" {
 		return user, fmt.Errorf("the claim %s has none of the required values", name)
 	}
-	if len(l.AllowedUsers) == 0 && len(l.AllowedDomains) == 0 || slices.ContainsFunc(l.AllowedUsers, func(u string) bool { return pagi.EqualFold(u, user) }) {
+	isUser := func(u string) bool { return u == user || strings.Contains(u, "@") && pagi.EqualFold(u, user) }
+	if len(l.AllowedUsers) == 0 && len(l.AllowedDomains) == 0 || slices.ContainsFunc(l.AllowedUsers, isUser) {
 		return user, nil
 	}
 	if email, ok := l.email(claims); ok {
@@ -373,12 +373,18 @@ func keptClaims(claims map[string]any) map[string]any {
 	return kept
 }
 
-// logout ends the login. A page of another site cannot cause it.
+// logout ends the login. A page of another site cannot cause it if the browser says where a request
+// comes from.
 func (l *login) logout(ctx context.Context, scope *pagi.Scope, send pagi.Send) error {
 	if scope.Method != http.MethodGet && scope.Method != http.MethodPost {
 		return reply.Status(ctx, scope, send, http.StatusMethodNotAllowed, "allow", "GET, POST")
 	}
-	if scope.Headers.Get("sec-fetch-site") == "cross-site" {
+	foreign := scope.Headers.Get("sec-fetch-site") == "cross-site"
+	if !scope.Headers.Has("sec-fetch-site") { // an old browser, or one that came by http
+		origin, _ := originOf(scope)
+		foreign = fromElsewhere(scope) && (l.BaseURL == "" || origin != l.BaseURL)
+	}
+	if foreign {
 		return reply.Text(ctx, scope, send, http.StatusForbidden, "Another site cannot log you out.")
 	}
 	headers := pagi.NewHeaders("content-type", "text/plain; charset=utf-8", "cache-control", "no-store")

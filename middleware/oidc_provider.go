@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"sync"
@@ -58,7 +59,7 @@ func (l *lazyProvider) get(ctx context.Context) (*provider, error) {
 	p, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), l.client), l.issuer)
 	l.tried, l.err = time.Now(), err
 	if err != nil {
-		logTo(l.logger).ErrorContext(ctx, "auth_oidc: ask the provider for its configuration", "issuer", l.issuer, "error", err)
+		logger(l.logger).ErrorContext(ctx, "auth_oidc: ask the provider for its configuration", "issuer", l.issuer, "error", err)
 		return nil, err
 	}
 	known := &provider{Provider: p}
@@ -101,10 +102,12 @@ func (e *endedLogins) add(id string, deadline time.Time) {
 	defer e.mu.Unlock()
 	if len(e.till) >= maxEnded {
 		now := e.now()
-		for other, till := range e.till {
-			if now.After(till) || len(e.till) >= maxEnded {
-				delete(e.till, other)
+		maps.DeleteFunc(e.till, func(_ string, till time.Time) bool { return now.After(till) })
+		for other := range e.till { // any one: the order of a map is random
+			if len(e.till) < maxEnded {
+				break
 			}
+			delete(e.till, other)
 		}
 	}
 	e.till[id] = deadline

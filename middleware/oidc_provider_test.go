@@ -70,3 +70,16 @@ func TestEndedLoginsAreBounded(t *testing.T) {
 		t.Errorf("%d logins are remembered", len(e.till))
 	}
 }
+
+func TestEndedLoginsThatStillCountAreKept(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	e := newEndedLogins(func() time.Time { return now })
+	for i := range maxEnded {
+		e.add(fmt.Sprint(i), now.Add(time.Duration(1+i%2)*time.Hour))
+	}
+	now = now.Add(90 * time.Minute) // half of them have expired
+	e.add("more", now.Add(time.Hour))
+	if len(e.till) != maxEnded/2+1 {
+		t.Errorf("%d logins are remembered", len(e.till))
+	}
+}

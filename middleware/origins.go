@@ -98,6 +98,13 @@ func isOwnOrigin(scope *pagi.Scope, origin string) bool {
 	return ok && host != "" && pagi.EqualFold(host, scope.Headers.Get("host"))
 }
 
+// fromElsewhere reports whether a page of another origin has made a request. Programs that are no
+// browsers name no origin.
+func fromElsewhere(scope *pagi.Scope) bool {
+	origin, ok := originOf(scope)
+	return ok && !isOwnOrigin(scope, origin)
+}
+
 // isTokenList reports whether s is a list of header names with commas between them.
 func isTokenList(s string) bool {
 	for item := range strings.SplitSeq(s, ",") {

@@ -50,11 +50,15 @@ func exempts(paths []string, scope *pagi.Scope) bool {
 	})
 }
 
-// checkPaths reports a path that does not begin with a slash.
+// checkPaths reports a path that does not begin with a slash, and one that no request has because it
+// is not clean.
 func checkPaths(option string, paths []string) error {
 	for _, p := range paths {
 		if !strings.HasPrefix(p, "/") {
 			return pagi.BadOption(option, "%q must begin with a slash", p)
+		}
+		if cleaned := path.Clean(p); cleaned != p && cleaned+"/" != p {
+			return pagi.BadOption(option, "%q must be written as %q", p, cleaned)
 		}
 	}
 	return nil

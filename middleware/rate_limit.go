@@ -32,11 +32,11 @@ import (
 // Burst + Requests*t/Period requests pass.
 type RateLimit struct {
 	// Requests pass in each Period once Burst is used up.
-	Requests int `yaml:"requests" default:"10"`
+	Requests int `yaml:"requests" default:"10" zero:"must be more than 0"`
 	// Period is the time for Requests.
-	Period time.Duration `yaml:"period" default:"1s"`
+	Period time.Duration `yaml:"period" default:"1s" zero:"must be more than 0"`
 	// Burst is how many requests may come at once.
-	Burst int `yaml:"burst" default:"20"`
+	Burst int `yaml:"burst" default:"20" zero:"must be more than 0"`
 	// Key says which requests have a bucket in common: those with the same values of all in the list.
 	// "address" is the client's address; "user" the name that a middleware outside has authenticated,
 	// else the address; "path" the path; "header NAME" a header of the request. A client can choose its
@@ -45,12 +45,12 @@ type RateLimit struct {
 	// KeyFunc takes the place of Key. A request with the key "" is not limited.
 	KeyFunc func(scope *pagi.Scope) string `yaml:"-"`
 	// IPv6Prefix is how many bits of an IPv6 address count. A network has 2^64 addresses.
-	IPv6Prefix int `yaml:"ipv6_prefix" default:"64"`
+	IPv6Prefix int `yaml:"ipv6_prefix" default:"64" zero:"must be more than 0"`
 	// Paths are limited, with all below them; none means every path.
 	Paths []string `yaml:"paths"`
 	// Exclude are paths that are not limited. One that ends in a slash stands for everything below it.
 	Exclude []string `yaml:"exclude"`
-	// Methods are limited; none means all, and WebSocket handshakes.
+	// Methods are limited; none means all. A WebSocket handshake is a GET.
 	Methods []string `yaml:"methods"`
 	// Headers tell the client of its limit: "x" by X-RateLimit-Limit, -Remaining and -Reset; "draft"
 	// by RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10); "both"; or "off". A
@@ -61,7 +61,7 @@ type RateLimit struct {
 	// Store is "memory", of this process, or "redis".
 	Store string `yaml:"store" default:"memory"`
 	// MaxKeys is how many buckets are kept in memory. When there are more, the fullest one is dropped.
-	MaxKeys int `yaml:"max_keys" default:"10000"`
+	MaxKeys int `yaml:"max_keys" default:"10000" zero:"must be more than 0"`
 	// URL is that of Redis: redis://user:password@host:port/db, rediss:// for TLS, or unix:///path.
 	URL string `yaml:"url"`
 	// Prefix is in front of the keys in Redis; "" means "pagi_rate:". Limits with the same prefix share
@@ -140,9 +140,7 @@ func (m RateLimit) Check() error {
 	}
 	errs = append(errs, checkPaths("paths", m.Paths), checkPaths("exclude", m.Exclude))
 	for _, method := range m.Methods {
-		if !headername.IsToken(method) {
-			errs = append(errs, pagi.BadOption("methods", "%q is not a method", method))
-		}
+		errs = append(errs, checkMethod("methods", method))
 	}
 	for _, o := range []struct{ name, value, words string }{
 		{"headers", m.Headers, "both, x, draft or off"}, {"store", m.Store, "memory or redis"}, {"on_error", m.OnError, "allow or deny"},
@@ -201,6 +199,7 @@ func (m RateLimit) Wrap(next pagi.App) pagi.App {
 		total: strconv.Itoa(m.Burst), warning: rate.Sometimes{First: 1, Interval: 10 * time.Second},
 	}
 	l.key, _ = m.keyParts()
+	l.Methods = upper(m.Methods)
 	l.policy = fmt.Sprintf("%q;q=%d;w=%d", m.Name, m.Burst, seconds(l.limit.fill()))
 	switch {
 	case m.Backend != nil:
@@ -229,7 +228,7 @@ func (m RateLimit) Wrap(next pagi.App) pagi.App {
 
 // concerns reports whether a request is limited.
 func (l *rateLimit) concerns(scope *pagi.Scope) bool {
-	return (len(l.Methods) == 0 || slices.Contains(l.Methods, scope.Method)) && protects(l.Paths, scope) && !exempts(l.Exclude, scope)
+	return (len(l.Methods) == 0 || slices.Contains(l.Methods, methodOf(scope))) && protects(l.Paths, scope) && !exempts(l.Exclude, scope)
 }
 
 func (l *rateLimit) serve(ctx context.Context, next pagi.App, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
@@ -275,11 +274,7 @@ func (l *rateLimit) take(ctx context.Context, scope *pagi.Scope) (result RateLim
 }
 
 func (l *rateLimit) warn(ctx context.Context, err error) {
-	logger := l.Logger
-	if logger == nil {
-		logger = slog.Default()
-	}
-	logger.LogAttrs(ctx, slog.LevelWarn, "the store of a rate limit fails", slog.String("on_error", l.OnError), slog.Any("error", err))
+	logger(l.Logger).LogAttrs(ctx, slog.LevelWarn, "the store of a rate limit fails", slog.String("on_error", l.OnError), slog.Any("error", err))
 }
 
 // tell adds the headers about the limit. A limit further inside has told of itself already; its

@@ -129,6 +129,7 @@ func TestRateLimitKeys(t *testing.T) {
 		"a function without a key":      {middleware.RateLimit{KeyFunc: func(*pagi.Scope) string { return "" }}, nil, nil, [2]string{}, false},
 		"a method that is not limited":  {middleware.RateLimit{Methods: []string{"POST"}}, nil, nil, [2]string{}, false},
 		"a method that is":              {middleware.RateLimit{Methods: []string{"POST", "GET"}}, nil, nil, [2]string{}, true},
+		"a method in lower case":        {middleware.RateLimit{Methods: []string{"get"}}, nil, nil, [2]string{}, true},
 		"a path that is not limited":    {middleware.RateLimit{Paths: []string{"/api"}}, nil, nil, [2]string{"/x", "/x"}, false},
 		"a path below a limited one":    {middleware.RateLimit{Paths: []string{"/api"}}, nil, nil, [2]string{"/api/x", "//api"}, true},
 		"an excluded path":              {middleware.RateLimit{Exclude: []string{"/static/"}}, nil, nil, [2]string{"/static/x", "/static/x"}, false},
@@ -176,6 +177,7 @@ func TestRateLimitInOtherScopes(t *testing.T) {
 			t.Errorf("an event stream: %d %v", res.Status, res.Headers)
 		}
 	}
+	m.Methods = []string{"GET"} // a handshake is one
 	c = pagitest.New(m.Wrap(answering(pagi.WebSocketAccept{}, pagi.WebSocketClose{})))
 	for _, accepted := range []bool{true, false} {
 		ws := c.WebSocket("/")

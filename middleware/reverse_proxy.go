@@ -39,9 +39,10 @@ type ReverseProxy struct {
 	TrustAll bool `yaml:"trust_all"`
 	// Headers are the headers to believe. List only those that the proxy sets, or removes from the
 	// requests of its clients. None means X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host,
-	// X-Forwarded-Port, X-Forwarded-Prefix and X-Real-IP. There are also X-Forwarded-Ssl ("on" means
+	// X-Forwarded-Port and X-Real-IP. There are also X-Forwarded-Prefix, X-Forwarded-Ssl ("on" means
 	// https) and Forwarded (RFC 7239). A request with Forwarded gets address, scheme and host from it
-	// alone.
+	// alone. Few proxies set or remove X-Forwarded-Prefix, and it changes the path that the options of
+	// other middleware are compared with. A client that can send it gets around a login for "/admin".
 	Headers []string `yaml:"headers"`
 	// RealIPHeader is the name of the header that holds the client's address alone: CF-Connecting-IP,
 	// for example. It counts if no list of addresses is there. "" means X-Real-IP.
@@ -63,10 +64,10 @@ const (
 
 // forwardingHeaders are all headers that Headers may list. The first ones are its default.
 var forwardingHeaders = []string{
-	xForwardedFor, xForwardedProto, xForwardedHost, xForwardedPort, xForwardedPrefix, xRealIP, xForwardedSSL, forwardedHeader,
+	xForwardedFor, xForwardedProto, xForwardedHost, xForwardedPort, xRealIP, xForwardedPrefix, xForwardedSSL, forwardedHeader,
 }
 
-const defaultForwardingHeaders = 6
+const defaultForwardingHeaders = 5
 
 // Check reports entries of TrustedProxies that are no addresses, and unknown Headers.
 func (m ReverseProxy) Check() error {
@@ -127,8 +128,8 @@ type reverseProxy struct {
 // told is what a trusted proxy says about the request of the client.
 type told struct {
 	client pagi.Addr // zero: nothing
-	// place is the client's place in the list of addresses, and length the list's length; 0 if there
-	// is no list.
+	// place is the client's place in the list of addresses, or the last one if nothing is known of the
+	// client. length is the list's length. Both are 0 if there is no list.
 	place, length int
 	// list is the name of the header with the list.
 	list string
@@ -191,11 +192,7 @@ func (p *reverseProxy) readForwarded(h pagi.Headers, t *told) {
 	}
 	p.walk(nodes, t)
 	t.list, t.kept, t.others = forwardedHeader, texts[t.place:], []string{xForwardedFor, p.realIP}
-	e := elements[len(elements)-1]
-	if !t.client.IsZero() {
-		e = elements[t.place]
-	}
-	t.scheme, t.host = e.Proto, e.Host
+	t.scheme, t.host = elements[t.place].Proto, elements[t.place].Host
 }
 
 func (p *reverseProxy) readLists(h pagi.Headers, t *told) {
@@ -218,7 +215,7 @@ func (p *reverseProxy) readLists(h pagi.Headers, t *told) {
 
 // walk finds the client among nodes, the nearest of which is the last.
 func (p *reverseProxy) walk(nodes []string, t *told) {
-	t.length = len(nodes)
+	t.length, t.place = len(nodes), len(nodes)-1
 	for i, node := range slices.Backward(nodes) {
 		addr, port, ok := forwarded.ParseNode(node)
 		if !ok {
@@ -238,7 +235,7 @@ func (t *told) pick(list string) string {
 	}
 	all := strings.Split(list, ",")
 	place := len(all) - 1
-	if len(all) == t.length && !t.client.IsZero() {
+	if len(all) == t.length {
 		place = t.place
 	}
 	return strings.Trim(all[place], " \t")
@@ -249,14 +246,17 @@ func (t told) apply(scope *pagi.Scope) {
 	if !t.client.IsZero() {
 		scope.Client = t.client
 		scope.Notes.SetClient(t.client)
-		// The application may read the headers itself, and must not see what clients claim.
-		if t.place > 0 {
-			scope.Headers.Set(t.list, strings.Join(t.kept, ", "))
-		}
-		for _, name := range t.others {
-			if scope.Headers.Has(name) {
-				scope.Headers.Set(name, t.client.Host)
-			}
+	}
+	// The application may read the headers itself, and must not see what clients claim.
+	if t.place > 0 {
+		scope.Headers.Set(t.list, strings.Join(t.kept, ", "))
+	}
+	for _, name := range t.others {
+		switch {
+		case t.client.IsZero():
+			scope.Headers.Del(name)
+		case scope.Headers.Has(name):
+			scope.Headers.Set(name, t.client.Host)
 		}
 	}
 	scope.Scheme = schemeOf(scope, t.scheme)

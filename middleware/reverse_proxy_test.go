@@ -67,6 +67,7 @@ func TestReverseProxyFindsTheClient(t *testing.T) {
 		"a client inside the trusted network":   {far, "127.0.0.1", []string{"x-forwarded-for", "10.1.1.9, 10.1.1.1"}, "10.1.1.9", 0, "10.1.1.9, 10.1.1.1"},
 		"text that is no address ends the walk": {far, "127.0.0.1", []string{"x-forwarded-for", "192.0.2.7, unknown, 10.1.1.1"}, "10.1.1.1", 0, "10.1.1.1"},
 		"nothing but text":                      {far, "127.0.0.1", []string{"x-forwarded-for", "unknown"}, "127.0.0.1", 4711, "unknown"},
+		"a client behind text":                  {far, "127.0.0.1", []string{"x-forwarded-for", "1.1.1.1, unknown", "x-real-ip", "1.1.1.1"}, "127.0.0.1", 4711, "unknown"},
 		"an empty list":                         {far, "127.0.0.1", []string{"x-forwarded-for", ""}, "127.0.0.1", 4711, ""},
 		"an address with a port":                {far, "127.0.0.1", []string{"x-forwarded-for", "192.0.2.7:99"}, "192.0.2.7", 99, "192.0.2.7:99"},
 		"IPv6":                                  {far, "127.0.0.1", []string{"x-forwarded-for", "2001:db8::7"}, "2001:db8::7", 0, "2001:db8::7"},
@@ -80,7 +81,7 @@ func TestReverseProxyFindsTheClient(t *testing.T) {
 		"Forwarded":                             {believing("Forwarded"), "127.0.0.1", []string{"forwarded", `for=1.1.1.1, for="[2001:db8::7]:99";proto=http, for=10.1.1.1`}, "2001:db8::7", 99, `for="[2001:db8::7]:99";proto=http, for=10.1.1.1`},
 		"Forwarded goes before the others":      {believing("forwarded", "x-forwarded-for"), "127.0.0.1", []string{"x-forwarded-for", "1.1.1.1", "forwarded", "for=192.0.2.7"}, "192.0.2.7", 0, "for=192.0.2.7192.0.2.7"},
 		"an open quote hides no element":        {believing("forwarded"), "127.0.0.1", []string{"forwarded", `for="1.1.1.1, for=192.0.2.7`}, "192.0.2.7", 0, "for=192.0.2.7"},
-		"an obfuscated name in Forwarded":       {believing("forwarded"), "127.0.0.1", []string{"forwarded", "for=192.0.2.7, for=_hidden"}, "127.0.0.1", 4711, "for=192.0.2.7, for=_hidden"},
+		"an obfuscated name in Forwarded":       {believing("forwarded"), "127.0.0.1", []string{"forwarded", "for=192.0.2.7, for=_hidden"}, "127.0.0.1", 4711, "for=_hidden"},
 		"a list that is not believed":           {believing("x-real-ip"), "127.0.0.1", []string{"x-forwarded-for", "1.1.1.1", "x-real-ip", "192.0.2.7"}, "192.0.2.7", 0, ""},
 		"every peer is a proxy":                 {middleware.ReverseProxy{TrustAll: true}, "203.0.113.1", []string{"x-forwarded-for", "1.1.1.1, 192.0.2.7"}, "192.0.2.7", 0, "192.0.2.7"},
 		"a peer by a Unix socket":               {middleware.ReverseProxy{}, "", []string{"x-forwarded-for", "192.0.2.7"}, "192.0.2.7", 0, "192.0.2.7"},
@@ -114,6 +115,7 @@ func TestReverseProxyDescribesTheRequest(t *testing.T) {
 		OriginalIsKnown  bool
 		ForwardedHeaders int
 	}
+	prefix := middleware.ReverseProxy{Headers: []string{"x-forwarded-prefix"}}
 	ssl := middleware.ReverseProxy{Headers: []string{"x-forwarded-ssl", "x-forwarded-proto", "x-forwarded-for"}, TrustedProxies: []string{"127.0.0.1", "10.0.0.1"}}
 	for name, tc := range map[string]struct {
 		m         middleware.ReverseProxy
@@ -132,12 +134,13 @@ func TestReverseProxyDescribesTheRequest(t *testing.T) {
 		"the port":                      {headers: []string{"host", "a", "x-forwarded-port", "8443", "x-forwarded-proto", "https"}, want: described{"https", "a:8443", 8443, "/m", "/p", "/m/p?q", true, 2}},
 		"the default port":              {headers: []string{"host", "a", "x-forwarded-port", "443", "x-forwarded-proto", "https"}, want: described{"https", "a", 443, "/m", "/p", "/m/p?q", true, 2}},
 		"a port that is none":           {headers: []string{"host", "a", "x-forwarded-port", "0"}, want: described{"http", "a", 80, "/m", "/p", "/m/p?q", true, 1}},
-		"a prefix":                      {headers: []string{"host", "a", "x-forwarded-prefix", "/ä b/"}, want: described{"http", "a", 80, "/ä b/m", "/p", "/%C3%A4%20b/m/p?q", true, 1}},
-		"a prefix of another host":      {headers: []string{"host", "a", "x-forwarded-prefix", "//evil.example"}, want: described{"http", "a", 80, "/m", "/p", "/m/p?q", true, 1}},
-		"a prefix with a backslash":     {headers: []string{"host", "a", "x-forwarded-prefix", "/\\evil.example"}, want: described{"http", "a", 80, "/m", "/p", "/m/p?q", true, 1}},
-		"a prefix with encoded slashes": {headers: []string{"host", "a", "x-forwarded-prefix", "/%2fevil.example"}, want: described{"http", "a", 80, "/m", "/p", "/m/p?q", true, 1}},
-		"a prefix that leads upwards":   {headers: []string{"host", "a", "x-forwarded-prefix", "/a/../.."}, want: described{"http", "a", 80, "/m", "/p", "/m/p?q", true, 1}},
-		"a prefix with a line break":    {headers: []string{"host", "a", "x-forwarded-prefix", "/a%0d%0ab"}, want: described{"http", "a", 80, "/m", "/p", "/m/p?q", true, 1}},
+		"a prefix":                      {m: prefix, headers: []string{"host", "a", "x-forwarded-prefix", "/ä b/"}, want: described{"http", "a", 80, "/ä b/m", "/p", "/%C3%A4%20b/m/p?q", true, 1}},
+		"a prefix of another host":      {m: prefix, headers: []string{"host", "a", "x-forwarded-prefix", "//evil.example"}, want: described{"http", "a", 80, "/m", "/p", "/m/p?q", true, 1}},
+		"a prefix with a backslash":     {m: prefix, headers: []string{"host", "a", "x-forwarded-prefix", "/\\evil.example"}, want: described{"http", "a", 80, "/m", "/p", "/m/p?q", true, 1}},
+		"a prefix with encoded slashes": {m: prefix, headers: []string{"host", "a", "x-forwarded-prefix", "/%2fevil.example"}, want: described{"http", "a", 80, "/m", "/p", "/m/p?q", true, 1}},
+		"a prefix that leads upwards":   {m: prefix, headers: []string{"host", "a", "x-forwarded-prefix", "/a/../.."}, want: described{"http", "a", 80, "/m", "/p", "/m/p?q", true, 1}},
+		"a prefix with a line break":    {m: prefix, headers: []string{"host", "a", "x-forwarded-prefix", "/a%0d%0ab"}, want: described{"http", "a", 80, "/m", "/p", "/m/p?q", true, 1}},
+		"a prefix is not believed":      {headers: []string{"host", "a", "x-forwarded-prefix", "/b"}, want: described{"http", "a", 5000, "/m", "/p", "/m/p?q", false, 0}},
 		"SSL is not believed":           {headers: []string{"host", "a", "x-forwarded-ssl", "on"}, want: described{"http", "a", 5000, "/m", "/p", "/m/p?q", false, 0}},
 		"SSL":                           {m: ssl, headers: []string{"host", "a", "x-forwarded-ssl", "on"}, want: described{"https", "a", 443, "/m", "/p", "/m/p?q", true, 1}},
 		"SSL beside a scheme":           {m: ssl, headers: []string{"host", "a", "x-forwarded-ssl", "on", "x-forwarded-proto", "http"}, want: described{"http", "a", 80, "/m", "/p", "/m/p?q", true, 2}},
@@ -164,10 +167,20 @@ func TestReverseProxyDescribesTheRequest(t *testing.T) {
 	}
 }
 
+// Proxies hand on a header that they do not know.
+func TestReverseProxyLetsNoClientMoveItsPathPastALogin(t *testing.T) {
+	app := pagi.Chain(answering(pagi.HTTPResponseStart{Status: 200}, pagi.HTTPResponseBody{}),
+		middleware.ReverseProxy{}, middleware.Access{Deny: []string{"0.0.0.0/0"}, Paths: []string{"/admin"}})
+	res := pagitest.New(app).Get("/admin", pagitest.Header("X-Forwarded-For", "192.0.2.7"), pagitest.Header("X-Forwarded-Prefix", "/x"))
+	if res.Err != nil || res.Status != 403 {
+		t.Errorf("%v %d", res.Err, res.Status)
+	}
+}
+
 func TestReverseProxyOptions(t *testing.T) {
 	for name, m := range map[string]middleware.ReverseProxy{
 		`trusted_proxies: "localhost" is neither an IP address nor a network as 10.0.0.0/8`:                                                                                      {TrustedProxies: []string{"localhost"}},
-		`headers: "x-forwarded-by" is none of x-forwarded-for, x-forwarded-proto, x-forwarded-host, x-forwarded-port, x-forwarded-prefix, x-real-ip, x-forwarded-ssl, forwarded`: {Headers: []string{"x-forwarded-by"}},
+		`headers: "x-forwarded-by" is none of x-forwarded-for, x-forwarded-proto, x-forwarded-host, x-forwarded-port, x-real-ip, x-forwarded-prefix, x-forwarded-ssl, forwarded`: {Headers: []string{"x-forwarded-by"}},
 		`real_ip_header: "a b" is not a header name`: {RealIPHeader: "a b"},
 	} {
 		if err := m.Check(); err == nil || err.Error() != name {

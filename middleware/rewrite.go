@@ -46,10 +46,11 @@ type RewriteRule struct {
 
 func init() { parts.Middleware[Rewrite]("rewrite") }
 
-var redirectCodes = []int{0, http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect}
+// redirectCodes are the statuses that send a client elsewhere.
+var redirectCodes = []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect}
 
 func checkRedirectCode(option string, code int) error {
-	if !slices.Contains(redirectCodes, code) {
+	if code != 0 && !slices.Contains(redirectCodes, code) {
 		return pagi.BadOption(option, "must be 301, 302, 303, 307 or 308, is %d", code)
 	}
 	return nil

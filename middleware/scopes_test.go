@@ -58,7 +58,7 @@ func probes(t *testing.T, seen *bytes.Buffer) map[string]probe {
 		"access":                {m: middleware.Access{Deny: []string{"10.0.0.0/8"}}},
 		"access_log":            {m: middleware.AccessLog{Output: seen}},
 		"auth_forward":          {m: middleware.AuthForward{URL: asked.URL}},
-		"auth_oidc":             {m: middleware.AuthOIDC{Issuer: "http://127.0.0.1:1", ClientID: "x", ClientSecret: "y", Secret: []string{strings.Repeat("s", 32)}}},
+		"auth_oidc":             {m: middleware.AuthOIDC{Issuer: "http://127.0.0.1:1", ClientID: "x", ClientSecret: "y", Secrets: []string{strings.Repeat("s", 32)}}},
 		"basic_auth":            {m: middleware.BasicAuth{Users: map[string]string{"ann": "{PLAIN}x"}}},
 		"bearer_auth":           {m: middleware.BearerAuth{Tokens: map[string]string{"ann": strings.Repeat("t", 32)}}},
 		"conditional_get":       {m: middleware.ConditionalGet{}, scope: header("if-none-match", `"x"`), respond: page("etag", `"x"`)},

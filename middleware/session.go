@@ -1,8 +1,6 @@
 package middleware
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"slices"
 
@@ -43,7 +41,7 @@ type Session struct {
 	Prefix string `yaml:"prefix"`
 	// MaxSessions is how many sessions are kept in memory. The one that has not been used for the
 	// longest time goes first.
-	MaxSessions int `yaml:"max_sessions" default:"100000"`
+	MaxSessions int `yaml:"max_sessions" default:"100000" zero:"must be more than 0"`
 }
 
 func init() { parts.Middleware[Session]("session") }
@@ -84,13 +82,9 @@ func (m Session) manager() (session.Manager, []error) {
 	case "cookie":
 		keys := make([]session.Key, len(m.Secrets))
 		for i, secret := range m.Secrets {
-			keys[i] = session.Key{ID: keyID(secret), Secret: []byte(secret)}
-			if len(secret) < session.MinSecret {
-				errs = append(errs, pagi.BadOption("secrets", "number %d has %d bytes; it needs %d", i+1, len(secret), session.MinSecret))
-			} else if slices.Index(m.Secrets, secret) < i {
-				errs = append(errs, pagi.BadOption("secrets", "number %d is there twice", i+1))
-			}
+			keys[i] = session.Key{ID: keyID("session", secret), Secret: []byte(secret)}
 		}
+		errs = append(errs, checkSecrets("secrets", m.Secrets))
 		if len(keys) == 0 {
 			errs = append(errs, pagi.BadOption("secrets", "sessions in cookies need a secret"))
 		}
@@ -128,13 +122,6 @@ func (m Session) manager() (session.Manager, []error) {
 		manager.State = state
 	}
 	return manager, slices.DeleteFunc(errs, func(err error) bool { return err == nil })
-}
-
-// keyID names a secret in a cookie without giving it away: a hash of 32 random bytes cannot be
-// turned back. Then a secret needs no name in a site file.
-func keyID(secret string) string {
-	sum := sha256.Sum256([]byte("pagi session key\n" + secret))
-	return base64.RawURLEncoding.EncodeToString(sum[:6])
 }
 
 // Wrap puts m around next.

@@ -18,7 +18,7 @@ import (
 // acts in sse scopes only: not on a response that merely has the type text/event-stream.
 type SSEHeartbeat struct {
 	// Interval is the time between two comments.
-	Interval time.Duration `yaml:"interval" default:"15s"`
+	Interval time.Duration `yaml:"interval" default:"15s" zero:"must be more than 0"`
 	// Comment is the text.
 	Comment string `yaml:"comment" default:"keepalive"`
 }

@@ -372,6 +372,6 @@ func TestOptionsOfStreams(t *testing.T) {
 		`events: must be first or every, is "none"`:         middleware.SSERetry{Events: "none"},
 		`retry: must be at most an hour, is 2h0m0s`:         middleware.SSERetry{Retry: 2 * time.Hour},
 		`retry: must be at most an hour, is -2s`:            middleware.SSERetry{Retry: -2 * time.Second},
-		`min_size: must not be negative, is -1`:             middleware.WebSocketCompression{MinSize: -1},
+		`min_size: must not be negative, is -2`:             middleware.WebSocketCompression{MinSize: -2},
 	})
 }

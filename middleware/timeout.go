@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +25,7 @@ import (
 // The time in which a client sends its request body, and in which it takes the response, counts too.
 type Timeout struct {
 	// Timeout is the time limit.
-	Timeout time.Duration `yaml:"timeout" default:"30s"`
+	Timeout time.Duration `yaml:"timeout" default:"30s" zero:"must be more than 0"`
 	// Until says what must happen before: the "end" of the response, or its "start".
 	Until string `yaml:"until" default:"end"`
 	// Streams limits event streams and WebSockets as well.
@@ -65,6 +64,8 @@ func (m Timeout) Wrap(next pagi.App) pagi.App {
 		return r.outcome(next.Serve(inner, scope, receive, r.event))
 	})
 }
+
+var eventStreams = mediaTypes{eventStream}
 
 // timedResponse is a response with a time limit.
 type timedResponse struct {
@@ -170,7 +171,7 @@ func (r *timedResponse) note(ev pagi.Event) error {
 	switch e := ev.(type) {
 	case pagi.HTTPResponseStart:
 		begins, r.trailers = true, e.Trailers
-		if !r.m.Streams && isEventStream(e.Headers) {
+		if !r.m.Streams && eventStreams.have(e.Headers.Get("content-type")) {
 			ends = true
 		}
 	case pagi.HTTPResponseBody:
@@ -207,10 +208,4 @@ func (r *timedResponse) outcome(err error) error {
 		return r.panicked // the client has its answer
 	}
 	return errors.Join(r.late, r.panicked)
-}
-
-// isEventStream reports whether the headers of a response say that it is a stream of events.
-func isEventStream(h pagi.Headers) bool {
-	mediaType, _, _ := strings.Cut(h.Get("content-type"), ";")
-	return pagi.EqualFold(strings.TrimSpace(mediaType), "text/event-stream")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/pagi-go/pagi-bridge/internal/hostname"
@@ -49,11 +50,7 @@ func (m TrustedHosts) Wrap(next pagi.App) pagi.App {
 	if status == 0 {
 		status = http.StatusBadRequest
 	}
-	patterns, every := make([]string, len(m.Hosts)), false
-	for i, h := range m.Hosts {
-		patterns[i] = strings.ToLower(h)
-		every = every || h == "*"
-	}
+	patterns, every := hostPatterns(m.Hosts), slices.Contains(m.Hosts, "*")
 	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		host := scope.Headers.Get("host")
 		switch {

@@ -15,7 +15,7 @@ import (
 // by a pagi.WebSocketKeepalive of its own.
 type WebSocketHeartbeat struct {
 	// Interval is the time between two pings.
-	Interval time.Duration `yaml:"interval" default:"30s"`
+	Interval time.Duration `yaml:"interval" default:"30s" zero:"must be more than 0"`
 	// Timeout is how long the answer may take.
 	Timeout time.Duration `yaml:"timeout" default:"10s" zero:"off"`
 }

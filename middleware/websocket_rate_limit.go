@@ -20,11 +20,11 @@ import (
 // server limits the size of a message.
 type WebSocketRateLimit struct {
 	// MessagesPerSecond is how many messages may come.
-	MessagesPerSecond int `yaml:"messages_per_second" default:"100"`
+	MessagesPerSecond int `yaml:"messages_per_second" default:"100" zero:"must be more than 0"`
 	// BytesPerSecond is how many bytes may come.
-	BytesPerSecond int `yaml:"bytes_per_second" unit:"bytes" default:"1MiB"`
+	BytesPerSecond int `yaml:"bytes_per_second" unit:"bytes" default:"1MiB" zero:"must be more than 0"`
 	// BurstMultiplier is how many seconds' worth may come at once.
-	BurstMultiplier int `yaml:"burst_multiplier" default:"2"`
+	BurstMultiplier int `yaml:"burst_multiplier" default:"2" zero:"must be more than 0"`
 	// Exceeded is what happens beyond: "close", or "drop" the message.
 	Exceeded string `yaml:"exceeded" default:"close"`
 	// CloseCode is the code of the close: 1008 (policy violation), or 3000 to 4999.

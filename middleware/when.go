@@ -32,14 +32,19 @@ type Condition struct {
 	Func func(*pagi.Scope) bool `yaml:"-"`
 }
 
-// Check reports paths without a slash, hosts that are none, and entries of Address that are no
-// addresses.
+// Check reports paths without a slash, hosts and methods that are none, and entries of Address that
+// are no addresses.
 func (c Condition) Check() error {
 	var errs []error
 	for _, p := range c.Path {
 		if !strings.HasPrefix(p, "/") && !strings.HasPrefix(p, "*.") || strings.LastIndexByte(p, '*') > 0 {
 			errs = append(errs, pagi.BadOption("path", "%q must begin with a slash, or be an ending such as *.pdf", p))
+		} else if p[0] == '/' {
+			errs = append(errs, checkPaths("path", []string{p}))
 		}
+	}
+	for _, m := range c.Method {
+		errs = append(errs, checkMethod("method", m))
 	}
 	for _, h := range c.Host {
 		if name := strings.TrimPrefix(h, "*."); !hostname.Valid(name) || strings.Contains(name, ":") {
@@ -110,14 +115,9 @@ type condition struct {
 }
 
 func (c Condition) compile() condition {
-	r := condition{Condition: c}
+	r := condition{Condition: c, methods: upper(c.Method)}
 	r.addresses, _ = network.ParseSet(c.Address) // Check has reported the error
-	for _, m := range c.Method {
-		r.methods = append(r.methods, strings.ToUpper(m))
-	}
-	for _, h := range c.Host {
-		r.hosts = append(r.hosts, strings.ToLower(h))
-	}
+	r.hosts = hostPatterns(c.Host)
 	r.isEmpty = len(c.Path)+len(c.Host)+len(c.Method)+len(c.Header)+len(c.Address) == 0 && c.Func == nil
 	return r
 }
@@ -127,7 +127,7 @@ func (c Condition) compile() condition {
 func (c condition) match(scope *pagi.Scope, loose bool) bool {
 	return (len(c.Path) == 0 || c.matchPath(scope, loose)) &&
 		(len(c.hosts) == 0 || c.matchHost(scope)) &&
-		(len(c.methods) == 0 || slices.Contains(c.methods, or(scope.Method, "GET"))) &&
+		(len(c.methods) == 0 || slices.Contains(c.methods, methodOf(scope))) &&
 		(len(c.Header) == 0 || c.matchHeaders(scope)) &&
 		(len(c.Address) == 0 || c.addresses.HasHost(scope.Client.Host)) &&
 		(c.Func == nil || c.Func(scope))
@@ -152,8 +152,18 @@ func (c condition) matchHost(scope *pagi.Scope) bool {
 	return matchesHost(c.hosts, strings.ToLower(host))
 }
 
-// matchesHost reports whether one of the patterns stands for a host; all are in lower case. A dot at
-// the end of the host does not count.
+// hostPatterns returns names of hosts as matchesHost reads them: in lower case, and without a dot at
+// the end.
+func hostPatterns(hosts []string) []string {
+	patterns := make([]string, len(hosts))
+	for i, host := range hosts {
+		patterns[i] = strings.TrimSuffix(strings.ToLower(host), ".")
+	}
+	return patterns
+}
+
+// matchesHost reports whether one of the patterns stands for a host, which is in lower case. A dot at
+// its end does not count.
 func matchesHost(patterns []string, host string) bool {
 	host = strings.TrimSuffix(host, ".")
 	return slices.ContainsFunc(patterns, func(pattern string) bool {

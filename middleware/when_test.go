@@ -55,6 +55,7 @@ func TestConditions(t *testing.T) {
 		"but for a path in another form":           {c{}, c{Path: []string{"/public"}}, scope("/public/../admin"), true},
 		"but for another path":                     {c{}, c{Path: []string{"/public"}}, scope("/x"), true},
 		"a host":                                   {c{Host: []string{"www.Example.org"}}, c{}, scope("/"), true},
+		"a host with a dot at the end":             {c{Host: []string{"www.example.org."}}, c{}, scope("/"), true},
 		"a host below":                             {c{Host: []string{"*.example.org"}}, c{}, scope("/"), true},
 		"not the host itself":                      {c{Host: []string{"*.www.example.org"}}, c{}, scope("/"), false},
 		"another host":                             {c{Host: []string{"example.org"}}, c{}, scope("/"), false},
@@ -114,6 +115,8 @@ func TestWrongConditions(t *testing.T) {
 	for want, m := range map[string]middleware.When{
 		`when: path: "x" must begin with a slash, or be an ending such as *.pdf`:          {If: middleware.Condition{Path: []string{"x"}}},
 		`when: path: "/a/*/b" must begin with a slash, or be an ending such as *.pdf`:     {If: middleware.Condition{Path: []string{"/a/*/b"}}},
+		`when: path: "/a/../b" must be written as "/b"`:                                   {If: middleware.Condition{Path: []string{"/a/../b"}}},
+		`when: method: "GE T" is not a method`:                                            {If: middleware.Condition{Method: []string{"GE T"}}},
 		`unless: host: "a:80" must be a host name, or one with *. in front`:               {Unless: middleware.Condition{Host: []string{"a:80"}}},
 		`when: header: "a b" is not a header name`:                                        {If: middleware.Condition{Header: map[string]string{"a b": ""}}},
 		`when: address: "localhost" is neither an IP address nor a network as 10.0.0.0/8`: {If: middleware.Condition{Address: []string{"localhost"}}},

@@ -359,8 +359,13 @@ func (d *decoder) oneMiddleware(item ast.Node) *Middleware {
 		d.into(target, []pair{p}, what, "", m.at.options)
 	}
 	for _, f := range option.Fields(part) {
-		if _, given := m.at.options[f.Name]; given && f.ZeroIsOff() && f.Value.CanInt() && f.Value.IsZero() {
+		at, given := m.at.options[f.Name]
+		switch zero := f.Tag.Get("zero"); {
+		case !given || zero == "" || !f.Value.CanInt() || !f.Value.IsZero():
+		case f.ZeroIsOff():
 			f.Value.SetInt(-1)
+		default:
+			d.problems.add(at, "%s: %s: %s", name, f.Name, zero)
 		}
 	}
 	return m

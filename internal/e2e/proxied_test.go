@@ -22,7 +22,7 @@ listen: 127.0.0.1:0
 access_log: access.log
 access_log_format: "%h %{c}a %u %U"
 middleware:
-  - reverse_proxy
+  - reverse_proxy: {headers: [X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Prefix]}
   - basic_auth: {htpasswd: users}
 mounts:
   - {path: /app, psgi: app.psgi, workers: 1}

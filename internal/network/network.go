@@ -26,6 +26,12 @@ func Parse(text string) (netip.Prefix, error) {
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("%q is neither an IP address nor a network as 10.0.0.0/8", text)
 	}
+	if addr := prefix.Addr(); addr.Is4In6() { // addresses of clients are compared as IPv4
+		if prefix.Bits() < 96 {
+			return netip.Prefix{}, fmt.Errorf("%q is neither a network of IPv4 nor one of IPv6", text)
+		}
+		prefix = netip.PrefixFrom(addr.Unmap(), prefix.Bits()-96)
+	}
 	return prefix.Masked(), nil
 }
 

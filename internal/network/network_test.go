@@ -19,6 +19,10 @@ func TestHasHost(t *testing.T) {
 		{"10.1.2.3/8", "10.200.0.2", true},
 		{"10.0.0.0/8", "::ffff:10.0.0.2", true},
 		{"::ffff:10.0.0.2", "10.0.0.2", true},
+		{"::ffff:10.0.0.0/104", "10.0.0.2", true},
+		{"::ffff:10.0.0.0/104", "::ffff:10.0.0.2", true},
+		{"::ffff:10.0.0.0/104", "11.0.0.2", false},
+		{"::ffff:0.0.0.0/96", "192.0.2.7", true},
 		{"fe80::/10", "fe80::1%eth0", true},
 		{"::1", "::1", true},
 		{"0.0.0.0/0", "::1", false},
@@ -43,8 +47,8 @@ func TestHasHost(t *testing.T) {
 }
 
 func TestParseSetRefuses(t *testing.T) {
-	for _, list := range []string{"localhost", "10.0.0.0/33", "10.0.0", "*", ""} {
-		if _, err := network.ParseSet([]string{list}); err == nil || !strings.Contains(err.Error(), "neither an IP address nor a network") {
+	for _, list := range []string{"localhost", "10.0.0.0/33", "10.0.0", "*", "", "::ffff:10.0.0.0/90"} {
+		if _, err := network.ParseSet([]string{list}); err == nil || !strings.Contains(err.Error(), "neither a") {
 			t.Errorf("%q: %v", list, err)
 		}
 	}
