@@ -30,15 +30,19 @@ var (
 )
 
 // wrk runs the program of this name. It does not end by itself when it cannot even
-// connect; then nothing was served and every connection failed.
-func (b *bench) wrk(url string, connections, seconds int) (l load, err error) {
+// connect; then nothing was served and every connection failed. headers are sent with every request.
+func (b *bench) wrk(url string, connections, seconds int, headers ...string) (l load, err error) {
 	busy, err := busyTime()
 	if err != nil {
 		return l, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(seconds)*time.Second+wrkGrace)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "wrk", "-t1", fmt.Sprintf("-c%d", connections), fmt.Sprintf("-d%d", seconds), "--latency", url).Output()
+	args := []string{"-t1", fmt.Sprintf("-c%d", connections), fmt.Sprintf("-d%d", seconds), "--latency", url}
+	for _, h := range headers {
+		args = append(args, "-H", h)
+	}
+	out, err := exec.CommandContext(ctx, "wrk", args...).Output()
 	if ctx.Err() != nil {
 		l.errors = float64(connections)
 		return l, nil
