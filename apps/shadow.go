@@ -59,6 +59,9 @@ type ShadowOptions struct {
 	// Ignore are regular expressions for text that may differ, such as dates and tokens. It is taken out
 	// of both bodies before they are compared.
 	Ignore []string `yaml:"ignore" expand:"no"`
+	// Skip are statuses with which the second application says that it does not have a path yet, 404 for
+	// example. Such answers are not compared.
+	Skip []int `yaml:"skip"`
 	// MaxBody is how much of a body is compared.
 	MaxBody int `yaml:"max_body" unit:"bytes" default:"1MiB"`
 	// Concurrency is how many copies run at a time, and Queue how many more may wait.
@@ -76,9 +79,10 @@ func init() { parts.App[Shadow]("shadow", "") }
 
 // ShadowStats counts what a Shadow has done.
 type ShadowStats struct {
-	// Compared are pairs of answers, of which Different differ. Failed are copies without an
-	// answer, which count as different too. Dropped are copies beyond the limits.
-	Compared, Different, Failed, Dropped int64
+	// Compared are pairs of answers, of which Different differ. Failed are copies without an answer,
+	// which count as different, too. Skipped are answers with a status of Skip. Dropped are copies
+	// beyond the limits.
+	Compared, Different, Failed, Skipped, Dropped int64
 }
 
 // Check reports wrong options, and what the applications report.
@@ -139,7 +143,7 @@ func (s *Shadow) prepare() {
 // Stats returns the counters.
 func (s *Shadow) Stats() ShadowStats {
 	c := &s.copies
-	return ShadowStats{c.compared.Load(), c.different.Load(), c.failed.Load(), c.dropped.Load()}
+	return ShadowStats{c.compared.Load(), c.different.Load(), c.failed.Load(), c.skipped.Load(), c.dropped.Load()}
 }
 
 // Serve lets the first application answer, and gives the second one a copy.
@@ -198,6 +202,10 @@ func (s *Shadow) compare(life context.Context, scope *pagi.Scope, first *answer)
 		return // the program ends
 	}
 	d := Difference{Method: scope.Method, Target: scope.RequestURI(), First: first.status, Second: second.status}
+	if err == nil && slices.Contains(s.options.Skip, second.status) {
+		s.copies.skipped.Add(1)
+		return
+	}
 	s.copies.compared.Add(1)
 	switch {
 	case err != nil:
@@ -285,7 +293,7 @@ func serveCopy(ctx context.Context, app pagi.App, scope *pagi.Scope, a *answer, 
 type copies struct {
 	limit, queue int
 
-	compared, different, failed, dropped atomic.Int64
+	compared, different, failed, skipped, dropped atomic.Int64
 
 	mu      sync.Mutex
 	waiting []func(context.Context)

@@ -204,6 +204,14 @@ func TestShadowNeverKeepsTheClientWaiting(t *testing.T) {
 	}
 }
 
+func TestShadowSkipsWhatTheSecondApplicationDoesNotHave(t *testing.T) {
+	s := &apps.Shadow{Apps: []pagi.App{saying(200, "text/plain", "ok"), saying(404, "text/plain", "no")}, ShadowOptions: apps.ShadowOptions{Skip: []int{404}}}
+	all := shadowed(t, s, func(ask asker) { ask("GET", "/") })
+	if stats := s.Stats(); len(all) > 0 || stats != (apps.ShadowStats{Skipped: 1}) {
+		t.Errorf("%v, %+v", all, stats)
+	}
+}
+
 func TestShadowSample(t *testing.T) {
 	s := &apps.Shadow{Apps: []pagi.App{saying(200, "text/plain", "ok"), saying(200, "text/plain", "ok")}, ShadowOptions: apps.ShadowOptions{Sample: 20, Queue: 10_000}}
 	shadowed(t, s, func(ask asker) {
