@@ -131,16 +131,8 @@ func (c *csrf) refuse(ctx context.Context, scope *pagi.Scope, send pagi.Send, wh
 // isOurs reports whether a browser, if it sent the request, did so for a page of this host or of a
 // trusted origin.
 func (c *csrf) isOurs(scope *pagi.Scope) bool {
-	origin, hasOrigin := originOf(scope)
-	switch scope.Headers.Get("sec-fetch-site") {
-	case "same-origin", "none":
-		return true
-	case "":
-		if !hasOrigin || isOwnOrigin(scope, origin) {
-			return true
-		}
-	}
-	return hasOrigin && c.trusted.has(origin)
+	origin, _ := originOf(scope) // "" is never trusted
+	return !fromElsewhere(scope) || c.trusted.has(origin)
 }
 
 // serve is for the mode "token".
