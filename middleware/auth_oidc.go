@@ -62,7 +62,7 @@ type AuthOIDC struct {
 	AllowedUsers   []string `yaml:"allowed_users"`
 	AllowedDomains []string `yaml:"allowed_domains"`
 	// Claims has the value, or the values, of which a claim must have one, by its name: the groups who
-	// may log in, for example. A name with dots leads into objects.
+	// may log in, for example. A name with dots leads into objects. With an empty list any value will do.
 	Claims map[string]any `yaml:"claims"`
 	// UnverifiedEmail takes an email address without the claim email_verified for the user's own.
 	UnverifiedEmail bool `yaml:"unverified_email"`

@@ -66,7 +66,8 @@ type BearerAuth struct {
 	// AllowNoExpiry accepts a JWT without the claim exp.
 	AllowNoExpiry bool `yaml:"allow_no_expiry"`
 	// Claims has the value, or the values, of which a claim must have one, by its name. A name with
-	// dots leads into objects. A claim that is a list needs one of the values in it.
+	// dots leads into objects. A claim that is a list needs one of the values in it. With an empty list
+	// any value will do.
 	Claims map[string]any `yaml:"claims"`
 	// Scopes are the scopes that the token must have, all of them, in its claim scope or scp. A token
 	// without them is answered with 403.

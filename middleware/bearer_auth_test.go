@@ -388,33 +388,37 @@ func TestWhereATokenStands(t *testing.T) {
 		opts   []pagitest.Option
 		want   map[string]string
 	}{
-		"the header":                           {m, "/", []pagitest.Option{bearer(bob)}, everywhere("bearer bob")},
-		"another case of the scheme":           {m, "/", []pagitest.Option{header("authorization", "BEARER "+bob)}, everywhere("bearer bob")},
-		"a token that is not known":            {m, "/", []pagitest.Option{bearer("cas-0123456789abcdef")}, everywhere("401")},
-		"the start of a token":                 {m, "/", []pagitest.Option{bearer(ann[:19])}, everywhere("401")},
-		"another scheme":                       {m, "/", []pagitest.Option{header("authorization", "Basic "+ann)}, everywhere("401")},
-		"only the scheme":                      {m, "/", []pagitest.Option{header("authorization", "Bearer")}, everywhere("401")},
-		"two headers":                          {m, "/", []pagitest.Option{bearer(ann), bearer(ann)}, everywhere("400")},
-		"two headers of two schemes":           {m, "/", []pagitest.Option{bearer(ann), header("authorization", "Basic x")}, everywhere("400")},
-		"the query, not asked for":             {m, "/?access_token=" + ann, nil, everywhere("401")},
-		"the cookie, not asked for":            {m, "/", []pagitest.Option{header("cookie", "token="+ann)}, everywhere("401")},
-		"the query":                            {with, "/?a=b&access_token=" + ann, nil, streams("401", "bearer ann")},
-		"the query twice":                      {with, "/?access_token=" + ann + "&access_token=" + bob, nil, streams("401", "400")},
-		"the query and the header":             {with, "/?access_token=" + ann, []pagitest.Option{bearer(bob)}, streams("bearer bob", "400")},
-		"the cookie":                           {with, "/", []pagitest.Option{header("cookie", "a=b; token="+ann)}, streams("401", "bearer ann")},
-		"the cookie and the header":            {with, "/", []pagitest.Option{header("cookie", "token="+ann), bearer(bob)}, everywhere("bearer bob")},
-		"the cookie from the own origin":       {with, "/", []pagitest.Option{header("cookie", "token="+ann), header("origin", "http://testserver")}, streams("401", "bearer ann")},
-		"the cookie from another origin":       {with, "/", []pagitest.Option{header("cookie", "token="+ann), header("origin", "http://testserver.evil")}, everywhere("401")},
-		"the cookie from a sandbox":            {with, "/", []pagitest.Option{header("cookie", "token="+ann), header("origin", "null")}, everywhere("401")},
-		"the query from another origin":        {with, "/?access_token=" + ann, []pagitest.Option{header("origin", "http://evil")}, streams("401", "bearer ann")},
-		"an empty cookie":                      {with, "/", []pagitest.Option{header("cookie", "token=")}, everywhere("401")},
-		"a path that is not protected":         {middleware.BearerAuth{Tokens: m.Tokens, Paths: []string{"/api"}}, "/", []pagitest.Option{bearer(ann)}, everywhere("nobody")},
-		"a path that is protected":             {middleware.BearerAuth{Tokens: m.Tokens, Paths: []string{"/api"}}, "/x/../api/y", nil, everywhere("401")},
-		"a token in the body is never a token": {with, "/", []pagitest.Option{pagitest.Header("content-type", "application/x-www-form-urlencoded")}, everywhere("401")},
+		"the header":                              {m, "/", []pagitest.Option{bearer(bob)}, everywhere("bearer bob")},
+		"another case of the scheme":              {m, "/", []pagitest.Option{header("authorization", "BEARER "+bob)}, everywhere("bearer bob")},
+		"a token that is not known":               {m, "/", []pagitest.Option{bearer("cas-0123456789abcdef")}, everywhere("401")},
+		"the start of a token":                    {m, "/", []pagitest.Option{bearer(ann[:19])}, everywhere("401")},
+		"another scheme":                          {m, "/", []pagitest.Option{header("authorization", "Basic "+ann)}, everywhere("401")},
+		"only the scheme":                         {m, "/", []pagitest.Option{header("authorization", "Bearer")}, everywhere("401")},
+		"two headers":                             {m, "/", []pagitest.Option{bearer(ann), bearer(ann)}, everywhere("400")},
+		"two headers of two schemes":              {m, "/", []pagitest.Option{bearer(ann), header("authorization", "Basic x")}, everywhere("400")},
+		"the query, not asked for":                {m, "/?access_token=" + ann, nil, everywhere("401")},
+		"the cookie, not asked for":               {m, "/", []pagitest.Option{header("cookie", "token="+ann)}, everywhere("401")},
+		"the query":                               {with, "/?a=b&access_token=" + ann, nil, streams("401", "bearer ann")},
+		"the query twice":                         {with, "/?access_token=" + ann + "&access_token=" + bob, nil, streams("401", "400")},
+		"the query and the header":                {with, "/?access_token=" + ann, []pagitest.Option{bearer(bob)}, streams("bearer bob", "400")},
+		"the cookie":                              {with, "/", []pagitest.Option{header("cookie", "a=b; token="+ann)}, streams("401", "bearer ann")},
+		"the cookie and the header":               {with, "/", []pagitest.Option{header("cookie", "token="+ann), bearer(bob)}, everywhere("bearer bob")},
+		"the cookie from the own origin":          {with, "/", []pagitest.Option{header("cookie", "token="+ann), header("origin", "http://testserver")}, streams("401", "bearer ann")},
+		"the cookie from another origin":          {with, "/", []pagitest.Option{header("cookie", "token="+ann), header("origin", "http://testserver.evil")}, everywhere("401")},
+		"the cookie from a sandbox":               {with, "/", []pagitest.Option{header("cookie", "token="+ann), header("origin", "null")}, everywhere("401")},
+		"the cookie for a script of another site": {with, "/", []pagitest.Option{header("cookie", "token="+ann), header("sec-fetch-site", "cross-site")}, everywhere("401")}, // no-cors: without Origin
+		"the cookie for a page of the site":       {with, "/", []pagitest.Option{header("cookie", "token="+ann), header("sec-fetch-site", "same-origin")}, streams("401", "bearer ann")},
+		"the query from another origin":           {with, "/?access_token=" + ann, []pagitest.Option{header("origin", "http://evil")}, streams("401", "bearer ann")},
+		"an empty cookie":                         {with, "/", []pagitest.Option{header("cookie", "token=")}, everywhere("401")},
+		"a path that is not protected":            {middleware.BearerAuth{Tokens: m.Tokens, Paths: []string{"/api"}}, "/", []pagitest.Option{bearer(ann)}, everywhere("nobody")},
+		"a path that is protected":                {middleware.BearerAuth{Tokens: m.Tokens, Paths: []string{"/api"}}, "/x/../api/y", nil, everywhere("401")},
 	} {
 		if diff := cmp.Diff(tc.want, askAll(t, tc.m.Wrap(whoami), tc.target, tc.opts...)); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
+	}
+	if res := pagitest.New(with.Wrap(whoami)).Post("/", pagitest.Form("access_token", ann)); res.Status != 401 {
+		t.Errorf("a token in the body: %d", res.Status)
 	}
 	res := pagitest.New(m.Wrap(whoami)).Get("/", bearer(ann), bearer(bob))
 	if got := res.Header("www-authenticate"); got != `Bearer realm="a \"realm\"", error="invalid_request", error_description="The request has more than one token"` {

@@ -39,7 +39,8 @@ type CSRF struct {
 	// SafeMethods are the methods that are not checked. None means GET, HEAD, OPTIONS and TRACE.
 	SafeMethods []string `yaml:"safe_methods"`
 	// Enforce is "reject", or "app" in the mode "token": the application calls CSRFToken.Valid and
-	// answers itself. Requests with a token in a large form need that.
+	// answers itself. Requests with a token in a large form need that. WebSocket handshakes have no
+	// token: those from pages of other sites are refused in any case.
 	Enforce string `yaml:"enforce" default:"reject"`
 	// Secret signs the cookie of a token, and has at least 32 bytes. It is needed without a session
 	// middleware outside CSRF.
@@ -114,7 +115,7 @@ func (m CSRF) Wrap(next pagi.App) pagi.App {
 	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		unchecked := scope.Type != pagi.TypeWebSocket && slices.Contains(c.SafeMethods, scope.Method) || exempts(c.Exclude, scope)
 		ours := unchecked || c.isOurs(scope)
-		if !ours && c.Enforce == "reject" {
+		if !ours && (c.Enforce == "reject" || scope.Type == pagi.TypeWebSocket) {
 			return c.refuse(ctx, scope, send, "This request comes from a page of another site.")
 		}
 		if c.Mode == "origin" {
@@ -131,16 +132,8 @@ func (c *csrf) refuse(ctx context.Context, scope *pagi.Scope, send pagi.Send, wh
 // isOurs reports whether a browser, if it sent the request, did so for a page of this host or of a
 // trusted origin.
 func (c *csrf) isOurs(scope *pagi.Scope) bool {
-	origin, hasOrigin := originOf(scope)
-	switch scope.Headers.Get("sec-fetch-site") {
-	case "same-origin", "none":
-		return true
-	case "":
-		if !hasOrigin || isOwnOrigin(scope, origin) {
-			return true
-		}
-	}
-	return hasOrigin && c.trusted.has(origin)
+	origin, _ := originOf(scope) // "" is never trusted
+	return !fromElsewhere(scope) || c.trusted.has(origin)
 }
 
 // serve is for the mode "token".

@@ -317,6 +317,34 @@ func TestCSRFEnforcedByTheApplication(t *testing.T) {
 			t.Errorf("got %d %s, want %s", res.Status, res.Text(), tc.want)
 		}
 	}
+	// A handshake has no token that the application could check.
+	ws := c.WebSocket("/", pagitest.Header("origin", "https://evil.example"))
+	if ws.Accepted || ws.Response == nil || ws.Response.Status != 403 {
+		t.Error("a WebSocket of another site reaches the application")
+	}
+	if err := ws.Finish(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCSRFTokensUnderOtherNames(t *testing.T) {
+	c := pagitest.New(middleware.CSRF{Mode: "token", Secret: csrfSecret, TokenHeader: "X-Token", TokenField: "_token"}.Wrap(shop))
+	token := c.Get("/form").Text()
+	for what, tc := range map[string]struct {
+		opt    pagitest.Option
+		status int
+	}{
+		"its header":      {pagitest.Header("x-token", token), 200},
+		"its field":       {pagitest.Form("_token", token), 200},
+		"another header":  {pagitest.Header("x-csrf-token", token), 403},
+		"another field":   {pagitest.Form("csrf_token", token), 403},
+		"a wrong header":  {pagitest.Header("x-token", "x"), 403},
+		"the other place": {pagitest.Form("x-token", token), 403},
+	} {
+		if res := c.Post("/", tc.opt); res.Status != tc.status {
+			t.Errorf("%s: %d", what, res.Status)
+		}
+	}
 }
 
 func TestCSRFWithoutWhatATokenNeeds(t *testing.T) {

@@ -79,6 +79,8 @@ func (m ErrorHandler) Check() error {
 				errs = append(errs, checkPaths(option, []string{value}))
 			} else if info, err := os.Stat(value); err != nil {
 				errs = append(errs, pagi.BadOption(option, "%s: %w", key, err))
+			} else if !info.Mode().IsRegular() {
+				errs = append(errs, pagi.BadOption(option, "%s: %s is no file", key, value))
 			} else if info.Size() > maxErrorPage {
 				errs = append(errs, pagi.BadOption(option, "%s: %s is larger than 1 MiB", key, value))
 			}

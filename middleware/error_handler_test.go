@@ -193,6 +193,7 @@ func TestErrorPages(t *testing.T) {
 	}
 	for want, m := range map[string]middleware.ErrorHandler{
 		`pages: "200" must be a status from 400 to 599, 4xx or 5xx`:                   {Pages: map[string]string{"200": "/x"}},
+		`pages: 404: / is no file`:                                                    {Pages: map[string]string{"404": "/"}},
 		`pages: 404: stat /nowhere: no such file or directory`:                        {Pages: map[string]string{"404": "/nowhere"}},
 		`paths: "x" must begin with a slash`:                                          {Paths: map[string]string{"404": "x"}},
 		`content_type: "text/xml" is none of text/html, application/json, text/plain`: {ContentType: "text/xml"},

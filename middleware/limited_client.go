@@ -18,16 +18,18 @@ const (
 // limitedClient returns a client for the servers that vouch for users. Its answers have at most
 // maxAnswer bytes, and it opens few connections.
 func limitedClient() *http.Client {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxConnsPerHost = 8
-	transport.IdleConnTimeout = 30 * time.Second
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, TLSHandshakeTimeout: askFor,
+		MaxConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 64 << 10,
+	}
 	return &http.Client{Transport: limitedTransport{transport}, Timeout: askFor}
 }
 
-type limitedTransport struct{ http.RoundTripper }
+// limitedTransport limits the bodies of answers.
+type limitedTransport struct{ *http.Transport }
 
 func (t limitedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	res, err := t.RoundTripper.RoundTrip(r)
+	res, err := t.Transport.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}

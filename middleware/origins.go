@@ -98,11 +98,18 @@ func isOwnOrigin(scope *pagi.Scope, origin string) bool {
 	return ok && host != "" && pagi.EqualFold(host, scope.Headers.Get("host"))
 }
 
-// fromElsewhere reports whether a page of another origin has made a request. Programs that are no
-// browsers name no origin.
+// fromElsewhere reports whether a page of another origin has made a request, as far as a browser says
+// so: by Sec-Fetch-Site, or else by an Origin that names another host. Programs that are no browsers
+// send neither.
 func fromElsewhere(scope *pagi.Scope) bool {
-	origin, ok := originOf(scope)
-	return ok && !isOwnOrigin(scope, origin)
+	switch scope.Headers.Get("sec-fetch-site") {
+	case "same-origin", "none":
+		return false
+	case "":
+		origin, ok := originOf(scope)
+		return ok && !isOwnOrigin(scope, origin)
+	}
+	return true
 }
 
 // isTokenList reports whether s is a list of header names with commas between them.

@@ -21,6 +21,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
+	"github.com/pagi-go/pagi-bridge/pagi/session"
 )
 
 // RateLimit answers 429 to a client that sends requests faster than allowed. It refuses event streams
@@ -214,10 +215,7 @@ func (m RateLimit) Wrap(next pagi.App) pagi.App {
 		}
 		return l.serve(ctx, next, scope, receive, send)
 	})
-	if opener, ok := l.Backend.(interface {
-		Open(context.Context) error
-		Close(context.Context) error
-	}); ok {
+	if opener, ok := l.Backend.(session.Opener); ok {
 		return lifespan.Hooks{
 			Startup:  []func(context.Context, map[string]any) error{func(ctx context.Context, _ map[string]any) error { return opener.Open(ctx) }},
 			Shutdown: []func(context.Context, map[string]any) error{func(ctx context.Context, _ map[string]any) error { return opener.Close(ctx) }},

@@ -2,12 +2,26 @@
 package redisclient
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/url"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
+
+func init() { redis.SetLogger(debugLogger{}) }
+
+// debugLogger gets what package redis says of itself. Each command returns its error to the caller, so
+// that a Redis that is down would fill the log with the same errors again.
+type debugLogger struct{}
+
+// Printf implements the logger of package redis.
+func (debugLogger) Printf(ctx context.Context, format string, args ...any) {
+	slog.DebugContext(ctx, "redis: "+fmt.Sprintf(format, args...))
+}
 
 // Options returns what a URL stands for: redis://user:password@host:port/db, rediss:// for TLS, or
 // unix:///path. The client does not retry, because a script that was repeated after its answer was
