@@ -291,20 +291,20 @@ func TestBasicAuthRefusesOptions(t *testing.T) {
 func TestUnknownUsersTakeAsLong(t *testing.T) {
 	pagitest.InMemory(t, "it measures time")
 	c := pagitest.New(middleware.BasicAuth{Users: map[string]string{"ann": hash(t, "secret", 9)}}.Wrap(hello))
-	took := func(user string) time.Duration {
-		best := time.Hour
-		for i := range 5 {
+	best := map[string]time.Duration{"ann": time.Hour, "bob": time.Hour, "x": time.Hour}
+	alike := func() bool {
+		known := best["ann"]
+		return best["bob"] > known/2 && best["bob"] < known*2 && best["x"] > known/2 && best["x"] < known*2
+	}
+	for i := 0; i < 5 || i < 30 && !alike(); i++ { // more often on a busy machine
+		for user := range best {
 			begun := time.Now()
 			c.Get("/", basic(user, fmt.Sprint("wrong", i)))
-			best = min(best, time.Since(begun))
+			best[user] = min(best[user], time.Since(begun))
 		}
-		return best
 	}
-	known := took("ann")
-	for _, user := range []string{"bob", "x"} {
-		if unknown := took(user); unknown < known/2 || unknown > known*2 {
-			t.Errorf("%s takes %v, a known user %v", user, unknown, known)
-		}
+	if !alike() {
+		t.Errorf("ann is known: %v", best)
 	}
 }
 
