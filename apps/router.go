@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/internal/routing"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
@@ -65,6 +66,8 @@ type Router struct {
 	mux  atomic.Pointer[routing.Mux]
 	err  error // of building mux; guarded by once
 }
+
+func init() { parts.App[Router]("router", "") }
 
 // Check reports patterns that are wrong, routes without an application, routes that match the same
 // requests, names that are given twice, and what applications and middleware report.

@@ -17,7 +17,6 @@ import (
 
 // notRegistered are exported parts that no site file names, with the reason.
 var notRegistered = map[string]string{
-	"apps.Router":      "its routes are Go code",
 	"apps.URLMap":      "the list of mounts of a site is one",
 	"middleware.HTTP":  "it is a Go function",
 	"middleware.Stack": "a site file has lists of middleware",
