@@ -9,8 +9,8 @@ import (
 type Path struct {
 	// Text is the decoded path; it begins with a slash.
 	Text string
-	// Slashes are the indexes in Text of slashes that the client has sent percent-encoded. Each is part
-	// of its segment.
+	// Slashes are the indexes in Text of slashes that the client has sent percent-encoded, in order. Each
+	// is part of its segment.
 	Slashes []int
 }
 
@@ -61,6 +61,15 @@ func hex(c byte) int {
 	return -1
 }
 
+// Encoded reports whether there is an encoded slash at an index.
+func (p *Path) Encoded(i int) bool {
+	if p.Slashes == nil {
+		return false
+	}
+	_, found := slices.BinarySearch(p.Slashes, i) // there may be thousands
+	return found
+}
+
 // end returns the index where the segment that begins at start ends.
 func (p *Path) end(start int) int {
 	for i := start; ; i++ {
@@ -69,7 +78,7 @@ func (p *Path) end(start int) int {
 			return len(p.Text)
 		}
 		i += n
-		if p.Slashes == nil || !slices.Contains(p.Slashes, i) {
+		if !p.Encoded(i) {
 			return i
 		}
 	}

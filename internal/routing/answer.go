@@ -73,7 +73,7 @@ func otherSlash(path routetree.Path) (other routetree.Path, ok bool) {
 
 // endsWithSlash reports whether the last segment of a path is empty.
 func endsWithSlash(path routetree.Path) bool {
-	return strings.HasSuffix(path.Text, "/") && !slices.Contains(path.Slashes, len(path.Text)-1)
+	return strings.HasSuffix(path.Text, "/") && !path.Encoded(len(path.Text)-1)
 }
 
 // redirect redirects to the path that otherSlash has found.
