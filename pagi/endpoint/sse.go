@@ -17,7 +17,9 @@ import (
 // other types are declined.
 type SSE struct {
 	// Connect is called first. It may send events, set headers (Stream.Start) and refuse the client
-	// (Stream.Decline). An error ends the stream, and is returned to the server.
+	// (Stream.Decline). An error ends the stream, and is returned to the server. The stream begins when
+	// Connect has returned, unless Connect begins it. If others use Stream.TrySend, which drops an event
+	// while another one is being sent, Connect should begin the stream before they know it.
 	Connect func(stream *sse.Stream) error
 	// Disconnect is called once for each Connect that has returned nil, also if that has declined. reason
 	// is the reason of Stream.Close, or a standard disconnect reason.
