@@ -305,53 +305,66 @@ func naiveLookup(routes []naive, method, path string) string {
 	return found
 }
 
-// Random routes and paths give what the naive lookup gives, and the path of the parameters leads back.
-func TestRandomRoutesAreFoundAsANaiveLookupFindsThem(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
+// compareWithNaive makes random routes and paths, and compares what they find with what the naive lookup
+// finds. The path of the parameters must lead back. It returns how many paths were found. In the naive
+// lookup, a byte of 1 stands for an encoded slash.
+func compareWithNaive(t testing.TB, random *rand.Rand) (found int) {
 	pick := func(all ...string) string { return all[random.IntN(len(all))] }
-	found := 0
+	tree := &routetree.Tree[string]{}
+	var routes []naive
+	for range 1 + random.IntN(12) {
+		text := ""
+		for i := range 1 + random.IntN(4) {
+			text += "/" + pick("a", "b", "", "ab", fmt.Sprintf("{p%d}", i), fmt.Sprintf("{p%d}", i), fmt.Sprintf("{p%d:[a-b]+}", i), fmt.Sprintf("a{p%d}", i))
+		}
+		if random.IntN(5) == 0 {
+			text += "/{rest...}"
+		}
+		method := pick("GET ", "PUT ")
+		if _, taken := tree.Add(parse(t, text), method, method+text); !taken {
+			routes = append(routes, newNaive(method, text))
+		}
+	}
+	for range 30 {
+		marked := ""
+		for range 1 + random.IntN(5) {
+			marked += "/" + pick("a", "b", "ab", "c", "", "abc", "a", "b", "a\x01b", "\x01")
+		}
+		method := pick("GET ", "PUT ")
+		decoded := strings.ReplaceAll(marked, "\x01", "/")
+		path := routetree.NewPath(decoded, "", strings.ReplaceAll(marked, "\x01", "%2F"))
+		var m routetree.Match[string]
+		got := ""
+		if tree.Find(&path, [3]string{method, method, method}, &m) {
+			got = m.Value
+			values := map[string]string{}
+			for i, name := range m.Pattern.Names() {
+				got += " " + name + "=" + m.Values()[i]
+				values[name] = m.Values()[i]
+			}
+			checkBuilt(t, m.Pattern, values, decoded)
+			found++
+		}
+		if want := strings.ReplaceAll(naiveLookup(routes, method, marked), "\x01", "/"); got != want {
+			t.Fatalf("%s%q finds %q, want %q in %v", method, marked, got, want, routes)
+		}
+	}
+	return found
+}
+
+func TestRandomRoutesAreFoundAsANaiveLookupFindsThem(t *testing.T) {
+	random, found := rand.New(rand.NewPCG(1, 2)), 0
 	for range 2000 {
-		tree := &routetree.Tree[string]{}
-		var routes []naive
-		for range 1 + random.IntN(12) {
-			text := ""
-			for i := range 1 + random.IntN(4) {
-				text += "/" + pick("a", "b", "", "ab", fmt.Sprintf("{p%d}", i), fmt.Sprintf("{p%d}", i), fmt.Sprintf("{p%d:[a-b]+}", i), fmt.Sprintf("a{p%d}", i))
-			}
-			if random.IntN(5) == 0 {
-				text += "/{rest...}"
-			}
-			method := pick("GET ", "PUT ")
-			if _, taken := tree.Add(parse(t, text), method, method+text); !taken {
-				routes = append(routes, newNaive(method, text))
-			}
-		}
-		for range 30 {
-			path := ""
-			for range 1 + random.IntN(5) {
-				path += "/" + pick("a", "b", "ab", "c", "", "abc")
-			}
-			method := pick("GET ", "PUT ")
-			var m routetree.Match[string]
-			got := ""
-			if tree.Find(&routetree.Path{Text: path}, [3]string{method, method, method}, &m) {
-				got = m.Value
-				values := map[string]string{}
-				for i, name := range m.Pattern.Names() {
-					got += " " + name + "=" + m.Values()[i]
-					values[name] = m.Values()[i]
-				}
-				checkBuilt(t, m.Pattern, values, path)
-				found++
-			}
-			if want := naiveLookup(routes, method, path); got != want {
-				t.Fatalf("%s%s finds %q, want %q in %v", method, path, got, want, routes)
-			}
-		}
+		found += compareWithNaive(t, random)
 	}
 	if found < 5000 {
 		t.Errorf("only %d paths were found", found)
 	}
+}
+
+func FuzzLookup(f *testing.F) {
+	f.Add(uint64(1), uint64(2))
+	f.Fuzz(func(t *testing.T, a, b uint64) { compareWithNaive(t, rand.New(rand.NewPCG(a, b))) })
 }
 
 // checkBuilt checks that a pattern gives the path of which the values are.
