@@ -32,15 +32,17 @@ import (
 // of adding counts only for two segments with regular expressions and equally much text. If the rest of
 // the path does not match, or the pattern has no route for the method, the next pattern is tried.
 //
-// The application of a route finds the parameters in the scope, under scopekey.PathParams, and the route
-// itself under scopekey.Router. Path and RootPath stay as they are.
+// The application of a route finds the parameters in the scope, under scopekey.PathParams, together with
+// those of a router around this one, and the route itself under scopekey.Router. Path and RootPath stay
+// as they are.
 //
 // Routes go before mounts. The mount with the longest prefix gets what has no route.
 //
-// A Router answers some requests itself, without the middleware of routes: HEAD by the route for GET,
-// OPTIONS with 204 and an Allow header, another method that the path lacks with 405, and a path without
-// a route with 404, in each case in the scope's own event family. It declines an sse scope whose path
-// has only routes for http scopes, so that the server asks again for an ordinary response.
+// HEAD goes to the route for GET where there is none for HEAD. The Router answers three kinds of requests
+// itself, without the middleware of routes and in the scope's own event family: OPTIONS with 204 and an
+// Allow header, another method that the path lacks with 405, and a path without a route with 404. It
+// declines an sse scope whose path has only routes for http scopes, so that the server asks again for an
+// ordinary response.
 //
 // Paths are compared exactly. "/users" and "/users/" are two paths (see RedirectSlash), empty segments
 // count, and segments of dots are ordinary text. The value of a wildcard may so contain "..": an

@@ -492,6 +492,13 @@ func TestRouterLifespan(t *testing.T) {
 	}
 }
 
+func TestARouterWithoutRoutesAnswers404(t *testing.T) {
+	r := &apps.Router{}
+	if res := pagitest.Start(t, r).Get("/"); res.Err != nil || res.Status != 404 || r.Check() != nil || r.Routes() != nil {
+		t.Errorf("%d %v", res.Status, res.Err)
+	}
+}
+
 func TestRouterServesManyAtOnce(t *testing.T) {
 	r := &apps.Router{}
 	r.Get("/users/{id}", telling("user"))

@@ -96,6 +96,9 @@ func TestARouterOfASite(t *testing.T) {
 		t.Errorf("an event stream: %q %v", res.Text(), res.Err)
 	}
 	c.Host = "example.org"
+	if res := c.Post("/both/new", pagitest.Body("x")); res.Err != nil || res.Text() != "old" {
+		t.Errorf("a method that only the old application has: %q %v", res.Text(), res.Err)
+	}
 	for target, want := range map[string]string{"/both/new": "http  /new", "/both/x": "old"} {
 		if res := c.Get(target); res.Err != nil || res.Text() != want {
 			t.Errorf("%s: %q %v", target, res.Text(), res.Err)

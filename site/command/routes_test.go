@@ -24,9 +24,9 @@ func TestRoutesAreDocumented(t *testing.T) {
 		text, _, _ = strings.Cut(text, end)
 		return text
 	}
-	example := between("what is new in front of it:\n\n```yaml\n", "```")
+	example := between("which method and path:\n\n```yaml\n", "```")
 	table := between("`mount`.\n\n```\n", "```")
-	t.Chdir(testkit.Tree(t, map[string]string{"site.yaml": "mounts:\n" + example, "new.psgi": "", "old.psgi": "", "pictures/": ""}))
+	t.Chdir(testkit.Tree(t, map[string]string{"site.yaml": "mounts:\n" + example, "items.psgi": "", "shop.psgi": "", "pictures/": ""}))
 	if code, stdout, stderr := routes(t, "-c", "site.yaml"); code != 0 || stdout != table || table == "" {
 		t.Errorf("exit code %d, %s\ngot\n%s\nwant\n%s", code, stderr, stdout, table)
 	}
