@@ -137,6 +137,21 @@ func TestRouterFindsRoutes(t *testing.T) {
 	}
 }
 
+func TestEachMethodOfARouteGroupAddsARouteForItsMethod(t *testing.T) {
+	r := &apps.Router{}
+	for method, add := range map[string]func(string, pagi.App, ...pagi.Middleware) *apps.Route{
+		"GET": r.Get, "POST": r.Post, "PUT": r.Put, "PATCH": r.Patch, "DELETE": r.Delete, "HEAD": r.Head, "OPTIONS": r.Options,
+	} {
+		add("/x", &apps.NotFound{Status: 200, ContentType: "text/" + strings.ToLower(method)}).Name(method)
+	}
+	r.Any("/x", &apps.NotFound{Status: 200, ContentType: "text/any"})
+	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY"} {
+		if res := pagitest.New(r).Do(method, "/x"); res.Err != nil || res.Header("content-type") != "text/"+strings.ToLower(method) {
+			t.Errorf("%s: %d %s %v", method, res.Status, res.Header("content-type"), res.Err)
+		}
+	}
+}
+
 func TestRouterServesScopesOfAllTypes(t *testing.T) {
 	r := &apps.Router{}
 	r.Get("/live/{room}", telling("http"))

@@ -15,7 +15,7 @@ func (m *Mux) wrap() {
 	shared := m.shared()
 	seen := map[pagi.App]bool{}
 	child := func(name string, app pagi.App) {
-		if comparable(app) {
+		if canCompare(app) {
 			if seen[app] {
 				return
 			}
@@ -24,7 +24,7 @@ func (m *Mux) wrap() {
 		m.children = append(m.children, lifespan.Child{Name: name, App: app})
 	}
 	for _, t := range m.all {
-		if comparable(t.app) && shared[t.app] != nil {
+		if canCompare(t.app) && shared[t.app] != nil {
 			t.app = shared[t.app]
 		}
 		t.app = pagi.Chain(t.app, t.route.Middleware...)
@@ -43,7 +43,7 @@ func (m *Mux) wrap() {
 func (m *Mux) shared() map[pagi.App]*guard {
 	count, wrapped := map[pagi.App]int{}, map[pagi.App]bool{}
 	for _, t := range m.all {
-		if comparable(t.app) {
+		if canCompare(t.app) {
 			count[t.app]++
 			wrapped[t.app] = wrapped[t.app] || len(t.route.Middleware) > 0
 		}
@@ -57,8 +57,8 @@ func (m *Mux) shared() map[pagi.App]*guard {
 	return guards
 }
 
-// comparable reports whether an application can be told from others. Functions cannot.
-func comparable(app pagi.App) bool { return reflect.ValueOf(app).Comparable() }
+// canCompare reports whether an application can be told from others. Functions cannot.
+func canCompare(app pagi.App) bool { return reflect.ValueOf(app).Comparable() }
 
 // guard gives an application one lifespan scope at a time, and declines others for it.
 type guard struct {
