@@ -126,8 +126,14 @@ func (s *Scope) Clone() *Scope {
 // prefix of its own ("myapp.user").
 func (s *Scope) With(key string, value any) *Scope {
 	c := *s
-	c.values = &scopeValue{key, value, s.values}
+	c.SetValue(key, value)
 	return &c
+}
+
+// SetValue stores a value in s itself, where With returns a copy. Only the code that has made s, by
+// Clone or With, may call it, and only before s is passed on.
+func (s *Scope) SetValue(key string, value any) {
+	s.values = &scopeValue{key, value, s.values}
 }
 
 // Value returns what With stored under key, or nil.

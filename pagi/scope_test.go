@@ -29,6 +29,10 @@ func TestScopeValuesTravelDownwardOnly(t *testing.T) {
 	if two.Path != "/" || clone.Value("app.role") != "admin" {
 		t.Error("Clone shares its fields or lost a value")
 	}
+	clone.SetValue("app.role", "owner")
+	if clone.Value("app.role") != "owner" || two.Value("app.role") != "admin" {
+		t.Error("SetValue sets nothing, or also in the original")
+	}
 }
 
 func TestScopeMount(t *testing.T) {

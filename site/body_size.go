@@ -49,7 +49,7 @@ func larger(limit, other int64) int64 {
 // limitBody keeps a mount to its own limit or the site's, whichever is larger, if another mount
 // makes the server's limit larger still.
 func (s *Site) limitBody(m *Mount, app pagi.App) pagi.App {
-	limit := s.largestOf(append([]*Mount{m}, m.Parts...)) // each part enforces its own limit
+	limit := s.largestOf(withParts([]*Mount{m})) // each part enforces its own limit
 	if limit < 0 || limit >= s.MaxBodySize() {
 		return app
 	}

@@ -77,7 +77,7 @@ func same(t *testing.T, where string, real, documented []string) {
 func sectionOf(t *testing.T) func(part string) (heading, section string) {
 	t.Helper()
 	sections := page(t)
-	headings := map[string]string{"": "Keys of the site", "mount": "Keys of a mount"}
+	headings := map[string]string{"": "Keys of the site", "mount": "Keys of a mount", "route": "Keys of a route"}
 	for heading := range sections {
 		for part := range strings.SplitSeq(heading, ", ") { // "file, directory" have the same keys
 			if _, known := headings[part]; !known {

@@ -29,6 +29,7 @@ func DocumentedOptions() map[string][]option.Field {
 	all := map[string][]option.Field{
 		"":      fieldsBelow("", &Settings{}),
 		"mount": fieldsBelow("", &Mount{}),
+		"route": fieldsBelow("", &RouteOptions{}),
 		KindGo:  nil, // its options are those of what is registered
 	}
 	add := func(name string, options any) {

@@ -24,6 +24,7 @@ const (
 	KindRedirect  = "redirect"
 	KindNotFound  = "not_found"
 	KindCascade   = "cascade"
+	KindRouter    = "router"
 	KindShadow    = "shadow"
 	KindGo        = "go"
 )

@@ -251,6 +251,9 @@ func (d *decoder) application(s *Site, m *Mount, what pair, options []pair) {
 	case holdsParts(m.Kind):
 		m.Options, m.Source = k.new(), m.Kind
 		d.parts(s, m, what)
+	case m.Kind == KindRouter:
+		m.Options, m.Source = k.new(), "router"
+		d.routes(s, m, what)
 	case isMapping:
 		m.Options = k.new()
 		options = append(inner, options...)
@@ -287,7 +290,7 @@ func (d *decoder) parts(s *Site, m *Mount, what pair) {
 		d.problems.add(d.at(what.value), "%s: must be a list like [{file: public}, {psgi: app.psgi}], is %s", m.Kind, d.describe(d.plain(what.value)))
 		return
 	}
-	for i, item := range list.Values {
+	for _, item := range list.Values {
 		pairs, ok := d.mapping(item)
 		if !ok {
 			d.problems.add(d.at(item), "%s: each part must be a mapping like {file: public}, is %s", m.Kind, d.describe(d.plain(item)))
@@ -299,8 +302,7 @@ func (d *decoder) parts(s *Site, m *Mount, what pair) {
 			}
 		}
 		if part := d.mount(s, d.at(item), pairs); part != nil {
-			part.Host, part.Path, part.part = m.Host, m.Path, i+1
-			m.Parts = append(m.Parts, part)
+			m.addPart(part)
 		}
 	}
 }

@@ -66,36 +66,45 @@ type Mount struct {
 	Options any `yaml:"-"`
 	// Middleware is around this mount, inside the site's.
 	Middleware []*Middleware `yaml:"-"`
-	// Parts are the applications of a cascade or a shadow, in their order.
+	// Parts are the applications of a cascade or a shadow, in their order, or those of a router.
 	Parts []*Mount `yaml:"-"`
+	// Route is the route of a part of a router; nil for any other mount.
+	Route *RouteOptions `yaml:"-"`
 	// Workers is the number of processes of the mount; 0: none of its own. MaxWorkers is their
 	// largest number if it follows the load, else 0. Build sets both.
 	Workers    int `yaml:"-"`
 	MaxWorkers int `yaml:"-"`
 
 	at    places
-	part  int          // position in a cascade or a shadow, from 1; 0: not in one
+	part  string       // position in a cascade, shadow or router, from "#1"; "": in none
 	app   pagi.App     // the result of Build
 	files *watch.Files // watched files; a change reloads the mount
 }
 
-// Name returns the mount's host and path, and the position in a cascade or a shadow: "/#2" is the
-// second part of the cascade at "/".
-func (m *Mount) Name() string {
-	name := apps.Mount{Host: m.Host, Path: m.Path}.Name()
-	if m.part > 0 {
-		name += "#" + strconv.Itoa(m.part)
-	}
-	return name
-}
+// Name returns the mount's host and path, and the position in a cascade, shadow or router: "/#2" is the second
+// part of the cascade at "/", and "/#2#1" the first part of the router there.
+func (m *Mount) Name() string { return apps.Mount{Host: m.Host, Path: m.Path}.Name() + m.part }
 
-// All returns the mounts, each cascade and shadow followed by its parts.
-func (s *Site) All() []*Mount {
-	var all []*Mount
-	for _, m := range s.Mounts {
-		all = append(append(all, m), m.Parts...)
+// All returns the mounts, each cascade, shadow and router followed by its parts.
+func (s *Site) All() []*Mount { return withParts(s.Mounts) }
+
+func withParts(mounts []*Mount) (all []*Mount) {
+	for _, m := range mounts {
+		all = append(append(all, m), withParts(m.Parts)...)
 	}
 	return all
+}
+
+// addPart adds a part of a cascade or router, which is at the mount's place.
+func (m *Mount) addPart(part *Mount) {
+	m.Parts = append(m.Parts, part)
+	part.part = "#" + strconv.Itoa(len(m.Parts))
+	for _, p := range withParts([]*Mount{part}) {
+		p.Host, p.Path = m.Host, m.Path
+		if p != part {
+			p.part = part.part + p.part
+		}
+	}
 }
 
 // says reports whether the site file gives the mount this option.
@@ -160,11 +169,17 @@ func (s *Site) Build() (pagi.App, error) {
 func (s *Site) application(m *Mount, problems *Problems) pagi.App {
 	for _, part := range m.Parts {
 		app := s.application(part, problems)
-		switch o := m.Options.(type) {
+		switch whole := m.Options.(type) {
 		case *apps.Cascade:
-			o.Apps = append(o.Apps, app)
+			whole.Apps = append(whole.Apps, app)
 		case *apps.Shadow:
-			o.Apps = append(o.Apps, app)
+			whole.Apps = append(whole.Apps, app)
+		case *apps.Router:
+			if err := part.Route.check(); err != nil {
+				problems.addOf(part.at, err)
+			} else {
+				part.Route.addTo(whole, app)
+			}
 		}
 	}
 	if err := m.check(); err != nil {
@@ -181,7 +196,7 @@ func (s *Site) application(m *Mount, problems *Problems) pagi.App {
 			problems.addOf(m.at, err)
 		}
 	}
-	if m.part == 0 { // a cascade reads the body for all its parts
+	if m.part == "" { // a cascade reads the body for all its parts
 		app = s.limitBody(m, app)
 	}
 	return s.chain(app, m.Middleware, problems)

@@ -6,6 +6,10 @@
 //		return response.Text("Hello, " + c.Query().Get("name")), nil
 //	})
 //
+// The files: endpoint.go has functions as applications, json.go functions of values, http.go an
+// application with a function for each method, websocket.go and sse.go applications with hooks,
+// router.go and router_routes.go the router of functions.
+//
 // It may import the other helpers of an application's author, and must know nothing of servers,
 // Perl or middleware.
 package endpoint

@@ -8,7 +8,7 @@ import "github.com/pagi-go/pagi-bridge/pagi"
 // Keys of scope values. The type of the value stands behind each.
 const (
 	PathParams           = "path_params"                 // map[string]string: the router's parameters, decoded
-	Router               = "pagi.router"                 // the router that has matched
+	Router               = "pagi.router"                 // pagi.Route: the route that has matched
 	Session              = "pagi.session"                // *session.Session
 	SessionID            = "pagi.session_id"             // string
 	Cookies              = "pagi.cookies"                // map[string]string: the request's cookies

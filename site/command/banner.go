@@ -57,6 +57,8 @@ func nature(m *site.Mount) string {
 		return "CGI"
 	case site.KindCascade:
 		return "the first of its parts that has it"
+	case site.KindRouter:
+		return "the part whose route matches"
 	case site.KindFile:
 		return "files"
 	case site.KindDirectory:

@@ -1,0 +1,74 @@
+package command
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/pflag"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/site"
+)
+
+// showRoutes is the command "pagi-bridge routes".
+func showRoutes(args []string, p Process) int {
+	flags := pflag.NewFlagSet("pagi-bridge routes", pflag.ContinueOnError)
+	flags.Usage = func() {}
+	asJSON := flags.Bool("json", false, "print JSON instead of a table")
+	config := flags.StringP("config", "c", "", "list the routes of the site `FILE`")
+	help := flags.BoolP("help", "h", false, "print this help")
+	if err := flags.Parse(args); err != nil {
+		return complain(p, ExitUsage, err)
+	}
+	switch {
+	case *help:
+		return say(p, "List the routes and mounts of a site.\n\nUsage:\n  pagi-bridge routes -c site.yaml\n\nOptions:\n"+flags.FlagUsagesWrapped(100))
+	case flags.NArg() > 0:
+		return complain(p, ExitUsage, fmt.Errorf("unexpected argument %q", flags.Arg(0)))
+	case *config == "":
+		return complain(p, ExitUsage, errors.New("give -c FILE"))
+	}
+	s, err := site.Loader{LookupEnv: p.LookupEnv}.Load(*config)
+	if err != nil {
+		return complain(p, ExitUsage, err)
+	}
+	if s.Settings.Environment == "" {
+		s.Settings.Environment = defaultEnvironment(p)
+	}
+	s.Logger = slog.New(slog.DiscardHandler)
+	if _, err := s.Build(); err != nil {
+		return complain(p, ExitUsage, err)
+	}
+	if !*asJSON {
+		return say(p, routesText(s.Routes()))
+	}
+	text, err := json.MarshalIndent(s.Routes(), "", "  ")
+	if err != nil {
+		return complain(p, ExitFailure, err)
+	}
+	return say(p, string(text)+"\n")
+}
+
+// routesText is the table for people.
+func routesText(routes []site.Route) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "METHOD\tHOST\tPATH\tKIND\tSOURCE\tNAME")
+	for _, r := range routes {
+		method := r.Method
+		if r.Type == pagi.TypeSSE || r.Type == pagi.TypeWebSocket {
+			method = r.Type
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", method, printable(r.Host), printable(r.Path), r.Kind, printable(r.Source), printable(r.Name))
+	}
+	_ = w.Flush() // a Builder takes everything
+	lines := strings.Split(b.String(), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(line, " ") // of routes without a name
+	}
+	return strings.Join(lines, "\n")
+}
