@@ -203,6 +203,32 @@ func (b *Memory) boundsOf(c *channel) History {
 // or if its messages are kept. Else the channel is nil, and seq is a number for a message that no one
 // gets.
 func (b *Memory) hold(s *shard, name string, subscribe bool) (c *channel, seq int64, err error) {
+	for {
+		c, seq, err = b.tryHold(s, name, subscribe)
+		if err == nil || !b.forgetElsewhere(s) {
+			return c, seq, err
+		}
+	}
+}
+
+// forgetElsewhere makes room for a channel in the shards other than s.
+func (b *Memory) forgetElsewhere(s *shard) bool {
+	for i := range b.shards {
+		other := &b.shards[i]
+		if other == s {
+			continue
+		}
+		other.mu.Lock()
+		done := b.forgetOne(other)
+		other.mu.Unlock()
+		if done {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *Memory) tryHold(s *shard, name string, subscribe bool) (c *channel, seq int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c = s.channels[name]
