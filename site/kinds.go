@@ -2,6 +2,7 @@ package site
 
 import (
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -61,6 +62,7 @@ var kinds = map[string]kind{
 		complete: func(options any, _ *Mount, s *Site) {
 			o := options.(*cgi.CGI)
 			o.Redirect, o.Logger = s.self(), s.Logger
+			o.Env = s.withHub(o.Env)
 			if slices.ContainsFunc(o.Directories, func(d cgi.Directory) bool { return d.MaxBodySize > 0 }) {
 				setDefault(&o.MaxBodySize, max(0, s.ownBodySize())) // for the other scripts
 			}
@@ -109,6 +111,7 @@ func completePSGI(options any, m *Mount, s *Site) {
 	o := options.(*psgi.PSGI)
 	o.Name, o.Logger = m.Name(), s.Logger
 	o.Processes.Inherit(s.Settings.Processes, m.says)
+	o.Env = s.withHub(o.Env)
 	setDefault(&o.Perl, s.Settings.Perl)
 	setDefault(&o.Environment, s.Settings.Environment)
 	setDefault(&o.Dir, m.base())
@@ -129,6 +132,22 @@ func completePSGI(options any, m *Mount, s *Site) {
 	if o.MaxWorkers > 0 {
 		m.Workers = o.MinWorkers
 	}
+}
+
+// hubVariable names the variable in which a bridged application finds the path of the hub.
+const hubVariable = "PAGI_HUB"
+
+// withHub returns the variables of a mount with that of the hub, if there is one.
+func (s *Site) withHub(env map[string]string) map[string]string {
+	if _, own := env[hubVariable]; own || s.Settings.Hub == "" {
+		return env
+	}
+	env = maps.Clone(env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	env[hubVariable] = absolute(s.Settings.Hub)
+	return env
 }
 
 // absolute leaves a name as it is if the current directory is gone. Build then reports that.

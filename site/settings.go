@@ -40,6 +40,9 @@ type Settings struct {
 	PidFile string `yaml:"pid_file" path:"yes" change:"restart"`
 	// StatusSocket is the path of a Unix socket to which "pagi-bridge status" connects.
 	StatusSocket string `yaml:"status_socket" path:"yes" change:"restart"`
+	// Hub is the path of a Unix socket to which the applications of psgi and cgi mounts post messages
+	// for the channels of other mounts. They find the path in the variable PAGI_HUB.
+	Hub string `yaml:"hub" path:"yes" change:"restart"`
 
 	// Environment is development, production, deployment, none, or a name of your
 	// own. Development shows errors to the client and logs every request.

@@ -280,7 +280,7 @@ func TestTwoGateways(t *testing.T) {
 
 func chatOfTwoGateways(t *testing.T, here, there *pagitest.Client) {
 	t.Helper()
-	ann, bob := here.WebSocket("/chat"), there.WebSocket("/chat")
+	ann := here.WebSocket("/chat")
 	expect := func(ws *pagitest.WebSocket, what string) string {
 		t.Helper()
 		for {
@@ -294,6 +294,7 @@ func chatOfTwoGateways(t *testing.T, here, there *pagitest.Client) {
 		}
 	}
 	expect(ann, "welcome")
+	bob := there.WebSocket("/chat") // comes after ann, who is told
 	expect(bob, "welcome")
 	expect(ann, "user_joined")
 	if err := bob.SendText(`{"message":"from there"}`); err != nil {
