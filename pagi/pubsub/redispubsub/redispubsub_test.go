@@ -163,20 +163,27 @@ func TestAServerThatIsGoneMakesErrors(t *testing.T) {
 // TestTheMembersOfAKilledProcessLeave has a process that ends without a word.
 func TestTheMembersOfAKilledProcessLeave(t *testing.T) {
 	server := sharedServer(t)
-	killed := &redispubsub.Broker{URL: server.url, Lease: 300 * time.Millisecond}
+	client := server.client(t)
+	const lease = 2 * time.Second
+	killed := &redispubsub.Broker{URL: server.url, Lease: lease}
 	if err := killed.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	left := open(t, &redispubsub.Broker{URL: server.url, Lease: 300 * time.Millisecond})
+	left := open(t, &redispubsub.Broker{URL: server.url, Lease: lease})
 	ann := subscribe(t, left, "room", pubsub.Options{Member: pubsub.Member{ID: "ann"}, Presence: true})
 	subscribe(t, killed, "room", pubsub.Options{Member: pubsub.Member{ID: "bob", Info: "Bob"}})
 	if m := next(t, ann); m.Kind != pubsub.Join || m.From != "bob" {
 		t.Errorf("%+v", m)
 	}
-	time.Sleep(500 * time.Millisecond) // longer than a lease: it is extended
-	if members, err := left.Members(t.Context(), "room"); err != nil || len(members) != 2 {
-		t.Errorf("%v %v", members, err)
+	leases := func() (sum float64) {
+		all, err := client.ZRangeWithScores(t.Context(), "pagi_pubsub:{room}:w", 0, -1).Result()
+		if err != nil || len(all) != 2 {
+			t.Fatalf("leases: %v %v", all, err)
+		}
+		return all[0].Score + all[1].Score
 	}
+	before := leases()
+	testkit.Eventually(t, "longer leases of both", func() bool { return leases() > before+2*float64((lease/3).Milliseconds()) })
 	killed.Kill()
 	if m := next(t, ann); m.Kind != pubsub.Leave || m.From != "bob" || m.Data != "Bob" {
 		t.Errorf("%+v", m)
