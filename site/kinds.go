@@ -14,6 +14,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/parts"
 	_ "github.com/pagi-go/pagi-bridge/middleware" // its parts register themselves
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/pubsub"
 )
 
 // Kinds of mounts. A site file gives the kind of a mount by one of these keys.
@@ -91,8 +92,8 @@ func completePart(options any, _ *Mount, s *Site) {
 	s.complete(options)
 }
 
-// complete sets the fields Logger, a *slog.Logger, and Environment, a string that is no option, of a
-// pointer to a struct that has them.
+// complete sets the fields Logger, a *slog.Logger, Environment, a string that is no option, and Broker,
+// a pubsub.Broker, of a pointer to a struct that has them.
 func (s *Site) complete(part any) {
 	v := reflect.ValueOf(part)
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
@@ -101,6 +102,9 @@ func (s *Site) complete(part any) {
 	field := v.Elem().FieldByName("Logger")
 	if field.IsValid() && field.Type() == reflect.TypeFor[*slog.Logger]() {
 		field.Set(reflect.ValueOf(s.Logger))
+	}
+	if broker := v.Elem().FieldByName("Broker"); s.cluster != nil && broker.IsValid() && broker.Type() == reflect.TypeFor[pubsub.Broker]() {
+		broker.Set(reflect.ValueOf(s.cluster))
 	}
 	if f, ok := v.Elem().Type().FieldByName("Environment"); ok && f.Type.Kind() == reflect.String && f.Tag.Get("yaml") == "-" {
 		v.Elem().FieldByIndex(f.Index).SetString(s.Settings.Environment)

@@ -266,7 +266,7 @@ func (g *gateway) ready(addrs []net.Addr) error {
 	if g.status, err = serveStatus(s.Settings.StatusSocket, g.report, p.takeover.replaces()); err != nil {
 		return fmt.Errorf("status socket: %w", err)
 	}
-	if g.hub, err = servePrivate(s.Settings.Hub, "h", hubHandler(pubsub.Default), p.takeover.replaces()); err != nil {
+	if g.hub, err = servePrivate(s.Settings.Hub, "h", hubHandler(func() pubsub.Broker { return g.current().Broker() }), p.takeover.replaces()); err != nil {
 		return fmt.Errorf("hub: %w", err)
 	}
 	if err := g.pid.write(); err != nil {

@@ -41,7 +41,7 @@ func TestHubPublishesWhatIsPosted(t *testing.T) {
 				r.Header.Set(name, value)
 			}
 			w := httptest.NewRecorder()
-			hubHandler(broker)(w, r)
+			hubHandler(func() pubsub.Broker { return broker })(w, r)
 			if w.Code != c.status {
 				t.Fatalf("%d %s", w.Code, w.Body)
 			}
@@ -59,7 +59,7 @@ func TestHubPublishesWhatIsPosted(t *testing.T) {
 	}
 	broker.Close()
 	w := httptest.NewRecorder()
-	hubHandler(broker)(w, httptest.NewRequestWithContext(context.Background(), "POST", "/c", nil))
+	hubHandler(func() pubsub.Broker { return broker })(w, httptest.NewRequestWithContext(context.Background(), "POST", "/c", nil))
 	if w.Code != http.StatusServiceUnavailable {
 		t.Errorf("a closed broker: %d", w.Code)
 	}
