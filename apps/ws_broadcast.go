@@ -26,9 +26,18 @@ type WebSocketBroadcast struct {
 	EchoSelf bool `yaml:"echo_self"`
 	// ReadOnly drops what clients send: only the server publishes.
 	ReadOnly bool `yaml:"read_only"`
+	// Rate is how many messages of a client are taken in a second, with four times as many at once; 0
+	// means 100, and below 0 there is no limit. The others wait, so that the client cannot send more.
+	Rate int `yaml:"rate" zero:"off"`
 }
 
 func init() { parts.App[WebSocketBroadcast]("ws_broadcast", "channel") }
+
+// defaultBroadcastRate is the default of Rate, burstFactor how many times the rate may come at once.
+const (
+	defaultBroadcastRate = 100
+	burstFactor          = 4
+)
 
 // Check reports options that cannot work.
 func (b *WebSocketBroadcast) Check() error { return b.check() }
@@ -60,6 +69,8 @@ func (b *WebSocketBroadcast) Serve(ctx context.Context, scope *pagi.Scope, recei
 		return refuseFeed(ctx, scope, send, err)
 	}
 	defer sub.Close()
+	rate := intOr(b.Rate, defaultBroadcastRate)
+	limit := newBucket(rate, rate*burstFactor)
 	if err := s.conn.Accept(websocket.Accept{}); errors.Is(err, pubsub.ErrSlow) {
 		return reply.Status(ctx, scope, send, http.StatusServiceUnavailable)
 	} else if err != nil {
@@ -68,6 +79,11 @@ func (b *WebSocketBroadcast) Serve(ctx context.Context, scope *pagi.Scope, recei
 	return s.run(ctx, send, s.sendMessage, func(m pagi.WebSocketReceive) error {
 		if b.ReadOnly {
 			return nil
+		}
+		if rate > 0 {
+			if err := limit.wait(s.ctx); err != nil {
+				return err
+			}
 		}
 		message := pubsub.Message{Data: m.Text, From: client}
 		if m.Binary {

@@ -3,6 +3,7 @@ package apps
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 
@@ -55,7 +56,8 @@ type WebSocketChat struct {
 	// Buffer bounds what waits for a slow client.
 	Buffer `yaml:",inline"`
 
-	joining sync.Mutex // held while a room may be made
+	joining sync.Mutex     // held while a room may be made; guards here
+	here    map[string]int // clients of this process, by room
 }
 
 func init() { parts.App[WebSocketChat]("ws_chat", "default_room") }
@@ -67,7 +69,6 @@ const (
 	defaultMaxJoined  = 20
 	defaultMaxChat    = 4 << 10
 	defaultChatRate   = 5
-	chatBurst         = 4 // times the rate
 	maxRoomName       = 50
 	maxUserName       = 20
 	chatEnvelope      = 1 << 10 // bytes of a command besides the message
@@ -141,19 +142,35 @@ func (c *WebSocketChat) subscribe(ctx context.Context, room string, o pubsub.Opt
 	c.joining.Lock()
 	defer c.joining.Unlock()
 	channel := c.roomChannel(room)
-	rooms, err := c.broker().Channels(ctx, c.roomChannel(""))
+	if c.here[room] == 0 {
+		rooms, err := c.broker().Channels(ctx, c.roomChannel(""))
+		if err != nil {
+			return nil, err
+		}
+		isNew := !slices.ContainsFunc(rooms, func(r pubsub.ChannelInfo) bool { return r.Name == channel })
+		if isNew && len(rooms) >= intOr(c.MaxRooms, defaultMaxRooms) {
+			return nil, pubsub.ErrTooMany
+		}
+	}
+	sub, err := c.broker().Subscribe(ctx, channel, o)
 	if err != nil {
 		return nil, err
 	}
-	most := intOr(c.MaxRooms, defaultMaxRooms)
-	isNew := true
-	for _, r := range rooms {
-		isNew = isNew && r.Name != channel
+	if c.here == nil {
+		c.here = map[string]int{}
 	}
-	if isNew && len(rooms) >= most {
-		return nil, pubsub.ErrTooMany
+	c.here[room]++
+	return sub, nil
+}
+
+// unsubscribe takes a member out of a room.
+func (c *WebSocketChat) unsubscribe(room string, sub *pubsub.Subscription) {
+	sub.Close()
+	c.joining.Lock()
+	defer c.joining.Unlock()
+	if c.here[room]--; c.here[room] == 0 {
+		delete(c.here, room)
 	}
-	return c.broker().Subscribe(ctx, channel, o)
 }
 
 // isRoomName reports whether a room may have that name.

@@ -80,7 +80,7 @@ func newChatUser(c *WebSocketChat, s *socket, scope *pagi.Scope) *chatUser {
 		u.name = "user_" + u.id[:6]
 	}
 	rate := intOr(c.Rate, defaultChatRate)
-	u.bucket = newBucket(rate, rate*chatBurst)
+	u.bucket = newBucket(rate, rate*burstFactor)
 	return u
 }
 
@@ -101,8 +101,8 @@ func (u *chatUser) enter(ctx context.Context) (err error) {
 }
 
 func (u *chatUser) leaveAll() {
-	for _, sub := range u.rooms {
-		sub.Close()
+	for room, sub := range u.rooms {
+		u.chat.unsubscribe(room, sub)
 	}
 	if u.own != nil {
 		u.own.Close()
@@ -298,7 +298,7 @@ func (u *chatUser) leave(room string) error {
 	if sub == nil {
 		return problem("Not in that room")
 	}
-	sub.Close()
+	u.chat.unsubscribe(room, sub)
 	delete(u.rooms, room)
 	return u.send(chatMessage{Type: "left", Room: room})
 }
@@ -413,25 +413,4 @@ func int64Or(value, otherwise int64) int64 {
 		return otherwise
 	}
 	return value
-}
-
-// bucket allows so many events in a second, and so many at once.
-type bucket struct {
-	rate, burst float64
-	left        float64
-	at          time.Time
-}
-
-func newBucket(rate, burst int) bucket {
-	return bucket{rate: float64(rate), burst: float64(burst), left: float64(burst), at: time.Now()}
-}
-
-func (b *bucket) take(now time.Time) bool {
-	b.left = min(b.burst, b.left+now.Sub(b.at).Seconds()*b.rate)
-	b.at = now
-	if b.left < 1 {
-		return false
-	}
-	b.left--
-	return true
 }

@@ -174,6 +174,20 @@ func TestWebSocketBroadcastOptions(t *testing.T) {
 		finish(t, ws)
 		finish(t, connect(t, client, "/", pagitest.Query("token", apps.SubscribeToken(secret, "default", time.Now().Add(time.Minute)))))
 	})
+	t.Run("messages that come too fast wait", func(t *testing.T) {
+		client := pagitest.New(&apps.WebSocketBroadcast{EchoSelf: true, Rate: 10, Feed: apps.Feed{Broker: b}})
+		ws, begin := connect(t, client, "/"), time.Now()
+		for n := range 43 {
+			say(t, ws, fmt.Sprint(n))
+		}
+		for n := range 43 {
+			text(t, ws, fmt.Sprint(n))
+		}
+		if took := time.Since(begin); took < 200*time.Millisecond {
+			t.Errorf("43 messages at 10 a second, 40 at once, took %v", took)
+		}
+		finish(t, ws)
+	})
 	t.Run("a broker that closes", func(t *testing.T) {
 		b := &pubsub.Memory{}
 		ws := connect(t, pagitest.New(&apps.WebSocketBroadcast{Feed: apps.Feed{Broker: b}}), "/")

@@ -76,8 +76,10 @@ func (p *Policies) Keep(name string, h History) error {
 	if *to == nil {
 		*to = map[string]History{}
 	}
-	(*to)[key] = larger((*to)[key], h.withDefaults())
-	p.version.Add(1)
+	if all := larger((*to)[key], h.withDefaults()); all != (*to)[key] {
+		(*to)[key] = all
+		p.version.Add(1)
+	}
 	return nil
 }
 

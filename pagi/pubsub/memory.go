@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"hash/maphash"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -477,8 +476,12 @@ func (b *Memory) Members(ctx context.Context, name string) ([]Member, error) {
 		return nil, nil
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	members := slices.SortedFunc(maps.Values(c.members), func(a, b *member) int { return a.place - b.place })
+	members := make([]member, 0, len(c.members))
+	for _, m := range c.members {
+		members = append(members, *m)
+	}
+	c.mu.Unlock()
+	slices.SortFunc(members, func(a, b member) int { return a.place - b.place })
 	all := make([]Member, len(members))
 	for i, m := range members {
 		all[i] = m.Member
