@@ -90,6 +90,9 @@ func (s *Site) CheckPlaces() error {
 	if set.StatusSocket != "" {
 		places["status_socket"] = filepath.Dir(set.StatusSocket) // that directory is created when it is missing
 	}
+	if set.Hub != "" {
+		places["hub"] = filepath.Dir(set.Hub) // so is that one
+	}
 	if set.TLS.HasACME() {
 		places["tls.acme.storage"] = set.TLS.ACME.Storage // this directory, too, is created when it is missing
 	}

@@ -2,6 +2,7 @@ package site
 
 import (
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,6 +14,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/pubsub"
 )
 
 // Kinds of mounts. A site file gives the kind of a mount by one of these keys.
@@ -63,6 +65,7 @@ var kinds = map[string]kind{
 		complete: func(options any, _ *Mount, s *Site) {
 			o := options.(*cgi.CGI)
 			o.Redirect, o.Logger = s.self(), s.Logger
+			o.Env = s.withHub(o.Env)
 			if slices.ContainsFunc(o.Directories, func(d cgi.Directory) bool { return d.MaxBodySize > 0 }) {
 				setDefault(&o.MaxBodySize, max(0, s.ownBodySize())) // for the other scripts
 			}
@@ -94,8 +97,8 @@ func completePart(options any, _ *Mount, s *Site) {
 	s.complete(options)
 }
 
-// complete sets the fields Logger, a *slog.Logger, and Environment, a string that is no option, of a
-// pointer to a struct that has them. A Healthcheck gets checks of the mounts.
+// complete sets the fields Logger, a *slog.Logger, Environment, a string that is no option, and Broker,
+// a pubsub.Broker, of a pointer to a struct that has them. A Healthcheck gets checks of the mounts.
 func (s *Site) complete(part any) {
 	v := reflect.ValueOf(part)
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
@@ -108,6 +111,9 @@ func (s *Site) complete(part any) {
 	if field.IsValid() && field.Type() == reflect.TypeFor[*slog.Logger]() {
 		field.Set(reflect.ValueOf(s.Logger))
 	}
+	if broker := v.Elem().FieldByName("Broker"); s.cluster != nil && broker.IsValid() && broker.Type() == reflect.TypeFor[pubsub.Broker]() {
+		broker.Set(reflect.ValueOf(s.cluster))
+	}
 	if f, ok := v.Elem().Type().FieldByName("Environment"); ok && f.Type.Kind() == reflect.String && f.Tag.Get("yaml") == "-" {
 		v.Elem().FieldByIndex(f.Index).SetString(s.Settings.Environment)
 	}
@@ -117,6 +123,7 @@ func completePSGI(options any, m *Mount, s *Site) {
 	o := options.(*psgi.PSGI)
 	o.Name, o.Logger = m.Name(), s.Logger
 	o.Processes.Inherit(s.Settings.Processes, m.says)
+	o.Env = s.withHub(o.Env)
 	setDefault(&o.Perl, s.Settings.Perl)
 	setDefault(&o.Environment, s.Settings.Environment)
 	setDefault(&o.Dir, m.base())
@@ -137,6 +144,22 @@ func completePSGI(options any, m *Mount, s *Site) {
 	if o.MaxWorkers > 0 {
 		m.Workers = o.MinWorkers
 	}
+}
+
+// hubVariable names the variable in which a bridged application finds the path of the hub.
+const hubVariable = "PAGI_HUB"
+
+// withHub returns the variables of a mount with that of the hub, if there is one.
+func (s *Site) withHub(env map[string]string) map[string]string {
+	if _, own := env[hubVariable]; own || s.Settings.Hub == "" {
+		return env
+	}
+	env = maps.Clone(env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	env[hubVariable] = absolute(s.Settings.Hub)
+	return env
 }
 
 // absolute leaves a name as it is if the current directory is gone. Build then reports that.

@@ -40,6 +40,13 @@ type Settings struct {
 	PidFile string `yaml:"pid_file" path:"yes" change:"restart"`
 	// StatusSocket is the path of a Unix socket to which "pagi-bridge status" connects.
 	StatusSocket string `yaml:"status_socket" path:"yes" change:"restart"`
+	// Hub is the path of a Unix socket to which the applications of psgi and cgi mounts post messages
+	// for the channels of other mounts. They find the path in the variable PAGI_HUB.
+	Hub string `yaml:"hub" path:"yes" change:"restart"`
+
+	// Cluster is the URL of a Redis that passes the messages of channels between several gateways:
+	// redis://user:password@host:port/db, rediss:// for TLS, or unix:///path.
+	Cluster string `yaml:"cluster"`
 
 	// Environment is development, production, deployment, none, or a name of your
 	// own. Development shows errors to the client and logs every request.
@@ -125,7 +132,10 @@ func (s *Settings) Check() error {
 		}
 	}
 	_, _, err := s.Identity()
-	errs = append(errs, err, s.TLS.check(), s.Logs.check(), s.checkSigns())
+	errs = append(errs, err, s.TLS.check(), s.Logs.check(), s.checkSigns(), checkCluster(s.Cluster))
+	if s.Cluster != "" && s.Lifespan == string(server.LifespanOff) {
+		errs = append(errs, pagi.BadOption("lifespan", "must not be off: cluster is connected by it"))
+	}
 	switch server.LifespanMode(s.Lifespan) {
 	case "", server.LifespanAuto, server.LifespanOn, server.LifespanOff:
 	default:

@@ -24,6 +24,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
+	"github.com/pagi-go/pagi-bridge/pagi/pubsub/redispubsub"
 	"github.com/pagi-go/pagi-bridge/server"
 )
 
@@ -45,7 +46,8 @@ type Site struct {
 	sources    []sourceFile // File and the files that it includes
 	listed     []string     // the directories in which the patterns of include look
 	settingsAt places
-	root       pagi.App // the result of Build
+	root       pagi.App            // the result of Build
+	cluster    *redispubsub.Broker // nil: none
 }
 
 // Mount is one application with its host and path in the site.
@@ -143,6 +145,9 @@ func (s *Site) Build() (pagi.App, error) {
 	if len(s.Mounts) == 0 {
 		problems.add(s.settingsAt.part, "mounts: there is nothing to serve")
 	}
+	if s.Settings.Cluster != "" {
+		s.cluster = &redispubsub.Broker{URL: s.Settings.Cluster, Logger: s.Logger}
+	}
 	all := &apps.URLMap{}
 	taken := map[string]*Mount{}
 	for _, m := range s.Mounts {
@@ -157,7 +162,7 @@ func (s *Site) Build() (pagi.App, error) {
 		}
 		all.Mounts = append(all.Mounts, mount)
 	}
-	app := s.chain(all, s.Middleware, &problems)
+	app := s.inCluster(s.chain(all, s.Middleware, &problems))
 	if err := problems.err(); err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ var notRegistered = map[string]string{
 	"middleware.HTTP":  "it is a Go function",
 	"middleware.Stack": "a site file has lists of middleware",
 	"middleware.When":  "it is the keys when and unless of every middleware",
+	"apps.SSEStream":   "its events are a Go function",
 	"apps.SendFile":    "it is around an application, by the mount's keys sendfile and accel_redirect",
 }
 

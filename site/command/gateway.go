@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/internal/private"
+	"github.com/pagi-go/pagi-bridge/pagi/pubsub"
 	"github.com/pagi-go/pagi-bridge/server"
 	"github.com/pagi-go/pagi-bridge/server/acme"
 	"github.com/pagi-go/pagi-bridge/site"
@@ -29,10 +30,11 @@ type gateway struct {
 	logs    *logs
 	server  *server.Server
 	manager manager
-	user    *identity     // the one to become; nil: no change
-	pid     *pidFile      // nil: none
-	status  *statusServer // nil: none
-	acme    *acme.Manager // nil: none
+	user    *identity      // the one to become; nil: no change
+	pid     *pidFile       // nil: none
+	status  *privateServer // nil: none
+	hub     *privateServer // nil: none
+	acme    *acme.Manager  // nil: none
 	began   time.Time
 
 	mu   sync.Mutex
@@ -190,7 +192,7 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	defer stopTelling()
 	err = g.server.Run(ctx)
 	stopBeside()
-	return errors.Join(err, g.status.close(), g.pid.release())
+	return errors.Join(err, g.status.close(), g.hub.close(), g.pid.release())
 }
 
 // bound is called when all listeners are open.
@@ -216,6 +218,11 @@ func (g *gateway) makeForUser() error {
 	if s.StatusSocket != "" {
 		if err := g.user.makeForUser(filepath.Dir(s.StatusSocket)); err != nil {
 			return fmt.Errorf("status socket: %w", err)
+		}
+	}
+	if s.Hub != "" {
+		if err := g.user.makeForUser(filepath.Dir(s.Hub)); err != nil {
+			return fmt.Errorf("hub: %w", err)
 		}
 	}
 	if s.TLS.HasACME() {
@@ -259,11 +266,14 @@ func (g *gateway) ready(addrs []net.Addr) error {
 	if g.status, err = serveStatus(s.Settings.StatusSocket, g.report, p.takeover.replaces()); err != nil {
 		return fmt.Errorf("status socket: %w", err)
 	}
+	if g.hub, err = servePrivate(s.Settings.Hub, "h", hubHandler(func() pubsub.Broker { return g.current().Broker() }), p.takeover.replaces()); err != nil {
+		return fmt.Errorf("hub: %w", err)
+	}
 	if err := g.pid.write(); err != nil {
 		return fmt.Errorf("pid file: %w", err)
 	}
-	if err := g.status.appear(); err != nil { // the last step, because a predecessor cannot get the socket back
-		return fmt.Errorf("status socket: %w", err)
+	if err := errors.Join(g.hub.appear(), g.status.appear()); err != nil { // the last step, because a predecessor cannot get the sockets back
+		return fmt.Errorf("private sockets: %w", err)
 	}
 	if p.takeover.replaces() { // the writes below may wait for a reader
 		g.tellReady()

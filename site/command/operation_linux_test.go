@@ -419,8 +419,15 @@ func TestSocketActivation(t *testing.T) {
 func TestRestartThatFailsLateTakesNothing(t *testing.T) {
 	dir := testkit.Tree(t, map[string]string{
 		"f.txt": "served", "private/": "",
-		"site.yaml": "listen: [127.0.0.1:0, ./s]\npid_file: pid\nstatus_socket: private/status\nlog_file: log\nmounts: [{file: .}]\n",
+		"site.yaml": "listen: [127.0.0.1:0, ./s]\npid_file: pid\nstatus_socket: private/status\nhub: private/hub\nlog_file: log\nmounts: [{file: .}]\n",
 	})
+	publishes := func() {
+		t.Helper()
+		req := testkit.NewRequest(t, "POST", "http://hub/news", strings.NewReader("x"))
+		if res, body := testkit.Do(t, testkit.OverUnix(t, filepath.Join(dir, "private/hub")), req); res.StatusCode != 200 {
+			t.Errorf("the hub: %s %s", res.Status, body)
+		}
+	}
 	private := filepath.Join(dir, "private")
 	if err := os.Chmod(private, 0o700); err != nil {
 		t.Fatal(err)
@@ -457,6 +464,7 @@ func TestRestartThatFailsLateTakesNothing(t *testing.T) {
 	if res, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(res), "served") {
 		t.Errorf("%q, %v", res, err)
 	}
+	publishes()
 	// Another restart works, and the pid file is locked by the new process.
 	if err := g.Process.Signal(syscall.SIGUSR2); err != nil {
 		t.Fatal(err)
@@ -464,6 +472,7 @@ func TestRestartThatFailsLateTakesNothing(t *testing.T) {
 	if code := g.Wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+	publishes()
 	text, err := os.ReadFile(filepath.Join(dir, "pid"))
 	if err != nil {
 		t.Fatal(err)
@@ -480,7 +489,7 @@ func TestRestartThatFailsLateTakesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, "its end", func() bool { _, err := os.Stat(filepath.Join(dir, "pid")); return err != nil })
-	for _, left := range []string{"private/status", "s"} {
+	for _, left := range []string{"private/status", "private/hub", "s"} {
 		if _, err := os.Lstat(filepath.Join(dir, left)); err == nil {
 			t.Errorf("%s stays", left)
 		}

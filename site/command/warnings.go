@@ -98,16 +98,23 @@ func test(s *site.Site, p Process) (warnings []string, err error) {
 	return append(warnings, unusable(s, user.String())...), nil
 }
 
-// testStatus reports a status socket whose directory is another user's, or open to others.
+// testStatus reports a status socket or a hub whose directory is another user's, or open to others.
 func testStatus(s *site.Site) error {
-	if s.Settings.StatusSocket == "" {
+	if err := testPrivate(s, "hub", s.Settings.Hub); err != nil {
+		return err
+	}
+	return testPrivate(s, "status_socket", s.Settings.StatusSocket)
+}
+
+func testPrivate(s *site.Site, option, path string) error {
+	if path == "" {
 		return nil
 	}
-	err := isPrivate(filepath.Dir(s.Settings.StatusSocket))
+	err := isPrivate(filepath.Dir(path))
 	if errors.Is(err, fs.ErrNotExist) { // it is made
 		return nil
 	}
-	return s.ProblemWith("status_socket", err)
+	return s.ProblemWith(option, err)
 }
 
 // warn writes warnings to standard error, for the person who has asked for a test.

@@ -16,8 +16,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/status"
 )
 
-// statusServer answers at a Unix socket.
-type statusServer struct {
+// privateServer answers at a Unix socket that only this process's user can reach.
+type privateServer struct {
 	http     *http.Server
 	listener *net.UnixListener
 	file     fs.FileInfo
@@ -26,11 +26,19 @@ type statusServer struct {
 	done     chan struct{}
 }
 
-// serveStatus answers with what report returns, in JSON, at a socket that is at path once
-// it appears; it returns nil for no path. The socket's directory, which
-// is made where it is missing, must be nobody else's: who can connect is told all.
-// Where another process of the gateway answers there already, replace takes its place.
-func serveStatus(path string, report func() *status.Gateway, replace bool) (*statusServer, error) {
+// serveStatus answers with what report returns, in JSON. Who can connect is told all.
+func serveStatus(path string, report func() *status.Gateway, replace bool) (*privateServer, error) {
+	return servePrivate(path, "", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(report()) // who asks sees where it breaks off
+	}, replace)
+}
+
+// servePrivate answers with a handler at a socket that is at path once it appears; it returns nil for
+// no path. The socket's directory, which is made where it is missing, must be nobody else's. Where
+// another process of the gateway answers there already, replace takes its place. mark tells the sockets
+// of one process apart until they appear.
+func servePrivate(path, mark string, handler http.HandlerFunc, replace bool) (*privateServer, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -47,7 +55,7 @@ func serveStatus(path string, report func() *status.Gateway, replace bool) (*sta
 		return nil, fmt.Errorf("%s exists and is not a socket", path)
 	}
 	removeHidden(filepath.Dir(path))
-	hidden := filepath.Join(filepath.Dir(path), "."+strconv.Itoa(os.Getpid()))
+	hidden := filepath.Join(filepath.Dir(path), "."+strconv.Itoa(os.Getpid())+mark)
 	if most := len(syscall.RawSockaddrUnix{}.Path) - 1; max(len(path), len(hidden)) > most {
 		return nil, fmt.Errorf("%s is too long for a socket: with its directory the name may have at most %d bytes", path, most)
 	}
@@ -59,15 +67,11 @@ func serveStatus(path string, report func() *status.Gateway, replace bool) (*sta
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false)
-	s := &statusServer{listener: l, path: path, hidden: hidden, done: make(chan struct{})}
+	s := &privateServer{listener: l, path: path, hidden: hidden, done: make(chan struct{})}
 	if s.file, err = os.Lstat(hidden); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	s.http = &http.Server{ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, Handler: http.HandlerFunc(
-		func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(w).Encode(report()) // who asks sees where it breaks off
-		})}
+	s.http = &http.Server{ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: time.Minute, Handler: handler}
 	go func() {
 		defer close(s.done)
 		_ = s.http.Serve(l) // until close
@@ -126,14 +130,14 @@ func isPrivate(dir string) error {
 }
 
 // appear puts the socket at its path.
-func (s *statusServer) appear() error {
+func (s *privateServer) appear() error {
 	if s == nil {
 		return nil
 	}
 	return os.Rename(s.hidden, s.path)
 }
 
-func (s *statusServer) close() error {
+func (s *privateServer) close() error {
 	if s == nil {
 		return nil
 	}

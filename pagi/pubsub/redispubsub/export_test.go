@@ -1,0 +1,10 @@
+package redispubsub
+
+// Kill ends what a Broker does as the end of its process would: nobody is told.
+func (b *Broker) Kill() {
+	b.end()
+	b.mu.Lock()
+	_ = b.link.Close()
+	b.mu.Unlock()
+	b.work.Wait()
+}
