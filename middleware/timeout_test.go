@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
@@ -31,11 +32,15 @@ func ExampleTimeout() {
 	// Output: 504 The server has taken too long.
 }
 
-const soon = 20 * time.Millisecond
+const (
+	soon = 20 * time.Millisecond
+	// enough is a limit within which an application sends a few events, on a busy machine too.
+	enough = 15 * soon
+)
 
-// after returns an application that sends events, waits for its context to end, and then sends late.
-// It returns the error of that Send.
-func after(events []pagi.Event, late ...pagi.Event) pagi.App {
+// after returns an application that sends events, waits for its context to end or for wait, and then
+// sends late. It returns the error of that Send.
+func after(wait time.Duration, events []pagi.Event, late ...pagi.Event) pagi.App {
 	return pagi.AppFunc(func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
 		for _, ev := range events {
 			if err := send(ctx, ev); err != nil {
@@ -44,7 +49,7 @@ func after(events []pagi.Event, late ...pagi.Event) pagi.App {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(10 * soon):
+		case <-time.After(wait):
 		}
 		for _, ev := range late {
 			if err := send(context.WithoutCancel(ctx), ev); err != nil {
@@ -72,18 +77,18 @@ func TestTimeout(t *testing.T) {
 		body   string
 		cut    bool
 	}{
-		"an answer in time":                        {middleware.Timeout{}, after(nil, start(), piece("x", false)), 200, "x", false},
-		"nothing was sent":                         {middleware.Timeout{Timeout: soon}, after(nil, start(), piece("x", false)), 504, "The server has taken too long.\n", false},
-		"an interim response was sent":             {middleware.Timeout{Timeout: soon}, after(events(pagi.HTTPResponseInformational{Status: 103}), start(), piece("x", false)), 504, "The server has taken too long.\n", false},
-		"a part was sent":                          {middleware.Timeout{Timeout: soon}, after(events(start(), piece("x", true)), piece("y", false)), 200, "x", true},
-		"all was sent":                             {middleware.Timeout{Timeout: soon}, after(events(start(), piece("x", false))), 200, "x", false},
-		"all was sent as a file":                   {middleware.Timeout{Timeout: soon}, after(events(start(), pagi.HTTPResponseBody{File: file, Length: pagi.ToEnd})), 200, "data", false},
-		"all was sent with trailers":               {middleware.Timeout{Timeout: soon}, after(events(pagi.HTTPResponseStart{Status: 200, Trailers: true}, piece("x", false), pagi.HTTPResponseTrailers{})), 200, "x", false},
-		"only the trailers are missing":            {middleware.Timeout{Timeout: soon}, after(events(pagi.HTTPResponseStart{Status: 200, Trailers: true}, piece("x", false)), pagi.HTTPResponseTrailers{}), 200, "x", true},
-		"only the start counts":                    {middleware.Timeout{Timeout: soon, Until: "start"}, after(events(start(), piece("x", true)), piece("y", false)), 200, "xy", false},
-		"the start counts":                         {middleware.Timeout{Timeout: soon, Until: "start"}, after(nil, start(), piece("x", false)), 504, "", false},
-		"a response that is a stream of events":    {middleware.Timeout{Timeout: soon}, after(events(start("content-type", "Text/Event-Stream; charset=utf-8"), piece("x", true)), piece("y", false)), 200, "xy", false},
-		"a stream of events that is to be limited": {middleware.Timeout{Timeout: soon, Streams: true}, after(events(start("content-type", "text/event-stream"), piece("x", true)), piece("y", false)), 200, "x", true},
+		"an answer in time":                        {middleware.Timeout{}, after(0, nil, start(), piece("x", false)), 200, "x", false},
+		"nothing was sent":                         {middleware.Timeout{Timeout: soon}, after(testkit.Patience, nil, start(), piece("x", false)), 504, "The server has taken too long.\n", false},
+		"an interim response was sent":             {middleware.Timeout{Timeout: soon}, after(testkit.Patience, events(pagi.HTTPResponseInformational{Status: 103}), start(), piece("x", false)), 504, "The server has taken too long.\n", false},
+		"a part was sent":                          {middleware.Timeout{Timeout: enough}, after(testkit.Patience, events(start(), piece("x", true)), piece("y", false)), 200, "x", true},
+		"all was sent":                             {middleware.Timeout{Timeout: enough}, after(2*enough, events(start(), piece("x", false))), 200, "x", false},
+		"all was sent as a file":                   {middleware.Timeout{Timeout: enough}, after(2*enough, events(start(), pagi.HTTPResponseBody{File: file, Length: pagi.ToEnd})), 200, "data", false},
+		"all was sent with trailers":               {middleware.Timeout{Timeout: enough}, after(2*enough, events(pagi.HTTPResponseStart{Status: 200, Trailers: true}, piece("x", false), pagi.HTTPResponseTrailers{})), 200, "x", false},
+		"only the trailers are missing":            {middleware.Timeout{Timeout: enough}, after(testkit.Patience, events(pagi.HTTPResponseStart{Status: 200, Trailers: true}, piece("x", false)), pagi.HTTPResponseTrailers{}), 200, "x", true},
+		"only the start counts":                    {middleware.Timeout{Timeout: enough, Until: "start"}, after(2*enough, events(start(), piece("x", true)), piece("y", false)), 200, "xy", false},
+		"the start counts":                         {middleware.Timeout{Timeout: soon, Until: "start"}, after(testkit.Patience, nil, start(), piece("x", false)), 504, "", false},
+		"a response that is a stream of events":    {middleware.Timeout{Timeout: enough}, after(2*enough, events(start("content-type", "Text/Event-Stream; charset=utf-8"), piece("x", true)), piece("y", false)), 200, "xy", false},
+		"a stream of events that is to be limited": {middleware.Timeout{Timeout: enough, Streams: true}, after(testkit.Patience, events(start("content-type", "text/event-stream"), piece("x", true)), piece("y", false)), 200, "x", true},
 	} {
 		res := pagitest.New(c.m.Wrap(c.app)).Get("/")
 		if res.Status != c.status || !strings.HasPrefix(res.Text(), c.body) || (res.Err != nil) != c.cut {
@@ -93,19 +98,25 @@ func TestTimeout(t *testing.T) {
 }
 
 func TestTimeoutOfStreams(t *testing.T) {
-	stream := after([]pagi.Event{pagi.SSEStart{}, pagi.SSESend{Data: "x"}}, pagi.SSESend{Data: "y"}, pagi.SSEClose{})
-	if res := pagitest.New(middleware.Timeout{Timeout: soon}.Wrap(stream)).Events("/").Finish(); res.Err != nil || !strings.Contains(res.Text(), "data: y") {
+	streamFor := func(wait time.Duration) pagi.App {
+		return after(wait, []pagi.Event{pagi.SSEStart{}, pagi.SSESend{Data: "x"}}, pagi.SSESend{Data: "y"}, pagi.SSEClose{})
+	}
+	if res := pagitest.New(middleware.Timeout{Timeout: soon}.Wrap(streamFor(2 * soon))).Events("/").Finish(); res.Err != nil || !strings.Contains(res.Text(), "data: y") {
 		t.Errorf("an event stream: %q %v", res.Text(), res.Err)
 	}
-	if res := pagitest.New(middleware.Timeout{Timeout: soon, Streams: true}.Wrap(stream)).Events("/").Finish(); strings.Contains(res.Text(), "data: y") {
+	if res := pagitest.New(middleware.Timeout{Timeout: enough, Streams: true}.Wrap(streamFor(testkit.Patience))).Events("/").Finish(); strings.Contains(res.Text(), "data: y") {
 		t.Errorf("an event stream that is limited: %q", res.Text())
 	}
-	late := after(nil, pagi.SSEStart{}, pagi.SSEClose{})
+	late := after(testkit.Patience, nil, pagi.SSEStart{}, pagi.SSEClose{})
 	if res := pagitest.New(middleware.Timeout{Timeout: soon, Streams: true}.Wrap(late)).Events("/").Finish(); res.Status != 504 || res.Err != nil {
 		t.Errorf("an event stream that has not begun: %d %v", res.Status, res.Err)
 	}
-	socket := after(nil, pagi.WebSocketAccept{}, pagi.WebSocketClose{})
 	for streams, accepted := range map[bool]bool{false: true, true: false} {
+		wait := testkit.Patience
+		if accepted {
+			wait = 2 * soon
+		}
+		socket := after(wait, nil, pagi.WebSocketAccept{}, pagi.WebSocketClose{})
 		ws := pagitest.New(middleware.Timeout{Timeout: soon, Streams: streams}.Wrap(socket)).WebSocket("/")
 		if ws.Accepted != accepted || !accepted && ws.Response.Status != 504 {
 			t.Errorf("a WebSocket, limited %v: accepted %v", streams, ws.Accepted)
@@ -175,7 +186,7 @@ func TestTimeoutOfAnApplicationThatDoesNotLook(t *testing.T) {
 }
 
 func TestTimeoutWithPanics(t *testing.T) {
-	app := after(nil, pagi.HTTPResponseStart{Status: 200})
+	app := after(testkit.Patience, nil, pagi.HTTPResponseStart{Status: 200})
 	res := pagitest.New(middleware.Timeout{Timeout: soon, OnTimeout: func(*pagi.Scope) { panic("hook") }}.Wrap(app)).Get("/")
 	var panicked *pagi.PanicError
 	if res.Status != 504 || !errors.As(res.Err, &panicked) || panicked.Value != "hook" {
