@@ -41,8 +41,8 @@ func (b *Broker) enter(ctx context.Context, channel string, who pubsub.Member) e
 	return joinScript.Run(ctx, b.client, b.memberKeys(channel), b.node, who.ID, who.Info, b.lease().Milliseconds(), b.key(channel, "")).Err()
 }
 
-// leave ends what join did. If Redis cannot be told, the lease of the member ends. The channel's mu is
-// held.
+// leave ends what join did. If Redis cannot be told, the lease of the member ends. The channel's mu
+// is held.
 func (b *Broker) leave(ctx context.Context, sub *subscription) {
 	id, c := sub.options.Member.ID, sub.channel
 	if id == "" {
@@ -175,7 +175,8 @@ func (b *Broker) Channels(ctx context.Context, prefix string) ([]pubsub.ChannelI
 	return all, nil
 }
 
-// renew extends the leases of this process, and ends those of members whose process has not done so.
+// renew extends the leases of this process, and ends those of members whose process has not done
+// so.
 func (b *Broker) renew() {
 	ticker := time.NewTicker(b.lease() / 3)
 	defer ticker.Stop()
