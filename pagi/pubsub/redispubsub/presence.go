@@ -136,9 +136,11 @@ func (b *Broker) count(ctx context.Context, c *channel) error {
 		p.PExpire(ctx, key, b.lease())
 		return nil
 	})
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// register tells Redis that this process is there, or still there.
+func (b *Broker) register(ctx context.Context) error {
 	return nodesScript.Run(ctx, b.client, []string{b.nodesKey()}, b.lease().Milliseconds(), b.node).Err()
 }
 
@@ -189,11 +191,13 @@ func (b *Broker) renew() {
 		if !b.up.Load() {
 			continue
 		}
-		if b.recount.Swap(false) {
-			if err := b.client.Del(b.life, b.nodeKey(b.node)).Err(); err != nil {
-				b.lost(err)
-				continue
-			}
+		err := b.register(b.life)
+		if err == nil && b.recount.Swap(false) {
+			err = b.client.Del(b.life, b.nodeKey(b.node)).Err()
+		}
+		if err != nil {
+			b.lost(err)
+			continue
 		}
 		b.mu.Lock()
 		var channels []*channel

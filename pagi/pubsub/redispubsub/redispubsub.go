@@ -118,13 +118,13 @@ func (b *Broker) Open(ctx context.Context) error {
 		}
 		client = redis.NewClient(options)
 	}
-	if err := client.Ping(ctx).Err(); err != nil {
-		if b.Client == nil {
+	b.client, b.node = client, rand.Text()
+	if err := b.register(ctx); err != nil {
+		if b.client = nil; b.Client == nil {
 			_ = client.Close() // it has failed already
 		}
 		return fmt.Errorf("redispubsub: %w", err)
 	}
-	b.client, b.node = client, rand.Text()
 	b.channels, b.awaited = map[string]*channel{}, map[string]int{}
 	b.life, b.end = context.WithCancel(context.Background())
 	b.link = client.Subscribe(b.life)
