@@ -27,7 +27,8 @@ import (
 )
 
 const (
-	// clientsVariable is the number of clients of TestBroadcastReachesEveryClientSoon; 1000 by default.
+	// clientsVariable is the number of clients of TestBroadcastReachesEveryClientSoon; 1000 by
+	// default.
 	clientsVariable = "PAGI_BROADCAST_CLIENTS"
 	// addressVariable makes this program the clients of that test.
 	addressVariable = "PAGI_BROADCAST_ADDRESS"
@@ -103,8 +104,8 @@ func readNumber(r *bufio.Reader, buffer []byte) (int, error) {
 	return strconv.Atoi(number)
 }
 
-// TestBroadcastClients is the program of the clients. It says "ready N", and for each message that all
-// have got its number and the time in nanoseconds.
+// TestBroadcastClients is the program of the clients. It says "ready N", and for each message that
+// all have got its number and the time in nanoseconds.
 func TestBroadcastClients(t *testing.T) {
 	address := os.Getenv(addressVariable)
 	if address == "" {
@@ -205,8 +206,8 @@ func TestBroadcastReachesEveryClientSoon(t *testing.T) {
 	}
 }
 
-// TestASlowClientCostsItsBuffer has clients that never read: the heap may grow by what is allowed to
-// wait for them, and no more, while another client gets all.
+// TestASlowClientCostsItsBuffer has clients that never read: the heap may grow by what is allowed
+// to wait for them, and no more, while another client gets all.
 func TestASlowClientCostsItsBuffer(t *testing.T) {
 	const (
 		slow, messages, size = 20, 4000, 8 << 10 // 32 MiB, many times what may wait

@@ -27,8 +27,8 @@ const EventMissed = "missed"
 //
 // The name of a message is that of the event, and its id the event's id. A binary message comes in
 // base64. With History, a client that connects again gets what it has missed, by the header
-// Last-Event-ID. If that is not kept any more, an event "missed" comes first. Heartbeats are those of
-// the middleware SSEHeartbeat.
+// Last-Event-ID. If that is not kept any more, an event "missed" comes first. Heartbeats are those
+// of the middleware SSEHeartbeat.
 type SSEPubsub struct {
 	Feed `yaml:",inline"`
 	// Retry is how long a client waits before it connects again; it learns that with the first event.
@@ -184,7 +184,8 @@ func endSlow(end context.CancelCauseFunc) func(error) {
 	}
 }
 
-// endOfFeed returns the error with which the work for a client has ended; nil if that is no failure.
+// endOfFeed returns the error with which the work for a client has ended; nil if that is no
+// failure.
 func endOfFeed(life context.Context, err error) error {
 	var ended *sse.CloseError
 	if life.Err() != nil || errors.Is(err, pubsub.ErrSlow) || errors.Is(err, pubsub.ErrClosed) || errors.As(err, &ended) {

@@ -13,13 +13,13 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi/websocket"
 )
 
-// WebSocketBroadcast sends every message of a client to all others of its channel, and every message
-// that is published there to all clients.
+// WebSocketBroadcast sends every message of a client to all others of its channel, and every
+// message that is published there to all clients.
 //
 //	pubsub.Default.Publish(ctx, "default", pubsub.Message{Data: "to everyone"})
 //
-// With History, a new client first gets the latest messages. A message that is larger than the Broker
-// allows closes the connection with 1009.
+// With History, a new client first gets the latest messages. A message that is larger than the
+// Broker allows closes the connection with 1009.
 type WebSocketBroadcast struct {
 	Feed `yaml:",inline"`
 	// EchoSelf sends a client its own messages, too.
@@ -33,7 +33,8 @@ type WebSocketBroadcast struct {
 
 func init() { parts.App[WebSocketBroadcast]("ws_broadcast", "channel") }
 
-// defaultBroadcastRate is the default of Rate, burstFactor how many times the rate may come at once.
+// defaultBroadcastRate is the default of Rate, burstFactor how many times the rate may come at
+// once.
 const (
 	defaultBroadcastRate = 100
 	burstFactor          = 4

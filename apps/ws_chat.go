@@ -43,13 +43,13 @@ type WebSocketChat struct {
 	MaxJoined int `yaml:"max_joined"`
 	// MaxMessage is the size of a message; 0 means 4 KiB.
 	MaxMessage int64 `yaml:"max_message" unit:"bytes"`
-	// Rate is how many messages a client may send in a second, with four times as many at once; 0 means
-	// 5. The others are dropped, and answered with an error.
+	// Rate is how many messages a client may send in a second, with four times as many at once; 0
+	// means 5. The others are dropped, and answered with an error.
 	Rate int `yaml:"rate"`
 	// History is how many messages of a room are kept, for an hour; 0 means none.
 	History int `yaml:"history"`
-	// Name returns the name of a client, that of an authenticated user for example. A client with a
-	// name of that kind cannot change it. "" lets the client choose.
+	// Name returns the name of a client, which then cannot change it; "" lets the client choose. nil
+	// means the name of the user whom a middleware has authenticated (pagi.Auth).
 	Name func(scope *pagi.Scope) string `yaml:"-"`
 	// Broker has the channels; nil means pubsub.Default.
 	Broker pubsub.Broker `yaml:"-"`

@@ -23,7 +23,7 @@ type chatUser struct {
 	chat   *WebSocketChat
 	socket *socket
 	id     string
-	named  bool // by WebSocketChat.Name
+	named  bool // not by the client
 	name   string
 	own    *pubsub.Subscription            // for private messages
 	rooms  map[string]*pubsub.Subscription // by their names
@@ -74,9 +74,10 @@ func newChatUser(c *WebSocketChat, s *socket, scope *pagi.Scope) *chatUser {
 	u := &chatUser{chat: c, socket: s, id: hex.EncodeToString(random[:]), rooms: map[string]*pubsub.Subscription{}}
 	if c.Name != nil {
 		u.name = c.Name(scope)
-		u.named = u.name != ""
+	} else if auth, ok := scope.Value(pagi.AuthKey).(pagi.Auth); ok {
+		u.name = auth.Username
 	}
-	if u.name == "" {
+	if u.named = u.name != ""; !u.named {
 		u.name = "user_" + u.id[:6]
 	}
 	rate := intOr(c.Rate, defaultChatRate)
@@ -303,8 +304,8 @@ func (u *chatUser) leave(room string) error {
 	return u.send(chatMessage{Type: "left", Room: room})
 }
 
-// nick changes the name. What is no letter, digit, underscore or hyphen is left out, and the name is
-// cut.
+// nick changes the name. What is no letter, digit, underscore or hyphen is left out, and the name
+// is cut.
 func (u *chatUser) nick(ctx context.Context, name string) error {
 	name = userName(name)
 	switch {

@@ -501,6 +501,14 @@ func TestWebSocketChatNamesUsers(t *testing.T) {
 	if m := ann.ask(`{"type":"nick","username":"eve"}`, "error"); !strings.Contains(m.Message, "given") {
 		t.Errorf("%+v", m)
 	}
+	bob := &talk{t: t, WebSocket: connect(t, pagitest.New(chat(&pubsub.Memory{})), "/", pagitest.Edit(func(s *pagi.Scope) {
+		*s = *s.With(pagi.AuthKey, pagi.Auth{Type: "basic", Username: "bob@example.org"})
+	}))}
+	if m := bob.expect("welcome"); m.Username != "bob@example.org" {
+		t.Errorf("%+v", m)
+	}
+	bob.ask(`{"type":"nick","username":"ann"}`, "error")
+	finish(t, bob.WebSocket)
 	guest := enter(t, client)
 	guest.ask(`{"type":"nick","username":"eve"}`, "nick")
 	finish(t, ann.WebSocket, guest.WebSocket)
@@ -549,7 +557,8 @@ func TestWebSocketChatWithoutRoom(t *testing.T) {
 	finish(t, bob.WebSocket)
 }
 
-// TestWebSocketChatChurn has users that come, talk and leave beside one another; nothing may be left.
+// TestWebSocketChatChurn has users that come, talk and leave beside one another; nothing may be
+// left.
 func TestWebSocketChatChurn(t *testing.T) {
 	b := &pubsub.Memory{}
 	app := chat(b)

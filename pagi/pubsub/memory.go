@@ -30,11 +30,11 @@ const (
 // subscribers do the work. A channel is there while it has subscribers or messages that are kept.
 // The fields must not change once it is used, and a Memory must not be copied.
 //
-// Ids of messages have a part that is random for each Memory. So the id from before a restart is not
-// known, and all that is kept comes.
+// Ids of messages have a part that is random for each Memory. So the id from before a restart is
+// not known, and all that is kept comes.
 type Memory struct {
-	// MaxChannels is the most channels; 0 means DefaultMaxChannels. A channel without subscribers makes
-	// room for a new one, with its kept messages.
+	// MaxChannels is the most channels; 0 means DefaultMaxChannels. A channel without subscribers
+	// makes room for a new one, with its kept messages.
 	MaxChannels int
 	// MaxMessage is the largest message in bytes; 0 means DefaultMaxMessage.
 	MaxMessage int
@@ -199,8 +199,8 @@ func (b *Memory) boundsOf(c *channel) History {
 }
 
 // hold returns a channel that stays until release. If there is none, it makes one for a subscriber,
-// or if its messages are kept. Else the channel is nil, and seq is a number for a message that no one
-// gets.
+// or if its messages are kept. Else the channel is nil, and seq is a number for a message that no
+// one gets.
 func (b *Memory) hold(s *shard, name string, subscribe bool) (c *channel, seq int64, err error) {
 	for {
 		c, seq, err = b.tryHold(s, name, subscribe)

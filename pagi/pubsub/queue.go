@@ -25,8 +25,8 @@ const (
 type Limits struct {
 	// Messages is how many messages may wait; 0 means DefaultQueueMessages.
 	Messages int
-	// Bytes is how many bytes of messages may wait, with 64 for each message besides its texts; 0 means
-	// DefaultQueueBytes. One message may always wait.
+	// Bytes is how many bytes of messages may wait, with 64 for each message besides its texts; 0
+	// means DefaultQueueBytes. One message may always wait.
 	Bytes int
 	// Policy is for a Queue that is full.
 	Policy Policy
@@ -227,8 +227,8 @@ func (q *Queue) Dropped() uint64 {
 	return q.dropped
 }
 
-// Len returns how many messages wait, and how many bytes they count in the limits. Messages that were
-// kept for the subscriber count as messages.
+// Len returns how many messages wait, and how many bytes they count in the limits. Messages that
+// were kept for the subscriber count as messages.
 func (q *Queue) Len() (messages, bytes int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -39,8 +39,8 @@ func (s *Subscription) Next(ctx context.Context) (Message, error) { return s.que
 // Queue returns where the messages go.
 func (s *Subscription) Queue() *Queue { return s.queue }
 
-// Missed reports whether the channel may have had messages after Options.After that are not kept any
-// more. It may also be true if there were none.
+// Missed reports whether the channel may have had messages after Options.After that are not kept
+// any more. It may also be true if there were none.
 func (s *Subscription) Missed() bool { return s.missed }
 
 // SetInfo changes the info of Options.Member, which others get as an Update.

@@ -10,8 +10,8 @@ import (
 )
 
 // hubHandler publishes what is posted: the path is the channel, the body the message, the header
-// X-Event the name of the event. A body of application/octet-stream is a binary message. The answer is
-// the id of the message.
+// X-Event the name of the event. A body of application/octet-stream is a binary message. The answer
+// is the id of the message.
 func hubHandler(broker func() pubsub.Broker) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost {

@@ -28,8 +28,8 @@ func publishing(t *testing.T) string {
 	return "use strict; use warnings; use IO::Socket::UNIX;" + code
 }
 
-// TestOldApplicationsPublish has a CGI script and a PSGI application whose messages come to a browser,
-// before and after a reload.
+// TestOldApplicationsPublish has a CGI script and a PSGI application whose messages come to a
+// browser, before and after a reload.
 func TestOldApplicationsPublish(t *testing.T) {
 	testkit.Tool(t, "perl", "perl")
 	function := publishing(t)

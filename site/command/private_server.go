@@ -34,10 +34,10 @@ func serveStatus(path string, report func() *status.Gateway, replace bool) (*pri
 	}, replace)
 }
 
-// servePrivate answers with a handler at a socket that is at path once it appears; it returns nil for
-// no path. The socket's directory, which is made where it is missing, must be nobody else's. Where
-// another process of the gateway answers there already, replace takes its place. mark tells the sockets
-// of one process apart until they appear.
+// servePrivate answers with a handler at a socket that is at path once it appears; it returns nil
+// for no path. The socket's directory, which is made where it is missing, must be nobody else's.
+// Where another process of the gateway answers there already, replace takes its place. mark tells
+// the sockets of one process apart until they appear.
 func servePrivate(path, mark string, handler http.HandlerFunc, replace bool) (*privateServer, error) {
 	if path == "" {
 		return nil, nil

@@ -10,8 +10,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi/pubsub"
 )
 
-// place is where a message stands in its channel. An epoch is random, and begins anew when Redis has
-// lost the numbers of the channel.
+// place is where a message stands in its channel. An epoch is random, and begins anew when Redis
+// has lost the numbers of the channel.
 type place struct {
 	epoch string
 	seq   int64

@@ -41,8 +41,8 @@ func (b *Broker) enter(ctx context.Context, channel string, who pubsub.Member) e
 	return joinScript.Run(ctx, b.client, b.memberKeys(channel), b.node, who.ID, who.Info, b.lease().Milliseconds(), b.key(channel, "")).Err()
 }
 
-// leave ends what join did. If Redis cannot be told, the lease of the member ends. The channel's mu is
-// held.
+// leave ends what join did. If Redis cannot be told, the lease of the member ends. The channel's mu
+// is held.
 func (b *Broker) leave(ctx context.Context, sub *subscription) {
 	id, c := sub.options.Member.ID, sub.channel
 	if id == "" {
@@ -136,9 +136,11 @@ func (b *Broker) count(ctx context.Context, c *channel) error {
 		p.PExpire(ctx, key, b.lease())
 		return nil
 	})
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// register tells Redis that this process is there, or still there.
+func (b *Broker) register(ctx context.Context) error {
 	return nodesScript.Run(ctx, b.client, []string{b.nodesKey()}, b.lease().Milliseconds(), b.node).Err()
 }
 
@@ -175,7 +177,8 @@ func (b *Broker) Channels(ctx context.Context, prefix string) ([]pubsub.ChannelI
 	return all, nil
 }
 
-// renew extends the leases of this process, and ends those of members whose process has not done so.
+// renew extends the leases of this process, and ends those of members whose process has not done
+// so.
 func (b *Broker) renew() {
 	ticker := time.NewTicker(b.lease() / 3)
 	defer ticker.Stop()
@@ -188,11 +191,13 @@ func (b *Broker) renew() {
 		if !b.up.Load() {
 			continue
 		}
-		if b.recount.Swap(false) {
-			if err := b.client.Del(b.life, b.nodeKey(b.node)).Err(); err != nil {
-				b.lost(err)
-				continue
-			}
+		err := b.register(b.life)
+		if err == nil && b.recount.Swap(false) {
+			err = b.client.Del(b.life, b.nodeKey(b.node)).Err()
+		}
+		if err != nil {
+			b.lost(err)
+			continue
 		}
 		b.mu.Lock()
 		var channels []*channel

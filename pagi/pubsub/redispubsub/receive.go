@@ -114,8 +114,8 @@ func (b *Broker) find(name string) *channel {
 	return b.channels[name]
 }
 
-// confirm notes that Redis has subscribed this process to a channel. If it was subscribed before, the
-// connection was lost, and what was kept meanwhile is passed on.
+// confirm notes that Redis has subscribed this process to a channel. If it was subscribed before,
+// the connection was lost, and what was kept meanwhile is passed on.
 func (b *Broker) confirm(name string) {
 	b.mu.Lock()
 	if b.awaited[name]--; b.awaited[name] > 0 {

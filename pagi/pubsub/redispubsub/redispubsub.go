@@ -82,7 +82,8 @@ type Broker struct {
 
 var _ pubsub.Broker = (*Broker)(nil)
 
-// Check reports a URL that is wrong, a Broker with both or none of URL and Client, and limits below 0.
+// Check reports a URL that is wrong, a Broker with both or none of URL and Client, and limits below
+// 0.
 func (b *Broker) Check() error {
 	if (b.URL == "") == (b.Client == nil) {
 		return pagi.BadOption("url", "either the URL or a client is needed")
@@ -117,13 +118,13 @@ func (b *Broker) Open(ctx context.Context) error {
 		}
 		client = redis.NewClient(options)
 	}
-	if err := client.Ping(ctx).Err(); err != nil {
-		if b.Client == nil {
+	b.client, b.node = client, rand.Text()
+	if err := b.register(ctx); err != nil {
+		if b.client = nil; b.Client == nil {
 			_ = client.Close() // it has failed already
 		}
 		return fmt.Errorf("redispubsub: %w", err)
 	}
-	b.client, b.node = client, rand.Text()
 	b.channels, b.awaited = map[string]*channel{}, map[string]int{}
 	b.life, b.end = context.WithCancel(context.Background())
 	b.link = client.Subscribe(b.life)
@@ -187,7 +188,8 @@ func (b *Broker) prefix() string {
 	return DefaultPrefix
 }
 
-// key returns the name of a key about a channel. Those of one channel are at one place of a cluster.
+// key returns the name of a key about a channel. Those of one channel are at one place of a
+// cluster.
 func (b *Broker) key(channel, what string) string { return b.prefix() + "{" + channel + "}:" + what }
 
 func (b *Broker) lease() time.Duration {

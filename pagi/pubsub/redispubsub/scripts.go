@@ -10,8 +10,8 @@ import "github.com/redis/go-redis/v9"
 //	c  a hash: the number of processes in w, by member id
 //	i  a hash: number of the join, space, info; by member id
 //
-// And of a process: n:ID, a hash of the numbers of subscriptions by channel. The sorted set "nodes" has
-// the processes, by the time when their lease ends. Times are milliseconds of Redis's clock.
+// And of a process: n:ID, a hash of the numbers of subscriptions by channel. The sorted set "nodes"
+// has the processes, by the time when their lease ends. Times are milliseconds of Redis's clock.
 const clock = `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -59,7 +59,8 @@ if redis.call('HINCRBY', KEYS[3], ARGV[2], 1) == 1 then
 end
 return 1`)
 
-	// Keys: m, w, c, i. Arguments: channel, then what leaves of w. Without any, that is what has no lease.
+	// Keys: m, w, c, i. Arguments: channel, then what leaves of w. Without any, that is what has no
+	// lease.
 	leaveScript = redis.NewScript(clock + `
 local gone = {}
 for i = 2, #ARGV do gone[i - 1] = ARGV[i] end
