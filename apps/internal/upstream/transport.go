@@ -1,0 +1,131 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	// maxHead is the largest head of a response, in bytes.
+	maxHead = 64 << 10
+	// idleConnTime is how long a connection without a request is kept.
+	idleConnTime = time.Minute
+	// expectTime is how long the body waits for a backend that does not answer an
+	// "Expect: 100-continue".
+	expectTime = time.Second
+)
+
+// TransportOptions are those of a Transport.
+type TransportOptions struct {
+	// ConnectTimeout is how long connecting may take, and again the handshake of TLS.
+	ConnectTimeout time.Duration
+	// MaxConns is how many connections a backend gets at most, 0 or less: any number. WebSockets do
+	// not count.
+	MaxConns int
+	// MaxIdleConns is how many connections without a request are kept for each backend.
+	MaxIdleConns int
+	// RootCAs verify the backends of https; nil means those of the system.
+	RootCAs *x509.CertPool
+	// ServerName is the name that certificates must be for; "" means the host of the backend.
+	ServerName string
+}
+
+// Transport sends requests to backends and keeps the connections.
+type Transport struct {
+	options TransportOptions
+	tls     *tls.Config
+	h1      *http.Transport // HTTP/1, and HTTP/2 over TLS
+	h2c     *http.Transport // HTTP/2 without TLS
+	sockets map[*Backend]*http.Transport
+}
+
+// NewTransport returns a Transport for the backends.
+func NewTransport(o TransportOptions, backends []*Backend) *Transport {
+	t := &Transport{
+		options: o, tls: &tls.Config{RootCAs: o.RootCAs, ServerName: o.ServerName, MinVersion: tls.VersionTLS12},
+		sockets: map[*Backend]*http.Transport{},
+	}
+	t.h1, t.h2c = t.transport(false, ""), t.transport(true, "")
+	for _, b := range backends {
+		if b.socket != "" {
+			t.sockets[b] = t.transport(false, b.socket)
+		}
+	}
+	return t
+}
+
+func (t *Transport) transport(h2c bool, socket string) *http.Transport {
+	o := t.options
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(!h2c)
+	protocols.SetHTTP2(!h2c)
+	protocols.SetUnencryptedHTTP2(h2c)
+	return &http.Transport{
+		Protocols: protocols,
+		HTTP2:     &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return t.dial(ctx, socket, network, address)
+		},
+		// A connection is dialled for whichever request needs it first, so the time limits of one
+		// request do not end it.
+		TLSHandshakeTimeout: o.ConnectTimeout, TLSClientConfig: t.tls,
+		MaxConnsPerHost: max(0, o.MaxConns), MaxIdleConnsPerHost: o.MaxIdleConns, IdleConnTimeout: idleConnTime,
+		MaxResponseHeaderBytes: maxHead, ExpectContinueTimeout: expectTime, DisableCompression: true,
+	}
+}
+
+func (t *Transport) dial(ctx context.Context, socket, network, address string) (net.Conn, error) {
+	if socket != "" {
+		network, address = "unix", socket
+	}
+	return (&net.Dialer{Timeout: t.options.ConnectTimeout}).DialContext(ctx, network, address)
+}
+
+// RoundTrip sends a request to a backend.
+func (t *Transport) RoundTrip(b *Backend, req *http.Request) (*http.Response, error) {
+	switch {
+	case b.h2c:
+		return t.h2c.RoundTrip(req)
+	case b.socket != "":
+		return t.sockets[b].RoundTrip(req)
+	}
+	return t.h1.RoundTrip(req)
+}
+
+// Dial makes a connection of its own for HTTP/1.1, with TLS if the backend has it.
+func (t *Transport) Dial(ctx context.Context, b *Backend) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.options.ConnectTimeout)
+	defer cancel()
+	port := b.URL.Port()
+	if port == "" {
+		port = b.URL.Scheme // which names its port
+	}
+	conn, err := t.dial(ctx, b.socket, "tcp", net.JoinHostPort(b.URL.Hostname(), port))
+	if err != nil || b.URL.Scheme != "https" {
+		return conn, err
+	}
+	config := t.tls.Clone()
+	config.NextProtos = []string{"http/1.1"}
+	if config.ServerName == "" {
+		config.ServerName = b.URL.Hostname()
+	}
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+// CloseIdle closes the connections that have no request.
+func (t *Transport) CloseIdle() {
+	t.h1.CloseIdleConnections()
+	t.h2c.CloseIdleConnections()
+	for _, socket := range t.sockets {
+		socket.CloseIdleConnections()
+	}
+}

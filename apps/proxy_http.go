@@ -1,0 +1,386 @@
+package apps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/apps/internal/upstream"
+	"github.com/pagi-go/pagi-bridge/internal/headername"
+	"github.com/pagi-go/pagi-bridge/internal/hostname"
+	"github.com/pagi-go/pagi-bridge/internal/reply"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+const (
+	// proxyMethods are in the answer to a method that is not passed on.
+	proxyMethods = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+	// headTime is how long the head of a response waits for the first piece of its body, with which
+	// it leaves in one write.
+	headTime = time.Millisecond
+)
+
+// refused answers a request that is not passed on. It reports whether it did.
+func (p *proxy) refused(ctx context.Context, scope *pagi.Scope, send pagi.Send) (bool, error) {
+	host := scope.Headers.Get("host")
+	switch {
+	case scope.Method == http.MethodTrace || scope.Method == http.MethodConnect:
+		return true, reply.Status(ctx, scope, send, http.StatusMethodNotAllowed, "allow", proxyMethods)
+	case scope.Path == "*" || scope.Headers.Get("max-forwards") == "0" && scope.Method == http.MethodOptions:
+		return true, reply.Status(ctx, scope, send, http.StatusOK, "allow", proxyMethods) // RFC 9110 section 7.6.2
+	case host != "" && !hostname.Valid(host), scope.Type == pagi.TypeHTTP && !headername.IsToken(scope.Method),
+		climbs(scope.Path), scope.Path != "" && scope.Path[0] != '/', scope.Headers.Validate("") != nil:
+		return true, reply.Status(ctx, scope, send, http.StatusBadRequest)
+	}
+	return false, nil
+}
+
+// serveHTTP passes an http scope on.
+func (p *proxy) serveHTTP(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	if refused, err := p.refused(ctx, scope, send); refused {
+		return err
+	}
+	if scope.Path == "" && scope.RootPath != "" && p.prefix == "" && (scope.Method == http.MethodGet || scope.Method == http.MethodHead) {
+		return reply.ToSlash(ctx, scope, send)
+	}
+	body, err := openBody(ctx, scope, receive)
+	if err != nil {
+		return err
+	}
+	defer body.end()
+	x := &proxied{proxy: p, scope: scope, send: send, body: body}
+	x.headers, x.host = p.requestHeaders(scope)
+	x.expect()
+	return x.run(ctx)
+}
+
+// proxied is an http scope that is passed on.
+type proxied struct {
+	*proxy
+	scope   *pagi.Scope
+	send    pagi.Send
+	body    *proxyBody
+	headers http.Header // for the backend, without Host
+	host    string      // the Host that a rule sets; "": none does
+
+	mu       sync.Mutex // held while an interim response is sent
+	informed bool       // one has come
+}
+
+// expect adapts the headers of expectations to the request.
+func (x *proxied) expect() {
+	if x.body.length != 0 && x.scope.Headers.HasToken("expect", "100-continue") {
+		x.headers["Expect"] = []string{"100-continue"}
+	}
+	if x.scope.Method == http.MethodOptions {
+		if n, err := strconv.Atoi(x.scope.Headers.Get("max-forwards")); err == nil && n > 0 {
+			x.headers["Max-Forwards"] = []string{strconv.Itoa(n - 1)}
+		}
+	}
+}
+
+// run sends the request to backends until one answers.
+func (x *proxied) run(ctx context.Context) error {
+	var tried []*upstream.Backend
+	key := x.key(x.scope)
+	for {
+		b, wait := x.pool.Pick(key, tried)
+		if b == nil {
+			if len(tried) > 0 {
+				return reply.Status(ctx, x.scope, x.send, http.StatusBadGateway)
+			}
+			return x.unavailable(ctx, x.scope, x.send, wait)
+		}
+		again, err := x.attempt(ctx, b, len(tried)+1 < x.Tries)
+		if !again {
+			return err
+		}
+		tried = append(tried, b)
+	}
+}
+
+// unavailable answers when no backend may be asked.
+func (p *proxy) unavailable(ctx context.Context, scope *pagi.Scope, send pagi.Send, wait time.Duration) error {
+	seconds := int(math.Ceil(wait.Seconds()))
+	return reply.Status(ctx, scope, send, http.StatusServiceUnavailable, "retry-after", strconv.Itoa(max(1, seconds)))
+}
+
+// attempt sends the request to one backend. again says that another one may be asked, if mayRepeat
+// allows that.
+func (x *proxied) attempt(ctx context.Context, b *upstream.Backend, mayRepeat bool) (again bool, err error) {
+	defer b.Begin()()
+	asked, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	a := &proxyAttempt{proxied: x, ctx: ctx, backend: b, cancel: cancel}
+	defer a.patience.end()
+	res, err := x.transport.RoundTrip(b, a.request(asked))
+	x.mu.Lock()
+	a.ended = true
+	informed := x.informed
+	x.mu.Unlock()
+	if err == nil {
+		a.patience.answer()
+		return false, a.relay(ctx, res)
+	}
+	if failed := x.body.failure(); failed != nil { // the client's, or a limit's
+		return false, failed
+	}
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	var overdue *overdueError
+	isOverdue := errors.As(context.Cause(asked), &overdue)
+	if isOverdue {
+		err = overdue
+	}
+	connected := a.connected.Load()
+	if isOverdue && !connected && x.MaxConns > 0 && b.Running() > x.MaxConns {
+		x.logFailure(b, fmt.Errorf("all connections are in use (option max_conns): %w", err))
+		return false, x.unavailable(ctx, x.scope, x.send, time.Second)
+	}
+	x.pool.Failed(b, err)
+	x.logFailure(b, err)
+	safe := x.scope.Method == http.MethodGet || x.scope.Method == http.MethodHead || x.scope.Method == http.MethodOptions
+	if mayRepeat && !x.body.begun.Load() && !informed && (!connected || safe && x.body.length == 0 && !isOverdue) {
+		if len(x.pool.Backends()) > 1 {
+			return true, nil
+		}
+	}
+	status := http.StatusBadGateway
+	if isOverdue || isTimeout(err) {
+		status = http.StatusGatewayTimeout
+	}
+	return false, reply.Status(ctx, x.scope, x.send, status)
+}
+
+// isTimeout reports whether the system or the dialer has given up waiting.
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// logFailure logs why a backend has not answered. The client is not told.
+func (x *proxied) logFailure(b *upstream.Backend, err error) { x.proxy.logFailure(x.scope, b, err) }
+
+func (p *proxy) logFailure(scope *pagi.Scope, b *upstream.Backend, err error) {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	p.logger.Warn("proxy: the backend has not answered", scope.Notes.Append([]any{
+		"backend", b.Name, "method", scope.Method, "path", scope.RootPath + scope.Path, "client", scope.Client.Host, "error", err,
+	})...)
+}
+
+// proxyAttempt is a request as it is sent to one backend.
+type proxyAttempt struct {
+	*proxied
+	ctx       context.Context
+	backend   *upstream.Backend
+	cancel    context.CancelCauseFunc
+	patience  patience
+	connected atomic.Bool
+	ended     bool // interim responses are too late; guarded by mu
+}
+
+// overdue returns what ends the attempt when a phase takes too long.
+func (a *proxyAttempt) overdue(phase, option string, limit time.Duration) func() {
+	return func() { a.cancel(&overdueError{phase, option, limit}) }
+}
+
+func (a *proxyAttempt) awaitResponse() {
+	a.patience.awaitRequest(a.ResponseTimeout, a.overdue("the response", "response_timeout", a.ResponseTimeout))
+}
+
+// request makes the request for the backend.
+func (a *proxyAttempt) request(ctx context.Context) *http.Request {
+	trace := &httptrace.ClientTrace{
+		GotConn:        func(httptrace.GotConnInfo) { a.connected.Store(true); a.awaitResponse() },
+		Got1xxResponse: a.inform,
+	}
+	a.patience.awaitRequest(a.ConnectTimeout, a.overdue("a connection", "connect_timeout", a.ConnectTimeout))
+	req := &http.Request{
+		Method: a.scope.Method, URL: target(a.scope, a.backend), Host: or(a.host, a.hostFor(a.scope, a.backend)),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: a.headers, Trailer: a.body.trailers, ContentLength: a.body.length,
+		Body: a.body.attempt(func(client bool) {
+			if client {
+				a.patience.rest()
+			} else {
+				a.awaitResponse()
+			}
+		}),
+	}
+	return req.WithContext(httptrace.WithClientTrace(ctx, trace))
+}
+
+// inform passes an interim response on. The transport calls it while the response is waited for.
+func (a *proxyAttempt) inform(code int, header textproto.MIMEHeader) error {
+	if code == http.StatusContinue || code == http.StatusSwitchingProtocols {
+		return nil // receiving the body from the client is what tells it to continue
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	headers := headersOf(http.Header(header))
+	if a.ended || !a.scope.HasExtension(pagi.ExtInformational) || headers.Validate("") != nil {
+		return nil
+	}
+	a.informed = true
+	return a.send(a.ctx, pagi.HTTPResponseInformational{Status: code, Headers: headers})
+}
+
+// errSwitched is a backend's fault: nothing has asked it to change the protocol.
+var errSwitched = errors.New("the backend has switched to another protocol, which was not asked for")
+
+// relay passes a response on.
+func (a *proxyAttempt) relay(ctx context.Context, res *http.Response) error {
+	defer res.Body.Close() // it is read, or given up
+	headers, err := a.responseHeaders(a.scope, a.backend, res.Header)
+	switch {
+	case err != nil:
+	case res.StatusCode == http.StatusSwitchingProtocols:
+		err = errSwitched
+	case res.StatusCode < 200 || res.StatusCode > 999:
+		err = fmt.Errorf("the backend has sent the status %d", res.StatusCode)
+	}
+	if err != nil {
+		a.pool.Failed(a.backend, err)
+		a.logFailure(a.backend, err)
+		return reply.Status(ctx, a.scope, a.send, http.StatusBadGateway)
+	}
+	a.pool.Succeeded(a.backend)
+	bare := a.scope.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
+	if res.ContentLength >= 0 && (!bare || res.Header.Get("Content-Length") != "") && res.StatusCode != http.StatusNoContent {
+		headers.Set("content-length", strconv.FormatInt(res.ContentLength, 10))
+	}
+	trailers := !bare && (len(res.Trailer) > 0 || res.ContentLength < 0 && a.headers.Get("Te") != "")
+	if names := trailerNames(res.Trailer); trailers && names != "" {
+		headers.Set("trailer", names)
+	}
+	if err := a.send(ctx, pagi.HTTPResponseStart{Status: res.StatusCode, Headers: headers, Trailers: trailers}); err != nil {
+		return err
+	}
+	if bare {
+		return a.send(ctx, pagi.HTTPResponseBody{})
+	}
+	if err := a.relayBody(ctx, res); err != nil || !trailers {
+		return err
+	}
+	return a.send(ctx, pagi.HTTPResponseTrailers{Headers: trailersOf(res.Trailer)})
+}
+
+func trailerNames(trailers http.Header) string {
+	var names []string
+	for _, h := range headersOf(emptied(trailers)) {
+		if mayTrail(h.Name) {
+			names = append(names, h.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// emptied returns a header map with the same names and one empty value for each.
+func emptied(h http.Header) http.Header {
+	names := make(http.Header, len(h))
+	for name := range h {
+		names[name] = []string{""}
+	}
+	return names
+}
+
+func trailersOf(trailers http.Header) (headers pagi.Headers) {
+	for _, h := range headersOf(trailers) {
+		if mayTrail(h.Name) && (pagi.Headers{h}).Validate("") == nil {
+			headers = append(headers, h)
+		}
+	}
+	return headers
+}
+
+var proxyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// relayBody passes the body of a response on, each piece as it comes.
+func (a *proxyAttempt) relayBody(ctx context.Context, res *http.Response) error {
+	buf := proxyBuffers.Get().(*[32 << 10]byte)
+	defer proxyBuffers.Put(buf)
+	mediaType, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
+	idle := a.IdleTimeout
+	over := a.overdue("the next piece of the body", "idle_timeout", idle)
+	first := headTime
+	if strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream") {
+		idle, first = 0, time.Nanosecond
+	}
+	early := &earlyHead{a: a, ctx: ctx, then: func() { a.patience.await(idle, over) }}
+	a.patience.await(first, early.send)
+	for {
+		n, err := res.Body.Read(buf[:])
+		if early != nil {
+			early.end()
+			early = nil
+		}
+		a.patience.done()
+		if err == io.EOF {
+			return a.send(ctx, pagi.HTTPResponseBody{Body: buf[:n]})
+		}
+		if n > 0 {
+			if err := a.send(ctx, pagi.HTTPResponseBody{Body: buf[:n], More: true}); err != nil {
+				return err
+			}
+		}
+		if err != nil {
+			return a.broken(ctx, err)
+		}
+		a.patience.await(idle, over)
+	}
+}
+
+// broken ends a response whose body has broken off. The server cuts the connection, so that the client
+// can tell.
+func (a *proxyAttempt) broken(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	a.logger.Warn("proxy: the response of the backend has broken off", a.scope.Notes.Append([]any{
+		"backend", a.backend.Name, "method", a.scope.Method, "path", a.scope.RootPath + a.scope.Path, "client", a.scope.Client.Host, "error", err,
+	})...)
+	return http.ErrAbortHandler
+}
+
+// earlyHead sends the head of a response whose body does not come at once.
+type earlyHead struct {
+	a    *proxyAttempt
+	ctx  context.Context
+	then func()
+
+	mu    sync.Mutex
+	ended bool
+}
+
+// send is called by the timer of the attempt's patience.
+func (e *earlyHead) send() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ended {
+		return
+	}
+	e.then()
+	_ = e.a.send(e.ctx, pagi.HTTPResponseBody{More: true}) // what is wrong shows at the next piece
+}
+
+// end waits for a send that runs.
+func (e *earlyHead) end() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended = true
+}
