@@ -25,13 +25,13 @@ type proxyBody struct {
 	// trailers are filled when the body has been read to its end; nil: there can be none.
 	trailers http.Header
 
-	mu      sync.Mutex // held by the running Read
-	body    *request.Body
-	cancel  context.CancelFunc
-	begun   atomic.Bool // something was read, or was about to be
-	ended   bool
-	failed  atomic.Pointer[error] // what has ended reading, other than io.EOF
-	waiting func(client bool)
+	mu       sync.Mutex // held by the running Read
+	body     *request.Body
+	cancel   context.CancelFunc
+	ended    bool
+	begun    atomic.Bool           // something was read, or was about to be
+	unwanted atomic.Bool           // the backend has gone
+	failed   atomic.Pointer[error] // what has ended reading, other than io.EOF
 }
 
 // openBody finds out whether the request has a body.
@@ -40,7 +40,7 @@ func openBody(ctx context.Context, scope *pagi.Scope, receive pagi.Receive) (*pr
 	if !ok {
 		return nil, &pagi.StatusError{Status: http.StatusBadRequest, Message: "Bad Request", Err: errors.New("the request has a wrong Content-Length")}
 	}
-	b := &proxyBody{length: length, waiting: func(bool) {}}
+	b := &proxyBody{length: length}
 	if length == 0 {
 		return b, nil
 	}
@@ -115,46 +115,51 @@ func mayTrail(name string) bool {
 	return headername.IsToken(name) && !isHop(name) && !isForwarding(name)
 }
 
-// attempt returns the body for one attempt to send the request. waiting is called with true before the
-// client is waited for, and with false afterwards.
-func (b *proxyBody) attempt(waiting func(client bool)) io.ReadCloser {
-	if b.length == 0 {
-		return http.NoBody
-	}
-	b.waiting = waiting
-	return &bodyAttempt{body: b}
-}
-
-// bodyAttempt is a proxyBody that the transport closes, also if nothing was read.
+// bodyAttempt is a proxyBody in one attempt to send the request. The transport closes it, also if
+// nothing was read.
 type bodyAttempt struct {
-	body   *proxyBody
-	closed atomic.Bool
+	attempt *proxyAttempt
+	body    *proxyBody
+	closed  atomic.Bool
 }
 
 // Read implements io.Reader.
-func (a *bodyAttempt) Read(p []byte) (int, error) {
-	if a.closed.Load() {
+func (r *bodyAttempt) Read(p []byte) (int, error) {
+	if r.attempt.expects {
+		if err := r.attempt.awaitContinue(); err != nil {
+			return 0, err
+		}
+	}
+	if r.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	return a.body.read(p)
+	r.body.begun.Store(true)
+	if r.attempt.gone.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return r.body.read(p, &r.attempt.patience, r.attempt.awaitResponse)
 }
 
-// Close implements io.Closer.
-func (a *bodyAttempt) Close() error {
-	a.closed.Store(true)
+// Close implements io.Closer. It ends a Read that runs. A body of which nothing was read may go into
+// another attempt.
+func (r *bodyAttempt) Close() error {
+	r.closed.Store(true)
+	if r.body.begun.Load() {
+		r.body.giveUp()
+	}
 	return nil
 }
 
-func (b *proxyBody) read(p []byte) (int, error) {
-	b.begun.Store(true)
+// read reads from the client. The time in which it waits for the client is none of the backend's.
+func (b *proxyBody) read(p []byte, waiting *patience, resume func()) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ended {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	b.waiting(true)
+	waiting.rest()
 	n, err := b.body.Read(p)
-	b.waiting(false)
+	resume()
 	switch {
 	case err == io.EOF:
 		for _, t := range b.body.Trailers() {
@@ -162,10 +167,18 @@ func (b *proxyBody) read(p []byte) (int, error) {
 				b.trailers[key] = append(b.trailers[key], t.Value)
 			}
 		}
+	case err != nil && b.unwanted.Load():
+		return n, http.ErrBodyReadAfterClose
 	case err != nil:
 		b.failed.Store(&err)
 	}
 	return n, err
+}
+
+// giveUp ends a Read that runs, because the backend does not want more.
+func (b *proxyBody) giveUp() {
+	b.unwanted.Store(true)
+	b.cancel()
 }
 
 // end ends a Read that runs, and all later ones. The events of the scope are not used any more.

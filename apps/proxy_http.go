@@ -29,6 +29,8 @@ const (
 	// headTime is how long the head of a response waits for the first piece of its body, with which
 	// it leaves in one write.
 	headTime = time.Millisecond
+	// maxInterim is how many interim responses a backend may send before the response.
+	maxInterim = 20
 )
 
 // refused answers a request that is not passed on. It reports whether it did.
@@ -123,7 +125,7 @@ func (x *proxied) attempt(ctx context.Context, b *upstream.Backend, mayRepeat bo
 	asked, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a := &proxyAttempt{proxied: x, ctx: ctx, backend: b, cancel: cancel}
-	defer a.patience.end()
+	defer a.end()
 	res, err := x.transport.RoundTrip(b, a.request(asked))
 	x.mu.Lock()
 	a.ended = true
@@ -191,7 +193,66 @@ type proxyAttempt struct {
 	cancel    context.CancelCauseFunc
 	patience  patience
 	connected atomic.Bool
+	gone      atomic.Bool // the connection has ended
+	unwatch   func() bool
+	interim   int  // responses of 1xx
 	ended     bool // interim responses are too late; guarded by mu
+
+	// With an "Expect: 100-continue" the body waits for continued, for a time, or for over.
+	expects   bool
+	begin     time.Time
+	continued chan struct{} // closed when the backend wants the body
+	over      chan struct{} // closed when the attempt has ended
+	once      sync.Once
+}
+
+func (a *proxyAttempt) end() {
+	a.patience.end()
+	if a.unwatch != nil {
+		a.unwatch()
+	}
+	if a.expects {
+		close(a.over)
+	}
+}
+
+// connect is called when the request gets a connection.
+func (a *proxyAttempt) connect(info httptrace.GotConnInfo) {
+	a.connected.Store(true)
+	a.awaitResponse()
+	if a.body.body == nil {
+		return
+	}
+	if a.unwatch != nil {
+		a.unwatch()
+	}
+	a.unwatch = upstream.OnGone(info.Conn, func() {
+		a.gone.Store(true)
+		if a.body.begun.Load() {
+			a.body.giveUp()
+		}
+	})
+}
+
+// awaitContinue waits until the backend wants the body, or has not said anything for a while. net/http
+// would also send the body after a response that refuses it, to keep the connection. For that the
+// client would have to send it.
+func (a *proxyAttempt) awaitContinue() error {
+	timer := time.NewTimer(upstream.ExpectTime - time.Since(a.begin))
+	defer timer.Stop()
+	select {
+	case <-a.continued:
+		return nil
+	case <-a.over:
+		return http.ErrBodyReadAfterClose
+	case <-timer.C:
+	}
+	if !a.patience.isAnswered() {
+		a.once.Do(func() { close(a.continued) })
+		return nil
+	}
+	<-a.over
+	return http.ErrBodyReadAfterClose
 }
 
 // overdue returns what ends the attempt when a phase takes too long.
@@ -206,7 +267,7 @@ func (a *proxyAttempt) awaitResponse() {
 // request makes the request for the backend.
 func (a *proxyAttempt) request(ctx context.Context) *http.Request {
 	trace := &httptrace.ClientTrace{
-		GotConn:        func(httptrace.GotConnInfo) { a.connected.Store(true); a.awaitResponse() },
+		GotConn:        a.connect,
 		Got1xxResponse: a.inform,
 	}
 	a.patience.awaitRequest(a.ConnectTimeout, a.overdue("a connection", "connect_timeout", a.ConnectTimeout))
@@ -214,21 +275,26 @@ func (a *proxyAttempt) request(ctx context.Context) *http.Request {
 		Method: a.scope.Method, URL: target(a.scope, a.backend), Host: or(a.host, a.hostFor(a.scope, a.backend)),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: a.headers, Trailer: a.body.trailers, ContentLength: a.body.length,
-		Body: a.body.attempt(func(client bool) {
-			if client {
-				a.patience.rest()
-			} else {
-				a.awaitResponse()
-			}
-		}),
+	}
+	if a.body.body != nil {
+		req.Body = &bodyAttempt{attempt: a, body: a.body}
+		if a.expects = req.Header.Get("Expect") != ""; a.expects {
+			a.begin, a.continued, a.over = time.Now(), make(chan struct{}), make(chan struct{})
+		}
 	}
 	return req.WithContext(httptrace.WithClientTrace(ctx, trace))
 }
 
 // inform passes an interim response on. The transport calls it while the response is waited for.
 func (a *proxyAttempt) inform(code int, header textproto.MIMEHeader) error {
-	if code == http.StatusContinue || code == http.StatusSwitchingProtocols {
-		return nil // receiving the body from the client is what tells it to continue
+	if a.interim++; a.interim > maxInterim {
+		return errInterim
+	}
+	if code == http.StatusContinue {
+		if a.expects {
+			a.once.Do(func() { close(a.continued) }) // receiving the body from the client tells it to continue
+		}
+		return nil
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -239,6 +305,8 @@ func (a *proxyAttempt) inform(code int, header textproto.MIMEHeader) error {
 	a.informed = true
 	return a.send(a.ctx, pagi.HTTPResponseInformational{Status: code, Headers: headers})
 }
+
+var errInterim = fmt.Errorf("the backend has sent more than %d interim responses", maxInterim)
 
 // errSwitched is a backend's fault: nothing has asked it to change the protocol.
 var errSwitched = errors.New("the backend has switched to another protocol, which was not asked for")

@@ -74,6 +74,13 @@ func (p *patience) answer() {
 	p.answered, p.over = true, nil
 }
 
+// isAnswered reports whether the response has begun, or the attempt has ended.
+func (p *patience) isAnswered() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.answered
+}
+
 // done ends a wait. It does not wait for an over that runs already.
 func (p *patience) done() {
 	p.mu.Lock()

@@ -14,9 +14,9 @@ const (
 	maxHead = 64 << 10
 	// idleConnTime is how long a connection without a request is kept.
 	idleConnTime = time.Minute
-	// expectTime is how long the body waits for a backend that does not answer an
+	// ExpectTime is how long the body waits for a backend that does not answer an
 	// "Expect: 100-continue".
-	expectTime = time.Second
+	ExpectTime = time.Second
 )
 
 // TransportOptions are those of a Transport.
@@ -74,7 +74,7 @@ func (t *Transport) transport(h2c bool, socket string) *http.Transport {
 		// request do not end it.
 		TLSHandshakeTimeout: o.ConnectTimeout, TLSClientConfig: t.tls,
 		MaxConnsPerHost: max(0, o.MaxConns), MaxIdleConnsPerHost: o.MaxIdleConns, IdleConnTimeout: idleConnTime,
-		MaxResponseHeaderBytes: maxHead, ExpectContinueTimeout: expectTime, DisableCompression: true,
+		MaxResponseHeaderBytes: maxHead, ExpectContinueTimeout: ExpectTime, DisableCompression: true,
 	}
 }
 
@@ -82,7 +82,46 @@ func (t *Transport) dial(ctx context.Context, socket, network, address string) (
 	if socket != "" {
 		network, address = "unix", socket
 	}
-	return (&net.Dialer{Timeout: t.options.ConnectTimeout}).DialContext(ctx, network, address)
+	conn, err := (&net.Dialer{Timeout: t.options.ConnectTimeout}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	gone, cancel := context.WithCancel(context.Background())
+	return &watched{Conn: conn, gone: gone, cancel: cancel}, nil
+}
+
+// watched is a connection that tells when it has ended. net/http reads each connection all the time,
+// but does not tell a request whose body it waits for.
+type watched struct {
+	net.Conn
+	gone   context.Context
+	cancel context.CancelFunc
+}
+
+// Read implements net.Conn.
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if err != nil {
+		w.cancel()
+	}
+	return n, err
+}
+
+// Close implements net.Conn.
+func (w *watched) Close() error {
+	w.cancel()
+	return w.Conn.Close()
+}
+
+// OnGone calls f on a goroutine of its own when a connection of a Transport has ended. stop ends that.
+func OnGone(conn net.Conn, f func()) (stop func() bool) {
+	if secure, is := conn.(*tls.Conn); is {
+		conn = secure.NetConn()
+	}
+	if w, is := conn.(*watched); is {
+		return context.AfterFunc(w.gone, f)
+	}
+	return func() bool { return true }
 }
 
 // RoundTrip sends a request to a backend.
