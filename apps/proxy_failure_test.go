@@ -137,7 +137,6 @@ func TestProxyFramesMessagesItself(t *testing.T) {
 		heads <- head(r)
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\nConnection: x-inner\r\nX-Inner: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")
 	})
-	c := pagitest.New(&apps.Proxy{To: []string{url}})
 	for _, tt := range []struct {
 		name    string
 		headers []string
@@ -150,7 +149,7 @@ func TestProxyFramesMessagesItself(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			pagitest.InMemory(t, "the server refuses some of these itself")
-			res := c.Post("/", pagitest.Body("a=bc"), pagitest.Edit(func(s *pagi.Scope) {
+			res := pagitest.New(&apps.Proxy{To: []string{url}}).Post("/", pagitest.Body("a=bc"), pagitest.Edit(func(s *pagi.Scope) {
 				s.Headers.Del("content-length")
 				s.Headers = append(s.Headers, pagi.NewHeaders(tt.headers...)...)
 			}))
