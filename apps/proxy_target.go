@@ -131,6 +131,8 @@ func (p *proxy) location(scope *pagi.Scope, b *upstream.Backend, value string) s
 		end = i
 	}
 	switch {
+	case u.Host == "" && strings.HasPrefix(path, "//"): // what browsers take for a host
+		return value
 	case u.Host == "" && u.Scheme == "" && strings.HasPrefix(path, "/"):
 		return asClientSees(scope, b, path) + value[end:]
 	case u.Host == "" || u.Scheme == "":

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -449,12 +450,13 @@ func TestProxyByOtherProtocols(t *testing.T) {
 	})
 	secure := httptest.NewUnstartedServer(handler)
 	secure.EnableHTTP2 = true
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // the handshakes that fail are wanted
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	pair := testkit.Certificate(t)
 	own := httptest.NewUnstartedServer(handler)
-	own.TLS = nil
+	own.Config.ErrorLog = secure.Config.ErrorLog
 	if err := os.WriteFile(ca, []byte(pair.PEM), 0o600); err != nil {
 		t.Fatal(err)
 	}

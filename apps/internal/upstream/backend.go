@@ -65,7 +65,7 @@ func Parse(text string) (*Backend, error) {
 		return nil, fmt.Errorf("%q must begin with http://, https://, h2c:// or unix:", address)
 	case u.User != nil:
 		return nil, errors.New("the address of a backend must not contain a password; set the header authorization by request_headers")
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+	case u.RawQuery != "" || u.ForceQuery || strings.Contains(address, "#"):
 		return nil, fmt.Errorf("%q must not have a query or a fragment", address)
 	case !hostname.Valid(u.Host):
 		return nil, fmt.Errorf("%q does not name a host", address)
