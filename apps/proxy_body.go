@@ -69,16 +69,66 @@ func openBody(ctx context.Context, scope *pagi.Scope, receive pagi.Receive) (*pr
 
 // probe returns the first event of the body; nil if it has not come soon.
 func probe(ctx context.Context, receive pagi.Receive) (pagi.Event, error) {
-	short, cancel := context.WithTimeout(ctx, probeTime)
-	defer cancel()
+	short := &probeContext{Context: ctx}
+	defer short.end()
 	first, err := receive(short)
-	if err != nil && short.Err() != nil && ctx.Err() == nil {
+	if err != nil && short.hasEnded() && ctx.Err() == nil {
 		return nil, nil
 	}
 	if _, gone := first.(pagi.HTTPDisconnect); gone && err == nil {
 		err = request.ErrDisconnected
 	}
 	return first, err
+}
+
+// probeContext ends after probeTime. It begins to count when it is asked for the first time: a Receive
+// of a request without a body does not ask.
+type probeContext struct {
+	context.Context
+	once    sync.Once
+	limited atomic.Pointer[limitedContext]
+}
+
+type limitedContext struct {
+	context.Context
+	cancel context.CancelFunc
+}
+
+func (c *probeContext) limit() context.Context {
+	c.once.Do(func() {
+		limited, cancel := context.WithTimeout(c.Context, probeTime)
+		c.limited.Store(&limitedContext{limited, cancel})
+	})
+	return c.limited.Load()
+}
+
+// Deadline implements context.Context.
+func (c *probeContext) Deadline() (time.Time, bool) { return c.limit().Deadline() }
+
+// Done implements context.Context.
+func (c *probeContext) Done() <-chan struct{} { return c.limit().Done() }
+
+// Err implements context.Context.
+func (c *probeContext) Err() error { return c.limit().Err() }
+
+// Value implements context.Context. context.Cause asks for a value that only the limited context has.
+func (c *probeContext) Value(key any) any {
+	if limited := c.limited.Load(); limited != nil {
+		return limited.Value(key)
+	}
+	return c.Context.Value(key)
+}
+
+func (c *probeContext) hasEnded() bool {
+	limited := c.limited.Load()
+	return limited != nil && limited.Err() != nil
+}
+
+// end releases the timer.
+func (c *probeContext) end() {
+	if limited := c.limited.Load(); limited != nil {
+		limited.cancel()
+	}
 }
 
 // beginning returns a Receive that returns first before the events of receive.

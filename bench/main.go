@@ -21,6 +21,7 @@
 //	go run ./bench cgi-large   500 MB into CGI scripts and out of them
 //	go run ./bench cgi-slow    300 clients of a script that sleeps, beside others
 //	go run ./bench native      Go applications, and files
+//	go run ./bench proxy       a small answer through the proxy, and through nginx
 //	go run ./bench sse         one event to 5000 clients
 //	go run ./bench slowhttp    a normal client beside each attack of slowhttptest
 //	go run ./bench websocket   echoed messages, and memory of 10,000 WebSockets at rest
@@ -85,6 +86,7 @@ var benchmarks = map[string]struct {
 	"cgi-large":  {(*bench).cgiLarge, 0},
 	"cgi-slow":   {(*bench).cgiSlow, 8},
 	"native":     {(*bench).native, 4},
+	"proxy":      {(*bench).proxy, 4},
 	"sse":        {(*bench).sse, 0},
 	"slowhttp":   {(*bench).slowHTTP, 15},
 	"websocket":  {(*bench).websocket, 4},
