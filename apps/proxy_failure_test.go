@@ -92,7 +92,10 @@ func TestProxyCannotConnect(t *testing.T) {
 		{"by TLS to a server without an answer", "https" + strings.TrimPrefix(rawBackend(t, hangs), "http"), 504},
 	} {
 		var log testkit.Log
-		p := &apps.Proxy{To: []string{tt.url}, ProxyLimits: apps.ProxyLimits{ConnectTimeout: 30 * time.Millisecond}, Logger: log.Logger()}
+		p := &apps.Proxy{To: []string{tt.url}, Logger: log.Logger()}
+		if tt.status == http.StatusGatewayTimeout {
+			p.ConnectTimeout = 30 * time.Millisecond
+		}
 		res := pagitest.New(p).Post("/", pagitest.Body("x"))
 		if res.Err != nil || res.Status != tt.status || res.Text() != http.StatusText(tt.status)+"\n" {
 			t.Errorf("%s: %d %q %v, want %d", tt.name, res.Status, res.Text(), res.Err, tt.status)
@@ -120,7 +123,10 @@ func TestProxyResponsesThatBreakOff(t *testing.T) {
 					_, _ = io.Copy(io.Discard, r)
 				}
 			})
-			p := &apps.Proxy{To: []string{url}, ProxyLimits: apps.ProxyLimits{IdleTimeout: 30 * time.Millisecond}, Logger: log.Logger()}
+			p := &apps.Proxy{To: []string{url}, Logger: log.Logger()}
+			if tt.hangs {
+				p.IdleTimeout = 30 * time.Millisecond
+			}
 			res := pagitest.New(p).Get("/")
 			if res.Err == nil || res.Status != 200 || res.Text() != tt.body {
 				t.Errorf("%d %q %v", res.Status, res.Text(), res.Err)
@@ -135,7 +141,7 @@ func TestProxyFramesMessagesItself(t *testing.T) {
 	heads := make(chan string, 1)
 	url := rawBackend(t, func(conn net.Conn, r *bufio.Reader) {
 		heads <- head(r)
-		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\nConnection: x-inner\r\nX-Inner: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\nConnection: x-inner\r\nX-Inner: 1\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
 	})
 	for _, tt := range []struct {
 		name    string
@@ -252,7 +258,7 @@ func TestProxyConnectionsHaveALimit(t *testing.T) {
 		begun <- struct{}{}
 		<-end
 	})
-	c := pagitest.New(&apps.Proxy{To: []string{url}, ProxyLimits: apps.ProxyLimits{MaxConns: 1, ConnectTimeout: 20 * time.Millisecond}, Logger: quiet})
+	c := pagitest.New(&apps.Proxy{To: []string{url}, ProxyLimits: apps.ProxyLimits{MaxConns: 1, ConnectTimeout: 300 * time.Millisecond}, Logger: quiet})
 	first := c.Begin("GET", "/")
 	<-begun
 	if res := c.Get("/"); res.Status != 503 || res.Header("retry-after") != "1" {

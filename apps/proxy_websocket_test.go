@@ -283,7 +283,10 @@ func TestProxyWebSocketsThatTheBackendRefuses(t *testing.T) {
 		}, 502, "Bad Gateway\n", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := &apps.Proxy{To: []string{tt.backend(t)}, ProxyLimits: apps.ProxyLimits{ConnectTimeout: 100 * time.Millisecond, ResponseTimeout: 100 * time.Millisecond}, Logger: quiet}
+			p := &apps.Proxy{To: []string{tt.backend(t)}, Logger: quiet}
+			if tt.status == http.StatusGatewayTimeout {
+				p.ConnectTimeout, p.ResponseTimeout = 50*time.Millisecond, 50*time.Millisecond
+			}
 			ws := mounted("/live", p).WebSocket("/live/")
 			res := ws.Response
 			if err := ws.Finish(); err != nil || ws.Accepted || res == nil {
@@ -336,7 +339,7 @@ func TestProxyAClientThatLeavesDuringTheHandshake(t *testing.T) {
 		close(ended)
 	})
 	c := pagitest.New(&apps.Proxy{To: []string{url}, Logger: quiet})
-	c.Timeout = 50 * time.Millisecond
+	c.Timeout = 500 * time.Millisecond
 	ws := c.WebSocket("/")
 	testkit.Await(t, begun)
 	testkit.AtOnce(t, ended)
