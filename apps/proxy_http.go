@@ -389,8 +389,13 @@ func (a *proxyAttempt) relayBody(ctx context.Context, res *http.Response) error 
 	if strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream") {
 		idle, first = 0, time.Nanosecond
 	}
-	early := &earlyHead{a: a, ctx: ctx, then: func() { a.patience.await(idle, over) }}
-	a.patience.await(first, early.send)
+	var early *earlyHead
+	if res.ContentLength >= 0 && res.ContentLength <= int64(len(buf)) {
+		a.patience.await(idle, over) // a short body of known length comes with its head
+	} else {
+		early = &earlyHead{a: a, ctx: ctx, then: func() { a.patience.await(idle, over) }}
+		a.patience.await(first, early.send)
+	}
 	for {
 		n, err := res.Body.Read(buf[:])
 		if early != nil {
