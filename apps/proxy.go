@@ -17,6 +17,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/hostname"
 	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/internal/parts"
+	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
@@ -256,6 +257,20 @@ func (p *Proxy) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Recei
 		return p.running.serveLifespan(ctx, receive, send)
 	}
 	return pagi.Unsupported(scope)
+}
+
+// Status describes the backends, for "pagi-bridge status".
+func (p *Proxy) Status() (now status.Backend) {
+	p.once.Do(p.prepare)
+	if p.wrong != nil {
+		return now
+	}
+	now.Upstreams = p.running.pool.Status()
+	for _, u := range now.Upstreams {
+		now.Running += u.Inflight
+		now.Totals.Requests += u.Sent
+	}
+	return now
 }
 
 // proxy is a Proxy whose options are read.

@@ -53,6 +53,10 @@ mounts:
 	c := pagitest.Start(t, app)
 	c.Get("/one/a").Expect(t, 200, "/a  ")
 	c.Get("/two/a%2Fb?a=1").Expect(t, 200, "/inner/a%2Fb?a=1 secret 1")
+	now := s.All()[1].Status()
+	if now.Kind != "proxy" || now.Backend == nil || now.Totals.Requests != 1 || now.Upstreams[0].Address != backend.URL+"/inner" || len(s.Status()) != 0 {
+		t.Errorf("%+v, %+v", now, s.Status())
+	}
 
 	wrong := testkit.Tree(t, map[string]string{"site.yaml": "mounts:\n  - path: /\n    proxy: localhost:3000\n"})
 	s, err = site.Load(filepath.Join(wrong, "site.yaml"))

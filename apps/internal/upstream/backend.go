@@ -4,7 +4,7 @@
 // Files: backend.go reads the name of a backend, pool.go chooses one, health.go keeps the states,
 // check.go asks the backends how they are, transport.go connects to them.
 //
-// The package may import package internal/hostname, and knows nothing of scopes and events.
+// The package may import packages internal/hostname and internal/status, and knows nothing of scopes and events.
 package upstream
 
 import (
@@ -32,6 +32,8 @@ type Backend struct {
 	socket string // path of a Unix socket; "": it is reached by TCP
 	h2c    bool
 
+	sent       atomic.Int64
+	failed     atomic.Int64
 	running    atomic.Int64
 	webSockets atomic.Int64
 
@@ -105,6 +107,7 @@ func (b *Backend) IsLocal() bool { return b.socket != "" }
 // Begin counts a request that the backend gets, for the balance by connections. The caller calls
 // the returned function when the request has ended.
 func (b *Backend) Begin() (end func()) {
+	b.sent.Add(1)
 	b.running.Add(1)
 	return func() { b.running.Add(-1) }
 }

@@ -19,6 +19,8 @@ const (
 	sick
 )
 
+func (s state) String() string { return [...]string{"up", "resting", "down"}[s] }
+
 // health is what is known of a backend.
 type health struct {
 	state state
@@ -39,6 +41,7 @@ func (p *Pool) Succeeded(b *Backend) {
 
 // Failed notes that a backend has not answered a request, and why.
 func (p *Pool) Failed(b *Backend, cause error) {
+	b.failed.Add(1)
 	if p.options.MaxFails <= 0 || len(p.backends) == 1 {
 		return // without another backend, a request that is not tried is worse than one that fails
 	}

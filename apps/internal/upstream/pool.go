@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/status"
 )
 
 // The ways to choose among backends.
@@ -42,6 +44,18 @@ func NewPool(o Options, backends []*Backend) *Pool { return &Pool{options: o, ba
 
 // Backends returns all backends, whatever their states.
 func (p *Pool) Backends() []*Backend { return p.backends }
+
+// Status describes all backends.
+func (p *Pool) Status() (list []status.Upstream) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, b := range p.backends {
+		list = append(list, status.Upstream{
+			Address: b.Name, State: b.health.state.String(), Sent: b.sent.Load(), Failed: b.failed.Load(), Inflight: b.Running(),
+		})
+	}
+	return list
+}
 
 // Pick returns the backend for the next request, which is none of tried. key is what Hash looks at.
 // If no backend is left, Pick returns nil and the time after which one may be.

@@ -117,6 +117,9 @@ func TestLeastConnections(t *testing.T) {
 	for _, end := range ends {
 		end()
 	}
+	if now := p.Status(); now[0].Sent != 4 || now[1].Sent != 2 || now[0].State != "up" {
+		t.Errorf("%+v", now)
+	}
 	if all[0].Running() != 0 || all[1].Running() != 0 {
 		t.Errorf("%d and %d requests are left", all[0].Running(), all[1].Running())
 	}
@@ -175,6 +178,9 @@ func TestABackendThatFailsRests(t *testing.T) {
 		}
 		p.Failed(all[1], nil)
 		p.Failed(all[1], nil)
+		if now := p.Status(); now[0].State != "resting" || now[0].Failed != 4 || now[1].Failed != 2 {
+			t.Errorf("%+v", now)
+		}
 		if b, wait := p.Pick("", nil); b != nil || wait != time.Second {
 			t.Errorf("%v, %v", b, wait)
 		}
@@ -229,6 +235,9 @@ func TestChecks(t *testing.T) {
 	usable := func() bool { b, _ := p.Pick("", nil); return b != nil }
 	statuses <- 204
 	testkit.Eventually(t, "the backend to be down", func() bool { return !usable() })
+	if now := p.Status(); now[0].State != "down" {
+		t.Errorf("%+v", now)
+	}
 	statuses <- 418
 	testkit.Eventually(t, "the backend to be up", usable)
 	cancel()
