@@ -106,7 +106,8 @@ type ProxyHeaders struct {
 
 // ProxyLimits are time limits and sizes.
 type ProxyLimits struct {
-	// ConnectTimeout is how long the wait for a connection may take, and again the handshake of TLS.
+	// ConnectTimeout is how long a request may wait for a place by MaxConns, and again for its
+	// connection.
 	ConnectTimeout time.Duration `yaml:"connect_timeout" default:"5s"`
 	// ResponseTimeout is how long the backend may take for the head of its response, and to take a
 	// piece of the request body. Waiting for the client does not count. Less than 0 means no limit.
@@ -115,8 +116,8 @@ type ProxyLimits struct {
 	// take a message of a WebSocket. It does not end an event stream or a WebSocket that is quiet.
 	// Less than 0 means no limit.
 	IdleTimeout time.Duration `yaml:"idle_timeout" default:"60s" negative:"yes"`
-	// MaxConns is how many connections each backend gets at most, and as many WebSockets. Less than 0
-	// means no limit.
+	// MaxConns is how many requests each backend gets at a time, each on a connection of its own with
+	// HTTP/1, and as many WebSockets. Less than 0 means no limit.
 	MaxConns int `yaml:"max_conns" default:"512" negative:"yes"`
 	// MaxIdleConns is how many connections without a request are kept for each backend.
 	MaxIdleConns int `yaml:"max_idle_conns" default:"128"`

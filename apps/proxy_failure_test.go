@@ -59,7 +59,7 @@ func TestProxyBackendsThatFail(t *testing.T) {
 			for err == nil {
 				_, err = io.WriteString(conn, "X: "+strings.Repeat("y", 1000)+"\r\n")
 			}
-		}, apps.ProxyLimits{}, 502, "exceeded"},
+		}, apps.ProxyLimits{}, 502, "exceed"},
 		{"with interim responses without end", func(conn net.Conn, r *bufio.Reader) {
 			head(r)
 			var err error

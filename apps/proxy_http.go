@@ -29,8 +29,6 @@ const (
 	// headTime is how long the head of a response waits for the first piece of its body, with which
 	// it leaves in one write.
 	headTime = time.Millisecond
-	// maxInterim is how many interim responses a backend may send before the response.
-	maxInterim = 20
 )
 
 // refused answers a request that is not passed on. It reports whether it did.
@@ -121,6 +119,15 @@ func (p *proxy) unavailable(ctx context.Context, scope *pagi.Scope, send pagi.Se
 // attempt sends the request to one backend. again says that another one may be asked, if mayRepeat
 // allows that.
 func (x *proxied) attempt(ctx context.Context, b *upstream.Backend, mayRepeat bool) (again bool, err error) {
+	release, ok := b.Acquire(ctx, x.ConnectTimeout)
+	if !ok {
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
+		x.logFailure(b, errors.New("all connections are in use (option max_conns)"))
+		return false, x.unavailable(ctx, x.scope, x.send, time.Second)
+	}
+	defer release()
 	defer b.Begin()()
 	asked, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -147,10 +154,6 @@ func (x *proxied) attempt(ctx context.Context, b *upstream.Backend, mayRepeat bo
 		err = overdue
 	}
 	connected := a.connected.Load()
-	if isOverdue && !connected && x.MaxConns > 0 && b.Running() > x.MaxConns {
-		x.logFailure(b, fmt.Errorf("all connections are in use (option max_conns): %w", err))
-		return false, x.unavailable(ctx, x.scope, x.send, time.Second)
-	}
 	x.pool.Failed(b, err)
 	x.logFailure(b, err)
 	safe := x.scope.Method == http.MethodGet || x.scope.Method == http.MethodHead || x.scope.Method == http.MethodOptions
@@ -287,8 +290,8 @@ func (a *proxyAttempt) request(ctx context.Context) *http.Request {
 
 // inform passes an interim response on. The transport calls it while the response is waited for.
 func (a *proxyAttempt) inform(code int, header textproto.MIMEHeader) error {
-	if a.interim++; a.interim > maxInterim {
-		return errInterim
+	if a.interim++; a.interim > upstream.MaxInterim {
+		return upstream.ErrInterim
 	}
 	if code == http.StatusContinue {
 		if a.expects {
@@ -305,8 +308,6 @@ func (a *proxyAttempt) inform(code int, header textproto.MIMEHeader) error {
 	a.informed = true
 	return a.send(a.ctx, pagi.HTTPResponseInformational{Status: code, Headers: headers})
 }
-
-var errInterim = fmt.Errorf("the backend has sent more than %d interim responses", maxInterim)
 
 // errSwitched is a backend's fault: nothing has asked it to change the protocol.
 var errSwitched = errors.New("the backend has switched to another protocol, which was not asked for")

@@ -2,18 +2,23 @@
 // request, which are down, and how they are reached.
 //
 // Files: backend.go reads the name of a backend, pool.go chooses one, health.go keeps the states,
-// check.go asks the backends how they are, transport.go connects to them.
+// check.go asks the backends how they are, transport.go connects to them, and direct.go is the short
+// way for most requests.
 //
-// The package may import packages internal/hostname and internal/status, and knows nothing of scopes and events.
+// The package may import packages internal/hostname and internal/status. It knows nothing of scopes
+// and events.
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/internal/hostname"
 )
@@ -32,6 +37,7 @@ type Backend struct {
 	socket string // path of a Unix socket; "": it is reached by TCP
 	h2c    bool
 
+	slots      chan struct{} // holds one for each request; nil: there is no limit
 	sent       atomic.Int64
 	failed     atomic.Int64
 	running    atomic.Int64
@@ -103,6 +109,38 @@ func (b *Backend) setPrefix(path, raw string) {
 
 // IsLocal reports whether the backend is a Unix socket, which has no name to be called by.
 func (b *Backend) IsLocal() bool { return b.socket != "" }
+
+// address is the host and port to connect to.
+func (b *Backend) address() string {
+	port := b.URL.Port()
+	if port == "" {
+		port = b.URL.Scheme // which names its port
+	}
+	return net.JoinHostPort(b.URL.Hostname(), port)
+}
+
+// Acquire waits at most limit until the backend may get another request. The caller calls release when
+// the request has ended. ok is false if that took too long, or ctx has ended.
+func (b *Backend) Acquire(ctx context.Context, limit time.Duration) (release func(), ok bool) {
+	if b.slots == nil {
+		return func() {}, true
+	}
+	release = func() { <-b.slots }
+	select {
+	case b.slots <- struct{}{}:
+		return release, true
+	default:
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case b.slots <- struct{}{}:
+		return release, true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil, false
+}
 
 // Begin counts a request that the backend gets, for the balance by connections. The caller calls
 // the returned function when the request has ended.

@@ -23,8 +23,8 @@ const (
 type TransportOptions struct {
 	// ConnectTimeout is how long connecting may take, and again the handshake of TLS.
 	ConnectTimeout time.Duration
-	// MaxConns is how many connections a backend gets at most, 0 or less: any number. WebSockets do
-	// not count.
+	// MaxConns is how many requests a backend gets at a time, each on a connection of its own with
+	// HTTP/1; 0 or less: any number. WebSockets do not count.
 	MaxConns int
 	// MaxIdleConns is how many connections without a request are kept for each backend.
 	MaxIdleConns int
@@ -41,16 +41,25 @@ type Transport struct {
 	h1      *http.Transport // HTTP/1, and HTTP/2 over TLS
 	h2c     *http.Transport // HTTP/2 without TLS
 	sockets map[*Backend]*http.Transport
+	direct  map[*Backend]*direct
 }
 
 // NewTransport returns a Transport for the backends.
 func NewTransport(o TransportOptions, backends []*Backend) *Transport {
 	t := &Transport{
 		options: o, tls: &tls.Config{RootCAs: o.RootCAs, ServerName: o.ServerName, MinVersion: tls.VersionTLS12},
-		sockets: map[*Backend]*http.Transport{},
+		sockets: map[*Backend]*http.Transport{}, direct: map[*Backend]*direct{},
 	}
 	t.h1, t.h2c = t.transport(false, ""), t.transport(true, "")
 	for _, b := range backends {
+		if o.MaxConns > 0 {
+			b.slots = make(chan struct{}, o.MaxConns)
+		}
+		if b.URL.Scheme == "http" && !b.h2c {
+			t.direct[b] = &direct{maxIdle: o.MaxIdleConns, dial: func(ctx context.Context) (net.Conn, error) {
+				return t.dial(ctx, b.socket, "tcp", b.address())
+			}}
+		}
 		if b.socket != "" {
 			t.sockets[b] = t.transport(false, b.socket)
 		}
@@ -73,7 +82,7 @@ func (t *Transport) transport(h2c bool, socket string) *http.Transport {
 		// A connection is dialled for whichever request needs it first, so the time limits of one
 		// request do not end it.
 		TLSHandshakeTimeout: o.ConnectTimeout, TLSClientConfig: t.tls,
-		MaxConnsPerHost: max(0, o.MaxConns), MaxIdleConnsPerHost: o.MaxIdleConns, IdleConnTimeout: idleConnTime,
+		MaxIdleConnsPerHost: o.MaxIdleConns, IdleConnTimeout: idleConnTime,
 		MaxResponseHeaderBytes: maxHead, ExpectContinueTimeout: ExpectTime, DisableCompression: true,
 	}
 }
@@ -126,6 +135,9 @@ func OnGone(conn net.Conn, f func()) (stop func() bool) {
 
 // RoundTrip sends a request to a backend.
 func (t *Transport) RoundTrip(b *Backend, req *http.Request) (*http.Response, error) {
+	if d := t.direct[b]; d != nil && takes(req) {
+		return d.roundTrip(req)
+	}
 	switch {
 	case b.h2c:
 		return t.h2c.RoundTrip(req)
@@ -139,11 +151,7 @@ func (t *Transport) RoundTrip(b *Backend, req *http.Request) (*http.Response, er
 func (t *Transport) Dial(ctx context.Context, b *Backend) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.options.ConnectTimeout)
 	defer cancel()
-	port := b.URL.Port()
-	if port == "" {
-		port = b.URL.Scheme // which names its port
-	}
-	conn, err := t.dial(ctx, b.socket, "tcp", net.JoinHostPort(b.URL.Hostname(), port))
+	conn, err := t.dial(ctx, b.socket, "tcp", b.address())
 	if err != nil || b.URL.Scheme != "https" {
 		return conn, err
 	}
@@ -166,5 +174,8 @@ func (t *Transport) CloseIdle() {
 	t.h2c.CloseIdleConnections()
 	for _, socket := range t.sockets {
 		socket.CloseIdleConnections()
+	}
+	for _, d := range t.direct {
+		d.closeIdle(0)
 	}
 }
