@@ -25,13 +25,14 @@ type tape struct {
 
 // Read implements net.Conn.
 func (t *tape) Read(p []byte) (int, error) {
-	n, err := t.Conn.Read(p)
 	if t.over {
-		return n, err
+		return t.Conn.Read(p)
 	}
-	if t.read = append(t.read, p[:n]...); len(t.read) > maxHandshake {
+	if len(t.read) >= maxHandshake { // each time: readers may try again after an error
 		return 0, errLongHandshake
 	}
+	n, err := t.Conn.Read(p)
+	t.read = append(t.read, p[:n]...)
 	return n, err
 }
 

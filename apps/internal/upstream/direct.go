@@ -32,10 +32,13 @@ type directConn struct {
 	net.Conn
 	in    *bufio.Reader
 	out   *bufio.Writer
-	head  int // how many bytes of a head may still come; -1: no head is read
+	left  int // how many bytes of a head may still come; unlimited: no head is read
 	got   bool
 	since time.Time // idle
 }
+
+// unlimited stands for no limit of the head.
+const unlimited = -1
 
 // MaxInterim is how many interim responses a backend may send before the response.
 const MaxInterim = 20
@@ -47,12 +50,16 @@ var errLongHead = fmt.Errorf("the head of the response exceeds %d bytes", maxHea
 
 // Read implements net.Conn.
 func (c *directConn) Read(p []byte) (int, error) {
+	switch {
+	case c.left == 0: // each time: readers may try again after an error
+		return 0, errLongHead
+	case c.left > 0:
+		p = p[:min(len(p), c.left)]
+	}
 	n, err := c.Conn.Read(p)
 	c.got = c.got || n > 0
-	if c.head >= 0 {
-		if c.head -= n; c.head < 0 {
-			return 0, errLongHead
-		}
+	if c.left != unlimited {
+		c.left -= n
 	}
 	return n, err
 }
@@ -103,7 +110,7 @@ func (d *direct) roundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &directConn{Conn: conn, head: -1}
+	c := &directConn{Conn: conn, left: unlimited}
 	c.in, c.out = bufio.NewReader(c), bufio.NewWriter(conn)
 	return d.exchange(c, req)
 }
@@ -148,12 +155,12 @@ func (c *directConn) ask(req *http.Request, trace *httptrace.ClientTrace) (*http
 		return nil, err
 	}
 	for range MaxInterim + 1 {
-		c.head = maxHead
+		c.left = maxHead
 		res, err := http.ReadResponse(c.in, req)
-		if c.head < 0 {
+		if err != nil && c.left == 0 {
 			err = errLongHead
 		}
-		c.head = -1
+		c.left = unlimited
 		if err != nil {
 			return nil, err
 		}

@@ -111,6 +111,19 @@ func TestInterimResponsesAreCounted(t *testing.T) {
 	}
 }
 
+func TestAHeadHasALimit(t *testing.T) {
+	for name, line := range map[string]string{"of many lines": "X: y\r\n", "of one line": "y", "of spaces": " "} {
+		ask, _ := scripted(t, []string{"HTTP/1.1 200 OK\r\nX: " + strings.Repeat(line, 200_000/len(line)) + "\r\n\r\n"})
+		if _, _, err := ask("GET"); err == nil || !strings.Contains(err.Error(), "exceeds 65536 bytes") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	ask, _ := scripted(t, []string{"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("y", 60_000) + "\r\nContent-Length: 200000\r\n\r\n" + strings.Repeat("y", 200_000)})
+	if _, body, err := ask("GET"); err != nil || len(body) != 200_000 {
+		t.Errorf("a head that is long enough: %d %v", len(body), err)
+	}
+}
+
 func TestARequestThatIsCancelledEndsItsConnection(t *testing.T) {
 	for name, text := range map[string]string{"before the response": "", "in the response": "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbegun"} {
 		t.Run(name, func(t *testing.T) {
