@@ -23,21 +23,22 @@ import (
 )
 
 // Proxy passes requests on to another server, its backend, or to one of several. It serves http and
-// websocket scopes, and declines sse scopes: an event stream passes as an ordinary response, byte by
-// byte.
+// websocket scopes, and declines sse scopes: an event stream passes as an ordinary response, byte
+// by byte.
 //
 // Bodies stream both ways, at the same time if the backend begins to answer early. The path below
 // the mount is put behind the path of the backend's address, spelled as the client has spelled it.
 // The backend learns of the client by X-Forwarded-For, -Proto, -Host and -Prefix. These are never
-// what the client has sent, unless middleware.ReverseProxy has found that a trusted proxy is in front.
+// what the client has sent, unless middleware.ReverseProxy has found that a trusted proxy is in
+// front.
 //
 // A request goes to another backend if no connection was made, or if it has a safe method and no
 // body and the connection has ended without any response. It does so at most Tries times. Without a
 // response the client gets 502, or 504 after a time limit, or 503 if all backends are down.
 type Proxy struct {
 	// To are the addresses of the backends: "http://127.0.0.1:3000", "https://app.internal/prefix",
-	// "h2c://127.0.0.1:3000" (HTTP/2 without TLS), "unix:/run/app.sock" or "unix:/run/app.sock:/prefix".
-	// An address may be followed by " weight=N".
+	// "h2c://127.0.0.1:3000" (HTTP/2 without TLS), "unix:/run/app.sock" or
+	// "unix:/run/app.sock:/prefix". An address may be followed by " weight=N".
 	To []string `yaml:"to"`
 
 	ProxyBalance `yaml:",inline"`
@@ -56,8 +57,8 @@ type Proxy struct {
 
 // ProxyBalance says which of several backends gets a request.
 type ProxyBalance struct {
-	// Balance is round_robin, least_connections, or hash: requests that are alike in HashBy go to the
-	// same backend as long as it is up. "" means round_robin.
+	// Balance is round_robin, least_connections, or hash: requests that are alike in HashBy go to
+	// the same backend as long as it is up. "" means round_robin.
 	Balance string `yaml:"balance"`
 	// HashBy is client, the client's address, or header:NAME or cookie:NAME. A request without that
 	// header or cookie counts by its client. "" means client.
@@ -73,9 +74,9 @@ type ProxyHealth struct {
 	MaxFails int `yaml:"max_fails" default:"3" negative:"yes"`
 	// FailTimeout is the time of MaxFails.
 	FailTimeout time.Duration `yaml:"fail_timeout" default:"10s"`
-	// HealthPath is asked for by GET every HealthInterval, on each backend. A backend gets no requests
-	// from a check that fails to the next one that succeeds. "" means no checks. They begin with the
-	// lifespan startup.
+	// HealthPath is asked for by GET every HealthInterval, on each backend. A backend gets no
+	// requests from a check that fails to the next one that succeeds. "" means no checks. They
+	// begin with the lifespan startup.
 	HealthPath string `yaml:"health_path"`
 	// HealthInterval is the time from one check to the next.
 	HealthInterval time.Duration `yaml:"health_interval" default:"10s"`
@@ -90,17 +91,19 @@ type ProxyHeaders struct {
 	// SendHost is the Host header that the backend gets: client, the one that the client has sent,
 	// backend, the host of the backend's address, or a host. "" means client.
 	SendHost string `yaml:"send_host"`
-	// Via is a name to add to the header Via in both directions (RFC 9110 section 7.6.3); "" adds none.
+	// Via is a name to add to the header Via in both directions (RFC 9110 section 7.6.3); "" adds
+	// none.
 	Via string `yaml:"via"`
 	// RequestHeaders change the headers that the backend gets.
 	RequestHeaders ProxyHeaderRules `yaml:"request_headers"`
 	// ResponseHeaders change the headers that the client gets.
 	ResponseHeaders ProxyHeaderRules `yaml:"response_headers"`
-	// KeepLocation leaves the header Location as the backend has sent it. Otherwise a location on the
-	// backend, or on the client's host but outside the mount, leads to the same page below the mount.
+	// KeepLocation leaves the header Location as the backend has sent it. Otherwise a location on
+	// the backend, or on the client's host but outside the mount, leads to the same page below the
+	// mount.
 	KeepLocation bool `yaml:"keep_location"`
-	// RewriteCookies moves the path of cookies below the mount, and removes a domain that is the host
-	// of the backend.
+	// RewriteCookies moves the path of cookies below the mount, and removes a domain that is the
+	// host of the backend.
 	RewriteCookies bool `yaml:"rewrite_cookies"`
 }
 
@@ -116,8 +119,8 @@ type ProxyLimits struct {
 	// take a message of a WebSocket. It does not end an event stream or a WebSocket that is quiet.
 	// Less than 0 means no limit.
 	IdleTimeout time.Duration `yaml:"idle_timeout" default:"60s" negative:"yes"`
-	// MaxConns is how many requests each backend gets at a time, each on a connection of its own with
-	// HTTP/1, and as many WebSockets. Less than 0 means no limit.
+	// MaxConns is how many requests each backend gets at a time, each on a connection of its own
+	// with HTTP/1, and as many WebSockets. Less than 0 means no limit.
 	MaxConns int `yaml:"max_conns" default:"512" negative:"yes"`
 	// MaxIdleConns is how many connections without a request are kept for each backend.
 	MaxIdleConns int `yaml:"max_idle_conns" default:"128"`

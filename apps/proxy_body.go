@@ -18,8 +18,8 @@ import (
 // probeTime is how long a request without Content-Length may leave open whether it has a body.
 const probeTime = 100 * time.Millisecond
 
-// proxyBody is the body of a request on its way to a backend. The transport reads it, on a goroutine
-// of its own that may still run when the response is complete.
+// proxyBody is the body of a request on its way to a backend. The transport reads it, on a
+// goroutine of its own that may still run when the response is complete.
 type proxyBody struct {
 	length int64 // -1: not known; 0: there is no body
 	// trailers are filled when the body has been read to its end; nil: there can be none.
@@ -81,8 +81,8 @@ func probe(ctx context.Context, receive pagi.Receive) (pagi.Event, error) {
 	return first, err
 }
 
-// probeContext ends after probeTime. It begins to count when it is asked for the first time: a Receive
-// of a request without a body does not ask.
+// probeContext ends after probeTime. It begins to count when it is asked for the first time: a
+// Receive of a request without a body does not ask.
 type probeContext struct {
 	context.Context
 	once    sync.Once
@@ -111,7 +111,8 @@ func (c *probeContext) Done() <-chan struct{} { return c.limit().Done() }
 // Err implements context.Context.
 func (c *probeContext) Err() error { return c.limit().Err() }
 
-// Value implements context.Context. context.Cause asks for a value that only the limited context has.
+// Value implements context.Context. context.Cause asks for a value that only the limited context
+// has.
 func (c *probeContext) Value(key any) any {
 	if limited := c.limited.Load(); limited != nil {
 		return limited.Value(key)
@@ -190,8 +191,8 @@ func (r *bodyAttempt) Read(p []byte) (int, error) {
 	return r.body.read(p, &r.attempt.patience, r.attempt.awaitResponse)
 }
 
-// Close implements io.Closer. It ends a Read that runs. A body of which nothing was read may go into
-// another attempt.
+// Close implements io.Closer. It ends a Read that runs. A body of which nothing was read may go
+// into another attempt.
 func (r *bodyAttempt) Close() error {
 	r.closed.Store(true)
 	if r.body.begun.Load() {

@@ -202,8 +202,8 @@ func (p *proxy) hostFor(scope *pagi.Scope, b *upstream.Backend) string {
 	return p.SendHost
 }
 
-// responseHeaders returns the headers of a backend's response as the client gets them. The error says
-// why they cannot be passed on.
+// responseHeaders returns the headers of a backend's response as the client gets them. The error
+// says why they cannot be passed on.
 func (p *proxy) responseHeaders(scope *pagi.Scope, b *upstream.Backend, from http.Header) (pagi.Headers, error) {
 	named := connectionNames(from["Connection"])
 	names := make([]string, 0, len(from))
@@ -241,7 +241,8 @@ func (p *proxy) responseHeaders(scope *pagi.Scope, b *upstream.Backend, from htt
 	return headers, nil
 }
 
-// headersOf returns a header map with names in lower case, sorted, without those for one connection.
+// headersOf returns a header map with names in lower case, sorted, without those for one
+// connection.
 func headersOf(from http.Header) (headers pagi.Headers) {
 	for _, key := range slices.Sorted(maps.Keys(from)) {
 		name := headername.Lower(key)

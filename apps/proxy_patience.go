@@ -24,7 +24,8 @@ type patience struct {
 	timer *time.Timer
 	due   time.Time
 	over  func() // what to do when it is due; nil: nothing is waited for
-	// answered says that the response has begun. From then on the request body waits without a limit.
+	// answered says that the response has begun. From then on the request body waits without a
+	// limit.
 	answered bool
 }
 

@@ -15,8 +15,8 @@ const maxHandshake = 64 << 10
 var errLongHandshake = errors.New("the answer to the handshake is too large")
 
 // tape is a connection that keeps what is read during the handshake of a WebSocket. The WebSocket
-// library reads only the beginning of a refusal, and closes the connection. With the tape all of the
-// refusal can be read.
+// library reads only the beginning of a refusal, and closes the connection. With the tape all of
+// the refusal can be read.
 type tape struct {
 	net.Conn
 	over bool // the handshake is complete

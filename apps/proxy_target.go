@@ -8,8 +8,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// rawBelow splits the path that the client has sent, still percent-encoded, into the mount's part and
-// the rest. If a middleware has changed the path, the rest is the changed one, encoded.
+// rawBelow splits the path that the client has sent, still percent-encoded, into the mount's part
+// and the rest. If a middleware has changed the path, the rest is the changed one, encoded.
 func rawBelow(scope *pagi.Scope) (root, rest string) {
 	decoded := 0
 	i := 0
@@ -104,8 +104,8 @@ func isBelow(path, prefix string) bool {
 	return prefix == "" || pathMatches(prefix, path)
 }
 
-// asClientSees turns a path that the backend sees into one that the client sees. A path that is not the
-// backend's, or is below the mount already, stays as it is.
+// asClientSees turns a path that the backend sees into one that the client sees. A path that is not
+// the backend's, or is below the mount already, stays as it is.
 func asClientSees(scope *pagi.Scope, b *upstream.Backend, path string) string {
 	outer, inner := rawRoot(scope), b.URL.EscapedPath()
 	if outer == inner || !isBelow(path, inner) || outer != "" && isBelow(path, outer) {

@@ -129,7 +129,8 @@ func (h *handshake) dial(ctx context.Context, headers http.Header, host string) 
 			return nil, err
 		}
 		h.tape = &tape{Conn: conn}
-		// The library looks at the context only while it connects. A deadline that is over wakes a read.
+		// The library looks at the context only while it connects. A deadline that is over wakes a
+		// read.
 		h.calm = context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 		return h.tape, nil
 	}
@@ -227,7 +228,8 @@ func (s *proxiedSocket) run(ctx context.Context, receive pagi.Receive, send pagi
 		ended <- s.fromBackend(ctx, send)
 	}()
 	err := s.toBackend(receiving, receive)
-	// Either the client has ended, and the backend has closeTime to answer; or fromBackend has ended.
+	// Either the client has ended, and the backend has closeTime to answer; or fromBackend has
+	// ended.
 	err = errors.Join(err, <-ended)
 	s.conn.Close()
 	return err

@@ -2,8 +2,8 @@
 // request, which are down, and how they are reached.
 //
 // Files: backend.go reads the name of a backend, pool.go chooses one, health.go keeps the states,
-// check.go asks the backends how they are, transport.go connects to them, and direct.go is the short
-// way for most requests.
+// check.go asks the backends how they are, transport.go connects to them, and direct.go is the
+// short way for most requests.
 //
 // The package may import packages internal/hostname and internal/status. It knows nothing of scopes
 // and events.
@@ -119,8 +119,8 @@ func (b *Backend) address() string {
 	return net.JoinHostPort(b.URL.Hostname(), port)
 }
 
-// Acquire waits at most limit until the backend may get another request. The caller calls release when
-// the request has ended. ok is false if that took too long, or ctx has ended.
+// Acquire waits at most limit until the backend may get another request. The caller calls release
+// when the request has ended. ok is false if that took too long, or ctx has ended.
 func (b *Backend) Acquire(ctx context.Context, limit time.Duration) (release func(), ok bool) {
 	if b.slots == nil {
 		return func() {}, true

@@ -23,8 +23,8 @@ const (
 type Options struct {
 	// Balance is RoundRobin, LeastConnections or Hash; "" means RoundRobin.
 	Balance string
-	// MaxFails is how many failures within FailTimeout keep a backend from requests for FailTimeout.
-	// 0 or less: none do.
+	// MaxFails is how many failures within FailTimeout keep a backend from requests for
+	// FailTimeout. 0 or less: none do.
 	MaxFails    int
 	FailTimeout time.Duration
 	// Logger is told when a backend goes down and when it is up again; nil means slog.Default.

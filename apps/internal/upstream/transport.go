@@ -99,8 +99,8 @@ func (t *Transport) dial(ctx context.Context, socket, network, address string) (
 	return &watched{Conn: conn, gone: gone, cancel: cancel}, nil
 }
 
-// watched is a connection that tells when it has ended. net/http reads each connection all the time,
-// but does not tell a request whose body it waits for.
+// watched is a connection that tells when it has ended. net/http reads each connection all the
+// time, but does not tell a request whose body it waits for.
 type watched struct {
 	net.Conn
 	gone   context.Context
@@ -122,7 +122,8 @@ func (w *watched) Close() error {
 	return w.Conn.Close()
 }
 
-// OnGone calls f on a goroutine of its own when a connection of a Transport has ended. stop ends that.
+// OnGone calls f on a goroutine of its own when a connection of a Transport has ended. stop ends
+// that.
 func OnGone(conn net.Conn, f func()) (stop func() bool) {
 	if secure, is := conn.(*tls.Conn); is {
 		conn = secure.NetConn()
