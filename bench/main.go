@@ -22,6 +22,7 @@
 //	go run ./bench cgi-slow    300 clients of a script that sleeps, beside others
 //	go run ./bench native      Go applications, and files
 //	go run ./bench middleware  gzip beside nginx's, and reverse_proxy behind nginx
+//	go run ./bench proxy       a small answer through the proxy, and through nginx
 //	go run ./bench sse         one event to 5000 clients
 //	go run ./bench slowhttp    a normal client beside each attack of slowhttptest
 //	go run ./bench websocket   echoed messages, and memory of 10,000 WebSockets at rest
@@ -87,6 +88,7 @@ var benchmarks = map[string]struct {
 	"cgi-slow":   {(*bench).cgiSlow, 8},
 	"native":     {(*bench).native, 4},
 	"middleware": {(*bench).middleware, 4},
+	"proxy":      {(*bench).proxy, 4},
 	"sse":        {(*bench).sse, 0},
 	"slowhttp":   {(*bench).slowHTTP, 15},
 	"websocket":  {(*bench).websocket, 4},

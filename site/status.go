@@ -7,11 +7,11 @@ import "github.com/pagi-go/pagi-bridge/internal/status"
 type MountStatus = status.Mount
 
 // Status describes every mount that has workers of its own, in the order of the site file. The
-// method of that name of each Mount in All tells of the others, of CGI mounts too. Build must have
-// been called.
+// method of that name of each Mount in All tells of the others, which are CGI mounts and proxies.
+// Build must have been called.
 func (s *Site) Status() (list []MountStatus) {
 	for _, m := range s.All() {
-		if now := m.Status(); now.Backend != nil && m.Kind != KindCGI {
+		if now := m.Status(); now.Backend != nil && m.Kind != KindCGI && len(now.Upstreams) == 0 {
 			list = append(list, now)
 		}
 	}

@@ -12,7 +12,8 @@ type Mount struct {
 }
 
 // Backend describes the processes of a mount and the requests that they have or wait for. Workers
-// and what belongs to them are those of a pool (kind psgi), Scripts and Compiled those of CGI.
+// and what belongs to them are those of a pool (kind psgi), Scripts and Compiled those of CGI,
+// Upstreams those of a proxy.
 type Backend struct {
 	// Workers are in the order in which they were started.
 	Workers []Worker `json:"workers,omitempty"`
@@ -35,7 +36,10 @@ type Backend struct {
 	// Compiled are the scripts that a process has compiled, and those that were left to exec.
 	Compiled []Compiled `json:"compiled,omitempty"`
 
-	// Running is the number of requests that a worker or a script has.
+	// Upstreams are the servers behind a proxy, in the order of the option.
+	Upstreams []Upstream `json:"upstreams,omitempty"`
+
+	// Running is the number of requests that a worker, a script or an upstream has.
 	Running int `json:"running"`
 	// Queued is the number of requests that wait for a worker or for a place to run a
 	// script, Oldest how long the first of them has waited (pools only).
@@ -114,4 +118,17 @@ type Compiled struct {
 	// Requests is how often it was asked for, Used when last.
 	Requests int       `json:"requests"`
 	Used     time.Time `json:"used"`
+}
+
+// Upstream describes a server behind a proxy.
+type Upstream struct {
+	Address string `json:"address"`
+	// State is up, resting (it has failed, and gets a request now and then) or down (its health check
+	// fails).
+	State string `json:"state"`
+	// Sent is the number of requests that were sent to it, Failed of those without an answer, Inflight
+	// of those that it has now.
+	Sent     int64 `json:"sent"`
+	Failed   int64 `json:"failed"`
+	Inflight int   `json:"inflight"`
 }

@@ -97,6 +97,10 @@ func writeBackend(b *strings.Builder, p *status.Backend, now time.Time) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%v ago\t  %s%s\n", one.State, dash(one.PID != 0, one.PID), dash(one.Persistent, one.Processes),
 			dash(one.PID != 0, one.Idle), one.Requests, now.Sub(one.Used).Round(time.Second), printable(one.Script), reason)
 	})
+	table(b, len(p.Upstreams), "state\tsent\tfailed\tin hand\t  upstream", func(w io.Writer, i int) {
+		one := &p.Upstreams[i]
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t  %s\n", one.State, one.Sent, one.Failed, one.Inflight, printable(one.Address))
+	})
 }
 
 // table writes n lines under a title. The columns are aligned to the right; what follows the last

@@ -41,6 +41,13 @@ func TestStatusText(t *testing.T) {
 					{Script: "/srv/b.cgi", State: "exec", Reason: "it is no Perl script", Requests: 1, Used: ago(time.Second)},
 				},
 			}},
+			{Mount: "/live", Kind: "proxy", Source: "proxy", Backend: &status.Backend{
+				Upstreams: []status.Upstream{
+					{Address: "http://10.0.0.1:80", State: "up", Sent: 12, Inflight: 1},
+					{Address: "unix:/run/a.sock", State: "resting", Sent: 3, Failed: 3},
+				},
+				Totals: status.Totals{Requests: 15},
+			}},
 			{Mount: "/", Kind: "file", Source: "public"},
 		},
 	}
@@ -66,6 +73,12 @@ since the start: connections: 10 (refused: 1), requests: 20 (refused: 2)
      state  pid  processes  idle  requests  last asked for  script
   compiled  199          4     3         5          1s ago  /srv/a.cgi
       exec    -          -     -         1          1s ago  /srv/b.cgi: it is no Perl script
+
+/live  proxy  proxy
+  requests: 15
+    state  sent  failed  in hand  upstream
+       up    12       0        1  http://10.0.0.1:80
+  resting     3       3        0  unix:/run/a.sock
 
 /  file  public
 `

@@ -1,0 +1,271 @@
+package apps
+
+import (
+	"errors"
+	"maps"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pagi-go/pagi-bridge/apps/internal/upstream"
+	"github.com/pagi-go/pagi-bridge/internal/headername"
+	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
+)
+
+// The values of SendHost that are not a host.
+const (
+	sendClient  = "client"
+	sendBackend = "backend"
+)
+
+// ProxyHeaderRules are changes of headers, which are made in the order of the fields.
+type ProxyHeaderRules struct {
+	// Unset lists the headers to remove.
+	Unset []string `yaml:"unset"`
+	// Set replaces all headers of that name.
+	Set map[string]string `yaml:"set"`
+	// Add adds a header beside others of that name.
+	Add map[string]string `yaml:"add"`
+}
+
+func (r *ProxyHeaderRules) check(option string) error {
+	var errs []error
+	names := slices.Concat(r.Unset, slices.Sorted(maps.Keys(r.Set)), slices.Sorted(maps.Keys(r.Add)))
+	for _, name := range names {
+		switch {
+		case !headername.IsToken(name):
+			errs = append(errs, pagi.BadOption(option, "%q is not a header name", name))
+		case isHop(strings.ToLower(name)) || strings.EqualFold(name, "content-length"):
+			errs = append(errs, pagi.BadOption(option, "%s must not be changed, because it belongs to the connection", name))
+		}
+	}
+	for _, list := range []map[string]string{r.Set, r.Add} {
+		for _, name := range slices.Sorted(maps.Keys(list)) {
+			errs = append(errs, headerSafe(option, list[name]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// applyTo changes the headers of a request.
+func (r *ProxyHeaderRules) applyTo(h http.Header) {
+	for _, name := range r.Unset {
+		h.Del(name)
+	}
+	for name, value := range r.Set {
+		h.Set(name, value)
+	}
+	for name, value := range r.Add {
+		h.Add(name, value)
+	}
+}
+
+// apply changes the headers of a response.
+func (r *ProxyHeaderRules) apply(h *pagi.Headers) {
+	for _, name := range r.Unset {
+		h.Del(name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Set)) {
+		h.Set(name, r.Set[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Add)) {
+		h.Add(name, r.Add[name])
+	}
+}
+
+// isHop reports whether a header belongs to one connection (RFC 9110 section 7.6.1), or to the
+// handshake of a WebSocket, of which each side has its own.
+func isHop(name string) bool {
+	switch name {
+	case "connection", "proxy-connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings",
+		"proxy-authorization", "proxy-authenticate":
+		return true
+	}
+	return strings.HasPrefix(name, "sec-websocket-")
+}
+
+// isForwarding reports whether a header tells of the client in front of a proxy. Some programs take
+// "_" for "-".
+func isForwarding(name string) bool {
+	if strings.Contains(name, "_") {
+		name = strings.ReplaceAll(name, "_", "-")
+	}
+	return name == "forwarded" || name == "x-real-ip" || strings.HasPrefix(name, "x-forwarded-")
+}
+
+// connectionNames returns the names of headers that the Connection headers declare to be for one
+// connection.
+func connectionNames(values []string) (names []string) {
+	for _, value := range values {
+		for name := range strings.SplitSeq(value, ",") {
+			if name = strings.TrimSpace(name); name != "" && !pagi.EqualFold(name, "close") && !pagi.EqualFold(name, "keep-alive") {
+				names = append(names, headername.Lower(name))
+			}
+		}
+	}
+	return names
+}
+
+// requestHeaders returns the headers for a backend without Host, and the Host that a rule sets.
+func (p *proxy) requestHeaders(scope *pagi.Scope) (h http.Header, host string) {
+	h = make(http.Header, len(scope.Headers)+6)
+	h["User-Agent"] = nil // not Go's
+	var connection []string
+	for i := range scope.Headers {
+		if scope.Headers[i].Name == "connection" {
+			connection = append(connection, scope.Headers[i].Value)
+		}
+	}
+	named := connectionNames(connection)
+	_, trusted := scope.Value(scopekey.OriginalClient).(pagi.Addr)
+	for i := range scope.Headers {
+		name, value := scope.Headers[i].Name, scope.Headers[i].Value
+		switch {
+		case isHop(name), name == "host", name == "content-length", name == "expect", slices.Contains(named, name):
+		case isForwarding(name) && !(trusted && name == "x-forwarded-port"):
+		default:
+			key := headername.Canonical(name)
+			h[key] = append(h[key], value)
+		}
+	}
+	if scope.Headers.HasToken("te", "trailers") {
+		h["Te"] = []string{"trailers"}
+	}
+	p.tellOfClient(h, scope)
+	p.RequestHeaders.applyTo(h)
+	host = h.Get("Host")
+	delete(h, "Host")
+	return h, host
+}
+
+// tellOfClient sets the forwarding headers.
+func (p *proxy) tellOfClient(h http.Header, scope *pagi.Scope) {
+	client := scope.Client.Host
+	if _, err := netip.ParseAddr(client); err != nil {
+		client = "" // a Unix socket
+	}
+	if peer, behindProxy := scope.Value(scopekey.OriginalClient).(pagi.Addr); behindProxy {
+		// ReverseProxy has cut off what the client itself has written.
+		list := scope.Headers.Joined("x-forwarded-for")
+		client = or(list, client)
+		if _, err := netip.ParseAddr(peer.Host); err == nil {
+			client += ", " + peer.Host
+		}
+	}
+	if client != "" {
+		h["X-Forwarded-For"] = []string{strings.TrimPrefix(client, ", ")}
+	}
+	h["X-Forwarded-Proto"] = []string{webScheme(scope.Scheme)}
+	if host := scope.Headers.Get("host"); host != "" {
+		h["X-Forwarded-Host"] = []string{host}
+	}
+	// A path that the backend sees becomes one that the client sees with this in front.
+	if prefix, below := strings.CutSuffix(rawRoot(scope), p.prefix); below && prefix != "" {
+		h["X-Forwarded-Prefix"] = []string{prefix}
+	}
+	if p.Via != "" {
+		via := viaOf(scope.HTTPVersion, p.Via)
+		if before := strings.Join(h["Via"], ", "); before != "" {
+			via = before + ", " + via
+		}
+		h["Via"] = []string{via}
+	}
+}
+
+func viaOf(version, name string) string {
+	if version == "2" || version == "3" {
+		version += ".0"
+	}
+	return or(version, "1.1") + " " + name
+}
+
+// webScheme returns the scheme of the page that a request belongs to: "https" for "wss".
+func webScheme(scheme string) string {
+	switch scheme {
+	case "https", "wss":
+		return "https"
+	}
+	return "http"
+}
+
+// hostFor returns the Host header for a backend.
+func (p *proxy) hostFor(scope *pagi.Scope, b *upstream.Backend) string {
+	switch p.SendHost {
+	case "", sendClient:
+		return or(scope.Headers.Get("host"), b.URL.Host)
+	case sendBackend:
+		return b.URL.Host
+	}
+	return p.SendHost
+}
+
+// responseHeaders returns the headers of a backend's response as the client gets them. The error
+// says why they cannot be passed on.
+func (p *proxy) responseHeaders(scope *pagi.Scope, b *upstream.Backend, from http.Header) (pagi.Headers, error) {
+	named := connectionNames(from["Connection"])
+	names := make([]string, 0, len(from))
+	for name := range from {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	headers := make(pagi.Headers, 0, len(from)+2)
+	for _, key := range names {
+		name := headername.Lower(key)
+		if isHop(name) || name == "content-length" || slices.Contains(named, name) {
+			continue
+		}
+		for _, value := range from[key] {
+			switch {
+			case name == "location" && !p.KeepLocation:
+				value = p.location(scope, b, value)
+			case name == "set-cookie" && p.RewriteCookies:
+				value = cookie(scope, b, value)
+			}
+			headers = append(headers, pagi.Header{Name: name, Value: value})
+		}
+	}
+	if err := headers.Validate("the response"); err != nil {
+		return nil, err
+	}
+	if p.Via != "" {
+		via := viaOf("1.1", p.Via)
+		if before := headers.Joined("via"); before != "" {
+			via = before + ", " + via
+		}
+		headers.Set("via", via)
+	}
+	p.ResponseHeaders.apply(&headers)
+	return headers, nil
+}
+
+// headersOf returns a header map with names in lower case, sorted, without those for one
+// connection.
+func headersOf(from http.Header) (headers pagi.Headers) {
+	for _, key := range slices.Sorted(maps.Keys(from)) {
+		name := headername.Lower(key)
+		if isHop(name) || name == "content-length" {
+			continue
+		}
+		for _, value := range from[key] {
+			headers = append(headers, pagi.Header{Name: name, Value: value})
+		}
+	}
+	return headers
+}
+
+// lengthOf returns the Content-Length of a request; -1 if it has none, and ok false if it is no
+// number.
+func lengthOf(headers pagi.Headers) (length int64, ok bool) {
+	length = -1
+	for value := range headers.Values("content-length") {
+		n, err := strconv.ParseUint(value, 10, 63)
+		if err != nil || length >= 0 && int64(n) != length {
+			return 0, false
+		}
+		length = int64(n)
+	}
+	return length, true
+}
