@@ -145,7 +145,7 @@ func (p *reverseProxy) seenByClient(scope *pagi.Scope) *pagi.Scope {
 	speaks, unbelieved := false, false
 	trusted := p.trustAll || p.trusted.HasHost(scope.Client.Host)
 	for _, h := range scope.Headers {
-		if believed, known := p.believed[h.Name]; known {
+		if believed, known := p.isBelieved(h.Name); known {
 			speaks = speaks || believed && trusted
 			unbelieved = unbelieved || !believed || !trusted
 		}
@@ -161,7 +161,7 @@ func (p *reverseProxy) seenByClient(scope *pagi.Scope) *pagi.Scope {
 	}
 	headers := make(pagi.Headers, 0, len(before)+1)
 	for _, h := range before {
-		if believed, known := p.believed[h.Name]; !known || believed && trusted {
+		if believed, known := p.isBelieved(h.Name); !known || believed && trusted {
 			headers = append(headers, h)
 		}
 	}
@@ -170,6 +170,15 @@ func (p *reverseProxy) seenByClient(scope *pagi.Scope) *pagi.Scope {
 		p.read(headers).apply(scope)
 	}
 	return scope
+}
+
+// isBelieved looks a header up in believed.
+func (p *reverseProxy) isBelieved(name string) (believed, known bool) {
+	if name == "" || name[0] != 'x' && name[0] != 'f' && name[0] != p.realIP[0] {
+		return false, false // most headers of most requests
+	}
+	believed, known = p.believed[name]
+	return believed, known
 }
 
 // read reads the headers, all of which are believed.

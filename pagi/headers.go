@@ -70,7 +70,15 @@ func (h Headers) Values(name string) iter.Seq[string] {
 // Joined returns all values of name joined by ", ", the way RFC 9110 section 5.2
 // combines the lines of a list-valued field.
 func (h Headers) Joined(name string) string {
-	return strings.Join(slices.Collect(h.Values(name)), ", ")
+	joined, lines := "", 0
+	for value := range h.Values(name) {
+		if lines++; lines == 1 {
+			joined = value // most often the only one
+		} else {
+			joined += ", " + value
+		}
+	}
+	return joined
 }
 
 // HasToken reports whether one of name's comma-separated values is token,

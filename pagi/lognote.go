@@ -6,7 +6,7 @@ import "sync/atomic"
 // its id.
 type LogNote struct {
 	args   []any // in the form of slog
-	client *Addr
+	client Addr  // zero: not known
 	user   string
 	next   *LogNote
 }
@@ -21,37 +21,46 @@ type LogNotes struct{ first atomic.Pointer[LogNote] }
 
 // Add adds a note. With a nil LogNotes it does nothing.
 func (n *LogNotes) Add(note *LogNote) {
-	if n == nil {
+	if n == nil || n.first.CompareAndSwap(nil, note) {
 		return
 	}
+	n.push(&LogNote{args: note.args}) // the note itself may belong to other requests, too
+}
+
+// push adds a note that belongs to this request alone.
+func (n *LogNotes) push(note *LogNote) {
 	for {
-		first := n.first.Load()
-		added := note
-		if first != nil {
-			added = &LogNote{note.args, note.client, note.user, first}
-		}
-		if n.first.CompareAndSwap(first, added) {
+		note.next = n.first.Load()
+		if n.first.CompareAndSwap(note.next, note) {
 			return
 		}
 	}
 }
 
-// SetClient tells the log which client is behind the proxy that sent the request. With a nil
-// LogNotes it does nothing.
-func (n *LogNotes) SetClient(client Addr) { n.Add(&LogNote{client: &client}) }
+// SetClient tells the log which client is behind the proxy that sent the request. The zero Addr tells
+// nothing. With a nil LogNotes it does nothing.
+func (n *LogNotes) SetClient(client Addr) {
+	if n != nil {
+		n.push(&LogNote{client: client})
+	}
+}
 
 // Client returns what SetClient was told last. ok is false if it was never called.
 func (n *LogNotes) Client() (client Addr, ok bool) {
 	for note := n.latest(); note != nil; note = note.next {
-		if note.client != nil {
-			return *note.client, true
+		if !note.client.IsZero() {
+			return note.client, true
 		}
 	}
 	return Addr{}, false
 }
 
 // SetUser tells the log the name of the client's user. With a nil LogNotes it does nothing.
-func (n *LogNotes) SetUser(name string) { n.Add(&LogNote{user: name}) }
+func (n *LogNotes) SetUser(name string) {
+	if n != nil {
+		n.push(&LogNote{user: name})
+	}
+}
 
 // User returns what SetUser was told last, or "".
 func (n *LogNotes) User() string {
