@@ -196,8 +196,8 @@ func TestBroadcastReachesEveryClientSoon(t *testing.T) {
 	after := heapSize()
 	slices.Sort(took)
 	median, last := took[len(took)/2], took[len(took)-1]
-	t.Logf("%d clients: the last has a message after %v (median), %v (the worst of %d); heap %d KiB, after %d messages %d KiB",
-		clients, median.Round(time.Microsecond), last.Round(time.Microsecond), len(took), before>>10, rounds, after>>10)
+	t.Logf("%d clients: the last has a message after %v (median), %v (95 %%), %v (the worst of %d); heap %d KiB, after %d messages %d KiB",
+		clients, median.Round(time.Microsecond), took[len(took)*95/100].Round(time.Microsecond), last.Round(time.Microsecond), len(took), before>>10, rounds, after>>10)
 	if median > soon {
 		t.Errorf("the last of %d clients has a message after %v", clients, median)
 	}
