@@ -70,7 +70,7 @@ func Parse(text string) (*Backend, error) {
 	}
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
-		return nil, fmt.Errorf("%q must begin with http://, https://, h2c:// or unix:", address)
+		return nil, fmt.Errorf("%q must begin with http://, https://, h2c:// or unix:, which a path follows", address)
 	case u.User != nil:
 		return nil, errors.New("the address of a backend must not contain a password; set the header authorization by request_headers")
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(address, "#"):
