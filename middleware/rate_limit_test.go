@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
@@ -293,7 +294,8 @@ func FuzzRateLimit(f *testing.F) {
 }
 
 func TestRateLimitInRedis(t *testing.T) {
-	url, stop := startRedis(t)
+	server := testkit.StartRedis(t)
+	url := server.URL
 	m := middleware.RateLimit{Requests: 20, Burst: 5, Store: "redis", URL: url, Prefix: "test:"}
 	one, other := pagitest.Start(t, m.Wrap(hello)), pagitest.Start(t, m.Wrap(hello))
 	var passed []time.Duration
@@ -319,7 +321,7 @@ func TestRateLimitInRedis(t *testing.T) {
 	if res := one.Get("/", from("192.0.2.7")); res.Header("ratelimit") != `"default";r=4;t=1` {
 		t.Errorf("another client: %v", res.Headers)
 	}
-	stop()
+	server.Stop()
 	var log bytes.Buffer
 	for onError, status := range map[string]int{"allow": 200, "deny": 503} {
 		m := m

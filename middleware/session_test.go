@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/internal/option"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
@@ -59,7 +60,7 @@ var account = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, _ pagi.R
 
 // sessions returns a Session of each store, without its Manager's options.
 func sessions(t *testing.T) map[string]middleware.Session {
-	url, _ := startRedis(t)
+	url := testkit.StartRedis(t).URL
 	return map[string]middleware.Session{
 		"memory": {},
 		"cookie": {Store: "cookie", Secrets: []string{sessionSecret}},

@@ -2,11 +2,8 @@ package command_test
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -14,35 +11,9 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
-
-// redisAt starts a redis-server at a Unix socket and returns its URL.
-func redisAt(t *testing.T) string {
-	t.Helper()
-	program := testkit.Tool(t, "redis-server", "redis-server")
-	dir, err := os.MkdirTemp("", "redis") // a short name
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "s")
-	cmd := exec.Command("timeout", "--kill-after=1", "300", program, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "600",
-		"--dir", dir, "--save", "", "--appendonly", "no", "--daemonize", "no")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // timeout passes it on
-		_ = cmd.Wait()
-	})
-	client := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, MaxRetries: -1})
-	defer client.Close()
-	testkit.Eventually(t, "redis-server", func() bool { return client.Ping(context.Background()).Err() == nil })
-	return "unix://" + socket
-}
 
 // events is an event stream.
 type events struct {
@@ -92,7 +63,7 @@ func (e *events) expect(want ...string) {
 // TestTwoGatewaysAreOneCluster has two gateways with one Redis: what is said on one is heard on the
 // other, and what a client has missed is replayed once. One of them is killed.
 func TestTwoGatewaysAreOneCluster(t *testing.T) {
-	url := redisAt(t)
+	url := testkit.StartRedis(t).URL
 	gateway := func() (*testkit.Program, string) {
 		dir := testkit.Tree(t, map[string]string{"site.yaml": "listen: 127.0.0.1:0\nhub: run/hub\ncluster: " + url + "\nmounts:\n" +
 			"  - {path: /events, sse_pubsub: news, history: 10}\n  - {path: /live, ws_broadcast: news, history: 10}\n  - {path: /chat, ws_chat: lobby}\n"})

@@ -33,11 +33,11 @@ func open(t *testing.T, b *redispubsub.Broker) *redispubsub.Broker {
 
 func TestBroker(t *testing.T) {
 	pubsubtest.Run(t, func(t *testing.T) pubsub.Broker {
-		return open(t, &redispubsub.Broker{URL: sharedServer(t).url})
+		return open(t, &redispubsub.Broker{URL: testkit.SharedRedis(t).URL})
 	})
 	pubsubtest.RunPair(t, func(t *testing.T) (a, b pubsub.Broker) {
-		server := sharedServer(t)
-		return open(t, &redispubsub.Broker{URL: server.url}), open(t, &redispubsub.Broker{Client: server.client(t)})
+		server := testkit.SharedRedis(t)
+		return open(t, &redispubsub.Broker{URL: server.URL}), open(t, &redispubsub.Broker{Client: clientOf(t, server)})
 	})
 }
 
@@ -94,9 +94,9 @@ func next(t *testing.T, s *pubsub.Subscription) pubsub.Message {
 // TestTheConnectionIsMadeAgain cuts the connections again and again: a subscriber gets each message
 // once, and in order.
 func TestTheConnectionIsMadeAgain(t *testing.T) {
-	server := sharedServer(t)
-	reader := open(t, &redispubsub.Broker{URL: server.url})
-	writer := open(t, &redispubsub.Broker{URL: server.url})
+	server := testkit.SharedRedis(t)
+	reader := open(t, &redispubsub.Broker{URL: server.URL})
+	writer := open(t, &redispubsub.Broker{URL: server.URL})
 	if err := writer.Keep("c", pubsub.History{Messages: 1000}); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestTheConnectionIsMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := subscribe(t, reader, "c", pubsub.Options{Queue: pubsub.NewQueue(pubsub.Limits{Messages: 10_000})})
-	killer := server.client(t)
+	killer := clientOf(t, server)
 	const count = 300
 	var work sync.WaitGroup
 	defer work.Wait()
@@ -135,12 +135,11 @@ func TestTheConnectionIsMadeAgain(t *testing.T) {
 }
 
 func TestAServerThatIsGoneMakesErrors(t *testing.T) {
-	server := startServer(t)
-	defer server.stop()
+	server := testkit.StartRedis(t)
 	log := &testkit.Log{}
-	b := open(t, &redispubsub.Broker{Client: server.client(t), Logger: log.Logger()})
+	b := open(t, &redispubsub.Broker{Client: clientOf(t, server), Logger: log.Logger()})
 	s := subscribe(t, b, "c", pubsub.Options{Member: pubsub.Member{ID: "m"}})
-	server.stop()
+	server.Stop()
 	if _, err := b.Publish(t.Context(), "c", pubsub.Message{}); err == nil {
 		t.Error("published")
 	}
@@ -162,14 +161,14 @@ func TestAServerThatIsGoneMakesErrors(t *testing.T) {
 
 // TestTheMembersOfAKilledProcessLeave has a process that ends without a word.
 func TestTheMembersOfAKilledProcessLeave(t *testing.T) {
-	server := sharedServer(t)
-	client := server.client(t)
+	server := testkit.SharedRedis(t)
+	client := clientOf(t, server)
 	const lease = 2 * time.Second
-	killed := &redispubsub.Broker{URL: server.url, Lease: lease}
+	killed := &redispubsub.Broker{URL: server.URL, Lease: lease}
 	if err := killed.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	left := open(t, &redispubsub.Broker{URL: server.url, Lease: lease})
+	left := open(t, &redispubsub.Broker{URL: server.URL, Lease: lease})
 	ann := subscribe(t, left, "room", pubsub.Options{Member: pubsub.Member{ID: "ann"}, Presence: true})
 	subscribe(t, killed, "room", pubsub.Options{Member: pubsub.Member{ID: "bob", Info: "Bob"}})
 	if m := next(t, ann); m.Kind != pubsub.Join || m.From != "bob" {
@@ -195,8 +194,8 @@ func TestTheMembersOfAKilledProcessLeave(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	server := sharedServer(t)
-	b, other := open(t, &redispubsub.Broker{URL: server.url}), open(t, &redispubsub.Broker{URL: server.url})
+	server := testkit.SharedRedis(t)
+	b, other := open(t, &redispubsub.Broker{URL: server.URL}), open(t, &redispubsub.Broker{URL: server.URL})
 	s := subscribe(t, b, "c", pubsub.Options{Member: pubsub.Member{ID: "m"}})
 	quick := subscribe(t, b, "c", pubsub.Options{})
 	if _, err := b.Publish(t.Context(), "c", pubsub.Message{Data: "last"}); err != nil {
@@ -221,7 +220,7 @@ func TestClose(t *testing.T) {
 }
 
 func TestTheNumberOfChannelsIsLimited(t *testing.T) {
-	b := open(t, &redispubsub.Broker{URL: sharedServer(t).url, MaxChannels: 1})
+	b := open(t, &redispubsub.Broker{URL: testkit.SharedRedis(t).URL, MaxChannels: 1})
 	subscribe(t, b, "one", pubsub.Options{})
 	if _, err := b.Subscribe(t.Context(), "two", pubsub.Options{}); !errors.Is(err, pubsub.ErrTooMany) {
 		t.Error(err)
@@ -230,11 +229,11 @@ func TestTheNumberOfChannelsIsLimited(t *testing.T) {
 
 // TestTwoGateways has the same applications in two gateways, whose clients are one audience.
 func TestTwoGateways(t *testing.T) {
-	server := sharedServer(t)
+	server := testkit.SharedRedis(t)
 	var clients []*pagitest.Client
 	var brokers []pubsub.Broker
 	for range 2 {
-		b := open(t, &redispubsub.Broker{URL: server.url})
+		b := open(t, &redispubsub.Broker{URL: server.URL})
 		brokers = append(brokers, b)
 		clients = append(clients, pagitest.Start(t, &apps.URLMap{Mounts: []apps.Mount{
 			{Path: "/live", App: &apps.WebSocketBroadcast{Feed: apps.Feed{Channel: "news", Broker: b}}},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 	"github.com/pagi-go/pagi-bridge/pagi/session"
@@ -40,14 +41,14 @@ func TestRedis(t *testing.T) {
 	} {
 		t.Run("corrupt: "+name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) storetest.Suite {
-				server := sharedServer(t)
+				server := testkit.SharedRedis(t)
 				return storetest.Suite{
-					Store: open(t, &redisstore.Store{URL: server.url}),
+					Store: open(t, &redisstore.Store{URL: server.URL}),
 					Now:   time.Now,
 					// Redis has its own clock, which a test cannot set.
 					Advance: func(d time.Duration) { <-time.After(d) },
 					Corrupt: func(t *testing.T, id string) {
-						if err := corrupt(server.client(t), key(id)); err != nil {
+						if err := corrupt(clientOf(t, server), key(id)); err != nil {
 							t.Fatal(err)
 						}
 					},
@@ -61,7 +62,7 @@ func TestRedis(t *testing.T) {
 }
 
 func TestAClientOfTheCallersStaysOpen(t *testing.T) {
-	client := sharedServer(t).client(t)
+	client := clientOf(t, testkit.SharedRedis(t))
 	store := &redisstore.Store{Client: client, Prefix: "mine:"}
 	if err := store.Open(t.Context()); err != nil {
 		t.Fatal(err)
@@ -79,8 +80,8 @@ func TestAClientOfTheCallersStaysOpen(t *testing.T) {
 }
 
 func TestRedisRemovesASessionAtItsDeadline(t *testing.T) {
-	server := sharedServer(t)
-	store, client := open(t, &redisstore.Store{URL: server.url}), server.client(t)
+	server := testkit.SharedRedis(t)
+	store, client := open(t, &redisstore.Store{URL: server.URL}), clientOf(t, server)
 	rec := &session.Record{ID: strings.Repeat("a", 32), Deadline: time.Now().Add(time.Hour)}
 	within := func(low, high time.Duration) {
 		t.Helper()
@@ -101,9 +102,9 @@ func TestRedisRemovesASessionAtItsDeadline(t *testing.T) {
 }
 
 func TestConcurrentRequestsAreMerged(t *testing.T) {
-	server := sharedServer(t)
+	server := testkit.SharedRedis(t)
 	const requests = 50
-	app := session.Manager{Store: &redisstore.Store{URL: server.url}}.Wrap(setter)
+	app := session.Manager{Store: &redisstore.Store{URL: server.URL}}.Wrap(setter)
 	err := pagitest.Run(t.Context(), app, func(first *pagitest.Client) error {
 		if res := first.Get("/begin"); res.Err != nil {
 			return res.Err
@@ -129,14 +130,13 @@ func TestConcurrentRequestsAreMerged(t *testing.T) {
 }
 
 func TestAServerThatHasGone(t *testing.T) {
-	server := startServer(t)
-	defer server.stop()
-	app := session.Manager{Store: &redisstore.Store{URL: server.url}}.Wrap(setter)
+	server := testkit.StartRedis(t)
+	app := session.Manager{Store: &redisstore.Store{URL: server.URL}}.Wrap(setter)
 	err := pagitest.Run(t.Context(), app, func(client *pagitest.Client) error {
 		if res := client.Get("/begin"); res.Err != nil {
 			return res.Err
 		}
-		server.stop()
+		server.Stop()
 		var status *pagi.StatusError
 		if res := client.Get("/a"); res.Status != 503 || !errors.As(res.Err, &status) {
 			t.Errorf("status %d, error %v", res.Status, res.Err)
