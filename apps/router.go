@@ -2,13 +2,10 @@ package apps
 
 import (
 	"context"
-	"sync"
-	"sync/atomic"
 
 	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/internal/routing"
 	"github.com/pagi-go/pagi-bridge/pagi"
-	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
 // Router gives each request to the application of its route: by method and path for http scopes, by
@@ -64,9 +61,7 @@ type Router struct {
 	// has no route but that one has: with 301 for GET and HEAD, else with 308. The default is 404.
 	RedirectSlash bool `yaml:"redirect_slash"`
 
-	once sync.Once
-	mux  atomic.Pointer[routing.Mux]
-	err  error // of building mux; guarded by once
+	lazy routing.Lazy
 }
 
 func init() { parts.App[Router]("router", "") }
@@ -78,23 +73,7 @@ func (r *Router) Check() error { return r.table.Check(r.options()) }
 // Serve passes the scope on. The lifespan scope goes to each application once, through the middleware of
 // its routes; a failed startup names the route.
 func (r *Router) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-	mux := r.mux.Load()
-	if mux == nil {
-		if mux = r.complete(); mux == nil {
-			return lifespan.Broken(r.err).Serve(ctx, scope, receive, send)
-		}
-	}
-	return mux.Serve(ctx, scope, receive, send)
-}
-
-// complete builds the mux. It returns nil if there is an error in err.
-func (r *Router) complete() *routing.Mux {
-	r.once.Do(func() {
-		mux, err := r.table.Build(r.options())
-		r.err = err
-		r.mux.Store(mux)
-	})
-	return r.mux.Load()
+	return r.lazy.Serve(ctx, scope, receive, send, &r.table, r.options())
 }
 
 func (r *Router) options() routing.Options {
@@ -115,21 +94,13 @@ func passOn404(all []pagi.App) pagi.App { return &Cascade{Apps: all, Catch: []in
 //
 // The routes of a Router at a named mount have names with that of the mount in front: "api.user".
 func (r *Router) URL(name string, params ...string) (string, error) {
-	mux, err := r.table.Index(&r.mux)
-	if err != nil {
-		return "", err
-	}
-	return mux.URL(name, params...)
+	return r.lazy.URL(&r.table, name, params...)
 }
 
 // Routes describes the routes in the order in which they were added. A mount is followed by the routes of
 // the Router there, with the mount's prefix in front. It is nil if there is a wrong route.
 func (r *Router) Routes() []pagi.Route {
-	mux, err := r.table.Index(&r.mux)
-	if err != nil {
-		return nil
-	}
-	return mux.Routes()
+	return r.lazy.Routes(&r.table)
 }
 
 // AllowedMethods returns the value of the header allow for the MethodNotAllowed of a Router: the

@@ -94,13 +94,8 @@ func (g *RouteGroup) Group(prefix string, f func(*RouteGroup), middleware ...pag
 }
 
 func (g *RouteGroup) add(kind, method, pattern string, app pagi.App, middleware []pagi.Middleware) *Route {
-	r := &routing.Route{
-		Route:      pagi.Route{Kind: kind, Method: method, Pattern: g.prefix + pattern},
-		App:        app,
-		Middleware: append(slices.Clip(g.middleware), middleware...),
-	}
-	g.routes().Add(r)
-	return &Route{r}
+	route := pagi.Route{Kind: kind, Method: method, Pattern: g.prefix + pattern}
+	return &Route{g.routes().Add(route, app, g.middleware, middleware)}
 }
 
 func (g *RouteGroup) routes() *routing.Table {

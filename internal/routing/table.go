@@ -1,8 +1,9 @@
 // Package routing is the engine of the routers in packages apps and endpoint. They collect routes in a
 // Table; Build makes a Mux of it, which serves.
 //
-// Files: table.go collects and checks, mux.go passes requests on, answer.go has the answers that a Mux
-// gives itself, life.go passes the lifespan scope on, url.go makes URLs and the list of routes.
+// Files: table.go collects and checks, lazy.go builds when the first scope comes, mux.go passes requests
+// on, answer.go has the answers that a Mux gives itself, life.go passes the lifespan scope on, url.go
+// makes URLs and the list of routes.
 package routing
 
 import (
@@ -40,8 +41,13 @@ func (r *Route) label() string {
 // Table collects routes. The zero Table is empty.
 type Table struct{ routes []*Route }
 
-// Add adds a route, which may be changed until Build.
-func (t *Table) Add(r *Route) { t.routes = append(t.routes, r) }
+// Add adds a route, which may be changed until Build. Middleware is the one of its groups, and then its
+// own.
+func (t *Table) Add(route pagi.Route, app pagi.App, groups, own []pagi.Middleware) *Route {
+	r := &Route{Route: route, App: app, Middleware: append(slices.Clip(groups), own...)}
+	t.routes = append(t.routes, r)
+	return r
+}
 
 // Options are those of a router as a whole.
 type Options struct {

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/pagi-go/pagi-bridge/internal/nearest"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -90,12 +89,3 @@ func (m *Mux) Routes() (all []pagi.Route) {
 
 // join puts the prefix of a mount in front of a pattern.
 func join(prefix, pattern string) string { return strings.TrimSuffix(prefix, "/") + pattern }
-
-// Index returns the Mux that is built already, or else one that cannot serve but knows the routes that
-// the Table has now.
-func (t *Table) Index(built *atomic.Pointer[Mux]) (*Mux, error) {
-	if m := built.Load(); m != nil {
-		return m, nil
-	}
-	return t.index(Options{})
-}

@@ -2,12 +2,9 @@ package endpoint
 
 import (
 	"context"
-	"sync"
-	"sync/atomic"
 
 	"github.com/pagi-go/pagi-bridge/internal/routing"
 	"github.com/pagi-go/pagi-bridge/pagi"
-	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
 // Router is an application that gives each request to the function of its route. It is apps.Router for
@@ -33,9 +30,7 @@ type Router struct {
 	// route.
 	RedirectSlash bool
 
-	once sync.Once
-	mux  atomic.Pointer[routing.Mux]
-	err  error // of building mux; guarded by once
+	lazy routing.Lazy
 }
 
 // Check reports wrong patterns, routes without a function, routes that match the same requests, names
@@ -44,23 +39,7 @@ func (r *Router) Check() error { return r.table.Check(r.options()) }
 
 // Serve implements pagi.App. The first scope completes the Router: routes added later have no effect.
 func (r *Router) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-	mux := r.mux.Load()
-	if mux == nil {
-		if mux = r.complete(); mux == nil {
-			return lifespan.Broken(r.err).Serve(ctx, scope, receive, send)
-		}
-	}
-	return mux.Serve(ctx, scope, receive, send)
-}
-
-// complete builds the mux. It returns nil if there is an error in err.
-func (r *Router) complete() *routing.Mux {
-	r.once.Do(func() {
-		mux, err := r.table.Build(r.options())
-		r.err = err
-		r.mux.Store(mux)
-	})
-	return r.mux.Load()
+	return r.lazy.Serve(ctx, scope, receive, send, &r.table, r.options())
 }
 
 func (r *Router) options() routing.Options {
@@ -70,20 +49,12 @@ func (r *Router) options() routing.Options {
 // URL returns the path of a named route below the Router, percent-encoded, as apps.Router.URL does.
 // params are names and values of its parameters, in pairs.
 func (r *Router) URL(name string, params ...string) (string, error) {
-	mux, err := r.table.Index(&r.mux)
-	if err != nil {
-		return "", err
-	}
-	return mux.URL(name, params...)
+	return r.lazy.URL(&r.table, name, params...)
 }
 
 // Routes describes the routes in the order in which they were added, as apps.Router.Routes does.
 func (r *Router) Routes() []pagi.Route {
-	mux, err := r.table.Index(&r.mux)
-	if err != nil {
-		return nil
-	}
-	return mux.Routes()
+	return r.lazy.Routes(&r.table)
 }
 
 // AllowedMethods returns the value of the header allow for the MethodNotAllowed of a Router: the

@@ -140,13 +140,8 @@ func (g *RouteGroup) With(middleware ...Middleware) *RouteGroup {
 }
 
 func (g *RouteGroup) add(kind, method, pattern string, app pagi.App, middleware []pagi.Middleware) *Route {
-	r := &routing.Route{
-		Route:      pagi.Route{Kind: kind, Method: method, Pattern: g.prefix + pattern},
-		App:        app,
-		Middleware: append(slices.Clip(g.around), middleware...),
-	}
-	g.routes().Add(r)
-	return &Route{r}
+	route := pagi.Route{Kind: kind, Method: method, Pattern: g.prefix + pattern}
+	return &Route{g.routes().Add(route, app, g.around, middleware)}
 }
 
 func (g *RouteGroup) routes() *routing.Table {
