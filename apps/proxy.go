@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/apps/internal/upstream"
+	"github.com/pagi-go/pagi-bridge/internal/certpool"
 	"github.com/pagi-go/pagi-bridge/internal/headername"
 	"github.com/pagi-go/pagi-bridge/internal/hostname"
 	"github.com/pagi-go/pagi-bridge/internal/option"
@@ -234,13 +234,9 @@ func (o *ProxyTLS) rootCAs() (*x509.CertPool, error) {
 	if o.CA == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(o.CA)
+	pool, err := certpool.Read(o.CA)
 	if err != nil {
 		return nil, pagi.BadOption("ca", "%w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, pagi.BadOption("ca", "%s has no certificate in PEM", o.CA)
 	}
 	return pool, nil
 }

@@ -87,7 +87,7 @@ func TestProxyCannotConnect(t *testing.T) {
 		name, url string
 		status    int
 	}{
-		{"to a port at which nobody listens", nobody(t), 502},
+		{"to a port without a server", unusedPort(t), 502},
 		{"to a socket that is not there", "unix:/nowhere/s", 502},
 		{"by TLS to a server without an answer", "https" + strings.TrimPrefix(rawBackend(t, hangs), "http"), 504},
 	} {
@@ -184,9 +184,9 @@ func TestProxyAsksAnotherBackendWhereThatIsSafe(t *testing.T) {
 		status            int
 		want              string
 	}{
-		{"a GET without a connection", nobody(t), "GET", nil, 200, `GET "" <nil>`},
-		{"a POST without a connection", nobody(t), "POST", []pagitest.Option{pagitest.Body("x")}, 200, `POST "x" <nil>`},
-		{"a POST in pieces without a connection", nobody(t), "POST", []pagitest.Option{pagitest.Chunks("x", "y")}, 200, `POST "xy" <nil>`},
+		{"a GET without a connection", unusedPort(t), "GET", nil, 200, `GET "" <nil>`},
+		{"a POST without a connection", unusedPort(t), "POST", []pagitest.Option{pagitest.Body("x")}, 200, `POST "x" <nil>`},
+		{"a POST in pieces without a connection", unusedPort(t), "POST", []pagitest.Option{pagitest.Chunks("x", "y")}, 200, `POST "xy" <nil>`},
 		{"a GET without a response", closes, "GET", nil, 200, `GET "" <nil>`},
 		{"a GET with a body without a response", closes, "GET", []pagitest.Option{pagitest.Body("x")}, 502, ""},
 		{"a POST without a response", closes, "POST", nil, 502, ""},
@@ -200,7 +200,7 @@ func TestProxyAsksAnotherBackendWhereThatIsSafe(t *testing.T) {
 		}
 	}
 	asked.Store(0)
-	p := &apps.Proxy{To: []string{closes + " weight=3", nobody(t), nobody(t)}, ProxyBalance: apps.ProxyBalance{Tries: 2}, Logger: quiet}
+	p := &apps.Proxy{To: []string{closes + " weight=3", unusedPort(t), unusedPort(t)}, ProxyBalance: apps.ProxyBalance{Tries: 2}, Logger: quiet}
 	pagitest.New(p).Get("/").Expect(t, 502)
 	if asked.Load() != 1 {
 		t.Errorf("asked %d times", asked.Load())
@@ -209,7 +209,7 @@ func TestProxyAsksAnotherBackendWhereThatIsSafe(t *testing.T) {
 
 func TestProxyWithoutABackendThatIsUp(t *testing.T) {
 	var log testkit.Log
-	one, other := nobody(t), nobody(t)
+	one, other := unusedPort(t), unusedPort(t)
 	p := &apps.Proxy{To: []string{one, other}, ProxyHealth: apps.ProxyHealth{MaxFails: 2, FailTimeout: time.Hour}, Logger: log.Logger()}
 	c := pagitest.New(p)
 	for range 2 {
@@ -225,7 +225,7 @@ func TestProxyWithoutABackendThatIsUp(t *testing.T) {
 }
 
 func TestProxyASingleBackendIsAlwaysTried(t *testing.T) {
-	c := pagitest.New(&apps.Proxy{To: []string{nobody(t)}, ProxyHealth: apps.ProxyHealth{MaxFails: 1, FailTimeout: time.Hour}, Logger: quiet})
+	c := pagitest.New(&apps.Proxy{To: []string{unusedPort(t)}, ProxyHealth: apps.ProxyHealth{MaxFails: 1, FailTimeout: time.Hour}, Logger: quiet})
 	for range 3 {
 		c.Get("/").Expect(t, 502)
 	}
@@ -316,7 +316,7 @@ func TestProxyAClientThatLeavesEndsTheRequest(t *testing.T) {
 }
 
 // A backend may answer, or die, without having read the body. Neither waits for the client.
-func TestProxyDoesNotWaitForABodyThatNobodyWants(t *testing.T) {
+func TestProxyDoesNotWaitForABodyThatIsNotWanted(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer string
 		status int

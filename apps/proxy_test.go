@@ -78,8 +78,8 @@ func says(text string) func(net.Conn, *bufio.Reader) {
 	}
 }
 
-// nobody returns the URL of a port at which nobody listens, for as long as the test runs.
-func nobody(t testing.TB) string {
+// unusedPort returns the URL of a port at which no server listens, as long as the test runs.
+func unusedPort(t testing.TB) string {
 	t.Helper()
 	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
@@ -492,7 +492,7 @@ func TestProxyByOtherProtocols(t *testing.T) {
 		want   string
 	}{
 		{"HTTP/2 over TLS", &apps.Proxy{To: []string{own.URL}, ProxyTLS: apps.ProxyTLS{CA: ca}}, 200, "HTTP/2.0 testserver /x hello <nil>"},
-		{"TLS with a certificate nobody has signed", &apps.Proxy{To: []string{secure.URL}, Logger: quiet}, 502, "Bad Gateway"},
+		{"TLS with a certificate that no authority has signed", &apps.Proxy{To: []string{secure.URL}, Logger: quiet}, 502, "Bad Gateway"},
 		{"TLS with a certificate for another host", &apps.Proxy{To: []string{own.URL}, ProxyTLS: apps.ProxyTLS{CA: ca, ServerName: "other"}, Logger: quiet}, 502, "Bad Gateway"},
 		{"h2c", &apps.Proxy{To: []string{"h2c" + strings.TrimPrefix(plain.URL, "http")}}, 200, "HTTP/2.0 testserver /x hello <nil>"},
 		{"a Unix socket", &apps.Proxy{To: []string{"unix:" + socket}}, 200, "HTTP/1.1 testserver /x hello <nil>"},
@@ -506,33 +506,33 @@ func TestProxyByOtherProtocols(t *testing.T) {
 
 func TestProxyCheck(t *testing.T) {
 	for want, p := range map[string]*apps.Proxy{
-		"to: is missing":                              {},
-		"must begin with http://":                     {To: []string{"ftp://x"}},
-		"does not name a host":                        {To: []string{"http:///x"}},
-		"must not have a query":                       {To: []string{"http://x/?a"}},
-		"must not contain a password":                 {To: []string{"http://me:secret@x/"}},
-		"must begin with a slash":                     {To: []string{"unix:run/x.sock"}},
-		"not by \"weight=0\"":                         {To: []string{"http://x weight=0"}},
-		"is given twice":                              {To: []string{"http://x", "http://x weight=2"}},
-		"has another path":                            {To: []string{"http://x/a", "http://y/b"}},
-		"balance: must be":                            {To: []string{"http://x"}, ProxyBalance: apps.ProxyBalance{Balance: "random"}},
-		"hash_by: must be client":                     {To: []string{"http://x"}, ProxyBalance: apps.ProxyBalance{Balance: "hash", HashBy: "path"}},
-		"hash_by: has no effect":                      {To: []string{"http://x"}, ProxyBalance: apps.ProxyBalance{HashBy: "cookie:a"}},
-		"tries: must not be negative":                 {To: []string{"http://x"}, ProxyBalance: apps.ProxyBalance{Tries: -1}},
-		"health_path: \"x\" must begin":               {To: []string{"http://x"}, ProxyHealth: apps.ProxyHealth{HealthPath: "x"}},
-		"health_status: must hold":                    {To: []string{"http://x"}, ProxyHealth: apps.ProxyHealth{HealthStatus: []int{100}}},
-		"health_interval: must not be negative":       {To: []string{"http://x"}, ProxyHealth: apps.ProxyHealth{HealthInterval: -1}},
-		"send_host: must be":                          {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{SendHost: "a b"}},
-		"via: \"a b\" must be":                        {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{Via: "a b"}},
-		"request_headers: \"a b\" is not":             {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Unset: []string{"a b"}}}},
-		"response_headers: Connection must not":       {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{ResponseHeaders: apps.ProxyHeaderRules{Set: map[string]string{"Connection": "x"}}}},
-		"request_headers: Content-Length must not":    {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Add: map[string]string{"Content-Length": "1"}}}},
-		"request_headers: \"a\\r\\nb\" must not":      {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Set: map[string]string{"x": "a\r\nb"}}}},
-		"connect_timeout: must not be negative":       {To: []string{"http://x"}, ProxyLimits: apps.ProxyLimits{ConnectTimeout: -1}},
-		"max_idle_conns: must not be negative":        {To: []string{"http://x"}, ProxyLimits: apps.ProxyLimits{MaxIdleConns: -1}},
-		"max_message_size: must not be negative":      {To: []string{"http://x"}, ProxyLimits: apps.ProxyLimits{MaxMessageSize: -1}},
-		"ca: open /nowhere: no such file":             {To: []string{"https://x"}, ProxyTLS: apps.ProxyTLS{CA: "/nowhere"}},
-		"ca: proxy_test.go has no certificate in PEM": {To: []string{"https://x"}, ProxyTLS: apps.ProxyTLS{CA: "proxy_test.go"}},
+		"to: is missing":                                   {},
+		"must begin with http://":                          {To: []string{"ftp://x"}},
+		"does not name a host":                             {To: []string{"http:///x"}},
+		"must not have a query":                            {To: []string{"http://x/?a"}},
+		"must not contain a password":                      {To: []string{"http://me:secret@x/"}},
+		"must begin with a slash":                          {To: []string{"unix:run/x.sock"}},
+		"not by \"weight=0\"":                              {To: []string{"http://x weight=0"}},
+		"is given twice":                                   {To: []string{"http://x", "http://x weight=2"}},
+		"has another path":                                 {To: []string{"http://x/a", "http://y/b"}},
+		"balance: must be":                                 {To: []string{"http://x"}, ProxyBalance: apps.ProxyBalance{Balance: "random"}},
+		"hash_by: must be client":                          {To: []string{"http://x"}, ProxyBalance: apps.ProxyBalance{Balance: "hash", HashBy: "path"}},
+		"hash_by: has no effect":                           {To: []string{"http://x"}, ProxyBalance: apps.ProxyBalance{HashBy: "cookie:a"}},
+		"tries: must not be negative":                      {To: []string{"http://x"}, ProxyBalance: apps.ProxyBalance{Tries: -1}},
+		"health_path: \"x\" must begin":                    {To: []string{"http://x"}, ProxyHealth: apps.ProxyHealth{HealthPath: "x"}},
+		"health_status: must hold":                         {To: []string{"http://x"}, ProxyHealth: apps.ProxyHealth{HealthStatus: []int{100}}},
+		"health_interval: must not be negative":            {To: []string{"http://x"}, ProxyHealth: apps.ProxyHealth{HealthInterval: -1}},
+		"send_host: must be":                               {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{SendHost: "a b"}},
+		"via: \"a b\" must be":                             {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{Via: "a b"}},
+		"request_headers: \"a b\" is not":                  {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Unset: []string{"a b"}}}},
+		"response_headers: Connection must not":            {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{ResponseHeaders: apps.ProxyHeaderRules{Set: map[string]string{"Connection": "x"}}}},
+		"request_headers: Content-Length must not":         {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Add: map[string]string{"Content-Length": "1"}}}},
+		"request_headers: \"a\\r\\nb\" must not":           {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Set: map[string]string{"x": "a\r\nb"}}}},
+		"connect_timeout: must not be negative":            {To: []string{"http://x"}, ProxyLimits: apps.ProxyLimits{ConnectTimeout: -1}},
+		"max_idle_conns: must not be negative":             {To: []string{"http://x"}, ProxyLimits: apps.ProxyLimits{MaxIdleConns: -1}},
+		"max_message_size: must not be negative":           {To: []string{"http://x"}, ProxyLimits: apps.ProxyLimits{MaxMessageSize: -1}},
+		"ca: open /nowhere: no such file":                  {To: []string{"https://x"}, ProxyTLS: apps.ProxyTLS{CA: "/nowhere"}},
+		"ca: proxy_test.go: there is no certificate in it": {To: []string{"https://x"}, ProxyTLS: apps.ProxyTLS{CA: "proxy_test.go"}},
 	} {
 		if err := p.Check(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

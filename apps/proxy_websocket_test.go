@@ -114,7 +114,7 @@ func TestProxyWebSocketsByOtherWays(t *testing.T) {
 	for name, p := range map[string]*apps.Proxy{
 		"TLS":                   {To: []string{secure.URL}, ProxyTLS: apps.ProxyTLS{CA: pair.CertFile}},
 		"a Unix socket":         {To: []string{"unix:" + socket}},
-		"the second of two":     {To: []string{nobody(t), "unix:" + socket}, Logger: quiet},
+		"the second of two":     {To: []string{unusedPort(t), "unix:" + socket}, Logger: quiet},
 		"a backend with a host": {To: []string{"unix:" + socket}, ProxyHeaders: apps.ProxyHeaders{SendHost: "backend"}},
 	} {
 		ws := pagitest.New(p).WebSocket("/")
@@ -249,7 +249,7 @@ func TestProxyWebSocketsThatTheBackendRefuses(t *testing.T) {
 		}, 200, "hello", ""},
 		{"by silence", func(t *testing.T) string { return rawBackend(t, hangs) }, 504, "Gateway Timeout\n", ""},
 		{"by closing", func(t *testing.T) string { return rawBackend(t, says("")) }, 502, "Bad Gateway\n", ""},
-		{"by not being there", func(t *testing.T) string { return nobody(t) }, 502, "Bad Gateway\n", ""},
+		{"by not being there", func(t *testing.T) string { return unusedPort(t) }, 502, "Bad Gateway\n", ""},
 		{"with a wrong key", func(t *testing.T) string {
 			return rawBackend(t, says("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"))
 		}, 502, "Bad Gateway\n", ""},
@@ -362,7 +362,7 @@ func TestProxyWebSocketsPushBack(t *testing.T) {
 	pagitest.InMemory(t, "a slow reader")
 	ws := pagitest.New(&apps.Proxy{To: []string{url}, Logger: quiet}).WebSocket("/", pagitest.SlowReader(0, 0))
 	if n := testkit.Await(t, sent); n == 10_000 {
-		t.Error("the backend could send 640 MB that nobody has read")
+		t.Error("the backend could send 640 MB that the client has not read")
 	}
 	_ = ws.Finish() // the backend has broken off
 }

@@ -226,7 +226,7 @@ func TestSSEPubsubShedsAClientThatDoesNotRead(t *testing.T) {
 	for range 20 {
 		send(t, b, "default", pubsub.Message{Data: strings.Repeat("x", 500)})
 	}
-	subscribed(t, b, "default", 0) // although nobody reads
+	subscribed(t, b, "default", 0) // although the client does not read
 	if res := stream.Finish(); res.Err != nil || len(res.Body) > 10*600 {
 		t.Errorf("%v, %d bytes", res.Err, len(res.Body))
 	}

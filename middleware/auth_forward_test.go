@@ -94,7 +94,7 @@ func TestAuthForwardDecides(t *testing.T) {
 			w.WriteHeader(403)
 			_, _ = w.Write(make([]byte, 1<<20+1))
 		}, "502"},
-		"a large body that nobody needs": {func(w http.ResponseWriter, _ *http.Request) {
+		"a large body that is not needed": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Remote-User", "ann")
 			_, _ = w.Write(make([]byte, 5<<20))
 		}, "forward ann"},
@@ -137,7 +137,7 @@ func TestAuthForwardDecides(t *testing.T) {
 			t.Errorf("of a path that is not protected cache-control is %q", got)
 		}
 	}
-	// An identity of a middleware further out stays if the server names nobody, and is replaced otherwise.
+	// An identity of a middleware further out stays if the server names no user, and is replaced otherwise.
 	if got := pagitest.New(outer(open)).Get("/admin").Text(); got != "outer olga olga" {
 		t.Error(got)
 	}

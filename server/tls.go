@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/certpool"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/server/http1"
@@ -175,13 +175,9 @@ func (f *tlsFront) setRules() error {
 // loadClientCA makes a configuration with the present content of ClientCA.
 func (f *tlsFront) loadClientCA() error {
 	f.caStamp = stampOf(f.options.ClientCA)
-	pem, err := os.ReadFile(f.options.ClientCA)
+	pool, err := certpool.Read(f.options.ClientCA)
 	if err != nil {
 		return fmt.Errorf("server: TLS client CA: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("server: TLS client CA %s: there is no certificate in it", f.options.ClientCA)
 	}
 	config := f.base.Clone()
 	config.ClientCAs = pool

@@ -229,8 +229,8 @@ func TestWhoIsAuthenticated(t *testing.T) {
 	}
 }
 
-// A client that sends the headers of an authenticated user by itself is nobody. The middleware says who it
-// is, and only for the paths that it protects.
+// A client that sends the headers of an authenticated user by itself has no identity. The middleware
+// says who it is, and only for the paths that it protects.
 func TestAuthenticationOfTheMiddleware(t *testing.T) {
 	forged := []string{"remote-user", "root", "x-remote-user", "root", "auth-type", "Basic", "remote_user", "root", "auth_type", "Basic"}
 	users, tokens := map[string]string{"zoë": "{PLAIN}a:b"}, map[string]string{"ci": "0123456789abcdef"}

@@ -109,8 +109,8 @@ func TestBadSurroundings(t *testing.T) {
 	}
 }
 
-// A client that sends the headers of an authenticated user by itself is nobody. The middleware says who it
-// is, and only for the paths that it protects.
+// A client that sends the headers of an authenticated user by itself has no identity. The middleware
+// says who it is, and only for the paths that it protects.
 func TestAuthenticationOfTheMiddleware(t *testing.T) {
 	m := code(t, `sub { my $e = shift; [200, [], [join '|', map { $e->{$_} // '' } qw(AUTH_TYPE REMOTE_USER HTTP_REMOTE_USER HTTP_AUTHORIZATION)]] }`)
 	app := m.app

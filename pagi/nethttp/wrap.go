@@ -73,7 +73,7 @@ type crossing struct {
 
 	mu      sync.Mutex
 	running int  // calls of next
-	left    bool // the middleware has returned, and nobody runs
+	left    bool // the middleware has returned, and no call of next runs
 	failed  []error
 	change  *sync.Cond
 }

@@ -157,7 +157,7 @@ func (b *Memory) Publish(ctx context.Context, name string, m Message) (string, e
 	switch {
 	case err != nil:
 		return "", err
-	case c == nil: // nobody listens, and nothing is kept
+	case c == nil: // the channel has no subscriber, and keeps nothing
 		return b.id(seq), nil
 	}
 	m.Channel, m.Kind = name, Data

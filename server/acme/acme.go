@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddyserver/certmagic"
 
+	"github.com/pagi-go/pagi-bridge/internal/certpool"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -66,13 +67,9 @@ func (o *Options) roots() (*x509.CertPool, error) {
 	if o.DirectoryCA == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(o.DirectoryCA)
+	pool, err := certpool.Read(o.DirectoryCA)
 	if err != nil {
 		return nil, pagi.BadOption("directory_ca", "%w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, pagi.BadOption("directory_ca", "%s: there is no certificate in it", o.DirectoryCA)
 	}
 	return pool, nil
 }

@@ -1,6 +1,6 @@
 package redispubsub
 
-// Kill ends what a Broker does as the end of its process would: nobody is told.
+// Kill ends what a Broker does as the end of its process would. Other brokers are not told.
 func (b *Broker) Kill() {
 	b.end()
 	b.mu.Lock()
