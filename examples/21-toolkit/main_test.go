@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest/socket"
@@ -11,8 +12,11 @@ import (
 
 func TestMain(m *testing.M) { socket.Main(m) }
 
+// linted makes each violation of the specification a failure.
+func linted(app pagi.App) pagi.App { return middleware.Lint{Strict: true}.Wrap(app) }
+
 func TestPages(t *testing.T) {
-	client := pagitest.Start(t, site())
+	client := pagitest.Start(t, linted(site()))
 	client.Get("/").Expect(t, 200, "<h1>A form, an upload, a stream, a chat</h1>")
 	client.Post("/contact", pagitest.Form("name", "Ann", "message", "hi")).Expect(t, 200, "Thank you, Ann. This was message 1 of yours.")
 	client.Post("/contact", pagitest.Form("name", "Ann", "message", "ho")).Expect(t, 200, "This was message 2 of yours.")
@@ -30,7 +34,7 @@ func TestPages(t *testing.T) {
 }
 
 func TestClock(t *testing.T) {
-	stream := pagitest.Start(t, site()).Events("/clock")
+	stream := pagitest.Start(t, linted(site())).Events("/clock")
 	if ev, ok := stream.Next(); !ok || ev.Event != "time" || len(ev.Data) != len("15:04:05") {
 		t.Errorf("%+v, %v", ev, ok)
 	}
@@ -41,7 +45,7 @@ func TestClock(t *testing.T) {
 }
 
 func TestChat(t *testing.T) {
-	client := pagitest.Start(t, site())
+	client := pagitest.Start(t, linted(site()))
 	client.Extensions = map[string]any{pagi.ExtDenialResponse: struct{}{}}
 	if ws := client.WebSocket("/chat"); ws.Accepted || ws.Response.Status != 400 {
 		t.Errorf("without a name: %+v", ws)

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
+	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest/socket"
@@ -11,12 +12,15 @@ import (
 
 func TestMain(m *testing.M) { socket.Main(m) }
 
+// linted makes each violation of the specification a failure.
+func linted(app pagi.App) pagi.App { return middleware.Lint{Strict: true}.Wrap(app) }
+
 func TestTasks(t *testing.T) {
 	app := newList().router
 	if err := pagi.Check(app); err != nil {
 		t.Fatal(err)
 	}
-	c := pagitest.Start(t, app)
+	c := pagitest.Start(t, linted(app))
 	c.Get("/").Expect(t, 200, "<h1>Tasks</h1>")
 	if res := c.Post("/tasks", pagitest.JSON(task{Text: "tea"})).Expect(t, 201, `{"id":1,"text":"tea","done":false}`); res.Header("location") != "/tasks/1" {
 		t.Errorf("location %q", res.Header("location"))
@@ -47,14 +51,14 @@ func TestChangesAreTold(t *testing.T) {
 		defer l.mu.Unlock()
 		return len(l.viewers)
 	}
-	stream := pagitest.New(l.router).Events("/changes")
+	stream := pagitest.New(linted(l.router)).Events("/changes")
 	events := make(chan pagitest.ServerEvent, 1)
 	go func() {
 		event, _ := stream.Next()
 		events <- event
 	}()
 	testkit.Eventually(t, "the browser is known", func() bool { return viewers() == 1 })
-	pagitest.New(l.router).Post("/tasks", pagitest.JSON(task{Text: "tea"})).Expect(t, 201)
+	pagitest.New(linted(l.router)).Post("/tasks", pagitest.JSON(task{Text: "tea"})).Expect(t, 201)
 	if event := testkit.Await(t, events); event.Event != "change" || event.Data != "1" {
 		t.Errorf("%+v", event)
 	}

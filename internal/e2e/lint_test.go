@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +15,8 @@ import (
 // Our own applications and bridges keep every rule of the specification: below Lint in strict mode
 // each violation would be a failure.
 func TestOwnApplicationsKeepTheRules(t *testing.T) {
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "from the backend:", r.Method) }))
+	t.Cleanup(backend.Close)
 	dir := testkit.Tree(t, map[string]string{
 		"app.psgi": `sub { my $e = shift; my $p = $e->{PATH_INFO};
 			return [204, [], []] if $p eq '/204';
@@ -38,6 +43,10 @@ mounts:
   - {path: /gone, not_found: gone, status: 410}
   - {path: /to, redirect: /files/, status: 302}
   - {path: /both, cascade: [{file: public}, {psgi: app.psgi, workers: 1}]}
+  - {path: /backend, proxy: ` + backend.URL + `}
+  - {path: /twice, shadow: [{file: public}, {psgi: app.psgi, workers: 1}]}
+  - path: /routes
+    router: [{path: "/{name}.txt", method: GET, file: public/a.txt}, {mount: /files, file: public}]
 `,
 	})
 	scripts, err := filepath.Glob(filepath.Join(dir, "cgi-bin/*"))
@@ -53,6 +62,7 @@ mounts:
 	for _, path := range []string{
 		"/app", "/app/204", "/app/304", "/app/length", "/app/stream", "/app/sendfile", "/app/file", "/cgi-bin/hello.sh", "/cgi-bin/nph-x.sh", "/cgi-bin/go.sh",
 		"/cgi-bin/none", "/files/", "/files/a.txt", "/files/sub", "/files/none", "/list/sub/", "/gone", "/to", "/both/a.txt", "/both/none", "/nothing",
+		"/backend/x", "/twice/a.txt", "/twice/none", "/routes/a.txt", "/routes/files/a.txt", "/routes/none",
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS"} {
 			req := testkit.NewRequest(t, method, g.URL+path, strings.NewReader(""))
