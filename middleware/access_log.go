@@ -14,6 +14,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/accessline"
 	"github.com/pagi-go/pagi-bridge/internal/parts"
+	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
 )
@@ -159,20 +160,11 @@ type loggedRequest struct {
 func (r *loggedRequest) sent(ev pagi.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if status, headers, is := reply.Start(ev); is {
+		r.status, r.headers = status, headers.Clone()
+		return
+	}
 	switch e := ev.(type) {
-	case pagi.HTTPResponseStart:
-		r.status, r.headers = e.Status, e.Headers.Clone()
-	case pagi.SSEHTTPResponseStart:
-		r.status, r.headers = e.Status, e.Headers.Clone()
-	case pagi.WebSocketHTTPResponseStart:
-		r.status, r.headers = e.Status, e.Headers.Clone()
-	case pagi.SSEStart:
-		r.status, r.headers = e.Status, e.Headers.Clone()
-		if e.Status == 0 {
-			r.status = http.StatusOK
-		}
-	case pagi.WebSocketAccept:
-		r.status, r.headers = http.StatusSwitchingProtocols, e.Headers.Clone()
 	case pagi.HTTPResponseBody:
 		r.bytes += sizeOf(e)
 	case pagi.SSEHTTPResponseBody:

@@ -47,7 +47,7 @@ var rooms = []struct {
 	{"pagi", []string{"internal/headername"}},
 	{"internal/reply", []string{"pagi"}},
 	{"internal/errorpage", []string{"pagi"}},
-	{"internal/lint", []string{"pagi"}},
+	{"internal/lint", []string{"pagi", "internal/reply"}},
 	{"internal/parts", []string{"pagi"}},
 	{"internal/ending", []string{"pagi"}},
 	{"internal/httpfile", []string{"pagi", "internal/reply"}},

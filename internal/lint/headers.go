@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -20,22 +21,13 @@ func CheckNames(ev pagi.Event) error {
 
 func headersOf(ev pagi.Event) pagi.Headers {
 	switch e := ev.(type) {
-	case pagi.HTTPResponseStart:
-		return e.Headers
 	case pagi.HTTPResponseInformational:
 		return e.Headers
 	case pagi.HTTPResponseTrailers:
 		return e.Headers
-	case pagi.WebSocketAccept:
-		return e.Headers
-	case pagi.WebSocketHTTPResponseStart:
-		return e.Headers
-	case pagi.SSEStart:
-		return e.Headers
-	case pagi.SSEHTTPResponseStart:
-		return e.Headers
 	}
-	return nil
+	_, headers, _ := reply.Start(ev)
+	return headers
 }
 
 // Length compares the body of a response with its content-length. Its zero value has not begun.

@@ -10,6 +10,28 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
+func TestStart(t *testing.T) {
+	h := pagi.NewHeaders("a", "1")
+	for _, c := range []struct {
+		ev     pagi.Event
+		status int
+	}{
+		{pagi.HTTPResponseStart{Status: 201, Headers: h}, 201},
+		{pagi.SSEStart{Headers: h}, 200},
+		{pagi.SSEStart{Status: 203, Headers: h}, 203},
+		{pagi.SSEHTTPResponseStart{Status: 404, Headers: h}, 404},
+		{pagi.WebSocketAccept{Headers: h}, 101},
+		{pagi.WebSocketHTTPResponseStart{Status: 403, Headers: h}, 403},
+	} {
+		if status, headers, ok := reply.Start(c.ev); status != c.status || !cmp.Equal(headers, h) || !ok {
+			t.Errorf("%s: %d %v %v", c.ev.EventType(), status, headers, ok)
+		}
+	}
+	if status, headers, ok := reply.Start(pagi.HTTPResponseInformational{Status: 103, Headers: h}); status != 0 || headers != nil || ok {
+		t.Errorf("%d %v %v", status, headers, ok)
+	}
+}
+
 func TestEditStart(t *testing.T) {
 	before, after := pagi.NewHeaders("a", "1"), pagi.NewHeaders("b", "2")
 	edit := func(h pagi.Headers) (pagi.Headers, error) {

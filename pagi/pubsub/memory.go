@@ -385,20 +385,14 @@ func (b *Memory) Subscribe(ctx context.Context, name string, o Options) (*Subscr
 func (sub *memorySub) replay() (missed bool) {
 	o, kept := &sub.options, &sub.channel.kept
 	messages := kept.messages
-	most := o.Last
 	if o.After != "" {
 		if seq, ok := sub.memory.seq(o.After); ok {
 			messages, missed = kept.after(seq)
 		} else {
 			missed = true
 		}
-		if most == 0 {
-			most = -1
-		}
 	}
-	if most >= 0 && len(messages) > most {
-		messages, missed = messages[len(messages)-most:], o.After != ""
-	}
+	messages, missed = o.Newest(messages, missed)
 	sub.queue.Replay(messages)
 	return missed
 }

@@ -193,6 +193,20 @@ type Options struct {
 // Check reports texts that no Broker accepts.
 func (o *Options) Check() error { return o.Member.Check() }
 
+// Newest is for a Broker. Of the kept messages that a subscriber has not seen, it returns as many of the
+// latest as Last allows. missed tells whether the channel has dropped others before; it becomes true if
+// Newest leaves out messages that follow After.
+func (o *Options) Newest(messages []*Message, missed bool) ([]*Message, bool) {
+	most := o.Last
+	if o.After != "" && most == 0 {
+		most = -1
+	}
+	if most >= 0 && len(messages) > most {
+		return messages[len(messages)-most:], o.After != ""
+	}
+	return messages, missed
+}
+
 // CheckName reports the name of a channel, an event or a member that no Broker accepts.
 func CheckName(name string) error {
 	switch {

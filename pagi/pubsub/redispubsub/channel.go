@@ -179,7 +179,6 @@ func (b *Broker) read(ctx context.Context, name string, messages bool) (*state, 
 // gap.
 func (s *state) choose(o *pubsub.Options) (messages []*pubsub.Message, missed bool) {
 	messages = s.kept
-	most := o.Last
 	if o.After != "" {
 		after, ok := parseID(o.After)
 		if ok && after.epoch == s.last.epoch && after.seq > 0 && after.seq <= s.last.seq {
@@ -187,14 +186,8 @@ func (s *state) choose(o *pubsub.Options) (messages []*pubsub.Message, missed bo
 		} else {
 			missed = true
 		}
-		if most == 0 {
-			most = -1
-		}
 	}
-	if most >= 0 && len(messages) > most {
-		messages, missed = messages[len(messages)-most:], o.After != ""
-	}
-	return messages, missed
+	return o.Newest(messages, missed)
 }
 
 // following returns the kept messages after a number, and whether others were between.
