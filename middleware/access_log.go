@@ -80,9 +80,7 @@ func (m AccessLog) Wrap(next pagi.App) pagi.App {
 			}
 			return err
 		})
-		r.duration = time.Since(r.begin)
-		r.returned(ctx, err)
-		log.write(format.Append(nil, r))
+		log.write(r.line(ctx, format, err))
 		return err
 	})
 }
@@ -211,6 +209,16 @@ func fileSize(e pagi.HTTPResponseBody) int64 {
 		return 0
 	}
 	return info.Size()
+}
+
+// line returns the line when the application has returned. A goroutine that it has left behind may still
+// send.
+func (r *loggedRequest) line(ctx context.Context, format accessline.Format, err error) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.duration = time.Since(r.begin)
+	r.returned(ctx, err)
+	return format.Append(nil, r)
 }
 
 // returned notes the status with which the server will answer for an application that has failed.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,6 +72,28 @@ func TestAccessLog(t *testing.T) {
 	}
 	checkFails(t, middleware.AccessLog{Format: "x"}, `format: access log format "x" is none of common, clf, combined, json, tiny, and has no % in it`)
 	checkFails(t, middleware.AccessLog{File: "/nowhere/log"}, "file: stat /nowhere: no such file or directory")
+}
+
+// An application may leave a goroutine behind that sends while the line is written.
+func TestAccessLogBesideALateSend(t *testing.T) {
+	var late sync.WaitGroup
+	app := pagi.AppFunc(func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+		late.Go(func() {
+			for range 100 {
+				_ = send(ctx, pagi.HTTPResponseBody{Body: []byte("x"), More: true})
+			}
+		})
+		return send(ctx, pagi.HTTPResponseStart{Status: 200})
+	})
+	var log bytes.Buffer
+	m := middleware.AccessLog{Format: "%s %b", Output: &log}
+	if err := m.Wrap(app).Serve(t.Context(), &pagi.Scope{Type: pagi.TypeHTTP}, nil, func(context.Context, pagi.Event) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	late.Wait()
+	if !strings.HasPrefix(log.String(), "200 ") {
+		t.Errorf("%q", log.String())
+	}
 }
 
 func TestAccessLogFollowsItsFile(t *testing.T) {
