@@ -2,12 +2,134 @@ package site
 
 import (
 	"context"
+	"errors"
+	"log/slog"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 	"github.com/pagi-go/pagi-bridge/pagi/pubsub"
+	"github.com/pagi-go/pagi-bridge/pagi/pubsub/natspubsub"
+	"github.com/pagi-go/pagi-bridge/pagi/pubsub/natspubsub/natsserver"
 	"github.com/pagi-go/pagi-bridge/pagi/pubsub/redispubsub"
 )
+
+// Cluster passes the messages of channels between several gateways: by a Redis or NATS that is there
+// (URL), or by servers of NATS within the gateways (Listen).
+type Cluster struct {
+	// URL is that of a Redis, redis://user:password@host:port/db, rediss:// for TLS, or unix:///path; or
+	// of a NATS, nats://user:password@host:port,nats://host:port, tls:// for TLS.
+	URL string `yaml:"url"`
+	// Listen is the address for other gateways, host:port. Peers are their addresses; the own one may be
+	// among them.
+	Listen string   `yaml:"listen"`
+	Peers  []string `yaml:"peers"`
+	// Secret is the same text in all gateways. It is needed unless Listen is a loopback address.
+	Secret string `yaml:"secret"`
+	// Cert and Key are PEM files with a certificate and its key, CA one with the authority that has
+	// signed those of the others. They are for Listen, and for a NATS with tls://.
+	Cert string `yaml:"cert" path:"yes"`
+	Key  string `yaml:"key" path:"yes"`
+	CA   string `yaml:"ca" path:"yes"`
+}
+
+// isSet reports whether there is a cluster.
+func (c *Cluster) isSet() bool { return !reflect.ValueOf(*c).IsZero() }
+
+// joinTime is how long a gateway looks for others before it begins alone.
+const joinTime = time.Second
+
+// connector is a Broker with a connection.
+type connector interface {
+	pubsub.Broker
+	Check() error
+	Open(ctx context.Context) error
+	Close() error
+}
+
+// withServer is a Broker with a server of its own.
+type withServer struct {
+	*natspubsub.Broker
+	server *natsserver.Server
+}
+
+func (w withServer) Check() error { return w.server.Check() }
+
+func (w withServer) Open(ctx context.Context) error {
+	if err := w.server.Open(); err != nil {
+		return err
+	}
+	if err := w.Broker.Open(ctx); err != nil {
+		w.server.Close()
+		return err
+	}
+	return nil
+}
+
+func (w withServer) Close() error {
+	err := w.Broker.Close()
+	w.server.Close()
+	return err
+}
+
+// broker returns the Broker of a cluster. It is not open.
+func (c *Cluster) broker(logger *slog.Logger) connector {
+	switch scheme, _, _ := strings.Cut(c.URL, "://"); {
+	case c.Listen != "":
+		server := &natsserver.Server{Listen: c.Listen, Peers: c.Peers, Secret: c.Secret, Cert: c.Cert, Key: c.Key, CA: c.CA, Logger: logger}
+		return withServer{&natspubsub.Broker{Server: server, Alone: joinTime, Logger: logger}, server}
+	case scheme == "nats" || scheme == "tls":
+		b := &natspubsub.Broker{URL: c.URL, Logger: logger}
+		if c.CA != "" {
+			b.Options = append(b.Options, nats.RootCAs(c.CA))
+		}
+		if c.Cert != "" {
+			b.Options = append(b.Options, nats.ClientCert(c.Cert, c.Key))
+		}
+		return b
+	}
+	return &redispubsub.Broker{URL: c.URL, Logger: logger}
+}
+
+// check reports options that cannot work.
+func (c *Cluster) check() error {
+	if !c.isSet() {
+		return nil
+	}
+	isNATS := strings.HasPrefix(c.URL, "nats://") || strings.HasPrefix(c.URL, "tls://")
+	var errs []error
+	switch {
+	case (c.URL == "") == (c.Listen == ""):
+		return pagi.BadOption("cluster", "needs either url or listen")
+	case c.URL != "" && (len(c.Peers) > 0 || c.Secret != ""):
+		errs = append(errs, pagi.BadOption("cluster", "peers and secret are for listen, not for url"))
+	case c.URL != "" && !isNATS && c.Cert+c.Key+c.CA != "":
+		errs = append(errs, pagi.BadOption("cluster", "cert, key and ca are for listen and for a NATS"))
+	case isNATS && (c.Cert == "") != (c.Key == ""):
+		errs = append(errs, pagi.BadOption("cluster", "cert and key are needed together"))
+	}
+	return errors.Join(append(errs, inPart("cluster", c.broker(nil).Check()))...)
+}
+
+// inPart puts the name of a part of the settings in front of the options that an error names.
+func inPart(part string, err error) error {
+	if many := joinedIn(err, ""); many != nil {
+		errs := make([]error, len(many))
+		for i, each := range many {
+			errs[i] = inPart(part, each)
+		}
+		return errors.Join(errs...)
+	}
+	var bad *pagi.OptionError
+	if errors.As(err, &bad) {
+		return &pagi.OptionError{Option: part + "." + bad.Option, Err: bad.Err}
+	}
+	return err
+}
 
 // Broker returns what passes the messages of the mounts on: pubsub.Default, or what the setting
 // Cluster names. Build must have been called.
@@ -16,17 +138,6 @@ func (s *Site) Broker() pubsub.Broker {
 		return s.cluster
 	}
 	return pubsub.Default
-}
-
-// checkCluster reports an address that cannot be one.
-func checkCluster(url string) error {
-	if url == "" {
-		return nil
-	}
-	if err := (&redispubsub.Broker{URL: url}).Check(); err != nil {
-		return pagi.BadOption("cluster", "%w", err)
-	}
-	return nil
 }
 
 // inCluster returns app with a connection to the cluster for the time of its life.

@@ -168,8 +168,13 @@ func (d *decoder) value(field option.Field, p pair, prefix string, where map[str
 	case kind == reflect.Slice:
 		d.list(field, p, n)
 	case kind == reflect.Struct:
+		short := field.Tag.Get("short")
 		if pairs, ok := d.mapping(n); ok {
 			d.into(field.Value.Addr().Interface(), pairs, `"`+p.key+`"`, prefix, where)
+		} else if _, ok := d.literal(n); ok && short != "" {
+			inner := fieldsOf(field.Value.Addr().Interface())[short]
+			where[prefix+short] = d.at(n)
+			d.single(inner, p, n)
 		} else {
 			d.wrong(p, n, "a mapping")
 		}

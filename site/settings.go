@@ -44,9 +44,8 @@ type Settings struct {
 	// for the channels of other mounts. They find the path in the variable PAGI_HUB.
 	Hub string `yaml:"hub" path:"yes" change:"restart"`
 
-	// Cluster is the URL of a Redis that passes the messages of channels between several gateways:
-	// redis://user:password@host:port/db, rediss:// for TLS, or unix:///path.
-	Cluster string `yaml:"cluster"`
+	// Cluster passes the messages of channels between several gateways. A text is its URL.
+	Cluster Cluster `yaml:"cluster" short:"url"`
 
 	// Environment is development, production, deployment, none, or a name of your
 	// own. Development shows errors to the client and logs every request.
@@ -132,8 +131,8 @@ func (s *Settings) Check() error {
 		}
 	}
 	_, _, err := s.Identity()
-	errs = append(errs, err, s.TLS.check(), s.Logs.check(), s.checkSigns(), checkCluster(s.Cluster))
-	if s.Cluster != "" && s.Lifespan == string(server.LifespanOff) {
+	errs = append(errs, err, s.TLS.check(), s.Logs.check(), s.checkSigns(), s.Cluster.check())
+	if s.Cluster.isSet() && s.Lifespan == string(server.LifespanOff) {
 		errs = append(errs, pagi.BadOption("lifespan", "must not be off: cluster is connected by it"))
 	}
 	switch server.LifespanMode(s.Lifespan) {

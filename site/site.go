@@ -24,7 +24,6 @@ import (
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
-	"github.com/pagi-go/pagi-bridge/pagi/pubsub/redispubsub"
 	"github.com/pagi-go/pagi-bridge/server"
 )
 
@@ -46,8 +45,8 @@ type Site struct {
 	sources    []sourceFile // File and the files that it includes
 	listed     []string     // the directories in which the patterns of include look
 	settingsAt places
-	root       pagi.App            // the result of Build
-	cluster    *redispubsub.Broker // nil: none
+	root       pagi.App  // the result of Build
+	cluster    connector // nil: none
 }
 
 // Mount is one application with its host and path in the site.
@@ -145,8 +144,8 @@ func (s *Site) Build() (pagi.App, error) {
 	if len(s.Mounts) == 0 {
 		problems.add(s.settingsAt.part, "mounts: there is nothing to serve")
 	}
-	if s.Settings.Cluster != "" {
-		s.cluster = &redispubsub.Broker{URL: s.Settings.Cluster, Logger: s.Logger}
+	if s.Settings.Cluster.isSet() {
+		s.cluster = s.Settings.Cluster.broker(s.Logger)
 	}
 	all := &apps.URLMap{}
 	taken := map[string]*Mount{}

@@ -14,6 +14,7 @@
 //	  - negative:"yes" says that a value below 0 has a meaning of its own.
 //	  - old lists former names, with commas between them. They are accepted with a warning.
 //	  - path:"yes" marks names of files, which are meant from the directory of the site file.
+//	  - short names the option of a mapping that a single text stands for.
 //	  - form:"place" marks places to listen at, which may also be mappings.
 //	  - change:"restart" says that a change counts from the next start of the program on.
 //	  - expand:"no" keeps ${NAME} in a value as it is.

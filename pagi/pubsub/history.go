@@ -76,7 +76,7 @@ func (p *Policies) Keep(name string, h History) error {
 	if *to == nil {
 		*to = map[string]History{}
 	}
-	if all := larger((*to)[key], h.withDefaults()); all != (*to)[key] {
+	if all := (*to)[key].Larger(h.withDefaults()); all != (*to)[key] {
 		(*to)[key] = all
 		p.version.Add(1)
 	}
@@ -87,74 +87,16 @@ func (p *Policies) Keep(name string, h History) error {
 func (p *Policies) Of(channel string, least History) History {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	h := larger(least.withDefaults(), p.exact[channel])
+	h := least.withDefaults().Larger(p.exact[channel])
 	for prefix, more := range p.begin {
 		if strings.HasPrefix(channel, prefix) {
-			h = larger(h, more)
+			h = h.Larger(more)
 		}
 	}
 	return h
 }
 
-func larger(a, b History) History {
-	return History{Messages: max(a.Messages, b.Messages), Age: max(a.Age, b.Age), Bytes: max(a.Bytes, b.Bytes)}
-}
-
-// history is the messages that a channel keeps, the oldest first.
-type history struct {
-	messages []*Message
-	seqs     []int64 // of the messages
-	bytes    int
-	dropped  int64 // number of the newest message of the channel that is not kept
-}
-
-// add keeps a message with its number, and drops what exceeds the bounds.
-func (h *history) add(m *Message, seq int64, bounds History) {
-	if bounds.Messages == 0 || m.size() > bounds.Bytes {
-		h.drop(len(h.messages)) // what is kept must have no gap
-		h.dropped = seq
-		return
-	}
-	h.messages, h.seqs = append(h.messages, m), append(h.seqs, seq)
-	h.bytes += m.size()
-	n := 0
-	for over := h.bytes; len(h.messages)-n > bounds.Messages || over > bounds.Bytes; n++ {
-		over -= h.messages[n].size()
-	}
-	h.drop(n)
-	h.expire(m.Time, bounds)
-}
-
-// expire drops the messages that are too old.
-func (h *history) expire(now time.Time, bounds History) {
-	n := 0
-	for n < len(h.messages) && now.Sub(h.messages[n].Time) > bounds.Age {
-		n++
-	}
-	h.drop(n)
-}
-
-// drop drops the n oldest messages. The arrays are made anew when most of their room is unused.
-func (h *history) drop(n int) {
-	if n == 0 {
-		return
-	}
-	h.dropped = h.seqs[n-1]
-	for i, m := range h.messages[:n] {
-		h.bytes -= m.size()
-		h.messages[i] = nil
-	}
-	h.messages, h.seqs = h.messages[n:], h.seqs[n:]
-	if len(h.messages) == 0 {
-		h.messages, h.seqs = nil, nil
-	}
-}
-
-// after returns the messages after a number. missed says that others were dropped.
-func (h *history) after(seq int64) (messages []*Message, missed bool) {
-	i := 0
-	for i < len(h.seqs) && h.seqs[i] <= seq {
-		i++
-	}
-	return h.messages[i:], seq < h.dropped
+// Larger returns bounds that are the larger ones of both. It is for Brokers.
+func (h History) Larger(o History) History {
+	return History{Messages: max(h.Messages, o.Messages), Age: max(h.Age, o.Age), Bytes: max(h.Bytes, o.Bytes)}
 }

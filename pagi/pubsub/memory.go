@@ -79,7 +79,7 @@ type channel struct {
 	keeps atomic.Int64 // bytes of kept messages; written with mu held
 
 	mu      sync.Mutex // guards the rest
-	kept    history
+	kept    Kept
 	bounds  History
 	version int64 // of the policies that bounds follow
 	last    int64 // number of the newest message
@@ -165,8 +165,8 @@ func (b *Memory) Publish(ctx context.Context, name string, m Message) (string, e
 	m.Time = time.Now()
 	c.last = b.last.Add(1)
 	m.ID = b.id(c.last)
-	c.kept.add(&m, c.last, b.boundsOf(c))
-	c.keeps.Store(int64(c.kept.bytes))
+	c.kept.Add(&m, c.last, b.boundsOf(c))
+	c.keeps.Store(int64(c.kept.Bytes()))
 	c.pass(&m, nil)
 	c.mu.Unlock()
 	b.release(s, c, true)
@@ -241,7 +241,8 @@ func (b *Memory) tryHold(s *shard, name string, subscribe bool) (c *channel, seq
 			return nil, 0, ErrTooMany
 		}
 		c = &channel{name: name}
-		c.kept.dropped, c.last = s.forgotten, s.forgotten
+		c.kept.Begin(s.forgotten)
+		c.last = s.forgotten
 		s.channels[name] = c
 	}
 	c.users++
@@ -318,11 +319,11 @@ func (b *Memory) tidy(s *shard) {
 		}
 		if c.mu.TryLock() {
 			if over {
-				c.kept.drop(len(c.kept.messages))
+				c.kept.Clear()
 			} else {
-				c.kept.expire(now, b.boundsOf(c))
+				c.kept.Expire(now, b.boundsOf(c))
 			}
-			c.keeps.Store(int64(c.kept.bytes))
+			c.keeps.Store(int64(c.kept.Bytes()))
 			c.mu.Unlock()
 			s.charge(c)
 			if c.place == nil && c.users == 0 {
@@ -372,8 +373,8 @@ func (b *Memory) Subscribe(ctx context.Context, name string, o Options) (*Subscr
 	if b.closed.Load() { // Close may have passed this channel
 		sub.queue.End(ErrClosed)
 	}
-	c.kept.expire(time.Now(), b.boundsOf(c))
-	c.keeps.Store(int64(c.kept.bytes))
+	c.kept.Expire(time.Now(), b.boundsOf(c))
+	c.keeps.Store(int64(c.kept.Bytes()))
 	missed := sub.replay()
 	sub.index = len(c.subs)
 	c.subs = append(c.subs, sub)
@@ -384,10 +385,10 @@ func (b *Memory) Subscribe(ctx context.Context, name string, o Options) (*Subscr
 // replay puts the kept messages that the options ask for into the queue. The channel's mu is held.
 func (sub *memorySub) replay() (missed bool) {
 	o, kept := &sub.options, &sub.channel.kept
-	messages := kept.messages
+	messages, _ := kept.All()
 	if o.After != "" {
 		if seq, ok := sub.memory.seq(o.After); ok {
-			messages, missed = kept.after(seq)
+			messages, missed = kept.After(seq)
 		} else {
 			missed = true
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi/pubsub"
+	"github.com/pagi-go/pagi-bridge/pagi/pubsub/internal/message"
 )
 
 // channel is a channel with subscribers in this process.
@@ -160,7 +161,7 @@ func (b *Broker) read(ctx context.Context, name string, messages bool) (*state, 
 	if err != nil || err2 != nil {
 		return nil, errEntry
 	}
-	s := &state{last: place{epoch, seq}}
+	s := &state{last: place{Epoch: epoch, Seq: seq}}
 	oldest := time.UnixMilli(now).Add(-b.policies.Of(name, pubsub.History{}).Age)
 	for _, entry := range entries {
 		text, _ := entry.(string)
@@ -180,9 +181,9 @@ func (b *Broker) read(ctx context.Context, name string, messages bool) (*state, 
 func (s *state) choose(o *pubsub.Options) (messages []*pubsub.Message, missed bool) {
 	messages = s.kept
 	if o.After != "" {
-		after, ok := parseID(o.After)
-		if ok && after.epoch == s.last.epoch && after.seq > 0 && after.seq <= s.last.seq {
-			messages, missed = s.following(after.seq)
+		after, ok := message.ParseID(o.After)
+		if ok && after.Epoch == s.last.Epoch && after.Seq > 0 && after.Seq <= s.last.Seq {
+			messages, missed = s.following(after.Seq)
 		} else {
 			missed = true
 		}
@@ -193,11 +194,11 @@ func (s *state) choose(o *pubsub.Options) (messages []*pubsub.Message, missed bo
 // following returns the kept messages after a number, and whether others were between.
 func (s *state) following(seq int64) (messages []*pubsub.Message, missed bool) {
 	for i, p := range s.places {
-		if p.seq > seq {
-			return s.kept[i:], p.seq > seq+1
+		if p.Seq > seq {
+			return s.kept[i:], p.Seq > seq+1
 		}
 	}
-	return nil, seq < s.last.seq
+	return nil, seq < s.last.Seq
 }
 
 // Untie implements pubsub.Tie.

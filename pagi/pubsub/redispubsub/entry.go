@@ -1,52 +1,18 @@
 package redispubsub
 
 import (
-	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi/pubsub"
+	"github.com/pagi-go/pagi-bridge/pagi/pubsub/internal/message"
 )
 
-// place is where a message stands in its channel. An epoch is random, and begins anew when Redis
-// has lost the numbers of the channel.
-type place struct {
-	epoch string
-	seq   int64
-}
-
-func (p place) id() string { return p.epoch + "-" + strconv.FormatInt(p.seq, 10) }
-
-// isAfter reports whether p comes after q. Another epoch does.
-func (p place) isAfter(q place) bool { return p.epoch != q.epoch || p.seq > q.seq }
-
-// parseID returns the place of an id; ok is false for a text that is none.
-func parseID(id string) (p place, ok bool) {
-	epoch, text, ok := strings.Cut(id, "-")
-	seq, err := strconv.ParseInt(text, 10, 64)
-	p = place{epoch, seq}
-	return p, ok && err == nil && p.id() == id
-}
-
-// content is what a publisher gives, in JSON. Bytes has the data of a binary message.
-type content struct {
-	Name  string `json:"n,omitempty"`
-	Data  string `json:"d,omitempty"`
-	Bytes []byte `json:"b,omitempty"`
-	Kind  string `json:"k,omitempty"` // "b": binary
-	From  string `json:"f,omitempty"`
-}
-
-func encode(m *pubsub.Message) (string, error) {
-	c := content{Name: m.Name, Data: m.Data, From: m.From}
-	if m.Binary {
-		c.Data, c.Bytes, c.Kind = "", []byte(m.Data), "b"
-	}
-	text, err := json.Marshal(c)
-	return string(text), err
-}
+// place is where a message stands in its channel. An epoch begins anew when Redis has lost the numbers
+// of the channel.
+type place = message.Place
 
 // errEntry says that something else than this package has written an entry.
 var errEntry = errors.New("redispubsub: Redis has an entry that is no message")
@@ -59,16 +25,15 @@ func decode(channel, entry string) (*pubsub.Message, place, error) {
 	}
 	seq, err := strconv.ParseInt(parts[1], 10, 64)
 	ms, err2 := strconv.ParseInt(parts[2], 10, 64)
-	var c content
-	if err := errors.Join(err, err2, json.Unmarshal([]byte(parts[3]), &c)); err != nil {
+	if err := errors.Join(err, err2); err != nil {
 		return nil, place{}, errors.Join(errEntry, err)
 	}
-	p := place{parts[0], seq}
-	m := &pubsub.Message{ID: p.id(), Channel: channel, Name: c.Name, Data: c.Data, From: c.From, Time: time.UnixMilli(ms)}
-	if c.Kind == "b" {
-		m.Data, m.Binary = string(c.Bytes), true
+	p := place{Epoch: parts[0], Seq: seq}
+	m := &pubsub.Message{ID: p.ID(), Channel: channel, Time: time.UnixMilli(ms)}
+	if err := message.Decode([]byte(parts[3]), m); err != nil {
+		return nil, place{}, errors.Join(errEntry, err)
 	}
-	return m, p, m.Check()
+	return m, p, nil
 }
 
 // First characters of what is published to a channel of Redis.

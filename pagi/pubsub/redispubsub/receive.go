@@ -174,12 +174,12 @@ func (b *Broker) deliver(name, text string) {
 
 // pass puts a message into the queues. mu is held.
 func (c *channel) pass(m *pubsub.Message, at place) {
-	if !at.isAfter(c.last) {
+	if !at.IsAfter(c.last) {
 		return // it has come already
 	}
 	c.last = at
 	for _, sub := range c.subs {
-		if o := &sub.options; at.isAfter(sub.after) && (o.Except == "" || o.Except != m.From) {
+		if o := &sub.options; at.IsAfter(sub.after) && (o.Except == "" || o.Except != m.From) {
 			sub.queue.Push(m)
 		}
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/redisclient"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pubsub"
+	"github.com/pagi-go/pagi-bridge/pagi/pubsub/internal/message"
 )
 
 // DefaultPrefix is in front of the keys and channels of Redis unless Broker.Prefix is set.
@@ -225,7 +226,7 @@ func (b *Broker) Publish(ctx context.Context, name string, m pubsub.Message) (st
 		return "", pubsub.ErrTooLarge
 	}
 	bounds := b.policies.Of(name, pubsub.History{})
-	payload, err := encode(&m)
+	payload, err := message.Encode(&m)
 	if err != nil {
 		return "", err
 	}

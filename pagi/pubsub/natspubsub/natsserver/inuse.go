@@ -1,0 +1,8 @@
+package natsserver
+
+import (
+	"errors"
+	"syscall"
+)
+
+func isInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
