@@ -24,10 +24,15 @@ function line(...parts) {
   return item;
 }
 
-function note(text) { line(text).className = 'note'; }
+function note(text) {
+  const item = line(text);
+  item.className = 'note';
+  return item;
+}
 
 function show(m) {
   const who = document.createElement('span'), from = document.createElement('b');
+  at('empty')?.remove();
   who.className = 'who';
   from.textContent = m.username;
   who.append(from, ' ', new Date(m.timestamp * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }));
@@ -68,7 +73,7 @@ const handlers = {
   history(m) {
     at('log').replaceChildren();
     m.messages.forEach(show);
-    if (!m.messages.length) note('No one has said anything here.');
+    if (!m.messages.length) note('No one has said anything here yet.').id = 'empty';
   },
   message(m) { if (m.room === room) show(m); },
   users(m) {
@@ -124,4 +129,6 @@ at('rooms').onsubmit = e => {
   send({ type: 'leave', room: from });
   at('text').focus();
 };
+// The last message stays in sight when the keyboard of a phone comes up.
+new ResizeObserver(() => { at('log').scrollTop = at('log').scrollHeight; }).observe(at('log'));
 connect();
