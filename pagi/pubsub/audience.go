@@ -1,9 +1,21 @@
 package pubsub
 
+import (
+	"strconv"
+	"time"
+)
+
 // Audience is the subscriptions of a channel in one process. It is for Brokers, which tell it what the
-// channel has. The zero value is empty. Its methods are not safe for concurrent use.
+// channel has. Its methods are not safe for concurrent use.
 type Audience struct {
+	// Guard calls a function as the Broker calls the methods: with the same lock, for example. Tell uses it
+	// from another goroutine.
+	Guard func(func())
+
 	listeners []*Listener
+	count     int         // members, as Tell was told
+	counted   time.Time   // when a Count was passed on
+	later     *time.Timer // nil: no Count is to come
 }
 
 // Listener is a subscription of an Audience.
@@ -55,10 +67,35 @@ func (a *Audience) Pass(m *Message, skip func(*Listener) bool) {
 	}
 }
 
-// Tell puts a message about a member into the queues of the others who have asked for presence.
-func (a *Audience) Tell(m *Message) {
+// Tell puts a message about a member into the queues of the others who have asked for presence. members
+// is how many the channel has now. With more than MaxPresence they get a Count instead, now or later.
+func (a *Audience) Tell(m *Message, members int) {
+	a.count = members
+	switch {
+	case members <= MaxPresence:
+		a.present(m)
+	case a.later != nil || m.Kind == Update:
+	case time.Since(a.counted) >= CountInterval:
+		a.tellCount(m.Channel)
+	default:
+		a.later = time.AfterFunc(CountInterval-time.Since(a.counted), func() {
+			a.Guard(func() {
+				a.later = nil
+				a.tellCount(m.Channel)
+			})
+		})
+	}
+}
+
+func (a *Audience) tellCount(channel string) {
+	a.counted = time.Now()
+	a.present(&Message{Channel: channel, Kind: Count, Data: strconv.Itoa(a.count), Time: a.counted})
+}
+
+// present passes a message on to those who have asked for presence, except the member it is about.
+func (a *Audience) present(m *Message) {
 	for _, l := range a.listeners {
-		if o := &l.Options; o.Presence && o.Member.ID != m.From {
+		if o := &l.Options; o.Presence && (m.From == "" || o.Member.ID != m.From) {
 			l.Queue.Push(m)
 		}
 	}

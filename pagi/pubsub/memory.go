@@ -26,8 +26,8 @@ const (
 	memoryIDRandomLength = 6
 )
 
-// Memory is a Broker for one process. The zero value is ready. It has no goroutine: publishers and
-// subscribers do the work. A channel is there while it has subscribers or messages that are kept.
+// Memory is a Broker for one process. The zero value is ready. It has no goroutine of its own: publishers
+// and subscribers do the work. A channel is there while it has subscribers or messages that are kept.
 // The fields must not change once it is used, and a Memory must not be copied.
 //
 // Ids of messages have a part that is random for each Memory. So the id from before a restart is
@@ -83,7 +83,7 @@ type channel struct {
 	bounds  History
 	version int64 // of the policies that bounds follow
 	last    int64 // number of the newest message
-	subs    []*memorySub
+	subs    Audience
 	members map[string]*member
 	came    int // members so far
 }
@@ -98,12 +98,10 @@ type member struct {
 
 // memorySub is a subscription. It is the Tie.
 type memorySub struct {
+	Listener
 	memory  *Memory
 	shard   *shard
 	channel *channel
-	queue   *Queue
-	options Options
-	index   int     // in channel.subs
 	member  *member // nil: none
 }
 
@@ -167,7 +165,7 @@ func (b *Memory) Publish(ctx context.Context, name string, m Message) (string, e
 	m.ID = b.id(c.last)
 	c.kept.Add(&m, c.last, b.boundsOf(c))
 	c.keeps.Store(int64(c.kept.Bytes()))
-	c.pass(&m, nil)
+	c.subs.Pass(&m, nil)
 	c.mu.Unlock()
 	b.release(s, c, true)
 	return m.ID, nil
@@ -241,6 +239,7 @@ func (b *Memory) tryHold(s *shard, name string, subscribe bool) (c *channel, seq
 			return nil, 0, ErrTooMany
 		}
 		c = &channel{name: name}
+		c.subs.Guard = c.guard
 		c.kept.Begin(s.forgotten)
 		c.last = s.forgotten
 		s.channels[name] = c
@@ -334,21 +333,15 @@ func (b *Memory) tidy(s *shard) {
 	}
 }
 
-// pass puts a message into the queues. Messages about members are for others. mu is held.
-func (c *channel) pass(m *Message, about *member) {
-	for _, sub := range c.subs {
-		o := &sub.options
-		switch {
-		case about != nil && (!o.Presence || sub.member == about), about == nil && o.Except != "" && o.Except == m.From:
-		default:
-			sub.queue.Push(m)
-		}
-	}
+func (c *channel) guard(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f()
 }
 
 // tell passes a message about a member on. mu is held.
 func (c *channel) tell(kind Kind, about *member) {
-	c.pass(&Message{Channel: c.name, Kind: kind, From: about.ID, Data: about.Info, Time: time.Now()}, about)
+	c.subs.Tell(&Message{Channel: c.name, Kind: kind, From: about.ID, Data: about.Info, Time: time.Now()}, len(c.members))
 }
 
 // Subscribe implements Broker.
@@ -364,27 +357,23 @@ func (b *Memory) Subscribe(ctx context.Context, name string, o Options) (*Subscr
 	if err != nil {
 		return nil, err
 	}
-	sub := &memorySub{memory: b, shard: s, channel: c, queue: o.Queue, options: o}
-	if sub.queue == nil {
-		sub.queue = NewQueue(Limits{})
-	}
+	sub := &memorySub{Listener: Listen(o), memory: b, shard: s, channel: c}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if b.closed.Load() { // Close may have passed this channel
-		sub.queue.End(ErrClosed)
+		sub.Queue.End(ErrClosed)
 	}
 	c.kept.Expire(time.Now(), b.boundsOf(c))
 	c.keeps.Store(int64(c.kept.Bytes()))
 	missed := sub.replay()
-	sub.index = len(c.subs)
-	c.subs = append(c.subs, sub)
+	c.subs.Add(&sub.Listener)
 	sub.join()
-	return NewSubscription(name, &o, sub.queue, missed, sub), nil
+	return NewSubscription(name, &o, sub.Queue, missed, sub), nil
 }
 
 // replay puts the kept messages that the options ask for into the queue. The channel's mu is held.
 func (sub *memorySub) replay() (missed bool) {
-	o, kept := &sub.options, &sub.channel.kept
+	o, kept := &sub.Options, &sub.channel.kept
 	messages, _ := kept.All()
 	if o.After != "" {
 		if seq, ok := sub.memory.seq(o.After); ok {
@@ -394,13 +383,13 @@ func (sub *memorySub) replay() (missed bool) {
 		}
 	}
 	messages, missed = o.Newest(messages, missed)
-	sub.queue.Replay(messages)
+	sub.Queue.Replay(messages)
 	return missed
 }
 
 // join makes the subscription one of a member. The channel's mu is held.
 func (sub *memorySub) join() {
-	c, who := sub.channel, sub.options.Member
+	c, who := sub.channel, sub.Options.Member
 	if who.ID == "" {
 		return
 	}
@@ -422,14 +411,7 @@ func (sub *memorySub) join() {
 func (sub *memorySub) Untie() {
 	c := sub.channel
 	c.mu.Lock()
-	last := len(c.subs) - 1
-	c.subs[sub.index] = c.subs[last]
-	c.subs[sub.index].index = sub.index
-	c.subs[last] = nil
-	c.subs = c.subs[:last]
-	if last == 0 {
-		c.subs = nil
-	}
+	c.subs.Remove(&sub.Listener)
 	if m := sub.member; m != nil {
 		if m.subs--; m.subs == 0 {
 			delete(c.members, m.ID)
@@ -495,7 +477,7 @@ func (b *Memory) Channels(ctx context.Context, prefix string) ([]ChannelInfo, er
 	var all []ChannelInfo
 	for _, c := range b.every(prefix) {
 		c.mu.Lock()
-		if n := len(c.subs); n > 0 {
+		if n := c.subs.Len(); n > 0 {
 			all = append(all, ChannelInfo{c.name, n})
 		}
 		c.mu.Unlock()
@@ -527,9 +509,7 @@ func (b *Memory) Close() {
 	b.closed.Store(true)
 	for _, c := range b.every("") {
 		c.mu.Lock()
-		for _, sub := range c.subs {
-			sub.queue.End(ErrClosed)
-		}
+		c.subs.End(ErrClosed)
 		c.mu.Unlock()
 	}
 }

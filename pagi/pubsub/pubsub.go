@@ -15,14 +15,15 @@
 //		// use m.Data
 //	}
 //
-// Memory is the Broker of one process. Package redispubsub has one for several machines, and
-// package pubsubtest the suite that every Broker passes.
+// Memory is the Broker of one process. Packages redispubsub and natspubsub have one each for several
+// machines, and package pubsubtest the suite that every Broker passes.
 //
 // A publisher never waits for a subscriber. Each subscriber has a Queue with a limit, and a Policy
 // for the time when that is full.
 //
 // Files: pubsub.go has the interface, queue.go the subscriber's end, subscription.go what ties the
-// two, memory.go and history.go the Broker in memory. The package may import package pagi, and must
+// two. memory.go is the Broker in memory; history.go has bounds of what is kept, kept.go what is, and
+// audience.go the subscriptions of a channel, for all Brokers. The package may import package pagi, and must
 // know nothing of scopes and servers.
 package pubsub
 
@@ -61,6 +62,12 @@ const (
 	MaxName = 200
 	// MaxInfo is the length of Member.Info in bytes.
 	MaxInfo = 1 << 10
+	// MaxPresence is how many members a channel may have for each of them to be told of the others. Each
+	// message about a member goes to all of them, so that a large channel would pass on the square of
+	// their number.
+	MaxPresence = 100
+	// CountInterval is the shortest time between two messages of kind Count of a channel.
+	CountInterval = time.Second
 )
 
 // Errors of Brokers and Queues.
@@ -82,8 +89,8 @@ var (
 // Kind says what a Message tells.
 type Kind uint8
 
-// The kinds of messages. All but Data are for subscriptions with Options.Presence. They tell of a
-// Member: From is its ID, and Data its Info.
+// The kinds of messages. All but Data are for subscriptions with Options.Presence. All but Count tell
+// of a Member: From is its ID, and Data its Info.
 const (
 	// Data is a message of a publisher.
 	Data Kind = iota
@@ -93,6 +100,9 @@ const (
 	Leave
 	// Update says that a member's info has changed.
 	Update
+	// Count comes instead of the others while a channel has more than MaxPresence members: Data is how
+	// many there are, and From is empty. Broker.Members has the list.
+	Count
 )
 
 // Message is one message of a channel.
@@ -181,7 +191,7 @@ type Options struct {
 	Last int
 	// Member is who subscribes; the zero Member is not in the channel.
 	Member Member
-	// Presence asks for the messages about other members.
+	// Presence asks for the messages about other members, or for Counts if there are many.
 	Presence bool
 	// Except leaves out the messages From this publisher; "" leaves out none.
 	Except string

@@ -67,6 +67,7 @@ func (sub *subscription) begin() {
 	a := n.local[sub.channel]
 	if a == nil {
 		a = &audience{}
+		a.Guard = func(f func()) { _ = n.do(n.life, f) } // a node that has ended has no audience
 		n.local[sub.channel] = a
 	}
 	a.Add(&sub.Listener)
@@ -123,7 +124,7 @@ func (sub *subscription) SetInfo(ctx context.Context, info string) error {
 }
 
 // hearMember passes a message about a member to the subscriptions of this process.
-func (n *node) hearMember(channel string, what pubsub.Kind, id, info string) {
+func (n *node) hearMember(channel string, what pubsub.Kind, id, info string, members int) {
 	a := n.local[channel]
 	if a == nil {
 		return
@@ -135,7 +136,7 @@ func (n *node) hearMember(channel string, what pubsub.Kind, id, info string) {
 			}
 		}
 	}
-	a.Tell(&pubsub.Message{Channel: channel, Kind: what, From: id, Data: info, Time: time.Now()})
+	a.Tell(&pubsub.Message{Channel: channel, Kind: what, From: id, Data: info, Time: time.Now()}, members)
 }
 
 // passDifferences passes what the log of the leader has and this node has not read: messages that are
@@ -156,15 +157,15 @@ func (n *node) passDifferences(old, fresh *state) {
 		}
 		for id, m := range was {
 			if is[id] == nil && !a.has(id) {
-				n.hearMember(name, pubsub.Leave, id, m.info)
+				n.hearMember(name, pubsub.Leave, id, m.info, len(is))
 			}
 		}
 		for id, m := range is {
 			switch before := was[id]; {
 			case before == nil:
-				n.hearMember(name, pubsub.Join, id, m.info)
+				n.hearMember(name, pubsub.Join, id, m.info, len(is))
 			case before.info != m.info:
-				n.hearMember(name, pubsub.Update, id, m.info)
+				n.hearMember(name, pubsub.Update, id, m.info, len(is))
 			}
 		}
 	}

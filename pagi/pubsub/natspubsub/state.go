@@ -62,7 +62,7 @@ type member struct {
 // hearer is told what an entry changes.
 type hearer interface {
 	hearMessage(m *pubsub.Message)
-	hearMember(channel string, kind pubsub.Kind, id, info string)
+	hearMember(channel string, kind pubsub.Kind, id, info string, members int)
 }
 
 func newState(mostBytes, mostKept int) *state {
@@ -111,7 +111,7 @@ func (s *state) apply(e *entry, h hearer) {
 		if r := s.rooms[e.Channel]; r != nil {
 			if m := r.members[e.Member]; m != nil && m.info != e.Info {
 				m.info = e.Info
-				h.hearMember(r.name, pubsub.Update, e.Member, m.info)
+				h.hearMember(r.name, pubsub.Update, e.Member, m.info, len(r.members))
 			}
 		}
 	}
@@ -163,7 +163,7 @@ func (s *state) subscribe(e *entry, h hearer) {
 		r.came++
 		m = &member{info: e.Info, place: r.came, subs: map[string]int{}}
 		r.members[e.Member] = m
-		h.hearMember(r.name, pubsub.Join, e.Member, m.info)
+		h.hearMember(r.name, pubsub.Join, e.Member, m.info, len(r.members))
 	}
 	m.subs[e.Node]++
 }
@@ -181,7 +181,7 @@ func (r *room) leave(id string, m *member, node string, n int, h hearer) {
 	}
 	if len(m.subs) == 0 {
 		delete(r.members, id)
-		h.hearMember(r.name, pubsub.Leave, id, m.info)
+		h.hearMember(r.name, pubsub.Leave, id, m.info, len(r.members))
 	}
 }
 

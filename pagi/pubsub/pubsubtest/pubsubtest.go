@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) pubsub.Broker) {
 		"members come and leave":                            testMembers,
 		"a member has several subscriptions":                testMemberTwice,
 		"the info of a member changes":                      testInfo,
+		"many members are counted":                          testManyMembers,
 		"channels with subscribers are listed":              testChannels,
 		"subscriptions share a queue":                       testSharedQueue,
 		"a slow subscriber loses the oldest":                testDropOldest,
@@ -414,6 +415,44 @@ func testInfo(t *testing.T, b pubsub.Broker) {
 	if err := ann.SetInfo(t.Context(), "late"); !errors.Is(err, pubsub.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
+}
+
+// testManyMembers has more members than are told of one another. What a subscriber gets is bounded.
+func testManyMembers(t *testing.T, b pubsub.Broker) {
+	const more = 60
+	watch := subscribe(t, b, "room", pubsub.Options{Presence: true, Queue: pubsub.NewQueue(pubsub.Limits{Messages: 10_000})})
+	q := pubsub.NewQueue(pubsub.Limits{})
+	begin := time.Now()
+	var members []*pubsub.Subscription
+	for i := range pubsub.MaxPresence + more {
+		members = append(members, subscribe(t, b, "room", pubsub.Options{Member: pubsub.Member{ID: fmt.Sprint(i)}, Queue: q}))
+	}
+	for i := range pubsub.MaxPresence {
+		expectKind(t, watch, pubsub.Join, fmt.Sprint(i), "")
+	}
+	counts := 0
+	untilCount := func(want int) {
+		t.Helper()
+		for {
+			m := next(t, watch)
+			if m.Kind != pubsub.Count || m.From != "" || m.Channel != "room" {
+				t.Fatalf("got %+v", m)
+			}
+			if counts++; m.Data == fmt.Sprint(want) {
+				return
+			}
+		}
+	}
+	untilCount(pubsub.MaxPresence + more)
+	if most := 3 + int(time.Since(begin)/pubsub.CountInterval); counts > most {
+		t.Errorf("%d counts, want at most %d", counts, most)
+	}
+	for _, s := range members[pubsub.MaxPresence+1:] {
+		s.Close()
+	}
+	untilCount(pubsub.MaxPresence + 1)
+	members[0].Close()
+	expectKind(t, watch, pubsub.Leave, "0", "")
 }
 
 func testChannels(t *testing.T, b pubsub.Broker) {

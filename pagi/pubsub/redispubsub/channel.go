@@ -21,18 +21,16 @@ type channel struct {
 
 	mu      sync.Mutex // guards the rest; held during calls that must not overtake one another
 	last    place      // of the last message that was passed on
-	subs    []*subscription
-	members map[string]int // subscriptions by member
+	subs    pubsub.Audience
+	after   map[*pubsub.Listener]place // messages up to here are not for it
+	members map[string]int             // subscriptions by member
 }
 
 // subscription is the Tie of a subscription.
 type subscription struct {
+	pubsub.Listener
 	broker  *Broker
 	channel *channel
-	queue   *pubsub.Queue
-	options pubsub.Options
-	after   place // messages up to here are not for it
-	index   int   // in channel.subs
 }
 
 // hold returns a channel to which Redis is asked to subscribe this process, if it is not.
@@ -44,7 +42,8 @@ func (b *Broker) hold(name string) (*channel, error) {
 		if len(b.channels) >= or(b.MaxChannels, pubsub.DefaultMaxChannels) {
 			return nil, pubsub.ErrTooMany
 		}
-		c = &channel{name: name, ready: make(chan struct{})}
+		c = &channel{name: name, ready: make(chan struct{}), after: map[*pubsub.Listener]place{}}
+		c.subs.Guard = c.guard
 		b.channels[name] = c
 		if b.link != nil { // else receive subscribes
 			b.awaited[name]++
@@ -55,6 +54,12 @@ func (b *Broker) hold(name string) (*channel, error) {
 	}
 	c.users++
 	return c, nil
+}
+
+func (c *channel) guard(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f()
 }
 
 // release ends a hold.
@@ -93,39 +98,35 @@ func (b *Broker) Subscribe(ctx context.Context, name string, o pubsub.Options) (
 	case <-b.life.Done():
 		return nil, pubsub.ErrClosed
 	}
-	sub := &subscription{broker: b, channel: c, queue: o.Queue, options: o}
-	if sub.queue == nil {
-		sub.queue = pubsub.NewQueue(pubsub.Limits{})
-	}
+	sub := &subscription{Listener: pubsub.Listen(o), broker: b, channel: c}
 	missed, err := sub.begin(ctx)
 	if err != nil {
 		b.release(c)
 		return nil, fmt.Errorf("redispubsub: subscribe: %w", err)
 	}
-	return pubsub.NewSubscription(name, &o, sub.queue, missed, sub), nil
+	return pubsub.NewSubscription(name, &o, sub.Queue, missed, sub), nil
 }
 
 // begin adds the subscription to its channel. What comes from Redis waits meanwhile, so that it
 // follows what was kept.
 func (sub *subscription) begin(ctx context.Context) (missed bool, err error) {
-	b, c, o := sub.broker, sub.channel, &sub.options
+	b, c, o := sub.broker, sub.channel, &sub.Options
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	state, err := b.read(ctx, c.name, o.After != "" || o.Last != 0)
 	if err != nil {
 		return false, err
 	}
-	if len(c.subs) == 0 {
+	if c.subs.Len() == 0 {
 		c.last = state.last
 	}
-	sub.after = state.last
 	if err := b.join(ctx, sub); err != nil {
 		return false, err
 	}
 	messages, missed := state.choose(o)
-	sub.queue.Replay(messages)
-	sub.index = len(c.subs)
-	c.subs = append(c.subs, sub)
+	sub.Queue.Replay(messages)
+	c.subs.Add(&sub.Listener)
+	c.after[&sub.Listener] = state.last
 	if err := b.count(ctx, c); err != nil {
 		b.lost(err) // renew counts again
 	}
@@ -207,11 +208,8 @@ func (sub *subscription) Untie() {
 	ctx, cancel := context.WithTimeout(b.life, callTime)
 	defer cancel()
 	c.mu.Lock()
-	last := len(c.subs) - 1
-	c.subs[sub.index] = c.subs[last]
-	c.subs[sub.index].index = sub.index
-	c.subs[last] = nil
-	c.subs = c.subs[:last]
+	c.subs.Remove(&sub.Listener)
+	delete(c.after, &sub.Listener)
 	b.leave(ctx, sub)
 	if err := b.count(ctx, c); err != nil {
 		b.lost(err)

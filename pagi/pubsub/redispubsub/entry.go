@@ -44,5 +44,6 @@ const (
 	entryUpdate = 'U'
 )
 
-// kinds are the kinds of messages about members. What follows is the id, a line end, and the info.
+// kinds are the kinds of messages about members. What follows is the number of
+// members, a space, the id, a line end, and the info.
 var kinds = map[byte]pubsub.Kind{entryJoin: pubsub.Join, entryLeave: pubsub.Leave, entryUpdate: pubsub.Update}

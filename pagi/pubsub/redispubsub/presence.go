@@ -20,7 +20,7 @@ func (b *Broker) memberKeys(channel string) []string {
 
 // join makes the subscription one of its member. The channel's mu is held.
 func (b *Broker) join(ctx context.Context, sub *subscription) error {
-	who, c := sub.options.Member, sub.channel
+	who, c := sub.Options.Member, sub.channel
 	if who.ID == "" {
 		return nil
 	}
@@ -44,7 +44,7 @@ func (b *Broker) enter(ctx context.Context, channel string, who pubsub.Member) e
 // leave ends what join did. If Redis cannot be told, the lease of the member ends. The channel's mu
 // is held.
 func (b *Broker) leave(ctx context.Context, sub *subscription) {
-	id, c := sub.options.Member.ID, sub.channel
+	id, c := sub.Options.Member.ID, sub.channel
 	if id == "" {
 		return
 	}
@@ -63,7 +63,7 @@ func (b *Broker) leave(ctx context.Context, sub *subscription) {
 // SetInfo implements pubsub.Tie.
 func (sub *subscription) SetInfo(ctx context.Context, info string) error {
 	b, c := sub.broker, sub.channel
-	id := sub.options.Member.ID
+	id := sub.Options.Member.ID
 	if id == "" {
 		return pubsub.ErrNoMember
 	}
@@ -76,9 +76,9 @@ func (sub *subscription) SetInfo(ctx context.Context, info string) error {
 	if err != nil {
 		return fmt.Errorf("redispubsub: %w", err)
 	}
-	for _, other := range c.subs {
-		if other.options.Member.ID == id {
-			other.options.Member.Info = info // so that it is entered again with it
+	for _, other := range c.subs.All() {
+		if other.Options.Member.ID == id {
+			other.Options.Member.Info = info // so that it is entered again with it
 		}
 	}
 	return nil
@@ -126,7 +126,7 @@ func (b *Broker) count(ctx context.Context, c *channel) error {
 	if !b.up.Load() {
 		return nil // renew does it
 	}
-	key, n := b.nodeKey(b.node), len(c.subs)
+	key, n := b.nodeKey(b.node), c.subs.Len()
 	_, err := b.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		if n == 0 {
 			p.HDel(ctx, key, c.name)
@@ -219,15 +219,15 @@ func (b *Broker) renewChannel(c *channel) error {
 	defer cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.subs) == 0 {
+	if c.subs.Len() == 0 {
 		return nil
 	}
 	if err := b.count(ctx, c); err != nil {
 		return err
 	}
 	entered := map[string]bool{}
-	for _, sub := range c.subs {
-		who := sub.options.Member
+	for _, sub := range c.subs.All() {
+		who := sub.Options.Member
 		if who.ID == "" || entered[who.ID] {
 			continue
 		}

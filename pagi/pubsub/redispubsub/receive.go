@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -160,8 +161,14 @@ func (b *Broker) deliver(name, text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if kind, ok := kinds[text[0]]; ok {
-		id, info, _ := strings.Cut(text[1:], "\n")
-		c.tell(&pubsub.Message{Channel: c.name, Kind: kind, From: id, Data: info, Time: time.Now()})
+		count, rest, _ := strings.Cut(text[1:], " ")
+		members, err := strconv.Atoi(count)
+		if err != nil {
+			b.logger().Warn("a message from Redis is dropped", "channel", c.name, "error", errEntry)
+			return
+		}
+		id, info, _ := strings.Cut(rest, "\n")
+		c.subs.Tell(&pubsub.Message{Channel: c.name, Kind: kind, From: id, Data: info, Time: time.Now()}, members)
 		return
 	}
 	m, p, err := decode(c.name, text[1:])
@@ -178,18 +185,5 @@ func (c *channel) pass(m *pubsub.Message, at place) {
 		return // it has come already
 	}
 	c.last = at
-	for _, sub := range c.subs {
-		if o := &sub.options; at.IsAfter(sub.after) && (o.Except == "" || o.Except != m.From) {
-			sub.queue.Push(m)
-		}
-	}
-}
-
-// tell puts a message about a member into the queues of the others. mu is held.
-func (c *channel) tell(m *pubsub.Message) {
-	for _, sub := range c.subs {
-		if o := &sub.options; o.Presence && o.Member.ID != m.From {
-			sub.queue.Push(m)
-		}
-	}
+	c.subs.Pass(m, func(l *pubsub.Listener) bool { return !at.IsAfter(c.after[l]) })
 }

@@ -155,9 +155,7 @@ func (b *Broker) Close() error {
 	b.work.Wait()
 	for _, c := range channels {
 		c.mu.Lock()
-		for _, sub := range c.subs {
-			sub.queue.End(pubsub.ErrClosed)
-		}
+		c.subs.End(pubsub.ErrClosed)
 		c.mu.Unlock()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), callTime)

@@ -55,7 +55,7 @@ if redis.call('ZADD', KEYS[2], now + ARGV[4], ARGV[2] .. '\n' .. ARGV[1]) == 0 t
 if redis.call('HINCRBY', KEYS[3], ARGV[2], 1) == 1 then
 	local join = redis.call('HINCRBY', KEYS[1], 'joins', 1)
 	redis.call('HSET', KEYS[4], ARGV[2], string.format('%.0f', join) .. ' ' .. ARGV[3])
-	redis.call('PUBLISH', ARGV[5], 'J' .. ARGV[2] .. '\n' .. ARGV[3])
+	redis.call('PUBLISH', ARGV[5], 'J' .. redis.call('HLEN', KEYS[4]) .. ' ' .. ARGV[2] .. '\n' .. ARGV[3])
 end
 return 1`)
 
@@ -72,7 +72,7 @@ for _, who in ipairs(gone) do
 			local info = redis.call('HGET', KEYS[4], id) or ' '
 			redis.call('HDEL', KEYS[3], id)
 			redis.call('HDEL', KEYS[4], id)
-			redis.call('PUBLISH', ARGV[1], 'L' .. id .. '\n' .. string.match(info, '^%d* (.*)$'))
+			redis.call('PUBLISH', ARGV[1], 'L' .. redis.call('HLEN', KEYS[4]) .. ' ' .. id .. '\n' .. string.match(info, '^%d* (.*)$'))
 		end
 	end
 end
@@ -85,7 +85,7 @@ if not old then return 0 end
 local join, info = string.match(old, '^(%d*) (.*)$')
 if info ~= ARGV[2] then
 	redis.call('HSET', KEYS[4], ARGV[1], join .. ' ' .. ARGV[2])
-	redis.call('PUBLISH', ARGV[3], 'U' .. ARGV[1] .. '\n' .. ARGV[2])
+	redis.call('PUBLISH', ARGV[3], 'U' .. redis.call('HLEN', KEYS[4]) .. ' ' .. ARGV[1] .. '\n' .. ARGV[2])
 end
 return 1`)
 
