@@ -73,8 +73,12 @@ func expectKind(t *testing.T, s *pubsub.Subscription, kind pubsub.Kind, id strin
 func cluster(t *testing.T, url string, count int, lease time.Duration) []*natspubsub.Broker {
 	t.Helper()
 	var all []*natspubsub.Broker
-	for range count {
-		b := open(t, &natspubsub.Broker{URL: url, Lease: lease, Logger: (&testkit.Log{}).Logger()})
+	for i := range count {
+		b := &natspubsub.Broker{URL: url, Lease: lease, Logger: (&testkit.Log{}).Logger()}
+		if i == 0 {
+			b.Alone = first
+		}
+		open(t, b)
 		if err := b.Keep("*", pubsub.History{Messages: 10_000, Bytes: 8 << 20}); err != nil {
 			t.Fatal(err)
 		}
@@ -157,14 +161,14 @@ func TestOneOfTwoIsLeft(t *testing.T) {
 	url := startServer(t, server.Options{}).ClientURL()
 	all := cluster(t, url, 2, lease)
 	here := subscribe(t, all[1], "c", pubsub.Options{})
-	first := publish(t, all[0], "c", "first")
+	start := publish(t, all[0], "c", "first")
 	publish(t, all[1], "c", "second")
 	expect(t, here, "first", "second")
 	all[0].Kill()
 	publish(t, all[1], "c", "third")
 	expect(t, here, "third")
 	fresh := open(t, &natspubsub.Broker{URL: url, Lease: lease})
-	s := subscribe(t, fresh, "c", pubsub.Options{After: first})
+	s := subscribe(t, fresh, "c", pubsub.Options{After: start})
 	if s.Missed() {
 		t.Error("missed")
 	}
@@ -222,13 +226,13 @@ func TestTheServerStartsAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := &testkit.Log{}
-	one := open(t, &natspubsub.Broker{URL: s.ClientURL(), Logger: log.Logger(), Lease: lease})
+	one := open(t, &natspubsub.Broker{URL: s.ClientURL(), Logger: log.Logger(), Lease: lease, Alone: first})
 	two := open(t, &natspubsub.Broker{URL: s.ClientURL(), Logger: log.Logger(), Lease: lease})
 	if err := errors.Join(one.Keep("c", pubsub.History{Messages: 10}), two.Keep("c", pubsub.History{Messages: 10})); err != nil {
 		t.Fatal(err)
 	}
 	there := subscribe(t, two, "c", pubsub.Options{Member: pubsub.Member{ID: "m"}})
-	first := publish(t, one, "c", "1")
+	id := publish(t, one, "c", "1")
 	expect(t, there, "1")
 	s.Shutdown()
 	s.WaitForShutdown()
@@ -249,7 +253,7 @@ func TestTheServerStartsAgain(t *testing.T) {
 		return err == nil
 	})
 	expect(t, there, "2")
-	s2 := subscribe(t, two, "c", pubsub.Options{After: first})
+	s2 := subscribe(t, two, "c", pubsub.Options{After: id})
 	if s2.Missed() {
 		t.Error("missed")
 	}
@@ -265,10 +269,10 @@ func TestALargeStateIsCopied(t *testing.T) {
 	url := startServer(t, server.Options{}).ClientURL()
 	one := cluster(t, url, 1, lease)[0]
 	text := strings.Repeat("é\x00\"", 4000)
-	var first string
+	var before string
 	for i := range 120 {
 		if id := publish(t, one, fmt.Sprint("c", i%3), fmt.Sprint(i, text)); i == 0 {
-			first = id
+			before = id
 		}
 	}
 	const members = 2000
@@ -277,7 +281,7 @@ func TestALargeStateIsCopied(t *testing.T) {
 		subscribe(t, one, "room", pubsub.Options{Queue: q, Member: pubsub.Member{ID: fmt.Sprint(i), Info: strings.Repeat("i", 200)}})
 	}
 	two := open(t, &natspubsub.Broker{URL: url, Lease: lease})
-	s := subscribe(t, two, "c0", pubsub.Options{After: first})
+	s := subscribe(t, two, "c0", pubsub.Options{After: before})
 	for i := 3; i < 120; i += 3 {
 		expect(t, s, fmt.Sprint(i, text))
 	}
@@ -335,7 +339,7 @@ func TestClose(t *testing.T) {
 }
 
 func TestTheNumberOfChannelsIsLimited(t *testing.T) {
-	b := open(t, &natspubsub.Broker{URL: startServer(t, server.Options{}).ClientURL(), MaxChannels: 1})
+	b := open(t, &natspubsub.Broker{URL: startServer(t, server.Options{}).ClientURL(), MaxChannels: 1, Alone: first})
 	subscribe(t, b, "one", pubsub.Options{})
 	if _, err := b.Subscribe(t.Context(), "two", pubsub.Options{}); !errors.Is(err, pubsub.ErrTooMany) {
 		t.Error(err)

@@ -32,13 +32,16 @@ func startServer(t *testing.T, o server.Options) *server.Server {
 	return s
 }
 
+// first is how long the first node of a test looks for others.
+const first = time.Millisecond
+
 func open(t *testing.T, b *natspubsub.Broker) *natspubsub.Broker {
 	t.Helper()
 	if b.Lease == 0 {
 		b.Lease = 6 * time.Second
 	}
 	if b.Alone == 0 {
-		b.Alone = 20 * time.Millisecond
+		b.Alone = testkit.Patience // joins others before
 	}
 	if err := b.Open(t.Context()); err != nil {
 		t.Fatal(err)
@@ -56,10 +59,10 @@ func TestBroker(t *testing.T) {
 	n := 0
 	prefix := func() string { n++; return fmt.Sprint("t", n) }
 	pubsubtest.Run(t, func(t *testing.T) pubsub.Broker {
-		return open(t, &natspubsub.Broker{URL: s.ClientURL(), Prefix: prefix()})
+		return open(t, &natspubsub.Broker{URL: s.ClientURL(), Prefix: prefix(), Alone: first})
 	})
 	pubsubtest.RunPair(t, func(t *testing.T) (a, b pubsub.Broker) {
 		p := prefix()
-		return open(t, &natspubsub.Broker{URL: s.ClientURL(), Prefix: p}), open(t, &natspubsub.Broker{Server: s, Prefix: p})
+		return open(t, &natspubsub.Broker{URL: s.ClientURL(), Prefix: p, Alone: first}), open(t, &natspubsub.Broker{Server: s, Prefix: p})
 	})
 }
