@@ -30,6 +30,9 @@ import (
 // private message), joined, left, nick, users, rooms, history and error. The messages of a client
 // do not come back to it.
 //
+// In a room of more than pubsub.MaxPresence users, user_count with the number comes instead of user_joined,
+// user_left and user_nick, at most once in a second. The list has the first 1000 users, and their count.
+//
 // Rooms are channels of the Broker. So they reach over all processes that share it.
 type WebSocketChat struct {
 	// DefaultRoom is the room that a client is in from the start; "" means "lobby".

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -48,6 +49,7 @@ type chatMessage struct {
 	To        string            `json:"to,omitempty"`
 	Message   string            `json:"message,omitempty"`
 	Timestamp int64             `json:"timestamp,omitempty"`
+	Count     int               `json:"count,omitempty"`
 	Users     []chatMember      `json:"users,omitzero"`
 	Rooms     []chatRoom        `json:"rooms,omitzero"`
 	Messages  []json.RawMessage `json:"messages,omitzero"`
@@ -120,6 +122,13 @@ func (u *chatUser) forward(m *pubsub.Message) error {
 	room, ok := strings.CutPrefix(m.Channel, u.chat.roomChannel(""))
 	if !ok { // someone else under this user's id
 		return nil
+	}
+	if m.Kind == pubsub.Count {
+		count, err := strconv.Atoi(m.Data)
+		if err != nil {
+			return err
+		}
+		return u.send(chatMessage{Type: "user_count", Room: room, Count: count})
 	}
 	what := map[pubsub.Kind]string{pubsub.Join: "user_joined", pubsub.Leave: "user_left", pubsub.Update: "user_nick"}[m.Kind]
 	return u.send(chatMessage{Type: what, Room: room, UserID: m.From, Username: m.Data})
@@ -358,11 +367,11 @@ func (u *chatUser) list(ctx context.Context, room string) error {
 	if err != nil {
 		return err
 	}
-	users := make([]chatMember, len(members))
-	for i, m := range members {
-		users[i] = chatMember{m.ID, m.Info}
+	users := make([]chatMember, min(len(members), maxUsersAnswer))
+	for i := range users {
+		users[i] = chatMember{members[i].ID, members[i].Info}
 	}
-	return u.send(chatMessage{Type: "users", Room: room, Users: users})
+	return u.send(chatMessage{Type: "users", Room: room, Users: users, Count: len(members)})
 }
 
 func (u *chatUser) listRooms(ctx context.Context) error {
@@ -402,6 +411,9 @@ func (u *chatUser) history(ctx context.Context, room string) error {
 
 // maxHistoryAnswer is how many messages the answer to "history" has at most.
 const maxHistoryAnswer = 200
+
+// maxUsersAnswer is how many users the answer to "list" has at most.
+const maxUsersAnswer = 1000
 
 // isUserID reports whether a text may be the id of a user.
 func isUserID(text string) bool {

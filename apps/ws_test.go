@@ -274,6 +274,7 @@ type said struct {
 	Messages  []said   `json:"messages"`
 	Users     []member `json:"users"`
 	Rooms     []room   `json:"rooms"`
+	Count     int      `json:"count"`
 }
 
 type member struct {
@@ -314,6 +315,41 @@ func (c *talk) ask(command, what string) said {
 }
 
 func chat(b pubsub.Broker) *apps.WebSocketChat { return &apps.WebSocketChat{Broker: b, Rate: 1000} }
+
+// TestWebSocketChatCountsMany has a room with more users than are told of each other.
+func TestWebSocketChatCountsMany(t *testing.T) {
+	const count = 1100
+	b := &pubsub.Memory{}
+	q := pubsub.NewQueue(pubsub.Limits{})
+	for i := range count {
+		sub, err := b.Subscribe(t.Context(), "chat/lobby", pubsub.Options{Queue: q, Member: pubsub.Member{ID: fmt.Sprint("m", i), Info: "x"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sub.Close()
+	}
+	client := pagitest.Start(t, chat(b))
+	ann := enter(t, client)
+	bob := enter(t, client)
+	for m := ann.expect("user_count"); m.Count != count+2 || m.Room != "lobby"; m = ann.expect("user_count") {
+		if m.Count != count+1 {
+			t.Fatalf("%+v", m)
+		}
+	}
+	say(t, bob.WebSocket, `{"type":"list","room":"lobby"}`)
+	for {
+		var m said
+		if err := bob.ReceiveJSON(&m); err != nil {
+			t.Fatal(err)
+		}
+		if m.Type == "users" {
+			if len(m.Users) != 1000 || m.Count != count+2 || m.Users[0].UserID != "m0" {
+				t.Errorf("%d users of %d", len(m.Users), m.Count)
+			}
+			break
+		}
+	}
+}
 
 func TestWebSocketChatRooms(t *testing.T) {
 	b := &pubsub.Memory{}

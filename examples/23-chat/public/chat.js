@@ -79,18 +79,24 @@ const handlers = {
   users(m) {
     if (m.room !== room) return;
     users.clear();
+    crowd = m.count;
     m.users.forEach(u => users.set(u.user_id, u.username));
     people();
   },
-  user_joined(m) { if (m.room === room) { users.set(m.user_id, m.username); note(m.username + ' has come'); people(); } },
-  user_left(m) { if (m.room === room) { users.delete(m.user_id); note(m.username + ' has left'); people(); } },
+  user_joined(m) { if (m.room === room) { users.set(m.user_id, m.username); crowd = 0; note(m.username + ' has come'); people(); } },
+  user_left(m) { if (m.room === room) { users.delete(m.user_id); crowd = 0; note(m.username + ' has left'); people(); } },
   user_nick(m) {
     if (m.room !== room) return;
     note((users.get(m.user_id) || 'Someone') + ' is now called ' + m.username);
     users.set(m.user_id, m.username);
     people();
   },
-  user_count(m) { if (m.room === room) { crowd = m.count; people(); } }, // of a room with many
+  user_count(m) { // instead of the three above where there are many
+    if (m.room !== room) return;
+    crowd = m.count;
+    people();
+    if (crowd <= 100) send({ type: 'list', room });
+  },
   nick(m) {
     name = at('name').value = m.username;
     users.set(me, name);
