@@ -226,6 +226,9 @@ type missed struct {
 	End     bool              `json:"end,omitempty"`
 }
 
+// patience is how long a node waits for entries, or for the next part of them, before it asks again.
+func (n *node) patience() time.Duration { return n.broker.lease() / 2 }
+
 // sync asks the leader for what is missing. Entries that come before the answer are in the answer.
 func (n *node) sync() {
 	n.synced, n.copying, n.asked = false, nil, time.Now()
@@ -240,6 +243,10 @@ func (n *node) hearSync(s *syncing) {
 	at := message.Place{Epoch: s.Epoch, Seq: s.Seq}
 	entries, ok := n.tail.after(at)
 	if !ok && at != n.state.last {
+		if time.Since(n.copied[s.Address]) < n.patience() {
+			return // it has asked again before it could get the copy
+		}
+		defer func() { n.copied[s.Address] = time.Now() }()
 		n.state.copyTo(n.address, func(c *chunk) { n.send(encode(c), "to", s.Address, "copy") })
 		return
 	}
@@ -255,12 +262,20 @@ func (n *node) hearSync(s *syncing) {
 	n.send(encode(part), "to", s.Address, "missed")
 }
 
+// hasHeard notes that the leader is answering. Its signs of life wait behind the answer.
+func (n *node) hasHeard() {
+	n.asked = time.Now()
+	if p := n.peers[n.leader]; p != nil {
+		p.seen = n.asked
+	}
+}
+
 // hearMissed handles the entries that the node has asked for.
 func (n *node) hearMissed(m *missed) {
 	if n.role != following || n.synced {
 		return
 	}
-	n.asked = time.Now()
+	n.hasHeard()
 	for _, data := range m.Entries {
 		var e entry
 		if json.Unmarshal(data, &e) != nil || e.check() != nil {
@@ -283,7 +298,7 @@ func (n *node) hearChunk(c *chunk) {
 	if n.role != following || n.synced {
 		return
 	}
-	n.asked = time.Now()
+	n.hasHeard()
 	if c.Head != nil {
 		if c.Head.Leader != n.leader {
 			return

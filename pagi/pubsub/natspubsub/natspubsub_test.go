@@ -1,6 +1,7 @@
 package natspubsub_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -65,4 +66,14 @@ func TestBroker(t *testing.T) {
 		p := prefix()
 		return open(t, &natspubsub.Broker{URL: s.ClientURL(), Prefix: p, Alone: first}), open(t, &natspubsub.Broker{Server: s, Prefix: p})
 	})
+}
+
+func ExampleBroker() {
+	b := &natspubsub.Broker{URL: "nats://one.internal:4222,nats://two.internal:4222"}
+	fmt.Println(b.Check()) // Open connects, and fails without a NATS
+	_, err := b.Publish(context.Background(), "news", pubsub.Message{})
+	fmt.Println(err)
+	// Output:
+	// <nil>
+	// pubsub: closed
 }

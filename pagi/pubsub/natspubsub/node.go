@@ -64,8 +64,9 @@ type node struct {
 	decide  time.Time // when an electing node may lead
 	led     time.Time // when a leading node began
 	peers   map[string]*peer
-	dead    map[string]bool // addresses of nodes that do not answer
-	nudged  map[string]bool // nodes that were asked to send again since the last tick
+	dead    map[string]bool      // addresses of nodes that do not answer
+	copied  map[string]time.Time // when a leading node has sent a copy of the state, by address
+	nudged  map[string]bool      // nodes that were asked to send again since the last tick
 
 	pending []*request // not in the log yet, in the order of their numbers
 	request int64      // number of the last one
@@ -77,7 +78,7 @@ func newNode(b *Broker) (*node, error) {
 	n := &node{
 		broker: b, tick: b.lease() / ticksOfLease, joined: make(chan struct{}),
 		in: make(chan *nats.Msg, inbox), calls: make(chan func()), address: rand.Text(),
-		local: map[string]*audience{}, peers: map[string]*peer{}, dead: map[string]bool{}, nudged: map[string]bool{},
+		local: map[string]*audience{}, peers: map[string]*peer{}, dead: map[string]bool{}, nudged: map[string]bool{}, copied: map[string]time.Time{},
 		state: newState(or(b.TotalHistory, pubsub.DefaultTotalHistory), or(b.MaxChannels, pubsub.DefaultMaxChannels)),
 	}
 	n.rename()

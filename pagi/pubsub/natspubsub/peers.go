@@ -82,6 +82,9 @@ func (n *node) beat() {
 	n.hello()
 	for address, p := range n.peers {
 		if time.Since(p.seen) > n.broker.lease() {
+			if len(n.in) > 0 {
+				continue // its sign may be among what waits
+			}
 			n.lose(address, "it gives no sign of life")
 		} else if n.role == leading || address == n.leader {
 			probe := &nats.Msg{Subject: n.subject("to", address, "probe"), Reply: n.subject("to", n.address, "probed", address)}
@@ -95,7 +98,7 @@ func (n *node) beat() {
 		n.elect()
 	case following:
 		switch {
-		case !n.synced && time.Since(n.asked) > 2*n.tick:
+		case !n.synced && time.Since(n.asked) > n.patience():
 			n.sync()
 		case n.synced && len(n.pending) > 0 && time.Since(n.pending[0].sent) > n.tick:
 			n.sendPending()
@@ -121,6 +124,7 @@ func (n *node) abandon() {
 // lose notes that a node is gone.
 func (n *node) lose(address, why string) {
 	delete(n.peers, address)
+	delete(n.copied, address)
 	n.dead[address] = true
 	n.broker.logger().Warn("a node of the cluster is gone", "node", address, "reason", why)
 	if address == n.leader {
@@ -147,6 +151,7 @@ func (n *node) hearPeer(h *presence) {
 	known := n.peers[h.Address] != nil
 	if h.Bye {
 		delete(n.peers, h.Address)
+		delete(n.copied, h.Address)
 		n.dead[h.Address] = true
 		if h.Address == n.leader {
 			n.abandon()
