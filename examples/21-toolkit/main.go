@@ -44,8 +44,8 @@ func contact(c *endpoint.Context) (*response.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	sent, err := session.Value[int](visit, "sent")
-	if err != nil && visit.Has("sent") {
+	sent, err := session.ValueOr(visit, "sent", 0)
+	if err != nil {
 		return nil, err
 	}
 	if err := visit.Set("sent", sent+1); err != nil {
