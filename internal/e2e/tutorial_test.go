@@ -70,6 +70,7 @@ type reader struct {
 	dir      string
 	program  *testkit.Program // the server that the page has started last
 	goRun    bool             // whether "go run" has started it
+	env      []string         // of all commands, besides that of the test
 	commands int
 }
 
@@ -193,6 +194,7 @@ func (r *reader) address() string {
 func (r *reader) shell(command string) *exec.Cmd {
 	cmd := testkit.Command(r.dir, "sh", "-c", command)
 	cmd.Env = append(cmd.Env, "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"))
+	cmd.Env = append(cmd.Env, r.env...)
 	return cmd
 }
 
