@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
@@ -159,7 +161,7 @@ func (r *reader) run(f fence, s step, mustFail bool) {
 	var err error
 	try := func() bool {
 		var text []byte
-		text, err = r.shell(r.here(s.command, address)).CombinedOutput()
+		text, err = r.output(r.here(s.command, address))
 		output = strings.ReplaceAll(string(text), "\r\n", "\n")
 		if output != "" && !strings.HasSuffix(output, "\n") {
 			output += "\n" // a page cannot show that it is missing
@@ -179,6 +181,23 @@ func (r *reader) run(f fence, s step, mustFail bool) {
 	if failed := err != nil; failed != mustFail {
 		r.t.Fatalf("line %d: %s: failed: %v (%v), want %v\n%s", f.line, s.command, failed, err, mustFail, output)
 	}
+}
+
+// output runs a command, and ends it if it does not end by itself.
+func (r *reader) output(command string) ([]byte, error) {
+	cmd := r.shell(command)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var text bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &text, &text
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	limit := time.AfterFunc(2*time.Minute, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }) // an error says that it has ended
+	err := cmd.Wait()
+	if !limit.Stop() {
+		err = fmt.Errorf("it did not end: %w", err)
+	}
+	return text.Bytes(), err
 }
 
 // address is where the page's server serves.
