@@ -223,6 +223,12 @@ func (r *reader) serve(f fence) {
 	if len(s) != 1 {
 		r.t.Fatalf("line %d: %d commands; one can serve", f.line, len(s))
 	}
+	if dir, is := strings.CutPrefix(s[0].command, "go run "); is {
+		// Compiling may take longer on a busy machine than a server may take to start.
+		if text, err := r.output("go build -o " + os.DevNull + " " + dir); err != nil {
+			r.t.Fatalf("line %d: %v\n%s", f.line, err, text)
+		}
+	}
 	cmd := r.shell("exec " + s[0].command + " 1>&2")      // the log is standard error
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as a terminal does
 	r.t.Cleanup(func() {                                  // what "go run" has left
