@@ -55,7 +55,7 @@ type Router struct {
 	// NotFound answers where there is no route and no mount, in scopes of all types; nil answers 404.
 	NotFound pagi.App `yaml:"-"`
 	// MethodNotAllowed answers where a path has routes, but none for the method; nil answers 405.
-	// AllowedMethods gives it the value of the header allow.
+	// AllowedMethods gives it the value of the header allow, which a 405 without that header gets.
 	MethodNotAllowed pagi.App `yaml:"-"`
 	// RedirectSlash redirects to the path with a slash at its end, or without it, if the requested path
 	// has no route but that one has: with 301 for GET and HEAD, else with 308. The default is 404.
@@ -69,6 +69,10 @@ func init() { parts.App[Router]("router", "") }
 // Check reports patterns that are wrong, routes without an application, routes that match the same
 // requests, names that are given twice, and what applications and middleware report.
 func (r *Router) Check() error { return r.table.Check(r.options()) }
+
+// RouteConflict is in the error of Router.Check for each two routes that match the same requests or have
+// the same name.
+type RouteConflict = routing.Conflict
 
 // Serve passes the scope on. The lifespan scope goes to each application once, through the middleware of
 // its routes; a failed startup names the route.

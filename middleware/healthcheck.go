@@ -32,6 +32,8 @@ type Healthcheck struct {
 	// HideDetails leaves the single checks out of the answer. Their errors may tell visitors more than
 	// they should know.
 	HideDetails bool `yaml:"hide_details"`
+	// Version is that of the application, which the answer tells; "" leaves it out.
+	Version string `yaml:"version"`
 }
 
 func init() { parts.Middleware[Healthcheck]("healthcheck") }
@@ -69,7 +71,7 @@ func (m Healthcheck) Wrap(next pagi.App) pagi.App {
 		if !live {
 			report = m.run(ctx)
 		}
-		return report.send(ctx, scope, send, m.HideDetails)
+		return m.tell(ctx, scope, send, report)
 	})
 }
 
@@ -119,24 +121,26 @@ func runCheck(ctx context.Context, check func(context.Context) error) (err error
 	return check(ctx)
 }
 
-func (r healthReport) send(ctx context.Context, scope *pagi.Scope, send pagi.Send, hide bool) error {
+// tell sends a report.
+func (m Healthcheck) tell(ctx context.Context, scope *pagi.Scope, send pagi.Send, report healthReport) error {
 	type result struct {
 		Status string `json:"status"`
 		Error  string `json:"error,omitempty"`
 	}
 	body := struct {
-		Status string            `json:"status"`
-		Checks map[string]result `json:"checks,omitempty"`
-	}{Status: "ok", Checks: map[string]result{}}
+		Status  string            `json:"status"`
+		Version string            `json:"version,omitempty"`
+		Checks  map[string]result `json:"checks,omitempty"`
+	}{Status: "ok", Version: m.Version, Checks: map[string]result{}}
 	status := http.StatusOK
-	for name, text := range r {
+	for name, text := range report {
 		body.Checks[name] = result{Status: "ok"}
 		if text != "" {
 			body.Checks[name] = result{"error", text}
 			body.Status, status = "error", http.StatusServiceUnavailable
 		}
 	}
-	if hide {
+	if m.HideDetails {
 		body.Checks = nil
 	}
 	text, err := json.Marshal(body)

@@ -111,6 +111,7 @@ func TestHealthcheck(t *testing.T) {
 		"no path":                  {middleware.Healthcheck{Path: "off"}, "GET", "/health", 200, "hello"},
 		"a check that passes":      {middleware.Healthcheck{Checks: good}, "GET", "/health", 200, `{"status":"ok","checks":{"good":{"status":"ok"}}}`},
 		"checks that fail":         {middleware.Healthcheck{Checks: checks}, "GET", "/health", 503, `{"status":"error","checks":{"bad":{"status":"error","error":"broken"},"good":{"status":"ok"},"panics":{"status":"error","error":"panic: oh"}}}`},
+		"a version":                {middleware.Healthcheck{Version: "1.2"}, "GET", "/health", 200, `{"status":"ok","version":"1.2"}`},
 		"without details":          {middleware.Healthcheck{Checks: checks, HideDetails: true}, "GET", "/health", 503, `{"status":"error"}`},
 		"ready":                    {middleware.Healthcheck{Checks: checks, HideDetails: true, ReadyPath: "/ready"}, "GET", "/ready", 503, `{"status":"error"}`},
 		"live":                     {middleware.Healthcheck{Checks: checks, LivePath: "/live"}, "GET", "/live", 200, `{"status":"ok"}`},

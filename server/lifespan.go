@@ -79,6 +79,8 @@ func (l *appLife) start(ctx context.Context) error {
 		return fmt.Errorf("server: lifespan is \"on\" but the application declined it: %w", run.Declined())
 	case l.mode == LifespanOn:
 		return fmt.Errorf("server: lifespan is \"on\" but the application returned without answering startup")
+	case errors.Is(run.Declined(), pagi.ErrUnsupported): // it says that it has nothing to start
+		l.log.Debug("application declined lifespan", "error", run.Declined())
 	case run.Declined() != nil:
 		l.log.Info("application declined lifespan, going on without", "error", run.Declined())
 	default:

@@ -48,6 +48,7 @@ func TestLifespan(t *testing.T) {
 func TestLifespanOutcomes(t *testing.T) {
 	type lifespanFunc = func(ctx context.Context, s *pagi.Scope, receive pagi.Receive, send pagi.Send) error
 	var decline lifespanFunc = func(_ context.Context, s *pagi.Scope, _ pagi.Receive, _ pagi.Send) error { return pagi.Unsupported(s) }
+	var refuse lifespanFunc = func(context.Context, *pagi.Scope, pagi.Receive, pagi.Send) error { return errors.New("what is that?") }
 	var silent lifespanFunc = func(context.Context, *pagi.Scope, pagi.Receive, pagi.Send) error { return nil }
 	var stuck lifespanFunc = func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, _ pagi.Send) error { <-ctx.Done(); return nil }
 	var fail lifespanFunc = func(ctx context.Context, _ *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
@@ -72,7 +73,8 @@ func TestLifespanOutcomes(t *testing.T) {
 		log      []string
 		stopErr  string
 	}{
-		{"declined by an error", decline, LifespanAuto, "", []string{"INFO", "declined lifespan"}, ""},
+		{"declined", decline, LifespanAuto, "", []string{"DEBUG", "declined lifespan"}, ""},
+		{"declined by another error", refuse, LifespanAuto, "", []string{"INFO", "declined lifespan", "what is that"}, ""},
 		{"declined by return", silent, "", "", []string{"INFO", "without answering"}, ""},
 		{"declined though it must not", decline, LifespanOn, "declined it", nil, ""},
 		{"declined by return though it must not", silent, LifespanOn, "returned without answering", nil, ""},

@@ -6,9 +6,10 @@
 // It may import the packages of pagi that it needs, and must know nothing of Perl, of site
 // files, of middleware or of ready-made applications.
 //
-// Files: server.go and limits.go have the options of a server. run.go, stop.go, signal.go and
-// lifespan.go carry out one Run from its beginning to its end. generation.go has the current
-// application and its replacement by Reload, status.go the report of a running server.
+// Files: server.go and limits.go have the options of a server, serve.go the short form without
+// any. run.go, stop.go, signal.go and lifespan.go carry out one Run from its beginning to its end.
+// generation.go has the current application and its replacement by Reload, status.go the report of
+// a running server.
 //
 // Sockets: place.go and listen*.go open them, inherit*.go take those that another process has
 // opened. entry.go, proxyprotocol.go and conn*.go accept connections and count them. tls.go and

@@ -21,6 +21,7 @@ func DocumentedKeys() map[string][]string {
 	}
 	all[""] = append(all[""], "mounts", "middleware", "include")
 	all["mount"] = append(all["mount"], "middleware")
+	all[KindRouter] = append(all[KindRouter], answerKeys...)
 	return all
 }
 

@@ -182,10 +182,13 @@ var ownKeys = []string{"path", "host", "middleware", "sendfile", "accel_redirect
 func (d *decoder) mount(s *Site, at Position, pairs []pair) *Mount {
 	m := &Mount{Path: "/", at: places{part: at, options: map[string]Position{}}}
 	var what *pair
-	var options []pair
+	var options, answers []pair
+	isRouter := slices.ContainsFunc(pairs, func(p pair) bool { return p.key == KindRouter })
 	for _, p := range pairs {
 		_, builtIn := kinds[p.key]
 		switch {
+		case isRouter && slices.Contains(answerKeys, p.key):
+			answers = append(answers, p)
 		case p.key == "middleware":
 			m.Middleware = d.middleware(p)
 		case slices.Contains(ownKeys, p.key):
@@ -206,6 +209,9 @@ func (d *decoder) mount(s *Site, at Position, pairs []pair) *Mount {
 	m.at.part = d.at(d.plain(what.value))
 	m.at.prefix = m.Kind + ": "
 	d.application(s, m, *what, options)
+	for _, p := range answers {
+		d.answer(s, m, p)
+	}
 	return m
 }
 
@@ -302,7 +308,7 @@ func (d *decoder) parts(s *Site, m *Mount, what pair) {
 			}
 		}
 		if part := d.mount(s, d.at(item), pairs); part != nil {
-			m.addPart(part)
+			m.addPart(part, "")
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -119,6 +120,85 @@ func (d *decoder) routes(s *Site, m *Mount, what pair) {
 		}
 		part.Route = &RouteOptions{}
 		d.into(part.Route, own, "a route", "", part.at.options)
-		m.addPart(part)
+		m.addPart(part, "")
 	}
+}
+
+// The keys of a router for the applications that answer in place of its routes. The first is also a kind
+// of mount, so a mount with a router has it as a key of that router.
+const (
+	answerNotFound         = KindNotFound
+	answerMethodNotAllowed = "method_not_allowed"
+)
+
+var answerKeys = []string{answerNotFound, answerMethodNotAllowed}
+
+// answer decodes an application that answers in place of a router's routes.
+func (d *decoder) answer(s *Site, m *Mount, p pair) {
+	pairs, ok := d.mapping(p.value)
+	if !ok {
+		d.problems.add(d.at(d.plain(p.value)), "%s: must be an application like {psgi: missing.psgi}, is %s", p.key, d.describe(d.plain(p.value)))
+		return
+	}
+	for _, inner := range pairs {
+		if inner.key == "path" || inner.key == "host" {
+			d.problems.add(inner.at, "the application of %s cannot have a %s", p.key, inner.key)
+		}
+	}
+	if part := d.mount(s, d.at(p.value), pairs); part != nil {
+		part.Answers = p.key
+		m.addPart(part, p.key)
+	}
+}
+
+// routeParts are the parts of a router by the number of each route that they have added to it.
+type routeParts []*Mount
+
+// add adds a part of a site's router to the router itself.
+func (r *routeParts) add(router *apps.Router, part *Mount, app pagi.App, problems *Problems) {
+	switch part.Answers {
+	case answerNotFound:
+		router.NotFound = app
+		return
+	case answerMethodNotAllowed:
+		router.MethodNotAllowed = app
+		return
+	}
+	if err := part.Route.check(); err != nil {
+		problems.addOf(part.at, err)
+		return
+	}
+	part.Route.addTo(router, app)
+	for range max(1, len(part.Route.Method)) {
+		*r = append(*r, part)
+	}
+}
+
+// report adds what is wrong with a mount. Routes that exclude one another are reported where the later
+// one stands.
+func (r routeParts) report(m *Mount, err error, problems *Problems) {
+	if many := joinedIn(err, m.at.prefix); many != nil {
+		for _, each := range many {
+			r.report(m, each, problems)
+		}
+		return
+	}
+	var c *apps.RouteConflict
+	if !errors.As(err, &c) || max(c.Earlier, c.Later) >= len(r) {
+		problems.addOf(m.at, err)
+		return
+	}
+	options := []string{"path", "mount"}
+	if c.Name != "" {
+		options = []string{"name"}
+	}
+	at := func(part *Mount) Position {
+		for _, option := range options {
+			if place, ok := part.at.options[option]; ok {
+				return place
+			}
+		}
+		return part.at.part
+	}
+	problems.add(at(r[c.Later]), "router: %w; the other one is%s", c, first(at(r[c.Earlier])))
 }

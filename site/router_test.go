@@ -51,6 +51,10 @@ mounts:
       - mount: /
         cascade: [{file: {root: more, index: []}}, {not_found: gone, status: 410}]
     redirect_slash: true
+  - path: /quiet
+    not_found: {not_found: nothing here, status: 410, middleware: [{security_headers: {x_frame_options: DENY}}]}
+    router: [{path: /a, method: GET, go: test_params}]
+    method_not_allowed: {not_found: {body: not so, status: 405}}
   - path: /both
     host: example.org
     cascade:
@@ -84,6 +88,7 @@ func TestARouterOfASite(t *testing.T) {
 		{"POST", "/api/users/7", 405, "Method Not Allowed\n"}, {"GET", "/api/users/7/", 301, "Moved Permanently\n"}, {"GET", "/api/old/1", 302, "Found\n"},
 		{"GET", "/api/static/f.txt", 200, "file"}, {"GET", "/api/static/g.txt", 200, "more"}, {"GET", "/api/static/x", 410, "gone"}, {"GET", "/api/go/items/7", 200, "http 7 /items/7"},
 		{"GET", "/api/go/files/x", 200, "http  /x"}, {"GET", "/api/go/nope", 404, "Not Found\n"}, {"GET", "/api/live/a", 410, "gone"}, {"GET", "/api", 301, "Moved Permanently\n"}, {"GET", "/", 404, "Not Found\n"},
+		{"GET", "/quiet/a", 200, "http  /a"}, {"GET", "/quiet/b", 410, "nothing here"}, {"POST", "/quiet/a", 405, "not so"}, {"OPTIONS", "/quiet/a", 204, ""},
 	} {
 		if res := c.Do(tc.method, tc.target); res.Err != nil || res.Status != tc.status || res.Text() != tc.want {
 			t.Errorf("%s %s: %d %q %v", tc.method, tc.target, res.Status, res.Text(), res.Err)
@@ -91,6 +96,9 @@ func TestARouterOfASite(t *testing.T) {
 	}
 	if c.Get("/api/users/7").Header("x-frame-options") != "DENY" || c.Get("/api/old/7").Headers.Has("x-frame-options") {
 		t.Error("the middleware of a route is not around that route")
+	}
+	if c.Get("/quiet/b").Header("x-frame-options") != "DENY" || c.Post("/quiet/a").Header("allow") != "GET, HEAD, OPTIONS" {
+		t.Error("what answers in place of routes lacks its middleware, or the methods that there are")
 	}
 	if res := c.Get("/api/live/a", pagitest.AcceptEvents()); res.Err != nil || res.Text() != "sse a /live/a" {
 		t.Errorf("an event stream: %q %v", res.Text(), res.Err)
@@ -120,6 +128,7 @@ func TestRoutesOfASite(t *testing.T) {
 		{Type: "mount", Method: "*", Host: "*", Path: "/api/go/files/*", Kind: "go", Source: "test_router"},
 		{Type: "mount", Method: "*", Host: "*", Path: "/api/*", Kind: "file", Source: "file"},
 		{Type: "mount", Method: "*", Host: "*", Path: "/api/*", Kind: "not_found", Source: "gone"},
+		{Type: "http", Method: "GET", Host: "*", Path: "/quiet/a", Kind: "go", Source: "test_params"},
 		{Type: "http", Method: "GET", Host: "example.org", Path: "/both/new", Kind: "go", Source: "test_params"},
 		{Type: "mount", Method: "*", Host: "example.org", Path: "/both/*", Kind: "not_found", Source: "old"},
 	}
@@ -132,6 +141,7 @@ func TestRoutesOfASite(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{
 		"/api", "/api#1", "/api#2", "/api#3", "/api#4", "/api#5", "/api#6", "/api#7", "/api#7#1", "/api#7#2",
+		"/quiet", "/quiet#1", "/quiet#not_found", "/quiet#method_not_allowed",
 		"example.org/both", "example.org/both#1", "example.org/both#1#1", "example.org/both#2",
 	}, names); diff != "" {
 		t.Error(diff)

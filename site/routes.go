@@ -48,7 +48,9 @@ func (m *Mount) routes(at Route) (all []Route) {
 	switch {
 	case m.Kind == KindRouter:
 		for _, part := range m.Parts {
-			all = append(all, part.routesIn(at, prefix)...)
+			if part.Route != nil {
+				all = append(all, part.routesIn(at, prefix)...)
+			}
 		}
 	case m.Kind == KindCascade:
 		for _, part := range m.Parts {

@@ -69,15 +69,18 @@ type Mount struct {
 	Middleware []*Middleware `yaml:"-"`
 	// Parts are the applications of a cascade or a shadow, in their order, or those of a router.
 	Parts []*Mount `yaml:"-"`
-	// Route is the route of a part of a router; nil for any other mount.
+	// Route is the route of a part of a router; nil for any other mount, and for what Answers.
 	Route *RouteOptions `yaml:"-"`
+	// Answers says of a part of a router that it answers what no route has: "not_found", or
+	// "method_not_allowed"; "" for any other mount.
+	Answers string `yaml:"-"`
 	// Workers is the number of processes of the mount; 0: none of its own. MaxWorkers is their
 	// largest number if it follows the load, else 0. Build sets both.
 	Workers    int `yaml:"-"`
 	MaxWorkers int `yaml:"-"`
 
 	at    places
-	part  string       // position in a cascade, shadow or router, from "#1"; "": in none
+	part  string       // position in a cascade, shadow or router, from "#1", or "#not_found"; "": in none
 	app   pagi.App     // the result of Build
 	files *watch.Files // watched files; a change reloads the mount
 }
@@ -96,10 +99,14 @@ func withParts(mounts []*Mount) (all []*Mount) {
 	return all
 }
 
-// addPart adds a part of a cascade or router, which is at the mount's place.
-func (m *Mount) addPart(part *Mount) {
+// addPart adds a part of a cascade or router, which is at the mount's place. "" stands for a name by the
+// position.
+func (m *Mount) addPart(part *Mount, name string) {
 	m.Parts = append(m.Parts, part)
-	part.part = "#" + strconv.Itoa(len(m.Parts))
+	if name == "" {
+		name = strconv.Itoa(len(m.Parts))
+	}
+	part.part = "#" + name
 	for _, p := range withParts([]*Mount{part}) {
 		p.Host, p.Path = m.Host, m.Path
 		if p != part {
@@ -171,6 +178,7 @@ func (s *Site) Build() (pagi.App, error) {
 
 // application makes the application of a mount, with all its middleware.
 func (s *Site) application(m *Mount, problems *Problems) pagi.App {
+	var routes routeParts
 	for _, part := range m.Parts {
 		app := s.application(part, problems)
 		switch whole := m.Options.(type) {
@@ -179,11 +187,7 @@ func (s *Site) application(m *Mount, problems *Problems) pagi.App {
 		case *apps.Shadow:
 			whole.Apps = append(whole.Apps, app)
 		case *apps.Router:
-			if err := part.Route.check(); err != nil {
-				problems.addOf(part.at, err)
-			} else {
-				part.Route.addTo(whole, app)
-			}
+			routes.add(whole, part, app, problems)
 		}
 	}
 	if err := m.check(); err != nil {
@@ -191,7 +195,7 @@ func (s *Site) application(m *Mount, problems *Problems) pagi.App {
 	}
 	app, err := s.buildMount(m)
 	if err != nil {
-		problems.addOf(m.at, err)
+		routes.report(m, err, problems)
 		app = lifespan.Broken(err) // go on to find further problems
 	}
 	m.app = app

@@ -7,7 +7,6 @@ import (
 	_ "embed"
 	"fmt"
 	"log"
-	"net"
 	"sync"
 	"time"
 
@@ -45,8 +44,8 @@ func contact(c *endpoint.Context) (*response.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	sent, err := session.Value[int](visit, "sent")
-	if err != nil && visit.Has("sent") {
+	sent, err := session.ValueOr(visit, "sent", 0)
+	if err != nil {
 		return nil, err
 	}
 	if err := visit.Set("sent", sent+1); err != nil {
@@ -154,17 +153,7 @@ func site() pagi.App {
 }
 
 func main() {
-	srv := server.Server{
-		App:    site(),
-		Listen: []string{"127.0.0.1:5000"},
-		Ready: func(addrs []net.Addr) error {
-			fmt.Printf("Serving at http://%s/\n", addrs[0])
-			return nil
-		},
-	}
-	ctx, stop := server.SignalContext(context.Background())
-	defer stop()
-	if err := srv.Run(ctx); err != nil {
+	if err := server.Serve(site()); err != nil {
 		log.Fatal(err)
 	}
 }

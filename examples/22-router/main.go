@@ -5,12 +5,9 @@ package main
 
 import (
 	"cmp"
-	"context"
 	_ "embed"
-	"fmt"
 	"log"
 	"maps"
-	"net"
 	"slices"
 	"strconv"
 	"sync"
@@ -158,17 +155,7 @@ func (l *list) tell() {
 }
 
 func main() {
-	srv := server.Server{
-		App:    newList().router,
-		Listen: []string{"127.0.0.1:5000"},
-		Ready: func(addrs []net.Addr) error {
-			fmt.Printf("Serving at http://%s/\n", addrs[0])
-			return nil
-		},
-	}
-	ctx, stop := server.SignalContext(context.Background())
-	defer stop()
-	if err := srv.Run(ctx); err != nil {
+	if err := server.Serve(newList().router); err != nil {
 		log.Fatal(err)
 	}
 }

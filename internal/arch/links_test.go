@@ -9,7 +9,10 @@ import (
 	"testing"
 )
 
-var markdownLink = regexp.MustCompile(`\]\(([^)\s#]+)[^)]*\)`)
+var (
+	markdownLink = regexp.MustCompile(`\]\(([^)\s#]+)[^)]*\)`)
+	fencedBlock  = regexp.MustCompile("(?ms)^```.*?^```$")
+)
 
 // Every relative link in a Markdown page leads somewhere.
 func TestLinksResolve(t *testing.T) {
@@ -22,7 +25,7 @@ func TestLinksResolve(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		for _, m := range markdownLink.FindAllSubmatch(page, -1) {
+		for _, m := range markdownLink.FindAllSubmatch(fencedBlock.ReplaceAll(page, nil), -1) {
 			target := string(m[1])
 			if strings.Contains(target, "://") {
 				continue

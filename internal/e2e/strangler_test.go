@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
+	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/endpoint"
+	"github.com/pagi-go/pagi-bridge/pagi/nethttp"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 	"github.com/pagi-go/pagi-bridge/pagi/response"
 	"github.com/pagi-go/pagi-bridge/pagi/session"
@@ -25,9 +28,31 @@ var mistaken atomic.Bool
 var shopKey = session.Key{ID: "k1", Secret: []byte("a secret of thirty-two bytes, ok")}
 
 func init() {
-	site.RegisterApp("strangler_shop", func() pagi.App {
-		return session.Manager{Store: &session.CookieStore{Keys: []session.Key{shopKey}, Signed: true}}.Wrap(endpoint.Func(rewrittenShop))
-	})
+	site.RegisterApp("strangler_shop", func() pagi.App { return withShopSession(endpoint.Func(rewrittenShop)) })
+}
+
+// withShopSession puts the session around an application that all parts of the shop share.
+func withShopSession(app pagi.App) pagi.App {
+	return session.Manager{Store: &session.CookieStore{Keys: []session.Key{shopKey}, Signed: true}}.Wrap(app)
+}
+
+// orders is a service of its own: the part of the shop that others write.
+func orders(c *endpoint.Context) (*response.Response, error) {
+	s, err := c.Session()
+	if err != nil {
+		return nil, err
+	}
+	user, err := session.ValueOr(s, "user", "nobody")
+	if err != nil {
+		return nil, err
+	}
+	if c.Method() == "POST" {
+		if err := s.Set("ordered", "a book"); err != nil {
+			return nil, err
+		}
+	}
+	ordered, err := session.ValueOr(s, "ordered", "nothing")
+	return response.Text(fmt.Sprintf("%s: %s has ordered %s\n", c.Path(), user, ordered)), err
 }
 
 // rewrittenShop is the part of the shop that is in Go already.
@@ -59,6 +84,10 @@ require 'READER';
 my $keys = {k1 => pack 'H*', 'SECRET'};
 get '/books' => sub { "<h1>Books</h1>\n" };
 get '/prices' => sub { "<h1>5 EUR</h1>\n" };
+get '/basket' => sub {
+	my $session = verify(cookie('pagi_session') // '', 'pagi_session', $keys, time);
+	$session ? "$session->{data}{user}: $session->{data}{ordered}\n" : "nothing\n";
+};
 get '/contact' => sub { "<h1>Contact</h1>\n" };
 get '/whoami' => sub {
 	my $session = verify(cookie('pagi_session') // '', 'pagi_session', $keys, time);
@@ -68,7 +97,8 @@ __PACKAGE__->to_app;
 `
 
 // A Dancer2 application is replaced route by route: the new routes are first compared with the old
-// ones on real requests, and then stand in front of them. Both sides read one session.
+// ones on real requests, and then stand in front of them. A third part is another service behind a proxy.
+// All of them share one session.
 func TestStrangler(t *testing.T) {
 	if out, err := exec.Command("perl", "-MDancer2", "-e1").CombinedOutput(); err != nil {
 		t.Skipf("Dancer2 is not installed (apt-get install libdancer2-perl): %s", out)
@@ -78,11 +108,14 @@ func TestStrangler(t *testing.T) {
 		t.Fatal(err)
 	}
 	shop := strings.NewReplacer("READER", reader, "SECRET", hex.EncodeToString(shopKey.Secret)).Replace(oldShop)
+	service := httptest.NewServer(nethttp.Handler(withShopSession(endpoint.Func(orders))))
+	defer service.Close()
 	dir := testkit.Tree(t, map[string]string{
 		"shop.psgi": shop,
 		"compare.yaml": "mounts:\n  - path: /\n    shadow: [{psgi: shop.psgi, workers: 1}, {go: strangler_shop}]\n    skip: [404, 405]\n" +
 			"    headers: [location]\n",
-		"replace.yaml": "mounts:\n  - path: /\n    cascade: [{go: strangler_shop}, {psgi: shop.psgi, workers: 1}]\n",
+		"replace.yaml": "mounts:\n  - path: /\n    cascade: [{go: strangler_shop}, {psgi: shop.psgi, workers: 1}]\n" +
+			"  - path: /orders\n    proxy: " + service.URL + "/orders\n",
 	})
 
 	mistaken.Store(true)
@@ -119,8 +152,13 @@ func TestStrangler(t *testing.T) {
 	}()
 	browse(c)
 	c.Get("/whoami").Expect(t, 200, "user nobody\n")
+	c.Get("/orders/list").Expect(t, 200, "/orders/list: nobody has ordered nothing\n")
 	c.Post("/login").Expect(t, 200, "welcome\n")
 	c.Get("/whoami").Expect(t, 200, "user ann\n")
+	c.Get("/orders/list").Expect(t, 200, "/orders/list: ann has ordered nothing\n")
+	c.Post("/orders/new").Expect(t, 200, "/orders/new: ann has ordered a book\n")
+	c.Get("/basket").Expect(t, 200, "ann: a book\n") // the old shop, which reads what the service has set
+	pagitest.New(c.App).Get("/orders/list").Expect(t, 200, "/orders/list: nobody has ordered nothing\n")
 }
 
 // buildSite makes a test client of a site file.

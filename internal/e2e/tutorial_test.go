@@ -1,13 +1,16 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
@@ -23,17 +26,7 @@ func TestTutorials(t *testing.T) {
 			for _, tool := range tools {
 				testkit.Tool(t, tool, tool)
 			}
-			text, err := os.ReadFile(filepath.Join(root, "docs", page))
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := newReader(t)
-			for _, b := range fences(string(text)) {
-				r.follow(b)
-			}
-			if r.commands < 5 {
-				t.Errorf("the page has %d commands to run; is its first line still a fence's?", r.commands)
-			}
+			newReader(t, t.TempDir()).read(filepath.Join(root, "docs", page), 5)
 		})
 	}
 }
@@ -73,11 +66,13 @@ func fences(page string) (all []fence) {
 	return all
 }
 
-// reader follows a page in a directory of its own.
+// reader follows pages in a directory.
 type reader struct {
 	t        *testing.T
 	dir      string
 	program  *testkit.Program // the server that the page has started last
+	goRun    bool             // whether "go run" has started it
+	env      []string         // of all commands, besides that of the test
 	commands int
 }
 
@@ -88,8 +83,20 @@ const (
 	anyPort = "127.0.0.1:0"
 )
 
-func newReader(t *testing.T) *reader {
-	return &reader{t: t, dir: t.TempDir()}
+func newReader(t *testing.T, dir string) *reader {
+	return &reader{t: t, dir: dir}
+}
+
+// read follows a page, which has some commands to run.
+func (r *reader) read(page string, commands int) {
+	r.t.Helper()
+	for _, f := range fences(readPage(r.t, page)) {
+		r.follow(f)
+	}
+	r.stop()
+	if r.commands < commands {
+		r.t.Errorf("the page has %d commands to run; is its first line still a fence's?", r.commands)
+	}
 }
 
 // here puts this test's directories, and address, in the place of those the page shows.
@@ -154,8 +161,11 @@ func (r *reader) run(f fence, s step, mustFail bool) {
 	var err error
 	try := func() bool {
 		var text []byte
-		text, err = r.shell(r.here(s.command, address)).CombinedOutput()
+		text, err = r.output(r.here(s.command, address))
 		output = strings.ReplaceAll(string(text), "\r\n", "\n")
+		if output != "" && !strings.HasSuffix(output, "\n") {
+			output += "\n" // a page cannot show that it is missing
+		}
 		return matches(r.here(s.output, address), output)
 	}
 	if f.has("retry") {
@@ -173,6 +183,23 @@ func (r *reader) run(f fence, s step, mustFail bool) {
 	}
 }
 
+// output runs a command, and ends it if it does not end by itself.
+func (r *reader) output(command string) ([]byte, error) {
+	cmd := r.shell(command)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var text bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &text, &text
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	limit := time.AfterFunc(2*time.Minute, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }) // an error says that it has ended
+	err := cmd.Wait()
+	if !limit.Stop() {
+		err = fmt.Errorf("it did not end: %w", err)
+	}
+	return text.Bytes(), err
+}
+
 // address is where the page's server serves.
 func (r *reader) address() string {
 	if r.program == nil {
@@ -186,6 +213,7 @@ func (r *reader) address() string {
 func (r *reader) shell(command string) *exec.Cmd {
 	cmd := testkit.Command(r.dir, "sh", "-c", command)
 	cmd.Env = append(cmd.Env, "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"))
+	cmd.Env = append(cmd.Env, r.env...)
 	return cmd
 }
 
@@ -195,17 +223,40 @@ func (r *reader) serve(f fence) {
 	if len(s) != 1 {
 		r.t.Fatalf("line %d: %d commands; one can serve", f.line, len(s))
 	}
-	r.program = testkit.Start(r.t, r.shell("exec "+s[0].command+" 1>&2")) // the log is standard error
+	if dir, is := strings.CutPrefix(s[0].command, "go run "); is {
+		// Compiling may take longer on a busy machine than a server may take to start.
+		if text, err := r.output("go build -o " + os.DevNull + " " + dir); err != nil {
+			r.t.Fatalf("line %d: %v\n%s", f.line, err, text)
+		}
+	}
+	cmd := r.shell("exec " + s[0].command + " 1>&2")      // the log is standard error
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as a terminal does
+	r.t.Cleanup(func() {                                  // what "go run" has left
+		if cmd.Process != nil {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // an error says that there is nothing
+		}
+	})
+	r.program, r.goRun = testkit.StartAnyExit(r.t, cmd), strings.HasPrefix(s[0].command, "go run ")
+	r.t.Cleanup(r.stop)
 	if log := r.program.Log.String(); !matches(r.here(s[0].output, r.address()), log) {
 		r.t.Errorf("line %d: %s\nwrote:\n%s\nthe page shows:\n%s", f.line, s[0].command, log, s[0].output)
 	}
 }
 
-// stop stops the server that serves, as the reader does with Ctrl-C.
+// stop stops the server that serves, as the reader does with Ctrl-C. "go run" leaves that signal to the
+// program that it has started. It exits with 1 then, and tells the exit code of the program.
 func (r *reader) stop() {
-	if r.program != nil {
-		r.program.Stop(os.Interrupt)
-		r.program = nil
+	if r.program == nil {
+		return
+	}
+	program := r.program
+	r.program = nil
+	if err := syscall.Kill(-program.Process.Pid, syscall.SIGINT); err != nil {
+		r.t.Errorf("stop the server: %v", err)
+	}
+	code, goRun := program.Wait(), r.goRun
+	if !goRun && code != 0 || goRun && strings.Contains(program.Log.String(), "exit status") {
+		r.t.Errorf("the server ended with code %d:\n%s", code, &program.Log)
 	}
 }
 

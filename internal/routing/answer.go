@@ -48,9 +48,22 @@ func (m *Mux) refuseMethod(ctx context.Context, scope *pagi.Scope, receive pagi.
 	case scope.Method == http.MethodOptions:
 		return reply.Send(ctx, scope, send, http.StatusNoContent, pagi.NewHeaders("allow", allow), nil)
 	case m.options.MethodNotAllowed != nil:
-		return m.options.MethodNotAllowed.Serve(ctx, scope.With(allowedKey, allow), receive, send)
+		return m.options.MethodNotAllowed.Serve(ctx, scope.With(allowedKey, allow), receive, withAllow(send, allow))
 	}
 	return reply.Status(ctx, scope, send, http.StatusMethodNotAllowed, "allow", allow)
+}
+
+// withAllow adds the header allow to a 405 that lacks it (RFC 9110 section 15.5.6).
+func withAllow(send pagi.Send, allow string) pagi.Send {
+	return func(ctx context.Context, ev pagi.Event) error {
+		start, is := ev.(pagi.HTTPResponseStart)
+		if is && start.Status == http.StatusMethodNotAllowed && !start.Headers.Has("allow") {
+			start.Headers = start.Headers.Clone()
+			start.Headers.Add("allow", allow)
+			ev = start
+		}
+		return send(ctx, ev)
+	}
 }
 
 func (m *Mux) notFound(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {

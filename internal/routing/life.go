@@ -23,18 +23,21 @@ func (m *Mux) wrap() {
 		}
 		m.children = append(m.children, lifespan.Child{Name: name, App: app})
 	}
-	for _, t := range m.all {
-		if canCompare(t.app) && shared[t.app] != nil {
-			t.app = shared[t.app]
+	guarded := func(app pagi.App) pagi.App {
+		if canCompare(app) && shared[app] != nil {
+			return shared[app]
 		}
-		t.app = pagi.Chain(t.app, t.route.Middleware...)
+		return app
+	}
+	for _, t := range m.all {
+		t.app = pagi.Chain(guarded(t.app), t.route.Middleware...)
 		child(t.route.label(), t.app)
 	}
 	if m.options.NotFound != nil {
-		child("not found", m.options.NotFound)
+		child("not found", guarded(m.options.NotFound))
 	}
 	if m.options.MethodNotAllowed != nil {
-		child("method not allowed", m.options.MethodNotAllowed)
+		child("method not allowed", guarded(m.options.MethodNotAllowed))
 	}
 }
 
@@ -42,12 +45,17 @@ func (m *Mux) wrap() {
 // middleware.
 func (m *Mux) shared() map[pagi.App]*guard {
 	count, wrapped := map[pagi.App]int{}, map[pagi.App]bool{}
-	for _, t := range m.all {
-		if canCompare(t.app) {
-			count[t.app]++
-			wrapped[t.app] = wrapped[t.app] || len(t.route.Middleware) > 0
+	note := func(app pagi.App, hasMiddleware bool) {
+		if app != nil && canCompare(app) {
+			count[app]++
+			wrapped[app] = wrapped[app] || hasMiddleware
 		}
 	}
+	for _, t := range m.all {
+		note(t.app, len(t.route.Middleware) > 0)
+	}
+	note(m.options.NotFound, false)
+	note(m.options.MethodNotAllowed, false)
 	guards := map[pagi.App]*guard{}
 	for app, n := range count {
 		if n > 1 && wrapped[app] {

@@ -98,9 +98,9 @@ func (t *Table) Build(o Options) (*Mux, error) {
 func (t *Table) index(o Options) (*Mux, error) {
 	m := &Mux{options: o, names: map[string]*target{}}
 	var errs []error
-	for _, r := range t.routes {
+	for i, r := range t.routes {
 		own := *r // what is changed later has no effect
-		if err := m.add(&own); err != nil {
+		if err := m.add(i, &own); err != nil {
 			errs = append(errs, pagi.BadOption("routes", "%w", err))
 		}
 	}
@@ -108,15 +108,34 @@ func (t *Table) index(o Options) (*Mux, error) {
 	return m, errors.Join(errs...)
 }
 
+// Conflict is the error for two routes that exclude one another.
+type Conflict struct {
+	// Earlier and Later are their numbers in the order of adding, from 0.
+	Earlier, Later int
+	// Name is the name that both have; "" if they match the same requests.
+	Name string
+
+	text string
+}
+
+func (c *Conflict) Error() string { return c.text }
+
+// conflict returns the Conflict of t with an earlier route.
+func (t *target) conflict(earlier *target, name, problem string) error {
+	text := earlier.route.label() + " and " + t.route.label() + " " + problem
+	return &Conflict{Earlier: earlier.number, Later: t.number, Name: name, text: text}
+}
+
 // target is a route of a Mux.
 type target struct {
+	number  int // in the Table
 	route   *Route
 	pattern *routetree.Pattern
 	app     pagi.App // with its middleware
 	info    any      // the pagi.Route, as the value of a scope
 }
 
-func (m *Mux) add(r *Route) error {
+func (m *Mux) add(number int, r *Route) error {
 	p, err := routetree.Parse(or(r.Pattern, "/"))
 	switch {
 	case r.Pattern == "" && r.Kind != pagi.RouteMount:
@@ -131,16 +150,16 @@ func (m *Mux) add(r *Route) error {
 		return fmt.Errorf("%s: the method must be a word of capital letters", r.label())
 	}
 	info := r.Route
-	t := &target{route: r, pattern: p, app: r.App, info: info}
+	t := &target{number: number, route: r, pattern: p, app: r.App, info: info}
 	m.all = append(m.all, t)
 	if other, taken := m.place(t); taken {
-		return fmt.Errorf("%s and %s are the same route", other.route.label(), r.label())
+		return t.conflict(other, "", "are the same route")
 	}
 	if r.Name == "" {
 		return nil
 	}
 	if other := m.names[r.Name]; other != nil {
-		return fmt.Errorf("%s and %s have the same name %q", other.route.label(), r.label(), r.Name)
+		return t.conflict(other, r.Name, fmt.Sprintf("have the same name %q", r.Name))
 	}
 	m.names[r.Name] = t
 	return nil

@@ -24,7 +24,8 @@ type Router struct {
 	// NotFound answers where there is no route and no mount; nil answers 404.
 	NotFound pagi.App
 	// MethodNotAllowed answers where a path has routes, but none for the method; nil answers 405. The
-	// function AllowedMethods gives it the value of the header allow.
+	// function AllowedMethods gives it the value of the header allow, which a 405 without that header
+	// gets.
 	MethodNotAllowed pagi.App
 	// RedirectSlash redirects to the path with a slash at its end, or without it, if only that one has a
 	// route.

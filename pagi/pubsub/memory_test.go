@@ -202,6 +202,50 @@ func TestClose(t *testing.T) {
 	}
 }
 
+func TestEach(t *testing.T) {
+	failed := errors.New("failed")
+	for name, c := range map[string]struct {
+		limits pubsub.Limits
+		f      func(s *pubsub.Subscription, end context.CancelFunc, m pubsub.Message) error
+		got    string
+		want   error
+	}{
+		"until it is closed": {f: func(s *pubsub.Subscription, _ context.CancelFunc, m pubsub.Message) error {
+			closeAfter(s, m, "two")
+			return nil
+		}, got: "one two"},
+		"until the context ends":   {f: func(_ *pubsub.Subscription, end context.CancelFunc, _ pubsub.Message) error { end(); return nil }, got: "one"},
+		"until the function fails": {f: func(*pubsub.Subscription, context.CancelFunc, pubsub.Message) error { return failed }, got: "one", want: failed},
+		"until it is shed":         {limits: pubsub.Limits{Messages: 1, Policy: pubsub.Shed}, want: pubsub.ErrSlow},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &pubsub.Memory{}
+			s, err := b.Subscribe(t.Context(), "c", pubsub.Options{Queue: pubsub.NewQueue(c.limits)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustPublish(t, b, "c", "one")
+			mustPublish(t, b, "c", "two")
+			ctx, end := context.WithCancel(t.Context())
+			defer end()
+			var got []string
+			err = s.Each(ctx, func(m pubsub.Message) error {
+				got = append(got, m.Data)
+				return c.f(s, end, m)
+			})
+			if !errors.Is(err, c.want) || strings.Join(got, " ") != c.got {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
+func closeAfter(s *pubsub.Subscription, m pubsub.Message, data string) {
+	if m.Data == data {
+		s.Queue().Close()
+	}
+}
+
 func TestASlowSubscriberDoesNotSlowThePublisher(t *testing.T) {
 	b := &pubsub.Memory{}
 	const subscribers, messages = 200, 2000

@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -35,6 +36,23 @@ func (s *Subscription) Channel() string { return s.channel }
 // Next is the Next of the Queue. If several subscriptions share that, the message may be one of any
 // of their channels.
 func (s *Subscription) Next(ctx context.Context) (Message, error) { return s.queue.Next(ctx) }
+
+// Each calls f for every message. It returns nil when the Subscription is closed or ctx has ended, the
+// first error of f, or another error of Next.
+func (s *Subscription) Each(ctx context.Context, f func(Message) error) error {
+	for {
+		m, err := s.Next(ctx)
+		switch {
+		case errors.Is(err, ErrClosed) || err != nil && ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := f(m); err != nil {
+			return err
+		}
+	}
+}
 
 // Queue returns where the messages go.
 func (s *Subscription) Queue() *Queue { return s.queue }

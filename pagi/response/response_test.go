@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"html/template"
 	"net/http"
 	"strings"
 	"testing"
@@ -52,6 +53,19 @@ func TestShortBodies(t *testing.T) {
 		if head.Err != nil || head.Status != c.status || head.Header("content-length") != c.length || head.Text() != "" {
 			t.Errorf("%s, HEAD: %d %v %q, %v", name, head.Status, head.Headers, head.Text(), head.Err)
 		}
+	}
+}
+
+func TestRender(t *testing.T) {
+	page := template.Must(template.New("").Parse("<p>{{.Name}}"))
+	res := response.Render(page, struct{ Name string }{"<Ann>"})
+	body, ok := res.Body()
+	if string(body) != "<p>&lt;Ann&gt;" || !ok || res.Err() != nil || res.Headers().Get("content-type") != "text/html; charset=utf-8" {
+		t.Errorf("%q %v %v", body, res.Err(), res.Headers())
+	}
+	res = response.Render(page, struct{ Title string }{"Dr."})
+	if body, _ := res.Body(); res.Err() == nil || len(body) > 0 {
+		t.Errorf("a template that fails: %q %v", body, res.Err())
 	}
 }
 

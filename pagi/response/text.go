@@ -3,8 +3,10 @@ package response
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"iter"
 	"net/http"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -22,8 +24,7 @@ func charsetOf[T string | []byte](body T) string {
 // Text returns a response of text/plain.
 func Text(body string) *Response { return with("text/plain"+charsetOf(body), text(body)) }
 
-// HTML returns a response of text/html. The caller has escaped what comes from others, by
-// html/template for example.
+// HTML returns a response of text/html. The caller has escaped what comes from others; see Render.
 func HTML(body string) *Response { return with("text/html"+charsetOf(body), text(body)) }
 
 // Bytes returns a response of any type. The response keeps body, which must not be changed until it
@@ -35,6 +36,21 @@ func Bytes(contentType string, body []byte) *Response {
 
 // Empty returns a response of 204 without a body.
 func Empty() *Response { return New(http.StatusNoContent) }
+
+// Template is a template of html/template, which escapes what comes from others.
+type Template interface {
+	Execute(w io.Writer, data any) error
+}
+
+// Render returns a response of text/html whose body a template makes of data. An error of the template
+// is the response's Err, and nothing of the page is sent.
+func Render(t Template, data any) *Response {
+	var page strings.Builder
+	if err := t.Execute(&page, data); err != nil {
+		return New(http.StatusInternalServerError).fail(fmt.Errorf("response: %w", err))
+	}
+	return HTML(page.String())
+}
 
 // JSON returns a response of application/json. A value that cannot be encoded is the response's Err.
 func JSON(v any) *Response {

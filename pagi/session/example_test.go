@@ -53,12 +53,11 @@ func ExampleManager() {
 	// hello stranger
 }
 
-func ExampleValue() {
+func ExampleValueOr() {
 	type cart struct{ Items []string }
 	app := session.Manager{}.Wrap(answer(func(path string, s *session.Session) (string, error) {
-		c, err := session.Value[cart](s, "cart")
-		var missing *session.KeyError
-		if err != nil && !(errors.As(err, &missing) && missing.Missing) {
+		c, err := session.ValueOr(s, "cart", cart{})
+		if err != nil {
 			return "", err
 		}
 		c.Items = append(c.Items, strings.TrimPrefix(path, "/"))
@@ -71,16 +70,12 @@ func ExampleValue() {
 	// Output: tea, cups
 }
 
-func ExampleTakeFlash() {
+func ExampleTakeFlashOr() {
 	app := session.Manager{}.Wrap(answer(func(path string, s *session.Session) (string, error) {
 		if path == "/save" {
 			return "", s.Flash("note", "Your changes are saved.")
 		}
-		note, err := session.TakeFlash[string](s, "note")
-		if err != nil {
-			return "no note", nil
-		}
-		return note, nil
+		return session.TakeFlashOr(s, "note", "no note")
 	}))
 
 	client := pagitest.New(app)

@@ -99,6 +99,29 @@ func TestStrictGet(t *testing.T) {
 		})
 }
 
+func TestValuesThatMayBeMissing(t *testing.T) {
+	twice(t, func(t *testing.T, c *call) error {
+		return errors.Join(c.Set("n", 7), c.Set("text", "a"), c.Flash("note", "x"))
+	},
+		func(t *testing.T, c *call) error {
+			for key, want := range map[string]int{"n": 7, "other": 3} {
+				if n, err := session.ValueOr(c.Session, key, 3); n != want || err != nil {
+					t.Errorf("%s: %d, %v", key, n, err)
+				}
+			}
+			var e *session.KeyError
+			if _, err := session.ValueOr(c.Session, "text", 3); !errors.As(err, &e) || e.Missing {
+				t.Errorf("a text as a number: %v", err)
+			}
+			for _, want := range []string{"x", "none"} {
+				if note, err := session.TakeFlashOr(c.Session, "note", "none"); note != want || err != nil {
+					t.Errorf("note %q, want %q, %v", note, want, err)
+				}
+			}
+			return nil
+		})
+}
+
 func TestDeleteAndClear(t *testing.T) {
 	fill := func(t *testing.T, c *call) error {
 		return errors.Join(c.Set("a", 1), c.Set("b", 2), c.Set("c", 3), c.Flash("note", "x"))

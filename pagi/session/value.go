@@ -18,6 +18,13 @@ func Value[T any](s *Session, key string) (T, error) {
 	return decode[T](key, raw)
 }
 
+// ValueOr is Value for a key that may be missing: the result is otherwise then. A value that is no T is
+// an error all the same.
+func ValueOr[T any](s *Session, key string, otherwise T) (T, error) {
+	v, err := Value[T](s, key)
+	return or(v, err, otherwise)
+}
+
 // TakeFlash returns the value that Session.Flash has stored under key, and removes it. A missing
 // key is a *KeyError, and so is a value that is no T, which is removed as well.
 func TakeFlash[T any](s *Session, key string) (T, error) {
@@ -27,6 +34,21 @@ func TakeFlash[T any](s *Session, key string) (T, error) {
 		return zero, err
 	}
 	return decode[T](key, raw)
+}
+
+// TakeFlashOr is TakeFlash for a value that may be missing: the result is otherwise then.
+func TakeFlashOr[T any](s *Session, key string, otherwise T) (T, error) {
+	v, err := TakeFlash[T](s, key)
+	return or(v, err, otherwise)
+}
+
+// or puts otherwise in the place of a value that is missing, which err tells.
+func or[T any](v T, err error, otherwise T) (T, error) {
+	var e *KeyError
+	if errors.As(err, &e) && e.Missing {
+		return otherwise, nil
+	}
+	return v, err
 }
 
 func decode[T any](key string, raw json.RawMessage) (T, error) {

@@ -84,6 +84,10 @@ func New(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi
 // Request returns the request: headers, query, cookies, path parameters, and the body of a POST.
 func (s *Stream) Request() *request.Request { return s.request }
 
+// Context returns a context with the values of the one with which the application was called. It ends
+// when the stream has ended or the client has left, as far as the Stream knows, or the server stops.
+func (s *Stream) Context() context.Context { return s.life }
+
 // LastEventID returns the id of the last event that the client has got before it lost the connection;
 // "" if this is its first.
 func (s *Stream) LastEventID() string { return s.request.Header("last-event-id") }

@@ -141,6 +141,9 @@ func TestAfterCloseNothingIsSent(t *testing.T) {
 		default:
 			t.Error("not done after Close")
 		}
+		if s.Context().Err() == nil {
+			t.Error("the context has not ended after Close")
+		}
 		return s.Wait()
 	})).Events("/").Finish()
 	if res.Err != nil || res.Text() != "data: x\n\n" {

@@ -107,6 +107,10 @@ func New(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi
 // Request returns the handshake's request: headers, query, cookies, path parameters.
 func (c *Conn) Request() *request.Request { return c.request }
 
+// Context returns the context with which the application was called. It ends when the connection has
+// ended, or the server stops.
+func (c *Conn) Context() context.Context { return c.ctx }
+
 // Accept are the options of Conn.Accept.
 type Accept struct {
 	// Subprotocols are those that the application speaks, the preferred one first. The first that the

@@ -568,6 +568,29 @@ func TestADisconnectIsTheEndOfALoop(t *testing.T) {
 	}
 }
 
+func TestTheContextEndsWithTheConnection(t *testing.T) {
+	ended := make(chan error, 1)
+	ws := pagitest.New(accepted(func(conn *websocket.Conn) error {
+		var watching sync.WaitGroup
+		watching.Go(func() {
+			<-conn.Context().Done()
+			ended <- conn.Context().Err()
+		})
+		err := conn.Wait()
+		watching.Wait()
+		return err
+	})).WebSocket("/")
+	if err := ws.Close(websocket.CodeNormal, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := ws.Finish(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("the context has not ended")
+	}
+}
+
 func TestALoopBeforeAccept(t *testing.T) {
 	conn := websocket.New(t.Context(), &pagi.Scope{Type: pagi.TypeWebSocket}, nil, nil)
 	if err := conn.Wait(); !errors.Is(err, websocket.ErrNotAccepted) || conn.Err() != nil {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/pagi-go/pagi-bridge/server"
@@ -37,7 +36,7 @@ func addresses(addrs []net.Addr, listeners []server.ListenerStatus) []string {
 		if listeners[i].TLS {
 			scheme = "https"
 		}
-		all[i] = address(scheme, a)
+		all[i] = server.URL(scheme, a)
 	}
 	return all
 }
@@ -69,20 +68,6 @@ func nature(m *site.Mount) string {
 		return "not found"
 	}
 	return "Go"
-}
-
-// address returns the URL for a browser. An address that stands for all addresses of the machine is
-// shown as localhost.
-func address(scheme string, a net.Addr) string {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return "unix:" + strings.TrimPrefix(a.String(), "unix:")
-	}
-	host := tcp.IP.String()
-	if tcp.IP.IsUnspecified() || tcp.IP == nil {
-		host = "localhost"
-	}
-	return fmt.Sprintf("%s://%s/", scheme, net.JoinHostPort(host, fmt.Sprint(tcp.Port)))
 }
 
 // version returns the module's version, "devel" for a build from a working tree.
