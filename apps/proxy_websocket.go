@@ -76,7 +76,7 @@ type handshake struct {
 }
 
 // serve makes the handshake and passes on what comes of it. again says that no connection was made.
-func (h *handshake) serve(ctx context.Context, headers http.Header, host string, receive pagi.Receive, send pagi.Send) (again bool, err error) {
+func (h *handshake) serve(ctx context.Context, headers pagi.Headers, host string, receive pagi.Receive, send pagi.Send) (again bool, err error) {
 	conn, res, err := h.dial(ctx, headers, host)
 	if err == nil {
 		err = h.accept(ctx, conn, res, send)
@@ -115,7 +115,7 @@ func (h *handshake) serve(ctx context.Context, headers http.Header, host string,
 }
 
 // dial connects to the backend and makes the handshake.
-func (h *handshake) dial(ctx context.Context, headers http.Header, host string) (*websocket.Conn, *http.Response, error) {
+func (h *handshake) dial(ctx context.Context, headers pagi.Headers, host string) (*websocket.Conn, *http.Response, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if h.ResponseTimeout > 0 {
@@ -140,9 +140,9 @@ func (h *handshake) dial(ctx context.Context, headers http.Header, host string) 
 	}
 	u := target(h.scope, h.backend)
 	u.Scheme = "ws" + u.Scheme[len("http"):]
-	headers = headers.Clone()
-	headers["Host"] = []string{or(host, h.hostFor(h.scope, h.backend))}
-	conn, res, err := dialer.DialContext(ctx, u.String(), headers)
+	header := asHTTP(headers)
+	header["Host"] = []string{or(host, h.hostFor(h.scope, h.backend))}
+	conn, res, err := dialer.DialContext(ctx, u.String(), header)
 	if h.tape != nil {
 		h.calm()
 	}
@@ -161,7 +161,7 @@ func (h *handshake) accept(ctx context.Context, conn *websocket.Conn, res *http.
 	case res.Header.Get("Sec-Websocket-Extensions") != "":
 		return errors.New("it has chosen an extension, which was not offered")
 	}
-	headers, err := h.responseHeaders(h.scope, h.backend, res.Header)
+	headers, err := h.responseHeaders(h.scope, h.backend, asPAGI(res.Header))
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (h *handshake) deny(ctx context.Context, res *http.Response, send pagi.Send
 	if !h.scope.HasExtension(pagi.ExtDenialResponse) {
 		return send(ctx, pagi.WebSocketClose{})
 	}
-	headers, err := h.responseHeaders(h.scope, h.backend, res.Header)
+	headers, err := h.responseHeaders(h.scope, h.backend, asPAGI(res.Header))
 	if err != nil {
 		h.logFailure(h.scope, h.backend, err)
 		return reply.Status(ctx, h.scope, send, http.StatusBadGateway)

@@ -2,11 +2,11 @@
 // request, which are down, and how they are reached.
 //
 // Files: backend.go reads the name of a backend, pool.go chooses one, health.go keeps the states,
-// check.go asks the backends how they are, transport.go connects to them, and direct.go is the
-// short way for most requests.
+// check.go asks the backends how they are, and transport.go connects to them. direct.go is the short
+// way for requests without a body, with guard.go for its time limits, head.go for the head of a
+// response and response.go for its body.
 //
-// The package may import packages internal/hostname and internal/status. It knows nothing of scopes
-// and events.
+// Of package pagi it uses Headers. It knows nothing of scopes and events.
 package upstream
 
 import (
@@ -119,35 +119,48 @@ func (b *Backend) address() string {
 	return net.JoinHostPort(b.URL.Hostname(), port)
 }
 
-// Acquire waits at most limit until the backend may get another request. The caller calls release
-// when the request has ended. ok is false if that took too long, or ctx has ended.
-func (b *Backend) Acquire(ctx context.Context, limit time.Duration) (release func(), ok bool) {
-	if b.slots == nil {
-		return func() {}, true
+// Acquire waits at most limit until the backend may get another request, and counts it for the
+// balance by connections. The caller calls Release when the request has ended. Acquire returns
+// false if it took too long, or ctx has ended.
+func (b *Backend) Acquire(ctx context.Context, limit time.Duration) bool {
+	if !b.acquire(ctx, limit) {
+		return false
 	}
-	release = func() { <-b.slots }
+	b.begin()
+	return true
+}
+
+func (b *Backend) acquire(ctx context.Context, limit time.Duration) bool {
+	if b.slots == nil {
+		return true
+	}
 	select {
 	case b.slots <- struct{}{}:
-		return release, true
+		return true
 	default:
 	}
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case b.slots <- struct{}{}:
-		return release, true
+		return true
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return nil, false
+	return false
 }
 
-// Begin counts a request that the backend gets, for the balance by connections. The caller calls
-// the returned function when the request has ended.
-func (b *Backend) Begin() (end func()) {
+// Release ends a request.
+func (b *Backend) Release() {
+	b.running.Add(-1)
+	if b.slots != nil {
+		<-b.slots
+	}
+}
+
+func (b *Backend) begin() {
 	b.sent.Add(1)
 	b.running.Add(1)
-	return func() { b.running.Add(-1) }
 }
 
 // Running returns how many requests the backend has.
@@ -160,6 +173,6 @@ func (b *Backend) BeginWebSocket(most int) (end func(), ok bool) {
 		b.webSockets.Add(-1)
 		return nil, false
 	}
-	ended := b.Begin()
-	return func() { b.webSockets.Add(-1); ended() }, true
+	b.begin()
+	return func() { b.webSockets.Add(-1); b.running.Add(-1) }, true
 }
