@@ -119,6 +119,9 @@ type ProxyLimits struct {
 	// take a message of a WebSocket. It does not end an event stream or a WebSocket that is quiet.
 	// Less than 0 means no limit.
 	IdleTimeout time.Duration `yaml:"idle_timeout" default:"60s" negative:"yes"`
+	// PingInterval is the time between two pings to the backend and to the client of each WebSocket.
+	// One that has not answered when the next ping is due has gone. 0 means no pings.
+	PingInterval time.Duration `yaml:"ping_interval"`
 	// MaxConns is how many requests each backend gets at a time, each on a connection of its own
 	// with HTTP/1, and as many WebSockets. Less than 0 means no limit.
 	MaxConns int `yaml:"max_conns" default:"512" negative:"yes"`
@@ -219,7 +222,7 @@ func (o *ProxyLimits) check() error {
 	if o.MaxIdleConns < 0 {
 		err = pagi.BadOption("max_idle_conns", "must not be negative, is %d", o.MaxIdleConns)
 	}
-	return errors.Join(err, notNegative("connect_timeout", o.ConnectTimeout), notNegative("max_message_size", o.MaxMessageSize))
+	return errors.Join(err, notNegative("connect_timeout", o.ConnectTimeout), notNegative("ping_interval", o.PingInterval), notNegative("max_message_size", o.MaxMessageSize))
 }
 
 func notNegative[T time.Duration | int64](option string, value T) error {

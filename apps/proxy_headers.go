@@ -1,7 +1,6 @@
 package apps
 
 import (
-	"errors"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -20,51 +19,6 @@ const (
 	sendClient  = "client"
 	sendBackend = "backend"
 )
-
-// ProxyHeaderRules are changes of headers, which are made in the order of the fields.
-type ProxyHeaderRules struct {
-	// Unset lists the headers to remove.
-	Unset []string `yaml:"unset"`
-	// Set replaces all headers of that name.
-	Set map[string]string `yaml:"set"`
-	// Add adds a header beside others of that name.
-	Add map[string]string `yaml:"add"`
-}
-
-func (r *ProxyHeaderRules) check(option string) error {
-	var errs []error
-	names := slices.Concat(r.Unset, slices.Sorted(maps.Keys(r.Set)), slices.Sorted(maps.Keys(r.Add)))
-	for _, name := range names {
-		switch {
-		case !headername.IsToken(name):
-			errs = append(errs, pagi.BadOption(option, "%q is not a header name", name))
-		case isHop(strings.ToLower(name)) || strings.EqualFold(name, "content-length"):
-			errs = append(errs, pagi.BadOption(option, "%s must not be changed, because it belongs to the connection", name))
-		}
-	}
-	for _, list := range []map[string]string{r.Set, r.Add} {
-		for _, name := range slices.Sorted(maps.Keys(list)) {
-			errs = append(errs, headerSafe(option, list[name]))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// apply changes the headers of a message.
-func (r *ProxyHeaderRules) apply(h *pagi.Headers) {
-	for _, name := range r.Unset {
-		h.Del(name)
-	}
-	if len(r.Set) == 0 && len(r.Add) == 0 {
-		return
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.Set)) {
-		h.Set(name, r.Set[name])
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.Add)) {
-		h.Add(name, r.Add[name])
-	}
-}
 
 // isHop reports whether a header belongs to one connection (RFC 9110 section 7.6.1), or to the
 // handshake of a WebSocket, of which each side has its own.
@@ -120,7 +74,7 @@ func (p *proxy) requestHeaders(scope *pagi.Scope) (h pagi.Headers, host string) 
 		h.Add("te", "trailers")
 	}
 	p.tellOfClient(&h, scope)
-	p.RequestHeaders.apply(&h)
+	p.RequestHeaders.apply(&h, scope)
 	if host = h.Get("host"); host != "" {
 		h.Del("host")
 	}
@@ -225,7 +179,7 @@ func (p *proxy) responseHeaders(scope *pagi.Scope, b *upstream.Backend, from pag
 		}
 		headers.Set("via", via)
 	}
-	p.ResponseHeaders.apply(&headers)
+	p.ResponseHeaders.apply(&headers, scope)
 	return headers, nil
 }
 

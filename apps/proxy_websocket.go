@@ -215,6 +215,9 @@ func (h *handshake) limit(set func(time.Time) error) {
 type proxiedSocket struct {
 	*handshake
 	conn *websocket.Conn
+
+	mu      sync.Mutex
+	closing bool // the backend has closeTime
 }
 
 // run passes messages on, both ways, until one side has ended.
@@ -222,6 +225,17 @@ func (s *proxiedSocket) run(ctx context.Context, receive pagi.Receive, send pagi
 	s.conn.SetReadLimit(s.MaxMessageSize)
 	receiving, stop := context.WithCancel(ctx)
 	defer stop()
+	if s.PingInterval > 0 {
+		if err := send(ctx, pagi.WebSocketKeepalive{Interval: s.PingInterval, Timeout: s.PingInterval}); err != nil {
+			s.conn.Close()
+			return err
+		}
+		s.conn.SetPongHandler(func(string) error { s.awaitSign(); return nil })
+		var pinging sync.WaitGroup
+		defer pinging.Wait()
+		defer stop()
+		pinging.Go(func() { s.ping(receiving) })
+	}
 	ended := make(chan error, 1)
 	go func() {
 		defer stop()
@@ -233,6 +247,35 @@ func (s *proxiedSocket) run(ctx context.Context, receive pagi.Receive, send pagi
 	err = errors.Join(err, <-ended)
 	s.conn.Close()
 	return err
+}
+
+// ping pings the backend until ctx ends.
+func (s *proxiedSocket) ping(ctx context.Context) {
+	ticker := time.NewTicker(s.PingInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if s.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(s.PingInterval)) != nil {
+			return // a connection that is broken shows when it is read
+		}
+	}
+}
+
+// awaitSign limits how long the backend may give no sign of life, from now on: a ping may be due in
+// PingInterval, and its answer after as long again.
+func (s *proxiedSocket) awaitSign() {
+	if s.PingInterval <= 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closing {
+		_ = s.conn.SetReadDeadline(time.Now().Add(2 * s.PingInterval)) // a connection that is closed says so when it is read
+	}
 }
 
 // toBackend passes the client's messages on, and how it has ended.
@@ -279,20 +322,27 @@ func (s *proxiedSocket) closeBackend(e pagi.WebSocketDisconnect) {
 		s.conn.Close()
 		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing = true
 	_ = s.conn.SetReadDeadline(deadline) // a connection that is closed says so when it is read
 }
 
 // fromBackend passes the backend's messages on, and how it has ended.
 func (s *proxiedSocket) fromBackend(ctx context.Context, send pagi.Send) error {
 	for {
+		s.awaitSign()
 		kind, message, err := s.conn.ReadMessage()
+		if s.isSilent(err) {
+			err = &upstream.OverdueError{Phase: "an answer to a ping", Option: "ping_interval", Limit: s.PingInterval}
+		}
 		if err == nil && kind == websocket.TextMessage && !utf8.Valid(message) {
 			err = errors.New("it has sent a text that is not UTF-8")
 			// The connection is closed next, whether the backend hears why or not.
 			_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseInvalidFramePayloadData, ""), time.Now().Add(time.Second))
 		}
 		if err != nil {
-			return send(ctx, s.closing(ctx, err))
+			return send(ctx, s.closeFor(ctx, err))
 		}
 		m := pagi.WebSocketSend{Bytes: message, Binary: true}
 		if kind == websocket.TextMessage {
@@ -304,8 +354,15 @@ func (s *proxiedSocket) fromBackend(ctx context.Context, send pagi.Send) error {
 	}
 }
 
-// closing returns the Close for the client when the backend's side has ended.
-func (s *proxiedSocket) closing(ctx context.Context, err error) pagi.WebSocketClose {
+// isSilent reports whether an error says that the backend has not answered a ping.
+func (s *proxiedSocket) isSilent(err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return err != nil && s.PingInterval > 0 && !s.closing && isTimeout(err)
+}
+
+// closeFor returns the Close for the client when the backend's side has ended.
+func (s *proxiedSocket) closeFor(ctx context.Context, err error) pagi.WebSocketClose {
 	var end *websocket.CloseError
 	if errors.As(err, &end) {
 		switch end.Code {
