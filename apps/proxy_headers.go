@@ -162,9 +162,9 @@ func (p *proxy) responseHeaders(scope *pagi.Scope, b *upstream.Backend, from pag
 		switch {
 		case isHop(h.Name), h.Name == "content-length", slices.Contains(named, h.Name):
 			continue
-		case h.Name == "location" && !p.KeepLocation:
+		case h.Name == "location" && !p.KeepLocation && !b.IsFastCGI(): // a FastCGI application knows its mount
 			h.Value = p.location(scope, b, h.Value)
-		case h.Name == "set-cookie" && p.RewriteCookies:
+		case h.Name == "set-cookie" && p.RewriteCookies && !b.IsFastCGI():
 			h.Value = cookie(scope, b, h.Value)
 		}
 		headers = append(headers, h)

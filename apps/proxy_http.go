@@ -119,6 +119,9 @@ func (x *proxied) attempt(ctx context.Context, b *upstream.Backend, mayRepeat bo
 		return false, x.unavailable(ctx, x.scope, x.send, time.Second)
 	}
 	defer b.Release()
+	if b.IsFastCGI() {
+		return x.attemptFastCGI(ctx, x.transport.Direct(b), b, mayRepeat)
+	}
 	if d := x.transport.Direct(b); d != nil && x.body.length == 0 && isSafe(x.scope.Method) {
 		return x.attemptDirect(ctx, d, b, mayRepeat)
 	}

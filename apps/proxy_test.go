@@ -538,6 +538,16 @@ func TestProxyCheck(t *testing.T) {
 		"response_headers: Connection must not":            {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{ResponseHeaders: apps.ProxyHeaderRules{Set: map[string]string{"Connection": "x"}}}},
 		"request_headers: Content-Length must not":         {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Add: map[string]string{"Content-Length": "1"}}}},
 		"request_headers: \"a\\r\\nb\" must not":           {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Set: map[string]string{"x": "a\r\nb"}}}},
+		"must have a port":                                 {To: []string{"fastcgi://x"}},
+		"and no path":                                      {To: []string{"fastcgi://x:9000/a"}},
+		"a path cannot follow":                             {To: []string{"fastcgi+unix:/run/s:/a"}},
+		"either all backends speak FastCGI":                {To: []string{"fastcgi://x:9000", "http://y:9000"}},
+		"health_path: is for":                              {To: []string{"fastcgi://x:9000"}, ProxyHealth: apps.ProxyHealth{HealthPath: "/"}},
+		"to: must be fastcgi://":                           {To: []string{"http://x"}, ProxyFastCGI: apps.ProxyFastCGI{Root: "/srv"}},
+		"root: must be set":                                {To: []string{"fastcgi://x:9000"}, ProxyFastCGI: apps.ProxyFastCGI{SplitPath: ".php"}},
+		"root: \"srv\" must begin":                         {To: []string{"fastcgi://x:9000"}, ProxyFastCGI: apps.ProxyFastCGI{Root: "srv"}},
+		"index: \"a/b\" must be":                           {To: []string{"fastcgi://x:9000"}, ProxyFastCGI: apps.ProxyFastCGI{Root: "/srv", Index: "a/b"}},
+		"params: \"A=B\" is not":                           {To: []string{"fastcgi://x:9000"}, ProxyFastCGI: apps.ProxyFastCGI{Params: map[string]string{"A=B": "c"}}},
 		"X-*: a * may stand":                               {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Set: map[string]string{"X-*": "1"}}}},
 		"*: a * may stand":                                 {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Unset: []string{"*"}}}},
 		"there is no placeholder {user}":                   {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Set: map[string]string{"x": "{user}"}}}},
@@ -558,6 +568,10 @@ func TestProxyCheck(t *testing.T) {
 	}
 	ok := apps.Proxy{To: []string{"http://a:1/x/", "https://b/x weight=3", "h2c://[::1]:80/x", "unix:/run/s:/x"}}
 	if err := ok.Check(); err != nil {
+		t.Error(err)
+	}
+	fast := apps.Proxy{To: []string{"fastcgi://a:9000", "fastcgi+unix:/run/s weight=2"}, ProxyFastCGI: apps.ProxyFastCGI{Root: "/srv", SplitPath: ".php", Index: "index.php"}}
+	if err := fast.Check(); err != nil {
 		t.Error(err)
 	}
 	if err := ok.Serve(t.Context(), &pagi.Scope{Type: pagi.TypeSSE}, nil, nil); !errors.Is(err, pagi.ErrUnsupported) {

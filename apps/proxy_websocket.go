@@ -36,6 +36,9 @@ func (p *proxy) serveWebSocket(ctx context.Context, scope *pagi.Scope, receive p
 	if refused, err := p.refused(ctx, scope, send); refused {
 		return err
 	}
+	if p.pool.Backends()[0].IsFastCGI() { // which knows no WebSockets
+		return reply.Status(ctx, scope, send, http.StatusNotImplemented)
+	}
 	headers, host := p.requestHeaders(scope)
 	var tried []*upstream.Backend
 	key := p.key(scope)

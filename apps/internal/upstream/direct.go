@@ -24,7 +24,8 @@ const (
 // ErrInterim is the error of a backend that sends more.
 var ErrInterim = fmt.Errorf("the backend has sent more than %d interim responses", MaxInterim)
 
-// Direct sends requests without a body by HTTP/1.1 without TLS. It writes and reads on the
+// Direct sends requests without a body by HTTP/1.1 without TLS, and all requests to applications of
+// FastCGI. It writes and reads on the
 // goroutine of its caller, with one system call each for a small message. An http.Transport hands a
 // request to two other goroutines.
 //
@@ -32,8 +33,9 @@ var ErrInterim = fmt.Errorf("the backend has sent more than %d interim responses
 // head says so, and if nothing has come behind it: what comes without a request would be taken for
 // the response to the next one.
 type Direct struct {
-	dial    func(ctx context.Context) (net.Conn, error)
-	maxIdle int
+	dial      func(ctx context.Context) (net.Conn, error)
+	maxIdle   int
+	isFastCGI bool
 
 	mu    sync.Mutex
 	idle  []*directConn // the one that was used last is the last
@@ -56,24 +58,38 @@ type Request struct {
 	Inform func(status int, headers pagi.Headers) error
 	// Connected is set when the request has got a connection.
 	Connected bool
+
+	// The rest is for backends of FastCGI, which get no target, host and headers.
+
+	// Params are names and values, encoded by package fastcgi.
+	Params []byte
+	// Body is the request body, which is closed when the backend wants no more; nil: there is none.
+	Body io.ReadCloser
+	// Once says that the request must not be sent again.
+	Once bool
+	// Complain gets what the backend has written to its standard error. It is called before the end
+	// of the response.
+	Complain func(text string)
 }
 
 // directConn is a connection of a Direct. One request has it, or it is idle.
 type directConn struct {
-	net.Conn
-	guard guard
-	in    []byte // read buffer
-	r, w  int    // what is unread of it
-	out   []byte
-	got   bool // something has come in answer to the request
-	since time.Time
+	net.Conn          // what is read: of FastCGI, the standard output
+	raw      net.Conn // the connection itself
+	app      *fastCGI // nil: it speaks HTTP
+	guard    guard
+	in       []byte // read buffer
+	r, w     int    // what is unread of it
+	out      []byte
+	got      bool // something has come in answer to the request
+	since    time.Time
 }
 
 // Ask sends a request and reads the head of the response. The caller closes the response.
 func (d *Direct) Ask(ctx context.Context, r *Request) (*Response, error) {
 	for c := d.take(); c != nil; c = d.take() {
 		res, err := d.exchange(ctx, c, r)
-		if err == nil || c.got || ctx.Err() != nil || isTimeout(err) {
+		if err == nil || c.got || r.Once || ctx.Err() != nil || isTimeout(err) {
 			return res, err
 		}
 	}
@@ -84,8 +100,12 @@ func (d *Direct) Ask(ctx context.Context, r *Request) (*Response, error) {
 		}
 		return nil, err
 	}
-	c := &directConn{Conn: sysio.New(conn)}
-	c.guard.conn = conn
+	c := &directConn{raw: sysio.New(conn)}
+	c.Conn, c.guard.conn = c.raw, conn
+	if d.isFastCGI {
+		c.app = newFastCGI(c)
+		c.Conn = c.app
+	}
 	return d.exchange(ctx, c, r)
 }
 
@@ -98,13 +118,17 @@ func isTimeout(err error) bool {
 func (d *Direct) exchange(ctx context.Context, c *directConn, r *Request) (*Response, error) {
 	r.Connected, c.got = true, false
 	c.guard.begin(ctx, r.Limit, forResponse)
-	res, err := c.ask(r)
+	ask := c.ask
+	if c.app != nil {
+		ask = c.app.ask
+	}
+	res, err := ask(r)
 	if err != nil {
 		err = c.guard.why(err)
 		c.close()
 		return nil, err
 	}
-	c.guard.rest()
+	c.guard.answer()
 	res.direct, res.conn = d, c
 	return res, nil
 }
@@ -114,7 +138,7 @@ func (c *directConn) ask(r *Request) (*Response, error) {
 		return nil, err
 	}
 	for range MaxInterim + 1 {
-		head, err := c.readHead()
+		head, err := c.readHead(true)
 		if err != nil {
 			return nil, err
 		}
@@ -174,9 +198,9 @@ func isText(s string) bool {
 	return true
 }
 
-// readHead returns a head, its empty line included. It is valid until the next read.
-func (c *directConn) readHead() (string, error) {
-	begun := false
+// readHead returns a head, its empty line included. lined says that it begins with a status line.
+func (c *directConn) readHead(lined bool) (string, error) {
+	begun := !lined
 	for searched := 0; ; {
 		pending := c.in[c.r:c.w]
 		if n := endOfHead(pending, searched); n > 0 {
@@ -239,7 +263,10 @@ func (c *directConn) Read(p []byte) (int, error) {
 
 func (c *directConn) close() {
 	c.guard.stop()
-	c.Conn.Close()
+	if c.app != nil {
+		c.app.abort()
+	}
+	c.raw.Close()
 }
 
 // take returns the idle connection that was used last, if it is fit; nil if there is none.
@@ -255,7 +282,7 @@ func (d *Direct) take() *directConn {
 		d.idle[last] = nil
 		d.idle = d.idle[:last]
 		d.mu.Unlock()
-		if sysio.IsQuiet(c.Conn) {
+		if sysio.IsQuiet(c.raw) {
 			return c
 		}
 		c.close()

@@ -58,6 +58,8 @@ type guard struct {
 	limit   time.Duration // of the wait
 	wait    *Wait
 	cause   error // why the connection was cut; nil: it was not
+	// answered says that the response has begun. From then on the request body waits without a limit.
+	answered bool
 }
 
 // begin begins a request, and its first wait.
@@ -66,7 +68,7 @@ func (g *guard) begin(ctx context.Context, limit time.Duration, wait *Wait) {
 	defer g.mu.Unlock()
 	g.turn++
 	now := time.Now()
-	g.ctx, g.look, g.due, g.cause = ctx, now.Add(lookTime), time.Time{}, nil
+	g.ctx, g.look, g.due, g.cause, g.answered = ctx, now.Add(lookTime), time.Time{}, nil, false
 	if limit > 0 {
 		g.due, g.limit, g.wait = now.Add(limit), limit, wait
 	}
@@ -77,6 +79,10 @@ func (g *guard) begin(ctx context.Context, limit time.Duration, wait *Wait) {
 func (g *guard) await(limit time.Duration, wait *Wait) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.awaitLocked(limit, wait)
+}
+
+func (g *guard) awaitLocked(limit time.Duration, wait *Wait) {
 	if limit <= 0 {
 		g.due = time.Time{}
 		return
@@ -84,6 +90,40 @@ func (g *guard) await(limit time.Duration, wait *Wait) {
 	now := time.Now()
 	g.due, g.limit, g.wait = now.Add(limit), limit, wait
 	g.wake(now)
+}
+
+// answer ends the wait for the response.
+func (g *guard) answer() {
+	g.mu.Lock()
+	g.answered, g.due = true, time.Time{}
+	g.mu.Unlock()
+}
+
+// awaitRequest is await for the time before the response.
+func (g *guard) awaitRequest(limit time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.answered && g.ctx != nil {
+		g.awaitLocked(limit, forResponse)
+	}
+}
+
+// restRequest ends a wait before the response: now the client is waited for.
+func (g *guard) restRequest() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.answered {
+		g.due = time.Time{}
+	}
+}
+
+// fail cuts the connection of a request that cannot go on.
+func (g *guard) fail(cause error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ctx != nil {
+		g.cut(cause)
+	}
 }
 
 // rest ends a wait. Until the next one the backend is not waited for.

@@ -139,6 +139,7 @@ func FuzzReadChunks(f *testing.F) {
 			t.Fatal(err)
 		}
 		r.direct, r.conn = &Direct{}, &directConn{Conn: &memory{text: body, size: max(1, size%100)}}
+		r.conn.raw = r.conn.Conn
 		got, err := io.ReadAll(r)
 		res, theirs := http.ReadResponse(bufio.NewReader(strings.NewReader(head+body)), nil)
 		if theirs != nil {

@@ -184,6 +184,9 @@ func (r *Response) end(complete bool) {
 		chunkReaders.Put(r.chunks.in)
 		r.chunks = nil
 	}
+	if c.app != nil && complete {
+		clean = c.app.finish() && clean
+	}
 	if cause := c.guard.end(); cause == nil && complete && r.keep && clean {
 		r.direct.put(c)
 		return

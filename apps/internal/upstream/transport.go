@@ -56,7 +56,7 @@ func NewTransport(o TransportOptions, backends []*Backend) *Transport {
 			b.slots = make(chan struct{}, o.MaxConns)
 		}
 		if b.URL.Scheme == "http" && !b.h2c {
-			t.direct[b] = &Direct{maxIdle: o.MaxIdleConns, dial: func(ctx context.Context) (net.Conn, error) {
+			t.direct[b] = &Direct{isFastCGI: b.isFastCGI, maxIdle: o.MaxIdleConns, dial: func(ctx context.Context) (net.Conn, error) {
 				return t.connect(ctx, b.socket, "tcp", b.address())
 			}}
 		}
@@ -139,7 +139,8 @@ func OnGone(conn net.Conn, f func()) (stop func() bool) {
 	return func() bool { return true }
 }
 
-// Direct returns the short way to a backend that speaks HTTP/1.1 without TLS; nil to another one.
+// Direct returns the short way to a backend that speaks HTTP/1.1 without TLS, or FastCGI; nil to
+// another one.
 func (t *Transport) Direct(b *Backend) *Direct { return t.direct[b] }
 
 // RoundTrip sends a request to a backend by net/http.
