@@ -38,7 +38,8 @@ import (
 type Proxy struct {
 	// To are the addresses of the backends: "http://127.0.0.1:3000", "https://app.internal/prefix",
 	// "h2c://127.0.0.1:3000" (HTTP/2 without TLS), "unix:/run/app.sock" or
-	// "unix:/run/app.sock:/prefix". An address may be followed by " weight=N".
+	// "unix:/run/app.sock:/prefix", or all of FastCGI: "fastcgi://127.0.0.1:9000" or
+	// "fastcgi+unix:/run/app.sock". An address may be followed by " weight=N".
 	To []string `yaml:"to"`
 
 	ProxyBalance `yaml:",inline"`
@@ -46,6 +47,7 @@ type Proxy struct {
 	ProxyHeaders `yaml:",inline"`
 	ProxyLimits  `yaml:",inline"`
 	ProxyTLS     `yaml:",inline"`
+	ProxyFastCGI `yaml:",inline"`
 
 	// Logger gets failures of the backends; nil means slog.Default.
 	Logger *slog.Logger `yaml:"-"`
@@ -119,6 +121,9 @@ type ProxyLimits struct {
 	// take a message of a WebSocket. It does not end an event stream or a WebSocket that is quiet.
 	// Less than 0 means no limit.
 	IdleTimeout time.Duration `yaml:"idle_timeout" default:"60s" negative:"yes"`
+	// PingInterval is the time between two pings to the backend and to the client of each WebSocket.
+	// One that has not answered when the next ping is due has gone. 0 means no pings.
+	PingInterval time.Duration `yaml:"ping_interval"`
 	// MaxConns is how many requests each backend gets at a time, each on a connection of its own
 	// with HTTP/1, and as many WebSockets. Less than 0 means no limit.
 	MaxConns int `yaml:"max_conns" default:"512" negative:"yes"`
@@ -145,7 +150,7 @@ func (p *Proxy) Check() error {
 		errs = append(errs, pagi.BadOption("to", "is missing: give the address of a backend, as http://127.0.0.1:3000"))
 	}
 	seen := map[string]bool{}
-	prefix := ""
+	prefix, isFastCGI := "", false
 	for _, text := range p.To {
 		b, err := upstream.Parse(text)
 		switch {
@@ -154,12 +159,20 @@ func (p *Proxy) Check() error {
 			err = fmt.Errorf("%q is given twice", b.Name)
 		case len(seen) > 0 && b.URL.EscapedPath() != prefix:
 			err = fmt.Errorf("%q has another path than the address before it; a request may go to either", b.Name)
+		case len(seen) > 0 && b.IsFastCGI() != isFastCGI:
+			err = fmt.Errorf("%q: either all backends speak FastCGI, or none does", b.Name)
 		default:
-			seen[b.Name], prefix = true, b.URL.EscapedPath()
+			seen[b.Name], prefix, isFastCGI = true, b.URL.EscapedPath(), b.IsFastCGI()
 		}
 		if err != nil {
 			errs = append(errs, pagi.BadOption("to", "%w", err))
 		}
+	}
+	if isFastCGI && p.HealthPath != "" {
+		errs = append(errs, pagi.BadOption("health_path", "is for backends that speak HTTP; a FastCGI backend rests after max_fails failures"))
+	}
+	if len(seen) > 0 {
+		errs = append(errs, p.ProxyFastCGI.check(isFastCGI))
 	}
 	_, err := p.rootCAs()
 	errs = append(errs, err, p.ProxyBalance.check(), p.ProxyHealth.check(), p.ProxyHeaders.check(), p.ProxyLimits.check())
@@ -219,7 +232,7 @@ func (o *ProxyLimits) check() error {
 	if o.MaxIdleConns < 0 {
 		err = pagi.BadOption("max_idle_conns", "must not be negative, is %d", o.MaxIdleConns)
 	}
-	return errors.Join(err, notNegative("connect_timeout", o.ConnectTimeout), notNegative("max_message_size", o.MaxMessageSize))
+	return errors.Join(err, notNegative("connect_timeout", o.ConnectTimeout), notNegative("ping_interval", o.PingInterval), notNegative("max_message_size", o.MaxMessageSize))
 }
 
 func notNegative[T time.Duration | int64](option string, value T) error {
@@ -279,6 +292,7 @@ type proxy struct {
 	ProxyHealth
 	ProxyHeaders
 	ProxyLimits
+	ProxyFastCGI
 	pool      *upstream.Pool
 	transport *upstream.Transport
 	prefix    string // the path of the backends' addresses, encoded
@@ -289,7 +303,7 @@ func (p *Proxy) prepare() {
 	if p.wrong = p.Check(); p.wrong != nil {
 		return
 	}
-	r := &proxy{ProxyBalance: p.ProxyBalance, ProxyHealth: p.ProxyHealth, ProxyHeaders: p.ProxyHeaders, ProxyLimits: p.ProxyLimits, logger: p.Logger}
+	r := &proxy{ProxyBalance: p.ProxyBalance, ProxyHealth: p.ProxyHealth, ProxyHeaders: p.ProxyHeaders, ProxyLimits: p.ProxyLimits, ProxyFastCGI: p.ProxyFastCGI, logger: p.Logger}
 	for _, options := range []any{&r.ProxyBalance, &r.ProxyHealth, &r.ProxyHeaders, &r.ProxyLimits} {
 		option.SetDefaults(options)
 	}

@@ -143,13 +143,22 @@ func beginning(first pagi.Event, receive pagi.Receive) pagi.Receive {
 	}
 }
 
-// announced returns the names in the header Trailer, without values.
+// announced returns the names in the header Trailer for package net/http, without values.
 func announced(headers pagi.Headers) http.Header {
 	names := http.Header{}
+	for name := range announcedNames(headers) {
+		names[headername.Canonical(name)] = nil
+	}
+	return names
+}
+
+// announcedNames returns the set of the names in the header Trailer, in lower case.
+func announcedNames(headers pagi.Headers) map[string]struct{} {
+	names := map[string]struct{}{}
 	for list := range headers.Values("trailer") {
 		for name := range strings.SplitSeq(list, ",") {
 			if name = headername.Lower(strings.TrimSpace(name)); mayTrail(name) {
-				names[headername.Canonical(name)] = nil
+				names[name] = struct{}{}
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package apps
 
 import (
-	"errors"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -20,61 +19,6 @@ const (
 	sendClient  = "client"
 	sendBackend = "backend"
 )
-
-// ProxyHeaderRules are changes of headers, which are made in the order of the fields.
-type ProxyHeaderRules struct {
-	// Unset lists the headers to remove.
-	Unset []string `yaml:"unset"`
-	// Set replaces all headers of that name.
-	Set map[string]string `yaml:"set"`
-	// Add adds a header beside others of that name.
-	Add map[string]string `yaml:"add"`
-}
-
-func (r *ProxyHeaderRules) check(option string) error {
-	var errs []error
-	names := slices.Concat(r.Unset, slices.Sorted(maps.Keys(r.Set)), slices.Sorted(maps.Keys(r.Add)))
-	for _, name := range names {
-		switch {
-		case !headername.IsToken(name):
-			errs = append(errs, pagi.BadOption(option, "%q is not a header name", name))
-		case isHop(strings.ToLower(name)) || strings.EqualFold(name, "content-length"):
-			errs = append(errs, pagi.BadOption(option, "%s must not be changed, because it belongs to the connection", name))
-		}
-	}
-	for _, list := range []map[string]string{r.Set, r.Add} {
-		for _, name := range slices.Sorted(maps.Keys(list)) {
-			errs = append(errs, headerSafe(option, list[name]))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// applyTo changes the headers of a request.
-func (r *ProxyHeaderRules) applyTo(h http.Header) {
-	for _, name := range r.Unset {
-		h.Del(name)
-	}
-	for name, value := range r.Set {
-		h.Set(name, value)
-	}
-	for name, value := range r.Add {
-		h.Add(name, value)
-	}
-}
-
-// apply changes the headers of a response.
-func (r *ProxyHeaderRules) apply(h *pagi.Headers) {
-	for _, name := range r.Unset {
-		h.Del(name)
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.Set)) {
-		h.Set(name, r.Set[name])
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.Add)) {
-		h.Add(name, r.Add[name])
-	}
-}
 
 // isHop reports whether a header belongs to one connection (RFC 9110 section 7.6.1), or to the
 // handshake of a WebSocket, of which each side has its own.
@@ -98,9 +42,12 @@ func isForwarding(name string) bool {
 
 // connectionNames returns the names of headers that the Connection headers declare to be for one
 // connection.
-func connectionNames(values []string) (names []string) {
-	for _, value := range values {
-		for name := range strings.SplitSeq(value, ",") {
+func connectionNames(headers pagi.Headers) (names []string) {
+	for i := range headers {
+		if headers[i].Name != "connection" {
+			continue
+		}
+		for name := range strings.SplitSeq(headers[i].Value, ",") {
 			if name = strings.TrimSpace(name); name != "" && !pagi.EqualFold(name, "close") && !pagi.EqualFold(name, "keep-alive") {
 				names = append(names, headername.Lower(name))
 			}
@@ -110,16 +57,9 @@ func connectionNames(values []string) (names []string) {
 }
 
 // requestHeaders returns the headers for a backend without Host, and the Host that a rule sets.
-func (p *proxy) requestHeaders(scope *pagi.Scope) (h http.Header, host string) {
-	h = make(http.Header, len(scope.Headers)+6)
-	h["User-Agent"] = nil // not Go's
-	var connection []string
-	for i := range scope.Headers {
-		if scope.Headers[i].Name == "connection" {
-			connection = append(connection, scope.Headers[i].Value)
-		}
-	}
-	named := connectionNames(connection)
+func (p *proxy) requestHeaders(scope *pagi.Scope) (h pagi.Headers, host string) {
+	h = make(pagi.Headers, 0, len(scope.Headers)+6)
+	named := connectionNames(scope.Headers)
 	_, trusted := scope.Value(scopekey.OriginalClient).(pagi.Addr)
 	for i := range scope.Headers {
 		name, value := scope.Headers[i].Name, scope.Headers[i].Value
@@ -127,22 +67,33 @@ func (p *proxy) requestHeaders(scope *pagi.Scope) (h http.Header, host string) {
 		case isHop(name), name == "host", name == "content-length", name == "expect", slices.Contains(named, name):
 		case isForwarding(name) && !(trusted && name == "x-forwarded-port"):
 		default:
-			key := headername.Canonical(name)
-			h[key] = append(h[key], value)
+			h = append(h, pagi.Header{Name: headername.Lower(name), Value: value})
 		}
 	}
 	if scope.Headers.HasToken("te", "trailers") {
-		h["Te"] = []string{"trailers"}
+		h.Add("te", "trailers")
 	}
-	p.tellOfClient(h, scope)
-	p.RequestHeaders.applyTo(h)
-	host = h.Get("Host")
-	delete(h, "Host")
+	p.tellOfClient(&h, scope)
+	p.RequestHeaders.apply(&h, scope)
+	if host = h.Get("host"); host != "" {
+		h.Del("host")
+	}
 	return h, host
 }
 
+// asHTTP returns headers for package net/http.
+func asHTTP(headers pagi.Headers) http.Header {
+	h := make(http.Header, len(headers)+1)
+	h["User-Agent"] = nil // not Go's
+	for i := range headers {
+		key := headername.Canonical(headers[i].Name)
+		h[key] = append(h[key], headers[i].Value)
+	}
+	return h
+}
+
 // tellOfClient sets the forwarding headers.
-func (p *proxy) tellOfClient(h http.Header, scope *pagi.Scope) {
+func (p *proxy) tellOfClient(h *pagi.Headers, scope *pagi.Scope) {
 	client := scope.Client.Host
 	if _, err := netip.ParseAddr(client); err != nil {
 		client = "" // a Unix socket
@@ -156,22 +107,22 @@ func (p *proxy) tellOfClient(h http.Header, scope *pagi.Scope) {
 		}
 	}
 	if client != "" {
-		h["X-Forwarded-For"] = []string{strings.TrimPrefix(client, ", ")}
+		h.Add("x-forwarded-for", strings.TrimPrefix(client, ", "))
 	}
-	h["X-Forwarded-Proto"] = []string{webScheme(scope.Scheme)}
+	h.Add("x-forwarded-proto", webScheme(scope.Scheme))
 	if host := scope.Headers.Get("host"); host != "" {
-		h["X-Forwarded-Host"] = []string{host}
+		h.Add("x-forwarded-host", host)
 	}
 	// A path that the backend sees becomes one that the client sees with this in front.
 	if prefix, below := strings.CutSuffix(rawRoot(scope), p.prefix); below && prefix != "" {
-		h["X-Forwarded-Prefix"] = []string{prefix}
+		h.Add("x-forwarded-prefix", prefix)
 	}
 	if p.Via != "" {
 		via := viaOf(scope.HTTPVersion, p.Via)
-		if before := strings.Join(h["Via"], ", "); before != "" {
+		if before := h.Joined("via"); before != "" {
 			via = before + ", " + via
 		}
-		h["Via"] = []string{via}
+		h.Set("via", via)
 	}
 }
 
@@ -202,30 +153,21 @@ func (p *proxy) hostFor(scope *pagi.Scope, b *upstream.Backend) string {
 	return p.SendHost
 }
 
-// responseHeaders returns the headers of a backend's response as the client gets them. The error
-// says why they cannot be passed on.
-func (p *proxy) responseHeaders(scope *pagi.Scope, b *upstream.Backend, from http.Header) (pagi.Headers, error) {
-	named := connectionNames(from["Connection"])
-	names := make([]string, 0, len(from))
-	for name := range from {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	headers := make(pagi.Headers, 0, len(from)+2)
-	for _, key := range names {
-		name := headername.Lower(key)
-		if isHop(name) || name == "content-length" || slices.Contains(named, name) {
+// responseHeaders returns the headers of a backend's response as the client gets them, in the same
+// memory. The error says why they cannot be passed on.
+func (p *proxy) responseHeaders(scope *pagi.Scope, b *upstream.Backend, from pagi.Headers) (pagi.Headers, error) {
+	named := connectionNames(from)
+	headers := from[:0]
+	for _, h := range from {
+		switch {
+		case isHop(h.Name), h.Name == "content-length", slices.Contains(named, h.Name):
 			continue
+		case h.Name == "location" && !p.KeepLocation && !b.IsFastCGI(): // a FastCGI application knows its mount
+			h.Value = p.location(scope, b, h.Value)
+		case h.Name == "set-cookie" && p.RewriteCookies && !b.IsFastCGI():
+			h.Value = cookie(scope, b, h.Value)
 		}
-		for _, value := range from[key] {
-			switch {
-			case name == "location" && !p.KeepLocation:
-				value = p.location(scope, b, value)
-			case name == "set-cookie" && p.RewriteCookies:
-				value = cookie(scope, b, value)
-			}
-			headers = append(headers, pagi.Header{Name: name, Value: value})
-		}
+		headers = append(headers, h)
 	}
 	if err := headers.Validate("the response"); err != nil {
 		return nil, err
@@ -237,23 +179,25 @@ func (p *proxy) responseHeaders(scope *pagi.Scope, b *upstream.Backend, from htt
 		}
 		headers.Set("via", via)
 	}
-	p.ResponseHeaders.apply(&headers)
+	p.ResponseHeaders.apply(&headers, scope)
 	return headers, nil
 }
 
-// headersOf returns a header map with names in lower case, sorted, without those for one
-// connection.
-func headersOf(from http.Header) (headers pagi.Headers) {
+// asPAGI returns the headers of package net/http with names in lower case, sorted.
+func asPAGI(from http.Header) pagi.Headers {
+	headers := make(pagi.Headers, 0, len(from)+2)
 	for _, key := range slices.Sorted(maps.Keys(from)) {
 		name := headername.Lower(key)
-		if isHop(name) || name == "content-length" {
-			continue
-		}
 		for _, value := range from[key] {
 			headers = append(headers, pagi.Header{Name: name, Value: value})
 		}
 	}
 	return headers
+}
+
+// endToEnd returns headers without those for one connection, in the same memory.
+func endToEnd(headers pagi.Headers) pagi.Headers {
+	return slices.DeleteFunc(headers, func(h pagi.Header) bool { return isHop(h.Name) || h.Name == "content-length" })
 }
 
 // lengthOf returns the Content-Length of a request; -1 if it has none, and ok false if it is no

@@ -63,8 +63,8 @@ type proxied struct {
 	scope   *pagi.Scope
 	send    pagi.Send
 	body    *proxyBody
-	headers http.Header // for the backend, without Host
-	host    string      // the Host that a rule sets; "": none does
+	headers pagi.Headers // for the backend, without Host
+	host    string       // the Host that a rule sets; "": none does
 
 	mu       sync.Mutex // held while an interim response is sent
 	informed bool       // one has come
@@ -73,11 +73,11 @@ type proxied struct {
 // expect adapts the headers of expectations to the request.
 func (x *proxied) expect() {
 	if x.body.length != 0 && x.scope.Headers.HasToken("expect", "100-continue") {
-		x.headers["Expect"] = []string{"100-continue"}
+		x.headers.Set("expect", "100-continue")
 	}
 	if x.scope.Method == http.MethodOptions {
 		if n, err := strconv.Atoi(x.scope.Headers.Get("max-forwards")); err == nil && n > 0 {
-			x.headers["Max-Forwards"] = []string{strconv.Itoa(n - 1)}
+			x.headers.Set("max-forwards", strconv.Itoa(n-1))
 		}
 	}
 }
@@ -111,16 +111,20 @@ func (p *proxy) unavailable(ctx context.Context, scope *pagi.Scope, send pagi.Se
 // attempt sends the request to one backend. again says that another one may be asked, if mayRepeat
 // allows that.
 func (x *proxied) attempt(ctx context.Context, b *upstream.Backend, mayRepeat bool) (again bool, err error) {
-	release, ok := b.Acquire(ctx, x.ConnectTimeout)
-	if !ok {
+	if !b.Acquire(ctx, x.ConnectTimeout) {
 		if ctx.Err() != nil {
 			return false, context.Cause(ctx)
 		}
 		x.logFailure(b, errors.New("all connections are in use (option max_conns)"))
 		return false, x.unavailable(ctx, x.scope, x.send, time.Second)
 	}
-	defer release()
-	defer b.Begin()()
+	defer b.Release()
+	if b.IsFastCGI() {
+		return x.attemptFastCGI(ctx, x.transport.Direct(b), b, mayRepeat)
+	}
+	if d := x.transport.Direct(b); d != nil && x.body.length == 0 && isSafe(x.scope.Method) {
+		return x.attemptDirect(ctx, d, b, mayRepeat)
+	}
 	asked, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a := &proxyAttempt{proxied: x, ctx: ctx, backend: b, cancel: cancel}
@@ -137,28 +141,38 @@ func (x *proxied) attempt(ctx context.Context, b *upstream.Backend, mayRepeat bo
 	if failed := x.body.failure(); failed != nil { // the client's, or a limit's
 		return false, failed
 	}
+	var overdue *upstream.OverdueError
+	if errors.As(context.Cause(asked), &overdue) {
+		err = overdue
+	}
+	mayRepeat = mayRepeat && !x.body.begun.Load() && !informed
+	return x.failed(ctx, b, err, mayRepeat, a.connected.Load())
+}
+
+// failed ends an attempt without a response. again says that another backend may be asked, if
+// mayRepeat allows that.
+func (x *proxied) failed(ctx context.Context, b *upstream.Backend, err error, mayRepeat, connected bool) (again bool, _ error) {
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
-	var overdue *overdueError
-	isOverdue := errors.As(context.Cause(asked), &overdue)
-	if isOverdue {
-		err = overdue
-	}
-	connected := a.connected.Load()
 	x.pool.Failed(b, err)
 	x.logFailure(b, err)
-	safe := x.scope.Method == http.MethodGet || x.scope.Method == http.MethodHead || x.scope.Method == http.MethodOptions
-	if mayRepeat && !x.body.begun.Load() && !informed && (!connected || safe && x.body.length == 0 && !isOverdue) {
-		if len(x.pool.Backends()) > 1 {
-			return true, nil
-		}
+	var overdue *upstream.OverdueError
+	isOverdue := errors.As(err, &overdue)
+	if mayRepeat && len(x.pool.Backends()) > 1 && (!connected || isSafe(x.scope.Method) && x.body.length == 0 && !isOverdue) {
+		return true, nil
 	}
 	status := http.StatusBadGateway
-	if isOverdue || isTimeout(err) {
+	if isTimeout(err) {
 		status = http.StatusGatewayTimeout
 	}
 	return false, reply.Status(ctx, x.scope, x.send, status)
+}
+
+// isSafe reports whether a request with a method may be sent twice. There are more such methods,
+// which are rare.
+func isSafe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
 // isTimeout reports whether the system or the dialer has given up waiting.
@@ -252,7 +266,7 @@ func (a *proxyAttempt) awaitContinue() error {
 
 // overdue returns what ends the attempt when a phase takes too long.
 func (a *proxyAttempt) overdue(phase, option string, limit time.Duration) func() {
-	return func() { a.cancel(&overdueError{phase, option, limit}) }
+	return func() { a.cancel(&upstream.OverdueError{Phase: phase, Option: option, Limit: limit}) }
 }
 
 func (a *proxyAttempt) awaitResponse() {
@@ -269,7 +283,7 @@ func (a *proxyAttempt) request(ctx context.Context) *http.Request {
 	req := &http.Request{
 		Method: a.scope.Method, URL: target(a.scope, a.backend), Host: or(a.host, a.hostFor(a.scope, a.backend)),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: a.headers, Trailer: a.body.trailers, ContentLength: a.body.length,
+		Header: asHTTP(a.headers), Trailer: a.body.trailers, ContentLength: a.body.length,
 	}
 	if a.body.body != nil {
 		req.Body = &bodyAttempt{attempt: a, body: a.body}
@@ -293,10 +307,18 @@ func (a *proxyAttempt) inform(code int, header textproto.MIMEHeader) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	headers := headersOf(http.Header(header))
-	if a.ended || !a.scope.HasExtension(pagi.ExtInformational) || headers.Validate("") != nil {
+	if a.ended {
 		return nil
 	}
-	a.informed = true
-	return a.send(a.ctx, pagi.HTTPResponseInformational{Status: code, Headers: headers})
+	return a.proxied.inform(a.ctx, code, asPAGI(http.Header(header)))
+}
+
+// inform passes an interim response on to a client that knows such responses.
+func (x *proxied) inform(ctx context.Context, code int, headers pagi.Headers) error {
+	headers = endToEnd(headers)
+	if code == http.StatusContinue || !x.scope.HasExtension(pagi.ExtInformational) || headers.Validate("") != nil {
+		return nil
+	}
+	x.informed = true
+	return x.send(ctx, pagi.HTTPResponseInformational{Status: code, Headers: headers})
 }

@@ -1,21 +1,9 @@
 package apps
 
 import (
-	"fmt"
 	"sync"
 	"time"
 )
-
-// overdueError is the cause with which a request to a backend is cancelled after a time limit.
-type overdueError struct {
-	phase  string // "a connection", for example
-	option string // the option with the limit
-	limit  time.Duration
-}
-
-func (e *overdueError) Error() string {
-	return fmt.Sprintf("waited %v for %s (option %s)", e.limit, e.phase, e.option)
-}
 
 // patience limits how long the backend is waited for, in one phase after the other. Between two
 // phases, while the client is waited for, no time passes. The zero value waits for nothing.

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/apps/internal/upstream"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -25,61 +28,76 @@ var errSwitched = errors.New("the backend has switched to another protocol, whic
 // relay passes a response on.
 func (a *proxyAttempt) relay(ctx context.Context, res *http.Response) error {
 	defer res.Body.Close() // it is read, or given up
-	headers, err := a.responseHeaders(a.scope, a.backend, res.Header)
+	_, lengthy := res.Header["Content-Length"]
+	h := responseHead{status: res.StatusCode, headers: asPAGI(res.Header), length: res.ContentLength, lengthy: lengthy}
+	for name := range res.Trailer { // net/http has removed the header
+		h.headers.Add("trailer", name)
+	}
+	h.trailers = len(res.Trailer) > 0 || res.ContentLength < 0 && a.headers.Has("te")
+	goesOn, err := a.relayHead(ctx, a.backend, &h)
+	if !goesOn || err != nil {
+		return err
+	}
+	if err := a.relayBody(ctx, res); err != nil || !h.trailers {
+		return err
+	}
+	return a.send(ctx, pagi.HTTPResponseTrailers{Headers: trailersOf(asPAGI(res.Trailer))})
+}
+
+// responseHead is the head of a backend's response.
+type responseHead struct {
+	status   int
+	headers  pagi.Headers // also those for the connection
+	length   int64        // -1: not known
+	lengthy  bool         // it has the header Content-Length
+	trailers bool         // some may follow
+}
+
+// relayHead passes the head of a response on. goesOn says that the body follows.
+func (x *proxied) relayHead(ctx context.Context, b *upstream.Backend, h *responseHead) (goesOn bool, err error) {
+	bare := x.scope.Method == http.MethodHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified
+	h.trailers = h.trailers && !bare
+	names := ""
+	if h.trailers {
+		names = trailerNames(h.headers)
+	}
+	headers, err := x.responseHeaders(x.scope, b, h.headers)
 	switch {
 	case err != nil:
-	case res.StatusCode == http.StatusSwitchingProtocols:
+	case h.status == http.StatusSwitchingProtocols:
 		err = errSwitched
-	case res.StatusCode < 200 || res.StatusCode > 999:
-		err = fmt.Errorf("the backend has sent the status %d", res.StatusCode)
+	case h.status < 200 || h.status > 999:
+		err = fmt.Errorf("the backend has sent the status %d", h.status)
 	}
 	if err != nil {
-		a.pool.Failed(a.backend, err)
-		a.logFailure(a.backend, err)
-		return reply.Status(ctx, a.scope, a.send, http.StatusBadGateway)
+		x.pool.Failed(b, err)
+		x.logFailure(b, err)
+		return false, reply.Status(ctx, x.scope, x.send, http.StatusBadGateway)
 	}
-	a.pool.Succeeded(a.backend)
-	bare := a.scope.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
-	if res.ContentLength >= 0 && (!bare || res.Header.Get("Content-Length") != "") && res.StatusCode != http.StatusNoContent {
-		headers.Set("content-length", strconv.FormatInt(res.ContentLength, 10))
+	x.pool.Succeeded(b)
+	if h.length >= 0 && (!bare || h.lengthy) && h.status != http.StatusNoContent {
+		headers.Set("content-length", strconv.FormatInt(h.length, 10))
 	}
-	trailers := !bare && (len(res.Trailer) > 0 || res.ContentLength < 0 && a.headers.Get("Te") != "")
-	if names := trailerNames(res.Trailer); trailers && names != "" {
+	if names != "" {
 		headers.Set("trailer", names)
 	}
-	if err := a.send(ctx, pagi.HTTPResponseStart{Status: res.StatusCode, Headers: headers, Trailers: trailers}); err != nil {
-		return err
+	if err := x.send(ctx, pagi.HTTPResponseStart{Status: h.status, Headers: headers, Trailers: h.trailers}); err != nil {
+		return false, err
 	}
 	if bare {
-		return a.send(ctx, pagi.HTTPResponseBody{})
+		return false, x.send(ctx, pagi.HTTPResponseBody{})
 	}
-	if err := a.relayBody(ctx, res); err != nil || !trailers {
-		return err
-	}
-	return a.send(ctx, pagi.HTTPResponseTrailers{Headers: trailersOf(res.Trailer)})
+	return true, nil
 }
 
-func trailerNames(trailers http.Header) string {
-	var names []string
-	for _, h := range headersOf(emptied(trailers)) {
-		if mayTrail(h.Name) {
-			names = append(names, h.Name)
-		}
-	}
-	return strings.Join(names, ", ")
+// trailerNames returns the names in the header Trailer that may be passed on.
+func trailerNames(headers pagi.Headers) string {
+	return strings.Join(slices.Sorted(maps.Keys(announcedNames(headers))), ", ")
 }
 
-// emptied returns a header map with the same names and one empty value for each.
-func emptied(h http.Header) http.Header {
-	names := make(http.Header, len(h))
-	for name := range h {
-		names[name] = []string{""}
-	}
-	return names
-}
-
-func trailersOf(trailers http.Header) (headers pagi.Headers) {
-	for _, h := range headersOf(trailers) {
+// trailersOf returns the trailers that may be passed on.
+func trailersOf(trailers pagi.Headers) (headers pagi.Headers) {
+	for _, h := range trailers {
 		if mayTrail(h.Name) && (pagi.Headers{h}).Validate("") == nil {
 			headers = append(headers, h)
 		}
@@ -93,11 +111,10 @@ var proxyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 func (a *proxyAttempt) relayBody(ctx context.Context, res *http.Response) error {
 	buf := proxyBuffers.Get().(*[32 << 10]byte)
 	defer proxyBuffers.Put(buf)
-	mediaType, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
 	idle := a.IdleTimeout
 	over := a.overdue("the next piece of the body", "idle_timeout", idle)
 	first := headTime
-	if strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream") {
+	if isEventStream(res.Header.Get("Content-Type")) {
 		idle, first = 0, time.Nanosecond
 	}
 	var early *earlyHead
@@ -123,20 +140,26 @@ func (a *proxyAttempt) relayBody(ctx context.Context, res *http.Response) error 
 			}
 		}
 		if err != nil {
-			return a.broken(ctx, err)
+			return a.broken(ctx, a.backend, err)
 		}
 		a.patience.await(idle, over)
 	}
 }
 
+// isEventStream reports whether a Content-Type is that of an event stream.
+func isEventStream(contentType string) bool {
+	mediaType, _, _ := strings.Cut(contentType, ";")
+	return strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream")
+}
+
 // broken ends a response whose body has broken off. The server cuts the connection, so that the
 // client can tell.
-func (a *proxyAttempt) broken(ctx context.Context, err error) error {
+func (x *proxied) broken(ctx context.Context, b *upstream.Backend, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	a.logger.Warn("proxy: the response of the backend has broken off", a.scope.Notes.Append([]any{
-		"backend", a.backend.Name, "method", a.scope.Method, "path", a.scope.RootPath + a.scope.Path, "client", a.scope.Client.Host, "error", err,
+	x.logger.Warn("proxy: the response of the backend has broken off", x.scope.Notes.Append([]any{
+		"backend", b.Name, "method", x.scope.Method, "path", x.scope.RootPath + x.scope.Path, "client", x.scope.Client.Host, "error", err,
 	})...)
 	return http.ErrAbortHandler
 }

@@ -9,24 +9,30 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/server"
 )
 
 // served starts a server and returns its host and port.
 func served(t *testing.T, app pagi.App) string {
 	t.Helper()
+	return run(t, &server.Server{App: app})
+}
+
+// run is served for a server with options.
+func run(t *testing.T, s *server.Server) string {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ready, done := make(chan net.Addr, 1), make(chan error, 1)
-	s := &server.Server{
-		App: app, Listen: []string{"127.0.0.1:0"}, H2C: true, Logger: quiet, AccessLog: io.Discard,
-		Ready: func(addrs []net.Addr) error { ready <- addrs[0]; return nil },
-	}
+	s.Listen, s.H2C, s.Logger, s.AccessLog = []string{"127.0.0.1:0"}, true, quiet, io.Discard
+	s.Ready = func(addrs []net.Addr) error { ready <- addrs[0]; return nil }
 	go func() { done <- s.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
@@ -115,6 +121,32 @@ func TestProxyAnEventStreamPassesByteByByte(t *testing.T) {
 	res, body := testkit.Do(t, http.DefaultClient, req)
 	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" || body != stream+"id: 7\n\n" {
 		t.Errorf("%v %q", res, body)
+	}
+}
+
+// No limit ends an event stream that is quiet: neither those of the server nor that of the proxy.
+func TestProxyAnEventStreamMayBeQuiet(t *testing.T) {
+	const limit = 20 * time.Millisecond
+	url := backend(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for _, data := range []string{"first", "second"} {
+			fmt.Fprintf(w, "data: %s\nid: %s\n\n", data, r.Header.Get("Last-Event-ID"))
+			w.(http.Flusher).Flush()
+			time.Sleep(5 * limit) // what is to be shown is that nothing happens in a time
+		}
+	})
+	address := run(t, &server.Server{
+		App:      &apps.Proxy{To: []string{url}, ProxyLimits: apps.ProxyLimits{IdleTimeout: limit}},
+		Timeouts: server.Timeouts{Timeouts: engine.Timeouts{RequestTimeout: limit, MaxRequestTime: limit}},
+	})
+	for name, client := range map[string]http.RoundTripper{"HTTP/1.1": http.DefaultTransport, "HTTP/2": testkit.HTTP2(t, nil)} {
+		req := testkit.NewRequest(t, "GET", "http://"+address+"/", nil)
+		req.Header.Set("Accept", "text/event-stream")
+		req.Header.Set("Last-Event-ID", "7")
+		res, body := testkit.Do(t, &http.Client{Transport: client}, req)
+		if res.StatusCode != 200 || body != "data: first\nid: 7\n\ndata: second\nid: 7\n\n" {
+			t.Errorf("%s: %v %q", name, res.Status, body)
+		}
 	}
 }
 

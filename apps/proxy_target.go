@@ -70,6 +70,23 @@ func target(scope *pagi.Scope, b *upstream.Backend) *url.URL {
 	return u
 }
 
+// requestTarget returns path and query of target as they stand in a request line.
+func requestTarget(scope *pagi.Scope, b *upstream.Backend) string {
+	prefix := b.URL.EscapedPath()
+	_, rest := rawBelow(scope)
+	raw := prefix + encodeRest(rest)
+	if raw == "" {
+		raw = "/"
+	}
+	if strings.IndexByte(raw, '%') >= 0 { // which may have to be encoded itself
+		return target(scope, b).RequestURI()
+	}
+	if scope.QueryString != "" || strings.HasSuffix(scope.Target, "?") {
+		raw += "?" + encodeQuery(scope.QueryString)
+	}
+	return raw
+}
+
 const hexDigits = "0123456789ABCDEF"
 
 // encodeRest encodes the bytes that cannot stand in the path of a URL, and keeps all others as they

@@ -286,6 +286,14 @@ func TestProxyHeadersOfRequests(t *testing.T) {
 		}}}, []pagitest.Option{h("cookie", "a=b"), h("x-token", "mine"), h("x-twice", "1")}, map[string]string{
 			"Cookie": "", "X-Token": "secret", "X-Twice": "1, 2", "Host": "inner.example", "X-Forwarded-Host": "testserver",
 		}},
+		{"rules with wildcards and placeholders", &apps.Proxy{ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{
+			Unset: []string{"X-Internal-*"},
+			Set:   map[string]string{"x-real-ip": "{client}", "x-line": "{method} {scheme}://{host}{path}?{query}", "x-json": `{"a": {}}`},
+			Add:   map[string]string{"x-agent": "<{header:User-Agent}>", "x-none": "<{header:x-none-such}>"},
+		}}}, []pagitest.Option{from("192.0.2.1"), h("x-internal-user", "root"), h("x-internal-", "1"), h("x-internal", "stays"), h("user-agent", "me")}, map[string]string{
+			"X-Internal-User": "", "X-Internal-": "", "X-Internal": "stays", "X-Real-Ip": "192.0.2.1", "X-Line": "GET http://testserver/shop/?", "X-Json": `{"a": {}}`,
+			"X-Agent": "<me>", "X-None": "<>",
+		}},
 		{"the host of the backend", &apps.Proxy{ProxyHeaders: apps.ProxyHeaders{SendHost: "backend"}}, nil, map[string]string{"Host": strings.TrimPrefix(url, "http://"), "X-Forwarded-Host": "testserver"}},
 		{"another host", &apps.Proxy{ProxyHeaders: apps.ProxyHeaders{SendHost: "app.example:8080"}}, nil, map[string]string{"Host": "app.example:8080"}},
 		{"via", &apps.Proxy{ProxyHeaders: apps.ProxyHeaders{Via: "edge"}}, []pagitest.Option{h("via", "1.0 first")}, map[string]string{"Via": "1.0 first, 1.1 edge"}},
@@ -327,6 +335,8 @@ func TestProxyHeadersOfResponses(t *testing.T) {
 		{"a rule that sets", apps.ProxyHeaders{ResponseHeaders: apps.ProxyHeaderRules{Set: map[string]string{"X-Mine": "2"}}}, "", "X-Mine", "1", "2"},
 		{"a rule that adds", apps.ProxyHeaders{ResponseHeaders: apps.ProxyHeaderRules{Add: map[string]string{"X-Mine": "2"}}}, "", "X-Mine", "1", "1, 2"},
 		{"a rule that removes", apps.ProxyHeaders{ResponseHeaders: apps.ProxyHeaderRules{Unset: []string{"x-mine"}}}, "", "X-Mine", "1", ""},
+		{"a rule that removes all of a kind", apps.ProxyHeaders{ResponseHeaders: apps.ProxyHeaderRules{Unset: []string{"X-*"}}}, "", "X-Mine", "1", ""},
+		{"a rule with a placeholder", apps.ProxyHeaders{ResponseHeaders: apps.ProxyHeaderRules{Set: map[string]string{"X-Mine": "{host}{path}"}}}, "", "X-Mine", "1", "testserver/shop/"},
 		{"via", apps.ProxyHeaders{Via: "edge"}, "", "Via", "1.1 inner", "1.1 inner, 1.1 edge"},
 
 		{"a location on the backend", apps.ProxyHeaders{}, "", "Location", url + "/a?b#c", "/shop/a?b#c"},
@@ -528,6 +538,21 @@ func TestProxyCheck(t *testing.T) {
 		"response_headers: Connection must not":            {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{ResponseHeaders: apps.ProxyHeaderRules{Set: map[string]string{"Connection": "x"}}}},
 		"request_headers: Content-Length must not":         {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Add: map[string]string{"Content-Length": "1"}}}},
 		"request_headers: \"a\\r\\nb\" must not":           {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Set: map[string]string{"x": "a\r\nb"}}}},
+		"must have a port":                                 {To: []string{"fastcgi://x"}},
+		"and no path":                                      {To: []string{"fastcgi://x:9000/a"}},
+		"a path cannot follow":                             {To: []string{"fastcgi+unix:/run/s:/a"}},
+		"either all backends speak FastCGI":                {To: []string{"fastcgi://x:9000", "http://y:9000"}},
+		"health_path: is for":                              {To: []string{"fastcgi://x:9000"}, ProxyHealth: apps.ProxyHealth{HealthPath: "/"}},
+		"to: must be fastcgi://":                           {To: []string{"http://x"}, ProxyFastCGI: apps.ProxyFastCGI{Root: "/srv"}},
+		"root: must be set":                                {To: []string{"fastcgi://x:9000"}, ProxyFastCGI: apps.ProxyFastCGI{SplitPath: ".php"}},
+		"root: \"srv\" must begin":                         {To: []string{"fastcgi://x:9000"}, ProxyFastCGI: apps.ProxyFastCGI{Root: "srv"}},
+		"index: \"a/b\" must be":                           {To: []string{"fastcgi://x:9000"}, ProxyFastCGI: apps.ProxyFastCGI{Root: "/srv", Index: "a/b"}},
+		"params: \"A=B\" is not":                           {To: []string{"fastcgi://x:9000"}, ProxyFastCGI: apps.ProxyFastCGI{Params: map[string]string{"A=B": "c"}}},
+		"X-*: a * may stand":                               {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Set: map[string]string{"X-*": "1"}}}},
+		"*: a * may stand":                                 {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Unset: []string{"*"}}}},
+		"there is no placeholder {user}":                   {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Set: map[string]string{"x": "{user}"}}}},
+		"there is no placeholder {header:}":                {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Set: map[string]string{"x": "{header:}"}}}},
+		"ping_interval: must not be negative":              {To: []string{"http://x"}, ProxyLimits: apps.ProxyLimits{PingInterval: -1}},
 		"connect_timeout: must not be negative":            {To: []string{"http://x"}, ProxyLimits: apps.ProxyLimits{ConnectTimeout: -1}},
 		"max_idle_conns: must not be negative":             {To: []string{"http://x"}, ProxyLimits: apps.ProxyLimits{MaxIdleConns: -1}},
 		"max_message_size: must not be negative":           {To: []string{"http://x"}, ProxyLimits: apps.ProxyLimits{MaxMessageSize: -1}},
@@ -543,6 +568,10 @@ func TestProxyCheck(t *testing.T) {
 	}
 	ok := apps.Proxy{To: []string{"http://a:1/x/", "https://b/x weight=3", "h2c://[::1]:80/x", "unix:/run/s:/x"}}
 	if err := ok.Check(); err != nil {
+		t.Error(err)
+	}
+	fast := apps.Proxy{To: []string{"fastcgi://a:9000", "fastcgi+unix:/run/s weight=2"}, ProxyFastCGI: apps.ProxyFastCGI{Root: "/srv", SplitPath: ".php", Index: "index.php"}}
+	if err := fast.Check(); err != nil {
 		t.Error(err)
 	}
 	if err := ok.Serve(t.Context(), &pagi.Scope{Type: pagi.TypeSSE}, nil, nil); !errors.Is(err, pagi.ErrUnsupported) {

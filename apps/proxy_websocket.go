@@ -36,6 +36,9 @@ func (p *proxy) serveWebSocket(ctx context.Context, scope *pagi.Scope, receive p
 	if refused, err := p.refused(ctx, scope, send); refused {
 		return err
 	}
+	if p.pool.Backends()[0].IsFastCGI() { // which knows no WebSockets
+		return reply.Status(ctx, scope, send, http.StatusNotImplemented)
+	}
 	headers, host := p.requestHeaders(scope)
 	var tried []*upstream.Backend
 	key := p.key(scope)
@@ -76,7 +79,7 @@ type handshake struct {
 }
 
 // serve makes the handshake and passes on what comes of it. again says that no connection was made.
-func (h *handshake) serve(ctx context.Context, headers http.Header, host string, receive pagi.Receive, send pagi.Send) (again bool, err error) {
+func (h *handshake) serve(ctx context.Context, headers pagi.Headers, host string, receive pagi.Receive, send pagi.Send) (again bool, err error) {
 	conn, res, err := h.dial(ctx, headers, host)
 	if err == nil {
 		err = h.accept(ctx, conn, res, send)
@@ -115,7 +118,7 @@ func (h *handshake) serve(ctx context.Context, headers http.Header, host string,
 }
 
 // dial connects to the backend and makes the handshake.
-func (h *handshake) dial(ctx context.Context, headers http.Header, host string) (*websocket.Conn, *http.Response, error) {
+func (h *handshake) dial(ctx context.Context, headers pagi.Headers, host string) (*websocket.Conn, *http.Response, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if h.ResponseTimeout > 0 {
@@ -140,9 +143,9 @@ func (h *handshake) dial(ctx context.Context, headers http.Header, host string) 
 	}
 	u := target(h.scope, h.backend)
 	u.Scheme = "ws" + u.Scheme[len("http"):]
-	headers = headers.Clone()
-	headers["Host"] = []string{or(host, h.hostFor(h.scope, h.backend))}
-	conn, res, err := dialer.DialContext(ctx, u.String(), headers)
+	header := asHTTP(headers)
+	header["Host"] = []string{or(host, h.hostFor(h.scope, h.backend))}
+	conn, res, err := dialer.DialContext(ctx, u.String(), header)
 	if h.tape != nil {
 		h.calm()
 	}
@@ -161,7 +164,7 @@ func (h *handshake) accept(ctx context.Context, conn *websocket.Conn, res *http.
 	case res.Header.Get("Sec-Websocket-Extensions") != "":
 		return errors.New("it has chosen an extension, which was not offered")
 	}
-	headers, err := h.responseHeaders(h.scope, h.backend, res.Header)
+	headers, err := h.responseHeaders(h.scope, h.backend, asPAGI(res.Header))
 	if err != nil {
 		return err
 	}
@@ -174,7 +177,7 @@ func (h *handshake) deny(ctx context.Context, res *http.Response, send pagi.Send
 	if !h.scope.HasExtension(pagi.ExtDenialResponse) {
 		return send(ctx, pagi.WebSocketClose{})
 	}
-	headers, err := h.responseHeaders(h.scope, h.backend, res.Header)
+	headers, err := h.responseHeaders(h.scope, h.backend, asPAGI(res.Header))
 	if err != nil {
 		h.logFailure(h.scope, h.backend, err)
 		return reply.Status(ctx, h.scope, send, http.StatusBadGateway)
@@ -215,6 +218,9 @@ func (h *handshake) limit(set func(time.Time) error) {
 type proxiedSocket struct {
 	*handshake
 	conn *websocket.Conn
+
+	mu      sync.Mutex
+	closing bool // the backend has closeTime
 }
 
 // run passes messages on, both ways, until one side has ended.
@@ -222,6 +228,17 @@ func (s *proxiedSocket) run(ctx context.Context, receive pagi.Receive, send pagi
 	s.conn.SetReadLimit(s.MaxMessageSize)
 	receiving, stop := context.WithCancel(ctx)
 	defer stop()
+	if s.PingInterval > 0 {
+		if err := send(ctx, pagi.WebSocketKeepalive{Interval: s.PingInterval, Timeout: s.PingInterval}); err != nil {
+			s.conn.Close()
+			return err
+		}
+		s.conn.SetPongHandler(func(string) error { s.awaitSign(); return nil })
+		var pinging sync.WaitGroup
+		defer pinging.Wait()
+		defer stop()
+		pinging.Go(func() { s.ping(receiving) })
+	}
 	ended := make(chan error, 1)
 	go func() {
 		defer stop()
@@ -233,6 +250,35 @@ func (s *proxiedSocket) run(ctx context.Context, receive pagi.Receive, send pagi
 	err = errors.Join(err, <-ended)
 	s.conn.Close()
 	return err
+}
+
+// ping pings the backend until ctx ends.
+func (s *proxiedSocket) ping(ctx context.Context) {
+	ticker := time.NewTicker(s.PingInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if s.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(s.PingInterval)) != nil {
+			return // a connection that is broken shows when it is read
+		}
+	}
+}
+
+// awaitSign limits how long the backend may give no sign of life, from now on: a ping may be due in
+// PingInterval, and its answer after as long again.
+func (s *proxiedSocket) awaitSign() {
+	if s.PingInterval <= 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closing {
+		_ = s.conn.SetReadDeadline(time.Now().Add(2 * s.PingInterval)) // a connection that is closed says so when it is read
+	}
 }
 
 // toBackend passes the client's messages on, and how it has ended.
@@ -279,20 +325,27 @@ func (s *proxiedSocket) closeBackend(e pagi.WebSocketDisconnect) {
 		s.conn.Close()
 		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing = true
 	_ = s.conn.SetReadDeadline(deadline) // a connection that is closed says so when it is read
 }
 
 // fromBackend passes the backend's messages on, and how it has ended.
 func (s *proxiedSocket) fromBackend(ctx context.Context, send pagi.Send) error {
 	for {
+		s.awaitSign()
 		kind, message, err := s.conn.ReadMessage()
+		if s.isSilent(err) {
+			err = &upstream.OverdueError{Phase: "an answer to a ping", Option: "ping_interval", Limit: s.PingInterval}
+		}
 		if err == nil && kind == websocket.TextMessage && !utf8.Valid(message) {
 			err = errors.New("it has sent a text that is not UTF-8")
 			// The connection is closed next, whether the backend hears why or not.
 			_ = s.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseInvalidFramePayloadData, ""), time.Now().Add(time.Second))
 		}
 		if err != nil {
-			return send(ctx, s.closing(ctx, err))
+			return send(ctx, s.closeFor(ctx, err))
 		}
 		m := pagi.WebSocketSend{Bytes: message, Binary: true}
 		if kind == websocket.TextMessage {
@@ -304,8 +357,15 @@ func (s *proxiedSocket) fromBackend(ctx context.Context, send pagi.Send) error {
 	}
 }
 
-// closing returns the Close for the client when the backend's side has ended.
-func (s *proxiedSocket) closing(ctx context.Context, err error) pagi.WebSocketClose {
+// isSilent reports whether an error says that the backend has not answered a ping.
+func (s *proxiedSocket) isSilent(err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return err != nil && s.PingInterval > 0 && !s.closing && isTimeout(err)
+}
+
+// closeFor returns the Close for the client when the backend's side has ended.
+func (s *proxiedSocket) closeFor(ctx context.Context, err error) pagi.WebSocketClose {
 	var end *websocket.CloseError
 	if errors.As(err, &end) {
 		switch end.Code {

@@ -186,6 +186,55 @@ func TestProxyWebSocketsThatTheBackendCloses(t *testing.T) {
 	}
 }
 
+// A backend that answers pings may be quiet. One that does not has gone.
+func TestProxyWebSocketsArePinged(t *testing.T) {
+	const interval = 20 * time.Millisecond
+	t.Run("a backend that answers", func(t *testing.T) {
+		pings := make(chan struct{})
+		url := socketBackend(t, func(conn *websocket.Conn, _ *http.Request) {
+			answer := conn.PingHandler()
+			conn.SetPingHandler(func(data string) error {
+				select {
+				case pings <- struct{}{}:
+				default:
+				}
+				return answer(data)
+			})
+			echoes(conn, nil)
+		})
+		ws := pagitest.New(&apps.Proxy{To: []string{url}, ProxyLimits: apps.ProxyLimits{PingInterval: interval}, Logger: quiet}).WebSocket("/")
+		for range 5 {
+			testkit.Await(t, pings)
+		}
+		if err := ws.SendText("still there"); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := ws.Receive(); err != nil || m.Text != "still there" {
+			t.Errorf("%+v %v", m, err)
+		}
+		ws.Close(1000, "")
+		if err := ws.Finish(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("a backend that does not", func(t *testing.T) {
+		var log testkit.Log
+		done := make(chan struct{})
+		url := socketBackend(t, func(*websocket.Conn, *http.Request) { <-done })
+		ws := pagitest.New(&apps.Proxy{To: []string{url}, ProxyLimits: apps.ProxyLimits{PingInterval: interval}, Logger: log.Logger()}).WebSocket("/")
+		_, err := ws.Receive()
+		close(done)
+		var end *engine.WebSocketEnd
+		if !errors.As(err, &end) || end.Code != 1011 {
+			t.Errorf("%+v %v", end, err)
+		}
+		if err := ws.Finish(); err != nil {
+			t.Error(err)
+		}
+		log.WaitFor(t, "answer to a ping (option ping_interval)")
+	})
+}
+
 func TestProxyWebSocketsThatTheClientCloses(t *testing.T) {
 	for name, tt := range map[string]struct {
 		end    func(*pagitest.WebSocket) error

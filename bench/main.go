@@ -23,6 +23,8 @@
 //	go run ./bench native      Go applications, and files
 //	go run ./bench middleware  gzip beside nginx's, and reverse_proxy behind nginx
 //	go run ./bench proxy       a small answer through the proxy, and through nginx
+//	go run ./bench proxy-ws    echoed messages through the proxy, and through nginx
+//	go run ./bench shadow      an application with and without a shadow that copies a tenth of the requests
 //	go run ./bench sse         one event to 5000 clients
 //	go run ./bench slowhttp    a normal client beside each attack of slowhttptest
 //	go run ./bench websocket   echoed messages, and memory of 10,000 WebSockets at rest
@@ -89,6 +91,8 @@ var benchmarks = map[string]struct {
 	"native":     {(*bench).native, 4},
 	"middleware": {(*bench).middleware, 4},
 	"proxy":      {(*bench).proxy, 4},
+	"proxy-ws":   {(*bench).proxyWebSocket, 4},
+	"shadow":     {(*bench).shadow, 4},
 	"sse":        {(*bench).sse, 0},
 	"slowhttp":   {(*bench).slowHTTP, 15},
 	"websocket":  {(*bench).websocket, 4},

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/pagi-go/pagi-bridge/bridge/internal/metavars"
+	"github.com/pagi-go/pagi-bridge/internal/metavars"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
 )

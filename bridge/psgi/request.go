@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/pagi-go/pagi-bridge/bridge/internal/metavars"
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/metavars"
 	"github.com/pagi-go/pagi-bridge/internal/spool"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/request"

@@ -54,6 +54,7 @@ var rooms = []struct {
 	{"internal/parts", []string{"pagi"}},
 	{"internal/ending", []string{"pagi"}},
 	{"internal/httpfile", []string{"pagi", "internal/reply"}},
+	{"internal/metavars", []string{"pagi"}},
 	{"internal/routing", []string{"pagi", "pagi/scopekey", "pagi/lifespan", "internal/..."}},
 	{"internal/...", nil},
 	{"middleware/...", []string{"pagi", "pagi/nethttp", "pagi/scopekey", "pagi/request", "pagi/response", "pagi/session", "pagi/session/boltstore", "pagi/session/redisstore", "pagi/websocket", "pagi/sse", "pagi/lifespan", "internal/..."}},

@@ -36,6 +36,7 @@ type direction struct {
 	try  func(fd uintptr) bool
 	once func(fd uintptr) bool
 	more func(fd uintptr) bool
+	peek func(fd uintptr) bool
 	p    []byte
 	n    int
 	err  error
@@ -55,7 +56,7 @@ func New(c net.Conn) net.Conn {
 		return c // closed already: the first call tells
 	}
 	x := &Conn{Conn: c}
-	x.in.wait, x.in.try = raw.Read, x.in.read
+	x.in.wait, x.in.try, x.in.peek = raw.Read, x.in.read, x.in.peekOnce
 	x.out.wait, x.out.try, x.out.more = raw.Write, x.out.write, x.out.writeMore
 	x.out.once = func(fd uintptr) bool { x.out.write(fd); return true }
 	return x

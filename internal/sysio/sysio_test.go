@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -279,4 +280,45 @@ func TestWriteAheadWaitsForWhatFollows(t *testing.T) {
 			t.Errorf("%q, %v", got, err)
 		}
 	})
+}
+
+func TestAConnectionIsQuietUntilSomethingComes(t *testing.T) {
+	pairs(t, func(t *testing.T, c, other net.Conn) {
+		for name, conn := range map[string]net.Conn{"wrapped": c, "plain": other} {
+			if !IsQuiet(conn) {
+				t.Errorf("%s: a connection on which nothing has come is not quiet", name)
+			}
+		}
+		if _, err := io.WriteString(other, "x"); err != nil {
+			t.Fatal(err)
+		}
+		awaitNoise(t, c)
+		if n, err := c.Read(make([]byte, 2)); n != 1 || err != nil {
+			t.Errorf("after the look %d bytes can be read: %v", n, err)
+		}
+		if !IsQuiet(c) {
+			t.Error("a connection of which all is read is not quiet")
+		}
+		if err := other.Close(); err != nil {
+			t.Fatal(err)
+		}
+		awaitNoise(t, c)
+	})
+	one, two := net.Pipe()
+	defer one.Close()
+	defer two.Close()
+	if IsQuiet(one) {
+		t.Error("a connection that is no socket is quiet")
+	}
+}
+
+// awaitNoise waits until a connection is not quiet any more.
+func awaitNoise(t *testing.T, c net.Conn) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); IsQuiet(c); {
+		if time.Now().After(deadline) {
+			t.Fatal("what has come is not noticed")
+		}
+		runtime.Gosched()
+	}
 }

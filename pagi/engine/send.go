@@ -120,6 +120,9 @@ func (x *exchange) sendStart(e *pagi.HTTPResponseStart) error {
 	}
 	x.status = int32(e.Status)
 	x.trailer = e.Trailers
+	if x.limits != nil {
+		x.limits.events.Store(e.Status == http.StatusOK && isEventStream(x.head.Get("content-type")))
+	}
 	x.noBody = x.r.Method == http.MethodHead || e.Status == http.StatusNoContent || e.Status == http.StatusNotModified
 	x.phase = phaseHeld
 	x.end.control.Start()
@@ -194,10 +197,13 @@ func (x *exchange) sendBody(e *pagi.HTTPResponseBody) error {
 	if err := x.write(e.Body); err != nil {
 		return err
 	}
-	if last {
-		return x.finishBody()
+	if !last {
+		return x.flush()
 	}
-	return x.flush()
+	if len(e.Body) == 0 { // what ends the body is all that is written
+		x.setWriteDeadline()
+	}
+	return x.finishBody()
 }
 
 // enqueue is write and flush where there is a queue.

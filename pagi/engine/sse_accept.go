@@ -23,6 +23,12 @@ func AcceptsEvents(headers pagi.Headers) bool {
 	return false
 }
 
+// isEventStream reports whether a Content-Type is that of an event stream.
+func isEventStream(contentType string) bool {
+	mediaType, _, _ := strings.Cut(contentType, ";")
+	return pagi.EqualFold(strings.TrimSpace(mediaType), eventStreamType)
+}
+
 func namesEvents(accept string) bool {
 	for element := range strings.SplitSeq(accept, ",") {
 		mediaType, params, _ := strings.Cut(element, ";")

@@ -3,6 +3,7 @@ package engine
 import (
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -16,6 +17,9 @@ type timeLimits struct {
 	over  bool        // the handler is about to return
 	stall *time.Timer // of RequestTimeout; nil: there is none
 	whole *time.Timer // of MaxRequestTime; nil: there is none
+	// events says that the response is an event stream, which an application has made itself in an
+	// http scope. The limits do not end it once it has begun.
+	events atomic.Bool
 }
 
 // limitTime starts what limits the request's time. end must be called before the handler
@@ -72,7 +76,7 @@ func (x *exchange) checkStall() {
 	case !x.mu.TryLock():
 		// A Send waits for the client, with a deadline of its own; or, when that must
 		// have passed, for a handle of the application's.
-		if x.sse.Load() == nil && quiet >= 2*limit {
+		if x.sse.Load() == nil && !l.events.Load() && quiet >= 2*limit {
 			again, rest = 0, x.cutShort(reasonRequestTimeout, option, limit)
 		}
 	default:
@@ -101,6 +105,7 @@ func (x *exchange) checkTime() {
 	case l.over:
 	case x.mu.TryLock():
 		rest = x.giveUpLocked(reasonRequestTime, option, limit)
+	case l.events.Load():
 	default:
 		rest = x.cutShort(reasonRequestTime, option, limit)
 	}
@@ -114,7 +119,7 @@ func (x *exchange) checkTime() {
 // left to be done, for which nothing of the handler's is needed; nil: nothing.
 func (x *exchange) giveUpLocked(reason, option string, limit time.Duration) (rest func()) {
 	defer x.mu.Unlock()
-	if x.closed || x.phase == phaseComplete || x.isOpenStream() {
+	if x.closed || x.phase == phaseComplete || x.isOpenStream() || x.phase == phaseOpen && x.limits.events.Load() {
 		return nil
 	}
 	status := http.StatusGatewayTimeout

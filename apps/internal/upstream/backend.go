@@ -2,11 +2,12 @@
 // request, which are down, and how they are reached.
 //
 // Files: backend.go reads the name of a backend, pool.go chooses one, health.go keeps the states,
-// check.go asks the backends how they are, transport.go connects to them, and direct.go is the
-// short way for most requests.
+// check.go asks the backends how they are, and transport.go connects to them. direct.go is the short
+// way for requests without a body, with guard.go for its time limits, head.go for the head of a
+// response and response.go for its body.
+// fastcgi.go is the same for applications of FastCGI.
 //
-// The package may import packages internal/hostname and internal/status. It knows nothing of scopes
-// and events.
+// Of package pagi it uses Headers. It knows nothing of scopes and events.
 package upstream
 
 import (
@@ -37,6 +38,8 @@ type Backend struct {
 	socket string // path of a Unix socket; "": it is reached by TCP
 	h2c    bool
 
+	isFastCGI bool
+
 	slots      chan struct{} // holds one for each request; nil: there is no limit
 	sent       atomic.Int64
 	failed     atomic.Int64
@@ -48,8 +51,9 @@ type Backend struct {
 	health  health
 }
 
-// Parse reads "http://host:port/prefix", "https://...", "h2c://..." (HTTP/2 without TLS) or
-// "unix:/path/of/the/socket:/prefix", each perhaps followed by " weight=N".
+// Parse reads "http://host:port/prefix", "https://...", "h2c://..." (HTTP/2 without TLS),
+// "unix:/path/of/the/socket:/prefix", "fastcgi://host:port" or "fastcgi+unix:/path/of/the/socket",
+// each perhaps followed by " weight=N".
 func Parse(text string) (*Backend, error) {
 	address, words, _ := strings.Cut(strings.TrimSpace(text), " ")
 	b := &Backend{Name: address, Weight: 1}
@@ -64,13 +68,22 @@ func Parse(text string) (*Backend, error) {
 	if socket, is := strings.CutPrefix(address, "unix:"); is {
 		return b, b.parseSocket(socket)
 	}
+	if socket, is := strings.CutPrefix(address, "fastcgi+unix:"); is {
+		b.isFastCGI = true
+		if strings.Contains(socket, ":") {
+			return nil, fmt.Errorf("%q: a path cannot follow the socket of a FastCGI backend", address)
+		}
+		return b, b.parseSocket(socket)
+	}
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", address, errors.Unwrap(err))
 	}
 	switch {
-	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c":
-		return nil, fmt.Errorf("%q must begin with http://, https://, h2c:// or unix:, which a path follows", address)
+	case u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c" && u.Scheme != "fastcgi":
+		return nil, fmt.Errorf("%q must begin with http://, https://, h2c://, fastcgi://, or with unix: or fastcgi+unix:, which a path follows", address)
+	case u.Scheme == "fastcgi" && (u.Port() == "" || u.Path != "" && u.Path != "/"):
+		return nil, fmt.Errorf("%q must have a port, and no path", address)
 	case u.User != nil:
 		return nil, errors.New("the address of a backend must not contain a password; set the header authorization by request_headers")
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(address, "#"):
@@ -80,6 +93,9 @@ func Parse(text string) (*Backend, error) {
 	}
 	if u.Scheme == "h2c" {
 		u.Scheme, b.h2c = "http", true
+	}
+	if u.Scheme == "fastcgi" {
+		u.Scheme, b.isFastCGI = "http", true // of the links that lead to it
 	}
 	b.URL = u
 	b.setPrefix(u.Path, u.EscapedPath())
@@ -110,6 +126,9 @@ func (b *Backend) setPrefix(path, raw string) {
 // IsLocal reports whether the backend is a Unix socket, which has no name to be called by.
 func (b *Backend) IsLocal() bool { return b.socket != "" }
 
+// IsFastCGI reports whether the backend speaks FastCGI.
+func (b *Backend) IsFastCGI() bool { return b.isFastCGI }
+
 // address is the host and port to connect to.
 func (b *Backend) address() string {
 	port := b.URL.Port()
@@ -119,35 +138,48 @@ func (b *Backend) address() string {
 	return net.JoinHostPort(b.URL.Hostname(), port)
 }
 
-// Acquire waits at most limit until the backend may get another request. The caller calls release
-// when the request has ended. ok is false if that took too long, or ctx has ended.
-func (b *Backend) Acquire(ctx context.Context, limit time.Duration) (release func(), ok bool) {
-	if b.slots == nil {
-		return func() {}, true
+// Acquire waits at most limit until the backend may get another request, and counts it for the
+// balance by connections. The caller calls Release when the request has ended. Acquire returns
+// false if it took too long, or ctx has ended.
+func (b *Backend) Acquire(ctx context.Context, limit time.Duration) bool {
+	if !b.acquire(ctx, limit) {
+		return false
 	}
-	release = func() { <-b.slots }
+	b.begin()
+	return true
+}
+
+func (b *Backend) acquire(ctx context.Context, limit time.Duration) bool {
+	if b.slots == nil {
+		return true
+	}
 	select {
 	case b.slots <- struct{}{}:
-		return release, true
+		return true
 	default:
 	}
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case b.slots <- struct{}{}:
-		return release, true
+		return true
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return nil, false
+	return false
 }
 
-// Begin counts a request that the backend gets, for the balance by connections. The caller calls
-// the returned function when the request has ended.
-func (b *Backend) Begin() (end func()) {
+// Release ends a request.
+func (b *Backend) Release() {
+	b.running.Add(-1)
+	if b.slots != nil {
+		<-b.slots
+	}
+}
+
+func (b *Backend) begin() {
 	b.sent.Add(1)
 	b.running.Add(1)
-	return func() { b.running.Add(-1) }
 }
 
 // Running returns how many requests the backend has.
@@ -160,6 +192,6 @@ func (b *Backend) BeginWebSocket(most int) (end func(), ok bool) {
 		b.webSockets.Add(-1)
 		return nil, false
 	}
-	ended := b.Begin()
-	return func() { b.webSockets.Add(-1); ended() }, true
+	b.begin()
+	return func() { b.webSockets.Add(-1); b.running.Add(-1) }, true
 }

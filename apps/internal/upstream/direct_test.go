@@ -19,7 +19,7 @@ import (
 // scripted starts a server that answers the requests of each connection with the texts of a script,
 // one after the other, and closes it behind the last. It returns a function that sends a request to it,
 // and the number of connections so far.
-func scripted(t *testing.T, scripts ...[]string) (ask func(method string) (*http.Response, string, error), conns *atomic.Int64) {
+func scripted(t *testing.T, scripts ...[]string) (ask func(method string) (*upstream.Response, string, error), conns *atomic.Int64) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -52,14 +52,22 @@ func scripted(t *testing.T, scripts ...[]string) (ask func(method string) (*http
 	all := backends(t, "http://"+l.Addr().String())
 	transport := upstream.NewTransport(upstream.TransportOptions{ConnectTimeout: testkit.Patience, MaxIdleConns: 10}, all)
 	t.Cleanup(transport.CloseIdle)
-	return func(method string) (*http.Response, string, error) {
-		res, err := transport.RoundTrip(all[0], testkit.NewRequest(t, method, all[0].URL.String()+"/", nil))
+	return func(method string) (*upstream.Response, string, error) {
+		res, err := transport.Direct(all[0]).Ask(t.Context(), request(method))
 		if err != nil {
 			return nil, "", err
 		}
-		body, err := io.ReadAll(res.Body)
-		return res, string(body), errors.Join(err, res.Body.Close())
+		defer res.Close()
+		body, whole := res.Whole()
+		if !whole {
+			body, err = io.ReadAll(res)
+		}
+		return res, string(body), err
 	}, conns
+}
+
+func request(method string) *upstream.Request {
+	return &upstream.Request{Method: method, Target: "/", Host: "testserver"}
 }
 
 func TestConnectionsAreUsedAgain(t *testing.T) {
@@ -83,7 +91,7 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 			ask, conns := scripted(t, tt.scripts...)
 			for range 3 {
 				res, body, err := ask(tt.method)
-				if err != nil || tt.method == "GET" && res.StatusCode == 200 && !strings.HasPrefix(body, "ok") {
+				if err != nil || tt.method == "GET" && res.Status == 200 && !strings.HasPrefix(body, "ok") {
 					t.Errorf("%v %q", err, body)
 				}
 			}
@@ -96,7 +104,7 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 
 func TestTrailersOfDirectResponses(t *testing.T) {
 	ask, _ := scripted(t, []string{"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 7\r\n\r\n"})
-	if res, body, err := ask("GET"); err != nil || body != "ok" || res.Trailer.Get("X-Sum") != "7" {
+	if res, body, err := ask("GET"); err != nil || body != "ok" || res.Trailers.Get("x-sum") != "7" {
 		t.Errorf("%v %q %v", res, body, err)
 	}
 }
@@ -155,10 +163,9 @@ func TestARequestThatIsCancelledEndsItsConnection(t *testing.T) {
 				<-asked
 				cancel(why)
 			}()
-			req := testkit.NewRequest(t, "GET", all[0].URL.String(), nil).WithContext(ctx)
-			res, err := transport.RoundTrip(all[0], req)
+			res, err := transport.Direct(all[0]).Ask(ctx, request("GET"))
 			if err == nil {
-				_, err = io.ReadAll(res.Body)
+				_, err = io.ReadAll(res)
 			}
 			if !errors.Is(err, why) {
 				t.Errorf("%v", err)
@@ -171,15 +178,14 @@ func TestARequestThatIsCancelledEndsItsConnection(t *testing.T) {
 func TestABackendHasALimitOfRequests(t *testing.T) {
 	all := backends(t, "http://a")
 	upstream.NewTransport(upstream.TransportOptions{MaxConns: 1}, all)
-	release, ok := all[0].Acquire(t.Context(), 1)
-	if !ok {
+	if !all[0].Acquire(t.Context(), 1) {
 		t.Fatal("the first request has no place")
 	}
-	if _, ok := all[0].Acquire(t.Context(), 1); ok {
+	if all[0].Acquire(t.Context(), 1) {
 		t.Error("the second request has a place")
 	}
-	release()
-	if _, ok := all[0].Acquire(t.Context(), 1); !ok {
+	all[0].Release()
+	if !all[0].Acquire(t.Context(), 1) {
 		t.Error("the third request has no place")
 	}
 }

@@ -41,14 +41,14 @@ type Transport struct {
 	h1      *http.Transport // HTTP/1, and HTTP/2 over TLS
 	h2c     *http.Transport // HTTP/2 without TLS
 	sockets map[*Backend]*http.Transport
-	direct  map[*Backend]*direct
+	direct  map[*Backend]*Direct
 }
 
 // NewTransport returns a Transport for the backends.
 func NewTransport(o TransportOptions, backends []*Backend) *Transport {
 	t := &Transport{
 		options: o, tls: &tls.Config{RootCAs: o.RootCAs, ServerName: o.ServerName, MinVersion: tls.VersionTLS12},
-		sockets: map[*Backend]*http.Transport{}, direct: map[*Backend]*direct{},
+		sockets: map[*Backend]*http.Transport{}, direct: map[*Backend]*Direct{},
 	}
 	t.h1, t.h2c = t.transport(false, ""), t.transport(true, "")
 	for _, b := range backends {
@@ -56,8 +56,8 @@ func NewTransport(o TransportOptions, backends []*Backend) *Transport {
 			b.slots = make(chan struct{}, o.MaxConns)
 		}
 		if b.URL.Scheme == "http" && !b.h2c {
-			t.direct[b] = &direct{maxIdle: o.MaxIdleConns, dial: func(ctx context.Context) (net.Conn, error) {
-				return t.dial(ctx, b.socket, "tcp", b.address())
+			t.direct[b] = &Direct{isFastCGI: b.isFastCGI, maxIdle: o.MaxIdleConns, dial: func(ctx context.Context) (net.Conn, error) {
+				return t.connect(ctx, b.socket, "tcp", b.address())
 			}}
 		}
 		if b.socket != "" {
@@ -87,11 +87,16 @@ func (t *Transport) transport(h2c bool, socket string) *http.Transport {
 	}
 }
 
-func (t *Transport) dial(ctx context.Context, socket, network, address string) (net.Conn, error) {
+// connect connects to address, or to a Unix socket if that is not "".
+func (t *Transport) connect(ctx context.Context, socket, network, address string) (net.Conn, error) {
 	if socket != "" {
 		network, address = "unix", socket
 	}
-	conn, err := (&net.Dialer{Timeout: t.options.ConnectTimeout}).DialContext(ctx, network, address)
+	return (&net.Dialer{Timeout: t.options.ConnectTimeout}).DialContext(ctx, network, address)
+}
+
+func (t *Transport) dial(ctx context.Context, socket, network, address string) (net.Conn, error) {
+	conn, err := t.connect(ctx, socket, network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -134,11 +139,12 @@ func OnGone(conn net.Conn, f func()) (stop func() bool) {
 	return func() bool { return true }
 }
 
-// RoundTrip sends a request to a backend.
+// Direct returns the short way to a backend that speaks HTTP/1.1 without TLS, or FastCGI; nil to
+// another one.
+func (t *Transport) Direct(b *Backend) *Direct { return t.direct[b] }
+
+// RoundTrip sends a request to a backend by net/http.
 func (t *Transport) RoundTrip(b *Backend, req *http.Request) (*http.Response, error) {
-	if d := t.direct[b]; d != nil && takes(req) {
-		return d.roundTrip(req)
-	}
 	switch {
 	case b.h2c:
 		return t.h2c.RoundTrip(req)

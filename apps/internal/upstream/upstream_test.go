@@ -108,7 +108,10 @@ func TestLeastConnections(t *testing.T) {
 	var ends []func()
 	for range 6 {
 		b, _ := p.Pick("", nil)
-		ends = append(ends, b.Begin())
+		if !b.Acquire(t.Context(), 1) {
+			t.Error("there is a limit")
+		}
+		ends = append(ends, b.Release)
 		got += b.URL.Host
 	}
 	if a := strings.Count(got, "a"); a != 4 {

@@ -1,0 +1,191 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/apps/internal/fastcgi"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// stdinPiece is how much of a request body goes into a record.
+const stdinPiece = 32 << 10
+
+// fastCGI is the part of a connection that speaks FastCGI. It is a net.Conn from which the standard
+// output of the application is read.
+type fastCGI struct {
+	net.Conn
+	c        *directConn
+	in       *fastcgi.Reader
+	stdin    *stdin // the body on its way; nil: the request has none
+	complain func(text string)
+	running  bool // it has a request
+}
+
+func newFastCGI(c *directConn) *fastCGI {
+	return &fastCGI{Conn: c.raw, c: c, in: fastcgi.NewReader(c.raw)}
+}
+
+// Read implements net.Conn.
+func (f *fastCGI) Read(p []byte) (int, error) { return f.in.Read(p) }
+
+// ask sends a request and reads the head of the response. The body follows on a goroutine of its
+// own, which finish and abort end.
+func (f *fastCGI) ask(r *Request) (*Response, error) {
+	c := f.c
+	f.in.Begin()
+	f.stdin, f.complain, f.running = nil, r.Complain, true
+	out := fastcgi.AppendParams(fastcgi.AppendBegin(c.out[:0]), r.Params)
+	if r.Body == nil {
+		out = fastcgi.AppendStdinEnd(out)
+	}
+	c.out = out
+	if _, err := c.raw.Write(out); err != nil {
+		return nil, err
+	}
+	if r.Body != nil {
+		f.stdin = &stdin{c: c, body: r.Body, limit: r.Limit, done: make(chan struct{})}
+		go f.stdin.run()
+	}
+	head, err := c.readHead(false)
+	if err != nil {
+		return nil, err
+	}
+	return parseCGIHead(head, r.Method)
+}
+
+// finish ends a request that the application has ended. It reports whether the connection can have
+// another one.
+func (f *fastCGI) finish() (clean bool) {
+	f.running = false
+	f.tell()
+	return f.endStdin() && f.in.Buffered() == 0
+}
+
+// abort ends a request whose connection is closed next.
+func (f *fastCGI) abort() {
+	if !f.running {
+		return
+	}
+	f.running = false
+	f.tell()
+	if f.stdin == nil { // else a record may be half written
+		_ = f.c.raw.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = f.c.raw.Write(fastcgi.AppendAbort(nil)) // an application that does not read that sees the end of the connection
+	}
+	f.endStdin()
+}
+
+// endStdin ends the writing of the body, and reports whether all of it was written.
+func (f *fastCGI) endStdin() bool {
+	s := f.stdin
+	if s == nil {
+		return true
+	}
+	f.stdin = nil
+	select {
+	case <-s.done:
+		return s.complete
+	default:
+	}
+	_ = f.c.raw.SetWriteDeadline(past) // a connection that is closed has woken the writer
+	_ = s.body.Close()                 // which wakes its reader
+	<-s.done
+	return false
+}
+
+// tell passes on what the application has written to its standard error.
+func (f *fastCGI) tell() {
+	if text := f.in.Stderr(); text != "" && f.complain != nil {
+		f.complain(text)
+	}
+	f.complain = nil
+}
+
+// stdin is a request body on its way to an application.
+type stdin struct {
+	c        *directConn
+	body     io.ReadCloser
+	limit    time.Duration // for a piece to be taken
+	complete bool          // all of it was written; valid once done is closed
+	done     chan struct{}
+}
+
+func (s *stdin) run() {
+	defer close(s.done)
+	buf := make([]byte, fastcgi.HeadSize+stdinPiece)
+	for {
+		s.c.guard.restRequest()
+		n, err := s.body.Read(buf[fastcgi.HeadSize:])
+		s.c.guard.awaitRequest(s.limit)
+		if n > 0 {
+			record := buf[:fastcgi.HeadSize+n]
+			fastcgi.PutStdin(record)
+			if _, err := s.c.raw.Write(record); err != nil {
+				return // the response, or its lack, says why
+			}
+		}
+		switch {
+		case errors.Is(err, http.ErrBodyReadAfterClose): // the response has ended
+			return
+		case err == io.EOF:
+			_, err = s.c.raw.Write(fastcgi.AppendStdinEnd(nil))
+			s.complete = err == nil
+			return
+		case err != nil:
+			s.c.guard.fail(err)
+			return
+		}
+	}
+}
+
+// parseCGIHead reads the head of a response in the form of CGI (RFC 3875 section 6). The body ends
+// with the standard output.
+func parseCGIHead(head, method string) (*Response, error) {
+	r := &Response{Status: http.StatusOK, Length: -1, keep: true, body: endlessBody}
+	headers, err := parseFields(head, r.room[:0])
+	if err != nil {
+		return nil, err
+	}
+	r.Headers = headers[:0]
+	redirects, stated := false, false
+	for _, h := range headers {
+		switch h.Name {
+		case "status":
+			if stated {
+				return nil, errors.New("the response has two headers Status")
+			}
+			stated = true
+			if len(h.Value) < 3 || len(h.Value) > 3 && h.Value[3] != ' ' {
+				return nil, fmt.Errorf("the response has the Status %q", cut(h.Value))
+			}
+			status, err := strconv.ParseUint(h.Value[:3], 10, 16)
+			if err != nil {
+				return nil, fmt.Errorf("the response has the Status %q", cut(h.Value))
+			}
+			r.Status = int(status)
+			continue
+		case "location":
+			redirects = true
+		case "content-length":
+			n, err := strconv.ParseUint(h.Value, 10, 63)
+			if err != nil || r.Length >= 0 && int64(n) != r.Length {
+				return nil, fmt.Errorf("the response has a Content-Length that is wrong or differs from another one: %q", cut(h.Value))
+			}
+			r.Length = int64(n)
+		}
+		r.Headers = append(r.Headers, pagi.Header{Name: h.Name, Value: h.Value})
+	}
+	if redirects && !stated {
+		r.Status = http.StatusFound
+	}
+	if method == http.MethodHead || r.Status == http.StatusNoContent || r.Status == http.StatusNotModified {
+		r.body, r.keep = noBody, false // the application may send one
+	}
+	return r, nil
+}
