@@ -1,0 +1,291 @@
+package mux_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/bridge/mux"
+	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// loadApp echoes WebSocket messages. At /flood it sends messages without end, at /bytes/N a body of N
+// bytes.
+func loadApp(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	var n int64
+	if _, err := fmt.Sscanf(scope.Path, "/bytes/%d", &n); err == nil {
+		return sendBytes(ctx, send, n)
+	}
+	if scope.Path != "/flood" {
+		return echoMessages(ctx, scope, receive, send)
+	}
+	if err := send(ctx, pagi.WebSocketAccept{}); err != nil {
+		return err
+	}
+	for message := make([]byte, 1000); ctx.Err() == nil; {
+		if err := send(ctx, pagi.WebSocketSend{Bytes: message, Binary: true}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sendBytes(ctx context.Context, send pagi.Send, n int64) error {
+	if err := send(ctx, pagi.HTTPResponseStart{Status: 200}); err != nil {
+		return err
+	}
+	for piece := make([]byte, 64<<10); n > 0; n -= int64(len(piece)) {
+		piece = piece[:min(int64(len(piece)), n)]
+		if err := send(ctx, pagi.HTTPResponseBody{Body: piece, More: n > int64(len(piece))}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chatter is a WebSocket client without a socket: each message is sent when the one before has come
+// back.
+type chatter struct {
+	out  chan pagi.Event
+	back chan time.Time
+}
+
+func (c *chatter) receive(ctx context.Context) (pagi.Event, error) {
+	select {
+	case ev := <-c.out:
+		return ev, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (c *chatter) send(_ context.Context, ev pagi.Event) error {
+	if _, is := ev.(pagi.WebSocketSend); is {
+		c.back <- time.Now()
+	}
+	return nil
+}
+
+// pause is the time between two messages of a client.
+const pause = 200 * time.Millisecond
+
+// talk opens a WebSocket and sends n messages, at times of its own. It returns how long each took to
+// come back.
+func talk(ctx context.Context, app pagi.App, n int) ([]time.Duration, error) {
+	c := &chatter{out: make(chan pagi.Event, 1), back: make(chan time.Time, 1)}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- app.Serve(ctx, &pagi.Scope{Type: pagi.TypeWebSocket, Scheme: "ws", Path: "/", HTTPVersion: "1.1"}, c.receive, c.send)
+	}()
+	c.out <- pagi.WebSocketConnect{}
+	var took []time.Duration
+	ticker := time.NewTicker(pause)
+	defer ticker.Stop()
+	time.Sleep(rand.N(pause))
+	for range n {
+		<-ticker.C
+		sent := time.Now()
+		c.out <- pagi.WebSocketReceive{Text: "a message of some length"}
+		select {
+		case came := <-c.back:
+			took = append(took, came.Sub(sent))
+		case err := <-ended:
+			return nil, fmt.Errorf("the scope ended: %w", err)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	c.out <- pagi.WebSocketDisconnect{Code: 1000}
+	return took, <-ended
+}
+
+// stall serves a flood to a client that takes one message and no more, until ctx ends. taken is closed
+// when that message is there.
+func stall(ctx context.Context, app pagi.App, taken chan<- struct{}) error {
+	var once sync.Once
+	scope := &pagi.Scope{Type: pagi.TypeWebSocket, Scheme: "ws", Path: "/flood", HTTPVersion: "1.1"}
+	connect := make(chan pagi.Event, 1)
+	connect <- pagi.WebSocketConnect{}
+	return app.Serve(ctx, scope, (&chatter{out: connect}).receive, func(ctx context.Context, ev pagi.Event) error {
+		if _, is := ev.(pagi.WebSocketSend); is {
+			once.Do(func() { close(taken) })
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}
+		return nil
+	})
+}
+
+// download gets a body of n bytes, and counts it.
+func download(ctx context.Context, app pagi.App, n int64, got *atomic.Int64) error {
+	scope := &pagi.Scope{Type: pagi.TypeHTTP, Method: "GET", Scheme: "http", Path: "/bytes/" + strconv.FormatInt(n, 10), HTTPVersion: "1.1"}
+	requested := false
+	return app.Serve(ctx, scope, func(ctx context.Context) (pagi.Event, error) {
+		if !requested {
+			requested = true
+			return pagi.HTTPRequest{}, nil
+		}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}, func(_ context.Context, ev pagi.Event) error {
+		if body, is := ev.(pagi.HTTPResponseBody); is {
+			got.Add(int64(len(body.Body)))
+		}
+		return nil
+	})
+}
+
+// heap is how much memory is in use.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// A client that does not take its messages, and a body of 1 GB, do not hold up 998 other streams on
+// the connection, and need no memory that grows. MUX_TIMES in the environment has the times printed.
+func TestNoStreamHoldsUpAnother(t *testing.T) {
+	streams, messages, size := 1000, 10, int64(1<<30)
+	if testing.Short() || raceDetector {
+		size = 64 << 20
+	}
+	b := start(t, pagi.AppFunc(loadApp), mux.Options{}, offers{})
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+
+	alone := all(t, ctx, b, streams-2, messages)
+	before := heap()
+	stalling, leave := context.WithCancelCause(ctx)
+	var others sync.WaitGroup
+	taken := make(chan struct{})
+	others.Go(func() {
+		if err := stall(stalling, b, taken); err != nil {
+			t.Errorf("the stalled stream: %v", err)
+		}
+	})
+	<-taken
+	var got atomic.Int64
+	others.Go(func() {
+		if err := download(ctx, b, size, &got); err != nil || got.Load() != size {
+			t.Errorf("%d bytes of %d, %v", got.Load(), size, err)
+		}
+	})
+	beside := all(t, ctx, b, streams-2, messages)
+	during := heap()
+	for got.Load() < size && ctx.Err() == nil {
+		time.Sleep(10 * time.Millisecond)
+	}
+	after := heap()
+	leave(&pagi.DisconnectError{Reason: pagi.ReasonClientClosed})
+	others.Wait()
+	until(t, "all streams to end", func() bool { return b.Load() == 0 })
+	if os.Getenv("MUX_TIMES") != "" {
+		t.Logf("alone p50 %v p99 %v max %v; beside a stalled stream and %d MB p50 %v p99 %v max %v; heap %+d KB, then %+d KB",
+			at(alone, 50), at(alone, 99), at(alone, 100), size>>20, at(beside, 50), at(beside, 99), at(beside, 100),
+			(during-before)>>10, (after-before)>>10)
+	}
+	if grown := max(during, after) - before; grown > 16<<20 {
+		t.Errorf("the memory in use grew by %d KB", grown>>10)
+	}
+}
+
+// all has a number of streams talk side by side. It returns the times of all messages, sorted.
+func all(t *testing.T, ctx context.Context, app pagi.App, streams, messages int) []time.Duration {
+	t.Helper()
+	results := make([][]time.Duration, streams)
+	var talking sync.WaitGroup
+	for i := range streams {
+		talking.Go(func() {
+			var err error
+			if results[i], err = talk(ctx, app, messages); err != nil {
+				t.Errorf("stream %d: %v", i, err)
+			}
+		})
+	}
+	talking.Wait()
+	times := slices.Concat(results...)
+	slices.Sort(times)
+	return times
+}
+
+// at returns a percentile of sorted times.
+func at(times []time.Duration, percent int) time.Duration {
+	if len(times) == 0 {
+		return 0
+	}
+	return times[min(len(times)-1, len(times)*percent/100)].Round(time.Microsecond)
+}
+
+func TestTheWorkerDies(t *testing.T) {
+	b := start(t, pagi.AppFunc(loadApp), mux.Options{}, offers{})
+	errs := make(chan error, 50)
+	taken := make([]chan struct{}, cap(errs))
+	for i := range taken {
+		taken[i] = make(chan struct{})
+		go func() { errs <- stall(context.Background(), b, taken[i]) }()
+	}
+	for _, c := range taken {
+		<-c
+	}
+	b.Close()
+	for range taken {
+		if err := <-errs; err == nil {
+			t.Error("a scope ends without an error though its worker has died")
+		}
+	}
+	<-b.ended
+	if b.workerEnd == nil {
+		t.Error("the worker's side ends without an error")
+	}
+	if err := b.Serve(context.Background(), &pagi.Scope{Type: pagi.TypeHTTP, Method: "GET"}, func(context.Context) (pagi.Event, error) {
+		return pagi.HTTPRequest{}, nil
+	}, nil); err == nil {
+		t.Error("a scope is served after the end")
+	}
+}
+
+func BenchmarkRequest(b *testing.B) {
+	both := start(b, pagi.AppFunc(sample), mux.Options{}, offers{})
+	scope := &pagi.Scope{
+		Type: pagi.TypeHTTP, Method: "GET", Scheme: "http", Path: "/", RawPath: "/", HTTPVersion: "1.1",
+		Headers: pagi.NewHeaders("host", "example.org", "user-agent", "bench", "accept", "*/*"),
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			requested := false
+			err := both.Serve(context.Background(), scope, func(ctx context.Context) (pagi.Event, error) {
+				if !requested {
+					requested = true
+					return pagi.HTTPRequest{}, nil
+				}
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}, func(context.Context, pagi.Event) error { return nil })
+			if err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+func BenchmarkStream(b *testing.B) {
+	both := start(b, pagi.AppFunc(loadApp), mux.Options{}, offers{gateway: wire.Offer{Window: 1 << 20}})
+	b.SetBytes(64 << 20)
+	for b.Loop() {
+		var got atomic.Int64
+		if err := download(context.Background(), both, 64<<20, &got); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

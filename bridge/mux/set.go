@@ -1,0 +1,86 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// Set are the connections to the workers of one mount. Scopes go to the one with the fewest. The zero
+// value is empty. It may be used by several goroutines; to serve a scope takes no lock of the Set.
+type Set struct {
+	mu    sync.Mutex
+	conns atomic.Pointer[[]*Conn] // never changed, only replaced
+	turn  atomic.Uint32
+}
+
+// Add adds a connection.
+func (set *Set) Add(c *Conn) {
+	set.change(func(list []*Conn) []*Conn { return append(list, c) })
+}
+
+// Remove removes a connection. Its scopes go on.
+func (set *Set) Remove(c *Conn) {
+	set.change(func(list []*Conn) []*Conn {
+		return slices.DeleteFunc(list, func(other *Conn) bool { return other == c })
+	})
+}
+
+func (set *Set) change(f func([]*Conn) []*Conn) {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	list := f(slices.Clone(set.list()))
+	set.conns.Store(&list)
+}
+
+func (set *Set) list() []*Conn {
+	if list := set.conns.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
+
+// pick returns the open connection with the fewest streams, of several such in turn. It is nil if
+// none is open.
+func (set *Set) pick() (best *Conn) {
+	list := set.list()
+	if len(list) == 0 {
+		return nil
+	}
+	first := int(set.turn.Add(1))
+	for i := range list {
+		c := list[(first+i)%len(list)]
+		if c.isOpen() && (best == nil || c.Load() < best.Load()) {
+			best = c
+		}
+	}
+	return best
+}
+
+// Serve has one of the workers serve a scope, as Conn.Serve does. The error is ErrBusy if none can
+// take it now.
+func (set *Set) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	first, err := firstEvent(ctx, scope, receive)
+	if err != nil {
+		return err
+	}
+	for {
+		c := set.pick()
+		if c == nil {
+			return ErrBusy
+		}
+		s, err := c.open(scope, first)
+		switch {
+		case err == nil:
+			x := &exchange{stream: s, conn: c, scope: scope, send: send}
+			return x.serve(ctx, first, receive)
+		case s != nil, !errors.Is(err, ErrBusy) && !errors.Is(err, ErrClosed):
+			return err
+		}
+		// Another scope took the last free stream, or the connection has just ended.
+	}
+}
