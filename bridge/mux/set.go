@@ -64,15 +64,15 @@ func (set *Set) pick() (best *Conn) {
 // Serve has one of the workers serve a scope, as Conn.Serve does. The error is ErrBusy if none can
 // take it now.
 func (set *Set) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	c := set.pick()
+	if c == nil {
+		return ErrBusy // before an event was received
+	}
 	first, err := firstEvent(ctx, scope, receive)
 	if err != nil {
 		return err
 	}
-	for {
-		c := set.pick()
-		if c == nil {
-			return ErrBusy
-		}
+	for ; c != nil; c = set.pick() {
 		s, err := c.open(scope, first)
 		switch {
 		case err == nil:
@@ -83,4 +83,5 @@ func (set *Set) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Recei
 		}
 		// Another scope took the last free stream, or the connection has just ended.
 	}
+	return ErrBusy
 }
