@@ -1,7 +1,6 @@
 package mux_test
 
 import (
-	"context"
 	"errors"
 	"net"
 	"path/filepath"
