@@ -254,6 +254,57 @@ func TestTheWorkerDies(t *testing.T) {
 	}
 }
 
+// 5,000 WebSockets on two workers are open at once, and each gets its answer.
+func TestManyStreamsOnTwoWorkers(t *testing.T) {
+	streams := 5000
+	if testing.Short() || raceDetector {
+		streams = 500
+	}
+	var set mux.Set
+	var workers []*both
+	for range 2 {
+		w := start(t, pagi.AppFunc(loadApp), mux.Options{}, offers{worker: wire.Offer{Streams: streams}})
+		workers = append(workers, w)
+		set.Add(w.Conn)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	before := heap()
+	chatters := make([]*chatter, streams)
+	var serving sync.WaitGroup
+	for i := range chatters {
+		c := &chatter{out: make(chan pagi.Event, 2), back: make(chan time.Time, 1)}
+		c.out <- pagi.WebSocketConnect{}
+		c.out <- pagi.WebSocketReceive{Text: "hello"}
+		chatters[i] = c
+		serving.Go(func() {
+			scope := &pagi.Scope{Type: pagi.TypeWebSocket, Scheme: "ws", Path: "/", HTTPVersion: "1.1"}
+			if err := set.Serve(ctx, scope, c.receive, c.send); err != nil {
+				t.Errorf("stream %d: %v", i, err)
+			}
+		})
+	}
+	for i, c := range chatters {
+		select {
+		case <-c.back:
+		case <-ctx.Done():
+			t.Fatalf("stream %d gets no answer", i)
+		}
+	}
+	if os.Getenv("MUX_TIMES") != "" {
+		t.Logf("a stream needs %d bytes, both sides and the test's clients together", (heap()-before)/int64(streams))
+	}
+	a, b := workers[0].Load(), workers[1].Load()
+	if a+b != streams || a > b+streams/50 || b > a+streams/50 {
+		t.Errorf("the workers have %d and %d of %d streams", a, b, streams)
+	}
+	for _, c := range chatters {
+		c.out <- pagi.WebSocketDisconnect{Code: 1001}
+	}
+	serving.Wait()
+	until(t, "all streams to end", func() bool { return workers[0].Load()+workers[1].Load() == 0 })
+}
+
 func BenchmarkRequest(b *testing.B) {
 	both := start(b, pagi.AppFunc(sample), mux.Options{}, offers{})
 	scope := &pagi.Scope{

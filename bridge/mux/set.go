@@ -3,6 +3,7 @@ package mux
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,7 +16,6 @@ import (
 type Set struct {
 	mu    sync.Mutex
 	conns atomic.Pointer[[]*Conn] // never changed, only replaced
-	turn  atomic.Uint32
 }
 
 // Add adds a connection.
@@ -44,14 +44,14 @@ func (set *Set) list() []*Conn {
 	return nil
 }
 
-// pick returns the open connection with the fewest streams, of several such in turn. It is nil if
-// none is open.
+// pick returns the open connection with the fewest streams, of several such any. It is nil if none is
+// open.
 func (set *Set) pick() (best *Conn) {
 	list := set.list()
 	if len(list) == 0 {
 		return nil
 	}
-	first := int(set.turn.Add(1))
+	first := rand.IntN(len(list))
 	for i := range list {
 		c := list[(first+i)%len(list)]
 		if c.isOpen() && (best == nil || c.Load() < best.Load()) {

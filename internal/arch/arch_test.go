@@ -62,6 +62,7 @@ var rooms = []struct {
 	{"bridge/internal/...", []string{"pagi", "internal/..."}},
 	{"bridge/wire/...", []string{"pagi", "internal/..."}},
 	{"bridge/pool/...", []string{"pagi", "perl", "bridge/wire/...", "bridge/internal/...", "internal/..."}},
+	{"bridge/mux/...", []string{"pagi", "pagi/engine", "bridge/wire/...", "internal/..."}},
 	{"bridge/cgi/internal/...", []string{"internal/..."}},
 	{"bridge/cgi/perlfork", []string{"perl", "bridge/cgi/internal/...", "internal/..."}},
 	{"bridge/...", []string{"pagi", "pagi/scopekey", "pagi/request", "pagi/lifespan", "perl", "bridge/wire/...", "bridge/pool/...", "bridge/internal/...", "internal/..."}},
