@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -55,7 +56,7 @@ func (p *Pool) greet(conn *net.UnixConn) {
 }
 
 func (p *Pool) introduce(conn *net.UnixConn, quick net.Conn, reader *wire.Reader) (caller, error) {
-	if err := conn.SetReadDeadline(time.Now().Add(helloTimeout)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
 		return nil, err
 	}
 	frame, err := reader.Next()
@@ -70,33 +71,58 @@ func (p *Pool) introduce(conn *net.UnixConn, quick net.Conn, reader *wire.Reader
 	if err != nil {
 		return nil, err
 	}
-	if err := conn.SetReadDeadline(time.Time{}); err != nil {
-		return nil, err
-	}
-	c, err := p.callerOf(conn, hello.Token)
+	c, peer, err := p.callerOf(conn, hello.Token)
 	if err != nil {
 		return nil, err
 	}
-	w := c.self()
+	terms, err := agree(c, hello, peer)
+	if err != nil {
+		return nil, p.refuse(conn, c, err)
+	}
+	if _, err := conn.Write(wire.AppendWelcome(nil, terms.Welcome(os.Getpid()))); err != nil {
+		return nil, fmt.Errorf("answer HELLO: %w", err)
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	x := c.self()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.tokens[hello.Token] == nil { // its process has ended meanwhile
 		return nil, fmt.Errorf("HELLO of a process that has ended: %w", io.EOF)
 	}
-	switch role := hello.Info.Get("role"); {
-	case hello.Version != wire.Version:
-		w.failure = fmt.Sprintf("it speaks version %d of the protocol, the gateway %d", hello.Version, wire.Version)
-	case role != c.role():
-		w.failure = fmt.Sprintf("it was started with the role %q and says that it has the role %q", c.role(), role)
-	default:
-		delete(p.tokens, hello.Token)
-		w.conn = quick
-		close(w.known)
-		return c, nil
+	delete(p.tokens, hello.Token)
+	x.conn, x.terms = quick, terms
+	close(x.known)
+	return c, nil
+}
+
+// agree returns the terms of a connection. Files by their paths are among them only if the process has the gateway's
+// own user: the gateway must not open for a worker what the worker could not open itself.
+func agree(c caller, hello wire.HelloPayload, peer *proc.Peer) (wire.Terms, error) {
+	own, need := wire.Offer{Features: wire.FeatureRequests}, wire.FeatureRequests
+	if c.role() == wire.RoleZygote {
+		own.Features, need = wire.FeatureFork, wire.FeatureFork
 	}
+	if peer == nil || peer.UID == os.Geteuid() {
+		own.Features |= wire.FeaturePaths
+	}
+	if hello.Offer.Role != c.role() {
+		return wire.Terms{}, fmt.Errorf("it was started with the role %q and says that it has the role %q", c.role(), hello.Offer.Role)
+	}
+	return wire.Agree(own, need, hello)
+}
+
+// refuse tells a process why it cannot take part, and has it killed.
+func (p *Pool) refuse(conn *net.UnixConn, c caller, why error) error {
+	x := c.self()
+	p.mu.Lock()
+	x.failure = why.Error()
 	c.refusedLocked()
-	p.tasks.Go(w.kill)
-	return nil, errors.New(w.failure)
+	p.mu.Unlock()
+	_, err := conn.Write(wire.AppendFrame(nil, wire.Refused, 0, 0, []byte(why.Error())))
+	p.tasks.Go(x.kill)
+	return errors.Join(why, err)
 }
 
 // isReset reports whether a connection ended because its process has ended.
@@ -104,35 +130,41 @@ func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// checkPID makes sure that the process that has connected is the one with this pid. Where the
-// system does not tell the pid of the process, the token and the directory must do.
-func checkPID(conn *net.UnixConn, pid int) error {
-	switch is, known, err := proc.PeerPID(conn); {
-	case err != nil:
-		return err
-	case known && is != pid:
-		return fmt.Errorf("process %d has connected where the zygote has announced process %d", is, pid)
+// checkPeer makes sure that the process that has connected is the one with this pid. Where the
+// system does not tell, the token and the directory must do.
+func checkPeer(peer *proc.Peer, pid int) error {
+	if peer != nil && peer.PID != pid {
+		return fmt.Errorf("process %d has connected where the zygote has announced process %d", peer.PID, pid)
 	}
 	return nil
 }
 
-// callerOf returns the caller that was given this token. The connection must come from its process.
-func (p *Pool) callerOf(conn *net.UnixConn, token string) (caller, error) {
+// callerOf returns the caller that was given this token, and the process that has connected, nil if
+// the system does not tell. The connection must come from the caller's process.
+func (p *Pool) callerOf(conn *net.UnixConn, token string) (caller, *proc.Peer, error) {
 	p.mu.Lock()
 	c := p.tokens[token]
 	p.mu.Unlock()
 	if c == nil {
-		return nil, errors.New("HELLO with a token that is not expected")
+		return nil, nil, errors.New("HELLO with a token that is not expected")
+	}
+	is, known, err := proc.PeerOf(conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	peer := &is
+	if !known {
+		peer = nil
 	}
 	x := c.self()
 	<-x.spawned // a short wait: only a running process can know its token
 	if x.forked {
-		if err := checkPID(conn, x.pid); err != nil {
-			return nil, err
+		if err := checkPeer(peer, x.pid); err != nil {
+			return nil, nil, err
 		}
 		x.output.started(nil) // the process has opened its own end
 	}
-	return c, nil
+	return c, peer, nil
 }
 
 // sendBatch writes what was put into the batch. An error needs no handling here, because the reader

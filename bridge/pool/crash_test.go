@@ -154,7 +154,8 @@ func TestBrokenProtocolCostsOneWorker(t *testing.T) {
 	for do, want := range map[string]string{
 		"large-head 300000":   "a head of",
 		"large-head 20000000": "RESPONSE of",
-		"large-abort 5000000": "ABORT with a message of",
+		"large-abort 100000":  "ABORT with a message of",
+		"large-abort 5000000": "ABORT of",
 		"garbage":             "size limit",
 		"malformed":           "malformed",
 	} {

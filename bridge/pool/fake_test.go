@@ -78,7 +78,7 @@ func runFake(mode string) error {
 		return err
 	}
 	f := &fake{conn: conn, frames: bufio.NewReader(conn)}
-	version, token := uint32(wire.Version), config["token"]
+	version, token := uint16(wire.Version), config["token"]
 	mode, arg, _ := strings.Cut(mode, ":")
 	switch mode {
 	case "wrong version":
@@ -86,7 +86,7 @@ func runFake(mode string) error {
 	case "wrong token":
 		token = "guess"
 	}
-	f.hello(version, token)
+	f.hello(version, token, "")
 	switch mode {
 	case "failed":
 		f.put(wire.Failed, 0, 0, []byte("no app today\n"))
@@ -160,11 +160,21 @@ func runFake(mode string) error {
 	return f.serve()
 }
 
-func (f *fake) hello(version uint32, token string, info ...string) {
-	hello := binary.BigEndian.AppendUint32(nil, version)
-	hello = binary.BigEndian.AppendUint32(hello, uint32(os.Getpid()))
-	hello = binary.BigEndian.AppendUint32(hello, uint32(len(token)))
-	f.put(wire.Hello, 0, 0, wire.AppendPairs(append(hello, token...), info...))
+func (f *fake) hello(version uint16, token, role string) {
+	features := wire.FeatureRequests | wire.FeaturePaths
+	if role != "" {
+		features = wire.FeatureFork
+	}
+	hello := wire.HelloPayload{
+		Versions: wire.Versions{Least: version, Most: version}, PID: uint32(os.Getpid()), Token: token, Offer: wire.Offer{Features: features, Role: role},
+	}
+	if _, err := f.conn.Write(wire.AppendHello(nil, hello)); err != nil {
+		return
+	}
+	if answer, err := wire.ReadFrame(f.frames, nil); err == nil && answer.Type != wire.Welcome {
+		fmt.Fprintf(os.Stderr, "%s: %s\n", answer.Type, answer.Payload)
+		time.Sleep(time.Hour)
+	}
 }
 
 func decodePairs(p []byte) map[string]string {

@@ -65,18 +65,17 @@ func runFakeZygote(config map[string]string, mode string) error {
 	}
 	z := &fakeZygote{fake: fake{conn: conn, frames: bufio.NewReader(conn)}, socket: config["socket"]}
 	z.fault, z.file, _ = strings.Cut(mode, ":")
-	info := []string{"role", wire.RoleZygote}
-	version := uint32(wire.Version)
+	role, version := wire.RoleZygote, uint16(wire.Version)
 	switch {
 	case z.is("no role"):
-		info = nil
+		role = ""
 	case z.is("wrong version"):
 		version = 99
 	case z.is("no start"):
 		fmt.Fprintln(os.Stderr, "cannot find my boots")
 		os.Exit(9)
 	}
-	z.hello(version, config["token"], info...)
+	z.hello(version, config["token"], role)
 	switch {
 	case z.is("failed"):
 		z.say(wire.Failed, []byte("no app today\n"))

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
@@ -132,11 +131,7 @@ func connected(p *Pool) *worker {
 
 // introduction returns the first frames of a worker.
 func introduction(w *worker) []byte {
-	hello := binary.BigEndian.AppendUint32(nil, wire.Version)
-	hello = binary.BigEndian.AppendUint32(hello, 1)
-	hello = binary.BigEndian.AppendUint32(hello, uint32(len(w.token)))
-	return frames(
-		wire.Frame{Type: wire.Hello, Payload: wire.AppendPairs(append(hello, w.token...))},
-		wire.Frame{Type: wire.Ready},
-	)
+	offer := wire.Offer{Features: wire.FeatureRequests | wire.FeaturePaths}
+	hello := wire.AppendHello(nil, wire.HelloPayload{Versions: wire.Supported, PID: 1, Token: w.token, Offer: offer})
+	return append(hello, frames(wire.Frame{Type: wire.Ready})...)
 }

@@ -26,9 +26,10 @@ type peer struct {
 	exit    string        // how it ended; valid after exited
 
 	pid      int
-	forked   bool     // a zygote has made it: its pid is checked when it says HELLO; valid after spawned
-	output   *output  // nil until it has started
-	conn     net.Conn // nil until it has said hello
+	forked   bool       // a zygote has made it: its pid is checked when it says HELLO; valid after spawned
+	output   *output    // nil until it has started
+	conn     net.Conn   // nil until it has said hello
+	terms    wire.Terms // of conn
 	wasReady bool
 	failure  string // why it could not get ready, in its own words
 	batch    []byte // frames to be written

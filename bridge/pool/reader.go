@@ -197,6 +197,9 @@ func (w *worker) deliver(x *exchange, frame wire.Frame, fin bool) error {
 		if err != nil {
 			return err
 		}
+		if !w.terms.Features.Has(wire.FeaturePaths) {
+			return fmt.Errorf("%w: a file by its path from a process of another user", ErrProtocol)
+		}
 		piece.File, piece.Last = &file, true
 		release(piece.buffer)
 		piece.buffer = nil
