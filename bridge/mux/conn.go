@@ -107,13 +107,13 @@ func (c *Conn) Drain() error {
 // Load is how many streams are open.
 func (c *Conn) Load() int { return int(c.load.Load()) }
 
-// isOpen reports whether a scope may be opened.
+// isOpen reports whether scopes may be opened.
 func (c *Conn) isOpen() bool {
 	select {
 	case <-c.done:
 		return false
 	default:
-		return c.ready.Load() && !c.draining.Load() && c.Load() < c.terms.Peer.Streams
+		return c.ready.Load() && !c.draining.Load()
 	}
 }
 
@@ -122,8 +122,20 @@ func (c *Conn) isOpen() bool {
 // returns. The errors are ErrBusy and ErrClosed, both before anything was sent, an *EndError,
 // pagi.ErrUnsupported, those of receive and send, and the cause with which ctx ended.
 func (c *Conn) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	if !c.acquire() {
+		if !c.isOpen() {
+			return ErrClosed
+		}
+		return ErrBusy
+	}
+	return c.serve(ctx, scope, receive, send)
+}
+
+// serve serves a scope for which a stream is reserved.
+func (c *Conn) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	first, err := firstEvent(ctx, scope, receive)
 	if err != nil {
+		c.load.Add(-1)
 		return err
 	}
 	s, err := c.open(scope, first)
@@ -134,16 +146,15 @@ func (c *Conn) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receiv
 	return x.serve(ctx, first, receive)
 }
 
-// open opens a stream with a SCOPE and, unless it is nil, the first event.
+// open opens a stream that is reserved, with a SCOPE and, unless it is nil, the first event. After an
+// error the stream is not reserved any more.
 func (c *Conn) open(scope *pagi.Scope, first pagi.Event) (s *stream, err error) {
 	var payload []byte
 	if first != nil {
 		if payload, err = wire.AppendEvent(nil, first); err != nil {
+			c.load.Add(-1)
 			return nil, err
 		}
-	}
-	if c.draining.Load() {
-		return nil, ErrClosed
 	}
 	putErr := c.put(func(b []byte) []byte {
 		// Numbers go up in the order of the frames, so both are made here.
@@ -152,16 +163,28 @@ func (c *Conn) open(scope *pagi.Scope, first pagi.Event) (s *stream, err error) 
 		}
 		if b, err = wire.AppendScope(b, s.id, scope); err != nil {
 			c.streams.giveBack(s)
+			s = nil
 			return b
 		}
 		if first != nil {
 			s.out.spend(len(payload))
 			b = wire.AppendFrame(b, wire.EventPart, 0, s.id, payload)
 		}
-		c.load.Add(1)
 		return b
 	})
-	return s, errors.Join(err, putErr)
+	if err = errors.Join(err, putErr); s == nil {
+		c.load.Add(-1)
+	}
+	return s, err
+}
+
+// acquire reserves a stream for open, unless as many are open as the worker takes.
+func (c *Conn) acquire() bool {
+	if c.load.Add(1) <= int64(c.terms.Peer.Streams) && c.isOpen() {
+		return true
+	}
+	c.load.Add(-1)
+	return false
 }
 
 // firstEvent receives the first event of a scope, where it is there already: it then goes out with the

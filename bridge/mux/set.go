@@ -2,7 +2,6 @@ package mux
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -44,44 +43,35 @@ func (set *Set) list() []*Conn {
 	return nil
 }
 
-// pick returns the open connection with the fewest streams, of several such any. It is nil if none is
-// open.
-func (set *Set) pick() (best *Conn) {
+// acquire returns the open connection with the fewest streams, of several such any, with a stream
+// reserved on it. It returns nil if none can take a scope.
+func (set *Set) acquire() *Conn {
 	list := set.list()
-	if len(list) == 0 {
-		return nil
-	}
-	first := rand.IntN(len(list))
-	for i := range list {
-		c := list[(first+i)%len(list)]
-		if c.isOpen() && (best == nil || c.Load() < best.Load()) {
-			best = c
+	for range list { // the best may have been taken meanwhile
+		var best *Conn
+		first := rand.IntN(len(list))
+		for i := range list {
+			c := list[(first+i)%len(list)]
+			if c.isOpen() && (best == nil || c.Load() < best.Load()) {
+				best = c
+			}
+		}
+		switch {
+		case best == nil:
+			return nil
+		case best.acquire():
+			return best
 		}
 	}
-	return best
+	return nil
 }
 
 // Serve has one of the workers serve a scope, as Conn.Serve does. The error is ErrBusy if none can
 // take it now.
 func (set *Set) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-	c := set.pick()
+	c := set.acquire()
 	if c == nil {
-		return ErrBusy // before an event was received
+		return ErrBusy
 	}
-	first, err := firstEvent(ctx, scope, receive)
-	if err != nil {
-		return err
-	}
-	for ; c != nil; c = set.pick() {
-		s, err := c.open(scope, first)
-		switch {
-		case err == nil:
-			x := &exchange{stream: s, conn: c, scope: scope, send: send}
-			return x.serve(ctx, first, receive)
-		case s != nil, !errors.Is(err, ErrBusy) && !errors.Is(err, ErrClosed):
-			return err
-		}
-		// Another scope took the last free stream, or the connection has just ended.
-	}
-	return ErrBusy
+	return c.serve(ctx, scope, receive, send)
 }
