@@ -206,7 +206,7 @@ func TestFrameThatIsLate(t *testing.T) {
 	for name, at := range map[string]handOver{"matched": afterMatch, "delivered": afterDelivery} {
 		t.Run(name, func(t *testing.T) {
 			g := newGate(at)
-			s := start(t, Options{Processes: worker.Processes{Workers: 2}, Limits: Limits{Limits: worker.Limits{KillAfter: 100 * time.Millisecond}, RequestTimeout: 100 * time.Millisecond}, hook: g.hook})
+			s := start(t, Options{Processes: worker.Processes{Workers: 2}, Limits: Limits{Limits: worker.Limits{KillAfter: 100 * time.Millisecond}, RequestTimeout: 300 * time.Millisecond}, hook: g.hook})
 			t.Cleanup(g.release)
 			g.armed.Store(true)
 			first := s.async("echo-pieces 3 secret", true)

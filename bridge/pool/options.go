@@ -84,7 +84,7 @@ func (o *Options) setDefaults() { option.SetDefaults(&o.Limits) }
 
 // group returns the options of the pool's processes.
 func (o *Options) group() worker.Options {
-	look := o.QueueTimeout / 4
+	look := min(o.QueueTimeout/4, nudgeTime)
 	if o.RequestTimeout > 0 {
 		look = min(look, o.RequestTimeout/4)
 	}
