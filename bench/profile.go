@@ -9,8 +9,8 @@ import (
 	"runtime/pprof"
 
 	"github.com/pagi-go/pagi-bridge/apps"
-	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/server"
 )
 
@@ -25,7 +25,7 @@ func (b *bench) profile() (err error) {
 	if err != nil {
 		return err
 	}
-	app, err := psgi.PSGI{App: path, Processes: pool.Processes{Workers: b.workers}}.Build()
+	app, err := psgi.PSGI{App: path, Processes: worker.Processes{Workers: b.workers}}.Build()
 	if err != nil {
 		return err
 	}

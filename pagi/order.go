@@ -110,6 +110,43 @@ func CheckOrder(stage Stage, ev Event) error {
 	return nil
 }
 
+// After returns the stage behind ev, which is an event that a scope's application sends and that may
+// come at stage; see the table at Stage.
+func (stage Stage) After(ev Event) Stage {
+	switch e := ev.(type) {
+	case HTTPResponseStart:
+		if e.Trailers {
+			return StageAnnounced
+		}
+		return StageOpen
+	case HTTPResponseBody:
+		switch whole := !e.More || e.File != "" || e.FH != nil; {
+		case whole && stage == StageAnnounced:
+			return StageEnded
+		case whole:
+			return StageComplete
+		}
+	case SSEStart, WebSocketAccept, LifespanStartupComplete, LifespanStartupFailed:
+		return StageOpen
+	case SSEHTTPResponseStart, WebSocketHTTPResponseStart:
+		return StageDenied
+	case SSEHTTPResponseBody:
+		return stage.afterDenial(e.More)
+	case WebSocketHTTPResponseBody:
+		return stage.afterDenial(e.More)
+	case HTTPResponseTrailers, SSEClose, WebSocketClose, LifespanShutdownComplete, LifespanShutdownFailed:
+		return StageComplete
+	}
+	return stage
+}
+
+func (stage Stage) afterDenial(more bool) Stage {
+	if more {
+		return stage
+	}
+	return StageDeniedComplete
+}
+
 func ruleOf(ev Event) *rule {
 	switch ev.(type) {
 	case HTTPResponseInformational:

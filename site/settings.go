@@ -6,7 +6,7 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/server"
@@ -52,7 +52,7 @@ type Settings struct {
 	Environment string `yaml:"environment"`
 
 	// Processes applies to the PSGI mounts that do not set these options themselves.
-	pool.Processes `yaml:",inline"`
+	worker.Processes `yaml:",inline"`
 	// Reload makes a PSGI mount load its application again when one of its files changes.
 	Reload bool `yaml:"reload"`
 	// ReloadDirs are directories in which a change of any file also causes a reload, such as

@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pagi-go/pagi-bridge/apps"
-	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -106,7 +106,7 @@ func TestLoadUnderstandsEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := site.Settings{
-		Listen: []string{"127.0.0.1:0", "unix:testdata/right/run/site.sock"}, SocketMode: "0660", Environment: "staging", Processes: pool.Processes{Workers: 3, MaxRequests: 100, Preload: true},
+		Listen: []string{"127.0.0.1:0", "unix:testdata/right/run/site.sock"}, SocketMode: "0660", Environment: "staging", Processes: worker.Processes{Workers: 3, MaxRequests: 100, Preload: true},
 		Lib: []string{"testdata/right/lib"}, Limits: server.Limits{Limits: engine.Limits{MaxBodySize: -1, MaxHeaderCount: 50, MaxReceiveQueue: 20}, MaxWSFrameSize: 1_000_000, MaxWSMessageSize: -1}, Timeouts: server.Timeouts{Timeout: 90 * time.Second, ShutdownTimeout: 90 * time.Second, WSIdleTimeout: 5 * time.Minute, Timeouts: engine.Timeouts{RequestTimeout: 2500 * time.Millisecond}}, WSCompression: "off", Lifespan: "on", Logs: site.Logs{AccessLog: "testdata/right/logs/access.log", AccessLogFormat: "combined", LogLevel: "warn"},
 	}
 	if diff := cmp.Diff(want, s.Settings); diff != "" {
@@ -244,7 +244,7 @@ func TestSettingsThatAreGiven(t *testing.T) {
 		t.Error(err)
 	}
 	for option, s := range map[string]site.Settings{
-		"timeout": {Timeouts: server.Timeouts{Timeout: -5 * time.Second}}, "request_timeout": {Timeouts: server.Timeouts{Timeouts: engine.Timeouts{RequestTimeout: -1}}}, "max_body_size": {Limits: server.Limits{Limits: engine.Limits{MaxBodySize: -2}}}, "workers": {Processes: pool.Processes{Workers: -1}},
+		"timeout": {Timeouts: server.Timeouts{Timeout: -5 * time.Second}}, "request_timeout": {Timeouts: server.Timeouts{Timeouts: engine.Timeouts{RequestTimeout: -1}}}, "max_body_size": {Limits: server.Limits{Limits: engine.Limits{MaxBodySize: -2}}}, "workers": {Processes: worker.Processes{Workers: -1}},
 	} {
 		var bad *pagi.OptionError
 		if err := s.Check(); !errors.As(err, &bad) || bad.Option != option {
@@ -290,7 +290,7 @@ func TestAZeroInAMountStandsForTheSitesValue(t *testing.T) {
 	if _, err := s.Build(); err != nil {
 		t.Fatal(err)
 	}
-	want := pool.Processes{Workers: 3, MaxRequests: 7, MaxAge: 5 * time.Second, MaxRSS: 1 << 30}
+	want := worker.Processes{Workers: 3, MaxRequests: 7, MaxAge: 5 * time.Second, MaxRSS: 1 << 30}
 	if diff := cmp.Diff(want, s.Mounts[0].Options.(*psgi.PSGI).Processes); diff != "" {
 		t.Error(diff)
 	}

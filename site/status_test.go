@@ -3,8 +3,8 @@ package site_test
 import (
 	"testing"
 
-	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
@@ -14,7 +14,7 @@ import (
 func TestStatus(t *testing.T) {
 	testkit.Tool(t, "perl", "perl")
 	s := &site.Site{Mounts: []*site.Mount{
-		{Path: "/", Kind: site.KindPSGI, Options: &psgi.PSGI{Code: "sub { [200, [], []] }", Processes: pool.Processes{Workers: 2}}},
+		{Path: "/", Kind: site.KindPSGI, Options: &psgi.PSGI{Code: "sub { [200, [], []] }", Processes: worker.Processes{Workers: 2}}},
 		site.NewMount(site.KindNotFound, "gone"),
 	}}
 	s.Mounts[1].Path = "/gone"

@@ -3,6 +3,8 @@ package pool
 import (
 	"testing"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 )
 
 // Every log record about a request names the request.
@@ -15,7 +17,7 @@ func TestRecordsNameTheRequest(t *testing.T) {
 		"log-cleaning afterwards": `msg="logged afterwards"`,
 	} {
 		t.Run(do, func(t *testing.T) {
-			s := start(t, Options{Name: "/m", Limits: Limits{RequestTimeout: 300 * time.Millisecond, KillAfter: 100 * time.Millisecond}})
+			s := start(t, Options{Name: "/m", Limits: Limits{Limits: worker.Limits{KillAfter: 100 * time.Millisecond}, RequestTimeout: 300 * time.Millisecond}})
 			s.do(do, false)
 			s.log.WaitFor(t, message, "mount=/m", "worker=1", "pid=", `request="`+do+`"`, `request_id="id of `+do+`"`)
 		})

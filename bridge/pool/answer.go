@@ -3,7 +3,9 @@ package pool
 import (
 	"context"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/buffer"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 )
 
 // Piece is a part of an answer. An answer is any number of pieces with
@@ -38,7 +40,7 @@ type AbortError struct {
 }
 
 // Error returns the message, cut to 4 KiB for the log.
-func (e *AbortError) Error() string { return shorten(e.Message) }
+func (e *AbortError) Error() string { return worker.Shorten(e.Message) }
 
 // Answer is a worker's answer while it arrives. The caller must close it once, and not use it after
 // that. It belongs to one goroutine at a time.
@@ -100,6 +102,6 @@ func (a *Answer) Close() {
 
 // releaseBuffer takes the last piece's buffer from the client.
 func (a *Answer) releaseBuffer() {
-	release(a.buffer)
+	buffer.Put(a.buffer)
 	a.buffer = nil
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -41,8 +42,8 @@ func TestSlowClient(t *testing.T) {
 		testkit.Eventually(t, "the worker to wait", func() bool {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			for w := range s.workers {
-				return w.paused
+			for w := range s.stations {
+				return w.process.Paused()
 			}
 			return false
 		})
@@ -91,7 +92,7 @@ func TestManySmallPieces(t *testing.T) {
 
 // Stop does not wait for a client that does not read.
 func TestStopWithASlowClient(t *testing.T) {
-	s := start(t, Options{Limits: Limits{AnswerMemory: 1, AnswerSpool: -1, KillAfter: 100 * time.Millisecond}})
+	s := start(t, Options{Limits: Limits{Limits: worker.Limits{KillAfter: 100 * time.Millisecond}, AnswerMemory: 1, AnswerSpool: -1}})
 	answer, err := s.Do(newRequest("big 5000000", false))
 	if err != nil {
 		t.Fatal(err)

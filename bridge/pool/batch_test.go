@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 // takeIdleLocked waits for an idle worker, as one is that has answered a moment ago, and takes it.
 // It returns with Pool.mu held.
-func takeIdleLocked(t *testing.T, s *started) (w *worker) {
+func takeIdleLocked(t *testing.T, s *started) (w *station) {
 	t.Helper()
 	testkit.Eventually(t, "a worker to be idle", func() bool {
 		s.mu.Lock()
@@ -46,7 +47,7 @@ func enqueue(t *testing.T, s *started, requests ...*Request) (outcomes []<-chan 
 	send := s.freeLocked(w)
 	s.mu.Unlock()
 	if send {
-		w.sendBatch()
+		w.process.Flush()
 	}
 	return outcomes
 }
@@ -65,7 +66,8 @@ func TestBatches(t *testing.T) {
 		{"turned off", true, 1, "1 1 1 1 1 1 1 1 "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := start(t, Options{Limits: Limits{MaxBatch: c.max}, stall: time.Hour}) // a busy machine must not take a batch apart
+			s := start(t, Options{Limits: Limits{MaxBatch: c.max}})
+			s.stall = time.Hour // a busy machine must not take a batch apart
 			var requests []*Request
 			for range 8 {
 				requests = append(requests, newRequest("batch", c.safe))
@@ -143,7 +145,7 @@ func stalledBatch(t *testing.T, s *started, head string, rest func(i int) string
 	}
 	w.armStall()
 	s.mu.Unlock()
-	w.sendBatch()
+	w.process.Flush()
 	for i, answer := range batch {
 		c := make(chan outcome, 1)
 		go func() {
@@ -161,7 +163,7 @@ func stalledBatch(t *testing.T, s *started, head string, rest func(i int) string
 
 // A slow request does not hold up the other requests of its batch, and none is executed twice.
 func TestStalledBatchMoves(t *testing.T) {
-	s := start(t, Options{Processes: Processes{Workers: 2}})
+	s := start(t, Options{Processes: worker.Processes{Workers: 2}})
 	dir := t.TempDir()
 	gate, notes := filepath.Join(dir, "gate"), filepath.Join(dir, "notes")
 	first, others := stalledBatch(t, s, "wait "+gate, func(int) string { return "note " + notes })

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -17,8 +18,8 @@ func TestCircuit(t *testing.T) {
 	dir := t.TempDir()
 	broken, gate := filepath.Join(dir, "broken"), filepath.Join(dir, "gate")
 	touch(t, gate)
-	s := start(t, Options{Processes: Processes{Workers: 2}, Start: fakeStart("fails when:" + broken + ":" + gate), Limits: Limits{KillAfter: 100 * time.Millisecond}})
-	circuit := func(want Circuit) {
+	s := start(t, Options{Processes: worker.Processes{Workers: 2}, Start: fakeStart("fails when:" + broken + ":" + gate), Limits: Limits{Limits: worker.Limits{KillAfter: 100 * time.Millisecond}}})
+	circuit := func(want worker.Circuit) {
 		t.Helper()
 		testkit.Eventually(t, "the circuit to be "+want.String(), func() bool { return s.Status().Circuit == want.String() })
 	}
@@ -29,13 +30,13 @@ func TestCircuit(t *testing.T) {
 			t.Errorf("%+v after %v", o, time.Since(began))
 		}
 	}
-	if status := s.Status(); status.Circuit != Closed.String() || status.Problem != "" {
+	if status := s.Status(); status.Circuit != worker.Closed.String() || status.Problem != "" {
 		t.Errorf("%+v", status)
 	}
 	touch(t, broken)
 	s.do("crash", false)
 	s.do("crash", false)
-	circuit(Open)
+	circuit(worker.Open)
 	refused()
 	status := s.Status()
 	if status.Problem != "no app today" || status.NextStart.Before(time.Now()) || status.Queued != 0 {
@@ -47,7 +48,7 @@ func TestCircuit(t *testing.T) {
 	if err := os.Remove(gate); err != nil { // attempts hang now
 		t.Fatal(err)
 	}
-	circuit(HalfOpen)
+	circuit(worker.HalfOpen)
 	refused()
 	launched := s.Status().Launched
 	time.Sleep(300 * time.Millisecond)
@@ -55,11 +56,11 @@ func TestCircuit(t *testing.T) {
 		t.Errorf("more than one attempt at a time: %+v", status)
 	}
 	touch(t, gate)
-	circuit(Open)
+	circuit(worker.Open)
 	if err := os.Remove(broken); err != nil {
 		t.Fatal(err)
 	}
-	circuit(Closed)
+	circuit(worker.Closed)
 	if o := s.do("pid", true); o.err != nil {
 		t.Error(o.err)
 	}
@@ -78,7 +79,7 @@ func TestCircuit(t *testing.T) {
 // Requests in the queue fail at once when the last worker is lost.
 func TestCircuitOpensOverTheQueue(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
-	s := start(t, Options{Start: fakeStart("fails when:" + broken), Limits: Limits{KillAfter: 100 * time.Millisecond}})
+	s := start(t, Options{Start: fakeStart("fails when:" + broken), Limits: Limits{Limits: worker.Limits{KillAfter: 100 * time.Millisecond}}})
 	gate := filepath.Join(t.TempDir(), "gate")
 	first := s.async("wait-and-crash "+gate, false)
 	waiting := s.async("pid", false)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -35,7 +36,7 @@ func TestCrashes(t *testing.T) {
 	})
 	for retry, launched := range map[string]int{"": 3, RetryUnread: 3, RetryOff: 3, RetrySafe: 4} {
 		t.Run("safe, crashes every time, retry "+retry, func(t *testing.T) {
-			s := start(t, Options{Processes: Processes{Workers: 2}, Limits: Limits{Retry: retry}})
+			s := start(t, Options{Processes: worker.Processes{Workers: 2}, Limits: Limits{Retry: retry}})
 			if o := s.do("crash", true); !errors.Is(o.err, ErrWorkerDied) {
 				t.Errorf("%+v", o)
 			}
@@ -76,7 +77,7 @@ func TestCrashes(t *testing.T) {
 		}
 	})
 	t.Run("what waited behind goes elsewhere", func(t *testing.T) {
-		s := start(t, Options{Processes: Processes{Workers: 2}})
+		s := start(t, Options{Processes: worker.Processes{Workers: 2}})
 		_, others := stalledBatch(t, s, "crash", func(int) string { return "pid" })
 		for _, c := range others {
 			if o := <-c; o.err != nil || o.body == "" {
@@ -113,7 +114,7 @@ func TestCrashes(t *testing.T) {
 func TestBrokenProtocol(t *testing.T) {
 	for _, do := range []string{"garbage", "unknown", "malformed"} {
 		t.Run(do, func(t *testing.T) {
-			s := start(t, Options{Limits: Limits{KillAfter: time.Second}})
+			s := start(t, Options{Limits: Limits{Limits: worker.Limits{KillAfter: time.Second}}})
 			if o := s.do(do, false); !errors.Is(o.err, ErrWorkerDied) {
 				t.Errorf("%+v", o)
 			}
@@ -128,7 +129,7 @@ func TestBrokenProtocol(t *testing.T) {
 // A worker that breaks the protocol and does not go gives up all its requests at once. The fault is the
 // worker's: the error must not be one that says that the request cannot be sent.
 func TestBrokenProtocolOfAWorkerThatStays(t *testing.T) {
-	s := start(t, Options{Limits: Limits{KillAfter: time.Hour}})
+	s := start(t, Options{Limits: Limits{Limits: worker.Limits{KillAfter: time.Hour}}})
 	pid, err := strconv.Atoi(s.do("pid", false).body)
 	if err != nil {
 		t.Fatal(err)
@@ -154,12 +155,13 @@ func TestBrokenProtocolCostsOneWorker(t *testing.T) {
 	for do, want := range map[string]string{
 		"large-head 300000":   "a head of",
 		"large-head 20000000": "RESPONSE of",
-		"large-abort 5000000": "ABORT with a message of",
+		"large-abort 100000":  "ABORT with a message of",
+		"large-abort 5000000": "ABORT of",
 		"garbage":             "size limit",
 		"malformed":           "malformed",
 	} {
 		t.Run(do, func(t *testing.T) {
-			s := start(t, Options{Processes: Processes{Workers: 3}, Limits: Limits{KillAfter: 100 * time.Millisecond}})
+			s := start(t, Options{Processes: worker.Processes{Workers: 3}, Limits: Limits{Limits: worker.Limits{KillAfter: 100 * time.Millisecond}}})
 			launched := s.Status().Launched
 			if o := s.do(do, true); !errors.Is(o.err, ErrWorkerDied) {
 				t.Errorf("%+v", o)
@@ -180,7 +182,7 @@ func TestBrokenProtocolCostsOneWorker(t *testing.T) {
 func TestBrokenProtocolBeforeOthers(t *testing.T) {
 	for _, do := range []string{"answer-while-busy", "twice", "garbage", "malformed", "out-of-order"} {
 		t.Run(do, func(t *testing.T) {
-			s := start(t, Options{Processes: Processes{Workers: 2}, Limits: Limits{KillAfter: 100 * time.Millisecond}})
+			s := start(t, Options{Processes: worker.Processes{Workers: 2}, Limits: Limits{Limits: worker.Limits{KillAfter: 100 * time.Millisecond}}})
 			b := newBatch(t, s)
 			b.add(do, false)
 			var others []<-chan outcome
@@ -211,13 +213,13 @@ func TestLongMessage(t *testing.T) {
 	text := strings.Repeat("sorry ", 10_000)
 	o := s.do("abort "+text, false)
 	var abort *AbortError
-	if !errors.As(o.err, &abort) || abort.Message != text || len(abort.Error()) > 2*maxReason || !strings.Contains(abort.Error(), "bytes more") {
+	if !errors.As(o.err, &abort) || abort.Message != text || len(abort.Error()) > 2*4096 || !strings.Contains(abort.Error(), "bytes more") {
 		t.Errorf("%.100v", o.err)
 	}
 }
 
 func TestAnswerCutAtEveryByte(t *testing.T) {
-	s := start(t, Options{Processes: Processes{Workers: 2}})
+	s := start(t, Options{Processes: worker.Processes{Workers: 2}})
 	for n := range 30 {
 		if o := s.do("cut "+strconv.Itoa(n), false); !errors.Is(o.err, ErrWorkerDied) {
 			t.Fatalf("after %d bytes: %+v", n, o)
@@ -235,7 +237,7 @@ func TestAbort(t *testing.T) {
 
 // Workers die all the time. Every request ends, and only requests of a dying worker may fail.
 func TestKillingAtRandom(t *testing.T) {
-	s := start(t, Options{Processes: Processes{Workers: 4}})
+	s := start(t, Options{Processes: worker.Processes{Workers: 4}})
 	done := make(chan struct{})
 	var killer sync.WaitGroup
 	kills := 0
@@ -280,14 +282,12 @@ func TestKillingAtRandom(t *testing.T) {
 }
 
 // isWritten reports whether a request was written to the only worker.
-func (s *started) isWritten() bool {
+func (s *started) isWritten() (is bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for w := range s.workers {
-		if len(w.duties) == 1 && w.written == w.duties[0].stream && w.writing.TryLock() { // the write has ended
-			w.writing.Unlock()
-			return true
-		}
+	for w := range s.stations {
+		is = len(w.duties) == 1 && w.process.Delivery().Written == w.duties[0].stream
+		w.process.Flush() // returns when the write has ended
 	}
-	return false
+	return is
 }

@@ -85,7 +85,7 @@ func (l *duties) remove(stream uint32) (d duty, first bool) {
 func (d *duty) release() *exchange {
 	x := d.x
 	if x != nil {
-		d.x, x.worker = nil, nil
+		d.x, x.station = nil, nil
 	}
 	return x
 }

@@ -27,16 +27,12 @@ type Request struct {
 // The pool never uses an exchange for another request, so a late goroutine finds the request that
 // it knows, or nothing.
 type exchange struct {
-	subject
-	answer Answer // the one that Do returns
-	// Of the Request. frame must not be called once dropped is set.
-	frame func(stream uint32) ([]byte, error)
-	names *wire.NameList
-	safe  bool
+	req    Request // Frame must not be called once dropped is set
+	answer Answer  // the one that Do returns
 
 	// Guarded by Pool.mu.
-	worker   *worker // the worker with its duty, or nil
-	stream   uint32  // the stream of that duty
+	station  *station // the worker with its duty, or nil
+	stream   uint32   // the stream of that duty
 	queued   bool
 	alone    bool      // it must not share a batch again
 	repeated bool      // it went to a second worker after the first one had died
@@ -47,11 +43,11 @@ type exchange struct {
 }
 
 func newExchange(p *Pool, req *Request) *exchange {
-	x := &exchange{
-		subject: subject{req.Label, req.ID},
-		frame:   req.Frame, names: req.Names, safe: req.Safe,
-	}
+	x := &exchange{req: *req}
 	x.answer.x = x
 	x.mailbox.init(p)
 	return x
 }
+
+// subject returns the request's names in log records.
+func (x *exchange) subject() subject { return subject{x.req.Label, x.req.ID} }

@@ -13,11 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 func TestForkedWorkers(t *testing.T) {
-	s := preloading(t, "", Options{Processes: Processes{Workers: 2}})
+	s := preloading(t, "", Options{Processes: worker.Processes{Workers: 2}})
 	z := s.zygote()
 	workers := s.readyWorkers(2)
 	if z.Children != 2 || workers[0].PID == workers[1].PID || workers[0].PID == z.PID || workers[1].PID == z.PID {
@@ -28,7 +29,7 @@ func TestForkedWorkers(t *testing.T) {
 		t.Fatal(o.err)
 	}
 	s.log.WaitFor(t, "msg=hello")
-	if !slices.ContainsFunc(workers, func(w WorkerStatus) bool {
+	if !slices.ContainsFunc(workers, func(w worker.ProcessStatus) bool {
 		return strings.Contains(s.log.String(), fmt.Sprintf(`msg=hello mount="" worker=%d pid=%d`, w.ID, w.PID))
 	}) {
 		t.Errorf("the worker's output does not name it:\n%s", s.log)
@@ -86,7 +87,7 @@ func TestKillingAForkedWorkerAndItsChild(t *testing.T) {
 }
 
 func TestForkedWorkersAreReplaced(t *testing.T) {
-	s := preloading(t, "", Options{Processes: Processes{Workers: 2, MaxRequests: 5}})
+	s := preloading(t, "", Options{Processes: worker.Processes{Workers: 2, MaxRequests: 5}})
 	pids := map[string]bool{}
 	testkit.Eventually(t, "five workers to have served", func() bool {
 		o := s.do("pid", true)
@@ -103,7 +104,7 @@ func TestForkedWorkersAreReplaced(t *testing.T) {
 
 // Workers and zygotes die all the time; every request ends.
 func TestKillingZygotesAtRandom(t *testing.T) {
-	s := preloading(t, "", Options{Processes: Processes{Workers: 4}})
+	s := preloading(t, "", Options{Processes: worker.Processes{Workers: 4}})
 	done := make(chan struct{})
 	var killer sync.WaitGroup
 	kills := 0

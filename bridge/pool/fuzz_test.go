@@ -2,19 +2,18 @@ package pool
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
-	"os"
 	"os/exec"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 // frames joins frames given as type, flags, stream and payload.
@@ -49,94 +48,61 @@ func FuzzWorker(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, said []byte) {
-		p := New(Options{
-			Processes: Processes{Workers: 1},
-			Start:     func(Setup) (*exec.Cmd, []byte, error) { return nil, nil, errors.New("no other one") },
-			Logger:    slog.New(slog.DiscardHandler),
-		})
-		p.dir, p.started = dir, true
-		w := connected(p)
-		ours, theirs := socketPair(t)
-		var outcomes sync.WaitGroup
-		for _, safe := range []bool{true, true, false, true} {
-			answer, err := p.Do(newRequest("anything", safe))
-			if err != nil {
-				t.Fatal(err)
-			}
-			outcomes.Go(func() {
-				defer answer.Close()
-				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-				defer cancel()
-				for last := false; !last; {
-					piece, err := answer.Next(ctx)
-					if ctx.Err() != nil {
-						t.Error("a request has no end")
-					}
-					last = piece.Last || err != nil
+		setups := make(chan worker.Setup, 1)
+		var first atomic.Bool
+		s := &started{t: t, Pool: New(Options{
+			Processes: worker.Processes{Workers: 1},
+			Limits:    Limits{Limits: worker.Limits{KillAfter: 50 * time.Millisecond}},
+			Start: func(setup worker.Setup) (*exec.Cmd, []byte, error) {
+				if first.Swap(true) {
+					return nil, nil, errors.New("no other one")
 				}
-			})
+				setups <- setup
+				return exec.Command("sleep", "3600"), nil, nil // what it says comes from this test
+			},
+			Logger: slog.New(slog.DiscardHandler),
+		})}
+		ready := make(chan error, 1)
+		go func() { ready <- s.Start(t.Context()) }()
+		setup := testkit.Await(t, setups)
+		conn, err := net.Dial("unix", setup.Socket)
+		if err != nil {
+			t.Fatal(err)
 		}
-		p.tasks.Go(func() {
-			_, _ = theirs.Write(append(introduction(w), said...)) // until the pool closes the connection
-			_ = theirs.CloseWrite()
-			_, _ = io.Copy(io.Discard, theirs)
-			_ = theirs.Close()
-		})
-		p.tasks.Go(p.watch)
-		p.greet(ours)
-		<-w.lost
-		w.end()
-		outcomes.Wait()
-		close(p.quit)
-		p.tasks.Wait()
-		if s := p.Status(); s.Queued != 0 || len(s.Workers) != 0 || len(p.idle) != 0 || len(p.tokens) != 0 {
-			t.Errorf("afterwards: %+v, %d idle, %d unknown", s, len(p.idle), len(p.tokens))
+		if _, err := conn.Write(introduction(setup.Token)); err != nil {
+			t.Fatal(err)
+		}
+		if err := testkit.Await(t, ready); err != nil {
+			t.Fatal(err)
+		}
+		pid := s.Status().Workers[0].PID
+		var requests []*Request
+		for _, safe := range []bool{true, true, false, true} {
+			requests = append(requests, newRequest("anything", safe))
+		}
+		outcomes := enqueue(t, s, requests...) // a batch of two, because the worker counts as quick
+		_, _ = conn.Write(said)                // until the pool closes the connection
+		_ = conn.(*net.UnixConn).CloseWrite()
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		for _, c := range outcomes {
+			if o := testkit.Await(t, c); errors.Is(o.err, context.DeadlineExceeded) {
+				t.Error("a request has no end")
+			}
+		}
+		_ = conn.Close() // the pool may have closed it
+		if err := s.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if now := s.Status(); now.Queued != 0 || len(now.Workers) != 0 || len(s.idle) != 0 || len(s.stations) != 0 {
+			t.Errorf("afterwards: %+v, %d idle, %d stations", now, len(s.idle), len(s.stations))
 		}
 	})
 }
 
-// socketPair returns the two ends of a worker's connection.
-func socketPair(t *testing.T) (a, b *net.UnixConn) {
-	t.Helper()
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var ends [2]*net.UnixConn
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "socket")
-		conn, err := net.FileConn(f)
-		if err := errors.Join(err, f.Close()); err != nil {
-			t.Fatal(err)
-		}
-		ends[i] = conn.(*net.UnixConn)
-	}
-	return ends[0], ends[1]
-}
-
-// connected adds a worker without a process. The pool expects it to connect, and will give it a
-// batch because it counts as quick.
-func connected(p *Pool) *worker {
-	w := &worker{abort: make(chan struct{}), average: time.Nanosecond}
-	w.init(p, 1, p.log)
-	w.exit = "the end of its connection"
-	close(w.spawned)
-	close(w.exited)
-	p.launched = 1
-	p.workers[w] = struct{}{}
-	p.tokens[w.token] = w
-	return w
-}
-
 // introduction returns the first frames of a worker.
-func introduction(w *worker) []byte {
-	hello := binary.BigEndian.AppendUint32(nil, wire.Version)
-	hello = binary.BigEndian.AppendUint32(hello, 1)
-	hello = binary.BigEndian.AppendUint32(hello, uint32(len(w.token)))
-	return frames(
-		wire.Frame{Type: wire.Hello, Payload: wire.AppendPairs(append(hello, w.token...))},
-		wire.Frame{Type: wire.Ready},
-	)
+func introduction(token string) []byte {
+	offer := wire.Offer{Features: wire.FeatureRequests | wire.FeaturePaths}
+	hello := wire.AppendHello(nil, wire.HelloPayload{Versions: wire.Supported, PID: 1, Token: token, Offer: offer})
+	return append(hello, frames(wire.Frame{Type: wire.Ready})...)
 }

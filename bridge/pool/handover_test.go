@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -28,7 +29,7 @@ func newGate(at handOver) *gate {
 	return &gate{at: at, reached: make(chan struct{}), open: make(chan struct{})}
 }
 
-func (g *gate) hook(at handOver, _ *worker, _ uint32) {
+func (g *gate) hook(at handOver, _ *station, _ uint32) {
 	switch {
 	case at == g.at && g.armed.CompareAndSwap(true, false):
 		close(g.reached)
@@ -44,12 +45,12 @@ func (g *gate) release() { g.once.Do(func() { close(g.open) }) }
 func (s *started) isQuiet() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for w := range s.workers {
+	for w := range s.stations {
 		if w.state != Ready || len(w.duties) != 0 {
 			return false
 		}
 	}
-	return len(s.idle) == len(s.workers) && s.queue.len() == 0
+	return len(s.idle) == len(s.stations) && s.queue.len() == 0
 }
 
 // The reader of a worker's connection is stopped between matching a frame to its request,
@@ -76,7 +77,7 @@ func TestBatchTakenApartAtAHandOver(t *testing.T) {
 		for name, at := range map[string]handOver{"matched": afterMatch, "delivered": afterDelivery} {
 			t.Run(first.do+" is "+name, func(t *testing.T) {
 				g := newGate(at)
-				s := start(t, Options{Processes: Processes{Workers: 2}, Limits: Limits{RequestTimeout: testkit.Patience}, hook: g.hook})
+				s := start(t, Options{Processes: worker.Processes{Workers: 2}, Limits: Limits{RequestTimeout: testkit.Patience}, hook: g.hook})
 				t.Cleanup(g.release)
 				launched := s.Status().Launched
 				g.armed.Store(true)
@@ -111,7 +112,7 @@ func TestBatchTakenApartAtAHandOver(t *testing.T) {
 type batch struct {
 	t *testing.T
 	s *started
-	w *worker
+	w *station
 }
 
 // newBatch takes an idle worker for a batch. Pool.mu is held until send.
@@ -145,7 +146,7 @@ func (b *batch) add(do string, leaves bool) <-chan outcome {
 func (b *batch) send() {
 	b.w.armStall()
 	b.s.mu.Unlock()
-	b.w.sendBatch()
+	b.w.process.Flush()
 }
 
 // A worker that begins a request while the pool takes it back is busy until it has answered. It
@@ -154,13 +155,13 @@ func TestBegunWhileTakenBack(t *testing.T) {
 	dir := t.TempDir()
 	mark, end := filepath.Join(dir, "mark"), filepath.Join(dir, "end")
 	g := newGate(afterTakingBack)
-	stop := func(at handOver, w *worker, stream uint32) {
+	stop := func(at handOver, w *station, stream uint32) {
 		if at == afterTakingBack && g.armed.CompareAndSwap(true, false) {
 			close(g.reached)
 			<-g.open
 		}
 	}
-	s := start(t, Options{Processes: Processes{Workers: 2}, Limits: Limits{RequestTimeout: testkit.Patience}, hook: stop})
+	s := start(t, Options{Processes: worker.Processes{Workers: 2}, Limits: Limits{RequestTimeout: testkit.Patience}, hook: stop})
 	t.Cleanup(g.release)
 	g.armed.Store(true)
 	b := newBatch(t, s)
@@ -182,9 +183,9 @@ func TestBegunWhileTakenBack(t *testing.T) {
 	next := s.async("echo next", false)
 	testkit.Eventually(t, "it to wait", func() bool { return s.Status().Queued > 0 })
 	s.mu.Lock()
-	for w := range s.workers {
+	for w := range s.stations {
 		if w.state != Busy {
-			t.Errorf("worker %d is %v, and runs a request", w.id, w.state)
+			t.Errorf("worker %d is %v, and runs a request", w.process.ID(), w.state)
 		}
 	}
 	s.mu.Unlock()
@@ -205,7 +206,7 @@ func TestFrameThatIsLate(t *testing.T) {
 	for name, at := range map[string]handOver{"matched": afterMatch, "delivered": afterDelivery} {
 		t.Run(name, func(t *testing.T) {
 			g := newGate(at)
-			s := start(t, Options{Processes: Processes{Workers: 2}, Limits: Limits{RequestTimeout: 100 * time.Millisecond, KillAfter: 100 * time.Millisecond}, hook: g.hook})
+			s := start(t, Options{Processes: worker.Processes{Workers: 2}, Limits: Limits{Limits: worker.Limits{KillAfter: 100 * time.Millisecond}, RequestTimeout: 300 * time.Millisecond}, hook: g.hook})
 			t.Cleanup(g.release)
 			g.armed.Store(true)
 			first := s.async("echo-pieces 3 secret", true)
@@ -257,7 +258,7 @@ func TestClientLeavesAtAHandOver(t *testing.T) {
 
 // A log record names the request of its stream, even if that request was answered just before.
 func TestWhoseRecordItIs(t *testing.T) {
-	s := start(t, Options{Processes: Processes{Workers: 1}})
+	s := start(t, Options{Processes: worker.Processes{Workers: 1}})
 	b := newBatch(t, s)
 	var answers []<-chan outcome
 	for i := range 8 {
@@ -284,7 +285,7 @@ func TestWhoseRecordItIs(t *testing.T) {
 
 // A request whose answer has begun is not repeated when its worker dies, even if it is safe.
 func TestBegunRequestIsNotRepeated(t *testing.T) {
-	s := start(t, Options{Processes: Processes{Workers: 3}})
+	s := start(t, Options{Processes: worker.Processes{Workers: 3}})
 	launched := s.Status().Launched
 	if o := s.do("start-and-crash", true); !errors.Is(o.err, ErrWorkerDied) || o.body != "begun" {
 		t.Errorf("%+v", o)

@@ -19,9 +19,9 @@ const (
 
 // hook is called at every hand-over if Options.hook is set, which only tests do. It plays the
 // scheduler, which may stop a goroutine there for any length of time.
-type hook func(at handOver, w *worker, stream uint32)
+type hook func(at handOver, w *station, stream uint32)
 
-func (p *Pool) pause(at handOver, w *worker, stream uint32) {
+func (p *Pool) pause(at handOver, w *station, stream uint32) {
 	if p.opt.hook != nil {
 		p.opt.hook(at, w, stream)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -52,7 +53,7 @@ var deeds = []deed{
 func TestUnderLoad(t *testing.T) {
 	goroutines := runtime.NumGoroutine()
 	s := start(t, Options{
-		Processes: Processes{Workers: 4, MaxRequests: 300}, Limits: Limits{QueueSize: 16, KillAfter: 200 * time.Millisecond, AnswerMemory: 64 << 10, AnswerSpool: 1 << 20, RequestTimeout: testkit.Patience},
+		Processes: worker.Processes{Workers: 4, MaxRequests: 300}, Limits: Limits{Limits: worker.Limits{KillAfter: 200 * time.Millisecond}, QueueSize: 16, AnswerMemory: 64 << 10, AnswerSpool: 1 << 20, RequestTimeout: testkit.Patience},
 	})
 	total := 0
 	for _, d := range deeds {
@@ -77,12 +78,12 @@ func TestUnderLoad(t *testing.T) {
 	clients.Wait()
 	testkit.Eventually(t, "peace", func() bool { return fmt.Sprint(states(s.Status())) == "[ready ready ready ready]" })
 	s.mu.Lock()
-	if n := s.queue.len(); n != 0 || len(s.idle) != 4 || len(s.tokens) != 0 {
-		t.Errorf("%d queued, %d idle, %d expected", n, len(s.idle), len(s.tokens))
+	if n := s.queue.len(); n != 0 || len(s.idle) != 4 {
+		t.Errorf("%d queued, %d idle", n, len(s.idle))
 	}
-	for w := range s.workers {
-		if len(w.duties) != 0 || len(w.batch) != 0 || w.paused || w.cleaning || w.successor != nil {
-			t.Errorf("worker %d has %d requests and %d bytes to send", w.id, len(w.duties), len(w.batch))
+	for w := range s.stations {
+		if len(w.duties) != 0 || w.process.Paused() || w.state != Ready || w.process.Relieved() {
+			t.Errorf("worker %d has %d requests and is %v", w.process.ID(), len(w.duties), w.state)
 		}
 	}
 	s.mu.Unlock()

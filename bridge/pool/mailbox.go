@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/buffer"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 )
 
@@ -62,12 +63,12 @@ func (m *mailbox) keepHead(head wire.Head, informational bool) *wire.Head {
 
 // push delivers a piece that came from w. It waits while the client is too far behind, so that the
 // worker has to wait as well.
-func (m *mailbox) push(piece Piece, w *worker) {
+func (m *mailbox) push(piece Piece, w *station) {
 	for {
 		m.mu.Lock()
 		if m.abandoned || m.fin || m.cut.Load() != nil {
 			m.mu.Unlock()
-			release(piece.buffer)
+			buffer.Put(piece.buffer)
 			return
 		}
 		if m.takeLocked(&piece) {
@@ -83,7 +84,7 @@ func (m *mailbox) push(piece Piece, w *worker) {
 		w.setPaused(true)
 		select {
 		case <-room:
-		case <-w.abort:
+		case <-w.process.Aborted():
 			m.fail(ErrClosed)
 		}
 		w.setPaused(false)
@@ -97,14 +98,14 @@ func (m *mailbox) takeLocked(piece *Piece) bool {
 	switch {
 	case size == 0 && piece.Head == nil:
 		m.fin, m.last = piece.Last, piece.File
-		release(piece.buffer)
+		buffer.Put(piece.buffer)
 		return true
 	case m.spool.isEmpty() && m.joinLocked(piece):
 	case m.spool.isEmpty() && (len(m.pieces) == 0 || m.memory+piece.cost() <= m.pool.opt.AnswerMemory):
 		m.pieces = append(m.pieces, *piece)
 		m.memory += piece.cost()
 	case piece.Head == nil && m.spool.write(piece.Body):
-		release(piece.buffer)
+		buffer.Put(piece.buffer)
 	default:
 		return false
 	}
@@ -123,7 +124,7 @@ func (m *mailbox) joinLocked(piece *Piece) bool {
 		return false
 	}
 	last.Body = append(last.Body, piece.Body...)
-	release(piece.buffer)
+	buffer.Put(piece.buffer)
 	return true
 }
 
@@ -185,7 +186,7 @@ func (m *mailbox) abandon() {
 	m.mu.Lock()
 	m.abandoned = true
 	for _, piece := range m.pieces {
-		release(piece.buffer)
+		buffer.Put(piece.buffer)
 	}
 	clear(m.pieces)
 	m.pieces = nil

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -18,8 +19,8 @@ func TestHeadsAreLimited(t *testing.T) {
 	testkit.Eventually(t, "the workers are as they should be", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		for w := range s.workers {
-			return w.paused
+		for w := range s.stations {
+			return w.process.Paused()
 		}
 		return false
 	})
@@ -62,7 +63,7 @@ func TestFramesOutOfOrder(t *testing.T) {
 		{"answer-while-busy", "after FIN with BUSY, before IDLE", true},
 	} {
 		t.Run(tt.do, func(t *testing.T) {
-			s := start(t, Options{Limits: Limits{KillAfter: 100 * time.Millisecond}})
+			s := start(t, Options{Limits: Limits{Limits: worker.Limits{KillAfter: 100 * time.Millisecond}}})
 			if o := s.do(tt.do, false); (o.err == nil) != tt.answered {
 				t.Errorf("answered %q, %v", o.body, o.err)
 			}
@@ -71,23 +72,5 @@ func TestFramesOutOfOrder(t *testing.T) {
 				t.Errorf("afterwards: %v", o.err)
 			}
 		})
-	}
-}
-
-// A request for a worker whose connection has just ended was never delivered, and goes to another
-// worker.
-func TestUndelivered(t *testing.T) {
-	s := start(t, Options{Processes: Processes{Workers: 2}})
-	s.mu.Lock()
-	w := s.idle[len(s.idle)-1]
-	conn := w.conn
-	s.mu.Unlock()
-	if err := conn.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		if o := s.do("pid", false); o.err != nil {
-			t.Error(o.err)
-		}
 	}
 }

@@ -1,48 +1,37 @@
-// Package pool runs worker processes that speak the wire protocol. It starts them, gives each
-// request to one, and recycles, drains and kills them. It does not know the application that a
-// worker runs: the caller provides the command that starts a worker, and the request frames.
+// Package pool gives requests to worker processes, one at a time to each. It knows neither the processes, which are
+// package worker's, nor the application that a worker runs: the caller provides the command that starts a worker, and the
+// request frames.
 //
 // A request goes to an idle worker, or else into a bounded queue. A worker that has finished takes
 // one request from the queue, or under load a batch of requests with safe methods. A batch costs
 // one write and one read on either side. If its first request turns out to be slow, the batch is
 // taken apart: the requests behind it move to other workers.
 //
-// With Preload the workers are forked by a zygote, a process that has loaded the application. The
-// zygote itself serves no requests. A forked worker differs from a started one in two points only:
-// how its process is made, and how the pool learns of its end.
+// One lock, Pool.mu, guards the queue and what each worker is doing. It is never held during I/O. It comes before the
+// locks of package worker. Giving a request to a worker and taking its answer takes no lock of the worker.Group's.
 //
-// One lock, Pool.mu, guards the queue, the set of workers and what each of them is
-// doing. It is never held during I/O.
+// A request belongs to the queue, or to a duty of one worker. A worker belongs to its worker.Group. The pool has a station
+// for it, and takes back the station's duties when the group says that the worker has ended, or will not answer.
 //
 // The files, by what they are about:
 //
-//   - pool.go starts and stops a pool; options.go checks its options; state.go tells what it is doing.
-//   - dispatch.go gives requests to workers; exchange.go is a request with its answer, duty.go a request that a worker
-//     has been given; mailbox.go, answer.go, spool.go and buffers.go hold the answer until the client has taken it.
-//   - peer.go is a process with its connection, which connection.go introduces; worker.go is one that serves requests,
-//     and reader.go reads what it sends.
-//   - spawn.go starts a process, with package internal/proc; fork.go has a zygote fork one; output.go and fifo.go read
-//     what it prints, and journal.go logs that.
-//   - zygote.go is the process that forks workers; nursery.go keeps one at work.
-//   - replace.go, recycle.go and circuit.go start workers in the place of others, scale.go more or fewer of them.
-//   - reload.go brings in workers with new code; source.go is where a generation of workers comes from; loaded.go
-//     tells which files the application consists of.
-//   - remains.go ends what workers leave behind.
+//   - pool.go starts and stops a pool; options.go checks its options; status.go tells what it is doing.
+//   - dispatch.go gives requests to workers, and queue.go is where requests wait; exchange.go is a request with its
+//     answer, duty.go a request that a worker has been given; mailbox.go, answer.go and spool.go hold the answer until the
+//     client has taken it.
+//   - station.go is what the pool has of a worker, state.go what the worker does, and reader.go reads its answers.
+//   - limits.go ends what takes too long; parting.go takes the requests of a worker back.
 package pool
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/pagi-go/pagi-bridge/internal/accept"
-	"github.com/pagi-go/pagi-bridge/internal/private"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 )
 
 // Values of Limits.Retry.
@@ -61,97 +50,45 @@ var (
 	// ErrNoWorkers: no worker could be started; the next attempt is due later.
 	ErrNoWorkers = errors.New("no worker can be started")
 	// ErrClosed: the pool is stopping or was never started.
-	ErrClosed = errors.New("the worker pool is closed")
+	ErrClosed = worker.ErrClosed
 	// ErrWorkerDied: the worker's process ended while it had the request.
 	ErrWorkerDied = errors.New("the worker died")
 	// ErrTimeout: the worker gave no sign of life for the request timeout.
 	ErrTimeout = errors.New("the worker did not answer in time")
 	// ErrProtocol: the worker sent something that is not the wire protocol.
-	ErrProtocol = errors.New("the worker broke the protocol")
+	ErrProtocol = worker.ErrProtocol
 )
 
-// Setup is what a process needs to connect to the pool.
-type Setup struct {
-	// Dir is the pool's private directory (mode 0700).
-	Dir string
-	// Socket is the path of the Unix socket to connect to.
-	Socket string
-	// Token is the secret that the process must repeat in HELLO.
-	Token string
-	// Worker is the worker's number, counted from 1 in the order of starts; 0 for a zygote.
-	Worker int
-	// Preload is set for a zygote. A zygote loads the application, reports READY, and forks a
-	// worker each time the pool asks.
-	Preload bool
-}
-
-// Pool is a set of worker processes. New makes one, Start starts it, Do gives it a request and Stop
+// Pool answers requests with worker processes. New makes one, Start starts it, Do gives it a request and Stop
 // ends it.
 type Pool struct {
-	opt      Options
-	log      *slog.Logger // the records of the pool and the workers go through a journal
-	journals journals
-	dir      string       // the path of private
-	private  *private.Dir // a directory for this pool alone
-	listener *net.UnixListener
+	opt   Options
+	group *worker.Group
+	log   *slog.Logger
+	stall time.Duration // stallTime, except in tests
 
-	mu         sync.Mutex
-	started    bool
-	closing    bool
-	workers    map[*worker]struct{}
-	tokens     map[string]caller // the processes that have not said HELLO yet
-	idle       []*worker         // last in, first out: the warmest serves next
-	queue      queue
-	stream     uint32
-	want       int // how many workers there should be
-	least      int // MinWorkers, until Resize
-	most       int // MaxWorkers, until Resize
-	scale      scaling
-	weighed    time.Time // when the memory of the workers was last checked; used by watch only
-	launched   int
-	source     *source   // of the workers to be started
-	failures   int       // failed starts in a row
-	nextTry    time.Time // the next attempt to start; valid if failures > 0
-	failedAt   time.Time // when the last start failed
-	reason     string    // why the last start failed
-	open       bool      // whether the circuit was not closed when it was last checked
-	told       string    // the last reason for a failed start that was logged
-	toldAt     time.Time
-	reloading  *reload // the running reload
-	pending    *reload // the reload after it
-	generation int     // that of the newest source
-	drained    chan struct{}
-	settled    chan error // nil except during Start; gets one value for each worker
-	nursery    nursery    // used with Preload
-	remains    remains
+	mu       sync.Mutex
+	started  bool
+	closing  bool
+	stations map[*station]struct{} // of the workers that have not ended
+	idle     []*station            // last in, first out: the warmest serves next
+	queue    queue
+	stream   uint32
+	drained  chan struct{} // nil unless Stop waits; closed when no request is left
 
 	totals    totals
 	spooled   atomic.Int64 // bytes of the files of all answers
 	spoolTold atomic.Int64 // when a spool that fails was logged last, in Unix nanoseconds
 
-	tasks sync.WaitGroup // every goroutine of the pool
-	hurry chan struct{}  // closed when no process gets any more grace
-	halt  chan struct{}  // closed when the workers must end
-	quit  chan struct{}  // closed when the goroutines must end
+	tasks sync.WaitGroup // every goroutine of the pool, those of the group apart
 }
 
 // New returns a pool that has not been started.
 func New(opt Options) *Pool {
 	opt.setDefaults()
-	if opt.Logger == nil {
-		opt.Logger = slog.Default()
-	}
-	p := &Pool{
-		opt:     opt,
-		workers: map[*worker]struct{}{},
-		tokens:  map[string]caller{},
-		remains: remains{},
-		nursery: nursery{all: map[*zygote]struct{}{}},
-		hurry:   make(chan struct{}),
-		halt:    make(chan struct{}),
-		quit:    make(chan struct{}),
-	}
-	p.log = p.journals.logger(opt.Logger).With("mount", opt.Name)
+	p := &Pool{opt: opt, stall: stallTime, stations: map[*station]struct{}{}}
+	p.group = worker.New(opt.group(), p)
+	p.log = p.group.Logger()
 	return p
 }
 
@@ -159,82 +96,12 @@ func New(opt Options) *Pool {
 // returns when they are ready. If one fails, Start stops the others, and the error says why, in the
 // worker's own words if there are any.
 func (p *Pool) Start(ctx context.Context) error {
-	if err := p.listen(); err != nil {
+	if err := p.group.Start(ctx); err != nil {
 		return err
 	}
 	p.mu.Lock()
 	p.started = true
-	p.source, p.generation = &source{generation: 1}, 1
-	p.want, p.least, p.most = p.opt.MinWorkers, p.opt.MinWorkers, p.opt.MaxWorkers
 	p.mu.Unlock()
-	p.tasks.Go(p.accept)
-	err := p.preload(ctx)
-	if err == nil {
-		p.mu.Lock()
-		p.settled = make(chan error, p.want)
-		for range p.want {
-			p.launchLocked(nil)
-		}
-		p.mu.Unlock()
-		p.tasks.Go(p.watch)
-		err = p.awaitStart(ctx)
-	}
-	p.mu.Lock()
-	p.settled = nil
-	p.mu.Unlock()
-	if err != nil {
-		stopCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		cancel()
-		err = errors.Join(err, p.Stop(stopCtx))
-	}
-	return err
-}
-
-// awaitStart waits for every worker of the first set, or for the first that fails.
-func (p *Pool) awaitStart(ctx context.Context) error {
-	for range p.opt.MinWorkers {
-		select {
-		case err := <-p.settled:
-			if err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return fmt.Errorf("start the workers: %w", context.Cause(ctx))
-		}
-	}
-	return nil
-}
-
-// startedLocked gives Start, if Start is waiting, the result of a worker's start. It reports
-// whether Start was waiting.
-func (p *Pool) startedLocked(err error) bool {
-	select {
-	case p.settled <- err:
-		return true
-	default: // also while settled is nil
-		return false
-	}
-}
-
-// maxSocketDir is about how long the path of a directory with a socket may be. The system allows
-// 104 to 108 bytes for the whole path of the socket.
-const maxSocketDir = 95
-
-// listen makes the private directory and the socket in it.
-func (p *Pool) listen() error {
-	made, err := private.Make("pool")
-	if err != nil {
-		return fmt.Errorf("make a directory for the workers: %w", err)
-	}
-	dir := made.Path()
-	p.private, p.dir = made, dir
-	p.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "socket"), Net: "unix"})
-	if err != nil && len(dir) > maxSocketDir {
-		err = fmt.Errorf("%w (the directory's name is too long for a socket; set TMPDIR to a shorter one)", err)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("listen for the workers: %w", err), made.Remove())
-	}
 	return nil
 }
 
@@ -249,67 +116,23 @@ func (p *Pool) Stop(ctx context.Context) error {
 		return nil
 	}
 	p.closing = true
-	p.refuseZygotesLocked()
 	p.drained = make(chan struct{})
 	p.checkDrainedLocked()
 	p.mu.Unlock()
-	defer p.hurryAfter(ctx)()
-
+	p.group.Close()
 	select {
 	case <-p.drained:
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
 	waiting := p.queue.takeAll()
-	all := make([]*worker, 0, len(p.workers))
-	for w := range p.workers {
-		all = append(all, w)
-		w.retire()
-	}
 	p.mu.Unlock()
 	for _, x := range waiting {
 		x.fail(ErrClosed)
 	}
-	close(p.halt)
-	var wg sync.WaitGroup
-	for _, w := range all {
-		wg.Go(func() { w.stop(ctx) })
-	}
-	wg.Wait()
-	p.stopZygotes(ctx)
-	close(p.quit)
-	err := p.listener.Close()
+	err := p.group.Stop(ctx)
 	p.tasks.Wait()
-	p.endRemains()
-	p.journals.flush()
-	return errors.Join(err, p.private.Remove())
-}
-
-// lastGrace is the kill grace once the context of Stop has ended.
-const lastGrace = time.Second
-
-// hurryAfter closes hurry lastGrace after the end of ctx, unless release is called first.
-func (p *Pool) hurryAfter(ctx context.Context) (release func()) {
-	released := make(chan struct{})
-	var waiting sync.WaitGroup
-	waiting.Go(func() {
-		select {
-		case <-ctx.Done():
-		case <-released:
-			return
-		}
-		grace := time.NewTimer(lastGrace)
-		defer grace.Stop()
-		select {
-		case <-grace.C:
-			close(p.hurry)
-		case <-released:
-		}
-	})
-	return func() {
-		close(released)
-		waiting.Wait()
-	}
+	return err
 }
 
 // checkDrainedLocked wakes Stop if no request is left.
@@ -317,7 +140,7 @@ func (p *Pool) checkDrainedLocked() {
 	if p.drained == nil || p.queue.len() > 0 {
 		return
 	}
-	for w := range p.workers {
+	for w := range p.stations {
 		if w.duties.requests() > 0 {
 			return
 		}
@@ -329,26 +152,15 @@ func (p *Pool) checkDrainedLocked() {
 	}
 }
 
+// Reload replaces every worker by one that has loaded the application anew; see worker.Group.Reload. No request fails or
+// is held up.
+func (p *Pool) Reload(ctx context.Context) error { return p.group.Reload(ctx) }
+
+// Resize changes the number of workers by n, to one at least; see worker.Group.Resize.
+func (p *Pool) Resize(n int) int { return p.group.Resize(n) }
+
 // RetryAfter estimates when a request that was refused may be tried again.
-func (p *Pool) RetryAfter() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return max(time.Until(p.nextTry), time.Until(p.nursery.nextTry), time.Second)
-}
+func (p *Pool) RetryAfter() time.Duration { return p.group.RetryAfter() }
 
 // Dir returns the pool's private directory; "" before Start.
-func (p *Pool) Dir() string { return p.dir }
-
-// accept takes the workers' connections.
-func (p *Pool) accept() {
-	for {
-		conn, err := accept.Connection(p.listener.AcceptUnix, p.quit, p.log, p.listener.Addr())
-		if err != nil {
-			if !errors.Is(err, net.ErrClosed) {
-				p.log.Error("no further worker can connect", "error", err)
-			}
-			return
-		}
-		p.tasks.Go(func() { p.greet(conn) })
-	}
-}
+func (p *Pool) Dir() string { return p.group.Dir() }

@@ -9,43 +9,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/proc"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-func TestLimitsDiffer(t *testing.T) {
-	for _, c := range []struct {
-		jitter      float64
-		least, most int
-	}{
-		{0, 900, 1000}, // the default
-		{0.5, 500, 1000},
-		{1, 1, 1000},
-		{-1, 1000, 1000},
-	} {
-		p := New(Options{Processes: Processes{MaxRequests: 1000, MaxAge: 1000 * time.Second}, Limits: Limits{MaxRequestsJitter: c.jitter}})
-		seen := map[int]bool{}
-		for range 2000 {
-			w := &worker{}
-			w.pool, w.since = p, time.Now()
-			w.drawLimits()
-			seen[w.limit] = true
-			age := w.expires.Sub(w.since).Seconds()
-			if w.limit < c.least || w.limit > c.most || age < float64(c.least)-1 || age > float64(c.most) {
-				t.Fatalf("jitter %g: %d requests and %g s, want %d to %d", c.jitter, w.limit, age, c.least, c.most)
-			}
-		}
-		if c.jitter >= 0 && len(seen) < (c.most-c.least)/2 {
-			t.Errorf("jitter %g: %d different limits", c.jitter, len(seen))
-		}
-	}
-}
-
 func TestMaxAge(t *testing.T) {
-	s := start(t, Options{Processes: Processes{Workers: 2, MaxAge: 300 * time.Millisecond}})
+	s := start(t, Options{Processes: worker.Processes{Workers: 2, MaxAge: 300 * time.Millisecond}})
 	gate := filepath.Join(t.TempDir(), "gate")
 	running := s.async("wait "+gate, false)
-	var busy WorkerStatus
+	var busy worker.ProcessStatus
 	testkit.Eventually(t, "a busy worker", func() bool {
 		for _, w := range s.Status().Workers {
 			if w.State == Busy.String() {
@@ -79,7 +52,7 @@ func TestMaxRSS(t *testing.T) {
 	}
 	for name, busy := range map[string]bool{"of an idle worker": false, "of one that always has work": true} {
 		t.Run(name, func(t *testing.T) {
-			s := start(t, Options{Processes: Processes{MaxRSS: 100 << 20}})
+			s := start(t, Options{Processes: worker.Processes{MaxRSS: 100 << 20}})
 			first := s.do("pid", false).body
 			if o := s.do("bloat 150", false); o.err != nil || o.body != first {
 				t.Fatalf("%+v", o)
@@ -103,7 +76,7 @@ func TestMaxRSS(t *testing.T) {
 func TestRecyclingIsSpread(t *testing.T) {
 	gate := filepath.Join(t.TempDir(), "gate")
 	touch(t, gate)
-	s := start(t, Options{Processes: Processes{Workers: 8, MaxAge: 3 * time.Second}, Limits: Limits{MaxRequestsJitter: -1, KillAfter: 100 * time.Millisecond}, Start: fakeStart("starts when:" + gate)})
+	s := start(t, Options{Processes: worker.Processes{Workers: 8, MaxAge: 3 * time.Second}, Limits: Limits{Limits: worker.Limits{MaxRequestsJitter: -1, KillAfter: 100 * time.Millisecond}}, Start: fakeStart("starts when:" + gate)})
 	if err := os.Remove(gate); err != nil {
 		t.Fatal(err)
 	}
@@ -122,33 +95,19 @@ func TestBadOptions(t *testing.T) {
 		want string
 	}{
 		{Options{}, ""},
-		{Options{Processes: Processes{Workers: 3, MaxRequests: 5, MaxAge: time.Hour, MaxRSS: 1}, Limits: Limits{MaxRequestsJitter: 1, RequestTimeout: -1, AnswerSpool: -1}}, ""},
-		{Options{Processes: Processes{MinWorkers: 1, MaxWorkers: 1}}, ""},
-		{Options{Processes: Processes{Workers: -1}}, "workers: must not be negative, is -1"},
-		{Options{Processes: Processes{MaxRequests: -1, MaxAge: -1}}, "max_requests: must not be negative, is -1\nmax_age: must not be negative, is -1ns"},
-		{Options{Processes: Processes{Workers: 3, MinWorkers: 1, MaxWorkers: 3}}, "workers: excludes min_workers and max_workers"},
-		{Options{Processes: Processes{MinWorkers: 1}}, "max_workers: is missing"},
-		{Options{Processes: Processes{MaxWorkers: 1}}, "min_workers: is missing"},
-		{Options{Processes: Processes{MinWorkers: 2, MaxWorkers: 1}}, "max_workers: must not be less than min_workers, is 1 and 2"},
-		{Options{Limits: Limits{MaxRequestsJitter: 1.5}}, "max_requests_jitter: must be at most 1, is 1.5"},
+		{Options{Processes: worker.Processes{Workers: 3, MaxRequests: 5, MaxAge: time.Hour, MaxRSS: 1}, Limits: Limits{Limits: worker.Limits{MaxRequestsJitter: 1}, RequestTimeout: -1, AnswerSpool: -1}}, ""},
+		{Options{Processes: worker.Processes{MinWorkers: 1, MaxWorkers: 1}}, ""},
+		{Options{Processes: worker.Processes{Workers: -1}}, "workers: must not be negative, is -1"},
+		{Options{Processes: worker.Processes{MaxRequests: -1, MaxAge: -1}}, "max_requests: must not be negative, is -1\nmax_age: must not be negative, is -1ns"},
+		{Options{Processes: worker.Processes{Workers: 3, MinWorkers: 1, MaxWorkers: 3}}, "workers: excludes min_workers and max_workers"},
+		{Options{Processes: worker.Processes{MinWorkers: 1}}, "max_workers: is missing"},
+		{Options{Processes: worker.Processes{MaxWorkers: 1}}, "min_workers: is missing"},
+		{Options{Processes: worker.Processes{MinWorkers: 2, MaxWorkers: 1}}, "max_workers: must not be less than min_workers, is 1 and 2"},
+		{Options{Limits: Limits{Limits: worker.Limits{MaxRequestsJitter: 1.5}}}, "max_requests_jitter: must be at most 1, is 1.5"},
 	} {
 		err := c.opt.Check()
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), c.want)) {
 			t.Errorf("%+v: %v, want %q", c.opt, err, c.want)
 		}
-	}
-}
-
-// bloated is the memory that the fake worker keeps.
-var bloated [][]byte
-
-func bloat(megabytes string) {
-	n, _ := strconv.Atoi(megabytes)
-	for range n {
-		block := make([]byte, 1<<20)
-		for i := range block {
-			block[i] = 1
-		}
-		bloated = append(bloated, block)
 	}
 }

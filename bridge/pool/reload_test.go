@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -43,7 +44,7 @@ func (s *started) reload() error {
 
 func generations(s Status) (out []int) {
 	for _, w := range s.Workers {
-		if w.State == Starting.String() || w.State == Ready.String() || w.State == Busy.String() {
+		if w.State == worker.Starting.String() || w.State == Ready.String() || w.State == Busy.String() {
 			out = append(out, w.Generation)
 		}
 	}
@@ -51,7 +52,7 @@ func generations(s Status) (out []int) {
 }
 
 func TestReload(t *testing.T) {
-	s, file := versioned(t, Options{Processes: Processes{Workers: 5}})
+	s, file := versioned(t, Options{Processes: worker.Processes{Workers: 5}})
 	for n, version := range []string{"two", "three"} {
 		setVersion(t, file, version)
 		if err := s.reload(); err != nil {
@@ -75,7 +76,7 @@ func TestReload(t *testing.T) {
 
 // A worker with a request finishes it; its successor serves meanwhile.
 func TestReloadWaitsForNoRequest(t *testing.T) {
-	s, file := versioned(t, Options{Processes: Processes{Workers: 1}})
+	s, file := versioned(t, Options{Processes: worker.Processes{Workers: 1}})
 	gate := filepath.Join(t.TempDir(), "gate")
 	running := s.async("wait "+gate, false)
 	setVersion(t, file, "two")
@@ -93,7 +94,7 @@ func TestReloadWaitsForNoRequest(t *testing.T) {
 }
 
 func TestReloadUnderLoad(t *testing.T) {
-	s, file := versioned(t, Options{Processes: Processes{Workers: 4}})
+	s, file := versioned(t, Options{Processes: worker.Processes{Workers: 4}})
 	done := make(chan struct{})
 	var clients sync.WaitGroup
 	for n := range 8 {
@@ -135,7 +136,7 @@ func TestReloadOfABrokenVersion(t *testing.T) {
 			if c.mode == "hangs when:" {
 				patience = 3 * time.Second // a start of the repaired version must be faster
 			}
-			s := start(t, Options{Processes: Processes{Workers: 3}, Start: fakeStart(c.mode + broken), Limits: Limits{StartTimeout: patience, KillAfter: 100 * time.Millisecond}})
+			s := start(t, Options{Processes: worker.Processes{Workers: 3}, Start: fakeStart(c.mode + broken), Limits: Limits{Limits: worker.Limits{StartTimeout: patience, KillAfter: 100 * time.Millisecond}}})
 			touch(t, broken)
 			if err := s.reload(); err == nil || !strings.Contains(err.Error(), c.words) {
 				t.Errorf("%v, want %q", err, c.words)
@@ -144,7 +145,7 @@ func TestReloadOfABrokenVersion(t *testing.T) {
 			if got := fmt.Sprint(generations(status)); got != "[1 1 1]" || status.Launched != 4 || status.Generation != 1 {
 				t.Errorf("%+v", status)
 			}
-			if status.Problem != "" || status.Circuit != Closed.String() {
+			if status.Problem != "" || status.Circuit != worker.Closed.String() {
 				t.Errorf("a failed reload counts as a failed start: %+v", status)
 			}
 			if o := s.do("pid", false); o.err != nil {
@@ -166,7 +167,7 @@ func TestReloadOfABrokenVersion(t *testing.T) {
 // A reload that fails half-way leaves the new workers and the old ones in place.
 func TestReloadThatBreaksHalfWay(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
-	s := start(t, Options{Processes: Processes{Workers: 3}, Start: fakeStart("fails from:6:" + broken)})
+	s := start(t, Options{Processes: worker.Processes{Workers: 3}, Start: fakeStart("fails from:6:" + broken)})
 	touch(t, broken)
 	if err := s.reload(); err == nil || !strings.Contains(err.Error(), "no app today") {
 		t.Errorf("%v", err)
@@ -183,9 +184,9 @@ func TestReloadThatBreaksHalfWay(t *testing.T) {
 // of the next attempt.
 func TestReloadOfADeadPool(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
-	s := start(t, Options{Processes: Processes{Workers: 2}, Start: fakeStart("exits when:" + broken)})
+	s := start(t, Options{Processes: worker.Processes{Workers: 2}, Start: fakeStart("exits when:" + broken)})
 	touch(t, broken)
-	for s.Status().Circuit == Closed.String() {
+	for s.Status().Circuit == worker.Closed.String() {
 		s.do("crash", false)
 	}
 	testkit.Eventually(t, "no worker to be left and a long wait", func() bool {
@@ -205,42 +206,6 @@ func TestReloadOfADeadPool(t *testing.T) {
 	testkit.Eventually(t, "both workers", func() bool { return fmt.Sprint(generations(s.Status())) == "[2 2]" })
 }
 
-// Any number of calls during a reload leads to one further reload.
-func TestReloadsAreJoined(t *testing.T) {
-	gate := filepath.Join(t.TempDir(), "gate")
-	touch(t, gate)
-	s := start(t, Options{Start: fakeStart("starts when:" + gate)})
-	if err := os.Remove(gate); err != nil {
-		t.Fatal(err)
-	}
-	results := make(chan error, 6)
-	ask := func() { results <- s.reload() }
-	go ask()
-	testkit.Eventually(t, "the first to begin", func() bool { return s.Status().Launched == 2 })
-	for range 5 {
-		go ask()
-	}
-	testkit.Eventually(t, "the others to wait", func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.pending != nil
-	})
-	short, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := s.Reload(short); !errors.Is(err, context.Canceled) {
-		t.Errorf("one that does not want to wait: %v", err)
-	}
-	touch(t, gate)
-	for range 6 {
-		if err := testkit.Await(t, results); err != nil {
-			t.Error(err)
-		}
-	}
-	if status := s.Status(); status.Launched > 4 || status.Generation > 4 { // 1, the first, the joined, and one of the 5 that came late
-		t.Errorf("%+v", status)
-	}
-}
-
 func TestReloadOfAClosedPool(t *testing.T) {
 	s := start(t, Options{})
 	if err := New(Options{}).Reload(t.Context()); !errors.Is(err, ErrClosed) {
@@ -251,31 +216,5 @@ func TestReloadOfAClosedPool(t *testing.T) {
 	}
 	if err := s.Reload(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("afterwards: %v", err)
-	}
-}
-
-func TestStopEndsAReload(t *testing.T) {
-	gate := filepath.Join(t.TempDir(), "gate")
-	touch(t, gate)
-	s := start(t, Options{Start: fakeStart("starts when:" + gate), Limits: Limits{KillAfter: 100 * time.Millisecond}})
-	if err := os.Remove(gate); err != nil {
-		t.Fatal(err)
-	}
-	results := make(chan error, 2)
-	for range 2 {
-		go func() { results <- s.reload() }()
-	}
-	testkit.Eventually(t, "the new worker to be started and another reload to wait", func() bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.pending != nil && s.launched == 2
-	})
-	if err := s.Stop(t.Context()); err != nil {
-		t.Error(err)
-	}
-	for range 2 {
-		if err := testkit.Await(t, results); !errors.Is(err, ErrClosed) {
-			t.Errorf("%v", err)
-		}
 	}
 }

@@ -9,13 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 // With Preload a reload starts another zygote, and the workers come from that one.
 func TestReloadOfAZygote(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
-	s := preloading(t, "failed and stays:"+broken, Options{Processes: Processes{Workers: 3}, Limits: Limits{KillAfter: 200 * time.Millisecond}})
+	s := preloading(t, "failed and stays:"+broken, Options{Processes: worker.Processes{Workers: 3}, Limits: Limits{Limits: worker.Limits{KillAfter: 200 * time.Millisecond}}})
 	first := s.zygote()
 	touch(t, broken)
 	if err := s.reload(); err == nil || !strings.Contains(err.Error(), "no app today") {
@@ -46,7 +47,7 @@ func TestReloadOfAZygote(t *testing.T) {
 // A zygote whose workers cannot get ready is ended, and the one before stays.
 func TestReloadWhoseWorkersFail(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
-	s := start(t, Options{Processes: Processes{Workers: 2, Preload: true}, Limits: Limits{KillAfter: 200 * time.Millisecond}, Start: func(setup Setup) (*exec.Cmd, []byte, error) {
+	s := start(t, Options{Processes: worker.Processes{Workers: 2, Preload: true}, Limits: Limits{Limits: worker.Limits{KillAfter: 200 * time.Millisecond}}, Start: func(setup worker.Setup) (*exec.Cmd, []byte, error) {
 		cmd, input, err := fakePreload("")(setup)
 		if err == nil {
 			cmd.Env = append(cmd.Env, "FAKE_WORKER=dies when:"+broken) // of its children

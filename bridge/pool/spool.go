@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/bridge/internal/buffer"
 )
 
 const (
@@ -49,7 +51,7 @@ func (s *spool) write(p []byte) bool {
 
 func (s *spool) append(p []byte) error {
 	if s.file == nil {
-		f, err := os.CreateTemp(s.pool.dir, "answer-*") // mode 0600
+		f, err := os.CreateTemp(s.pool.Dir(), "answer-*") // mode 0600
 		if err != nil {
 			return err
 		}
@@ -79,10 +81,10 @@ func (s *spool) reserve(size int64) bool {
 
 // read returns the next piece in a buffer of its own.
 func (s *spool) read() (*[]byte, error) {
-	buffer := allocate(int(min(spillChunk, s.to-s.from)))
-	n, err := s.file.ReadAt(*buffer, s.from)
-	if n < len(*buffer) {
-		release(buffer)
+	piece := buffer.Get(int(min(spillChunk, s.to-s.from)))
+	n, err := s.file.ReadAt(*piece, s.from)
+	if n < len(*piece) {
+		buffer.Put(piece)
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
@@ -91,7 +93,7 @@ func (s *spool) read() (*[]byte, error) {
 	if s.from += int64(n); s.isEmpty() {
 		s.rewind()
 	}
-	return buffer, nil
+	return piece, nil
 }
 
 // rewind starts again at the beginning of the file. It truncates a file that has become large.

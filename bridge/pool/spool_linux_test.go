@@ -10,7 +10,7 @@ import (
 // A disk that is full while an answer is spooled makes its worker wait.
 func TestSpoolOnAFullDisk(t *testing.T) {
 	t.Run("its file takes no more", func(t *testing.T) {
-		hook := func(at handOver, w *worker, _ uint32) {
+		hook := func(at handOver, w *station, _ uint32) {
 			if at != afterMatch {
 				return
 			}

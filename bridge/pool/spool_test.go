@@ -2,11 +2,12 @@ package pool
 
 import (
 	"context"
-	"path/filepath"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -24,8 +25,8 @@ func checkWaitingAnswer(t *testing.T, s *started) {
 	testkit.Eventually(t, "the worker to wait", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		for w := range s.workers {
-			if w.paused {
+		for w := range s.stations {
+			if w.process.Paused() {
 				return true
 			}
 		}
@@ -40,22 +41,22 @@ func checkWaitingAnswer(t *testing.T, s *started) {
 func TestSpoolFails(t *testing.T) {
 	t.Run("its file cannot be made", func(t *testing.T) {
 		s := start(t, Options{Limits: Limits{AnswerMemory: 1}})
-		s.mu.Lock()
-		dir := s.dir
-		s.dir = filepath.Join(dir, "not-there")
-		s.mu.Unlock()
+		away := s.Dir() + "-away"
+		if err := os.Rename(s.Dir(), away); err != nil {
+			t.Fatal(err)
+		}
 		checkWaitingAnswer(t, s)
 		s.log.WaitFor(t, "cannot be spooled")
-		s.mu.Lock()
-		s.dir = dir
-		s.mu.Unlock()
+		if err := os.Rename(away, s.Dir()); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
 // The files of all answers together have a limit. A closed answer gives its share back.
 func TestSpoolTotal(t *testing.T) {
 	const total = 600_000
-	s := start(t, Options{Processes: Processes{Workers: 3}, Limits: Limits{AnswerMemory: 1, AnswerSpoolTotal: total}})
+	s := start(t, Options{Processes: worker.Processes{Workers: 3}, Limits: Limits{AnswerMemory: 1, AnswerSpoolTotal: total}})
 	var answers []*Answer
 	for range 3 {
 		answer, err := s.Do(newRequest("big "+strconv.Itoa(bigAnswer), false))
@@ -67,8 +68,8 @@ func TestSpoolTotal(t *testing.T) {
 	testkit.Eventually(t, "all workers to wait", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		for w := range s.workers {
-			if !w.paused {
+		for w := range s.stations {
+			if !w.process.Paused() {
 				return false
 			}
 		}

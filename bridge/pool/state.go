@@ -1,42 +1,70 @@
 package pool
 
-import "time"
+import "github.com/pagi-go/pagi-bridge/bridge/worker"
 
-// State is a stage in the life of a worker.
+// State is what a serving worker does.
 //
-//	Starting --READY--> Ready <--request / answer--> Busy
-//	   |                  |                            |
-//	   |                  +----- told to go: DRAIN ----+---> Draining
-//	   |                  |                            |        |
-//	   +------------------+----------------------------+--------+---> Exiting --> Dead
+//	Ready --request--> Busy --last answer--> Ready
+//	                    |  ^
+//	   an answer, BUSY  |  | IDLE, and it has more requests
+//	                    v  |
+//	                  Cleaning --IDLE--> Ready
 //
-// A Draining worker finishes its requests and gets no new ones. A worker is Exiting once it can
-// serve no more requests. It may have failed to start, or was told to go while it started. It may
-// have announced its end (EXITING). It may have passed a time limit and is being killed. Or its
-// process has ended while its last frames are still being read. Draining workers without requests
-// and Exiting ones get the kill grace, then they are killed. A Dead worker is not part of the pool
-// any more.
+// A Cleaning worker runs what an application does after its answer. A worker whose memory is being checked between two
+// requests is Busy.
 type State uint8
 
 const (
-	Starting State = iota
-	Ready
+	Ready State = iota
 	Busy
-	Draining
-	Exiting
-	Dead
+	Cleaning
 )
 
-var stateNames = [...]string{"starting", "ready", "busy", "draining", "exiting", "dead"}
+var stateNames = [...]string{"ready", "busy", "busy"}
 
+// String returns the state as Status tells it: a Cleaning worker is busy.
 func (s State) String() string { return stateNames[s] }
 
-// isServing reports whether the worker has loaded the application and stays.
-func (w *worker) isServing() bool { return w.state == Ready || w.state == Busy }
-
-// leave makes the worker Exiting, once.
-func (w *worker) leave(now time.Time) {
-	if w.state < Exiting {
-		w.state, w.left = Exiting, now
+// after returns the state of a worker that was Busy or Cleaning and has just sent the end of an answer or IDLE. cleans
+// says that it was the end of an answer with BUSY, left how many requests it has not answered yet.
+func after(cleans bool, left int) State {
+	switch {
+	case cleans:
+		return Cleaning
+	case left > 0:
+		return Busy
 	}
+	return Ready
+}
+
+// phase is whether a worker may be given requests.
+//
+//	hired --READY--> employed --relieved, told to go, lost, broken--> gone
+//	  |                                                                ^
+//	  +----------------------------------------------------------------+
+//
+// A worker that is gone may still answer the requests it has.
+type phase uint8
+
+const (
+	hired phase = iota
+	employed
+	gone
+)
+
+// enter takes the worker to the next phase, where the drawing has an arrow to it, and reports whether it has.
+func (p *phase) enter(next phase) bool {
+	if *p >= next || *p == gone {
+		return false
+	}
+	*p = next
+	return true
+}
+
+// stateOf returns a worker's state as Status tells it.
+func (w *station) stateOf(process string) string {
+	if process == worker.Serving.String() {
+		return w.state.String()
+	}
+	return process
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
@@ -29,7 +30,7 @@ func (s *started) totalsBecome(want status.Totals) {
 }
 
 func TestStatusShowsTheRunningRequest(t *testing.T) {
-	s := start(t, Options{Processes: Processes{Workers: 1}})
+	s := start(t, Options{Processes: worker.Processes{Workers: 1}})
 	gate := filepath.Join(t.TempDir(), "gate")
 	began := time.Now()
 	answer, err := s.Do(newRequest("wait "+gate, false))
@@ -54,7 +55,7 @@ func TestStatusShowsTheRunningRequest(t *testing.T) {
 
 // What an application does after its answer is not shown as the request that was answered.
 func TestStatusHidesAnAnsweredRequest(t *testing.T) {
-	s := start(t, Options{Processes: Processes{Workers: 1}})
+	s := start(t, Options{Processes: worker.Processes{Workers: 1}})
 	gate := filepath.Join(t.TempDir(), "gate")
 	if o := s.do("cleanup "+gate, false); o.err != nil {
 		t.Fatal(o.err)
@@ -69,7 +70,7 @@ func TestStatusHidesAnAnsweredRequest(t *testing.T) {
 
 // Of a batch the request that the worker is busy with is shown, from when that was begun.
 func TestStatusShowsTheNextRequestOfABatch(t *testing.T) {
-	s := start(t, Options{Processes: Processes{Workers: 1}})
+	s := start(t, Options{Processes: worker.Processes{Workers: 1}})
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
 	one, two := s.async("wait "+first, false), s.async("wait "+second, false)
@@ -101,7 +102,7 @@ func TestStatusCountsErrorsByClass(t *testing.T) {
 		{"a broken protocol is both as well", "garbage", Options{}, status.Totals{Requests: 1, Errors: status.Errors{Died: 1}, Restarts: status.Restarts{Died: 1}}},
 		{"a time-out is both", "hang", Options{Limits: Limits{RequestTimeout: 50 * time.Millisecond}}, status.Totals{Requests: 1, Errors: status.Errors{TimedOut: 1}, Restarts: status.Restarts{TimedOut: 1}}},
 		{"a worker that tells that it goes", "leave", Options{}, status.Totals{Requests: 1, Restarts: status.Restarts{Exited: 1}}},
-		{"max_requests", "pid", Options{Processes: Processes{MaxRequests: 1}}, status.Totals{Requests: 1, Restarts: status.Restarts{MaxRequests: 1}}},
+		{"max_requests", "pid", Options{Processes: worker.Processes{MaxRequests: 1}}, status.Totals{Requests: 1, Restarts: status.Restarts{MaxRequests: 1}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.opt.KillAfter = 100 * time.Millisecond
@@ -113,7 +114,7 @@ func TestStatusCountsErrorsByClass(t *testing.T) {
 }
 
 func TestStatusCountsTheQueue(t *testing.T) {
-	s := start(t, Options{Processes: Processes{Workers: 1}, Limits: Limits{QueueSize: 1, QueueTimeout: 200 * time.Millisecond}})
+	s := start(t, Options{Processes: worker.Processes{Workers: 1}, Limits: Limits{QueueSize: 1, QueueTimeout: 200 * time.Millisecond}})
 	gate := filepath.Join(t.TempDir(), "gate")
 	running := s.async("wait "+gate, false)
 	waiting := s.async("pid", false)
@@ -138,22 +139,22 @@ func TestStatusCountsTheQueue(t *testing.T) {
 
 func TestStatusCountsRestartsByCause(t *testing.T) {
 	t.Run("age", func(t *testing.T) {
-		s := start(t, Options{Processes: Processes{Workers: 1, MaxAge: 200 * time.Millisecond}})
+		s := start(t, Options{Processes: worker.Processes{Workers: 1, MaxAge: 200 * time.Millisecond}})
 		testkit.Eventually(t, "a replacement", func() bool { return s.Status().Totals.Restarts.MaxAge > 0 })
 	})
 	t.Run("memory", func(t *testing.T) {
-		s := start(t, Options{Processes: Processes{Workers: 1, MaxRSS: 1}})
+		s := start(t, Options{Processes: worker.Processes{Workers: 1, MaxRSS: 1}})
 		testkit.Eventually(t, "a replacement", func() bool { return s.Status().Totals.Restarts.MaxRSS > 0 })
 	})
 	t.Run("a reload", func(t *testing.T) {
-		s := start(t, Options{Processes: Processes{Workers: 2}})
+		s := start(t, Options{Processes: worker.Processes{Workers: 2}})
 		if err := s.reload(); err != nil {
 			t.Fatal(err)
 		}
 		s.totalsBecome(status.Totals{Restarts: status.Restarts{Reload: 2}})
 	})
 	t.Run("by itself while idle", func(t *testing.T) {
-		s := start(t, Options{Processes: Processes{Workers: 1}})
+		s := start(t, Options{Processes: worker.Processes{Workers: 1}})
 		s.do("pid", false)
 		s.signal(s.Status().Workers[0].PID, 9)
 		s.totalsBecome(status.Totals{Requests: 1, Restarts: status.Restarts{Died: 1}})
@@ -163,7 +164,7 @@ func TestStatusCountsRestartsByCause(t *testing.T) {
 // Workers that cannot be started are counted apart, and the requests that find none.
 func TestStatusCountsFailedStarts(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
-	s := start(t, Options{Processes: Processes{Workers: 1}, Start: fakeStart("fails when:" + broken), Limits: Limits{KillAfter: 100 * time.Millisecond}})
+	s := start(t, Options{Processes: worker.Processes{Workers: 1}, Start: fakeStart("fails when:" + broken), Limits: Limits{Limits: worker.Limits{KillAfter: 100 * time.Millisecond}}})
 	touch(t, broken)
 	s.do("crash", false)
 	testkit.Eventually(t, "a failed start", func() bool {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -22,9 +23,9 @@ import (
 // Workers are stopped, continued and killed meanwhile, and clients leave.
 func TestWhoseAnswerItIs(t *testing.T) {
 	s := start(t, Options{
-		Processes: Processes{Workers: 3}, Limits: Limits{RequestTimeout: 250 * time.Millisecond, KillAfter: 50 * time.Millisecond, AnswerMemory: 8 << 10, AnswerSpool: 64 << 10, AnswerSpoolTotal: 128 << 10},
+		Processes: worker.Processes{Workers: 3}, Limits: Limits{Limits: worker.Limits{KillAfter: 50 * time.Millisecond}, RequestTimeout: 250 * time.Millisecond, AnswerMemory: 8 << 10, AnswerSpool: 64 << 10, AnswerSpoolTotal: 128 << 10},
 		// Give the other goroutines their chance at each hand-over.
-		hook: func(_ handOver, _ *worker, stream uint32) {
+		hook: func(_ handOver, _ *station, stream uint32) {
 			if stream%7 == 0 {
 				runtime.Gosched()
 			}
@@ -68,7 +69,7 @@ func (s *started) trouble(until time.Time) {
 			continue
 		}
 		w := workers[random.IntN(len(workers))]
-		if w.PID == 0 || w.State == Starting.String() {
+		if w.PID == 0 || w.State == worker.Starting.String() {
 			time.Sleep(time.Millisecond)
 			continue
 		}

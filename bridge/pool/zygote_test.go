@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -26,7 +27,7 @@ func preloading(t *testing.T, fault string, opt Options) *started {
 }
 
 // zygote waits until the only zygote is ready, and returns it.
-func (s *started) zygote() (z ZygoteStatus) {
+func (s *started) zygote() (z worker.ZygoteStatus) {
 	s.t.Helper()
 	testkit.Eventually(s.t, "a zygote", func() bool {
 		all := s.Status().Zygotes
@@ -47,7 +48,7 @@ func (s *started) signal(pid int, signal syscall.Signal) {
 }
 
 // readyWorkers waits until there are n ready workers and no others.
-func (s *started) readyWorkers(n int) []WorkerStatus {
+func (s *started) readyWorkers(n int) []worker.ProcessStatus {
 	s.t.Helper()
 	testkit.Eventually(s.t, fmt.Sprintf("%d ready workers", n), func() bool {
 		all := states(s.Status())
@@ -95,7 +96,7 @@ func TestOrdersOfDeath(t *testing.T) {
 		crash(t, s, "")
 	})
 	t.Run("both at once", func(t *testing.T) {
-		s := preloading(t, "", Options{Processes: Processes{Workers: 2}})
+		s := preloading(t, "", Options{Processes: worker.Processes{Workers: 2}})
 		z, workers := s.zygote(), s.readyWorkers(2)
 		for _, pid := range []int{workers[0].PID, z.PID, workers[1].PID} {
 			s.signal(pid, syscall.SIGKILL)
@@ -109,7 +110,7 @@ func TestOrdersOfDeath(t *testing.T) {
 		crash(t, s, "its zygote having kept silent")
 	})
 	t.Run("the worker, while the zygote is stopped", func(t *testing.T) {
-		s := preloading(t, "", Options{Limits: Limits{StartTimeout: 2 * time.Second}})
+		s := preloading(t, "", Options{Limits: Limits{Limits: worker.Limits{StartTimeout: 2 * time.Second}}})
 		z := s.zygote()
 		s.signal(z.PID, syscall.SIGSTOP)
 		crash(t, s, "its zygote having kept silent")
@@ -146,47 +147,6 @@ func testFaultyFork(t *testing.T, fault string) {
 	}
 }
 
-func TestZygoteThatCannotStart(t *testing.T) {
-	for fault, want := range map[string]string{
-		"failed":           "no app today",
-		"failed and stays": "no app today",
-		"no start":         "it ended before it was ready (exit status 9): cannot find my boots",
-		"silent":           "it was not ready after 300ms",
-		"no role":          `it was started with the role "zygote" and says that it has the role ""`,
-		"wrong version":    "it speaks version 99 of the protocol",
-		"dies on fork":     "the zygote has gone",
-		"cannot fork":      "the zygote cannot fork: no memory today",
-		"ends when ready":  "", // before or after it is known to be ready
-	} {
-		t.Run(fault, func(t *testing.T) {
-			t.Parallel()
-			log := &testkit.Log{}
-			p := New(Options{Processes: Processes{Preload: true}, Start: fakePreload(fault), Logger: log.Logger(), Limits: Limits{StartTimeout: testkit.Patience, KillAfter: 200 * time.Millisecond}})
-			if fault == "silent" {
-				p.opt.StartTimeout = 300 * time.Millisecond
-			}
-			err := p.Start(t.Context())
-			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("error %v, want %s", err, want)
-			}
-			if s := p.Status(); len(s.Workers)+len(s.Zygotes) > 0 {
-				t.Errorf("left: %+v\n%s", s, log)
-			}
-			if _, err := os.Stat(p.Dir()); !os.IsNotExist(err) {
-				t.Errorf("the directory is left: %v", err)
-			}
-		})
-	}
-	t.Run("before its context ends", func(t *testing.T) {
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errors.New("enough"))
-		defer cancel()
-		p := New(Options{Processes: Processes{Preload: true}, Start: fakePreload("silent"), Logger: (&testkit.Log{}).Logger(), Limits: Limits{KillAfter: 100 * time.Millisecond}})
-		if err := p.Start(ctx); err == nil || !strings.Contains(err.Error(), "start the zygote: enough") {
-			t.Errorf("error %v", err)
-		}
-	})
-}
-
 // A zygote that breaks the protocol is killed and replaced; the workers go on.
 func TestZygoteThatBreaksTheProtocol(t *testing.T) {
 	for fault, want := range map[string]string{
@@ -217,7 +177,7 @@ func TestZygoteThatBreaksTheProtocol(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			log := &testkit.Log{}
-			p := New(Options{Processes: Processes{Preload: true, Workers: 1}, Start: fakePreload(fault), Logger: log.Logger(), Limits: Limits{StartTimeout: time.Second, KillAfter: 200 * time.Millisecond}})
+			p := New(Options{Processes: worker.Processes{Preload: true, Workers: 1}, Start: fakePreload(fault), Logger: log.Logger(), Limits: Limits{Limits: worker.Limits{StartTimeout: time.Second, KillAfter: 200 * time.Millisecond}}})
 			err := p.Start(t.Context())
 			want := "which is no such process"
 			if fault == "announces another" {
@@ -234,7 +194,7 @@ func TestZygoteThatBreaksTheProtocol(t *testing.T) {
 // it can be loaded, a new zygote replaces the old one.
 func TestFailingZygotes(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
-	s := preloading(t, "failed:"+broken, Options{Processes: Processes{Workers: 2}})
+	s := preloading(t, "failed:"+broken, Options{Processes: worker.Processes{Workers: 2}})
 	touch(t, broken)
 	s.signal(s.zygote().PID, syscall.SIGKILL)
 	s.log.WaitFor(t, `level=ERROR msg="the application cannot be loaded"`, `error="no app today"`)
@@ -249,7 +209,7 @@ func TestFailingZygotes(t *testing.T) {
 	}
 	testkit.Eventually(t, "the last worker to be gone", func() bool { return len(s.Status().Workers) == 0 })
 	testkit.Eventually(t, "a request to be refused", func() bool { return errors.Is(s.do("pid", false).err, ErrNoWorkers) })
-	if after := s.RetryAfter(); after < time.Second || after > maxBackoff {
+	if after := s.RetryAfter(); after < time.Second || after > 30*time.Second {
 		t.Errorf("to be tried again after %v", after)
 	}
 	if err := os.Remove(broken); err != nil {
@@ -290,53 +250,5 @@ func TestStopWithABadZygote(t *testing.T) {
 				t.Errorf("it took %v", took)
 			}
 		})
-	}
-}
-
-// A pool can start a second zygote beside the first, as a reload does.
-func TestSecondZygote(t *testing.T) {
-	broken := filepath.Join(t.TempDir(), "broken")
-	s := preloading(t, "failed and stays:"+broken, Options{Processes: Processes{Workers: 2}})
-	first, before := s.zygote(), s.readyWorkers(2)
-	touch(t, broken)
-	if _, err := s.startZygote(t.Context()); err == nil || err.Error() != "no app today" {
-		t.Errorf("error %v", err)
-	}
-	if z := s.zygote(); z.PID != first.PID || z.Children != 2 {
-		t.Errorf("the old one has not stayed: %+v", z)
-	}
-	if err := os.Remove(broken); err != nil {
-		t.Fatal(err)
-	}
-	second, err := s.startZygote(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.mu.Lock()
-	s.adoptLocked(second)
-	s.mu.Unlock()
-	if all := s.Status().Zygotes; len(all) != 2 || all[0].State != "retired" || all[0].PID != first.PID || all[1].State != "ready" {
-		t.Errorf("%+v", all)
-	}
-	for range 2 { // until the last worker of the first one is gone
-		if isGone(first.PID) {
-			t.Error("the first one has gone too early")
-		}
-		for _, w := range before {
-			if !isGone(w.PID) {
-				s.signal(w.PID, syscall.SIGKILL)
-				testkit.Eventually(t, "it to be gone", func() bool {
-					return isGone(w.PID) && !slices.ContainsFunc(s.Status().Workers, func(o WorkerStatus) bool { return o.ID == w.ID })
-				})
-				break
-			}
-		}
-		s.readyWorkers(2)
-	}
-	if z := s.zygote(); z.ID != second.id || z.Children != 2 {
-		t.Errorf("%+v", z)
-	}
-	if !isGone(first.PID) || strings.Contains(s.log.String(), "the zygote died") {
-		t.Errorf("the first one has not gone in peace:\n%s", s.log)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
@@ -96,7 +97,7 @@ func TestApplicationsOfOtherServers(t *testing.T) {
 func TestOutputWhileLoading(t *testing.T) {
 	t.Run("at once", func(t *testing.T) {
 		gate := filepath.Join(t.TempDir(), "gate")
-		o := PSGI{Processes: pool.Processes{Workers: 1}, Code: `print "line $_\n" for 1 .. 40; print STDERR "and an error\n"; select undef, undef, undef, .01 until -e '` + gate + `'; sub { [200, [], []] }`}
+		o := PSGI{Processes: worker.Processes{Workers: 1}, Code: `print "line $_\n" for 1 .. 40; print STDERR "and an error\n"; select undef, undef, undef, .01 until -e '` + gate + `'; sub { [200, [], []] }`}
 		log := &testkit.Log{}
 		o.Logger = log.Logger()
 		app, err := o.Build()
@@ -127,7 +128,7 @@ func TestOutputWhileLoading(t *testing.T) {
 		}
 	})
 	t.Run("when the start time runs out", func(t *testing.T) {
-		o := PSGI{Processes: pool.Processes{Workers: 1}, Limits: pool.Limits{StartTimeout: 5 * time.Second}, Code: `print "line $_\n" for 1 .. 40; sleep 99; sub {}`}
+		o := PSGI{Processes: worker.Processes{Workers: 1}, Limits: pool.Limits{Limits: worker.Limits{StartTimeout: 5 * time.Second}}, Code: `print "line $_\n" for 1 .. 40; sleep 99; sub {}`}
 		log := &testkit.Log{}
 		o.Logger = log.Logger()
 		app, err := o.Build()

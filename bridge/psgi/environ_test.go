@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -89,13 +90,13 @@ func TestBadSurroundings(t *testing.T) {
 		{PSGI{Umask: "8"}, `psgi: umask: must be octal like 0027, is "8"`},
 		{PSGI{Umask: "1000"}, "psgi: umask: "},
 		{PSGI{Umask: "-22"}, "psgi: umask: "},
-		{PSGI{Processes: pool.Processes{MinWorkers: 2}}, "psgi: max_workers: is missing"},
-		{PSGI{Processes: pool.Processes{Workers: 2, MinWorkers: 2, MaxWorkers: 3}}, "psgi: workers: excludes"},
-		{PSGI{Processes: pool.Processes{MaxAge: -1}}, "psgi: max_age: must not be negative"},
-		{PSGI{Processes: pool.Processes{MaxRSS: -1}}, "psgi: max_rss: must not be negative"},
-		{PSGI{Limits: pool.Limits{MaxRequestsJitter: 2}}, "psgi: max_requests_jitter: must be at most 1"},
+		{PSGI{Processes: worker.Processes{MinWorkers: 2}}, "psgi: max_workers: is missing"},
+		{PSGI{Processes: worker.Processes{Workers: 2, MinWorkers: 2, MaxWorkers: 3}}, "psgi: workers: excludes"},
+		{PSGI{Processes: worker.Processes{MaxAge: -1}}, "psgi: max_age: must not be negative"},
+		{PSGI{Processes: worker.Processes{MaxRSS: -1}}, "psgi: max_rss: must not be negative"},
+		{PSGI{Limits: pool.Limits{Limits: worker.Limits{MaxRequestsJitter: 2}}}, "psgi: max_requests_jitter: must be at most 1"},
 		{PSGI{Limits: pool.Limits{AnswerMemory: -1}}, "psgi: answer_memory: must not be negative"},
-		{PSGI{Limits: pool.Limits{IdleTimeout: -1}}, "psgi: idle_timeout: must not be negative"},
+		{PSGI{Limits: pool.Limits{Limits: worker.Limits{IdleTimeout: -1}}}, "psgi: idle_timeout: must not be negative"},
 	} {
 		c.o.Code, c.o.Dir = "sub {}", dir
 		if _, err := c.o.Build(); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -103,7 +104,7 @@ func TestBadSurroundings(t *testing.T) {
 		}
 	}
 	if _, err := exec.LookPath("perl"); err == nil {
-		if _, err := (PSGI{Code: "sub {}", Umask: "0o27", Limits: pool.Limits{AnswerSpool: -1, MaxRequestsJitter: -1}}).Build(); err != nil {
+		if _, err := (PSGI{Code: "sub {}", Umask: "0o27", Limits: pool.Limits{Limits: worker.Limits{MaxRequestsJitter: -1}, AnswerSpool: -1}}).Build(); err != nil {
 			t.Error(err)
 		}
 	}

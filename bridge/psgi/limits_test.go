@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 // After messages and heads that are far too long the client gets 500 or 502, the worker goes on,
 // and the log gets a short text.
 func TestWhatIsTooLong(t *testing.T) {
-	m := mount(t, PSGI{Processes: pool.Processes{Workers: 2}, Code: `
+	m := mount(t, PSGI{Processes: worker.Processes{Workers: 2}, Code: `
 		my %do = (
 			'/die'     => sub { die 'x' x 5_000_000 },
 			'/head'    => sub { [200, ['X-Large' => 'x' x 300_000], ['']] },
@@ -58,7 +59,7 @@ func (m *mounted) pids() string {
 func TestLongMessageAtStart(t *testing.T) {
 	for _, preload := range []bool{false, true} {
 		log := &testkit.Log{}
-		built, err := PSGI{Processes: pool.Processes{Workers: 1, Preload: preload}, Code: `die 'x' x 20_000_000`, Logger: log.Logger()}.Build()
+		built, err := PSGI{Processes: worker.Processes{Workers: 1, Preload: preload}, Code: `die 'x' x 20_000_000`, Logger: log.Logger()}.Build()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +76,7 @@ func TestLongMessageAtStart(t *testing.T) {
 // Without a free descriptor, a request that needs one fails for that reason and the server answers
 // 503. An answer that would be spooled still arrives.
 func TestNoDescriptorIsLeft(t *testing.T) {
-	m := mount(t, PSGI{Processes: pool.Processes{Workers: 1}, Limits: pool.Limits{AnswerMemory: 1}, Code: `sub { [200, [], ['x' x 1_000_000]] }`})
+	m := mount(t, PSGI{Processes: worker.Processes{Workers: 1}, Limits: pool.Limits{AnswerMemory: 1}, Code: `sub { [200, [], ['x' x 1_000_000]] }`})
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
@@ -54,7 +55,7 @@ func lines(t *testing.T, file string) []string {
 
 func TestPreload(t *testing.T) {
 	dir := t.TempDir()
-	m := mount(t, PSGI{Processes: pool.Processes{Preload: true, Workers: 2}, Name: "/app", Env: map[string]string{"D": dir}, Dir: dir, Code: `
+	m := mount(t, PSGI{Processes: worker.Processes{Preload: true, Workers: 2}, Name: "/app", Env: map[string]string{"D": dir}, Dir: dir, Code: `
 		use strict; use warnings; use Cwd (); use PagiBridge; use Text::Wrap ();
 		sub note { open my $f, '>>', "$ENV{D}/$_[0]" or die $!; print {$f} "$_[1]\n"; close $f or die $! }
 		note(loaded => $$);
@@ -177,7 +178,7 @@ func TestPreloadFailures(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := &testkit.Log{}
-			built, err := PSGI{Code: c.perl, Processes: pool.Processes{Preload: true, Workers: 2}, Logger: log.Logger()}.Build()
+			built, err := PSGI{Code: c.perl, Processes: worker.Processes{Preload: true, Workers: 2}, Logger: log.Logger()}.Build()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -201,7 +202,7 @@ func TestPreloadFailures(t *testing.T) {
 // the missing workers.
 func TestPreloadWithoutTheZygote(t *testing.T) {
 	dir := t.TempDir()
-	m := mount(t, PSGI{Processes: pool.Processes{Preload: true, Workers: 2}, Env: map[string]string{"D": dir}, Code: `
+	m := mount(t, PSGI{Processes: worker.Processes{Preload: true, Workers: 2}, Env: map[string]string{"D": dir}, Code: `
 		open my $f, '>>', "$ENV{D}/loaded" or die; print {$f} "$$\n"; close $f; my $loader = $$;
 		sub { exit 1 if $_[0]{PATH_INFO} eq '/exit'; select undef, undef, undef, .02; [200, [], ["$$ $loader"]] }`})
 	before := m.both("/")
@@ -236,7 +237,7 @@ func TestPreloadWithoutTheZygote(t *testing.T) {
 
 // A hook that hangs is ended by start_timeout.
 func TestPreloadHookThatHangs(t *testing.T) {
-	built, err := PSGI{Code: `PagiBridge::after_fork(sub { sleep 3600 }); sub { }`, Processes: pool.Processes{Preload: true, Workers: 1}, Limits: pool.Limits{StartTimeout: 2 * time.Second}, Logger: (&testkit.Log{}).Logger()}.Build()
+	built, err := PSGI{Code: `PagiBridge::after_fork(sub { sleep 3600 }); sub { }`, Processes: worker.Processes{Preload: true, Workers: 1}, Limits: pool.Limits{Limits: worker.Limits{StartTimeout: 2 * time.Second}}, Logger: (&testkit.Log{}).Logger()}.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +249,7 @@ func TestPreloadHookThatHangs(t *testing.T) {
 
 // Without preload the same hooks run, so that an application need not know.
 func TestAfterForkWithoutPreload(t *testing.T) {
-	m := mount(t, PSGI{Processes: pool.Processes{Workers: 2}, Code: `use PagiBridge; my $n; PagiBridge::after_fork(sub { $n = "worker $_[0]" });
+	m := mount(t, PSGI{Processes: worker.Processes{Workers: 2}, Code: `use PagiBridge; my $n; PagiBridge::after_fork(sub { $n = "worker $_[0]" });
 		sub { select undef, undef, undef, .02; PagiBridge::after_fork(sub { $n .= ", late $_[0]" }) if $n !~ /late/; [200, [], ["$$ $n"]] }`})
 	for pid, text := range m.both("/") {
 		if text != "worker 1, late 1" && text != "worker 2, late 2" {
@@ -261,7 +262,7 @@ func TestAfterForkWithoutPreload(t *testing.T) {
 // output.
 func TestPreloadKeepsHandles(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "out")
-	m := mount(t, PSGI{Processes: pool.Processes{Preload: true}, Env: map[string]string{"F": file}, Code: `
+	m := mount(t, PSGI{Processes: worker.Processes{Preload: true}, Env: map[string]string{"F": file}, Code: `
 		open STDOUT, '>>', $ENV{F} or die; STDOUT->autoflush;
 		open my $copy, '>&', \*STDERR or die; $copy->autoflush;
 		sub { print "to the file by $$\n"; print {$copy} "copied by $$\n"; system 'echo by a child >&2'; [200, [], [$$]] }`})
@@ -285,7 +286,7 @@ func TestPreloadWarnsOfSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = u.Close() }()
-	m := mount(t, PSGI{Processes: pool.Processes{Preload: true, Workers: 2}, Env: map[string]string{"A": l.Addr().String(), "U": path}, Code: `
+	m := mount(t, PSGI{Processes: worker.Processes{Preload: true, Workers: 2}, Env: map[string]string{"A": l.Addr().String(), "U": path}, Code: `
 		use IO::Socket::INET; use IO::Socket::UNIX; use Socket;
 		my @s = (IO::Socket::INET->new(PeerAddr => $ENV{A}), IO::Socket::UNIX->new(Peer => $ENV{U}), IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1'));
 		socketpair my $a, my $b, AF_UNIX, SOCK_STREAM, PF_UNSPEC;
@@ -294,7 +295,7 @@ func TestPreloadWarnsOfSockets(t *testing.T) {
 	if n := strings.Count(m.log.String(), "sockets while it was loaded"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, m.log)
 	}
-	none := mount(t, PSGI{Processes: pool.Processes{Preload: true}, Code: `sub { [200, [], []] }`})
+	none := mount(t, PSGI{Processes: worker.Processes{Preload: true}, Code: `sub { [200, [], []] }`})
 	none.get("/")
 	if strings.Contains(none.log.String(), "socket") {
 		t.Errorf("it warns of sockets that are none:\n%s", none.log)
@@ -309,7 +310,7 @@ func TestPreloadDestroysLikeDBI(t *testing.T) {
 		package DBI::db; sub new { my $class = shift; return bless { @_ }, $class }
 		sub DESTROY { my $h = shift; return if $h->{InactiveDestroy}; open my $f, '>>', "$ENV{D}/closed"; print {$f} "$h->{Type} $$\n"; close $f }
 		1;`})
-	m := mount(t, PSGI{Processes: pool.Processes{Preload: true, Workers: 1}, Env: map[string]string{"D": dir}, Lib: []string{filepath.Join(dir, "lib")}, Code: `
+	m := mount(t, PSGI{Processes: worker.Processes{Preload: true, Workers: 1}, Env: map[string]string{"D": dir}, Lib: []string{filepath.Join(dir, "lib")}, Code: `
 		use DBI; open my $f, '>', "$ENV{D}/zygote"; print {$f} $$; close $f;
 		my $dbh = DBI::db->new(Type => 'db'); push @DBI::handles, DBI::db->new(Type => 'dr', ChildHandles => [$dbh]); $DBI::handles[0]{InactiveDestroy} = 1;
 		sub { exit 0 if $_[0]{PATH_INFO} eq '/exit'; [200, [], [$$]] }`})
@@ -333,7 +334,7 @@ func TestPreloadWithDBI(t *testing.T) {
 		t.Skip("DBD::SQLite is not installed")
 	}
 	dir := t.TempDir()
-	m := mount(t, PSGI{Processes: pool.Processes{Preload: true, Workers: 2}, Env: map[string]string{"D": dir}, Code: `
+	m := mount(t, PSGI{Processes: worker.Processes{Preload: true, Workers: 2}, Env: map[string]string{"D": dir}, Code: `
 		use DBI; use PagiBridge;
 		my $connect = sub { DBI->connect("dbi:SQLite:$ENV{D}/db", '', '', { RaiseError => 1, sqlite_busy_timeout => 10_000 }) };
 		my $dbh = $connect->(); $dbh->do('CREATE TABLE hits (pid)');

@@ -20,6 +20,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 	"github.com/pagi-go/pagi-bridge/perl"
@@ -59,9 +60,9 @@ type PSGI struct {
 	// Processes sets how many workers there are and when each is replaced, Limits how long requests
 	// may take and wait. MaxBodySize is the largest request body in bytes; a larger one is answered
 	// 413. With 0 only the server's limit applies. The server's limit must be at least as large.
-	pool.Processes `yaml:",inline"`
-	pool.Limits    `yaml:",inline"`
-	MaxBodySize    int64 `yaml:"max_body_size" unit:"bytes"`
+	worker.Processes `yaml:",inline"`
+	pool.Limits      `yaml:",inline"`
+	MaxBodySize      int64 `yaml:"max_body_size" unit:"bytes"`
 
 	// Loaded, if not nil, gets the application's files: those in %INC, as absolute paths, first
 	// when a worker has started and then as it loads more. It must not block. It is for
@@ -150,7 +151,7 @@ func (o *PSGI) pool() pool.Options {
 }
 
 // command returns the command that pool starts.
-func (o *PSGI) command(setup pool.Setup) (*exec.Cmd, []byte, error) {
+func (o *PSGI) command(setup worker.Setup) (*exec.Cmd, []byte, error) {
 	if err := perl.Extract(setup.Dir); err != nil {
 		return nil, nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
@@ -327,7 +328,7 @@ func TestAccessLogOfPlack(t *testing.T) {
 }
 
 func TestMaxRequests(t *testing.T) {
-	m := mount(t, PSGI{Code: `sub { [200, [], [$$]] }`, Processes: pool.Processes{MaxRequests: 3}})
+	m := mount(t, PSGI{Code: `sub { [200, [], [$$]] }`, Processes: worker.Processes{MaxRequests: 3}})
 	first := m.get("/").body
 	testkit.Eventually(t, "another worker to take over", func() bool { return m.get("/").body != first })
 }
@@ -436,7 +437,7 @@ func TestLoadErrors(t *testing.T) {
 		"a false value":      {PSGI{App: write("empty.psgi", "")}, `it returned nothing`},
 		"an exit":            {PSGI{App: write("exit.psgi", "exit 7")}, `exit status 7`},
 		"a missing -M":       {PSGI{Code: "sub {}", Modules: []string{"No::Such::Module"}}, `No/Such/Module.pm`},
-		"a start that hangs": {PSGI{Code: "sleep 99; sub {}", Limits: pool.Limits{StartTimeout: 200 * time.Millisecond}}, `not ready after 200ms`},
+		"a start that hangs": {PSGI{Code: "sleep 99; sub {}", Limits: pool.Limits{Limits: worker.Limits{StartTimeout: 200 * time.Millisecond}}}, `not ready after 200ms`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			app, err := c.o.Build()
@@ -458,7 +459,7 @@ func TestBuildErrors(t *testing.T) {
 		"is a directory":              {App: t.TempDir()},
 		"psgi: perl:":                 {Code: "sub {}", Perl: "/no/such/perl"},
 		"/no/dir/perl":                {Code: "sub {}", Dir: "/no/dir", Perl: "./perl"},
-		"psgi: workers:":              {Code: "sub {}", Processes: pool.Processes{Workers: -1}},
+		"psgi: workers:":              {Code: "sub {}", Processes: worker.Processes{Workers: -1}},
 		"psgi: retry: must be":        {Code: "sub {}", Limits: pool.Limits{Retry: "often"}},
 		"psgi: queue_timeout:":        {Code: "sub {}", Limits: pool.Limits{QueueTimeout: -1}},
 	} {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 )
 
 // reload reloads the application as a site does.
@@ -25,7 +25,7 @@ func writeFile(t *testing.T, path, content string) {
 func TestReload(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "app.psgi")
 	writeFile(t, file, "sub { [200, [], ['one']] }")
-	m := mount(t, PSGI{App: file, Processes: pool.Processes{Workers: 2}})
+	m := mount(t, PSGI{App: file, Processes: worker.Processes{Workers: 2}})
 	if r := m.get("/"); r.body != "one" {
 		t.Fatalf("%+v", r)
 	}
@@ -68,7 +68,7 @@ func TestReloadBeforeTheStart(t *testing.T) {
 func TestReloadWithPreload(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "app.psgi")
 	writeFile(t, file, "my $loader = $$; sub { [200, [], ['one ', $$ == $loader ? 'loaded here' : 'forked']] }")
-	m := mount(t, PSGI{App: file, Processes: pool.Processes{Workers: 2, Preload: true}})
+	m := mount(t, PSGI{App: file, Processes: worker.Processes{Workers: 2, Preload: true}})
 	writeFile(t, file, "sub { syntax error here")
 	if err := m.reload(); err == nil || !strings.Contains(err.Error(), "syntax error at "+file) {
 		t.Errorf("of a broken version: %v", err)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -155,7 +155,7 @@ func TestZeroInARequest(t *testing.T) {
 	}
 	for name, preload := range map[string]bool{"loaded by each worker": false, "loaded before the fork": true} {
 		t.Run(name, func(t *testing.T) {
-			m := mount(t, PSGI{App: app, Processes: pool.Processes{Preload: preload}})
+			m := mount(t, PSGI{App: app, Processes: worker.Processes{Preload: preload}})
 			if r := m.get("/"); r.body != dir+" "+app+" "+app {
 				t.Errorf("%q, %v", r.body, r.err)
 			}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -33,7 +34,7 @@ func TestRequestTimeLimit(t *testing.T) {
 		t.Skip("it waits for the grace between TERM and KILL")
 	}
 	pids := filepath.Join(t.TempDir(), "pids")
-	m := mount(t, PSGI{Processes: pool.Processes{Workers: 2}, Limits: pool.Limits{RequestTimeout: time.Second}, Code: `
+	m := mount(t, PSGI{Processes: worker.Processes{Workers: 2}, Limits: pool.Limits{RequestTimeout: time.Second}, Code: `
 		sub {
 			if ($_[0]{PATH_INFO} eq '/deaf') {
 				$SIG{TERM} = 'IGNORE';
@@ -75,7 +76,7 @@ func TestRequestTimeLimit(t *testing.T) {
 func TestRequestThatEndsItsWorker(t *testing.T) {
 	for retry, launched := range map[string]int{"": 3, "off": 3, "safe": 4} {
 		t.Run("retry "+retry, func(t *testing.T) {
-			m := mount(t, PSGI{Processes: pool.Processes{Workers: 2}, Limits: pool.Limits{Retry: retry}, Code: `sub { kill KILL => $$ if $_[0]{PATH_INFO} eq '/poison'; [200, [], ['served']] }`})
+			m := mount(t, PSGI{Processes: worker.Processes{Workers: 2}, Limits: pool.Limits{Retry: retry}, Code: `sub { kill KILL => $$ if $_[0]{PATH_INFO} eq '/poison'; [200, [], ['served']] }`})
 			if r := m.get("/poison"); r.statusCode() != 502 {
 				t.Errorf("%+v", r)
 			}

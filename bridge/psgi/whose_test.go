@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -19,7 +20,7 @@ import (
 // that request, and its body repeats the word. Workers are stopped, continued and killed meanwhile,
 // and clients leave.
 func TestWhoseAnswerItIs(t *testing.T) {
-	m := mount(t, PSGI{Processes: pool.Processes{Workers: 3}, Limits: pool.Limits{RequestTimeout: 300 * time.Millisecond, AnswerMemory: 8 << 10, AnswerSpool: 64 << 10}, Code: `
+	m := mount(t, PSGI{Processes: worker.Processes{Workers: 3}, Limits: pool.Limits{RequestTimeout: 300 * time.Millisecond, AnswerMemory: 8 << 10, AnswerSpool: 64 << 10}, Code: `
 		my $dir = '` + t.TempDir() + `';
 		sub {
 			my ($env) = @_;

@@ -14,13 +14,13 @@ import (
 	"io"
 )
 
-// Version is the protocol's version, exchanged in HELLO.
-const Version = 2
+// Version is the newest version of the protocol that this package speaks; see Supported.
+const Version = 3
 
 const (
 	// HeaderSize is the size of a frame's header in bytes.
 	HeaderSize = 10
-	// MaxPayload is the largest payload either side may send.
+	// MaxPayload is the largest payload either side may send; see Type.MaxPayload.
 	MaxPayload = 16 << 20
 	// MaxHead is the largest head of a response: status and headers.
 	MaxHead = 256 << 10
@@ -33,11 +33,14 @@ type Type uint8
 
 // Frames from the gateway to a worker.
 const (
-	Request Type = 0x01
-	Cancel  Type = 0x02
-	Drain   Type = 0x03
-	Fork    Type = 0x04
-	Names   Type = 0x05
+	Request    Type = 0x01
+	Cancel     Type = 0x02
+	Drain      Type = 0x03
+	Fork       Type = 0x04
+	Names      Type = 0x05
+	Scope      Type = 0x06
+	Disconnect Type = 0x07
+	Reply      Type = 0x08
 )
 
 // Frames from a worker to the gateway.
@@ -56,6 +59,18 @@ const (
 	Forked        Type = 0x1b
 	Loaded        Type = 0x1c
 	Exited        Type = 0x1d
+	End           Type = 0x1e
+	Call          Type = 0x1f
+)
+
+// Frames from either side.
+const (
+	Welcome   Type = 0x20
+	Refused   Type = 0x21
+	Ping      Type = 0x22
+	Pong      Type = 0x23
+	Credit    Type = 0x24
+	EventPart Type = 0x25 // EVENT: an event, or a part of one
 )
 
 var typeNames = map[Type]string{
@@ -63,6 +78,8 @@ var typeNames = map[Type]string{
 	Hello: "HELLO", Ready: "READY", Failed: "FAILED", Response: "RESPONSE", Body: "BODY", File: "FILE",
 	Informational: "INFORMATIONAL", Abort: "ABORT", Log: "LOG", Idle: "IDLE", Exiting: "EXITING",
 	Forked: "FORKED", Loaded: "LOADED", Exited: "EXITED",
+	Scope: "SCOPE", Disconnect: "DISCONNECT", Reply: "REPLY", End: "END", Call: "CALL",
+	Welcome: "WELCOME", Refused: "REFUSED", Ping: "PING", Pong: "PONG", Credit: "CREDIT", EventPart: "EVENT",
 }
 
 func (t Type) String() string {
@@ -70,6 +87,15 @@ func (t Type) String() string {
 		return name
 	}
 	return fmt.Sprintf("0x%02x", uint8(t))
+}
+
+// MaxPayload is the largest payload that a frame of the type may have, in bytes.
+func (t Type) MaxPayload() uint32 {
+	switch t {
+	case Request, Response, Body, EventPart:
+		return MaxPayload
+	}
+	return 1 << 20
 }
 
 // Flags of a frame.
@@ -82,6 +108,12 @@ const (
 	// FlagBodyFile, on a REQUEST, says that the path of a file with the body follows the values,
 	// and not the body itself.
 	FlagBodyFile uint8 = 0x04
+	// FlagDescriptor says that a descriptor belongs to the frame.
+	FlagDescriptor uint8 = 0x08
+	// FlagPart, on an EVENT, says that the event goes on in the next EVENT of the stream.
+	FlagPart uint8 = 0x10
+	// FlagQuiet, on a CALL, says that no REPLY is wanted.
+	FlagQuiet uint8 = 0x20
 )
 
 // Kinds of ABORT.
@@ -159,8 +191,8 @@ func readFrame(r io.Reader, header []byte, alloc Allocator) (Frame, error) {
 		Type:   Type(header[8]),
 		Flags:  header[9],
 	}
-	if length > MaxPayload {
-		return Frame{}, fmt.Errorf("%w: %s of %d bytes, at most %d are allowed", ErrTooLarge, f.Type, length, MaxPayload)
+	if most := f.Type.MaxPayload(); length > most {
+		return Frame{}, fmt.Errorf("%w: %s of %d bytes, at most %d are allowed", ErrTooLarge, f.Type, length, most)
 	}
 	if length == 0 {
 		return f, nil

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"strconv"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -21,6 +22,24 @@ func AppendPairs(b []byte, list ...string) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(list)/2))
 	for _, s := range list {
 		b = appendString(b, s)
+	}
+	return b
+}
+
+// appendList appends a list: the number of strings, then each behind its length.
+func appendList(b []byte, list ...string) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(list)))
+	for _, s := range list {
+		b = appendString(b, s)
+	}
+	return b
+}
+
+// appendHeaders appends headers as pairs.
+func appendHeaders(b []byte, headers pagi.Headers) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(headers)))
+	for _, h := range headers {
+		b = appendString(appendString(b, h.Name), h.Value)
 	}
 	return b
 }
@@ -82,6 +101,32 @@ func (d *decoder) count(size int) int {
 	return int(n)
 }
 
+// list reads a list of strings.
+func (d *decoder) list() []string {
+	n := d.count(4)
+	if d.bad || n == 0 {
+		return nil
+	}
+	list := make([]string, n)
+	for i := range list {
+		list[i] = string(d.take(int(d.uint32())))
+	}
+	return list
+}
+
+// number reads a decimal of 0 to most; "" is 0.
+func (d *decoder) number(text string, most int) int {
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > most {
+		d.bad = true
+		return 0
+	}
+	return n
+}
+
 func (d *decoder) err(t Type) error {
 	if d.bad {
 		return fmt.Errorf("%w: %s", ErrMalformed, t)
@@ -128,24 +173,6 @@ func lower(b []byte) {
 			b[i] = c + ('a' - 'A')
 		}
 	}
-}
-
-// HelloPayload is the content of a HELLO frame.
-type HelloPayload struct {
-	Version uint32
-	PID     uint32
-	Token   string
-	// Info describes the worker: "runtime", "version".
-	Info pagi.Headers
-}
-
-// DecodeHello decodes a HELLO frame.
-func DecodeHello(p []byte) (HelloPayload, error) {
-	d := decoder{p: p}
-	h := HelloPayload{Version: d.uint32(), PID: d.uint32()}
-	h.Token = string(d.take(int(d.uint32())))
-	h.Info = d.headers()
-	return h, d.err(Hello)
 }
 
 // Head is a response's status and headers, names in lower case.

@@ -217,9 +217,9 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestHelloFileAbort(t *testing.T) {
-	hello := AppendPairs(append(unhex(t, "00000001"+"0000002a"+"00000003"), "tok"...), "runtime", "perl")
-	h, err := DecodeHello(hello)
-	want := HelloPayload{Version: 1, PID: 42, Token: "tok", Info: pagi.NewHeaders("runtime", "perl")}
+	hello := AppendPairs(append(unhex(t, "00000002"+"0000002a"+"00000003"), "tok"...), "runtime", "perl")
+	h, err := DecodeHello(hello) // of version 2
+	want := HelloPayload{Versions: Versions{0, 2}, PID: 42, Token: "tok", Offer: Offer{Runtime: "perl"}.WithDefaults()}
 	if diff := cmp.Diff(want, h); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
 	}

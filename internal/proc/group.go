@@ -25,33 +25,39 @@ func (g Group) Signal(sig syscall.Signal) {
 // Exists reports whether a process of the group is left. A zombie counts.
 func (g Group) Exists() bool { return g > 1 && !errors.Is(syscall.Kill(-int(g), 0), syscall.ESRCH) }
 
-// lookAgain is how long End waits before it looks again whether the group is empty. The system does not tell.
+// lookAgain is how long EndsWithin waits before it looks again whether the group is empty. The system does not tell.
 const lookAgain = 20 * time.Millisecond
 
 // End ends the group: TERM now, and KILL after grace, or when hurry is closed, for what is left of it. It returns when the
-// group is empty or was killed, and then waits for leaderEnded, which is closed when the leader has ended.
+// group is empty or was killed, and then waits for leaderEnded, which is closed when the leader has ended; nil stands for a
+// leader that has.
 func (g Group) End(grace time.Duration, hurry, leaderEnded <-chan struct{}) {
 	g.Signal(syscall.SIGTERM)
-	deadline := time.NewTimer(grace)
-	defer deadline.Stop()
-	late := func() bool {
-		for ended := leaderEnded; g.Exists(); {
-			select {
-			case <-ended:
-				ended = nil // from now on look only at the clock
-			case <-time.After(lookAgain):
-			case <-deadline.C:
-				return true
-			case <-hurry:
-				return true
-			}
-		}
-		return false
-	}
-	if late() {
+	if !g.EndsWithin(grace, hurry, leaderEnded) {
 		g.Signal(syscall.SIGKILL)
 	}
-	<-leaderEnded
+	if leaderEnded != nil {
+		<-leaderEnded
+	}
+}
+
+// EndsWithin waits until the group is empty, for patience at most, or until hurry is closed. It reports whether the group
+// is empty. It looks at once when leaderEnded is closed.
+func (g Group) EndsWithin(patience time.Duration, hurry, leaderEnded <-chan struct{}) bool {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for g.Exists() {
+		select {
+		case <-leaderEnded:
+			leaderEnded = nil // from now on look only at the clock
+		case <-time.After(lookAgain):
+		case <-late.C:
+			return false
+		case <-hurry:
+			return false
+		}
+	}
+	return true
 }
 
 // LeadsGroup reports whether a process leads a group of its own, as every process of Start does, or has gone. Only a

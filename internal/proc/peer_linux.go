@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PeerPID returns the number of the process at the other end of a Unix socket. known is false where the system does not
-// tell it; the caller has to trust whoever can reach the socket then.
-func PeerPID(conn *net.UnixConn) (pid int, known bool, err error) {
+// PeerOf returns the process at the other end of a Unix socket, and its user. known is false where the system does not
+// tell; the caller has to trust whoever can reach the socket then.
+func PeerOf(conn *net.UnixConn) (peer Peer, known bool, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return 0, true, err
+		return Peer{}, true, err
 	}
 	var cred *unix.Ucred
 	var sockErr error
@@ -21,7 +21,7 @@ func PeerPID(conn *net.UnixConn) (pid int, known bool, err error) {
 		cred, sockErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	})
 	if err := errors.Join(err, sockErr); err != nil {
-		return 0, true, fmt.Errorf("read the peer's credentials: %w", err)
+		return Peer{}, true, fmt.Errorf("read the peer's credentials: %w", err)
 	}
-	return int(cred.Pid), true, nil
+	return Peer{PID: int(cred.Pid), UID: int(cred.Uid)}, true, nil
 }

@@ -4,5 +4,5 @@ package proc
 
 import "net"
 
-// PeerPID is explained in peer_linux.go.
-func PeerPID(*net.UnixConn) (pid int, known bool, err error) { return 0, false, nil }
+// PeerOf is explained in peer_linux.go.
+func PeerOf(*net.UnixConn) (peer Peer, known bool, err error) { return Peer{}, false, nil }

@@ -65,7 +65,7 @@ type Request struct {
 type Worker struct {
 	ID    int    `json:"id"`
 	PID   int    `json:"pid"`
-	State string `json:"state"` // as pool.State has it
+	State string `json:"state"` // ready, busy, or another one of worker.State
 	// Generation counts the reloads before the worker was started, from 1.
 	Generation int `json:"generation"`
 	// Served is the number of requests it has answered, Inflight of those it has now.

@@ -8,7 +8,7 @@ use Test::More;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 
-use PagiBridge::Wire qw(:frames pack_pairs parse_frames);
+use PagiBridge::Wire qw(:frames frame pack_pairs parse_frames);
 
 # The worker program as a whole: which umask the application finds.
 my $dir = tempdir(CLEANUP => 1);
@@ -24,7 +24,8 @@ sub umask_with {
     print {$worker} pack_pairs(@config);
     shutdown_write($worker);
     my $conn = $server->accept or die "accept: $!";
-    my $in   = do { local $/; <$conn> };
+    syswrite $conn, frame(WELCOME, 0, 0, pack('n N', VERSION, $$) . pack_pairs(features => 'requests'));
+    my $in = do { local $/; <$conn> };
     unlink $path;
     my ($failed) = grep { unpack('x8 C', $_) == FAILED } parse_frames(\$in);
     return substr $failed, HEADER_SIZE;

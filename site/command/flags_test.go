@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pagi-go/pagi-bridge/apps"
-	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/server"
 	"github.com/pagi-go/pagi-bridge/server/acme"
@@ -132,7 +132,7 @@ func TestFlagsBecomeSettings(t *testing.T) {
 	workplace(t)
 	for line, want := range map[string]site.Settings{
 		"": {Environment: "deployment"},
-		"-o 0.0.0.0 -p 8080 -w 4 -I a -Ib --lib c -E test": {Listen: []string{"0.0.0.0:8080"}, Processes: pool.Processes{Workers: 4}, Lib: []string{"a", "b", "c"}, Environment: "test"},
+		"-o 0.0.0.0 -p 8080 -w 4 -I a -Ib --lib c -E test": {Listen: []string{"0.0.0.0:8080"}, Processes: worker.Processes{Workers: 4}, Lib: []string{"a", "b", "c"}, Environment: "test"},
 		"-p 0":                                  {Listen: []string{"127.0.0.1:0"}, Environment: "deployment"},
 		"-o ::1":                                {Listen: []string{"[::1]:5000"}, Environment: "deployment"},
 		"--listen :1 --listen ./x.sock -S y":    {Listen: []string{":1", "./x.sock", "unix:y"}, Environment: "deployment"},
@@ -141,13 +141,13 @@ func TestFlagsBecomeSettings(t *testing.T) {
 		"--access-log x --access-log-format %h": {Logs: site.Logs{AccessLog: "x", AccessLogFormat: "%h"}, Environment: "deployment"},
 		"--no-access-log --log-level debug":     {Logs: site.Logs{AccessLog: "off", LogLevel: "debug"}, Environment: "deployment"},
 		"--max-body-size 0 --max-header-size 9 --max-header-count 8 --max-connections 7 --max-requests 6": {
-			Limits: server.Limits{Limits: engine.Limits{MaxBodySize: -1, MaxHeaderCount: 8}, MaxHeaderSize: 9, MaxConnections: 7}, Processes: pool.Processes{MaxRequests: 6}, Environment: "deployment"},
+			Limits: server.Limits{Limits: engine.Limits{MaxBodySize: -1, MaxHeaderCount: 8}, MaxHeaderSize: 9, MaxConnections: 7}, Processes: worker.Processes{MaxRequests: 6}, Environment: "deployment"},
 		"--max-body-size 10MB --max-header-size 64KiB --max-rss 1.5GiB --write-low-watermark 1_000": {
-			Limits: server.Limits{Limits: engine.Limits{MaxBodySize: 10_000_000, LowWaterMark: 1000}, MaxHeaderSize: 64 << 10}, Processes: pool.Processes{MaxRSS: 3 << 29}, Environment: "deployment"},
+			Limits: server.Limits{Limits: engine.Limits{MaxBodySize: 10_000_000, LowWaterMark: 1000}, MaxHeaderSize: 64 << 10}, Processes: worker.Processes{MaxRSS: 3 << 29}, Environment: "deployment"},
 		"--timeout 0 --header-timeout 1 --body-timeout 1.5 --write-timeout 1m --request-timeout 0 --shutdown-timeout 2s --lifespan-startup-timeout 3 --lifespan on": {
 			Timeouts: server.Timeouts{Timeout: -1, HeaderTimeout: time.Second, Timeouts: engine.Timeouts{BodyTimeout: 1500 * time.Millisecond, WriteTimeout: time.Minute}, ShutdownTimeout: 2 * time.Second, LifespanStartupTimeout: 3 * time.Second}, Lifespan: "on", Environment: "deployment"},
 		"--max-request-time 1m":     {Timeouts: server.Timeouts{Timeouts: engine.Timeouts{MaxRequestTime: time.Minute}}, Environment: "deployment"},
-		"--preload":                 {Processes: pool.Processes{Preload: true}, Environment: "deployment"},
+		"--preload":                 {Processes: worker.Processes{Preload: true}, Environment: "deployment"},
 		"-r -R a,b --reload-dirs c": {Reload: true, ReloadDirs: []string{"a", "b", "c"}, Environment: "deployment"},
 		"-l :1":                     {Listen: []string{":1"}, Environment: "deployment"},
 		"-b 9 --proxy-protocol-from ::1 --max-connections 0 --max-connections-per-address 4 --max-requests-per-connection 3": {
@@ -161,14 +161,14 @@ func TestFlagsBecomeSettings(t *testing.T) {
 			Logs:        site.Logs{AccessLogMaxSize: 2_000_000, AccessLogMaxAge: 48 * time.Hour, AccessLogBackups: 3, AccessLogCompress: true, LogFile: "f", LogFormat: "json"},
 			Environment: "deployment"},
 		"--min-workers 2 --max-workers 8 --max-age 1h --max-rss 200000000 --reload": {
-			Processes: pool.Processes{MinWorkers: 2, MaxWorkers: 8, MaxAge: time.Hour, MaxRSS: 200_000_000}, Reload: true, Environment: "deployment"},
-		"-c site.yaml --min-workers 2 --max-workers 8": {Listen: []string{"127.0.0.1:1"}, Environment: "staging", Processes: pool.Processes{MinWorkers: 2, MaxWorkers: 8}, Timeouts: server.Timeouts{Timeout: 9 * time.Second}},
-		"-c scaled.yaml -w 3":                          {Processes: pool.Processes{Workers: 3}, Environment: "deployment"},
-		"-c scaled.yaml --max-workers 9":               {Processes: pool.Processes{MinWorkers: 2, MaxWorkers: 9}, Environment: "deployment"},
+			Processes: worker.Processes{MinWorkers: 2, MaxWorkers: 8, MaxAge: time.Hour, MaxRSS: 200_000_000}, Reload: true, Environment: "deployment"},
+		"-c site.yaml --min-workers 2 --max-workers 8": {Listen: []string{"127.0.0.1:1"}, Environment: "staging", Processes: worker.Processes{MinWorkers: 2, MaxWorkers: 8}, Timeouts: server.Timeouts{Timeout: 9 * time.Second}},
+		"-c scaled.yaml -w 3":                          {Processes: worker.Processes{Workers: 3}, Environment: "deployment"},
+		"-c scaled.yaml --max-workers 9":               {Processes: worker.Processes{MinWorkers: 2, MaxWorkers: 9}, Environment: "deployment"},
 		"--perl /usr/bin/perl":                         {Perl: "/usr/bin/perl", Environment: "deployment"},
-		"-c site.yaml":                                 {Listen: []string{"127.0.0.1:1"}, Environment: "staging", Processes: pool.Processes{Workers: 2}, Timeouts: server.Timeouts{Timeout: 9 * time.Second}},
-		"-c site.yaml -p 2 -E none --timeout=1":        {Listen: []string{"127.0.0.1:2"}, Environment: "none", Processes: pool.Processes{Workers: 2}, Timeouts: server.Timeouts{Timeout: time.Second}},
-		"-c site.yaml -S y":                            {Listen: []string{"unix:y"}, Environment: "staging", Processes: pool.Processes{Workers: 2}, Timeouts: server.Timeouts{Timeout: 9 * time.Second}},
+		"-c site.yaml":                                 {Listen: []string{"127.0.0.1:1"}, Environment: "staging", Processes: worker.Processes{Workers: 2}, Timeouts: server.Timeouts{Timeout: 9 * time.Second}},
+		"-c site.yaml -p 2 -E none --timeout=1":        {Listen: []string{"127.0.0.1:2"}, Environment: "none", Processes: worker.Processes{Workers: 2}, Timeouts: server.Timeouts{Timeout: time.Second}},
+		"-c site.yaml -S y":                            {Listen: []string{"unix:y"}, Environment: "staging", Processes: worker.Processes{Workers: 2}, Timeouts: server.Timeouts{Timeout: 9 * time.Second}},
 	} {
 		s, err := made(strings.Fields(line)...)
 		if err != nil {

@@ -28,7 +28,7 @@ The Perl half of F<bridge/wire/PROTOCOL.md>, which defines every number in this 
 =cut
 
 use constant {
-    VERSION     => 2,
+    VERSION     => 3,
     HEADER_SIZE => 10,
     MAX_PAYLOAD => 16 * 1024 * 1024,
     CHUNK       => 64 * 1024,           # the most body in a frame
@@ -36,11 +36,14 @@ use constant {
     MAX_MESSAGE => 64 * 1024,           # the longest message or text
 
     # gateway to worker
-    REQUEST => 0x01,
-    CANCEL  => 0x02,
-    DRAIN   => 0x03,
-    FORK    => 0x04,
-    NAMES   => 0x05,
+    REQUEST    => 0x01,
+    CANCEL     => 0x02,
+    DRAIN      => 0x03,
+    FORK       => 0x04,
+    NAMES      => 0x05,
+    SCOPE      => 0x06,
+    DISCONNECT => 0x07,
+    REPLY      => 0x08,
 
     # worker to gateway
     HELLO         => 0x10,
@@ -57,11 +60,22 @@ use constant {
     FORKED        => 0x1b,
     LOADED        => 0x1c,
     EXITED        => 0x1d,
+    SCOPE_END     => 0x1e,    # END is a word of perl
+    CALL          => 0x1f,
+
+    # either way
+    WELCOME => 0x20,
+    REFUSED => 0x21,
+    PING    => 0x22,
+    PONG    => 0x23,
+    CREDIT  => 0x24,
+    EVENT   => 0x25,
 
     # flags
     FIN       => 0x01,
     BUSY      => 0x02,
     BODY_FILE => 0x04,
+    PART      => 0x10,
 
     # kinds of ABORT
     ABORT_DIED    => 1,
@@ -80,7 +94,8 @@ our @FRAMES = qw(
     REQUEST CANCEL DRAIN FORK NAMES
     HELLO READY FAILED RESPONSE BODY FILE INFORMATIONAL ABORT LOG IDLE EXITING
     FORKED LOADED EXITED
-    FIN BUSY BODY_FILE
+    SCOPE DISCONNECT REPLY SCOPE_END CALL WELCOME REFUSED PING PONG CREDIT EVENT
+    FIN BUSY BODY_FILE PART
     ABORT_DIED ABORT_INVALID ABORT_CUT
     LOG_ERROR LOG_WARN LOG_INFO LOG_DEBUG
 );

@@ -40,8 +40,8 @@ use constant {
 
 =head2 connect($path, $token, @info)
 
-Connects to the gateway's socket and sends HELLO, with C<@info> beside the pairs that every
-worker gives.
+Connects to the gateway's socket, sends HELLO, with C<@info> beside the pairs that every worker
+gives, and waits for the answer. Dies if the gateway refuses this process.
 
 =cut
 
@@ -85,10 +85,29 @@ sub new {
 }
 
 sub hello {
-    my ($self, $token, @info) = @_;
-    $self->write_now(frame(HELLO, 0, 0, pack 'N N N/a* a*', VERSION, $$, $token,
-        pack_pairs(runtime => 'perl', version => sprintf('%vd', $^V), @info)));
+    my ($self, $token, %info) = @_;
+    my $features = $info{role} ? 'fork' : 'requests paths';
+    $self->write_now(frame(HELLO, 0, 0, pack 'n n N N/a* a*', VERSION, VERSION, $$, $token,
+        pack_pairs(features => $features, runtime => 'perl', version => sprintf('%vd', $^V), %info)));
+    my $answer = $self->next_frame;
+    my $type   = unpack 'x8 C', $answer;
+    die 'the gateway has refused this process: ' . substr($answer, HEADER_SIZE) . "\n" if $type == REFUSED;
+    die "wire: no WELCOME\n" if $type != WELCOME;
     return $self;
+}
+
+# next_frame waits for a whole frame. This process ends if the gateway goes before that.
+sub next_frame {
+    my ($self) = @_;
+    my $in = $self->{in};
+    while (1) {
+        my $length = length $$in < HEADER_SIZE ? undef : unpack 'N', $$in;
+        if (defined $length) {
+            check_length($length);
+            return substr $$in, 0, HEADER_SIZE + $length, '' if length $$in >= HEADER_SIZE + $length;
+        }
+        $self->fill or exit 0;
+    }
 }
 
 =head2 ready

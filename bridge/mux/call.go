@@ -1,0 +1,270 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
+)
+
+// call is one call of an application in the worker: its receive, its send and its connection.
+type call struct {
+	stream  *stream
+	scope   *pagi.Scope
+	control engine.ConnectionControl
+	started func() // called when lifespan.startup.complete is sent; nil in other scopes
+
+	mu       sync.Mutex // held while an event is received
+	previous item       // the event that receive returned last
+	hasTaken bool       // its credit was granted
+
+	order sync.Mutex // guards stage
+	stage pagi.Stage // of the events that are sent
+}
+
+func newCall(s *stream, scope *pagi.Scope) *call {
+	c := &call{stream: s, scope: scope, hasTaken: true}
+	if scope.Type == pagi.TypeHTTP {
+		scope.Connection = c.control.Connection()
+	}
+	if scope.Type != pagi.TypeLifespan {
+		scope.Stash = &pagi.Stash{}
+		meter := engine.NewFlowMeter(s.link.terms.Peer.Window-minPiece, s.link.terms.Peer.Window/4)
+		s.out.meter = meter
+		scope.Transport = meter
+	}
+	return c
+}
+
+// disconnected is called when DISCONNECT has come, or the connection has ended.
+func (c *call) disconnected(end ending, cancel context.CancelCauseFunc) {
+	reason := end.reason()
+	if c.scope.Type == pagi.TypeHTTP && reason == "" {
+		if callbacks, first := c.control.Complete(); first {
+			go callbacks.Run() // the connection's reader must not wait for them
+		}
+		return
+	}
+	callbacks, first := c.control.Disconnect(reason)
+	cancel(&pagi.DisconnectError{Reason: reason})
+	if first {
+		go callbacks.Run()
+	}
+}
+
+// reason is why the stream has ended, as the specification has it.
+func (e *ending) reason() string {
+	if e.err != nil {
+		return pagi.ReasonServerShutdown
+	}
+	return e.text
+}
+
+// receive is the application's receive.
+func (c *call) receive(ctx context.Context) (pagi.Event, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.hasTaken { // the application is done with the event before
+		c.hasTaken = true
+		if err := c.stream.taken(c.previous); err != nil {
+			return nil, err
+		}
+	}
+	ev, it, end, err := c.stream.receive(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case end != nil:
+		return c.disconnect(end), nil
+	}
+	c.previous, c.hasTaken = it, false
+	return ev, nil
+}
+
+// disconnect returns the event that tells the application of the end.
+func (c *call) disconnect(end *ending) pagi.Event {
+	switch c.scope.Type {
+	case pagi.TypeWebSocket:
+		code := end.code
+		if code == 0 {
+			code = 1006
+		}
+		return pagi.WebSocketDisconnect{Code: code, Reason: end.reason()}
+	case pagi.TypeSSE:
+		return pagi.SSEDisconnect{Reason: end.reason()}
+	case pagi.TypeLifespan:
+		return pagi.LifespanShutdown{}
+	}
+	return pagi.HTTPDisconnect{}
+}
+
+// send is the application's send. It checks events and their order, as a server does.
+func (c *call) send(ctx context.Context, ev pagi.Event) error {
+	if err := pagi.Validate(c.scope.Type, ev); err != nil {
+		return err
+	}
+	c.order.Lock()
+	err := pagi.CheckOrder(c.stage, ev)
+	if err == nil {
+		c.stage = c.stage.After(ev)
+	}
+	c.order.Unlock()
+	if err != nil {
+		return err
+	}
+	switch e := ev.(type) {
+	case pagi.HTTPResponseStart:
+		c.control.Start()
+	case pagi.LifespanStartupComplete:
+		c.started()
+	case pagi.HTTPResponseBody:
+		if e.File != "" || e.FH != nil {
+			return c.sendFile(ctx, e)
+		}
+	}
+	return c.stream.send(ctx, ev)
+}
+
+// sendFile sends the rest of a body that is a file or a handle. Over a connection with descriptors a
+// file goes as one; anything else is read here.
+func (c *call) sendFile(ctx context.Context, body pagi.HTTPResponseBody) error {
+	from := body.FH
+	if body.File != "" {
+		f, err := os.Open(body.File)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }() // only read from
+		from = f
+	}
+	if f, is := from.(*os.File); is && c.stream.link.terms.Features.Has(wire.FeatureDescriptors) {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			return c.stream.sendFile(ctx, wire.FileRef{Offset: body.Offset, Length: body.Length}, f)
+		}
+	}
+	if body.Offset > 0 {
+		seeker, is := from.(io.Seeker)
+		if !is {
+			return fmt.Errorf("mux: an offset into a %T", from)
+		}
+		if _, err := seeker.Seek(body.Offset, io.SeekStart); err != nil {
+			return err
+		}
+	}
+	if body.Length >= 0 {
+		from = io.LimitReader(from, body.Length)
+	}
+	return c.copy(ctx, from)
+}
+
+// copy sends what a reader has as the rest of the body.
+func (c *call) copy(ctx context.Context, from io.Reader) error {
+	b := make([]byte, maxPiece)
+	for {
+		n, err := io.ReadFull(from, b)
+		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !last {
+			return err
+		}
+		if err := c.stream.send(ctx, pagi.HTTPResponseBody{Body: b[:n], More: !last}); err != nil || last {
+			return err
+		}
+	}
+}
+
+// callers are the calls of a worker that wait for their replies.
+type callers struct {
+	mu      sync.Mutex
+	last    uint32
+	waiting map[uint32]chan reply
+	err     error // of the connection
+}
+
+type reply struct {
+	status int
+	result []byte
+	err    error
+}
+
+// Call asks the gateway for something by a CALL, and returns its result. The error is ErrUnknownCall if the
+// gateway knows no call of this name, what the gateway says if the call has failed there, or that of
+// ctx.
+func (w *Worker) Call(ctx context.Context, name string, argument []byte) ([]byte, error) {
+	if !w.terms.Features.Has(wire.FeatureCalls) {
+		return nil, fmt.Errorf("%w: the gateway takes no calls", ErrUnknownCall)
+	}
+	answer := make(chan reply, 1)
+	id, err := w.calls.expect(answer)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.put(func(b []byte) []byte { return wire.AppendCall(b, id, 0, name, argument) }); err != nil {
+		return nil, err
+	}
+	select {
+	case r := <-answer:
+		switch {
+		case r.err != nil:
+			return nil, r.err
+		case r.status == wire.ReplyUnknown:
+			return nil, fmt.Errorf("%w: %s", ErrUnknownCall, name)
+		case r.status == wire.ReplyFailed:
+			return nil, errors.New(string(r.result))
+		}
+		return r.result, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx) // the reply still comes, and is dropped
+	}
+}
+
+// expect chooses the number of a call.
+func (c *callers) expect(answer chan reply) (uint32, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.err != nil:
+		return 0, c.err
+	case len(c.waiting) >= maxCalls:
+		return 0, fmt.Errorf("mux: %d calls wait for the gateway already", maxCalls)
+	case c.waiting == nil:
+		c.waiting = map[uint32]chan reply{}
+	}
+	for c.last++; c.waiting[c.last] != nil; c.last++ {
+	}
+	c.waiting[c.last] = answer
+	return c.last, nil
+}
+
+// replied handles a REPLY.
+func (c *callers) replied(frame wire.Frame) error {
+	status, result, err := wire.DecodeReply(frame.Payload)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	answer := c.waiting[frame.Stream]
+	if answer == nil {
+		return fmt.Errorf("%w: a REPLY to no call", ErrProtocol)
+	}
+	delete(c.waiting, frame.Stream)
+	answer <- reply{status: status, result: result}
+	return nil
+}
+
+// failAll ends all calls when the connection has ended.
+func (c *callers) failAll(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = fmt.Errorf("%w: %w", ErrClosed, err)
+	for _, answer := range c.waiting {
+		answer <- reply{err: c.err}
+	}
+	c.waiting = nil
+}

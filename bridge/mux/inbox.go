@@ -1,0 +1,185 @@
+package mux
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/pagi-go/pagi-bridge/bridge/wire"
+)
+
+// inbox holds the events of one stream that have come and were not taken yet. The connection's
+// reader puts them in and never waits. The stream's own goroutine takes them out.
+//
+//	receiving ── end ──> ended: what is there can be taken, nothing more comes
+//	    │                  │
+//	    └────── drop ──────┴──> dropped: what is there and what comes is thrown away
+type inbox struct {
+	window  int // what the other side may send before it gets credit
+	message int // the largest event
+
+	mu      sync.Mutex
+	items   []item
+	parts   []byte // of an event that is not complete
+	used    int    // how much of the window is in use
+	pending int    // credit that can be granted, and was not
+	end     *ending
+	onEnd   func(ending)
+	dropped bool
+
+	wake chan struct{} // capacity 1: something has come
+}
+
+// item is one event: its payload, what its frames have cost, and its descriptor if it has one.
+type item struct {
+	payload []byte
+	cost    int
+	file    *os.File
+}
+
+// ending is how the other side has ended its half of a stream: END or DISCONNECT.
+type ending struct {
+	// code is the kind of END, or the code of DISCONNECT.
+	code int
+	// text is the message or the reason.
+	text string
+	// err is set where the connection has ended, and the stream with it.
+	err error
+}
+
+func (b *inbox) init(window, message int) {
+	b.window, b.message = window, message
+	b.wake = make(chan struct{}, 1)
+}
+
+// push takes an EVENT frame. It returns the credit that must be granted at once, because the frame
+// was a part of an event or nothing takes it any more. The error is a violation of the protocol.
+func (b *inbox) push(frame wire.Frame, file *os.File) (grant int, err error) {
+	cost := len(frame.Payload) + wire.EventCost
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.used+cost > b.window {
+		return 0, fmt.Errorf("%w: an EVENT of %d bytes where the window has %d", ErrProtocol, cost, b.window-b.used)
+	}
+	if b.dropped || b.end != nil {
+		closeFile(file)
+		return 0, nil // the other side has been told that the stream ends
+	}
+	if frame.Has(wire.FlagPart) || b.parts != nil {
+		if len(b.parts)+len(frame.Payload) > b.message {
+			closeFile(file)
+			return 0, fmt.Errorf("%w: an event of more than %d bytes", ErrProtocol, b.message)
+		}
+		b.parts = append(b.parts, frame.Payload...)
+		if frame.Has(wire.FlagPart) {
+			closeFile(file)  // a file's event is small; its descriptor comes with the last part
+			return cost, nil // b.used stays: the caller grants as much at once
+		}
+		frame.Payload, b.parts = b.parts, nil
+	}
+	b.used += cost
+	b.items = append(b.items, item{frame.Payload, cost, file})
+	b.signal()
+	return 0, nil
+}
+
+// finish tells that nothing more comes. Only the first ending counts.
+func (b *inbox) finish(e ending) {
+	b.mu.Lock()
+	onEnd := b.onEnd
+	if b.end != nil {
+		onEnd = nil
+	} else {
+		b.end, b.parts = &e, nil
+		b.signal()
+	}
+	b.mu.Unlock()
+	if onEnd != nil {
+		onEnd(e)
+	}
+}
+
+// atEnd has f called with the ending, at once if it has come already. f must not wait.
+func (b *inbox) atEnd(f func(ending)) {
+	b.mu.Lock()
+	end := b.end
+	if end == nil {
+		b.onEnd = f
+	}
+	b.mu.Unlock()
+	if end != nil {
+		f(*end)
+	}
+}
+
+// ended returns how the other side has ended, or nil, without waiting.
+func (b *inbox) ended() *ending {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.end
+}
+
+// next returns the next event, or the ending behind the last one. The error is that of ctx.
+func (b *inbox) next(ctx context.Context) (item, *ending, error) {
+	for {
+		b.mu.Lock()
+		if len(b.items) > 0 {
+			it := b.items[0]
+			b.items[0] = item{}
+			if b.items = b.items[1:]; len(b.items) == 0 {
+				b.items = nil
+			}
+			b.mu.Unlock()
+			return it, nil, nil
+		}
+		end := b.end
+		b.mu.Unlock()
+		if end != nil {
+			return item{}, end, nil
+		}
+		select {
+		case <-b.wake:
+		case <-ctx.Done():
+			return item{}, nil, context.Cause(ctx)
+		}
+	}
+}
+
+// taken counts an event that the stream is done with. It returns the credit to be granted: when
+// nothing waits here all that is due, else when half of the window is.
+func (b *inbox) taken(it item) (grant int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pending += it.cost
+	if b.end != nil || len(b.items) > 0 && b.pending < b.window/2 {
+		return 0
+	}
+	grant, b.pending = b.pending, 0
+	b.used -= grant
+	return grant
+}
+
+// drop throws away what is there and what comes.
+func (b *inbox) drop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dropped = true
+	for _, it := range b.items {
+		closeFile(it.file)
+	}
+	b.items, b.parts = nil, nil
+}
+
+func (b *inbox) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+func closeFile(f *os.File) {
+	if f != nil {
+		_ = f.Close() // only received
+	}
+}

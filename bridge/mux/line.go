@@ -1,0 +1,125 @@
+package mux
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/sysio"
+)
+
+// greetTime is how long the other side may take to greet.
+const greetTime = 5 * time.Second
+
+// ErrRefused is the error of a greeting that the other side has refused. Its text has the reason.
+var ErrRefused = errors.New("the other side has refused the connection")
+
+// Line is a connection whose sides have greeted each other: Greet and Answer make one, and so does
+// Adopt.
+type Line struct {
+	conn   net.Conn
+	reader *wire.Reader
+	files  *descriptorReader // nil if no descriptors can come
+	terms  wire.Terms
+}
+
+// Terms are what the sides have agreed on.
+func (l *Line) Terms() wire.Terms { return l.terms }
+
+// Adopt makes a Line of a connection whose greeting others have seen to. The reader has read nothing
+// after the greeting. Terms with descriptors are not possible.
+func Adopt(conn net.Conn, reader *wire.Reader, terms wire.Terms) *Line {
+	terms.Features &^= wire.FeatureDescriptors
+	return &Line{conn: conn, reader: reader, terms: terms}
+}
+
+// newLine prepares a connection for a greeting.
+func newLine(conn net.Conn, own *wire.Offer) *Line {
+	l := &Line{conn: conn}
+	unix, is := conn.(*net.UnixConn)
+	if is && own.Features.Has(wire.FeatureDescriptors) {
+		l.files = newDescriptorReader(unix)
+		l.reader = wire.NewReader(bufio.NewReaderSize(l.files, 64<<10), nil)
+		return l
+	}
+	own.Features &^= wire.FeatureDescriptors
+	l.conn = sysio.New(conn)
+	l.reader = wire.NewReader(bufio.NewReaderSize(l.conn, 64<<10), nil)
+	return l
+}
+
+// Greet says HELLO on a connection that this side has dialled, and waits for the answer. After an
+// error the caller closes the connection. The error wraps ErrRefused if the other side has refused.
+func Greet(conn net.Conn, own wire.Offer, token string) (*Line, error) {
+	l := newLine(conn, &own)
+	frame, err := l.exchange(wire.AppendHello(nil, wire.HelloPayload{
+		Versions: wire.Supported, PID: uint32(os.Getpid()), Token: token, Offer: own,
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("mux: no answer to HELLO: %w", err)
+	}
+	switch frame.Type {
+	case wire.Welcome:
+		w, err := wire.DecodeWelcome(frame.Payload)
+		if err != nil {
+			return nil, err
+		}
+		l.terms, err = wire.Accept(own, w)
+		return l, err
+	case wire.Refused:
+		return nil, fmt.Errorf("%w: %s", ErrRefused, frame.Payload)
+	}
+	return nil, fmt.Errorf("%w: %s instead of WELCOME", ErrProtocol, frame.Type)
+}
+
+// Answer waits for HELLO on a connection that the other side has dialled, and answers it. need are the
+// features that must be in use. check looks at the token and at the peer; its error is the reason of the
+// refusal. After an error the caller closes the connection.
+func Answer(conn net.Conn, own wire.Offer, need wire.Features, check func(wire.HelloPayload) error) (*Line, error) {
+	l := newLine(conn, &own)
+	frame, err := l.exchange(nil)
+	if err != nil {
+		return nil, fmt.Errorf("mux: no HELLO: %w", err)
+	}
+	if frame.Type != wire.Hello {
+		return nil, fmt.Errorf("%w: %s instead of HELLO", ErrProtocol, frame.Type)
+	}
+	hello, err := wire.DecodeHello(frame.Payload)
+	if err == nil {
+		l.terms, err = wire.Agree(own, need, hello)
+	}
+	if err == nil && check != nil {
+		err = check(hello)
+	}
+	if err != nil {
+		_, writeErr := conn.Write(wire.AppendFrame(nil, wire.Refused, 0, 0, []byte(err.Error())))
+		return nil, errors.Join(fmt.Errorf("mux: refused a connection: %w", err), writeErr)
+	}
+	_, err = conn.Write(wire.AppendWelcome(nil, l.terms.Welcome(os.Getpid())))
+	return l, err
+}
+
+// exchange writes b and reads one frame, within greetTime.
+func (l *Line) exchange(b []byte) (wire.Frame, error) {
+	if err := l.conn.SetDeadline(time.Now().Add(greetTime)); err != nil {
+		return wire.Frame{}, err
+	}
+	if len(b) > 0 {
+		if _, err := l.conn.Write(b); err != nil {
+			return wire.Frame{}, err
+		}
+	}
+	frame, err := l.reader.Next()
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return frame, err
+	}
+	return frame, l.conn.SetDeadline(time.Time{})
+}

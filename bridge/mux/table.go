@@ -1,0 +1,94 @@
+package mux
+
+import (
+	"fmt"
+	"sync"
+)
+
+// table are the open streams of a connection.
+type table struct {
+	mu     sync.RWMutex
+	open   map[uint32]*stream
+	last   uint32 // the highest number so far
+	closed bool
+}
+
+func (t *table) init() { t.open = map[uint32]*stream{} }
+
+func (t *table) get(id uint32) *stream {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.open[id]
+}
+
+// isKnown reports whether a stream has had this number.
+func (t *table) isKnown(id uint32) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return id > 0 && id <= t.last
+}
+
+func (t *table) len() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.open)
+}
+
+func (t *table) remove(id uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.open, id)
+}
+
+// openNext opens a stream with the next number. There are at most limit.
+func (t *table) openNext(limit int, make func(id uint32) *stream) (*stream, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.closed, t.last == 1<<32-1:
+		return nil, ErrClosed
+	case len(t.open) >= limit:
+		return nil, ErrBusy
+	}
+	t.last++
+	s := make(t.last)
+	t.open[s.id] = s
+	return s, nil
+}
+
+// giveBack undoes openNext, before another stream was opened.
+func (t *table) giveBack(s *stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.open, s.id)
+	t.last--
+}
+
+// openAs opens a stream whose number the other side has chosen.
+func (t *table) openAs(id uint32, limit int, s *stream) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.closed:
+		return ErrClosed
+	case id <= t.last:
+		return fmt.Errorf("%w: stream %d after stream %d", ErrProtocol, id, t.last)
+	case len(t.open) >= limit:
+		return fmt.Errorf("%w: more than %d streams", ErrProtocol, limit)
+	}
+	t.last = id
+	t.open[id] = s
+	return nil
+}
+
+// closeAll returns the open streams, and lets no other be opened.
+func (t *table) closeAll() []*stream {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	list := make([]*stream, 0, len(t.open))
+	for _, s := range t.open {
+		list = append(list, s)
+	}
+	return list
+}

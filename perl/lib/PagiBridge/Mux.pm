@@ -1,0 +1,389 @@
+package PagiBridge::Mux;
+
+use strict;
+use warnings;
+
+use PagiBridge::Wire qw(:frames frame check_length pack_pairs unpack_pairs);
+
+=head1 NAME
+
+PagiBridge::Mux - many scopes over one connection to the gateway
+
+=head1 SYNOPSIS
+
+    my $mux = PagiBridge::Mux->new(
+        token    => $token,
+        on_ready => sub { ... },                     # the gateway has welcomed this worker
+        on_scope => sub {
+            my ($stream) = @_;
+            my $scope = scope_of($stream->payload);
+            $stream->on_event(sub { my ($payload, $cost) = @_; ...; $stream->taken($cost) });
+            $stream->on_disconnect(sub { my ($code, $reason) = @_; ... });
+            $stream->send($payload_of_an_event);
+            $stream->end(0);
+        },
+    );
+
+    # in any kind of loop:
+    $mux->feed($bytes_that_were_read);
+    my $n = syswrite $socket, ${ $mux->out };
+    $mux->written($n);
+
+=head1 DESCRIPTION
+
+The worker's side of section 5 of F<bridge/wire/PROTOCOL.md>, without a socket and without an
+event loop: bytes go in, calls come out, and bytes to be written are collected. It never waits.
+
+Dies with a sentence when the gateway breaks the protocol. The worker should then exit.
+
+=cut
+
+use constant {
+    WINDOW  => 65536,
+    PIECE   => 16384,              # the most of an event in a frame
+    LEAST   => 1024,               # the least of a longer event for which a stream waits
+    MESSAGE => 16 * 1024 * 1024,
+    STREAMS => 1000,
+};
+
+=head1 METHODS
+
+=head2 new(%options)
+
+C<token>, C<features> (C<scopes ping> by default), C<on_scope>, and optionally C<on_ready>, called
+with the pairs of WELCOME, and C<on_drain>. HELLO is in C<out> then.
+
+=cut
+
+sub new {
+    my ($class, %arg) = @_;
+    my $self = bless {
+        on_scope => $arg{on_scope},
+        on_ready => $arg{on_ready} || sub { },
+        on_drain => $arg{on_drain} || sub { },
+        features => $arg{features} || 'scopes ping',
+        in       => '',
+        out      => '',
+        streams  => {},
+        last     => 0,        # the highest stream so far
+        peer     => undef,    # the pairs of WELCOME
+        draining => 0,
+    }, $class;
+    $self->{out} = frame(HELLO, 0, 0, pack 'n n N N/a* a*', VERSION, VERSION, $$, $arg{token},
+        pack_pairs(features => $self->{features}, streams => STREAMS, window => WINDOW, message => MESSAGE,
+            runtime => 'perl', version => sprintf('%vd', $^V)));
+    return $self;
+}
+
+=head2 out
+
+A reference to the bytes that are to be written. C<written> takes off what was.
+
+=cut
+
+sub out { return \$_[0]{out} }
+
+sub written {
+    my ($self, $n) = @_;
+    substr $self->{out}, 0, $n, '';
+    return;
+}
+
+=head2 ready, failed($message), log($level, $text, $stream)
+
+Tell the gateway that the application is loaded, that it cannot be, and what it prints.
+
+=cut
+
+sub ready { $_[0]{out} .= frame(READY, 0, 0, ''); return }
+
+sub failed {
+    my ($self, $message) = @_;
+    utf8::encode($message) if utf8::is_utf8($message);
+    $self->{out} .= frame(FAILED, 0, 0, substr $message, 0, MAX_MESSAGE);
+    return;
+}
+
+sub log {
+    my ($self, $level, $text, $stream) = @_;
+    utf8::encode($text) if utf8::is_utf8($text);
+    $self->{out} .= frame(LOG, $level, $stream ? $stream->{id} : 0, substr $text, 0, MAX_MESSAGE);
+    return;
+}
+
+=head2 is_done
+
+True when the gateway has sent DRAIN, all streams have ended, and all is written.
+
+=cut
+
+sub is_done {
+    my ($self) = @_;
+    return $self->{draining} && !%{ $self->{streams} } && $self->{out} eq '';
+}
+
+=head2 streams
+
+The streams that are open.
+
+=cut
+
+sub streams { return values %{ $_[0]{streams} } }
+
+=head2 feed($bytes)
+
+Takes bytes that came from the gateway, in pieces of any size.
+
+=cut
+
+sub feed {
+    my ($self, $bytes) = @_;
+    $self->{in} .= $bytes;
+    my $at = 0;
+    while (length($self->{in}) - $at >= HEADER_SIZE) {
+        my ($length, $stream, $type, $flags) = unpack 'N N C C', substr $self->{in}, $at, HEADER_SIZE;
+        check_limit($type, $length);
+        last if length($self->{in}) - $at < HEADER_SIZE + $length;
+        my $payload = substr $self->{in}, $at + HEADER_SIZE, $length;
+        $at += HEADER_SIZE + $length;
+        $self->take($type, $flags, $stream, $payload);
+    }
+    substr $self->{in}, 0, $at, '';
+    return;
+}
+
+# check_limit dies if a frame is longer than its type may be.
+sub check_limit {
+    my ($type, $length) = @_;
+    my $limit = $type == EVENT ? MAX_PAYLOAD : 1024 * 1024;
+    die sprintf "wire: a frame of type 0x%02x with %d bytes is over the limit\n", $type, $length if $length > $limit;
+    return;
+}
+
+sub take {
+    my ($self, $type, $flags, $id, $payload) = @_;
+    return $self->greeted($type, $payload) if !$self->{peer};
+    if ($type == PING) {
+        die "wire: a PING of the wrong size\n" if length $payload != 8;
+        $self->{out} .= frame(PONG, 0, 0, $payload);
+    }
+    elsif ($type == SCOPE) { $self->open($id, $payload) }
+    elsif ($type == DRAIN) {
+        $self->{draining} = 1;
+        $self->{on_drain}->();
+    }
+    elsif ($type == EVENT || $type == CREDIT || $type == DISCONNECT) {
+        die "wire: stream $id was never opened\n" if !$id || $id > $self->{last};
+        my $stream = $self->{streams}{$id} or return;    # it has ended meanwhile
+        if    ($type == EVENT)  { $stream->event($flags, $payload) }
+        elsif ($type == CREDIT) { $stream->credit($payload) }
+        else                    { $stream->disconnect($payload) }
+    }
+    else { die sprintf "wire: a frame of type 0x%02x from the gateway\n", $type }
+    return;
+}
+
+# greeted takes the answer to HELLO.
+sub greeted {
+    my ($self, $type, $payload) = @_;
+    die "the gateway has refused this worker: $payload\n" if $type == REFUSED;
+    die "wire: no WELCOME\n" if $type != WELCOME || length $payload < 6;
+    my ($version) = unpack 'n', $payload;
+    die "wire: version $version was not offered\n" if $version != VERSION;
+    my @pairs = unpack_pairs(substr $payload, 6);
+    pop @pairs;
+    my %peer = (window => WINDOW, message => MESSAGE, features => '', @pairs);
+    $self->{peer} = \%peer;
+    $self->{on_ready}->(\%peer);
+    return;
+}
+
+sub open {
+    my ($self, $id, $payload) = @_;
+    die "wire: stream $id after stream $self->{last}\n" if $id <= $self->{last};
+    die 'wire: more than ' . STREAMS . " streams\n" if keys %{ $self->{streams} } >= STREAMS;
+    $self->{last} = $id;
+    my $stream = $self->{streams}{$id} = PagiBridge::Mux::Stream->new($self, $id, $payload);
+    $self->{on_scope}->($stream);
+    return;
+}
+
+package PagiBridge::Mux::Stream;
+
+use PagiBridge::Wire qw(:frames frame);
+
+use constant { COST => PagiBridge::Wire::HEADER_SIZE() };    # of an EVENT beside its payload
+
+=head1 STREAMS
+
+=head2 id, payload
+
+The number of the stream, and the payload of its SCOPE.
+
+=cut
+
+sub new {
+    my ($class, $mux, $id, $payload) = @_;
+    return bless {
+        mux       => $mux,
+        id        => $id,
+        payload   => $payload,
+        window    => $mux->{peer}{window},    # what may be sent
+        queue     => [],                      # events that wait for credit
+        buffered  => 0,                       # bytes that were given to send, and not granted again
+        parts     => '',
+        used      => 0,                       # of the window for what comes
+        gone      => 0,                       # DISCONNECT has come
+        ended     => undef,                   # the payload of END
+        on_event  => sub { },
+        on_gone   => sub { },
+        on_credit => sub { },
+    }, $class;
+}
+
+sub id      { return $_[0]{id} }
+sub payload { return $_[0]{payload} }
+
+=head2 on_event($code), on_disconnect($code), on_credit($code)
+
+Set what is called with the payload and the cost of each event, with the code and the reason of
+the disconnect, and when credit has come. Whoever is done with an event calls C<taken> with its
+cost.
+
+=cut
+
+sub on_event      { $_[0]{on_event}  = $_[1]; return }
+sub on_disconnect { $_[0]{on_gone}   = $_[1]; return }
+sub on_credit     { $_[0]{on_credit} = $_[1]; return }
+
+=head2 send($payload)
+
+Sends an event, as far as the window allows at once. What is left waits for credit. After the
+disconnect nothing is sent.
+
+=cut
+
+sub send {
+    my ($self, $payload) = @_;
+    return if $self->{gone} || defined $self->{ended};
+    my $most = $self->{mux}{peer}{message};
+    die "an event of ${\length $payload} bytes, the gateway takes $most\n" if length $payload > $most;
+    push @{ $self->{queue} }, $payload;
+    $self->flush;
+    return;
+}
+
+=head2 buffered
+
+How many bytes were sent, or wait, that the client has not taken yet: C<buffered_amount>.
+
+=cut
+
+sub buffered {
+    my ($self) = @_;
+    my $waiting = 0;
+    $waiting += length for @{ $self->{queue} };
+    return $self->{buffered} + $waiting;
+}
+
+sub flush {
+    my ($self) = @_;
+    my $queue = $self->{queue};
+    while (@$queue) {
+        my $length = length $queue->[0];
+        my $least  = $length < PagiBridge::Mux::LEAST() ? $length : PagiBridge::Mux::LEAST();
+        last if $self->{window} < $least + COST;
+        my $n = $length;
+        $n = PagiBridge::Mux::PIECE() if $n > PagiBridge::Mux::PIECE();
+        $n = $self->{window} - COST   if $n > $self->{window} - COST;
+        $self->{window}   -= $n + COST;
+        $self->{buffered} += $n + COST;
+        $self->{mux}{out} .= frame(EVENT, $n < $length ? PART : 0, $self->{id}, substr $queue->[0], 0, $n, '');
+        shift @$queue if $n == $length;
+    }
+    $self->leave if defined $self->{ended} && !@$queue;
+    return;
+}
+
+=head2 end($kind, $message)
+
+Ends the stream, behind all that was sent: 0 when the application has returned, 1 with its
+exception, 2 if it does not serve such scopes, 3 with what was wrong with an event.
+
+=cut
+
+sub end {
+    my ($self, $kind, $message) = @_;
+    return if defined $self->{ended};
+    $message = '' if !defined $message;
+    utf8::encode($message) if utf8::is_utf8($message);
+    $self->{ended} = pack 'C a*', $kind, substr $message, 0, MAX_MESSAGE;
+    $self->flush;
+    return;
+}
+
+sub leave {
+    my ($self) = @_;
+    my $mux = $self->{mux} or return;
+    delete $mux->{streams}{ $self->{id} } or return;
+    $mux->{out} .= frame(SCOPE_END, 0, $self->{id}, $self->{ended});
+    @$self{qw(on_event on_gone on_credit)} = (sub { }) x 3;    # they may hold the stream
+    return;
+}
+
+=head2 taken($cost)
+
+Grants the gateway credit for an event that the application is done with.
+
+=cut
+
+sub taken {
+    my ($self, $cost) = @_;
+    $self->{used} -= $cost;
+    $self->{mux}{out} .= frame(CREDIT, 0, $self->{id}, pack 'N', $cost) if !defined $self->{ended} && !$self->{gone};
+    return;
+}
+
+sub event {
+    my ($self, $flags, $payload) = @_;
+    my $cost = length($payload) + COST;
+    die "wire: an EVENT of $cost bytes goes beyond the window\n" if $self->{used} + $cost > PagiBridge::Mux::WINDOW();
+    return if $self->{gone} || defined $self->{ended};
+    if ($flags & PART || $self->{parts} ne '') {
+        die "wire: an event that is too large\n" if length($self->{parts}) + length $payload > PagiBridge::Mux::MESSAGE();
+        $self->{parts} .= $payload;
+        if ($flags & PART) {
+            $self->{mux}{out} .= frame(CREDIT, 0, $self->{id}, pack 'N', $cost);
+            return;
+        }
+        ($payload, $self->{parts}) = ($self->{parts}, '');
+    }
+    $self->{used} += $cost;
+    $self->{on_event}->($payload, $cost);
+    return;
+}
+
+sub credit {
+    my ($self, $payload) = @_;
+    die "wire: a CREDIT that does not add up\n" if length $payload != 4;
+    my $bytes = unpack 'N', $payload;
+    die "wire: CREDIT beyond the limit\n" if $self->{window} + $bytes > 0x7fffffff;
+    $self->{window}   += $bytes;
+    $self->{buffered} -= $bytes;
+    $self->{buffered} = 0 if $self->{buffered} < 0;
+    $self->flush;
+    $self->{on_credit}->();
+    return;
+}
+
+sub disconnect {
+    my ($self, $payload) = @_;
+    die "wire: a DISCONNECT that does not add up\n" if length $payload < 2;
+    return if $self->{gone}++;
+    $self->{queue} = [];
+    if (defined $self->{ended}) { $self->leave }
+    else                        { $self->{on_gone}->(unpack 'n a*', $payload) }
+    return;
+}
+
+1;
