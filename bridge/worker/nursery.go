@@ -10,7 +10,7 @@ import (
 )
 
 // nursery is the part of a group with Preload that keeps a zygote ready. Its fields are guarded by
-// Pool.mu.
+// Group.mu.
 type nursery struct {
 	current *zygote // the zygote that forks the workers; nil while there is none
 	all     map[*zygote]struct{}

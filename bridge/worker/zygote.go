@@ -63,7 +63,7 @@ func (z *zygote) enterLocked(next zygoteState) bool {
 	return true
 }
 
-// zygote is the process that has loaded the application and forks the workers. Pool.mu guards its
+// zygote is the process that has loaded the application and forks the workers. Group.mu guards its
 // fields unless their comments say otherwise.
 type zygote struct {
 	peer
