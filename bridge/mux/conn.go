@@ -40,6 +40,9 @@ type Options struct {
 	Exiting func(reason string)
 	// Loaded is called with the names of the application's files. Nil is allowed.
 	Loaded func(files []string)
+	// Served is called when a stream has ended, with the number of those that are open. It must not wait.
+	// Nil is allowed.
+	Served func(open int)
 	// Call answers a CALL of the worker. It may take its time; at most 64 run at once. ErrUnknownCall
 	// is its error for a name that it does not know. Nil knows none.
 	Call func(ctx context.Context, name string, argument []byte) ([]byte, error)
@@ -95,6 +98,15 @@ func (c *Conn) Run() error {
 	return err
 }
 
+// Feed handles a frame, for a Conn whose Line was adopted. One goroutine at a time calls it. The frame's
+// payload belongs to the Conn then. An error is a violation of the protocol.
+func (c *Conn) Feed(frame wire.Frame) error {
+	if err := c.take(frame); err != nil {
+		return fmt.Errorf("%s: %w", frame.Type, err)
+	}
+	return nil
+}
+
 // Close ends the connection at once, and with it all scopes.
 func (c *Conn) Close() { c.close(ErrClosed) }
 
@@ -135,7 +147,7 @@ func (c *Conn) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receiv
 func (c *Conn) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	first, err := firstEvent(ctx, scope, receive)
 	if err != nil {
-		c.load.Add(-1)
+		c.release()
 		return err
 	}
 	s, err := c.open(scope, first)
@@ -152,7 +164,7 @@ func (c *Conn) open(scope *pagi.Scope, first pagi.Event) (s *stream, err error) 
 	var payload []byte
 	if first != nil {
 		if payload, err = wire.AppendEvent(nil, first); err != nil {
-			c.load.Add(-1)
+			c.release()
 			return nil, err
 		}
 	}
@@ -173,7 +185,7 @@ func (c *Conn) open(scope *pagi.Scope, first pagi.Event) (s *stream, err error) 
 		return b
 	})
 	if err = errors.Join(err, putErr); s == nil {
-		c.load.Add(-1)
+		c.release()
 	}
 	return s, err
 }
@@ -269,10 +281,18 @@ func (c *Conn) finish(s *stream, frame wire.Frame) error {
 		return err
 	}
 	c.streams.remove(s.id)
-	c.load.Add(-1)
 	s.in.finish(ending{code: kind, text: message})
 	s.out.close()
+	c.release()
 	return nil
+}
+
+// release gives the place of a stream back.
+func (c *Conn) release() {
+	open := c.load.Add(-1)
+	if c.opt.Served != nil {
+		c.opt.Served(int(open))
+	}
 }
 
 // calls are the calls of a worker that wait for their answers.

@@ -22,8 +22,8 @@ var ErrRefused = errors.New("the other side has refused the connection")
 // Line is a connection whose sides have greeted each other: Greet and Answer make one, and so does
 // Adopt.
 type Line struct {
-	conn   net.Conn
-	reader *wire.Reader
+	conn   io.WriteCloser
+	reader *wire.Reader      // nil if the frames are fed
 	files  *descriptorReader // nil if no descriptors can come
 	terms  wire.Terms
 }
@@ -31,11 +31,11 @@ type Line struct {
 // Terms are what the sides have agreed on.
 func (l *Line) Terms() wire.Terms { return l.terms }
 
-// Adopt makes a Line of a connection whose greeting others have seen to. The reader has read nothing
-// after the greeting. Terms with descriptors are not possible.
-func Adopt(conn net.Conn, reader *wire.Reader, terms wire.Terms) *Line {
+// Adopt makes a Line of a connection that others have made, and whose frames they read and feed to
+// the Conn. Terms with descriptors are not possible.
+func Adopt(conn io.WriteCloser, terms wire.Terms) *Line {
 	terms.Features &^= wire.FeatureDescriptors
-	return &Line{conn: conn, reader: reader, terms: terms}
+	return &Line{conn: conn, terms: terms}
 }
 
 // newLine prepares a connection for a greeting.
@@ -48,8 +48,8 @@ func newLine(conn net.Conn, own *wire.Offer) *Line {
 		return l
 	}
 	own.Features &^= wire.FeatureDescriptors
-	l.conn = sysio.New(conn)
-	l.reader = wire.NewReader(bufio.NewReaderSize(l.conn, 64<<10), nil)
+	quick := sysio.New(conn)
+	l.conn, l.reader = quick, wire.NewReader(bufio.NewReaderSize(quick, 64<<10), nil)
 	return l
 }
 
@@ -57,7 +57,7 @@ func newLine(conn net.Conn, own *wire.Offer) *Line {
 // error the caller closes the connection. The error wraps ErrRefused if the other side has refused.
 func Greet(conn net.Conn, own wire.Offer, token string) (*Line, error) {
 	l := newLine(conn, &own)
-	frame, err := l.exchange(wire.AppendHello(nil, wire.HelloPayload{
+	frame, err := l.exchange(conn, wire.AppendHello(nil, wire.HelloPayload{
 		Versions: wire.Supported, PID: uint32(os.Getpid()), Token: token, Offer: own,
 	}))
 	if err != nil {
@@ -82,7 +82,7 @@ func Greet(conn net.Conn, own wire.Offer, token string) (*Line, error) {
 // refusal. After an error the caller closes the connection.
 func Answer(conn net.Conn, own wire.Offer, need wire.Features, check func(wire.HelloPayload) error) (*Line, error) {
 	l := newLine(conn, &own)
-	frame, err := l.exchange(nil)
+	frame, err := l.exchange(conn, nil)
 	if err != nil {
 		return nil, fmt.Errorf("mux: no HELLO: %w", err)
 	}
@@ -105,12 +105,12 @@ func Answer(conn net.Conn, own wire.Offer, need wire.Features, check func(wire.H
 }
 
 // exchange writes b and reads one frame, within greetTime.
-func (l *Line) exchange(b []byte) (wire.Frame, error) {
-	if err := l.conn.SetDeadline(time.Now().Add(greetTime)); err != nil {
+func (l *Line) exchange(conn net.Conn, b []byte) (wire.Frame, error) {
+	if err := conn.SetDeadline(time.Now().Add(greetTime)); err != nil {
 		return wire.Frame{}, err
 	}
 	if len(b) > 0 {
-		if _, err := l.conn.Write(b); err != nil {
+		if _, err := conn.Write(b); err != nil {
 			return wire.Frame{}, err
 		}
 	}
@@ -121,5 +121,5 @@ func (l *Line) exchange(b []byte) (wire.Frame, error) {
 		}
 		return frame, err
 	}
-	return frame, l.conn.SetDeadline(time.Time{})
+	return frame, conn.SetDeadline(time.Time{})
 }

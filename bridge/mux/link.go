@@ -67,7 +67,10 @@ func (l *link) run(ping Ping) error {
 	if l.terms.Features.Has(wire.FeaturePing) && ping.Every > 0 {
 		own.Go(func() { l.keepPinging(ping) })
 	}
-	l.close(l.read())
+	if l.reader != nil {
+		l.close(l.read())
+	}
+	<-l.done
 	own.Wait()
 	if l.files != nil {
 		if err := l.files.close(); err != nil {
@@ -102,7 +105,6 @@ func (l *link) read() error {
 			}
 			return err
 		}
-		l.pulse.beat()
 		if err := l.take(frame); err != nil {
 			return fmt.Errorf("%s: %w", frame.Type, err)
 		}
@@ -111,6 +113,7 @@ func (l *link) read() error {
 
 // take handles one frame.
 func (l *link) take(frame wire.Frame) error {
+	l.pulse.beat()
 	file, err := l.descriptorOf(frame)
 	if err != nil {
 		return err

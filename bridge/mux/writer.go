@@ -3,6 +3,7 @@ package mux
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -25,7 +26,7 @@ type tryWriter interface {
 //
 // While writing is set one goroutine writes to the socket, without holding mu; others only append.
 type writer struct {
-	conn net.Conn  // one that can send descriptors, where files has any
+	conn io.Writer // a *net.UnixConn, where files has any
 	try  tryWriter // nil if the socket cannot be tried
 
 	mu      sync.Mutex
@@ -40,9 +41,11 @@ type writer struct {
 	wake chan struct{} // capacity 1: buf has something for the goroutine
 }
 
-func (w *writer) init(conn net.Conn) {
+func (w *writer) init(conn io.Writer) {
 	w.conn = conn
-	w.try, _ = sysio.New(conn).(tryWriter)
+	if socket, is := conn.(net.Conn); is {
+		w.try, _ = sysio.New(socket).(tryWriter)
+	}
 	w.wake = make(chan struct{}, 1)
 }
 

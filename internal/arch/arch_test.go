@@ -66,7 +66,7 @@ var rooms = []struct {
 	{"bridge/internal/fakeworker", []string{"bridge/wire/...", "internal/..."}},
 	{"bridge/internal/...", []string{"pagi", "internal/..."}},
 	{"bridge/wire/...", []string{"pagi", "internal/..."}},
-	{"bridge/mux/...", []string{"pagi", "pagi/engine", "bridge/wire/...", "internal/..."}},
+	{"bridge/mux/...", []string{"pagi", "pagi/engine", "bridge/wire/...", "bridge/worker/...", "internal/..."}},
 	{"bridge/worker/...", []string{"bridge/wire/...", "bridge/internal/...", "internal/..."}},
 	{"bridge/pool/...", []string{"bridge/wire/...", "bridge/worker/...", "bridge/internal/...", "internal/..."}},
 	{"bridge/cgi/internal/...", []string{"internal/..."}},

@@ -1,0 +1,329 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
+	"github.com/pagi-go/pagi-bridge/internal/status"
+	"github.com/pagi-go/pagi-bridge/pagi"
+)
+
+// WorkersOptions configure Workers. Start is required.
+type WorkersOptions struct {
+	worker.Processes
+	worker.Limits
+	// Name is the name in log records: the mount's path.
+	Name string
+	// Start returns the command that runs a worker, and what is written to its standard input, as
+	// worker.Options has it.
+	Start func(worker.Setup) (*exec.Cmd, []byte, error)
+	// Loaded gets the names of the application's files; nil is allowed. It must not block.
+	Loaded func(files []string)
+	// Logger gets all records; nil means slog.Default.
+	Logger *slog.Logger
+	// Ping and Call are those of Options.
+	Ping Ping
+	Call func(ctx context.Context, name string, argument []byte) ([]byte, error)
+}
+
+// Workers serve scopes by worker processes, many at once in each. They are a worker.Host.
+type Workers struct {
+	opt   WorkersOptions
+	group *worker.Group
+	set   Set
+
+	mu      sync.Mutex
+	posts   map[*post]struct{}
+	refused refusals
+}
+
+// refusals are the scopes that no worker could take, by which more workers are started.
+type refusals struct {
+	count int       // since the last look
+	since time.Time // of the first, without a look between that saw none
+}
+
+// NewWorkers returns workers that have not been started.
+func NewWorkers(opt WorkersOptions) *Workers {
+	if opt.Logger == nil {
+		opt.Logger = slog.Default()
+	}
+	w := &Workers{opt: opt, posts: map[*post]struct{}{}}
+	w.group = worker.New(worker.Options{
+		Processes: opt.Processes, Limits: opt.Limits, Name: opt.Name, Start: opt.Start, Loaded: opt.Loaded, Logger: opt.Logger,
+		Offer: wire.Offer{Features: wire.FeatureScopes | wire.FeaturePing | wire.FeatureCalls}, Need: wire.FeatureScopes,
+	}, w)
+	return w
+}
+
+// Start starts the workers, and returns when they are ready.
+func (w *Workers) Start(ctx context.Context) error { return w.group.Start(ctx) }
+
+// Stop has the workers finish their scopes and end. At the end of ctx they are killed.
+func (w *Workers) Stop(ctx context.Context) error { return w.group.Stop(ctx) }
+
+// Reload replaces every worker by one that has loaded the application anew. A worker that is replaced
+// gets no new scopes, and ends with its last one.
+func (w *Workers) Reload(ctx context.Context) error { return w.group.Reload(ctx) }
+
+// Status tells of the processes, and how many scopes each has open.
+func (w *Workers) Status() status.Backend {
+	s := w.group.Status()
+	open := map[int]int{}
+	w.mu.Lock()
+	for p := range w.posts {
+		open[p.process.ID()] = p.load()
+	}
+	w.mu.Unlock()
+	for i := range s.Workers {
+		p := &s.Workers[i]
+		p.Inflight = open[p.ID]
+		s.Running += p.Inflight
+		switch {
+		case p.State != worker.Serving.String():
+		case p.Inflight > 0:
+			p.State = "busy"
+		default:
+			p.State = "ready"
+		}
+	}
+	return s
+}
+
+// Serve has a worker serve a scope, the one with the fewest. The errors are those of Conn.Serve;
+// ErrBusy says that no worker can take the scope now.
+func (w *Workers) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	c := w.set.acquire()
+	if c == nil {
+		w.mu.Lock()
+		if w.refused.count++; w.refused.since.IsZero() {
+			w.refused.since = time.Now()
+		}
+		w.mu.Unlock()
+		return ErrBusy
+	}
+	return c.serve(ctx, scope, receive, send)
+}
+
+// Employ implements worker.Host.
+func (w *Workers) Employ(process *worker.Process) worker.Station {
+	p := &post{workers: w, process: process, since: time.Now()}
+	w.mu.Lock()
+	w.posts[p] = struct{}{}
+	w.mu.Unlock()
+	return p
+}
+
+// Look implements worker.Host.
+func (w *Workers) Look(now time.Time) worker.Load {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	load := worker.Load{Queued: w.refused.count}
+	if load.Queued > 0 {
+		load.Oldest = now.Sub(w.refused.since)
+	} else {
+		w.refused.since = time.Time{}
+	}
+	w.refused.count = 0
+	for p := range w.posts {
+		if since, idle := p.Idle(); idle {
+			load.Idle++
+			if d := now.Sub(since); load.Coldest == nil || d > load.IdleFor {
+				load.Coldest, load.IdleFor = p.process, d
+			}
+		}
+	}
+	return load
+}
+
+// Stranded implements worker.Host. Nothing waits here: a scope that no worker can take is refused.
+func (w *Workers) Stranded() {}
+
+// post is the workers' side of one process: a worker.Station.
+//
+//	hired ── Ready ──> serving ── Relieve, Withdraw, Drain, Exiting, Broken ──> leaving ── Ended ──> gone
+//	   └──────────────── Withdraw, Drain ──────────────────────────────────────────┘
+type post struct {
+	workers *Workers
+	process *worker.Process
+	running sync.WaitGroup // Conn.Run
+
+	mu    sync.Mutex
+	stage postStage
+	conn  *Conn     // from Ready on
+	since time.Time // of the last end of a scope
+}
+
+type postStage uint8
+
+const (
+	hired postStage = iota
+	serving
+	leaving
+	gone
+)
+
+// Ready implements worker.Station.
+func (p *post) Ready() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stage != hired {
+		return
+	}
+	w := p.workers
+	conn := New(Adopt(carrier{p.process}, p.process.Terms()), Options{Logger: p.process.Logger(), Ping: w.opt.Ping, Call: w.opt.Call, Served: p.served})
+	conn.ready.Store(true) // the group has read READY
+	p.stage, p.conn, p.since = serving, conn, time.Now()
+	p.running.Go(func() {
+		if err := conn.Run(); errors.Is(err, ErrBlocked) {
+			p.process.Logger().Error("a worker is killed", "reason", err)
+			p.process.Kill()
+		}
+	})
+	w.set.Add(conn)
+}
+
+// carrier writes to a process.
+type carrier struct{ process *worker.Process }
+
+// Write implements io.Writer. The group tells of a connection that has ended.
+func (c carrier) Write(b []byte) (int, error) {
+	c.process.Queue(0, b)
+	c.process.Flush()
+	return len(b), nil
+}
+
+// Close implements io.Closer. The group closes the connection, when the process has ended.
+func (carrier) Close() error { return nil }
+
+// connection returns the connection, nil before Ready.
+func (p *post) connection() *Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.conn
+}
+
+func (p *post) load() int {
+	if c := p.connection(); c != nil {
+		return c.Load()
+	}
+	return 0
+}
+
+// Frame implements worker.Station.
+func (p *post) Frame(frame wire.Frame) error {
+	c := p.connection()
+	switch {
+	case c != nil:
+		if err := c.Feed(frame); err != nil {
+			return fmt.Errorf("%w: %w", worker.ErrProtocol, err)
+		}
+		return nil
+	case frame.Type == wire.Log:
+		p.process.Log(p.process.Logger(), frame)
+		return nil
+	}
+	return fmt.Errorf("%w: %s before READY", worker.ErrProtocol, frame.Type)
+}
+
+// Idle implements worker.Station.
+func (p *post) Idle() (since time.Time, is bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.since, p.stage == serving && p.conn.Load() == 0
+}
+
+// served is called when a scope has ended.
+func (p *post) served(open int) {
+	p.mu.Lock()
+	p.since = time.Now()
+	p.mu.Unlock()
+	p.process.Served()
+	if p.process.MustWeigh() {
+		p.process.Weigh()
+	}
+	if open == 0 && p.process.Relieved() {
+		p.makeWay()
+	}
+}
+
+// Relieve implements worker.Station.
+func (p *post) Relieve() {
+	p.withdraw()
+	if p.load() == 0 {
+		p.makeWay()
+	}
+}
+
+// makeWay has a relieved worker go, which has no scope and gets none.
+func (p *post) makeWay() {
+	if p.withdraw(); p.process.MakeWay() {
+		p.process.Flush()
+	}
+}
+
+// Withdraw implements worker.Station.
+func (p *post) Withdraw() { p.withdraw() }
+
+// withdraw has the worker get no scope any more.
+func (p *post) withdraw() {
+	p.mu.Lock()
+	p.stage = max(p.stage, leaving)
+	conn := p.conn
+	p.mu.Unlock()
+	if conn != nil {
+		conn.draining.Store(true)
+		p.workers.set.Remove(conn)
+	}
+}
+
+// Drain implements worker.Station.
+func (p *post) Drain() {
+	p.withdraw()
+	if c := p.connection(); c == nil || c.Drain() != nil {
+		p.process.Drain()
+		p.process.Flush()
+	}
+}
+
+// Exiting implements worker.Station. The scopes that the worker has are its own until it ends.
+func (p *post) Exiting() error {
+	p.withdraw()
+	return nil
+}
+
+// Broken implements worker.Station.
+func (p *post) Broken(err error) {
+	p.withdraw()
+	if c := p.connection(); c != nil {
+		c.close(err)
+	}
+}
+
+// Ended implements worker.Station.
+func (p *post) Ended(end worker.End) (atWork bool) {
+	p.withdraw()
+	p.mu.Lock()
+	p.stage = gone
+	p.mu.Unlock()
+	if c := p.connection(); c != nil {
+		open := c.streams.len()
+		c.close(fmt.Errorf("%w (%s)", ErrClosed, end.Exit))
+		p.running.Wait()
+		if atWork = open > 0; atWork {
+			p.process.Logger().Error("the worker died with scopes open", "exit", end.Exit, "scopes", open)
+		}
+	}
+	w := p.workers
+	w.mu.Lock()
+	delete(w.posts, p)
+	w.mu.Unlock()
+	return atWork
+}
