@@ -80,7 +80,9 @@ func workerApp(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, sen
 	case scope.Path == "/pid":
 		return respond(ctx, send, 200, strconv.Itoa(os.Getpid()))
 	case scope.Path == "/stop":
-		return syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		err := syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		<-ctx.Done()
+		return err
 	}
 	return sample(ctx, scope, receive, send)
 }
