@@ -36,7 +36,7 @@ func newCall(s *stream, scope *pagi.Scope) *call {
 	if scope.Type != pagi.TypeLifespan {
 		scope.Stash = &pagi.Stash{}
 		meter := engine.NewFlowMeter(s.link.terms.Peer.Window-minPiece, s.link.terms.Peer.Window/4)
-		s.out.meter = meter
+		s.out.count(meter, &s.link.tasks)
 		scope.Transport = meter
 	}
 	return c
@@ -47,14 +47,14 @@ func (c *call) disconnected(end ending, cancel context.CancelCauseFunc) {
 	reason := end.reason()
 	if c.scope.Type == pagi.TypeHTTP && reason == "" {
 		if callbacks, first := c.control.Complete(); first {
-			go callbacks.Run() // the connection's reader must not wait for them
+			c.stream.link.tasks.Go(callbacks.Run) // the connection's reader must not wait for them
 		}
 		return
 	}
 	callbacks, first := c.control.Disconnect(reason)
 	cancel(&pagi.DisconnectError{Reason: reason})
 	if first {
-		go callbacks.Run()
+		c.stream.link.tasks.Go(callbacks.Run)
 	}
 }
 

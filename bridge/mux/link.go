@@ -46,6 +46,7 @@ type link struct {
 	out     writer
 	streams table
 	pulse   pulse
+	tasks   sync.WaitGroup // callbacks of applications
 
 	done  chan struct{} // closed when the connection has ended
 	once  sync.Once
@@ -71,6 +72,7 @@ func (l *link) run(ping Ping) error {
 		l.close(l.read())
 	}
 	<-l.done
+	l.close(ErrClosed) // which waits for the close that came first
 	own.Wait()
 	if l.files != nil {
 		if err := l.files.close(); err != nil {

@@ -23,6 +23,7 @@ type window struct {
 	credit int64
 	shut   bool              // the stream has ended: nothing needs to be sent any more
 	meter  *engine.FlowMeter // counts what is sent and not granted again; may be nil
+	tasks  *sync.WaitGroup   // of the meter's callbacks
 
 	wake chan struct{} // capacity 1
 }
@@ -52,8 +53,15 @@ func (w *window) countLocked(n int) {
 		return
 	}
 	if w.meter.Count(n); w.meter.IsDue() {
-		go w.meter.CallDue()
+		w.tasks.Go(w.meter.CallDue)
 	}
+}
+
+// count has a meter count from now on. It is called before anything is sent.
+func (w *window) count(meter *engine.FlowMeter, tasks *sync.WaitGroup) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.meter, w.tasks = meter, tasks
 }
 
 // take waits until a frame with at least a piece of an event of want bytes may be sent. It returns

@@ -68,6 +68,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.calls.failAll(err)
 	w.scopes.Wait()
 	closer.Wait()
+	w.tasks.Wait()
 	if errors.Is(err, errDrained) {
 		return nil
 	}

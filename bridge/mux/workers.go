@@ -153,7 +153,7 @@ func (w *Workers) Stranded() {}
 type post struct {
 	workers *Workers
 	process *worker.Process
-	running sync.WaitGroup // Conn.Run
+	running sync.WaitGroup // the goroutines of conn
 
 	mu    sync.Mutex
 	stage postStage
@@ -181,9 +181,11 @@ func (p *post) Ready() {
 	conn := New(Adopt(carrier{p.process}, p.process.Terms()), Options{Logger: p.process.Logger(), Ping: w.opt.Ping, Call: w.opt.Call, Served: p.served})
 	conn.ready.Store(true) // the group has read READY
 	p.stage, p.conn, p.since = serving, conn, time.Now()
+	p.running.Go(func() { _ = conn.Run() }) // the group tells how a worker ends
 	p.running.Go(func() {
-		if err := conn.Run(); errors.Is(err, ErrBlocked) {
-			p.process.Logger().Error("a worker is killed", "reason", err)
+		<-conn.done // Run may still wait for a write that only the end of the process ends
+		if errors.Is(conn.cause, ErrBlocked) {
+			p.process.Logger().Error("a worker is killed", "reason", conn.cause)
 			p.process.Kill()
 		}
 	})
