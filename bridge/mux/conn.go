@@ -21,6 +21,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/answerfile"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -348,10 +349,11 @@ func (c *Conn) answer(ctx context.Context, name string, argument []byte) (status
 // openFile opens the file that a worker has named, or takes the descriptor that came with the event.
 func (c *Conn) openFile(ref wire.FileRef, it item) (*os.File, error) {
 	if it.file != nil {
-		return it.file, checkRegular(it.file, nil)
+		_, err := answerfile.Check(it.file)
+		return it.file, err
 	}
 	if !c.terms.Features.Has(wire.FeaturePaths) || ref.Path == "" {
 		return nil, fmt.Errorf("%w: a file by its path, which the connection does not have", ErrProtocol)
 	}
-	return openPath(ref)
+	return answerfile.Open(ref)
 }

@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
-	"syscall"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/answerfile"
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
@@ -120,28 +119,16 @@ func (a *app) forward(ctx context.Context, answer *pool.Answer, to client) error
 	}
 }
 
-// sendFile sends the file with which the application answered. It opens the file again, and sends
-// it only if it is the same file that the worker had open.
+// sendFile sends the file with which the application answered.
 func sendFile(ctx context.Context, ref *wire.FileRef, to client) error {
 	if ref.Length == 0 {
 		return to.body(ctx, nil, false)
 	}
-	f, err := os.OpenFile(ref.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a FIFO must not block
+	f, err := answerfile.Open(*ref)
 	if err != nil {
-		return fmt.Errorf("psgi: the file of the answer: %w", err)
+		return fmt.Errorf("psgi: %w", err)
 	}
 	defer func() { _ = f.Close() }() // only read from
-	info, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("psgi: the file of the answer: %w", err)
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !info.Mode().IsRegular() || uint64(stat.Dev) != ref.Device || stat.Ino != ref.Inode {
-		return fmt.Errorf("psgi: the file of the answer, %s, was replaced while it was being sent", ref.Path)
-	}
-	if info.Size()-ref.Offset < ref.Length {
-		return fmt.Errorf("psgi: the file of the answer, %s, became shorter while it was being sent", ref.Path)
-	}
 	return to.file(ctx, f, ref.Offset, ref.Length)
 }
 
