@@ -52,7 +52,10 @@ func testGateway(t *testing.T, c conformanceCase) {
 				t.Fatalf("the request ends with %v, want %q", err, *s.Returns)
 			}
 		case s.Settled:
+			g.strict = s.Strict
 			g.settled(func(wire.Frame) bool { return false })
+		case s.Hold != nil:
+			g.client.hold(*s.Hold)
 		case s.Violation != "":
 			if err := await(t, "the end of the connection", g.ended); !strings.Contains(err.Error(), s.Violation) {
 				t.Fatalf("the connection ends with %v, want %q", err, s.Violation)
@@ -111,6 +114,16 @@ type scriptedClient struct {
 	sent     chan pagi.Event // what it has sent
 	returned chan error
 	cancel   context.CancelCauseFunc
+	taking   sync.Mutex // held by a client that takes nothing
+}
+
+// hold has the client take nothing, or go on.
+func (c *scriptedClient) hold(is bool) {
+	if is {
+		c.taking.Lock()
+	} else {
+		c.taking.Unlock()
+	}
 }
 
 // open makes a request.
@@ -136,6 +149,8 @@ func open(t *testing.T, conn *mux.Conn, s *scopeCase, receives []*frameCase) *sc
 				return nil, ctx.Err()
 			}
 		}, func(_ context.Context, ev pagi.Event) error {
+			c.taking.Lock()
+			defer c.taking.Unlock()
 			c.sent <- ev
 			return nil
 		})

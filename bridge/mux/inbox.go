@@ -22,8 +22,9 @@ type inbox struct {
 	mu      sync.Mutex
 	items   []item
 	parts   []byte // of an event that is not complete
-	used    int    // how much of the window is in use
-	pending int    // credit that can be granted, and was not
+	used    int    // how much of the window is in use: by events that were not taken, by pending and owed
+	pending int    // credit for events that were taken
+	owed    int    // credit for parts that came while earlier events were not taken
 	end     *ending
 	onEnd   func(ending)
 	dropped bool
@@ -53,19 +54,23 @@ func (b *inbox) init(window, message int) {
 	b.wake = make(chan struct{}, 1)
 }
 
-// push takes an EVENT frame. It returns the credit that must be granted at once, because the frame
-// was a part of an event or nothing takes it any more. The error is a violation of the protocol.
+// push takes an EVENT frame. It returns the credit that must be granted at once. That is for parts: their
+// receiver must get the whole event before it can take it. While earlier events wait, parts wait for
+// their credit, too, so that a stream holds one large event at a time. The error is a violation of the
+// protocol.
 func (b *inbox) push(frame wire.Frame, file *os.File) (grant int, err error) {
 	cost := len(frame.Payload) + wire.EventCost
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.used+cost > b.window {
+		closeFile(file)
 		return 0, fmt.Errorf("%w: an EVENT of %d bytes where the window has %d", ErrProtocol, cost, b.window-b.used)
 	}
 	if b.dropped || b.end != nil {
 		closeFile(file)
 		return 0, nil // the other side has been told that the stream ends
 	}
+	b.used += cost
 	if frame.Has(wire.FlagPart) || b.parts != nil {
 		if len(b.parts)+len(frame.Payload) > b.message {
 			closeFile(file)
@@ -73,15 +78,25 @@ func (b *inbox) push(frame wire.Frame, file *os.File) (grant int, err error) {
 		}
 		b.parts = append(b.parts, frame.Payload...)
 		if frame.Has(wire.FlagPart) {
-			closeFile(file)  // a file's event is small; its descriptor comes with the last part
-			return cost, nil // b.used stays: the caller grants as much at once
+			closeFile(file) // a file's event is small; its descriptor comes with the last part
+			b.owed += cost
+			return b.payOwedLocked(), nil
 		}
 		frame.Payload, b.parts = b.parts, nil
 	}
-	b.used += cost
 	b.items = append(b.items, item{frame.Payload, cost, file})
 	b.signal()
 	return 0, nil
+}
+
+// payOwedLocked returns the credit for parts if all earlier events were taken.
+func (b *inbox) payOwedLocked() (grant int) {
+	if b.used > b.pending+b.owed {
+		return 0
+	}
+	grant, b.owed = b.owed, 0
+	b.used -= grant
+	return grant
 }
 
 // finish tells that nothing more comes. Only the first ending counts.
@@ -146,18 +161,18 @@ func (b *inbox) next(ctx context.Context) (item, *ending, error) {
 	}
 }
 
-// taken counts an event that the stream is done with. It returns the credit to be granted: when
-// nothing waits here all that is due, else when half of the window is.
+// taken counts an event that the stream is done with. It returns the credit to be granted: when all
+// that came was taken all that is due, else when half of the window is.
 func (b *inbox) taken(it item) (grant int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.pending += it.cost
-	if b.end != nil || len(b.items) > 0 && b.pending < b.window/2 {
+	if b.end != nil || b.used > b.pending+b.owed && b.pending < b.window/2 {
 		return 0
 	}
 	grant, b.pending = b.pending, 0
 	b.used -= grant
-	return grant
+	return grant + b.payOwedLocked()
 }
 
 // drop throws away what is there and what comes.

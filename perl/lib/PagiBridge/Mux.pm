@@ -232,7 +232,8 @@ sub new {
         queue     => [],                      # events that wait for credit
         buffered  => 0,                       # bytes that were given to send, and not granted again
         parts     => '',
-        used      => 0,                       # of the window for what comes
+        used      => 0,                       # of the window, by events that were not taken
+        owed      => 0,                       # of the window, by parts that came while an event was not taken
         gone      => 0,                       # DISCONNECT has come
         ended     => undef,                   # the payload of END
         on_event  => sub { },
@@ -340,20 +341,28 @@ Grants the gateway credit for an event that the application is done with.
 sub taken {
     my ($self, $cost) = @_;
     $self->{used} -= $cost;
-    $self->{mux}{out} .= frame(CREDIT, 0, $self->{id}, pack 'N', $cost) if !defined $self->{ended} && !$self->{gone};
+    ($cost, $self->{owed}) = ($cost + $self->{owed}, 0) if !$self->{used};
+    return $self->grant($cost);
+}
+
+sub grant {
+    my ($self, $bytes) = @_;
+    $self->{mux}{out} .= frame(CREDIT, 0, $self->{id}, pack 'N', $bytes) if !defined $self->{ended} && !$self->{gone};
     return;
 }
 
 sub event {
     my ($self, $flags, $payload) = @_;
     my $cost = length($payload) + COST;
-    die "wire: an EVENT of $cost bytes goes beyond the window\n" if $self->{used} + $cost > PagiBridge::Mux::WINDOW();
+    die "wire: an EVENT of $cost bytes goes beyond the window\n"
+        if $self->{used} + $self->{owed} + $cost > PagiBridge::Mux::WINDOW();
     return if $self->{gone} || defined $self->{ended};
     if ($flags & PART || $self->{parts} ne '') {
         die "wire: an event that is too large\n" if length($self->{parts}) + length $payload > PagiBridge::Mux::MESSAGE();
         $self->{parts} .= $payload;
         if ($flags & PART) {
-            $self->{mux}{out} .= frame(CREDIT, 0, $self->{id}, pack 'N', $cost);
+            return $self->grant($cost) if !$self->{used};
+            $self->{owed} += $cost;    # one large event at a time
             return;
         }
         ($payload, $self->{parts}) = ($self->{parts}, '');
