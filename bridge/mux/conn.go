@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"sync"
 	"sync/atomic"
 
 	"github.com/pagi-go/pagi-bridge/bridge/internal/answerfile"
@@ -48,12 +47,6 @@ type Options struct {
 	// is its error for a name that it does not know. Nil knows none.
 	Call func(ctx context.Context, name string, argument []byte) ([]byte, error)
 }
-
-// ErrUnknownCall is the error of Options.Call for a name that it does not know.
-var ErrUnknownCall = errors.New("no such call")
-
-// maxCalls is how many calls of a worker may wait.
-const maxCalls = 64
 
 // EndError is the error of a scope whose application has failed in the worker.
 type EndError struct {
@@ -294,56 +287,6 @@ func (c *Conn) release() {
 	if c.opt.Served != nil {
 		c.opt.Served(int(open))
 	}
-}
-
-// calls are the calls of a worker that wait for their answers.
-type calls struct {
-	ctx     context.Context // ends with the connection
-	cancel  context.CancelFunc
-	limit   chan struct{}
-	running sync.WaitGroup
-}
-
-// call answers a CALL, on a goroutine of its own.
-func (c *Conn) call(frame wire.Frame) error {
-	if !c.terms.Features.Has(wire.FeatureCalls) {
-		return c.unexpected(frame)
-	}
-	name, argument, err := wire.DecodeCall(frame.Payload)
-	if err != nil {
-		return err
-	}
-	select {
-	case c.calls.limit <- struct{}{}:
-	default:
-		return fmt.Errorf("%w: more than %d calls at once", ErrProtocol, maxCalls)
-	}
-	c.calls.running.Go(func() {
-		defer func() { <-c.calls.limit }()
-		status, result := c.answer(c.calls.ctx, name, argument)
-		if frame.Has(wire.FlagQuiet) {
-			return
-		}
-		_ = c.put(func(b []byte) []byte { return wire.AppendReply(b, frame.Stream, status, result) }) // its reader notices
-	})
-	return nil
-}
-
-// answer runs Options.Call.
-func (c *Conn) answer(ctx context.Context, name string, argument []byte) (status uint8, result []byte) {
-	if c.opt.Call == nil {
-		return wire.ReplyUnknown, nil
-	}
-	result, err := c.opt.Call(ctx, name, argument)
-	switch {
-	case errors.Is(err, ErrUnknownCall):
-		return wire.ReplyUnknown, nil
-	case err != nil:
-		result, status = []byte(err.Error()), wire.ReplyFailed
-	case len(result) > wire.MaxMessage:
-		result, status = fmt.Appendf(nil, "a result of %d bytes, at most %d are allowed", len(result), wire.MaxMessage), wire.ReplyFailed
-	}
-	return status, result[:min(len(result), wire.MaxMessage)]
 }
 
 // openFile opens the file that a worker has named, or takes the descriptor that came with the event.
