@@ -127,8 +127,21 @@ func (c *call) send(ctx context.Context, ev pagi.Event) error {
 		if e.File != "" || e.FH != nil {
 			return c.sendFile(ctx, e)
 		}
+		return c.sendBody(ctx, e)
 	}
 	return c.stream.send(ctx, ev)
+}
+
+// sendBody sends a piece of body, a long one as several events: each is one frame, so that the gateway need
+// not put it together.
+func (c *call) sendBody(ctx context.Context, body pagi.HTTPResponseBody) error {
+	for len(body.Body) > maxBody {
+		if err := c.stream.send(ctx, pagi.HTTPResponseBody{Body: body.Body[:maxBody], More: true}); err != nil {
+			return err
+		}
+		body.Body = body.Body[maxBody:]
+	}
+	return c.stream.send(ctx, body)
 }
 
 // sendFile sends the rest of a body that is a file or a handle. Over a connection with descriptors a
@@ -165,7 +178,7 @@ func (c *call) sendFile(ctx context.Context, body pagi.HTTPResponseBody) error {
 
 // copy sends what a reader has as the rest of the body.
 func (c *call) copy(ctx context.Context, from io.Reader) error {
-	b := make([]byte, maxPiece)
+	b := make([]byte, maxBody)
 	for {
 		n, err := io.ReadFull(from, b)
 		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)

@@ -58,6 +58,7 @@ type frameCase struct {
 	Number int
 	Pairs  [][2]string
 	Rest   text
+	Joined bool
 	Code   int
 	Bytes  uint32
 }
@@ -255,12 +256,9 @@ func (p *peer) next(stream uint32, credit bool) (wire.Frame, error) {
 			}
 			continue
 		case f.Type == wire.EventPart:
-			p.parts[f.Stream] = append(p.parts[f.Stream], f.Payload...)
-			if f.Has(wire.FlagPart) {
+			if !p.assemble(&f) {
 				continue
 			}
-			f.Payload = p.parts[f.Stream]
-			delete(p.parts, f.Stream)
 		}
 		if f.Stream == stream && !credit {
 			return f, nil
@@ -275,6 +273,9 @@ func (p *peer) expect(want *frameCase) {
 	if err != nil {
 		p.t.Fatalf("want %s on stream %d: %v", want.Type, want.stream(), err)
 	}
+	if want.Joined {
+		f = p.join(f)
+	}
 	payload := want.payload(p.t)
 	same := bytes.Equal(f.Payload, payload)
 	if want.Type == "END" && len(f.Payload) > 0 && f.Payload[0] == byte(want.Code) {
@@ -283,6 +284,19 @@ func (p *peer) expect(want *frameCase) {
 	if byte(f.Type) != number(p.t, typeNumbers, want.Type) || f.Stream != want.stream() || !same {
 		p.t.Fatalf("got  %s on stream %d: %.200q\nwant %s on stream %d: %.200q", f.Type, f.Stream, f.Payload, want.Type, want.stream(), payload)
 	}
+}
+
+// join puts a body together that comes in several events.
+func (p *peer) join(f wire.Frame) wire.Frame {
+	p.t.Helper()
+	for f.Type == wire.EventPart && len(f.Payload) >= 8 && f.Payload[1]&bitNumbers["MORE"] != 0 {
+		next, err := p.next(f.Stream, false)
+		if err != nil || len(next.Payload) < 8 || next.Payload[0] != f.Payload[0] {
+			p.t.Fatalf("%s %.100q instead of more of the body, %v", next.Type, next.Payload, err)
+		}
+		f.Payload = append(append(slices.Clone(next.Payload[:8]), f.Payload[8:]...), next.Payload[8:]...)
+	}
+	return f
 }
 
 // blocked makes sure that the other side sends on a stream what the window allows, and then no more.
@@ -306,15 +320,23 @@ func (p *peer) blocked(stream uint32) {
 	})
 }
 
-// keep keeps a part of an event for a later step. A whole event that came before it is held back.
+// keep keeps an EVENT for a later step.
 func (p *peer) keep(f wire.Frame) {
-	switch {
-	case f.Type != wire.EventPart:
-	case f.Has(wire.FlagPart):
-		p.parts[f.Stream] = append(p.parts[f.Stream], f.Payload...)
-	default:
+	if f.Type == wire.EventPart && p.assemble(&f) {
 		p.held = append(p.held, f)
 	}
+}
+
+// assemble puts the parts of an event together, and reports whether f is now the whole.
+func (p *peer) assemble(f *wire.Frame) bool {
+	whole := append(p.parts[f.Stream], f.Payload...)
+	if f.Has(wire.FlagPart) {
+		p.parts[f.Stream] = whole
+		return false
+	}
+	f.Payload = whole
+	delete(p.parts, f.Stream)
+	return true
 }
 
 // settled makes sure that nothing but the PONG comes, and frames that may.

@@ -12,6 +12,8 @@ import (
 const (
 	// maxPiece is the most that a stream writes before another one has its turn.
 	maxPiece = 16 << 10
+	// maxBody is the most body in an event that is one piece: the event has 8 bytes more.
+	maxBody = maxPiece - 8
 	// minPiece is the least for which a sender of a longer event waits, so that a window that opens
 	// slowly does not cut the event into many small frames.
 	minPiece = 1 << 10
