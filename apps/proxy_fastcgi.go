@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/pagi-go/pagi-bridge/apps/internal/fastcgi"
 	"github.com/pagi-go/pagi-bridge/apps/internal/upstream"
@@ -144,7 +145,7 @@ func (x *proxied) sizedBody() (body io.ReadCloser, length int64, err error) {
 	if x.body.length == 0 {
 		return nil, 0, nil
 	}
-	client := &clientBody{x.body}
+	client := &clientBody{body: x.body}
 	if x.body.length > 0 {
 		return client, x.body.length, nil
 	}
@@ -172,18 +173,28 @@ type spooledBody struct {
 // Close implements io.Closer.
 func (b *spooledBody) Close() error { return errors.Join(b.File.Close(), b.kept.Close()) }
 
-// clientBody reads a request body from the client. Close ends a Read that runs.
-type clientBody struct{ body *proxyBody }
+// clientBody reads a request body from the client, in one attempt to send the request.
+type clientBody struct {
+	body   *proxyBody
+	closed atomic.Bool
+}
 
 // Read implements io.Reader.
 func (c *clientBody) Read(p []byte) (int, error) {
-	c.body.begun.Store(true)
+	c.body.begun.Store(true) // before the look at closed: Close looks at begun
+	if c.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	return c.body.read(p, &patience{}, func() {})
 }
 
-// Close implements io.Closer.
+// Close implements io.Closer. It ends a Read that runs. A body of which nothing was read may go
+// into another attempt.
 func (c *clientBody) Close() error {
-	c.body.giveUp()
+	c.closed.Store(true)
+	if c.body.begun.Load() {
+		c.body.giveUp()
+	}
 	return nil
 }
 

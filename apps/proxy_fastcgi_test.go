@@ -240,6 +240,21 @@ func TestProxyFastCGIAnswersEarly(t *testing.T) {
 	}
 }
 
+// A request with a body goes to another backend if it has not got a connection.
+func TestProxyFastCGITriesAnotherBackendWithTheBody(t *testing.T) {
+	echo := fastCGI(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(w, r.Body) // a body that is not whole shows at the client
+	})
+	missing := "fastcgi+unix:" + filepath.Join(t.TempDir(), "missing")
+	// The backends take turns, so that one of two requests begins with the missing one.
+	c := pagitest.New(&apps.Proxy{To: []string{missing, echo}, Logger: quiet, ProxyLimits: apps.ProxyLimits{ResponseTimeout: time.Second}})
+	for range 2 {
+		if res := c.Post("/", pagitest.Body("hello")); res.Err != nil || res.Status != 200 || res.Text() != "hello" {
+			t.Errorf("%d %q %v", res.Status, res.Text(), res.Err)
+		}
+	}
+}
+
 // The time in which the client is waited for is none of the backend's.
 func TestProxyFastCGITimeLimits(t *testing.T) {
 	const limit = 50 * time.Millisecond
