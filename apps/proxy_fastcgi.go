@@ -30,7 +30,7 @@ type ProxyFastCGI struct {
 	// SplitPath ends the part of the path that names the script: ".php". The rest is PATH_INFO. A
 	// path without it is answered 404.
 	SplitPath string `yaml:"split_path"`
-	// Index is the script for a path that ends with a slash: "index.php".
+	// Index is the script for a path that ends with a slash and names no script: "index.php".
 	Index string `yaml:"index"`
 	// Params are variables for the backend, which win over all others.
 	Params map[string]string `yaml:"params"`
@@ -74,28 +74,36 @@ func (o *ProxyFastCGI) find(p string) (s script, ok bool) {
 		return script{info: p}, true
 	}
 	// The backend must see the path that was checked, and no ".." that leads elsewhere.
-	clean := path.Clean("/" + p)
-	if strings.HasSuffix(p, "/") && clean != "/" || clean == "/" {
-		clean = strings.TrimSuffix(clean, "/") + "/" + o.Index
+	s.name = path.Clean("/" + p)
+	if strings.HasSuffix(p, "/") && s.name != "/" {
+		s.name += "/"
 	}
-	s.name = clean
-	if o.SplitPath != "" {
-		at := indexFold(clean, o.SplitPath)
-		if at < 0 {
-			return s, false
-		}
-		s.name, s.info = clean[:at+len(o.SplitPath)], clean[at+len(o.SplitPath):]
+	end := o.endOfScript(s.name)
+	if end < 0 && strings.HasSuffix(s.name, "/") {
+		s.name += o.Index
+		end = o.endOfScript(s.name)
 	}
+	if end < 0 {
+		return s, false
+	}
+	s.name, s.info = s.name[:end], s.name[end:]
 	s.file = filepath.Join(o.Root, s.name)
-	return s, !strings.HasSuffix(s.name, "/")
+	return s, true
 }
 
-// indexFold returns where a segment of a path ends with an ending first, whatever the case of its
-// letters; -1 if none does. Elsewhere an upload "a.php.jpg" would be a script.
-func indexFold(p, ending string) int {
-	for at := 0; at+len(ending) <= len(p); at++ {
-		if after := at + len(ending); pagi.EqualFold(p[at:after], ending) && (after == len(p) || p[after] == '/') {
-			return at
+// endOfScript returns where the script's part of a path ends; -1 if the path names none. With
+// SplitPath it is the end of the first segment with that ending, whatever the case of its letters.
+// Elsewhere an upload "a.php.jpg" would be a script.
+func (o *ProxyFastCGI) endOfScript(p string) int {
+	if o.SplitPath == "" {
+		if strings.HasSuffix(p, "/") {
+			return -1
+		}
+		return len(p)
+	}
+	for end := len(o.SplitPath); end <= len(p); end++ {
+		if pagi.EqualFold(p[end-len(o.SplitPath):end], o.SplitPath) && (end == len(p) || p[end] == '/') {
+			return end
 		}
 	}
 	return -1

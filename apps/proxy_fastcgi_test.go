@@ -127,6 +127,8 @@ func TestProxyFastCGIScripts(t *testing.T) {
 		{"a path behind it", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php", Index: "index.php"}, "/m/b.php/c/d.php", "/m/b.php /c/d.php /srv/www/b.php /srv/www"},
 		{"a directory", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php", Index: "index.php"}, "/m/a/", "/m/a/index.php  /srv/www/a/index.php /srv/www"},
 		{"the mount", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php", Index: "index.php"}, "/m/", "/m/index.php  /srv/www/index.php /srv/www"},
+		{"a directory behind a script", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php", Index: "index.php"}, "/m/b.php/c/", "/m/b.php /c/ /srv/www/b.php /srv/www"},
+		{"a slash behind a script", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php", Index: "index.php"}, "/m/b.php/", "/m/b.php / /srv/www/b.php /srv/www"},
 		{"dots", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php"}, "/m/a/../b.php", "/m/b.php  /srv/www/b.php /srv/www"},
 		{"an upload", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php"}, "/m/a.php.jpg", ""},
 		{"a picture", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php", Index: "index.php"}, "/m/a.jpg", ""},
