@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path"
@@ -53,10 +54,11 @@ func (o *ProxyFastCGI) check(speaks bool) error {
 	if strings.Contains(o.Index, "/") {
 		errs = append(errs, pagi.BadOption("index", "%q must be a name without a slash", o.Index))
 	}
-	for name := range o.Params {
+	for _, name := range slices.Sorted(maps.Keys(o.Params)) {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
 			errs = append(errs, pagi.BadOption("params", "%q is not the name of a variable", name))
 		}
+		errs = append(errs, checkPlaceholders("params", name, o.Params[name]))
 	}
 	return errors.Join(errs...)
 }

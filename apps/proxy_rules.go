@@ -41,12 +41,18 @@ func (r *ProxyHeaderRules) check(option string) error {
 	}
 	for _, list := range []map[string]string{r.Set, r.Add} {
 		for _, name := range slices.Sorted(maps.Keys(list)) {
-			errs = append(errs, headerSafe(option, list[name]))
-			for _, p := range headerPlaceholder.FindAllString(list[name], -1) {
-				if _, known := placeholderValue(p, &pagi.Scope{}); !known {
-					errs = append(errs, pagi.BadOption(option, "%s: there is no placeholder %s; there are {client}, {host}, {scheme}, {method}, {path}, {query} and {header:NAME}", name, p))
-				}
-			}
+			errs = append(errs, headerSafe(option, list[name]), checkPlaceholders(option, name, list[name]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkPlaceholders reports the placeholders in a value that do not exist. name is what has the value.
+func checkPlaceholders(option, name, value string) error {
+	var errs []error
+	for _, p := range headerPlaceholder.FindAllString(value, -1) {
+		if _, known := placeholderValue(p, &pagi.Scope{}); !known {
+			errs = append(errs, pagi.BadOption(option, "%s: there is no placeholder %s; there are {client}, {host}, {scheme}, {method}, {path}, {query} and {header:NAME}", name, p))
 		}
 	}
 	return errors.Join(errs...)

@@ -551,6 +551,7 @@ func TestProxyCheck(t *testing.T) {
 		"X-*: a * may stand":                               {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Set: map[string]string{"X-*": "1"}}}},
 		"*: a * may stand":                                 {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Unset: []string{"*"}}}},
 		"there is no placeholder {user}":                   {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Set: map[string]string{"x": "{user}"}}}},
+		"params: MODE: there is no placeholder {secret}":   {To: []string{"fastcgi://x:9000"}, ProxyFastCGI: apps.ProxyFastCGI{Params: map[string]string{"MODE": "{secret}"}}},
 		"there is no placeholder {header:}":                {To: []string{"http://x"}, ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Set: map[string]string{"x": "{header:}"}}}},
 		"ping_interval: must not be negative":              {To: []string{"http://x"}, ProxyLimits: apps.ProxyLimits{PingInterval: -1}},
 		"connect_timeout: must not be negative":            {To: []string{"http://x"}, ProxyLimits: apps.ProxyLimits{ConnectTimeout: -1}},
