@@ -28,7 +28,19 @@ type fastCGI struct {
 }
 
 func newFastCGI(c *directConn) *fastCGI {
-	return &fastCGI{Conn: c.raw, c: c, in: fastcgi.NewReader(c.raw)}
+	return &fastCGI{Conn: c.raw, c: c, in: fastcgi.NewReader(answers{c})}
+}
+
+// answers reads what an application sends, of all kinds of records, and notes that something has come.
+type answers struct{ c *directConn }
+
+// Read implements io.Reader.
+func (a answers) Read(p []byte) (int, error) {
+	n, err := a.c.raw.Read(p)
+	if n > 0 {
+		a.c.got = true
+	}
+	return n, err
 }
 
 // Read implements net.Conn.
