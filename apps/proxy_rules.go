@@ -88,13 +88,20 @@ func expandHeader(value string, scope *pagi.Scope) string {
 	}
 	return headerPlaceholder.ReplaceAllStringFunc(value, func(p string) string {
 		text, _ := placeholderValue(p, scope) // Check knows them all
-		return strings.Map(func(c rune) rune {
-			if c < ' ' || c == 0x7f { // what a middleware has put into the scope
-				return -1
-			}
-			return c
-		}, text)
+		return withoutControls(text)
 	})
+}
+
+// withoutControls returns a text without its control characters, which a middleware may have put into
+// the scope. Bytes that are not UTF-8 stay as they are.
+func withoutControls(text string) string {
+	isControl := func(c byte) bool { return c < ' ' || c == 0x7f }
+	for i := range len(text) {
+		if isControl(text[i]) {
+			return string(slices.DeleteFunc([]byte(text), isControl))
+		}
+	}
+	return text
 }
 
 // placeholderValue returns what a placeholder, with its braces, stands for.

@@ -294,6 +294,8 @@ func TestProxyHeadersOfRequests(t *testing.T) {
 			"X-Internal-User": "", "X-Internal-": "", "X-Internal": "stays", "X-Real-Ip": "192.0.2.1", "X-Line": "GET http://testserver/shop/?", "X-Json": `{"a": {}}`,
 			"X-Agent": "<me>", "X-None": "<>",
 		}},
+		{"bytes of a header that are not UTF-8", &apps.Proxy{ProxyHeaders: apps.ProxyHeaders{RequestHeaders: apps.ProxyHeaderRules{Set: map[string]string{"x-copy": "<{header:x-name}>"}}}},
+			[]pagitest.Option{h("x-name", "Zo\xeb")}, map[string]string{"X-Name": "Zo\xeb", "X-Copy": "<Zo\xeb>"}},
 		{"the host of the backend", &apps.Proxy{ProxyHeaders: apps.ProxyHeaders{SendHost: "backend"}}, nil, map[string]string{"Host": strings.TrimPrefix(url, "http://"), "X-Forwarded-Host": "testserver"}},
 		{"another host", &apps.Proxy{ProxyHeaders: apps.ProxyHeaders{SendHost: "app.example:8080"}}, nil, map[string]string{"Host": "app.example:8080"}},
 		{"via", &apps.Proxy{ProxyHeaders: apps.ProxyHeaders{Via: "edge"}}, []pagitest.Option{h("via", "1.0 first")}, map[string]string{"Via": "1.0 first, 1.1 edge"}},
