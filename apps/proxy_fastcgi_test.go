@@ -202,6 +202,7 @@ func TestProxyFastCGIBackendsThatFail(t *testing.T) {
 		"without an answer":           {"", 502, "ended before the request"},
 		"that speak HTTP":             {"HTTP/1.1 400 Bad Request\r\n\r\n", 502, "malformed FastCGI record"},
 		"without headers":             {stdout("Hello") + stop, 502, "EOF"},
+		"with an empty head":          {stdout("\r\nHello\r\n\r\nworld") + stop, 502, "no headers"},
 		"with a wrong status":         {stdout("Status: OK\r\n\r\n") + stop, 502, "Status"},
 		"with two statuses":           {stdout("Status: 200\r\nStatus: 404\r\n\r\n") + stop, 502, "two headers"},
 		"with a header that is none":  {stdout("Content-Type text/plain\r\n\r\n") + stop, 502, "malformed"},

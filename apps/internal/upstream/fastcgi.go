@@ -164,6 +164,9 @@ func parseCGIHead(head, method string) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(headers) == 0 { // the rest of the head is no head
+		return nil, errors.New("the response has no headers")
+	}
 	r.Headers = headers[:0]
 	redirects, stated := false, false
 	for _, h := range headers {
