@@ -1,12 +1,12 @@
 package apps
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"maps"
 	"net/http"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -111,15 +111,29 @@ func (o *ProxyFastCGI) endOfScript(p string) int {
 	return -1
 }
 
-// attemptFastCGI is attempt for a backend of FastCGI.
-func (x *proxied) attemptFastCGI(ctx context.Context, d *upstream.Direct, b *upstream.Backend, mayRepeat bool) (again bool, err error) {
-	s, ok := x.find(x.scope.Path)
-	if !ok {
-		return false, reply.Status(ctx, x.scope, x.send, http.StatusNotFound)
+// serveFastCGI passes an http scope on to a backend of FastCGI, which must know the length of a body
+// before it gets it. A body of which it is not known is taken in first.
+func (x *proxied) serveFastCGI(ctx context.Context) error {
+	var ok bool
+	if x.script, ok = x.find(x.scope.Path); !ok {
+		return reply.Status(ctx, x.scope, x.send, http.StatusNotFound)
 	}
 	if strings.IndexByte(x.scope.Path, 0) >= 0 {
-		return false, reply.Status(ctx, x.scope, x.send, http.StatusBadRequest)
+		return reply.Status(ctx, x.scope, x.send, http.StatusBadRequest)
 	}
+	if x.body.length >= 0 {
+		return x.run(ctx)
+	}
+	x.taken = &spool.Body{}
+	defer x.taken.Close() // a file that cannot be removed stays
+	if err := x.taken.Fill(&clientBody{body: x.body}); err != nil {
+		return err
+	}
+	return x.run(ctx)
+}
+
+// attemptFastCGI is attempt for a backend of FastCGI.
+func (x *proxied) attemptFastCGI(ctx context.Context, d *upstream.Direct, b *upstream.Backend, mayRepeat bool) (again bool, err error) {
 	body, length, err := x.sizedBody()
 	if err != nil {
 		return false, err
@@ -128,7 +142,7 @@ func (x *proxied) attemptFastCGI(ctx context.Context, d *upstream.Direct, b *ups
 		defer body.Close() // it is read, or given up
 	}
 	req := &upstream.Request{
-		Method: x.scope.Method, Params: x.params(s, length), Body: body, Limit: x.ResponseTimeout, Once: body != nil || !isSafe(x.scope.Method),
+		Method: x.scope.Method, Params: x.params(length), Body: body, Limit: x.ResponseTimeout, Once: body != nil || !isSafe(x.scope.Method),
 		Complain: func(text string) {
 			x.logger.Warn("proxy: the backend has written to its standard error", x.scope.Notes.Append([]any{
 				"backend", b.Name, "method", x.scope.Method, "path", x.scope.RootPath + x.scope.Path, "text", strings.TrimSpace(text),
@@ -143,45 +157,25 @@ func (x *proxied) attemptFastCGI(ctx context.Context, d *upstream.Direct, b *ups
 		if !req.Connected && isTimeout(err) {
 			err = &upstream.OverdueError{Phase: "a connection", Option: "connect_timeout", Limit: x.ConnectTimeout}
 		}
-		return x.failed(ctx, b, err, mayRepeat && !x.body.begun.Load(), req.Connected)
+		return x.failed(ctx, b, err, mayRepeat && (x.taken != nil || !x.body.begun.Load()), req.Connected)
 	}
 	defer res.Close()
 	return false, x.relayDirect(ctx, b, res)
 }
 
-// sizedBody returns the request body with its length, which a backend of FastCGI must know before it
-// gets the body. A body of which it is not known is taken in first. body is nil if there is none.
+// sizedBody returns the request body for one attempt, and its length. body is nil if there is none.
 func (x *proxied) sizedBody() (body io.ReadCloser, length int64, err error) {
-	if x.body.length == 0 {
+	switch {
+	case x.taken == nil && x.body.length == 0:
 		return nil, 0, nil
+	case x.taken == nil:
+		return &clientBody{body: x.body}, x.body.length, nil
+	case !x.taken.InFile():
+		return io.NopCloser(bytes.NewReader(x.taken.Bytes())), x.taken.Size(), nil
 	}
-	client := &clientBody{body: x.body}
-	if x.body.length > 0 {
-		return client, x.body.length, nil
-	}
-	kept := &spool.Body{}
-	if err := kept.Fill(client); err != nil {
-		return nil, 0, errors.Join(err, kept.Close())
-	}
-	if !kept.InFile() {
-		text := string(kept.Bytes())
-		return io.NopCloser(strings.NewReader(text)), kept.Size(), kept.Close()
-	}
-	f, err := kept.Open()
-	if err != nil {
-		return nil, 0, errors.Join(err, kept.Close())
-	}
-	return &spooledBody{f, kept}, kept.Size(), nil
+	f, err := x.taken.Open()
+	return f, x.taken.Size(), err
 }
-
-// spooledBody is a request body in a temporary file.
-type spooledBody struct {
-	*os.File
-	kept *spool.Body
-}
-
-// Close implements io.Closer.
-func (b *spooledBody) Close() error { return errors.Join(b.File.Close(), b.kept.Close()) }
 
 // clientBody reads a request body from the client, in one attempt to send the request.
 type clientBody struct {
@@ -209,7 +203,8 @@ func (c *clientBody) Close() error {
 }
 
 // params returns the variables of a request, encoded.
-func (x *proxied) params(s script, length int64) (pairs []byte) {
+func (x *proxied) params(length int64) (pairs []byte) {
+	s := x.script
 	own := x.scope.Clone()
 	own.Path, own.RootPath, own.Headers = s.info, x.scope.RootPath+s.name, x.appHeaders()
 	put := func(name, value string) {

@@ -243,6 +243,29 @@ func TestProxyFastCGIAnswersEarly(t *testing.T) {
 	}
 }
 
+// A client whose body is taken in first keeps no place at the backend while it is waited for.
+func TestProxyFastCGITakesBodiesInWithoutAConnection(t *testing.T) {
+	echo := fastCGI(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(w, r.Body) // a body that is not whole shows at the client
+	})
+	c := pagitest.New(&apps.Proxy{To: []string{echo}, Logger: quiet, ProxyLimits: apps.ProxyLimits{MaxConns: 1, ConnectTimeout: 50 * time.Millisecond}})
+	slow := c.Begin("POST", "/", pagitest.Stream())
+	for _, word := range []string{"a", "b"} { // the second one is taken once the first one was read
+		if err := slow.Write(word); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if res := c.Get("/"); res.Status != 200 {
+		t.Errorf("another client: %d %v", res.Status, res.Err)
+	}
+	if err := slow.CloseBody(); err != nil {
+		t.Error(err)
+	}
+	if res := slow.Finish(); res.Err != nil || res.Status != 200 || res.Text() != "ab" {
+		t.Errorf("%d %q %v", res.Status, res.Text(), res.Err)
+	}
+}
+
 // A request with a body goes to another backend if it has not got a connection.
 func TestProxyFastCGITriesAnotherBackendWithTheBody(t *testing.T) {
 	echo := fastCGI(t, func(w http.ResponseWriter, r *http.Request) {
@@ -250,10 +273,13 @@ func TestProxyFastCGITriesAnotherBackendWithTheBody(t *testing.T) {
 	})
 	missing := "fastcgi+unix:" + filepath.Join(t.TempDir(), "missing")
 	// The backends take turns, so that one of two requests begins with the missing one.
-	c := pagitest.New(&apps.Proxy{To: []string{missing, echo}, Logger: quiet, ProxyLimits: apps.ProxyLimits{ResponseTimeout: time.Second}})
-	for range 2 {
-		if res := c.Post("/", pagitest.Body("hello")); res.Err != nil || res.Status != 200 || res.Text() != "hello" {
-			t.Errorf("%d %q %v", res.Status, res.Text(), res.Err)
+	c := pagitest.New(&apps.Proxy{To: []string{missing, echo}, Logger: quiet, ProxyHealth: apps.ProxyHealth{MaxFails: -1}, ProxyLimits: apps.ProxyLimits{ResponseTimeout: time.Second}})
+	long := strings.Repeat("long", 50_000)
+	for want, body := range map[string]pagitest.Option{"hello": pagitest.Body("hello"), "onetwo": pagitest.Chunks("one", "two"), long + "end": pagitest.Chunks(long, "end")} {
+		for range 2 {
+			if res := c.Post("/", body); res.Err != nil || res.Status != 200 || res.Text() != want {
+				t.Errorf("%.20q: %d %.20q %v", want, res.Status, res.Text(), res.Err)
+			}
 		}
 	}
 }
