@@ -149,13 +149,10 @@ func (x *proxied) attemptFastCGI(ctx context.Context, d *upstream.Direct, b *ups
 			})...)
 		},
 	}
-	res, err := d.Ask(ctx, req)
+	res, err := x.ask(ctx, d, req)
 	if err != nil {
 		if failed := x.body.failure(); failed != nil { // the client's, or a limit's
 			return false, failed
-		}
-		if !req.Connected && isTimeout(err) {
-			err = &upstream.OverdueError{Phase: "a connection", Option: "connect_timeout", Limit: x.ConnectTimeout}
 		}
 		return x.failed(ctx, b, err, mayRepeat && (x.taken != nil || !x.body.begun.Load()), req.Connected)
 	}

@@ -188,11 +188,9 @@ func parseCGIHead(head, method string) (*Response, error) {
 		case "location":
 			redirects = true
 		case "content-length":
-			n, err := strconv.ParseUint(h.Value, 10, 63)
-			if err != nil || r.Length >= 0 && int64(n) != r.Length {
-				return nil, fmt.Errorf("the response has a Content-Length that is wrong or differs from another one: %q", cut(h.Value))
+			if err := r.setLength(h.Value); err != nil {
+				return nil, err
 			}
-			r.Length = int64(n)
 		}
 		r.Headers = append(r.Headers, pagi.Header{Name: h.Name, Value: h.Value})
 	}
