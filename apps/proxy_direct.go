@@ -18,15 +18,21 @@ func (x *proxied) attemptDirect(ctx context.Context, d *upstream.Direct, b *upst
 	if x.scope.HasExtension(pagi.ExtInformational) {
 		req.Inform = func(status int, headers pagi.Headers) error { return x.inform(ctx, status, headers) }
 	}
-	res, err := d.Ask(ctx, req)
+	res, err := x.ask(ctx, d, req)
 	if err != nil {
-		if !req.Connected && isTimeout(err) {
-			err = &upstream.OverdueError{Phase: "a connection", Option: "connect_timeout", Limit: x.ConnectTimeout}
-		}
 		return x.failed(ctx, b, err, mayRepeat && !x.informed, req.Connected)
 	}
 	defer res.Close()
 	return false, x.relayDirect(ctx, b, res)
+}
+
+// ask sends a request. Its error names the option of a time limit.
+func (x *proxied) ask(ctx context.Context, d *upstream.Direct, req *upstream.Request) (*upstream.Response, error) {
+	res, err := d.Ask(ctx, req)
+	if err != nil && !req.Connected && isTimeout(err) {
+		err = &upstream.OverdueError{Phase: "a connection", Option: "connect_timeout", Limit: x.ConnectTimeout}
+	}
+	return res, err
 }
 
 // relayDirect passes a response on.

@@ -1,15 +1,17 @@
 package apps
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/pagi-go/pagi-bridge/apps/internal/fastcgi"
 	"github.com/pagi-go/pagi-bridge/apps/internal/upstream"
@@ -29,7 +31,7 @@ type ProxyFastCGI struct {
 	// SplitPath ends the part of the path that names the script: ".php". The rest is PATH_INFO. A
 	// path without it is answered 404.
 	SplitPath string `yaml:"split_path"`
-	// Index is the script for a path that ends with a slash: "index.php".
+	// Index is the script for a path that ends with a slash and names no script: "index.php".
 	Index string `yaml:"index"`
 	// Params are variables for the backend, which win over all others.
 	Params map[string]string `yaml:"params"`
@@ -52,10 +54,11 @@ func (o *ProxyFastCGI) check(speaks bool) error {
 	if strings.Contains(o.Index, "/") {
 		errs = append(errs, pagi.BadOption("index", "%q must be a name without a slash", o.Index))
 	}
-	for name := range o.Params {
+	for _, name := range slices.Sorted(maps.Keys(o.Params)) {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
 			errs = append(errs, pagi.BadOption("params", "%q is not the name of a variable", name))
 		}
+		errs = append(errs, checkPlaceholders("params", name, o.Params[name]))
 	}
 	return errors.Join(errs...)
 }
@@ -73,42 +76,64 @@ func (o *ProxyFastCGI) find(p string) (s script, ok bool) {
 		return script{info: p}, true
 	}
 	// The backend must see the path that was checked, and no ".." that leads elsewhere.
-	clean := path.Clean("/" + p)
-	if strings.HasSuffix(p, "/") && clean != "/" || clean == "/" {
-		clean = strings.TrimSuffix(clean, "/") + "/" + o.Index
+	s.name = path.Clean("/" + p)
+	if strings.HasSuffix(p, "/") && s.name != "/" {
+		s.name += "/"
 	}
-	s.name = clean
-	if o.SplitPath != "" {
-		at := indexFold(clean, o.SplitPath)
-		if at < 0 {
-			return s, false
-		}
-		s.name, s.info = clean[:at+len(o.SplitPath)], clean[at+len(o.SplitPath):]
+	end := o.endOfScript(s.name)
+	if end < 0 && strings.HasSuffix(s.name, "/") {
+		s.name += o.Index
+		end = o.endOfScript(s.name)
 	}
+	if end < 0 {
+		return s, false
+	}
+	s.name, s.info = s.name[:end], s.name[end:]
 	s.file = filepath.Join(o.Root, s.name)
-	return s, !strings.HasSuffix(s.name, "/")
+	return s, true
 }
 
-// indexFold returns where a segment of a path ends with an ending first, whatever the case of its
-// letters; -1 if none does. Elsewhere an upload "a.php.jpg" would be a script.
-func indexFold(p, ending string) int {
-	for at := 0; at+len(ending) <= len(p); at++ {
-		if after := at + len(ending); pagi.EqualFold(p[at:after], ending) && (after == len(p) || p[after] == '/') {
-			return at
+// endOfScript returns where the script's part of a path ends; -1 if the path names none. With
+// SplitPath it is the end of the first segment with that ending, whatever the case of its letters.
+// Elsewhere an upload "a.php.jpg" would be a script.
+func (o *ProxyFastCGI) endOfScript(p string) int {
+	if o.SplitPath == "" {
+		if strings.HasSuffix(p, "/") {
+			return -1
+		}
+		return len(p)
+	}
+	for end := len(o.SplitPath); end <= len(p); end++ {
+		if pagi.EqualFold(p[end-len(o.SplitPath):end], o.SplitPath) && (end == len(p) || p[end] == '/') {
+			return end
 		}
 	}
 	return -1
 }
 
-// attemptFastCGI is attempt for a backend of FastCGI.
-func (x *proxied) attemptFastCGI(ctx context.Context, d *upstream.Direct, b *upstream.Backend, mayRepeat bool) (again bool, err error) {
-	s, ok := x.find(x.scope.Path)
-	if !ok {
-		return false, reply.Status(ctx, x.scope, x.send, http.StatusNotFound)
+// serveFastCGI passes an http scope on to a backend of FastCGI, which must know the length of a body
+// before it gets it. A body of which it is not known is taken in first.
+func (x *proxied) serveFastCGI(ctx context.Context) error {
+	var ok bool
+	if x.script, ok = x.find(x.scope.Path); !ok {
+		return reply.Status(ctx, x.scope, x.send, http.StatusNotFound)
 	}
 	if strings.IndexByte(x.scope.Path, 0) >= 0 {
-		return false, reply.Status(ctx, x.scope, x.send, http.StatusBadRequest)
+		return reply.Status(ctx, x.scope, x.send, http.StatusBadRequest)
 	}
+	if x.body.length >= 0 {
+		return x.run(ctx)
+	}
+	x.taken = &spool.Body{}
+	defer x.taken.Close() // a file that cannot be removed stays
+	if err := x.taken.Fill(&clientBody{body: x.body}); err != nil {
+		return err
+	}
+	return x.run(ctx)
+}
+
+// attemptFastCGI is attempt for a backend of FastCGI.
+func (x *proxied) attemptFastCGI(ctx context.Context, d *upstream.Direct, b *upstream.Backend, mayRepeat bool) (again bool, err error) {
 	body, length, err := x.sizedBody()
 	if err != nil {
 		return false, err
@@ -117,78 +142,66 @@ func (x *proxied) attemptFastCGI(ctx context.Context, d *upstream.Direct, b *ups
 		defer body.Close() // it is read, or given up
 	}
 	req := &upstream.Request{
-		Method: x.scope.Method, Params: x.params(s, length), Body: body, Limit: x.ResponseTimeout, Once: body != nil || !isSafe(x.scope.Method),
+		Method: x.scope.Method, Params: x.params(length), Body: body, Limit: x.ResponseTimeout, Once: body != nil || !isSafe(x.scope.Method),
 		Complain: func(text string) {
 			x.logger.Warn("proxy: the backend has written to its standard error", x.scope.Notes.Append([]any{
 				"backend", b.Name, "method", x.scope.Method, "path", x.scope.RootPath + x.scope.Path, "text", strings.TrimSpace(text),
 			})...)
 		},
 	}
-	res, err := d.Ask(ctx, req)
+	res, err := x.ask(ctx, d, req)
 	if err != nil {
 		if failed := x.body.failure(); failed != nil { // the client's, or a limit's
 			return false, failed
 		}
-		if !req.Connected && isTimeout(err) {
-			err = &upstream.OverdueError{Phase: "a connection", Option: "connect_timeout", Limit: x.ConnectTimeout}
-		}
-		return x.failed(ctx, b, err, mayRepeat && !x.body.begun.Load(), req.Connected)
+		return x.failed(ctx, b, err, mayRepeat && (x.taken != nil || !x.body.begun.Load()), req.Connected)
 	}
 	defer res.Close()
 	return false, x.relayDirect(ctx, b, res)
 }
 
-// sizedBody returns the request body with its length, which a backend of FastCGI must know before it
-// gets the body. A body of which it is not known is taken in first. body is nil if there is none.
+// sizedBody returns the request body for one attempt, and its length. body is nil if there is none.
 func (x *proxied) sizedBody() (body io.ReadCloser, length int64, err error) {
-	if x.body.length == 0 {
+	switch {
+	case x.taken == nil && x.body.length == 0:
 		return nil, 0, nil
+	case x.taken == nil:
+		return &clientBody{body: x.body}, x.body.length, nil
+	case !x.taken.InFile():
+		return io.NopCloser(bytes.NewReader(x.taken.Bytes())), x.taken.Size(), nil
 	}
-	client := &clientBody{x.body}
-	if x.body.length > 0 {
-		return client, x.body.length, nil
-	}
-	kept := &spool.Body{}
-	if err := kept.Fill(client); err != nil {
-		return nil, 0, errors.Join(err, kept.Close())
-	}
-	if !kept.InFile() {
-		text := string(kept.Bytes())
-		return io.NopCloser(strings.NewReader(text)), kept.Size(), kept.Close()
-	}
-	f, err := kept.Open()
-	if err != nil {
-		return nil, 0, errors.Join(err, kept.Close())
-	}
-	return &spooledBody{f, kept}, kept.Size(), nil
+	f, err := x.taken.Open()
+	return f, x.taken.Size(), err
 }
 
-// spooledBody is a request body in a temporary file.
-type spooledBody struct {
-	*os.File
-	kept *spool.Body
+// clientBody reads a request body from the client, in one attempt to send the request.
+type clientBody struct {
+	body   *proxyBody
+	closed atomic.Bool
 }
-
-// Close implements io.Closer.
-func (b *spooledBody) Close() error { return errors.Join(b.File.Close(), b.kept.Close()) }
-
-// clientBody reads a request body from the client. Close ends a Read that runs.
-type clientBody struct{ body *proxyBody }
 
 // Read implements io.Reader.
 func (c *clientBody) Read(p []byte) (int, error) {
-	c.body.begun.Store(true)
+	c.body.begun.Store(true) // before the look at closed: Close looks at begun
+	if c.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	return c.body.read(p, &patience{}, func() {})
 }
 
-// Close implements io.Closer.
+// Close implements io.Closer. It ends a Read that runs. A body of which nothing was read may go
+// into another attempt.
 func (c *clientBody) Close() error {
-	c.body.giveUp()
+	c.closed.Store(true)
+	if c.body.begun.Load() {
+		c.body.giveUp()
+	}
 	return nil
 }
 
 // params returns the variables of a request, encoded.
-func (x *proxied) params(s script, length int64) (pairs []byte) {
+func (x *proxied) params(length int64) (pairs []byte) {
+	s := x.script
 	own := x.scope.Clone()
 	own.Path, own.RootPath, own.Headers = s.info, x.scope.RootPath+s.name, x.appHeaders()
 	put := func(name, value string) {

@@ -127,6 +127,8 @@ func TestProxyFastCGIScripts(t *testing.T) {
 		{"a path behind it", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php", Index: "index.php"}, "/m/b.php/c/d.php", "/m/b.php /c/d.php /srv/www/b.php /srv/www"},
 		{"a directory", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php", Index: "index.php"}, "/m/a/", "/m/a/index.php  /srv/www/a/index.php /srv/www"},
 		{"the mount", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php", Index: "index.php"}, "/m/", "/m/index.php  /srv/www/index.php /srv/www"},
+		{"a directory behind a script", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php", Index: "index.php"}, "/m/b.php/c/", "/m/b.php /c/ /srv/www/b.php /srv/www"},
+		{"a slash behind a script", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php", Index: "index.php"}, "/m/b.php/", "/m/b.php / /srv/www/b.php /srv/www"},
 		{"dots", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php"}, "/m/a/../b.php", "/m/b.php  /srv/www/b.php /srv/www"},
 		{"an upload", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php"}, "/m/a.php.jpg", ""},
 		{"a picture", apps.ProxyFastCGI{Root: "/srv/www", SplitPath: ".php", Index: "index.php"}, "/m/a.jpg", ""},
@@ -200,6 +202,7 @@ func TestProxyFastCGIBackendsThatFail(t *testing.T) {
 		"without an answer":           {"", 502, "ended before the request"},
 		"that speak HTTP":             {"HTTP/1.1 400 Bad Request\r\n\r\n", 502, "malformed FastCGI record"},
 		"without headers":             {stdout("Hello") + stop, 502, "EOF"},
+		"with an empty head":          {stdout("\r\nHello\r\n\r\nworld") + stop, 502, "no headers"},
 		"with a wrong status":         {stdout("Status: OK\r\n\r\n") + stop, 502, "Status"},
 		"with two statuses":           {stdout("Status: 200\r\nStatus: 404\r\n\r\n") + stop, 502, "two headers"},
 		"with a header that is none":  {stdout("Content-Type text/plain\r\n\r\n") + stop, 502, "malformed"},
@@ -237,6 +240,47 @@ func TestProxyFastCGIAnswersEarly(t *testing.T) {
 	c.Say("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
 	if res, body, err := c.Try("POST"); err != nil || res.StatusCode != 403 || body != "no" {
 		t.Errorf("%v %q %v", res, body, err)
+	}
+}
+
+// A client whose body is taken in first keeps no place at the backend while it is waited for.
+func TestProxyFastCGITakesBodiesInWithoutAConnection(t *testing.T) {
+	echo := fastCGI(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(w, r.Body) // a body that is not whole shows at the client
+	})
+	c := pagitest.New(&apps.Proxy{To: []string{echo}, Logger: quiet, ProxyLimits: apps.ProxyLimits{MaxConns: 1, ConnectTimeout: 50 * time.Millisecond}})
+	slow := c.Begin("POST", "/", pagitest.Stream())
+	for _, word := range []string{"a", "b"} { // the second one is taken once the first one was read
+		if err := slow.Write(word); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if res := c.Get("/"); res.Status != 200 {
+		t.Errorf("another client: %d %v", res.Status, res.Err)
+	}
+	if err := slow.CloseBody(); err != nil {
+		t.Error(err)
+	}
+	if res := slow.Finish(); res.Err != nil || res.Status != 200 || res.Text() != "ab" {
+		t.Errorf("%d %q %v", res.Status, res.Text(), res.Err)
+	}
+}
+
+// A request with a body goes to another backend if it has not got a connection.
+func TestProxyFastCGITriesAnotherBackendWithTheBody(t *testing.T) {
+	echo := fastCGI(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(w, r.Body) // a body that is not whole shows at the client
+	})
+	missing := "fastcgi+unix:" + filepath.Join(t.TempDir(), "missing")
+	// The backends take turns, so that one of two requests begins with the missing one.
+	c := pagitest.New(&apps.Proxy{To: []string{missing, echo}, Logger: quiet, ProxyHealth: apps.ProxyHealth{MaxFails: -1}, ProxyLimits: apps.ProxyLimits{ResponseTimeout: time.Second}})
+	long := strings.Repeat("long", 50_000)
+	for want, body := range map[string]pagitest.Option{"hello": pagitest.Body("hello"), "onetwo": pagitest.Chunks("one", "two"), long + "end": pagitest.Chunks(long, "end")} {
+		for range 2 {
+			if res := c.Post("/", body); res.Err != nil || res.Status != 200 || res.Text() != want {
+				t.Errorf("%.20q: %d %.20q %v", want, res.Status, res.Text(), res.Err)
+			}
+		}
 	}
 }
 

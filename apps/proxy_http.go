@@ -17,6 +17,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/headername"
 	"github.com/pagi-go/pagi-bridge/internal/hostname"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
+	"github.com/pagi-go/pagi-bridge/internal/spool"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -52,6 +53,9 @@ func (p *proxy) serveHTTP(ctx context.Context, scope *pagi.Scope, receive pagi.R
 	}
 	defer body.end()
 	x := &proxied{proxy: p, scope: scope, send: send, body: body}
+	if p.pool.Backends()[0].IsFastCGI() { // and so are the others
+		return x.serveFastCGI(ctx)
+	}
 	x.headers, x.host = p.requestHeaders(scope)
 	x.expect()
 	return x.run(ctx)
@@ -65,6 +69,10 @@ type proxied struct {
 	body    *proxyBody
 	headers pagi.Headers // for the backend, without Host
 	host    string       // the Host that a rule sets; "": none does
+
+	// Of FastCGI:
+	script script
+	taken  *spool.Body // the request body that was taken in; nil: none was
 
 	mu       sync.Mutex // held while an interim response is sent
 	informed bool       // one has come

@@ -41,12 +41,18 @@ func (r *ProxyHeaderRules) check(option string) error {
 	}
 	for _, list := range []map[string]string{r.Set, r.Add} {
 		for _, name := range slices.Sorted(maps.Keys(list)) {
-			errs = append(errs, headerSafe(option, list[name]))
-			for _, p := range headerPlaceholder.FindAllString(list[name], -1) {
-				if _, known := placeholderValue(p, &pagi.Scope{}); !known {
-					errs = append(errs, pagi.BadOption(option, "%s: there is no placeholder %s; there are {client}, {host}, {scheme}, {method}, {path}, {query} and {header:NAME}", name, p))
-				}
-			}
+			errs = append(errs, headerSafe(option, list[name]), checkPlaceholders(option, name, list[name]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkPlaceholders reports the placeholders in a value that do not exist. name is what has the value.
+func checkPlaceholders(option, name, value string) error {
+	var errs []error
+	for _, p := range headerPlaceholder.FindAllString(value, -1) {
+		if _, known := placeholderValue(p, &pagi.Scope{}); !known {
+			errs = append(errs, pagi.BadOption(option, "%s: there is no placeholder %s; there are {client}, {host}, {scheme}, {method}, {path}, {query} and {header:NAME}", name, p))
 		}
 	}
 	return errors.Join(errs...)
@@ -82,13 +88,20 @@ func expandHeader(value string, scope *pagi.Scope) string {
 	}
 	return headerPlaceholder.ReplaceAllStringFunc(value, func(p string) string {
 		text, _ := placeholderValue(p, scope) // Check knows them all
-		return strings.Map(func(c rune) rune {
-			if c < ' ' || c == 0x7f { // what a middleware has put into the scope
-				return -1
-			}
-			return c
-		}, text)
+		return withoutControls(text)
 	})
+}
+
+// withoutControls returns a text without its control characters, which a middleware may have put into
+// the scope. Bytes that are not UTF-8 stay as they are.
+func withoutControls(text string) string {
+	isControl := func(c byte) bool { return c < ' ' || c == 0x7f }
+	for i := range len(text) {
+		if isControl(text[i]) {
+			return string(slices.DeleteFunc([]byte(text), isControl))
+		}
+	}
+	return text
 }
 
 // placeholderValue returns what a placeholder, with its braces, stands for.

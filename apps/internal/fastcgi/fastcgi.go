@@ -26,6 +26,7 @@ const (
 	version   = 1
 	requestID = 1
 	headSize  = 8
+	endSize   = 8 // of the content of a typeEnd
 	// MaxContent is the largest content of a record.
 	MaxContent = 1<<16 - 1
 	// maxStderr is how much of what a request writes to its standard error is kept.
@@ -84,20 +85,24 @@ func PutStdin(record []byte) {
 }
 
 // Reader reads what an application answers, and returns what it writes to its standard output.
-// io.EOF is the orderly end of the request.
+// io.EOF is the orderly end of the request. A Read that a deadline has ended may be repeated. Every
+// other error comes again.
 type Reader struct {
-	in      *bufio.Reader
-	content int // what is left of the record with standard output
-	padding int
-	ended   bool
-	stderr  []byte
+	in        *bufio.Reader
+	content   int // what is left of the record with standard output
+	complaint int // what is left of the record with standard error
+	padding   int // what is to be skipped behind these
+	ended     bool
+	stderr    []byte
 }
 
 // NewReader returns a Reader of a connection.
 func NewReader(r io.Reader) *Reader { return &Reader{in: bufio.NewReaderSize(r, 16<<10)} }
 
 // Begin prepares for the next request of the connection.
-func (r *Reader) Begin() { r.content, r.padding, r.ended, r.stderr = 0, 0, false, nil }
+func (r *Reader) Begin() {
+	r.content, r.complaint, r.padding, r.ended, r.stderr = 0, 0, 0, false, nil
+}
 
 // Stderr returns what the application has written to its standard error, at most 8 KiB.
 func (r *Reader) Stderr() string { return string(r.stderr) }
@@ -108,11 +113,14 @@ func (r *Reader) Buffered() int { return r.in.Buffered() }
 // Read implements io.Reader.
 func (r *Reader) Read(p []byte) (int, error) {
 	for r.content == 0 || len(p) == 0 {
+		if len(p) == 0 && !r.ended {
+			return 0, nil
+		}
+		if err := r.settle(); err != nil {
+			return 0, err
+		}
 		if r.ended {
 			return 0, io.EOF
-		}
-		if len(p) == 0 {
-			return 0, nil
 		}
 		if err := r.record(); err != nil {
 			return 0, err
@@ -126,17 +134,31 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// record reads the head of the next record, and the content of one without standard output.
-func (r *Reader) record() error {
-	if err := r.skip(r.padding); err != nil {
-		return err
+// settle reads what is left of a record whose standard output was read.
+func (r *Reader) settle() error {
+	for r.complaint > 0 {
+		if _, err := r.in.Peek(1); err != nil {
+			return unexpected(err)
+		}
+		p, _ := r.in.Peek(min(r.complaint, r.in.Buffered())) // so many bytes are in the buffer
+		r.stderr = append(r.stderr, p[:min(len(p), maxStderr-len(r.stderr))]...)
+		_, _ = r.in.Discard(len(p)) // these are in the buffer
+		r.complaint -= len(p)
 	}
-	r.padding = 0
+	n, err := r.in.Discard(r.padding)
+	r.padding -= n
+	return unexpected(err)
+}
+
+// record reads the head of the next record. A record is looked at before it is taken, so that a
+// deadline or a faulty record leaves it where it is.
+func (r *Reader) record() error {
 	head, err := r.in.Peek(headSize)
 	if err != nil {
-		if len(head) > 0 && errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		} else if errors.Is(err, io.EOF) {
+		if len(head) > 0 {
+			return unexpected(err)
+		}
+		if errors.Is(err, io.EOF) {
 			err = errEnded
 		}
 		return err
@@ -146,57 +168,42 @@ func (r *Reader) record() error {
 	if head[0] != version || id > requestID || id == 0 && kind >= typeBegin && kind <= typeStderr {
 		return fmt.Errorf("malformed FastCGI record % x", head)
 	}
-	if _, err := r.in.Discard(headSize); err != nil {
-		return err
-	}
+	size := headSize
 	switch {
 	case id == 0: // about the connection: not asked for
-		return r.skip(length + padding)
+		padding += length
 	case kind == typeStdout:
-		r.content, r.padding = length, padding
-		return nil
+		r.content = length
 	case kind == typeStderr:
-		return r.complain(length, padding)
-	case kind == typeEnd && length == 8:
-		return r.end(padding)
+		r.complaint = length
+	case kind == typeEnd && length == endSize:
+		size += endSize
+		all, err := r.in.Peek(size)
+		if err != nil {
+			return unexpected(err)
+		}
+		if err := refusal(all[headSize+4]); err != nil {
+			return err
+		}
+		r.ended = true
+	default:
+		return fmt.Errorf("a FastCGI record of type %d with %d bytes, which is out of place", kind, length)
 	}
-	return fmt.Errorf("a FastCGI record of type %d with %d bytes, which is out of place", kind, length)
+	r.padding = padding
+	_, err = r.in.Discard(size)
+	return err
 }
 
 // errEnded is the error of a connection that ends before the request does.
 var errEnded = fmt.Errorf("the connection has ended before the request: %w", io.ErrUnexpectedEOF)
 
-func (r *Reader) complain(length, padding int) error {
-	kept := min(length, maxStderr-len(r.stderr))
-	at := len(r.stderr)
-	r.stderr = append(r.stderr, make([]byte, kept)...)
-	n, err := io.ReadFull(r.in, r.stderr[at:])
-	if err != nil {
-		r.stderr = r.stderr[:at+n]
-		return unexpected(err)
+// refusal returns what the status in the end of a request says; nil if the request was served.
+func refusal(status byte) error {
+	if status == 0 {
+		return nil
 	}
-	return r.skip(length - kept + padding)
-}
-
-func (r *Reader) end(padding int) error {
-	var content [8]byte
-	if _, err := io.ReadFull(r.in, content[:]); err != nil {
-		return unexpected(err)
-	}
-	if status := content[4]; status != 0 {
-		why := map[byte]string{1: "it takes one request by each connection", 2: "it is overloaded", 3: "it is no responder"}[status]
-		return fmt.Errorf("the FastCGI application refuses the request with status %d: %s", status, why)
-	}
-	if err := r.skip(padding); err != nil {
-		return err
-	}
-	r.ended = true
-	return nil
-}
-
-func (r *Reader) skip(n int) error {
-	_, err := r.in.Discard(n)
-	return unexpected(err)
+	why := map[byte]string{1: "it takes one request by each connection", 2: "it is overloaded", 3: "it is no responder"}[status]
+	return fmt.Errorf("the FastCGI application refuses the request with status %d: %s", status, why)
 }
 
 func unexpected(err error) error {

@@ -2,10 +2,12 @@ package fastcgi
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/fcgi"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -47,6 +49,61 @@ func TestReader(t *testing.T) {
 			if string(got) != tt.want || r.Stderr() != tt.stderr || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("%s, %s: %q %q %v", name, kind, got, r.Stderr(), err)
 			}
+		}
+	}
+}
+
+// hesitant returns its text byte by byte, with an error of a deadline before each byte.
+type hesitant struct {
+	text   string
+	waited bool
+}
+
+func (h *hesitant) Read(p []byte) (int, error) {
+	if h.waited = !h.waited; h.waited {
+		return 0, os.ErrDeadlineExceeded
+	}
+	if h.text == "" {
+		return 0, io.EOF
+	}
+	n := copy(p[:1], h.text)
+	h.text = h.text[n:]
+	return n, nil
+}
+
+// A Read that a deadline has ended may be repeated, wherever the deadline has struck.
+func TestReaderGoesOnAfterADeadline(t *testing.T) {
+	management := record(10, "xy", 3)
+	management = management[:3] + "\x00" + management[4:]
+	r := NewReader(&hesitant{text: record(typeStdout, "hel", 3) + record(typeStderr, "oh no", 6) + management + record(typeStdout, "lo", 2) + record(typeEnd, over, 5)})
+	var got []byte
+	for {
+		p := make([]byte, 10)
+		n, err := r.Read(p)
+		got = append(got, p[:n]...)
+		if err == io.EOF {
+			break
+		}
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("after %q: %v", got, err)
+		}
+	}
+	if string(got) != "hello" || r.Stderr() != "oh no" || r.Buffered() != 0 {
+		t.Errorf("%q %q, %d bytes are left", got, r.Stderr(), r.Buffered())
+	}
+}
+
+// The error of a faulty record comes again.
+func TestReaderDoesNotPassAFaultyRecord(t *testing.T) {
+	for name, text := range map[string]string{
+		"a record of a server": record(typeStdin, record(typeStdout, "inner", 0), 0),
+		"a refusal":            record(typeEnd, "\x00\x00\x00\x00\x02\x00\x00\x00", 0) + record(typeStdout, "inner", 0),
+	} {
+		r := NewReader(strings.NewReader(text))
+		_, first := r.Read(make([]byte, 10))
+		n, second := r.Read(make([]byte, 10))
+		if first == nil || second == nil || n != 0 || first.Error() != second.Error() {
+			t.Errorf("%s: %v, then %d bytes and %v", name, first, n, second)
 		}
 	}
 }

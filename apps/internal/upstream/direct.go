@@ -25,9 +25,8 @@ const (
 var ErrInterim = fmt.Errorf("the backend has sent more than %d interim responses", MaxInterim)
 
 // Direct sends requests without a body by HTTP/1.1 without TLS, and all requests to applications of
-// FastCGI. It writes and reads on the
-// goroutine of its caller, with one system call each for a small message. An http.Transport hands a
-// request to two other goroutines.
+// FastCGI. It writes and reads on the goroutine of its caller, with one system call each for a small
+// message. An http.Transport hands a request to two other goroutines.
 //
 // A connection has one request at a time. It is used again only if the response has ended where its
 // head says so, and if nothing has come behind it: what comes without a request would be taken for
@@ -292,7 +291,10 @@ func (d *Direct) take() *directConn {
 // put keeps a connection for another request.
 func (d *Direct) put(c *directConn) {
 	if len(c.in) > 4*readRoom {
-		c.in = nil // a long head is rare
+		c.in = nil // a long head of a response is rare
+	}
+	if cap(c.out) > 4*readRoom {
+		c.out = nil // and so is one of a request
 	}
 	c.r, c.w = 0, 0
 	c.since = time.Now()

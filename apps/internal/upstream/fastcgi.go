@@ -28,7 +28,19 @@ type fastCGI struct {
 }
 
 func newFastCGI(c *directConn) *fastCGI {
-	return &fastCGI{Conn: c.raw, c: c, in: fastcgi.NewReader(c.raw)}
+	return &fastCGI{Conn: c.raw, c: c, in: fastcgi.NewReader(answers{c})}
+}
+
+// answers reads what an application sends, of all kinds of records, and notes that something has come.
+type answers struct{ c *directConn }
+
+// Read implements io.Reader.
+func (a answers) Read(p []byte) (int, error) {
+	n, err := a.c.raw.Read(p)
+	if n > 0 {
+		a.c.got = true
+	}
+	return n, err
 }
 
 // Read implements net.Conn.
@@ -152,6 +164,9 @@ func parseCGIHead(head, method string) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(headers) == 0 { // the rest of the head is no head
+		return nil, errors.New("the response has no headers")
+	}
 	r.Headers = headers[:0]
 	redirects, stated := false, false
 	for _, h := range headers {
@@ -173,11 +188,9 @@ func parseCGIHead(head, method string) (*Response, error) {
 		case "location":
 			redirects = true
 		case "content-length":
-			n, err := strconv.ParseUint(h.Value, 10, 63)
-			if err != nil || r.Length >= 0 && int64(n) != r.Length {
-				return nil, fmt.Errorf("the response has a Content-Length that is wrong or differs from another one: %q", cut(h.Value))
+			if err := r.setLength(h.Value); err != nil {
+				return nil, err
 			}
-			r.Length = int64(n)
 		}
 		r.Headers = append(r.Headers, pagi.Header{Name: h.Name, Value: h.Value})
 	}

@@ -108,11 +108,9 @@ func (r *Response) frame(method string, minor int) error {
 		h := &r.Headers[i]
 		switch h.Name {
 		case "content-length":
-			n, err := strconv.ParseUint(h.Value, 10, 63)
-			if err != nil || r.Length >= 0 && int64(n) != r.Length {
-				return fmt.Errorf("the response has a Content-Length that is wrong or differs from another one: %q", cut(h.Value))
+			if err := r.setLength(h.Value); err != nil {
+				return err
 			}
-			r.Length = int64(n)
 		case "transfer-encoding":
 			if chunked || !pagi.EqualFold(h.Value, "chunked") {
 				return fmt.Errorf("the response has an unsupported transfer encoding %q", cut(h.Value))
@@ -140,6 +138,16 @@ func (r *Response) frame(method string, minor int) error {
 	default:
 		r.body, r.keep = endlessBody, false
 	}
+	return nil
+}
+
+// setLength takes over a Content-Length. Before the first one Length is -1.
+func (r *Response) setLength(value string) error {
+	n, err := strconv.ParseUint(value, 10, 63)
+	if err != nil || r.Length >= 0 && int64(n) != r.Length {
+		return fmt.Errorf("the response has a Content-Length that is wrong or differs from another one: %q", cut(value))
+	}
+	r.Length = int64(n)
 	return nil
 }
 
