@@ -25,9 +25,8 @@ const (
 var ErrInterim = fmt.Errorf("the backend has sent more than %d interim responses", MaxInterim)
 
 // Direct sends requests without a body by HTTP/1.1 without TLS, and all requests to applications of
-// FastCGI. It writes and reads on the
-// goroutine of its caller, with one system call each for a small message. An http.Transport hands a
-// request to two other goroutines.
+// FastCGI. It writes and reads on the goroutine of its caller, with one system call each for a small
+// message. An http.Transport hands a request to two other goroutines.
 //
 // A connection has one request at a time. It is used again only if the response has ended where its
 // head says so, and if nothing has come behind it: what comes without a request would be taken for
