@@ -353,6 +353,16 @@ func TestProxyFastCGIOfPerl(t *testing.T) {
 		}
 	}
 	log.WaitFor(t, "told")
+	// No connection is kept, so that the one process serves all.
+	var all []*pagitest.Exchange
+	for range 5 {
+		all = append(all, c.Begin("GET", "/app/x"))
+	}
+	for _, x := range all {
+		if res := x.Finish(); res.Err != nil || res.Status != 201 {
+			t.Errorf("%d %q %v", res.Status, res.Text(), res.Err)
+		}
+	}
 }
 
 func TestProxyFastCGIOfPHP(t *testing.T) {
