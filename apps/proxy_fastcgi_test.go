@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -354,15 +355,16 @@ func TestProxyFastCGIOfPerl(t *testing.T) {
 	}
 	log.WaitFor(t, "told")
 	// No connection is kept, so that the one process serves all.
-	var all []*pagitest.Exchange
+	var all sync.WaitGroup
 	for range 5 {
-		all = append(all, c.Begin("GET", "/app/x"))
+		x := c.Begin("GET", "/app/x")
+		all.Go(func() {
+			if res := x.Finish(); res.Err != nil || res.Status != 201 {
+				t.Errorf("%d %q %v", res.Status, res.Text(), res.Err)
+			}
+		})
 	}
-	for _, x := range all {
-		if res := x.Finish(); res.Err != nil || res.Status != 201 {
-			t.Errorf("%d %q %v", res.Status, res.Text(), res.Err)
-		}
-	}
+	all.Wait()
 }
 
 func TestProxyFastCGIOfPHP(t *testing.T) {
