@@ -46,9 +46,9 @@ func run(t *testing.T, s *server.Server) string {
 	return testkit.Await(t, ready).String()
 }
 
-// piped serves a proxy in a bubble, with pipes for sockets on both sides, and connects to it. serve is
-// its backend, whatever its address is, and returns when its listener is closed.
-func piped(t *testing.T, p *apps.Proxy, serve func(net.Listener)) *testkit.Conn {
+// pipedFront serves a proxy in a bubble, with pipes for sockets on both sides, and returns its
+// listener. serve is its backend, whatever its address is, and returns when its listener is closed.
+func pipedFront(t *testing.T, p *apps.Proxy, serve func(net.Listener)) *testkit.Pipes {
 	t.Helper()
 	back, front := testkit.NewPipes(t), testkit.NewPipes(t)
 	ended := make(chan struct{})
@@ -62,7 +62,13 @@ func piped(t *testing.T, p *apps.Proxy, serve func(net.Listener)) *testkit.Conn 
 	})
 	p.SetDial(back.DialContext)
 	run(t, &server.Server{App: p, Listeners: []net.Listener{front}})
-	conn, err := front.DialContext(t.Context(), "", "")
+	return front
+}
+
+// piped is pipedFront, and connects to it.
+func piped(t *testing.T, p *apps.Proxy, serve func(net.Listener)) *testkit.Conn {
+	t.Helper()
+	conn, err := pipedFront(t, p, serve).DialContext(t.Context(), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
