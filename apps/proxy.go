@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -52,6 +53,7 @@ type Proxy struct {
 	// Logger gets failures of the backends; nil means slog.Default.
 	Logger *slog.Logger `yaml:"-"`
 
+	dial    func(ctx context.Context, network, address string) (net.Conn, error) // of tests; nil: a net.Dialer
 	once    sync.Once
 	running *proxy
 	wrong   error
@@ -326,7 +328,7 @@ func (p *Proxy) prepare() {
 	}
 	r.pool = upstream.NewPool(upstream.Options{Balance: r.Balance, MaxFails: r.MaxFails, FailTimeout: r.FailTimeout, Logger: r.logger}, backends)
 	r.transport = upstream.NewTransport(upstream.TransportOptions{
-		ConnectTimeout: r.ConnectTimeout, MaxConns: r.MaxConns, MaxIdleConns: r.MaxIdleConns, RootCAs: roots, ServerName: p.ServerName,
+		ConnectTimeout: r.ConnectTimeout, MaxConns: r.MaxConns, MaxIdleConns: r.MaxIdleConns, RootCAs: roots, ServerName: p.ServerName, Dial: p.dial,
 	}, backends)
 	r.prefix = backends[0].URL.EscapedPath()
 	p.running = r

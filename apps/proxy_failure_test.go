@@ -27,57 +27,69 @@ func hangs(_ net.Conn, r *bufio.Reader) {
 }
 
 func TestProxyBackendsThatFail(t *testing.T) {
-	const short = 30 * time.Millisecond
-	trickle := func(text string) func(net.Conn, *bufio.Reader) { // until the proxy has had enough
-		return func(conn net.Conn, r *bufio.Reader) {
-			head(r)
-			_, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
-			for err == nil {
-				time.Sleep(time.Millisecond)
-				_, err = io.WriteString(conn, text)
-			}
-		}
-	}
 	for _, tt := range []struct {
 		name   string
 		answer func(net.Conn, *bufio.Reader)
-		limits apps.ProxyLimits
-		status int
 		cause  string
 	}{
-		{"that is not HTTP", says("220 mail ESMTP\r\n"), apps.ProxyLimits{}, 502, "malformed HTTP"},
-		{"that closes without an answer", says(""), apps.ProxyLimits{}, 502, "EOF"},
-		{"that breaks off in its head", says("HTTP/1.1 200 OK\r\nX: y"), apps.ProxyLimits{}, 502, "unexpected EOF"},
-		{"that switches protocols unasked", says("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"), apps.ProxyLimits{}, 502, "another protocol"},
-		{"with a status that is none", says("HTTP/1.1 007 Bond\r\nContent-Length: 0\r\n\r\n"), apps.ProxyLimits{}, 502, "status 7"},
-		{"with two lengths", says("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"), apps.ProxyLimits{}, 502, "Content-Length"},
-		{"with a header that has a control character", says("HTTP/1.1 200 OK\r\nX: a\x01b\r\nContent-Length: 0\r\n\r\n"), apps.ProxyLimits{}, 502, ""},
-		{"with a carriage return in a header", says("HTTP/1.1 200 OK\r\nX: a\rSet-Cookie: b=c\r\nContent-Length: 0\r\n\r\n"), apps.ProxyLimits{}, 502, ""},
+		{"that is not HTTP", says("220 mail ESMTP\r\n"), "malformed HTTP"},
+		{"that closes without an answer", says(""), "EOF"},
+		{"that breaks off in its head", says("HTTP/1.1 200 OK\r\nX: y"), "unexpected EOF"},
+		{"that switches protocols unasked", says("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"), "another protocol"},
+		{"with a status that is none", says("HTTP/1.1 007 Bond\r\nContent-Length: 0\r\n\r\n"), "status 7"},
+		{"with two lengths", says("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"), "Content-Length"},
+		{"with a header that has a control character", says("HTTP/1.1 200 OK\r\nX: a\x01b\r\nContent-Length: 0\r\n\r\n"), ""},
+		{"with a carriage return in a header", says("HTTP/1.1 200 OK\r\nX: a\rSet-Cookie: b=c\r\nContent-Length: 0\r\n\r\n"), ""},
 		{"with a head without end", func(conn net.Conn, r *bufio.Reader) {
 			head(r)
 			_, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
 			for err == nil {
 				_, err = io.WriteString(conn, "X: "+strings.Repeat("y", 1000)+"\r\n")
 			}
-		}, apps.ProxyLimits{}, 502, "exceed"},
+		}, "exceed"},
 		{"with interim responses without end", func(conn net.Conn, r *bufio.Reader) {
 			head(r)
 			var err error
 			for err == nil {
 				_, err = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\nX: "+strings.Repeat("y", 1000)+"\r\n\r\n")
 			}
-		}, apps.ProxyLimits{}, 502, "interim"},
-		{"with a slow head", trickle("X: y\r\n"), apps.ProxyLimits{ResponseTimeout: short}, 504, "option response_timeout"},
-		{"that does not answer", hangs, apps.ProxyLimits{ResponseTimeout: short}, 504, "option response_timeout"},
+		}, "interim"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var log testkit.Log
 			url := rawBackend(t, tt.answer)
-			res := pagitest.New(&apps.Proxy{To: []string{url}, ProxyLimits: tt.limits, Logger: log.Logger()}).Get("/x")
-			if res.Err != nil || res.Status != tt.status || res.Text() != http.StatusText(tt.status)+"\n" {
-				t.Errorf("%d %q %v, want %d", res.Status, res.Text(), res.Err, tt.status)
+			res := pagitest.New(&apps.Proxy{To: []string{url}, Logger: log.Logger()}).Get("/x")
+			if res.Err != nil || res.Status != 502 || res.Text() != "Bad Gateway\n" {
+				t.Errorf("%d %q %v, want 502", res.Status, res.Text(), res.Err)
 			}
 			log.WaitFor(t, "level=WARN", url, "path=/x", tt.cause)
+		})
+	}
+}
+
+func TestProxyBackendsThatAreSlow(t *testing.T) {
+	const limit = time.Second
+	for name, answer := range map[string]func(net.Conn, *bufio.Reader){
+		"that do not answer": hangs,
+		"with a slow head": func(conn net.Conn, r *bufio.Reader) { // until the proxy has had enough
+			head(r)
+			_, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
+			for err == nil {
+				time.Sleep(limit / 10)
+				_, err = io.WriteString(conn, "X: y\r\n")
+			}
+		},
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			var log testkit.Log
+			p := &apps.Proxy{To: []string{"http://backend"}, ProxyLimits: apps.ProxyLimits{ResponseTimeout: limit}, Logger: log.Logger()}
+			begun := time.Now()
+			c := piped(t, p, func(l net.Listener) { answerAll(l, answer) })
+			c.Say("GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+			if res, body := c.Response("GET"); res.StatusCode != 504 || body != "Gateway Timeout\n" || time.Since(begun) != limit {
+				t.Errorf("%d %q after %v", res.StatusCode, body, time.Since(begun))
+			}
+			log.WaitFor(t, "level=WARN", "http://backend", "path=/x", "option response_timeout")
 		})
 	}
 }

@@ -142,7 +142,7 @@ func (x *proxied) attemptFastCGI(ctx context.Context, d *upstream.Direct, b *ups
 		defer body.Close() // it is read, or given up
 	}
 	req := &upstream.Request{
-		Method: x.scope.Method, Params: x.params(length), Body: body, Limit: x.ResponseTimeout, Once: body != nil || !isSafe(x.scope.Method),
+		Method: x.scope.Method, Params: x.params(length), Body: body, Limit: x.ResponseTimeout,
 		Complain: func(text string) {
 			x.logger.Warn("proxy: the backend has written to its standard error", x.scope.Notes.Append([]any{
 				"backend", b.Name, "method", x.scope.Method, "path", x.scope.RootPath + x.scope.Path, "text", strings.TrimSpace(text),

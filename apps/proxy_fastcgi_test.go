@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -286,28 +287,38 @@ func TestProxyFastCGITriesAnotherBackendWithTheBody(t *testing.T) {
 
 // The time in which the client is waited for is none of the backend's.
 func TestProxyFastCGITimeLimits(t *testing.T) {
-	const limit = 50 * time.Millisecond
+	const limit = time.Second
 	limits := apps.ProxyLimits{ResponseTimeout: limit, IdleTimeout: limit}
-	hanging := "fastcgi" + strings.TrimPrefix(rawBackend(t, func(_ net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) }), "http")
-	if res := pagitest.New(&apps.Proxy{To: []string{hanging}, ProxyLimits: limits, Logger: quiet}).Post("/", pagitest.Body("x")); res.Status != 504 {
-		t.Errorf("an application without an answer: %d %v", res.Status, res.Err)
+	silent := func(l net.Listener) {
+		answerAll(l, func(_ net.Conn, r *bufio.Reader) { _, _ = io.Copy(io.Discard, r) }) // until the proxy has gone
 	}
-	echo := fastCGI(t, func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		fmt.Fprint(w, string(body), err)
-	})
-	x := pagitest.New(&apps.Proxy{To: []string{echo}, ProxyLimits: limits}).Begin("POST", "/", pagitest.Stream(), pagitest.Header("content-length", "2"))
-	for _, word := range []string{"a", "b"} {
-		time.Sleep(3 * limit) // what is to be shown is that nothing happens in a time
-		if err := x.Write(word); err != nil {
-			t.Fatal(err)
-		}
+	echo := func(l net.Listener) {
+		_ = fcgi.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // until the listener is closed
+			body, err := io.ReadAll(r.Body)
+			fmt.Fprint(w, string(body), err)
+		}))
 	}
-	if err := x.CloseBody(); err != nil {
-		t.Error(err)
-	}
-	if res := x.Finish(); res.Err != nil || res.Status != 200 || res.Text() != "ab<nil>" {
-		t.Errorf("a slow client: %d %q %v", res.Status, res.Text(), res.Err)
+	for _, tt := range []struct {
+		name   string
+		serve  func(net.Listener)
+		pause  time.Duration // of the client
+		status int
+		body   string
+	}{
+		{"an application without an answer", silent, 0, 504, "Gateway Timeout\n"},
+		{"a slow client", echo, 3 * limit, 200, "ab<nil>"},
+	} {
+		inBubble(t, tt.name, func(t *testing.T) {
+			c := piped(t, &apps.Proxy{To: []string{"fastcgi://backend:9000"}, ProxyLimits: limits, Logger: quiet}, tt.serve)
+			c.Say("POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n")
+			for _, piece := range []string{"a", "b"} {
+				time.Sleep(tt.pause)
+				c.Say(piece)
+			}
+			if res, body := c.Response("POST"); res.StatusCode != tt.status || body != tt.body {
+				t.Errorf("%d %q", res.StatusCode, body)
+			}
+		})
 	}
 }
 
@@ -387,6 +398,17 @@ func TestProxyFastCGIOfPerl(t *testing.T) {
 		}
 	}
 	log.WaitFor(t, "told")
+	// No connection is kept, so that the one process serves all.
+	var all sync.WaitGroup
+	for range 5 {
+		x := c.Begin("GET", "/app/x")
+		all.Go(func() {
+			if res := x.Finish(); res.Err != nil || res.Status != 201 {
+				t.Errorf("%d %q %v", res.Status, res.Text(), res.Err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestProxyFastCGIOfPHP(t *testing.T) {

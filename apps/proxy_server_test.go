@@ -31,7 +31,10 @@ func run(t *testing.T, s *server.Server) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ready, done := make(chan net.Addr, 1), make(chan error, 1)
-	s.Listen, s.H2C, s.Logger, s.AccessLog = []string{"127.0.0.1:0"}, true, quiet, io.Discard
+	if len(s.Listeners) == 0 {
+		s.Listen = []string{"127.0.0.1:0"}
+	}
+	s.H2C, s.Logger, s.AccessLog = true, quiet, io.Discard
 	s.Ready = func(addrs []net.Addr) error { ready <- addrs[0]; return nil }
 	go func() { done <- s.Run(ctx) }()
 	t.Cleanup(func() {
@@ -41,6 +44,35 @@ func run(t *testing.T, s *server.Server) string {
 		}
 	})
 	return testkit.Await(t, ready).String()
+}
+
+// pipedFront serves a proxy in a bubble, with pipes for sockets on both sides, and returns its
+// listener. serve is its backend, whatever its address is, and returns when its listener is closed.
+func pipedFront(t *testing.T, p *apps.Proxy, serve func(net.Listener)) *testkit.Pipes {
+	t.Helper()
+	back, front := testkit.NewPipes(t), testkit.NewPipes(t)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		serve(back)
+	}()
+	t.Cleanup(func() {
+		back.Close()
+		<-ended
+	})
+	p.SetDial(back.DialContext)
+	run(t, &server.Server{App: p, Listeners: []net.Listener{front}})
+	return front
+}
+
+// piped is pipedFront, and connects to it.
+func piped(t *testing.T, p *apps.Proxy, serve func(net.Listener)) *testkit.Conn {
+	t.Helper()
+	conn, err := pipedFront(t, p, serve).DialContext(t.Context(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return testkit.NewConn(t, conn)
 }
 
 func TestProxyNoRequestIsSmuggled(t *testing.T) {
@@ -126,27 +158,42 @@ func TestProxyAnEventStreamPassesByteByByte(t *testing.T) {
 
 // No limit ends an event stream that is quiet: neither those of the server nor that of the proxy.
 func TestProxyAnEventStreamMayBeQuiet(t *testing.T) {
-	const limit = 20 * time.Millisecond
-	url := backend(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		for _, data := range []string{"first", "second"} {
-			fmt.Fprintf(w, "data: %s\nid: %s\n\n", data, r.Header.Get("Last-Event-ID"))
-			w.(http.Flusher).Flush()
-			time.Sleep(5 * limit) // what is to be shown is that nothing happens in a time
-		}
-	})
-	address := run(t, &server.Server{
-		App:      &apps.Proxy{To: []string{url}, ProxyLimits: apps.ProxyLimits{IdleTimeout: limit}},
-		Timeouts: server.Timeouts{Timeouts: engine.Timeouts{RequestTimeout: limit, MaxRequestTime: limit}},
-	})
-	for name, client := range map[string]http.RoundTripper{"HTTP/1.1": http.DefaultTransport, "HTTP/2": testkit.HTTP2(t, nil)} {
-		req := testkit.NewRequest(t, "GET", "http://"+address+"/", nil)
-		req.Header.Set("Accept", "text/event-stream")
-		req.Header.Set("Last-Event-ID", "7")
-		res, body := testkit.Do(t, &http.Client{Transport: client}, req)
-		if res.StatusCode != 200 || body != "data: first\nid: 7\n\ndata: second\nid: 7\n\n" {
-			t.Errorf("%s: %v %q", name, res.Status, body)
-		}
+	const limit = time.Second
+	for name, version2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		inBubble(t, name, func(t *testing.T) {
+			s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				for _, data := range []string{"first", "second"} {
+					fmt.Fprintf(w, "data: %s\nid: %s\n\n", data, r.Header.Get("Last-Event-ID"))
+					w.(http.Flusher).Flush()
+					select {
+					case <-r.Context().Done():
+					case <-time.After(5 * limit):
+					}
+				}
+			})}
+			defer s.Close()
+			back, front := testkit.NewPipes(t), testkit.NewPipes(t)
+			go func() { _ = s.Serve(back) }() // until it is closed
+			app := &apps.Proxy{To: []string{"http://backend"}, ProxyLimits: apps.ProxyLimits{IdleTimeout: limit}}
+			app.SetDial(back.DialContext)
+			run(t, &server.Server{
+				App: app, Listeners: []net.Listener{front},
+				Timeouts: server.Timeouts{Timeouts: engine.Timeouts{RequestTimeout: limit, MaxRequestTime: limit}},
+			})
+			protocols := new(http.Protocols)
+			protocols.SetHTTP1(!version2)
+			protocols.SetUnencryptedHTTP2(version2)
+			client := &http.Client{Transport: &http.Transport{Protocols: protocols, DialContext: front.DialContext}}
+			defer client.CloseIdleConnections()
+			req := testkit.NewRequest(t, "GET", "http://front/", nil)
+			req.Header.Set("Accept", "text/event-stream")
+			req.Header.Set("Last-Event-ID", "7")
+			res, body := testkit.Do(t, client, req)
+			if res.StatusCode != 200 || res.Proto != map[bool]string{false: "HTTP/1.1", true: "HTTP/2.0"}[version2] || body != "data: first\nid: 7\n\ndata: second\nid: 7\n\n" {
+				t.Errorf("%s %s %q", res.Proto, res.Status, body)
+			}
+		})
 	}
 }
 

@@ -14,8 +14,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -35,6 +37,12 @@ func backend(t testing.TB, h http.HandlerFunc) string {
 	return s.URL
 }
 
+// inBubble runs f as a subtest in a bubble of synctest. Time passes there only while all wait.
+func inBubble(t *testing.T, name string, f func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
+
 // rawBackend starts a server that answers with what answer writes.
 func rawBackend(t testing.TB, answer func(net.Conn, *bufio.Reader)) string {
 	t.Helper()
@@ -43,19 +51,24 @@ func rawBackend(t testing.TB, answer func(net.Conn, *bufio.Reader)) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				answer(conn, bufio.NewReader(conn))
-			}()
-		}
-	}()
+	go answerAll(l, answer)
 	return "http://" + l.Addr().String()
+}
+
+// answerAll serves connections until the listener is closed, and all of them have ended.
+func answerAll(l net.Listener, answer func(net.Conn, *bufio.Reader)) {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		conns.Go(func() {
+			defer conn.Close()
+			answer(conn, bufio.NewReader(conn))
+		})
+	}
 }
 
 // head reads the head of a request.

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,8 +28,13 @@ import (
 // socketBackend starts a server that calls serve with each WebSocket.
 func socketBackend(t testing.TB, serve func(*websocket.Conn, *http.Request)) string {
 	t.Helper()
+	return backend(t, upgrading(t, serve))
+}
+
+// upgrading gives each WebSocket to serve.
+func upgrading(t testing.TB, serve func(*websocket.Conn, *http.Request)) http.HandlerFunc {
 	upgrader := websocket.Upgrader{Subprotocols: []string{"v2", "v1"}, CheckOrigin: func(*http.Request) bool { return true }}
-	return backend(t, func(w http.ResponseWriter, r *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
 		conn, err := upgrader.Upgrade(w, r, http.Header{"Set-Cookie": {"a=1", "b=2"}, "X-Saw": {r.Host + " " + r.RequestURI}})
 		if err != nil {
 			t.Error(err)
@@ -36,7 +42,7 @@ func socketBackend(t testing.TB, serve func(*websocket.Conn, *http.Request)) str
 		}
 		defer conn.Close()
 		serve(conn, r)
-	})
+	}
 }
 
 // echoes sends each message back.
@@ -188,36 +194,36 @@ func TestProxyWebSocketsThatTheBackendCloses(t *testing.T) {
 
 // A backend that answers pings may be quiet. One that does not has gone.
 func TestProxyWebSocketsArePinged(t *testing.T) {
-	const interval = 20 * time.Millisecond
-	t.Run("a backend that answers", func(t *testing.T) {
-		pings := make(chan struct{})
-		url := socketBackend(t, func(conn *websocket.Conn, _ *http.Request) {
-			answer := conn.PingHandler()
-			conn.SetPingHandler(func(data string) error {
-				select {
-				case pings <- struct{}{}:
-				default:
-				}
-				return answer(data)
-			})
-			echoes(conn, nil)
+	inBubble(t, "a backend that answers", func(t *testing.T) {
+		const interval, pings = time.Second, 5
+		var pinged atomic.Int32
+		p := &apps.Proxy{To: []string{"http://backend"}, ProxyLimits: apps.ProxyLimits{PingInterval: interval}}
+		front := pipedFront(t, p, func(l net.Listener) {
+			_ = http.Serve(l, upgrading(t, func(conn *websocket.Conn, r *http.Request) { // until the listener is closed
+				answer := conn.PingHandler()
+				conn.SetPingHandler(func(data string) error {
+					pinged.Add(1)
+					return answer(data)
+				})
+				echoes(conn, r)
+			}))
 		})
-		ws := pagitest.New(&apps.Proxy{To: []string{url}, ProxyLimits: apps.ProxyLimits{PingInterval: interval}, Logger: quiet}).WebSocket("/")
-		for range 5 {
-			testkit.Await(t, pings)
-		}
-		if err := ws.SendText("still there"); err != nil {
+		c, _, err := (&websocket.Dialer{NetDialContext: front.DialContext}).DialContext(t.Context(), "ws://front/", nil)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if m, err := ws.Receive(); err != nil || m.Text != "still there" {
-			t.Errorf("%+v %v", m, err)
+		defer c.Close()
+		said := make(chan error, 1)
+		time.AfterFunc(pings*interval+interval/2, func() { said <- c.WriteMessage(websocket.TextMessage, []byte("still there")) })
+		if _, text, err := c.ReadMessage(); err != nil || string(text) != "still there" || pinged.Load() != pings {
+			t.Errorf("%q %v after %d pings", text, err, pinged.Load())
 		}
-		ws.Close(1000, "")
-		if err := ws.Finish(); err != nil {
+		if err := <-said; err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("a backend that does not", func(t *testing.T) {
+		const interval = 20 * time.Millisecond
 		var log testkit.Log
 		done := make(chan struct{})
 		url := socketBackend(t, func(*websocket.Conn, *http.Request) { <-done })

@@ -33,6 +33,13 @@ func (w *station) told() string {
 	return w.stateOf(w.process.State().String())
 }
 
+// isGone reports whether a worker gets no more requests.
+func (w *station) isGone() bool {
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	return w.phase == gone
+}
+
 // passes waits until w has been in each of the states, in this order.
 func (s *started) passes(w *station, states ...fmt.Stringer) {
 	s.t.Helper()
@@ -80,10 +87,12 @@ func TestTransitions(t *testing.T) {
 		if err := os.Remove(gate); err != nil {
 			t.Fatal(err)
 		}
+		old := s.newest()
 		w := reloadInto(s)
 		s.passes(w, worker.Starting)
 		touch(t, gate)
 		s.passes(w, Ready)
+		testkit.Eventually(t, "the old worker to get no more requests", old.isGone)
 		running := s.async("wait "+work, false)
 		s.passes(w, Busy)
 		touch(t, work)

@@ -3,9 +3,11 @@ package engine_test
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -39,12 +41,13 @@ func (c *call) reply(s string) error {
 
 // OtherEngine, where it is set, serves HTTP/1 for these tests instead of net/http; see
 // http1_test.go.
-var OtherEngine func(t *testing.T, handler http.Handler) (addr string)
+var OtherEngine func(t *testing.T, handler http.Handler, l net.Listener)
 
-// fixture is an engine behind a real socket.
+// fixture is an engine behind a real socket, or behind pipes.
 type fixture struct {
 	t    *testing.T
 	addr string
+	pipe *testkit.Pipes // nil: the socket at addr
 	url  string
 	log  *testkit.Log
 	done chan engine.Record
@@ -57,7 +60,22 @@ func serve(t *testing.T, options engine.Handler, f func(c *call) error) *fixture
 	return start(t, options, f, nil)
 }
 
-func start(t *testing.T, options engine.Handler, f func(c *call) error, run func(*httptest.Server)) *fixture {
+// inBubble runs f as a subtest in a bubble of synctest.
+func inBubble(t *testing.T, name string, f func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
+
+// bubble is serve for a test in a bubble of synctest. Time passes there only while all wait.
+func bubble(t *testing.T, options engine.Handler, f func(c *call) error) *fixture {
+	t.Helper()
+	pipes := testkit.NewPipes(t)
+	x := start(t, options, f, nil, pipes)
+	x.pipe = pipes
+	return x
+}
+
+func start(t *testing.T, options engine.Handler, f func(c *call) error, run func(*httptest.Server), at ...net.Listener) *fixture {
 	t.Helper()
 	x := &fixture{t: t, log: &testkit.Log{}, done: make(chan engine.Record, 100)}
 	options.App = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
@@ -68,8 +86,15 @@ func start(t *testing.T, options engine.Handler, f func(c *call) error, run func
 	x.srv = httptest.NewUnstartedServer(&nethttp.Adapter{Engine: &options})
 	x.srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
 	x.srv.Config.DisableGeneralOptionsHandler = true
+	for _, l := range at {
+		if err := x.srv.Listener.Close(); err != nil {
+			t.Error(err)
+		}
+		x.srv.Listener = l
+	}
 	if run == nil && OtherEngine != nil {
-		x.addr = OtherEngine(t, &nethttp.Adapter{Engine: &options})
+		OtherEngine(t, &nethttp.Adapter{Engine: &options}, x.srv.Listener)
+		x.addr = x.srv.Listener.Addr().String()
 		x.url = "http://" + x.addr
 		return x
 	}
@@ -84,7 +109,14 @@ func start(t *testing.T, options engine.Handler, f func(c *call) error, run func
 
 func (x *fixture) dial() *testkit.Conn {
 	x.t.Helper()
-	return testkit.Dial(x.t, x.addr)
+	if x.pipe == nil {
+		return testkit.Dial(x.t, x.addr)
+	}
+	conn, err := x.pipe.DialContext(x.t.Context(), "", "")
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return testkit.NewConn(x.t, conn)
 }
 
 // request dials and writes.

@@ -23,12 +23,8 @@ func init() {
 	}
 }
 
-func serveHTTP1(t *testing.T, handler http.Handler) string {
+func serveHTTP1(t *testing.T, handler http.Handler, l net.Listener) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &http1.Server{Handler: handler, Context: ctx, Log: slog.New(slog.DiscardHandler)}
 	if a, ok := handler.(*nethttp.Adapter); ok {
@@ -44,7 +40,6 @@ func serveHTTP1(t *testing.T, handler http.Handler) string {
 		}
 		s.Close()
 	})
-	return l.Addr().String()
 }
 
 // Everything that holds over net/http holds over the engine the gateway uses.

@@ -1,5 +1,5 @@
 // Package fastcgi writes and reads the records of FastCGI 1.0, on the side of the web server. A
-// connection has one request at a time, so its number is always 1. The package knows bytes only. What
+// connection has one request, whose number is 1. The package knows bytes only. What
 // a request says is up to its caller, and so are connections and time limits.
 package fastcgi
 
@@ -32,15 +32,14 @@ const (
 	// maxStderr is how much of what a request writes to its standard error is kept.
 	maxStderr = 8 << 10
 	responder = 1
-	keepConn  = 1
 )
 
 // HeadSize is how many bytes PutStdin needs in front of the content.
 const HeadSize = headSize
 
-// AppendBegin appends the beginning of a request. The application is asked to keep the connection.
+// AppendBegin appends the beginning of a request. The application is not asked to keep the connection.
 func AppendBegin(out []byte) []byte {
-	return appendRecord(out, typeBegin, []byte{0, responder, keepConn, 0, 0, 0, 0, 0})
+	return appendRecord(out, typeBegin, []byte{0, responder, 0, 0, 0, 0, 0, 0})
 }
 
 // AppendAbort appends the wish that the request ends.
@@ -99,16 +98,8 @@ type Reader struct {
 // NewReader returns a Reader of a connection.
 func NewReader(r io.Reader) *Reader { return &Reader{in: bufio.NewReaderSize(r, 16<<10)} }
 
-// Begin prepares for the next request of the connection.
-func (r *Reader) Begin() {
-	r.content, r.complaint, r.padding, r.ended, r.stderr = 0, 0, 0, false, nil
-}
-
 // Stderr returns what the application has written to its standard error, at most 8 KiB.
 func (r *Reader) Stderr() string { return string(r.stderr) }
-
-// Buffered returns how many bytes have come that were not read.
-func (r *Reader) Buffered() int { return r.in.Buffered() }
 
 // Read implements io.Reader.
 func (r *Reader) Read(p []byte) (int, error) {

@@ -88,8 +88,8 @@ func TestReaderGoesOnAfterADeadline(t *testing.T) {
 			t.Fatalf("after %q: %v", got, err)
 		}
 	}
-	if string(got) != "hello" || r.Stderr() != "oh no" || r.Buffered() != 0 {
-		t.Errorf("%q %q, %d bytes are left", got, r.Stderr(), r.Buffered())
+	if string(got) != "hello" || r.Stderr() != "oh no" || r.in.Buffered() != 0 {
+		t.Errorf("%q %q, %d bytes are left", got, r.Stderr(), r.in.Buffered())
 	}
 }
 
@@ -124,13 +124,12 @@ func TestAgainstNetHTTP(t *testing.T) {
 			}
 		}))
 	}()
-	conn, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	r := NewReader(conn)
 	for _, size := range []int{0, 1, MaxContent, 200_000} {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
 		var pairs []byte
 		for name, value := range map[string]string{
 			"REQUEST_METHOD": "POST", "SERVER_PROTOCOL": "HTTP/1.1", "REQUEST_URI": "/x?y", "HTTP_HOST": "x", "HTTP_X_LONG": strings.Repeat("long", 40_000), "CONTENT_LENGTH": "0",
@@ -151,8 +150,7 @@ func TestAgainstNetHTTP(t *testing.T) {
 		if _, err := conn.Write(AppendStdinEnd(out)); err != nil {
 			t.Fatal(err)
 		}
-		r.Begin()
-		got, err := io.ReadAll(r)
+		got, err := io.ReadAll(NewReader(conn))
 		if err != nil || !strings.Contains(string(got), "X-Saw: POST lon http://x/x?y\r\n") || !strings.HasSuffix(string(got), "\r\n\r\n"+string(body)) {
 			t.Errorf("%d: %.200q %v", size, got, err)
 		}

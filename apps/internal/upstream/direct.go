@@ -64,8 +64,6 @@ type Request struct {
 	Params []byte
 	// Body is the request body, which is closed when the backend wants no more; nil: there is none.
 	Body io.ReadCloser
-	// Once says that the request must not be sent again.
-	Once bool
 	// Complain gets what the backend has written to its standard error. It is called before the end
 	// of the response.
 	Complain func(text string)
@@ -88,7 +86,7 @@ type directConn struct {
 func (d *Direct) Ask(ctx context.Context, r *Request) (*Response, error) {
 	for c := d.take(); c != nil; c = d.take() {
 		res, err := d.exchange(ctx, c, r)
-		if err == nil || c.got || r.Once || ctx.Err() != nil || isTimeout(err) {
+		if err == nil || c.got || ctx.Err() != nil || isTimeout(err) {
 			return res, err
 		}
 	}

@@ -17,7 +17,9 @@ import (
 const stdinPiece = 32 << 10
 
 // fastCGI is the part of a connection that speaks FastCGI. It is a net.Conn from which the standard
-// output of the application is read.
+// output of the application is read. It has one request: a process that keeps a connection serves no
+// other one meanwhile, and libfcgi ends a kept connection if the application has not read all of a
+// request.
 type fastCGI struct {
 	net.Conn
 	c        *directConn
@@ -50,8 +52,7 @@ func (f *fastCGI) Read(p []byte) (int, error) { return f.in.Read(p) }
 // own, which finish and abort end.
 func (f *fastCGI) ask(r *Request) (*Response, error) {
 	c := f.c
-	f.in.Begin()
-	f.stdin, f.complain, f.running = nil, r.Complain, true
+	f.complain, f.running = r.Complain, true
 	out := fastcgi.AppendParams(fastcgi.AppendBegin(c.out[:0]), r.Params)
 	if r.Body == nil {
 		out = fastcgi.AppendStdinEnd(out)
@@ -71,12 +72,11 @@ func (f *fastCGI) ask(r *Request) (*Response, error) {
 	return parseCGIHead(head, r.Method)
 }
 
-// finish ends a request that the application has ended. It reports whether the connection can have
-// another one.
-func (f *fastCGI) finish() (clean bool) {
+// finish ends a request that the application has ended.
+func (f *fastCGI) finish() {
 	f.running = false
 	f.tell()
-	return f.endStdin() && f.in.Buffered() == 0
+	f.endStdin()
 }
 
 // abort ends a request whose connection is closed next.
@@ -93,22 +93,21 @@ func (f *fastCGI) abort() {
 	f.endStdin()
 }
 
-// endStdin ends the writing of the body, and reports whether all of it was written.
-func (f *fastCGI) endStdin() bool {
+// endStdin ends the writing of the body.
+func (f *fastCGI) endStdin() {
 	s := f.stdin
 	if s == nil {
-		return true
+		return
 	}
 	f.stdin = nil
 	select {
 	case <-s.done:
-		return s.complete
+		return
 	default:
 	}
 	_ = f.c.raw.SetWriteDeadline(past) // a connection that is closed has woken the writer
 	_ = s.body.Close()                 // which wakes its reader
 	<-s.done
-	return false
 }
 
 // tell passes on what the application has written to its standard error.
@@ -121,11 +120,10 @@ func (f *fastCGI) tell() {
 
 // stdin is a request body on its way to an application.
 type stdin struct {
-	c        *directConn
-	body     io.ReadCloser
-	limit    time.Duration // for a piece to be taken
-	complete bool          // all of it was written; valid once done is closed
-	done     chan struct{}
+	c     *directConn
+	body  io.ReadCloser
+	limit time.Duration // for a piece to be taken
+	done  chan struct{}
 }
 
 func (s *stdin) run() {
@@ -146,8 +144,7 @@ func (s *stdin) run() {
 		case errors.Is(err, http.ErrBodyReadAfterClose): // the response has ended
 			return
 		case err == io.EOF:
-			_, err = s.c.raw.Write(fastcgi.AppendStdinEnd(nil))
-			s.complete = err == nil
+			_, _ = s.c.raw.Write(fastcgi.AppendStdinEnd(nil)) // as above
 			return
 		case err != nil:
 			s.c.guard.fail(err)
@@ -159,7 +156,7 @@ func (s *stdin) run() {
 // parseCGIHead reads the head of a response in the form of CGI (RFC 3875 section 6). The body ends
 // with the standard output.
 func parseCGIHead(head, method string) (*Response, error) {
-	r := &Response{Status: http.StatusOK, Length: -1, keep: true, body: endlessBody}
+	r := &Response{Status: http.StatusOK, Length: -1, body: endlessBody}
 	headers, err := parseFields(head, r.room[:0])
 	if err != nil {
 		return nil, err
@@ -198,7 +195,7 @@ func parseCGIHead(head, method string) (*Response, error) {
 		r.Status = http.StatusFound
 	}
 	if method == http.MethodHead || r.Status == http.StatusNoContent || r.Status == http.StatusNotModified {
-		r.body, r.keep = noBody, false // the application may send one
+		r.body = noBody // the application may send one
 	}
 	return r, nil
 }

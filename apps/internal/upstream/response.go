@@ -185,7 +185,7 @@ func (r *Response) end(complete bool) {
 		r.chunks = nil
 	}
 	if c.app != nil && complete {
-		clean = c.app.finish() && clean
+		c.app.finish()
 	}
 	if cause := c.guard.end(); cause == nil && complete && r.keep && clean {
 		r.direct.put(c)

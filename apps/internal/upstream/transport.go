@@ -32,6 +32,8 @@ type TransportOptions struct {
 	RootCAs *x509.CertPool
 	// ServerName is the name that certificates must be for; "" means the host of the backend.
 	ServerName string
+	// Dial connects to a backend; nil means a net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Transport sends requests to backends and keeps the connections.
@@ -46,6 +48,9 @@ type Transport struct {
 
 // NewTransport returns a Transport for the backends.
 func NewTransport(o TransportOptions, backends []*Backend) *Transport {
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{Timeout: o.ConnectTimeout}).DialContext
+	}
 	t := &Transport{
 		options: o, tls: &tls.Config{RootCAs: o.RootCAs, ServerName: o.ServerName, MinVersion: tls.VersionTLS12},
 		sockets: map[*Backend]*http.Transport{}, direct: map[*Backend]*Direct{},
@@ -92,7 +97,7 @@ func (t *Transport) connect(ctx context.Context, socket, network, address string
 	if socket != "" {
 		network, address = "unix", socket
 	}
-	return (&net.Dialer{Timeout: t.options.ConnectTimeout}).DialContext(ctx, network, address)
+	return t.options.Dial(ctx, network, address)
 }
 
 func (t *Transport) dial(ctx context.Context, socket, network, address string) (net.Conn, error) {
