@@ -189,7 +189,7 @@ func (b *body) readLeft(p []byte) (n int, err error) {
 		n = copy(p, c.in[c.r:c.w])
 		c.advance(n)
 	case len(p) >= readBuffer:
-		n, err = c.net.Read(p)
+		n, err = c.read(p)
 	default:
 		if _, err = c.fill(); err == nil {
 			n = copy(p, c.in[c.r:c.w])

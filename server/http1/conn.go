@@ -60,6 +60,7 @@ type conn struct {
 
 	in       []byte // read buffer
 	r, w     int    // what is unread of it
+	broken   error  // that of a read, which the next one returns
 	out      []byte // write buffer
 	deadline struct{ read, write deadline }
 
@@ -284,12 +285,21 @@ func (c *conn) fill() (int, error) {
 	if c.w == len(c.in) {
 		c.in = append(c.in, make([]byte, len(c.in))...)
 	}
-	n, err := c.net.Read(c.in[c.w:])
+	n, err := c.read(c.in[c.w:])
 	c.w += n
 	if n > 0 {
 		err = nil // it comes again
 	}
 	return n, err
+}
+
+// read reads from the network, or returns the error that the watch has met: a socket tells of a reset
+// once, and then only of its end.
+func (c *conn) read(p []byte) (int, error) {
+	if c.broken != nil {
+		return 0, c.broken
+	}
+	return c.net.Read(p)
 }
 
 // advance marks n bytes as read.

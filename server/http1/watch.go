@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 )
@@ -136,7 +137,7 @@ func (w *watch) readAhead(c *conn, done chan struct{}) {
 		if len(ahead) == len(c.in) || len(bytes.Trim(ahead[rest:], "\r\n")) > 0 {
 			return
 		}
-		n, err := c.net.Read(c.in[c.w:])
+		n, err := c.read(c.in[c.w:])
 		c.w += n
 		if err == nil || n > 0 { // an error comes again
 			continue
@@ -145,7 +146,11 @@ func (w *watch) readAhead(c *conn, done chan struct{}) {
 		ending := w.ending
 		w.mu.Unlock()
 		switch {
-		case ending, err == io.EOF && rest > 0 && all && c.keepsLeaving():
+		case ending:
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				c.broken = err // for the reader that has ended the reading ahead
+			}
+		case err == io.EOF && rest > 0 && all && c.keepsLeaving():
 		case !all && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 			c.cancel(fmt.Errorf("%w: %w", errBodyBroken, err))
 		default:

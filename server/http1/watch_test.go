@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -252,5 +253,65 @@ func TestEndOfChunks(t *testing.T) {
 		if n := endOfChunks([]byte(p)); n != want {
 			t.Errorf("%q: %d, want %d", p, n, want)
 		}
+	}
+}
+
+// lateReset is a connection that is reset at the very moment in which the watch's read is ended for a reader of the
+// body. As of a socket, the reset is told once.
+type lateReset struct {
+	net.Conn // only for its addresses
+	request  string
+	reads    int
+	watched  chan struct{} // closed when the second read has begun
+	woken    chan struct{} // closed by a deadline in the past
+}
+
+func (c *lateReset) Read(p []byte) (int, error) {
+	c.reads++
+	switch c.reads {
+	case 1:
+		return copy(p, c.request), nil
+	case 2:
+		close(c.watched)
+		<-c.woken
+		return 0, syscall.ECONNRESET
+	}
+	return 0, io.EOF
+}
+
+func (c *lateReset) SetReadDeadline(t time.Time) error {
+	if !t.IsZero() && t.Before(time.Now()) {
+		select {
+		case <-c.woken:
+		default:
+			close(c.woken)
+		}
+	}
+	return nil
+}
+
+func (c *lateReset) Write(p []byte) (int, error)      { return len(p), nil }
+func (c *lateReset) SetWriteDeadline(time.Time) error { return nil }
+func (c *lateReset) SetDeadline(time.Time) error      { return nil }
+func (c *lateReset) Close() error                     { return nil }
+
+func TestAResetThatTheWatchMeetsReachesTheReaderOfTheBody(t *testing.T) {
+	pipe, other := net.Pipe()
+	defer pipe.Close()
+	defer other.Close()
+	c := &lateReset{
+		Conn: pipe, request: "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
+		watched: make(chan struct{}), woken: make(chan struct{}),
+	}
+	read := make(chan error, 1)
+	s := &Server{Context: t.Context(), Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_ = r.Context().Done() // has the connection watched
+		<-c.watched
+		_, err := io.ReadAll(r.Body)
+		read <- err
+	})}
+	go s.Take(c, nil)
+	if err := testkit.Await(t, read); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the body ends with %v, want the reset", err)
 	}
 }
