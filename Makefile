@@ -49,7 +49,8 @@ fuzz:
 conformance:
 	scripts/conformance
 
-## cross: does it compile elsewhere?
+## cross: does it compile elsewhere? Not optimised, which takes a quarter less time
+cross: export GOFLAGS = -gcflags=all=-N
 cross:
 	GOOS=linux GOARCH=arm64 go build ./...
 	GOOS=linux GOARCH=386 go build ./...
