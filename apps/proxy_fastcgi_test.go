@@ -361,7 +361,7 @@ func TestProxyFastCGIWrap(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log testkit.Log
-	c := pagitest.New(&apps.Proxy{To: []string{program(t, "fcgiwrap", "-f")}, ProxyFastCGI: apps.ProxyFastCGI{Root: dir}, Logger: log.Logger()})
+	c := pagitest.New(&apps.Proxy{To: []string{program(t, "/usr/sbin/fcgiwrap", "-f")}, ProxyFastCGI: apps.ProxyFastCGI{Root: dir}, Logger: log.Logger()})
 	for range 3 {
 		if res := c.Post("/a.cgi?x=y", pagitest.Body("hello")); res.Err != nil || res.Status != 200 || res.Text() != "POST x=y hello" {
 			t.Errorf("%d %q %v", res.Status, res.Text(), res.Err)

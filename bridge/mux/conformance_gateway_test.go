@@ -7,12 +7,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pagi-go/pagi-bridge/bridge/mux"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
@@ -47,7 +47,7 @@ func testGateway(t *testing.T, c conformanceCase) {
 		case s.Leave != nil:
 			g.client.leave(s.Leave)
 		case s.Returns != nil:
-			err := await(t, "the end of the request", g.client.returned)
+			err := testkit.Await(t, g.client.returned)
 			if (err == nil) != (*s.Returns == "") || err != nil && !strings.Contains(err.Error(), *s.Returns) {
 				t.Fatalf("the request ends with %v, want %q", err, *s.Returns)
 			}
@@ -57,7 +57,7 @@ func testGateway(t *testing.T, c conformanceCase) {
 		case s.Hold != nil:
 			g.client.hold(*s.Hold)
 		case s.Violation != "":
-			if err := await(t, "the end of the connection", g.ended); !strings.Contains(err.Error(), s.Violation) {
+			if err := testkit.Await(t, g.ended); !strings.Contains(err.Error(), s.Violation) {
 				t.Fatalf("the connection ends with %v, want %q", err, s.Violation)
 			}
 			return
@@ -90,20 +90,10 @@ func newGatewayUnderTest(t *testing.T) *gatewayUnderTest {
 		running.Wait()
 	})
 	g.send(&frameCase{Type: "READY"})
-	if err := await(t, "READY", ready); err != nil {
+	if err := testkit.Await(t, ready); err != nil {
 		t.Fatal(err)
 	}
 	return g
-}
-
-func await[T any](t *testing.T, what string, c <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-c:
-	case <-time.After(patience):
-		t.Fatalf("waited in vain for %s", what)
-	}
-	return v
 }
 
 // scriptedClient is a client that sends what the case says.
@@ -193,7 +183,7 @@ func decodeCase(t *testing.T, from wire.Direction, f *frameCase) pagi.Event {
 
 func (c *scriptedClient) expect(t *testing.T, want *frameCase) {
 	t.Helper()
-	got := await(t, "an event to the client", c.sent)
+	got := testkit.Await(t, c.sent)
 	if diff := cmp.Diff(decodeCase(t, wire.ToGateway, want), got, cmp.Transformer("empty", func(b []byte) string { return string(b) })); diff != "" {
 		t.Fatal(diff)
 	}

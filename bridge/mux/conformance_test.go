@@ -20,6 +20,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/mux"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -201,15 +202,12 @@ func newPeer(t *testing.T, conn net.Conn) *peer {
 	return &peer{t: t, conn: conn, reader: wire.NewReader(conn, nil), parts: map[uint32][]byte{}, windows: map[uint32]int{}}
 }
 
-// patience is how long the other side may take for a frame.
-const patience = 20 * time.Second
-
 func (p *peer) send(f *frameCase) {
 	p.t.Helper()
 	if f.Type == "CREDIT" {
 		p.windows[f.stream()] = p.window(f.stream()) + int(f.Bytes)
 	}
-	_ = p.conn.SetWriteDeadline(time.Now().Add(patience))
+	_ = p.conn.SetWriteDeadline(time.Now().Add(testkit.Patience))
 	if _, err := p.conn.Write(f.encode(p.t)); err != nil {
 		p.t.Logf("send %s: %v", f.Type, err) // the next step fails, unless it is the end that is expected
 	}
@@ -224,7 +222,7 @@ func (p *peer) window(stream uint32) int {
 
 // read reads the next frame as it is. It checks the window.
 func (p *peer) read() (wire.Frame, error) {
-	_ = p.conn.SetReadDeadline(time.Now().Add(patience))
+	_ = p.conn.SetReadDeadline(time.Now().Add(testkit.Patience))
 	f, err := p.reader.Next()
 	if err == nil && f.Type == wire.EventPart {
 		left := p.window(f.Stream) - len(f.Payload) - 10
@@ -479,7 +477,7 @@ func meet(t *testing.T, run runWorker) (p *peer, wait func() error) {
 	}
 	defer l.Close()
 	wait = run(t, l.Addr().String())
-	_ = l.(*net.UnixListener).SetDeadline(time.Now().Add(patience))
+	_ = l.(*net.UnixListener).SetDeadline(time.Now().Add(testkit.Patience))
 	conn, err := l.Accept()
 	if err != nil {
 		t.Fatal(err, wait())
@@ -545,7 +543,7 @@ func runProgram(name string, args ...string) runWorker {
 			case err := <-ended:
 				ended <- err
 				return err
-			case <-time.After(patience):
+			case <-time.After(testkit.Patience):
 				t.Error("the worker does not end")
 				return nil
 			}

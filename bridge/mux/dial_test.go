@@ -12,6 +12,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/mux"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/internal/proc"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 )
@@ -73,7 +74,7 @@ func TestAWorkerThatIsDialled(t *testing.T) {
 			c.Close()
 			running.Wait()
 		})
-		return c, await(t, "READY", ready)
+		return c, testkit.Await(t, ready)
 	}
 	if _, err := dial("guess"); !errors.Is(err, mux.ErrRefused) {
 		t.Errorf("a wrong token: %v", err)

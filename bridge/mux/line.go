@@ -28,9 +28,6 @@ type Line struct {
 	terms  wire.Terms
 }
 
-// Terms are what the sides have agreed on.
-func (l *Line) Terms() wire.Terms { return l.terms }
-
 // Adopt makes a Line of a connection that others have made, and whose frames they read and feed to
 // the Conn. Terms with descriptors are not possible.
 func Adopt(conn io.WriteCloser, terms wire.Terms) *Line {

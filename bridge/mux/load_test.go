@@ -15,6 +15,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/mux"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -179,7 +180,7 @@ func TestNoStreamHoldsUpAnother(t *testing.T) {
 	during := heap()
 	end()
 	after := heap()
-	until(t, "all streams to end", func() bool { return b.Load() == 0 })
+	testkit.Eventually(t, "all streams to end", func() bool { return b.Load() == 0 })
 	if grown := max(during, after) - before; grown > 16<<20 {
 		t.Errorf("the memory in use grew by %d KB", grown>>10)
 	}
@@ -323,7 +324,7 @@ func TestManyStreamsOnTwoWorkers(t *testing.T) {
 		c.out <- pagi.WebSocketDisconnect{Code: 1001}
 	}
 	serving.Wait()
-	until(t, "all streams to end", func() bool { return workers[0].Load()+workers[1].Load() == 0 })
+	testkit.Eventually(t, "all streams to end", func() bool { return workers[0].Load()+workers[1].Load() == 0 })
 }
 
 func BenchmarkRequest(b *testing.B) {

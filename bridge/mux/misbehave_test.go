@@ -11,6 +11,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/mux"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 )
 
@@ -24,7 +25,7 @@ func pythonWorker(t *testing.T, ping mux.Ping) (conn *mux.Conn, ended <-chan err
 	}
 	defer l.Close()
 	runProgram("python3", filepath.Join("testdata", "worker.py"))(t, l.Addr().String())
-	_ = l.(*net.UnixListener).SetDeadline(time.Now().Add(patience))
+	_ = l.(*net.UnixListener).SetDeadline(time.Now().Add(testkit.Patience))
 	raw, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +47,7 @@ func pythonWorker(t *testing.T, ping mux.Ping) (conn *mux.Conn, ended <-chan err
 		conn.Close()
 		running.Wait()
 	})
-	if err := await(t, "READY", ready); err != nil {
+	if err := testkit.Await(t, ready); err != nil {
 		t.Fatal(err)
 	}
 	return conn, result
@@ -71,15 +72,15 @@ func TestAWorkerThatMisbehaves(t *testing.T) {
 			}
 			bystander := make(chan *pagitest.Response, 1)
 			go func() { bystander <- c.Get("/stall") }()
-			until(t, "the other request to run", func() bool { return conn.Load() == 1 })
+			testkit.Eventually(t, "the other request to run", func() bool { return conn.Load() == 1 })
 			r := c.Get("/misbehave/" + path)
-			if err := await(t, "the end of the connection", ended); !strings.Contains(err.Error(), want) {
+			if err := testkit.Await(t, ended); !strings.Contains(err.Error(), want) {
 				t.Errorf("the connection ends with %v, want %q", err, want)
 			}
 			if r.Err == nil && path != "after-end" { // whose request ends by its END
 				t.Errorf("the request ends well: %+v", r)
 			}
-			if other := await(t, "the other request", bystander); !errors.Is(other.Err, mux.ErrClosed) {
+			if other := testkit.Await(t, bystander); !errors.Is(other.Err, mux.ErrClosed) {
 				t.Errorf("the other request ends with %v", other.Err)
 			}
 		})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/mux"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
@@ -46,7 +46,7 @@ func sockets(t testing.TB) (gateway, worker net.Conn) {
 type both struct {
 	*mux.Conn
 	worker *mux.Worker
-	logged *logged
+	logged *testkit.Log
 
 	ended      chan struct{} // closed when both have ended
 	gatewayEnd error         // valid after ended
@@ -63,9 +63,9 @@ func start(t testing.TB, app pagi.App, opt mux.Options, o offers) *both {
 			offer.Features = features
 		}
 	}
-	b := &both{ended: make(chan struct{}), logged: &logged{}}
+	b := &both{ended: make(chan struct{}), logged: &testkit.Log{}}
 	ready := make(chan error, 1)
-	opt.Logger, opt.Ready = slog.New(slog.NewTextHandler(b.logged, &slog.HandlerOptions{Level: slog.LevelDebug})), func(err error) { ready <- err }
+	opt.Logger, opt.Ready = b.logged.Logger(), func(err error) { ready <- err }
 	gateway, worker := sockets(t)
 	answered := make(chan error, 1)
 	var line *mux.Line
@@ -95,34 +95,6 @@ func start(t testing.TB, app pagi.App, opt mux.Options, o offers) *both {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// logged keeps what is logged.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// until waits for a condition.
-func until(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 // respond sends a whole response.
@@ -276,7 +248,7 @@ func TestHTTP(t *testing.T) {
 	if r := c.Post("/echo", pagitest.Chunks("one", "two", "three")); r.Text() != "onetwothree" {
 		t.Errorf("%q", r.Text())
 	}
-	until(t, "all streams to end", func() bool { return b.Load() == 0 })
+	testkit.Eventually(t, "all streams to end", func() bool { return b.Load() == 0 })
 }
 
 func TestFailures(t *testing.T) {
@@ -297,8 +269,8 @@ func TestFailures(t *testing.T) {
 	if r := c.Get("/late"); r.Err != nil || r.Text() != "done" {
 		t.Errorf("%+v", r)
 	}
-	until(t, "the late error in the log", func() bool { return strings.Contains(b.logged.String(), "too late to tell the client") })
-	until(t, "all streams to end", func() bool { return b.Load() == 0 })
+	b.logged.WaitFor(t, "too late to tell the client")
+	testkit.Eventually(t, "all streams to end", func() bool { return b.Load() == 0 })
 }
 
 func TestWebSocket(t *testing.T) {
@@ -341,7 +313,7 @@ func TestWebSocket(t *testing.T) {
 	if err := left.Finish(); err != nil {
 		t.Error(err)
 	}
-	until(t, "all streams to end", func() bool { return b.Load() == 0 })
+	testkit.Eventually(t, "all streams to end", func() bool { return b.Load() == 0 })
 }
 
 func TestEventStream(t *testing.T) {
@@ -400,7 +372,7 @@ func TestDrain(t *testing.T) {
 	c := pagitest.New(b)
 	answer := make(chan *pagitest.Response, 1)
 	go func() { answer <- c.Get("/") }()
-	until(t, "the request to begin", func() bool { return b.Load() == 1 })
+	testkit.Eventually(t, "the request to begin", func() bool { return b.Load() == 1 })
 	if err := b.Drain(); err != nil {
 		t.Fatal(err)
 	}
@@ -479,7 +451,7 @@ func TestTheClientLeaves(t *testing.T) {
 	if err := <-causes; !errors.As(err, &gone) || gone.Reason != pagi.ReasonClientTimeout {
 		t.Errorf("%v", err)
 	}
-	until(t, "the stream to end", func() bool { return b.Load() == 0 })
+	testkit.Eventually(t, "the stream to end", func() bool { return b.Load() == 0 })
 }
 
 func TestDescriptors(t *testing.T) {

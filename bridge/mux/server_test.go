@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pagi-go/pagi-bridge/bridge/mux"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest/socket"
@@ -43,5 +44,5 @@ func TestBehindTheServer(t *testing.T) {
 	if r := stream.Finish(); r.Err != nil {
 		t.Error(r.Err)
 	}
-	until(t, "all streams but the lifespan to end", func() bool { return b.Load() == 1 })
+	testkit.Eventually(t, "all streams but the lifespan to end", func() bool { return b.Load() == 1 })
 }

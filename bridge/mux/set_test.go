@@ -7,6 +7,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/mux"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 )
@@ -40,7 +41,7 @@ func TestSet(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	until(t, "five streams to end", func() bool { return a.Load()+b.Load() == 1 })
+	testkit.Eventually(t, "five streams to end", func() bool { return a.Load()+b.Load() == 1 })
 	set.Remove(a.Conn)
 	for range 10 {
 		if r := client.Get("/"); r.Text() != "hello" {

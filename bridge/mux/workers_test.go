@@ -2,7 +2,6 @@ package mux_test
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -41,20 +40,11 @@ func work() error {
 	if err != nil {
 		return err
 	}
-	config := map[string]string{}
-	next := func() string {
-		n := binary.BigEndian.Uint32(input)
-		s := string(input[4 : 4+n])
-		input = input[4+n:]
-		return s
+	config, err := wire.DecodePairs(input)
+	if err != nil {
+		return err
 	}
-	count := binary.BigEndian.Uint32(input)
-	input = input[4:]
-	for range count {
-		name := next()
-		config[name] = next()
-	}
-	conn, err := net.Dial("unix", config["socket"])
+	conn, err := net.Dial("unix", config.Get("socket"))
 	if err != nil {
 		return err
 	}
@@ -65,7 +55,7 @@ func work() error {
 	case "requests":
 		offer.Features = wire.FeatureRequests
 	}
-	line, err := mux.Greet(conn, offer, config["token"])
+	line, err := mux.Greet(conn, offer, config.Get("token"))
 	if err != nil {
 		return err
 	}

@@ -21,8 +21,8 @@ type tryWriter interface {
 	TryWrite(p []byte) (int, error)
 }
 
-// writer is the way out of a connection. Whoever has frames puts them into buf. They are written by
-// the caller if the socket takes them at once, else by the goroutine that runs write.
+// writer is the way out of a connection. A stream or the connection's reader puts frames into buf. The
+// same goroutine writes them if the socket takes them at once, else the one that runs write does.
 //
 // While writing is set one goroutine writes to the socket, without holding mu; others only append.
 type writer struct {

@@ -114,6 +114,17 @@ func (d *decoder) list() []string {
 	return list
 }
 
+// DecodePairs decodes a list of pairs that is all of p, a worker's configuration for example. Names are put in lower
+// case, in p itself.
+func DecodePairs(p []byte) (pagi.Headers, error) {
+	d := decoder{p: p}
+	pairs := d.headers()
+	if d.bad || len(d.p) > 0 {
+		return nil, fmt.Errorf("%w: pairs that do not add up", ErrMalformed)
+	}
+	return pairs, nil
+}
+
 // number reads a decimal of 0 to most; "" is 0.
 func (d *decoder) number(text string, most int) int {
 	if text == "" {

@@ -216,6 +216,22 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+func TestPairs(t *testing.T) {
+	list := AppendPairs(nil, "Socket", "/run/S", "token", "")
+	pairs, err := DecodePairs(bytes.Clone(list))
+	if diff := cmp.Diff(pagi.NewHeaders("socket", "/run/S", "token", ""), pairs); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	for n := range list {
+		if _, err := DecodePairs(bytes.Clone(list[:n])); !errors.Is(err, ErrMalformed) {
+			t.Errorf("cut after %d bytes: %v", n, err)
+		}
+	}
+	if _, err := DecodePairs(append(list, 0)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("with one byte more: %v", err)
+	}
+}
+
 func TestHelloFileAbort(t *testing.T) {
 	hello := AppendPairs(append(unhex(t, "00000002"+"0000002a"+"00000003"), "tok"...), "runtime", "perl")
 	h, err := DecodeHello(hello) // of version 2

@@ -9,7 +9,7 @@ import (
 )
 
 // PeerOf returns the process at the other end of a Unix socket, and its user. known is false where the system does not
-// tell; the caller has to trust whoever can reach the socket then.
+// tell. The caller then has to trust every process that can reach the socket.
 func PeerOf(conn *net.UnixConn) (peer Peer, known bool, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {

@@ -193,18 +193,14 @@ func (f *fake) hello(version uint16, token, role string) {
 }
 
 func decodePairs(p []byte) map[string]string {
-	next := func() string {
-		n := binary.BigEndian.Uint32(p)
-		s := string(p[4 : 4+n])
-		p = p[4+n:]
-		return s
+	pairs, err := wire.DecodePairs(p)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fake worker:", err)
+		os.Exit(1)
 	}
-	count := binary.BigEndian.Uint32(p)
-	p = p[4:]
 	m := map[string]string{}
-	for range count {
-		name := next()
-		m[name] = next()
+	for _, pair := range pairs {
+		m[pair.Name] = pair.Value
 	}
 	return m
 }

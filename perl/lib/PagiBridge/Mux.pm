@@ -248,8 +248,8 @@ sub payload { return $_[0]{payload} }
 =head2 on_event($code), on_disconnect($code), on_credit($code)
 
 Set what is called with the payload and the cost of each event, with the code and the reason of
-the disconnect, and when credit has come. Whoever is done with an event calls C<taken> with its
-cost.
+the disconnect, and when credit has come. The application calls C<taken> with the cost of an event
+when it is done with that event.
 
 =cut
 
