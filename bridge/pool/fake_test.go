@@ -25,7 +25,7 @@ type started struct {
 // fakeStart starts workers of that mode.
 func fakeStart(mode string) func(worker.Setup) (*exec.Cmd, []byte, error) {
 	return func(s worker.Setup) (*exec.Cmd, []byte, error) {
-		cmd, input := fakeworker.Command(mode, s.Socket, s.Token, s.Worker)
+		cmd, input := fakeworker.Command(mode, s.Socket, s.Listen, s.Token, s.Worker)
 		return cmd, input, nil
 	}
 }
