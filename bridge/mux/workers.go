@@ -203,7 +203,7 @@ type carrier struct{ process worker.Worker }
 
 // Write implements io.Writer. The group tells of a connection that has ended.
 func (c carrier) Write(b []byte) (int, error) {
-	c.process.Queue(0, b)
+	c.process.Queue(0, b, nil)
 	c.process.Flush()
 	return len(b), nil
 }

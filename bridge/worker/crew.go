@@ -54,9 +54,9 @@ type Worker interface {
 	// Log logs the text of a LOG frame, at its level, and gives back the frame's buffer.
 	Log(*slog.Logger, wire.Frame)
 
-	// Queue adds frames to those that the next Flush writes, and returns how many bytes wait. mark is a number of the
-	// host's for them, or 0; see Delivery.
-	Queue(mark uint32, frames ...[]byte) int
+	// Queue adds frames to those that the next Flush writes, and returns how many bytes wait. Either may be nil. mark is a
+	// number of the host's for them, or 0; see Delivery.
+	Queue(mark uint32, first, second []byte) int
 	// Flush writes the frames that wait. It may wait while the worker does not read, so no lock should be held. The end of
 	// the connection is told to the station.
 	Flush()

@@ -150,6 +150,12 @@ func (l *Limits) Check() error {
 	return nil
 }
 
+// WithDefaults returns the options with their defaults in place of zeros.
+func (o Options) WithDefaults() Options {
+	o.setDefaults()
+	return o
+}
+
 // setDefaults gives the options that are zero their defaults.
 func (o *Options) setDefaults() {
 	option.SetDefaults(&o.Limits)

@@ -178,7 +178,9 @@ func LogFrame(log *slog.Logger, frame wire.Frame) {
 }
 
 // Queue implements Worker.
-func (w *Process) Queue(mark uint32, frames ...[]byte) int { return w.out.Queue(mark, frames...) }
+func (w *Process) Queue(mark uint32, first, second []byte) int {
+	return w.out.Queue(mark, first, second)
+}
 
 // Flush implements Worker.
 func (w *Process) Flush() { w.flush() }
@@ -187,7 +189,7 @@ func (w *Process) Flush() { w.flush() }
 func (w *Process) Delivery() Delivery { return w.out.Delivery() }
 
 // Drain implements Worker.
-func (w *Process) Drain() { w.out.Queue(0, wire.AppendFrame(nil, wire.Drain, 0, 0, nil)) }
+func (w *Process) Drain() { w.out.Queue(0, wire.AppendFrame(nil, wire.Drain, 0, 0, nil), nil) }
 
 // SetPaused implements Worker.
 func (w *Process) SetPaused(is bool) { w.paused.Store(is) }

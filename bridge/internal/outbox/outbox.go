@@ -38,16 +38,14 @@ func (o *Outbox) Close() bool {
 	return conn != nil
 }
 
-// Queue adds frames and returns how many bytes wait to be written.
-func (o *Outbox) Queue(mark uint32, frames ...[]byte) int {
+// Queue adds frames, either of which may be nil, and returns how many bytes wait to be written.
+func (o *Outbox) Queue(mark uint32, first, second []byte) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.first == 0 {
 		o.first = mark
 	}
-	for _, f := range frames {
-		o.batch = append(o.batch, f...)
-	}
+	o.batch = append(append(o.batch, first...), second...)
 	return len(o.batch)
 }
 

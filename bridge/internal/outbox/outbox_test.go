@@ -11,7 +11,7 @@ import (
 
 func TestOutbox(t *testing.T) {
 	var o Outbox
-	o.Queue(1, []byte("lost"))
+	o.Queue(1, []byte("lost"), nil)
 	if err := o.Flush(); err != nil {
 		t.Errorf("before the connection: %v", err)
 	}
@@ -23,13 +23,13 @@ func TestOutbox(t *testing.T) {
 		n, _ := io.ReadAtLeast(theirs, b, 9)
 		got <- string(b[:n])
 	}()
-	if n := o.Queue(0, []byte("one")); n != 3 {
+	if n := o.Queue(0, []byte("one"), nil); n != 3 {
 		t.Errorf("%d bytes wait", n)
 	}
-	if n := o.Queue(7, []byte("two"), nil, []byte("6")); n != 7 {
+	if n := o.Queue(7, []byte("two"), []byte("6")); n != 7 {
 		t.Errorf("%d bytes wait", n)
 	}
-	o.Queue(8, []byte("78"))
+	o.Queue(8, nil, []byte("78"))
 	if err := o.Flush(); err != nil {
 		t.Error(err)
 	}
@@ -45,7 +45,7 @@ func TestOutbox(t *testing.T) {
 	if err := theirs.Close(); err != nil {
 		t.Fatal(err)
 	}
-	o.Queue(9, []byte("three"))
+	o.Queue(9, []byte("three"), nil)
 	if err := o.Flush(); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("to a process that has gone: %v", err)
 	}
