@@ -28,6 +28,8 @@ type WorkersOptions struct {
 	Loaded func(files []string)
 	// Logger gets all records; nil means slog.Default.
 	Logger *slog.Logger
+	// Crew makes the workers, unless they are to be processes of this one.
+	Crew func(worker.Options, worker.Host) worker.Crew
 	// Ping and Call are those of Options.
 	Ping Ping
 	Call func(ctx context.Context, name string, argument []byte) ([]byte, error)
@@ -36,7 +38,7 @@ type WorkersOptions struct {
 // Workers serve scopes by worker processes, many at once in each. They are a worker.Host.
 type Workers struct {
 	opt   WorkersOptions
-	group *worker.Group
+	group worker.Crew
 	set   Set
 
 	mu      sync.Mutex
@@ -56,7 +58,11 @@ func NewWorkers(opt WorkersOptions) *Workers {
 		opt.Logger = slog.Default()
 	}
 	w := &Workers{opt: opt, posts: map[*post]struct{}{}}
-	w.group = worker.New(worker.Options{
+	crew := opt.Crew
+	if crew == nil {
+		crew = func(o worker.Options, h worker.Host) worker.Crew { return worker.New(o, h) }
+	}
+	w.group = crew(worker.Options{
 		Processes: opt.Processes, Limits: opt.Limits, Name: opt.Name, Start: opt.Start, Loaded: opt.Loaded, Logger: opt.Logger,
 		Offer: wire.Offer{Features: wire.FeatureScopes | wire.FeaturePing | wire.FeatureCalls}, Need: wire.FeatureScopes,
 	}, w)
@@ -113,7 +119,7 @@ func (w *Workers) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Rec
 }
 
 // Employ implements worker.Host.
-func (w *Workers) Employ(process *worker.Process) worker.Station {
+func (w *Workers) Employ(process worker.Worker) worker.Station {
 	p := &post{workers: w, process: process, since: time.Now()}
 	w.mu.Lock()
 	w.posts[p] = struct{}{}
@@ -152,7 +158,7 @@ func (w *Workers) Stranded() {}
 //	   └──────────────── Withdraw, Drain ──────────────────────────────────────────┘
 type post struct {
 	workers *Workers
-	process *worker.Process
+	process worker.Worker
 	running sync.WaitGroup // the goroutines of conn
 
 	mu    sync.Mutex
@@ -186,18 +192,18 @@ func (p *post) Ready() {
 		<-conn.done // Run may still wait for a write that only the end of the process ends
 		if errors.Is(conn.cause, ErrBlocked) {
 			p.process.Logger().Error("a worker is killed", "reason", conn.cause)
-			p.process.Kill()
+			p.process.Kill(conn.cause.Error())
 		}
 	})
 	w.set.Add(conn)
 }
 
 // carrier writes to a process.
-type carrier struct{ process *worker.Process }
+type carrier struct{ process worker.Worker }
 
 // Write implements io.Writer. The group tells of a connection that has ended.
 func (c carrier) Write(b []byte) (int, error) {
-	c.process.Queue(0, b)
+	c.process.Queue(0, b, nil)
 	c.process.Flush()
 	return len(b), nil
 }

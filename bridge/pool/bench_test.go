@@ -10,7 +10,7 @@ import (
 // BenchmarkDo sends one small request after another to one worker. All allocations it counts are
 // the pool's.
 func BenchmarkDo(b *testing.B) {
-	p := New(Options{Processes: worker.Processes{Workers: 1}, Start: fakeStart("serve")})
+	p := New(Options{Crew: crewOf(), Processes: worker.Processes{Workers: 1}, Start: fakeStart("serve")})
 	if err := p.Start(context.Background()); err != nil {
 		b.Fatal(err)
 	}

@@ -100,7 +100,7 @@ func (p *Pool) freeLocked(w *station) (send bool) {
 		return false
 	}
 	w.state = Ready
-	if w.makeWayLocked() {
+	if !(p.closing && p.queue.len() > 0) && w.makeWayLocked() { // the last worker of a closing pool empties the queue
 		return true // DRAIN
 	}
 	if !p.loadLocked(w) {

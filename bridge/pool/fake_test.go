@@ -3,11 +3,13 @@ package pool
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/pagi-go/pagi-bridge/bridge/internal/fakeworker"
+	"github.com/pagi-go/pagi-bridge/bridge/internal/leased"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
@@ -25,7 +27,7 @@ type started struct {
 // fakeStart starts workers of that mode.
 func fakeStart(mode string) func(worker.Setup) (*exec.Cmd, []byte, error) {
 	return func(s worker.Setup) (*exec.Cmd, []byte, error) {
-		cmd, input := fakeworker.Command(mode, s.Socket, s.Token, s.Worker)
+		cmd, input := fakeworker.Command(mode, s.Socket, s.Listen, s.Token, s.Worker)
 		return cmd, input, nil
 	}
 }
@@ -41,6 +43,14 @@ func fakePreload(fault string) func(worker.Setup) (*exec.Cmd, []byte, error) {
 	}
 }
 
+// crewOf returns the maker of the workers: nil for processes of this one, and with POOL_CREW=lease those of a keeper.
+func crewOf() func(worker.Options, worker.Host) worker.Crew {
+	if os.Getenv("POOL_CREW") == "lease" {
+		return leased.New
+	}
+	return nil
+}
+
 func start(t *testing.T, opt Options) *started {
 	t.Helper()
 	s := &started{t: t, log: &testkit.Log{}}
@@ -51,6 +61,7 @@ func start(t *testing.T, opt Options) *started {
 	if opt.Start == nil {
 		opt.Start = fakeStart("serve")
 	}
+	opt.Crew = crewOf()
 	s.Pool = New(opt)
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)

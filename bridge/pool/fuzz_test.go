@@ -51,7 +51,7 @@ func FuzzWorker(f *testing.F) {
 	f.Fuzz(func(t *testing.T, said []byte) {
 		setups := make(chan worker.Setup, 1)
 		var first atomic.Bool
-		s := &started{t: t, Pool: New(Options{
+		s := &started{t: t, Pool: New(Options{Crew: crewOf(),
 			Processes: worker.Processes{Workers: 1},
 			Limits:    Limits{Limits: worker.Limits{KillAfter: 50 * time.Millisecond}},
 			Start: func(setup worker.Setup) (*exec.Cmd, []byte, error) {

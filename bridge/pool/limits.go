@@ -25,7 +25,7 @@ func (p *Pool) Look(now time.Time) worker.Load {
 				d.x.nudge()
 			}
 		}
-		if why := w.overdueLocked(now); why != "" && w.process.Kill() {
+		if why := w.overdueLocked(now); why != "" && w.process.Kill(why) {
 			send = append(send, w.giveUpLocked(why)...)
 		}
 	}

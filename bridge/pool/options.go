@@ -62,6 +62,8 @@ type Options struct {
 	// Logger gets the pool's own records and the workers' output; nil means
 	// slog.Default.
 	Logger *slog.Logger
+	// Crew makes the workers that the pool gives its requests to, unless they are to be processes of this one.
+	Crew func(worker.Options, worker.Host) worker.Crew
 
 	hook hook // for tests
 }
@@ -82,6 +84,14 @@ func (o *Options) Check() error { return errors.Join(o.Processes.Check(), o.Limi
 
 // setDefaults gives the options that are zero their defaults.
 func (o *Options) setDefaults() { option.SetDefaults(&o.Limits) }
+
+// crew returns the pool's workers.
+func (o *Options) crew(host worker.Host) worker.Crew {
+	if o.Crew != nil {
+		return o.Crew(o.group(), host)
+	}
+	return worker.New(o.group(), host)
+}
 
 // group returns the options of the pool's processes.
 func (o *Options) group() worker.Options {

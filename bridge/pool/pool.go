@@ -27,6 +27,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,7 +64,7 @@ var (
 // ends it.
 type Pool struct {
 	opt   Options
-	group *worker.Group
+	group worker.Crew
 	log   *slog.Logger
 	stall time.Duration // stallTime, except in tests
 
@@ -87,7 +88,7 @@ type Pool struct {
 func New(opt Options) *Pool {
 	opt.setDefaults()
 	p := &Pool{opt: opt, stall: stallTime, stations: map[*station]struct{}{}}
-	p.group = worker.New(opt.group(), p)
+	p.group = opt.crew(p)
 	p.log = p.group.Logger()
 	return p
 }
@@ -152,11 +153,11 @@ func (p *Pool) checkDrainedLocked() {
 	}
 }
 
-// Reload replaces every worker by one that has loaded the application anew; see worker.Group.Reload. No request fails or
+// Reload replaces every worker by one that has loaded the application anew; see worker.Crew.Reload. No request fails or
 // is held up.
 func (p *Pool) Reload(ctx context.Context) error { return p.group.Reload(ctx) }
 
-// Resize changes the number of workers by n, to one at least; see worker.Group.Resize.
+// Resize changes the number of workers by n, to one at least; see worker.Crew.Resize.
 func (p *Pool) Resize(n int) int { return p.group.Resize(n) }
 
 // RetryAfter estimates when a request that was refused may be tried again.
@@ -164,3 +165,6 @@ func (p *Pool) RetryAfter() time.Duration { return p.group.RetryAfter() }
 
 // Dir returns the pool's private directory; "" before Start.
 func (p *Pool) Dir() string { return p.group.Dir() }
+
+// Give gives the workers' user a file of a request in Dir, which a worker opens by its path.
+func (p *Pool) Give(f *os.File) error { return p.group.Give(f) }

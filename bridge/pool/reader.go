@@ -226,7 +226,7 @@ func (w *station) stalled() {
 // cancelLocked tells the worker that the client of a request has gone, or that another worker has got it. The caller
 // flushes.
 func (w *station) cancelLocked(stream uint32) {
-	w.process.Queue(0, wire.AppendFrame(nil, wire.Cancel, 0, stream, nil))
+	w.process.Queue(0, wire.AppendFrame(nil, wire.Cancel, 0, stream, nil), nil)
 }
 
 // logRecord logs what the application printed to psgi.errors. The frame's stream names the request:

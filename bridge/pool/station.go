@@ -13,7 +13,7 @@ import (
 // fields unless their comments say otherwise.
 type station struct {
 	pool    *Pool
-	process *worker.Process
+	process worker.Worker
 
 	phase     phase
 	state     State
@@ -29,7 +29,7 @@ type station struct {
 }
 
 // Employ implements worker.Host.
-func (p *Pool) Employ(process *worker.Process) worker.Station {
+func (p *Pool) Employ(process worker.Worker) worker.Station {
 	w := &station{pool: p, process: process}
 	p.mu.Lock()
 	p.stations[w] = struct{}{}

@@ -59,9 +59,9 @@ func (p *Pool) waitedLocked(x *exchange, now time.Time) {
 
 // Status reports on the pool. It asks the system for the memory of every worker.
 func (p *Pool) Status() Status {
+	s := p.group.Status()
 	now := time.Now()
 	p.mu.Lock()
-	s := p.group.Status()
 	s.Queued = p.queue.len()
 	if first := p.queue.peek(); first != nil {
 		s.Oldest = status.Seconds(now.Sub(first.since))

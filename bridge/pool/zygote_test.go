@@ -177,7 +177,7 @@ func TestZygoteThatBreaksTheProtocol(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			log := &testkit.Log{}
-			p := New(Options{Processes: worker.Processes{Preload: true, Workers: 1}, Start: fakePreload(fault), Logger: log.Logger(), Limits: Limits{Limits: worker.Limits{StartTimeout: time.Second, KillAfter: 200 * time.Millisecond}}})
+			p := New(Options{Crew: crewOf(), Processes: worker.Processes{Preload: true, Workers: 1}, Start: fakePreload(fault), Logger: log.Logger(), Limits: Limits{Limits: worker.Limits{StartTimeout: time.Second, KillAfter: 200 * time.Millisecond}}})
 			err := p.Start(t.Context())
 			want := "which is no such process"
 			if fault == "announces another" {

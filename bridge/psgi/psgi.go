@@ -173,6 +173,12 @@ func (o *PSGI) command(setup worker.Setup) (*exec.Cmd, []byte, error) {
 		"workers", fmt.Sprint(max(o.Workers, o.MaxWorkers)),
 		"worker", fmt.Sprint(setup.Worker),
 	}
+	if setup.Listen != "" {
+		configuration = append(configuration, "listen", setup.Listen)
+	}
+	if setup.User != "" {
+		configuration = append(configuration, "user", setup.User)
+	}
 	if setup.Preload {
 		configuration = append(configuration, "preload", "1")
 	}

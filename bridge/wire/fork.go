@@ -5,10 +5,21 @@ import "strconv"
 // RoleZygote is the role in the HELLO of a zygote.
 const RoleZygote = "zygote"
 
-// AppendFork appends a FORK frame: the token and number of the worker that is to be
-// forked, and the path of the FIFO its output goes to.
-func AppendFork(b []byte, token string, worker int, output string) []byte {
-	return AppendFrame(b, Fork, 0, 0, AppendPairs(nil, "token", token, "worker", strconv.Itoa(worker), "output", output))
+// ForkPayload is the content of a FORK frame: what the zygote tells the worker that it forks.
+type ForkPayload struct {
+	Token  string
+	Worker int    // its number
+	Output string // the path of the FIFO that its output goes to
+	Listen string // the path at which it listens for gateways; "" for a worker that does not
+}
+
+// AppendFork appends a FORK frame.
+func AppendFork(b []byte, f ForkPayload) []byte {
+	pairs := []string{"token", f.Token, "worker", strconv.Itoa(f.Worker), "output", f.Output}
+	if f.Listen != "" {
+		pairs = append(pairs, "listen", f.Listen)
+	}
+	return AppendFrame(b, Fork, 0, 0, AppendPairs(nil, pairs...))
 }
 
 // ForkedPayload is the content of a FORKED frame.

@@ -258,7 +258,7 @@ const (
 )
 
 func TestForking(t *testing.T) {
-	if got := hex.EncodeToString(AppendFork(nil, "T", 9, "/p/")); got != forkHex {
+	if got := hex.EncodeToString(AppendFork(nil, ForkPayload{Token: "T", Worker: 9, Output: "/p/"})); got != forkHex {
 		t.Errorf("got  %s\nwant %s", got, forkHex)
 	}
 	f, err := DecodeForked(unhex(t, forkedHex))

@@ -94,7 +94,7 @@ func (g *Group) introduce(conn *net.UnixConn, quick net.Conn, reader *wire.Reade
 	}
 	delete(g.tokens, hello.Token)
 	x.terms = terms
-	x.out.connect(quick)
+	x.out.Connect(quick)
 	close(x.known)
 	return c, nil
 }

@@ -44,7 +44,7 @@ func (z *zygote) fork(x *peer, output string) (*child, error) {
 		return nil, errZygoteGone
 	}
 	z.forks[x.token] = result
-	z.out.queue(0, wire.AppendFork(nil, x.token, x.id, output))
+	z.out.Queue(0, wire.AppendFork(nil, wire.ForkPayload{Token: x.token, Worker: x.id, Output: output, Listen: x.address}), nil)
 	g.mu.Unlock()
 	z.flush()
 

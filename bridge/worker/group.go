@@ -15,10 +15,10 @@
 //
 //   - group.go starts and stops a group; options.go checks its options; host.go is who gives the workers work; status.go
 //     tells what the group is doing.
-//   - peer.go is a process with its connection, which connection.go introduces, and outbox.go what is written to it.
+//   - peer.go is a process with its connection, which connection.go introduces; package outbox has what is written to it.
 //     process.go is a worker, state.go the stages of its life, and reader.go reads what it sends.
 //   - spawn.go starts a process, with package internal/proc; fork.go has a zygote fork one; output.go and fifo.go read
-//     what it prints, and journal.go logs that.
+//     what it prints, and package journal logs that.
 //   - zygote.go is the process that forks workers; nursery.go keeps one at work.
 //   - replace.go, recycle.go and circuit.go start workers in the place of others, attempts.go counts the starts that
 //     fail, scale.go starts more or fewer workers, and watch.go looks regularly whether any of that is due.
@@ -32,10 +32,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/journal"
 	"github.com/pagi-go/pagi-bridge/internal/accept"
 	"github.com/pagi-go/pagi-bridge/internal/private"
 )
@@ -53,7 +55,7 @@ type Group struct {
 	opt      Options
 	host     Host
 	log      *slog.Logger // the records of the group and the workers go through a journal
-	journals journals
+	journals journal.Journals
 	home     home
 
 	mu       sync.Mutex
@@ -114,8 +116,13 @@ func New(opt Options, host Host) *Group {
 		quit:    make(chan struct{}),
 	}
 	g.doubtLocked()
-	g.log = g.journals.logger(opt.Logger).With("mount", opt.Name)
+	g.log = g.journals.Logger(opt.Logger).With("mount", opt.Name)
 	return g
+}
+
+// journal returns the logger of one of the group's processes. Each process has a journal of its own.
+func (g *Group) journal(kind string, id int) *slog.Logger {
+	return g.journals.Logger(g.opt.Logger).With("mount", g.opt.Name, kind, id)
 }
 
 // Logger returns the logger for records about the group. It never blocks.
@@ -248,7 +255,7 @@ func (g *Group) Stop(ctx context.Context) error {
 	err := g.home.listener.Close()
 	g.tasks.Wait()
 	g.endRemains()
-	g.journals.flush()
+	g.journals.Flush()
 	return errors.Join(err, g.home.private.Remove())
 }
 
@@ -288,6 +295,9 @@ func (g *Group) RetryAfter() time.Duration {
 
 // Dir returns the group's private directory; "" before Start.
 func (g *Group) Dir() string { return g.home.dir }
+
+// Give implements Crew. The workers have this process's own user, so there is nothing to do.
+func (g *Group) Give(*os.File) error { return nil }
 
 // accept takes the workers' connections.
 func (g *Group) accept() {

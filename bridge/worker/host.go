@@ -6,17 +6,17 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 )
 
-// Host gives the workers of a Group their work. The group knows their processes, the host what they do.
+// Host gives the workers of a Crew their work. The crew knows their processes, the host what they do.
 //
-// The group calls a Host and its Stations without holding its lock. So these may call the group and its Processes with
-// their own lock held: the host's lock comes before the group's.
+// The crew calls a Host and its Stations without holding its lock. So these may call the crew and its Workers with
+// their own lock held: the host's lock comes before the crew's.
 type Host interface {
-	// Employ returns the host's side of a worker that is about to be started. It is called once for each Process.
-	Employ(*Process) Station
+	// Employ returns the host's side of a worker that is about to be started. It is called once for each Worker.
+	Employ(Worker) Station
 	// Look is called at least every Options.LookEvery, by one goroutine. The host looks after the time limits of its work
-	// and returns the load, by which the group decides how many workers there are.
+	// and returns the load, by which the crew decides how many workers there are.
 	Look(now time.Time) Load
-	// Stranded says that Group.Circuit was not Closed a moment ago: no worker will soon take the work that waits.
+	// Stranded says that Crew.Circuit was not Closed a moment ago: no worker will soon take the work that waits.
 	Stranded()
 }
 
@@ -25,11 +25,11 @@ type Load struct {
 	Queued  int           // how many requests wait
 	Oldest  time.Duration // how long the first of them has been waiting
 	Idle    int           // how many workers have no work
-	Coldest *Process      // the one that has been idle the longest, nil for none
+	Coldest Worker        // the one that has been idle the longest, nil for none
 	IdleFor time.Duration // how long it has been idle
 }
 
-// Station is the host's side of one Process.
+// Station is the host's side of one Worker.
 //
 //	Employ, Ready, {Frame, Relieve}, [Exiting | Broken], {Withdraw | Drain}, Ended
 //
@@ -45,13 +45,13 @@ type Station interface {
 	Frame(wire.Frame) error
 	// Idle reports whether the worker could be given work now and has none, and since when.
 	Idle() (since time.Time, is bool)
-	// Relieve says that Process.Relieved has become true: the worker gets no more work, and goes once it has none. The
-	// station then calls Process.MakeWay.
+	// Relieve says that Worker.Relieved has become true: the worker gets no more work, and goes once it has none. The
+	// station then calls Worker.MakeWay.
 	Relieve()
 	// Withdraw says that the worker gets no more work. What it has is still its own: frames may come.
 	Withdraw()
-	// Drain is Withdraw for a worker that is told to go now: the station calls Process.Drain behind the work that it has
-	// queued, and Process.Flush.
+	// Drain is Withdraw for a worker that is told to go now: the station calls Worker.Drain behind the work that it has
+	// queued, and Worker.Flush.
 	Drain()
 	// Exiting says that the worker takes no more work, by its own word. The station withdraws it and takes back what it
 	// has not begun. The error says that it must not go now; then it has broken the protocol.

@@ -49,10 +49,10 @@ func (h *quiet) lock() {
 	h.group.Status()
 }
 
-func (h *quiet) Employ(p *Process) Station {
+func (h *quiet) Employ(p Worker) Station {
 	h.lock()
 	defer h.mu.Unlock()
-	b := &bench{host: h, process: p}
+	b := &bench{host: h, process: p.(*Process)}
 	h.stations[b] = struct{}{}
 	h.counts.employed++
 	return b
@@ -172,7 +172,7 @@ type started struct {
 // fakeStart starts workers of that mode.
 func fakeStart(mode string) func(Setup) (*exec.Cmd, []byte, error) {
 	return func(s Setup) (*exec.Cmd, []byte, error) {
-		cmd, input := fakeworker.Command(mode, s.Socket, s.Token, s.Worker)
+		cmd, input := fakeworker.Command(mode, s.Socket, s.Listen, s.Token, s.Worker)
 		return cmd, input, nil
 	}
 }
@@ -400,10 +400,10 @@ func TestAHostWithoutRequestsIsScaled(t *testing.T) {
 func TestAHostKillsAWorker(t *testing.T) {
 	s := start(t, Options{})
 	p := s.only()
-	if !p.Kill() || p.State() != Exiting {
+	if !p.Kill("a test") || p.State() != Exiting {
 		t.Errorf("it is %v", p.State())
 	}
-	if p.Kill() {
+	if p.Kill("a test") {
 		t.Error("it was killed twice")
 	}
 	testkit.Eventually(t, "another one", func() bool { return p.State() == Dead && s.told().ready == 2 })

@@ -63,6 +63,10 @@ type Setup struct {
 	Token string
 	// Worker is the worker's number, counted from 1 in the order of starts; 0 for a zygote.
 	Worker int
+	// Listen is the path at which the worker makes a socket for gateways, with Options.Listen; else "", and for a zygote,
+	// whose workers learn theirs when they are forked. User is the number of the user whose processes may dial there, in
+	// decimal.
+	Listen, User string
 	// Preload is set for a zygote. A zygote loads the application, reports READY, and forks a
 	// worker each time the group asks.
 	Preload bool
@@ -88,6 +92,11 @@ type Options struct {
 	// gateway's own user. Need are the features without which a worker is refused.
 	Offer wire.Offer
 	Need  wire.Features
+	// Listen has each worker listen for gateways, beside its connection to the group. The host then is a keeper, which
+	// tells gateways of the worker's address; the group's own connection carries no work. User is the number of the user
+	// whose processes may dial; 0 stands for root, who always may.
+	Listen bool
+	User   int
 	// LookEvery is the longest time between two calls of Host.Look; 50 ms by default, and that at most.
 	LookEvery time.Duration
 }
@@ -139,6 +148,12 @@ func (l *Limits) Check() error {
 		return option.Wrong("max_requests_jitter", "must be at most 1, is %g", l.MaxRequestsJitter)
 	}
 	return nil
+}
+
+// WithDefaults returns the options with their defaults in place of zeros.
+func (o Options) WithDefaults() Options {
+	o.setDefaults()
+	return o
 }
 
 // setDefaults gives the options that are zero their defaults.

@@ -38,7 +38,7 @@ func (o *output) lastWords() string {
 }
 
 // captureOutput makes one pipe for both streams of a process and starts to read it. The output of a
-// worker never reaches a client and never blocks the worker: see journals.
+// worker never reaches a client and never blocks the worker: see package journal.
 func (w *peer) captureOutput() (*output, error) {
 	r, wr, err := os.Pipe()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/outbox"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/internal/proc"
 )
@@ -16,6 +17,7 @@ type peer struct {
 	group   *Group
 	id      int
 	token   string
+	address string // where it listens for gateways, with Options.Listen; constant
 	since   time.Time
 	spawned chan struct{} // closed when the process runs, or could not be started
 	known   chan struct{} // closed when it has said hello
@@ -23,9 +25,9 @@ type peer struct {
 	exited  chan struct{} // closed when the process has ended, or could not be started
 	exit    string        // how it ended; valid after exited
 
-	made     spawned    // the zero value until it has started
-	out      outbox     // has locks of its own
-	terms    wire.Terms // of the connection; valid after known
+	made     spawned       // the zero value until it has started
+	out      outbox.Outbox // has locks of its own
+	terms    wire.Terms    // of the connection; valid after known
 	wasReady bool
 	failure  string      // why it could not get ready, in its own words
 	reset    bool        // the connection ended before the process had read all of it
@@ -128,7 +130,7 @@ func (x *peer) readRest() {
 			waits = x.paused.Load()
 		}
 	}
-	x.out.close()
+	x.out.Close()
 	<-x.lost
 }
 
@@ -148,7 +150,7 @@ func (x *peer) kill() {
 // flush writes what is in the outbox. An error needs no handling, because the reader also sees the end of the
 // connection.
 func (x *peer) flush() {
-	if err := x.out.flush(); err != nil {
+	if err := x.out.Flush(); err != nil {
 		x.logger().Debug("cannot write to the worker", "error", err)
 	}
 }

@@ -3,7 +3,9 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,7 +18,7 @@ import (
 // long a worker may take to end once it has closed its connection.
 const drainTimeout = 500 * time.Millisecond
 
-// Process is a worker: a process that does the host's work. Group.mu guards its fields unless their comments say
+// Process is a Worker: a process that does the host's work. Group.mu guards its fields unless their comments say
 // otherwise. The methods of a Process that a host calls need no lock of the group's, unless their comments say so.
 type Process struct {
 	peer
@@ -47,6 +49,9 @@ func (g *Group) launchFromLocked(src *source, predecessor *Process) *Process {
 	w := &Process{generation: src.generation, abort: make(chan struct{})}
 	w.init(g, g.launched, g.journal("worker", g.launched))
 	w.term.draw(&g.opt, w.since)
+	if g.opt.Listen {
+		w.address = filepath.Join(g.home.dir, fmt.Sprintf("worker-%d", w.id))
+	}
 	if predecessor != nil {
 		for other := range g.workers {
 			if other.term.successor == predecessor { // predecessor is still starting itself
@@ -102,7 +107,7 @@ func (w *Process) patience() time.Duration {
 
 func (w *Process) role() string { return "" }
 
-// Terms are what the worker and the gateway have agreed on. They are valid from Station.Ready on.
+// Terms implements Worker.
 func (w *Process) Terms() wire.Terms { return w.terms }
 
 func (w *Process) refusedLocked() {
@@ -156,48 +161,50 @@ func (w *Process) retireLocked() {
 	}
 }
 
-// ID returns the worker's number, counted from 1 in the order of starts.
+// ID implements Worker.
 func (w *Process) ID() int { return w.id }
 
-// Logger returns the logger for records about the worker. It never blocks.
+// Logger implements Worker.
 func (w *Process) Logger() *slog.Logger { return w.logger() }
 
-// Log logs the text of a LOG frame, at its level, and gives back the frame's buffer.
-func (w *Process) Log(log *slog.Logger, frame wire.Frame) {
+// Log implements Worker.
+func (w *Process) Log(log *slog.Logger, frame wire.Frame) { LogFrame(log, frame) }
+
+// LogFrame logs the text of a LOG frame, at its level, and gives back the frame's buffer.
+func LogFrame(log *slog.Logger, frame wire.Frame) {
 	text := strings.Trim(string(frame.Payload[:min(len(frame.Payload), wire.MaxMessage)]), "\r\n")
 	log.Log(context.Background(), levelOf(frame), text)
 	buffer.Put(frame.Buffer)
 }
 
-// Queue adds frames to those that the next Flush writes, and returns how many bytes wait. mark is a number of the host's
-// for them, or 0; see Delivery.
-func (w *Process) Queue(mark uint32, frames ...[]byte) int { return w.out.queue(mark, frames...) }
+// Queue implements Worker.
+func (w *Process) Queue(mark uint32, first, second []byte) int {
+	return w.out.Queue(mark, first, second)
+}
 
-// Flush writes the frames that wait. It may block while the worker does not read, so no lock should be held. It
-// returns no error, because the end of the connection is told to the station.
+// Flush implements Worker.
 func (w *Process) Flush() { w.flush() }
 
-// Delivery tells what the process has got of what was queued.
-func (w *Process) Delivery() Delivery { return w.out.marks() }
+// Delivery implements Worker.
+func (w *Process) Delivery() Delivery { return w.out.Delivery() }
 
-// Drain queues DRAIN: the worker ends once it has done the work that was queued before.
-func (w *Process) Drain() { w.out.queue(0, wire.AppendFrame(nil, wire.Drain, 0, 0, nil)) }
+// Drain implements Worker.
+func (w *Process) Drain() { w.out.Queue(0, wire.AppendFrame(nil, wire.Drain, 0, 0, nil), nil) }
 
-// SetPaused says whether the goroutine that reads the worker's connection waits for a slow client.
+// SetPaused implements Worker.
 func (w *Process) SetPaused(is bool) { w.paused.Store(is) }
 
-// Paused returns what SetPaused was told last.
+// Paused implements Worker.
 func (w *Process) Paused() bool { return w.paused.Load() }
 
-// Aborted returns a channel that is closed when the group stops and cannot wait for slow clients.
+// Aborted implements Worker.
 func (w *Process) Aborted() <-chan struct{} { return w.abort }
 
-// Relieved reports whether the worker is to go as soon as it has no work.
+// Relieved implements Worker.
 func (w *Process) Relieved() bool { return w.term.relieved.Load() }
 
-// Kill ends a worker that has passed a time limit of the host's. It reports false if the worker is going already. The
-// station takes the work back itself, and logs why: Broken is not called. Kill takes the group's lock.
-func (w *Process) Kill() bool {
+// Kill implements Worker. It takes the group's lock.
+func (w *Process) Kill(string) bool {
 	g := w.group
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -57,10 +57,13 @@ func (t *term) dueNow(now time.Time) string {
 	return ""
 }
 
-// Served counts a request that the worker has answered. With the first one, and from the one on after which the worker
-// is to be replaced, it takes the group's lock.
-func (w *Process) Served() {
-	first := w.term.served.Add(1) == 1
+// Served implements Worker. With the first request, and from the one on after which the worker is to be replaced, it
+// takes the group's lock.
+func (w *Process) Served() { w.ServedMany(1) }
+
+// ServedMany counts requests that the worker has answered, 1 at least, as Served does for each.
+func (w *Process) ServedMany(n int) {
+	first := w.term.served.Add(int64(n)) == int64(n)
 	served := w.term.isServed()
 	if !first && !served {
 		return
@@ -132,8 +135,7 @@ func (g *Group) unlinkLocked(w *Process) {
 	}
 }
 
-// MakeWay tells a relieved worker to go. The host calls it when the worker has no work, and flushes then. MakeWay queues
-// DRAIN and reports true, unless the worker is to stay after all. It takes the group's lock.
+// MakeWay implements Worker. It queues DRAIN and takes the group's lock.
 //
 // MakeWay logs a worker that was due. It does not log workers that a reload replaces, because the reload has its own
 // record.
@@ -178,10 +180,10 @@ func (g *Group) weigh() {
 	}
 }
 
-// MustWeigh reports, once each time, that the host must call Weigh before the worker gets more work.
+// MustWeigh implements Worker.
 func (w *Process) MustWeigh() bool { return w.term.mustWeigh.Load() && w.term.mustWeigh.Swap(false) }
 
-// Weigh checks the memory of a worker between two requests. It asks the system, and takes the group's lock.
+// Weigh implements Worker. It asks the system, and takes the group's lock.
 func (w *Process) Weigh() { w.weighed(proc.Resident(w.made.pid)) }
 
 func (w *Process) weighed(rss int64, err error) {

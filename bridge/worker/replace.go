@@ -94,6 +94,7 @@ func (g *Group) forgetFailuresLocked() {
 func (w *Process) bury() {
 	g := w.group
 	words := w.lastWords()
+	w.removeAddress()
 	g.mu.Lock()
 	end := End{Exit: w.exit, Reset: w.reset}
 	g.mu.Unlock()

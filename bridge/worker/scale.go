@@ -85,7 +85,7 @@ func (g *Group) scaleLocked(now time.Time, of Load) (surplus *Process) {
 	case change < 0:
 		g.log.Info("a worker goes", "reason", "idle", "workers", g.size.want)
 	}
-	w := of.Coldest
+	w, _ := of.Coldest.(*Process)
 	if staying <= g.size.want || w == nil || w.State() != Serving || !w.staysLocked() {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/internal/proc"
@@ -39,6 +40,11 @@ func (s program) spawn(x *peer) (spawned, error) {
 	}
 	if s.preload {
 		setup.Worker = 0
+	} else {
+		setup.Listen = x.address
+	}
+	if g.opt.Listen {
+		setup.User = strconv.Itoa(g.opt.User)
 	}
 	cmd, input, err := g.opt.Start(setup)
 	if err != nil {

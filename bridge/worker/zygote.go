@@ -203,7 +203,7 @@ func (z *zygote) retireLocked() {
 func (z *zygote) drainLocked() {
 	z.asked = true
 	z.leaveLocked()
-	z.out.queue(0, wire.AppendFrame(nil, wire.Drain, 0, 0, nil))
+	z.out.Queue(0, wire.AppendFrame(nil, wire.Drain, 0, 0, nil), nil)
 }
 
 // dismiss writes what is queued and waits for the process to end, for the kill grace or until ctx ends.

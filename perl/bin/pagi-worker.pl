@@ -50,7 +50,12 @@ $SIG{PIPE} = sub { };    # not IGNORE, which programs the application starts wou
 
 umask $config{umask} if defined $config{umask};
 
-my $worker = PagiBridge::Worker->connect($config{socket}, $config{token}, $config{preload} ? (role => 'zygote') : ());
+my $class = 'PagiBridge::Worker';
+if (defined $config{user}) {    # gateways dial the workers
+    load('PagiBridge/Listening.pm');
+    $class = 'PagiBridge::Listening' if !$config{preload};
+}
+my $worker = $class->connect($config{socket}, $config{token}, $config{preload} ? (role => 'zygote') : ());
 my $zygote = $config{preload} ? zygote($worker) : undef;
 title('worker');
 my $app = eval {
@@ -70,7 +75,8 @@ if ($zygote) {
     # process has been made before.
     undef $zygote;
     title('worker');
-    $worker = PagiBridge::Worker->connect($config{socket}, $config{token});
+    $class  = 'PagiBridge::Listening' if defined $config{listen};
+    $worker = $class->connect($config{socket}, $config{token});
 }
 if (!eval { PagiBridge::run_after_fork($config{worker}); 1 }) {
     $worker->failed('after_fork: ' . PagiBridge::Describe::message($@));
@@ -86,6 +92,7 @@ if ($config{reload}) {
     load('PagiBridge/Loaded.pm');
     $handler = PagiBridge::Loaded->new($handler);
 }
+$worker->listen($config{listen}, $config{token}, $config{user}) if defined $config{listen};
 $worker->ready;
 $handler->report($worker) if $config{reload};
 $worker->run($handler);

@@ -33,7 +33,7 @@ sub loaded { return map { $_->[0] == LOADED ? unpack '(N/a*)*', $_->[2] : () } @
 {
     package Collector;
     sub new { return bless { out => '' }, shift }
-    sub write_now { $_[0]{out} .= $_[1]; return }
+    sub tell { $_[0]{out} .= $_[1]; return }
 }
 
 chdir $dir or die "$dir: $!";

@@ -37,10 +37,12 @@ func Main(m *testing.M) {
 }
 
 // Command returns the command of worker number n in that mode, and what it reads from its standard input.
-func Command(mode, socket, token string, n int) (*exec.Cmd, []byte) {
+//
+// listen is where it listens for gateways, "" if it does not: then it serves on the connection that it dials.
+func Command(mode, socket, listen, token string, n int) (*exec.Cmd, []byte) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "FAKE_WORKER="+mode, fmt.Sprint("FAKE_NUMBER=", n), "GORACE=atexit_sleep_ms=0")
-	return cmd, wire.AppendPairs(nil, "socket", socket, "token", token)
+	return cmd, wire.AppendPairs(nil, "socket", socket, "listen", listen, "token", token)
 }
 
 // Zygote returns the command of a zygote with that fault, whose workers run in that mode, and what it reads from its
@@ -52,7 +54,8 @@ func Zygote(fault, mode, socket, token string) (*exec.Cmd, []byte) {
 }
 
 type fake struct {
-	conn   net.Conn
+	conn   net.Conn // to the gateway, which is the keeper of a worker that does not listen
+	keeper net.Conn
 	frames *bufio.Reader
 	queue  []wire.Frame
 	told   bool // whether the names of the requests' values are known
@@ -60,6 +63,8 @@ type fake struct {
 	version string
 	// linger: stay after DRAIN, and do not listen to TERM.
 	linger bool
+	// hears: the end of the connection does not end the process, which takes the next gateway.
+	hears bool
 }
 
 // value returns the only value of a request.
@@ -92,7 +97,7 @@ func runFake(mode string) error {
 	if err != nil {
 		return err
 	}
-	f := &fake{conn: conn, frames: bufio.NewReader(conn)}
+	f := &fake{conn: conn, keeper: conn, frames: bufio.NewReader(conn)}
 	version, token := uint16(wire.Version), config["token"]
 	mode, arg, _ := strings.Cut(mode, ":")
 	switch mode {
@@ -171,6 +176,9 @@ func runFake(mode string) error {
 	case "silent":
 		time.Sleep(time.Hour)
 	}
+	if config["listen"] != "" {
+		return f.listen(config, mode)
+	}
 	f.put(wire.Ready, 0, 0, nil)
 	return f.serve()
 }
@@ -206,7 +214,7 @@ func decodePairs(p []byte) map[string]string {
 }
 
 func (f *fake) put(t wire.Type, flags uint8, stream uint32, payload []byte) {
-	if _, err := f.conn.Write(wire.AppendFrame(nil, t, flags, stream, payload)); err != nil {
+	if _, err := f.conn.Write(wire.AppendFrame(nil, t, flags, stream, payload)); err != nil && !f.hears {
 		os.Exit(0)
 	}
 }
@@ -452,10 +460,10 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		f.put(wire.Idle, 0, s, nil)
 	case "leave-slowly":
 		f.put(wire.Response, wire.FlagFin|wire.FlagBusy, s, wire.AppendPairs([]byte{0, 200}))
-		f.put(wire.Exiting, 0, 0, []byte("in a moment"))
+		f.exiting("in a moment")
 		time.Sleep(time.Hour)
 	case "leave-early": // before the answer is complete
-		f.put(wire.Exiting, 0, 0, []byte("right now"))
+		f.exiting("right now")
 		time.Sleep(time.Hour)
 	case "child": // one that does not listen to TERM
 		cmd := exec.Command("sh", "-c", "trap '' TERM; echo $$; sleep 3600")
@@ -483,7 +491,7 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		f.put(wire.Body, wire.FlagFin, s, nil)
 	case "leave":
 		f.put(wire.Response, wire.FlagFin|wire.FlagBusy, s, wire.AppendPairs([]byte{0, 200}))
-		f.put(wire.Exiting, 0, 0, []byte("had enough"))
+		f.exiting("had enough")
 		os.Exit(0)
 	case "shout": // a line of that length, in a LOG frame
 		n, _ := strconv.Atoi(strings.Fields(arg)[0])

@@ -184,7 +184,7 @@ func (z *fakeZygote) fork(config map[string]string) error {
 		go func() { z.report(other) }()
 	}
 	z.say(wire.Forked, forkedPayload(announced, config["token"]))
-	if _, err := stdin.Write(wire.AppendPairs(nil, "socket", z.socket, "token", config["token"])); err != nil {
+	if _, err := stdin.Write(wire.AppendPairs(nil, "socket", z.socket, "token", config["token"], "listen", config["listen"])); err != nil {
 		return err
 	}
 	if err := stdin.Close(); err != nil {

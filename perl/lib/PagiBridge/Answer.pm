@@ -128,7 +128,7 @@ sub send {
     my $body = $response->[2];
     return $self->send_array($head, $body) if ref $body eq 'ARRAY';
     return $self->invalid('returned no body; PSGI wants an array or a handle') if !defined $body;
-    if (my $file = !$self->has_more && PagiBridge::File::payload($body, $self->{worker}{began}, $self->{running})) {
+    if (my $file = $self->{worker}{paths} && !$self->has_more && PagiBridge::File::payload($body, $self->{worker}{began}, $self->{running})) {
         $self->start($head, $body);
         return $self->end(FILE, $file);
     }

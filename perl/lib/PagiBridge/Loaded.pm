@@ -70,7 +70,7 @@ sub report {
         utf8::encode($file) if utf8::is_utf8($file);
         push @files, $file;
     }
-    $worker->write_now(frame(LOADED, 0, 0, pack '(N/a*)*', @files)) if @files;
+    $worker->tell(frame(LOADED, 0, 0, pack '(N/a*)*', @files)) if @files;
     return;
 }
 

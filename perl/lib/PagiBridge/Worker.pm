@@ -7,7 +7,7 @@ use Errno qw(EINTR);
 use Time::HiRes qw(time);
 
 use PagiBridge::Errors ();
-use PagiBridge::Wire qw(:frames check_length frame pack_pairs unpack_strings);
+use PagiBridge::Wire qw(:frames check_length frame pack_pairs unpack_pairs unpack_strings);
 
 =head1 NAME
 
@@ -81,6 +81,8 @@ sub new {
         cancelled => 0,       # the client of that stream has gone
         draining  => 0,       # the gateway wants it to end
         exiting   => 0,       # it has said itself that it ends
+        paths     => 1,       # a file may be named by its path
+        descriptors => 0,     # a file may be attached to its frame
     }, $class;
 }
 
@@ -92,8 +94,19 @@ sub hello {
     my $answer = $self->next_frame;
     my $type   = unpack 'x8 C', $answer;
     die 'the gateway has refused this process: ' . substr($answer, HEADER_SIZE) . "\n" if $type == REFUSED;
-    die "wire: no WELCOME\n" if $type != WELCOME;
+    die "wire: no WELCOME\n" if $type != WELCOME || length $answer < HEADER_SIZE + 10;
+    my @pairs = unpack_pairs(substr $answer, HEADER_SIZE + 6);
+    pop @pairs;
+    my %peer = @pairs;
+    $self->agree({ map { $_ => 1 } split ' ', defined $peer{features} ? $peer{features} : '' });
     return $self;
+}
+
+# agree notes which features are in use.
+sub agree {
+    my ($self, $features) = @_;
+    $self->{$_} = $features->{$_} ? 1 : 0 for qw(paths descriptors);
+    return;
 }
 
 # next_frame waits for a whole frame. This process ends if the gateway goes before that.
@@ -204,7 +217,7 @@ sub poll {
     return if select($bits, undef, undef, 0) < 1;
     my ($in, $at) = @$self{qw(in at)};
     if (!$self->fill) {
-        $self->{draining} = $self->{cancelled} = 1;
+        $self->lost;
         substr $$in, $at, length($$in) - $at, '';
         return;
     }
@@ -244,13 +257,22 @@ sub flush {
         no warnings 'uninitialized';
         $self->{written} += syswrite $self->{socket}, $self->{out}, length($self->{out}) - $before, $before;
         next if $self->{written} > $before || $! == EINTR;
-        # Nobody is left to tell. END blocks still run.
         @$self{qw(out written)} = ('', 0);
-        exit 0;
+        return $self->gone;
     }
     @$self{qw(out written)} = ('', 0);
     return;
 }
+
+# lost is called when the gateway has gone in the middle of a request, and gone when it takes no more bytes. Nobody is left
+# to tell. END blocks still run.
+sub lost {
+    my ($self) = @_;
+    $self->{draining} = $self->{cancelled} = 1;
+    return;
+}
+
+sub gone { exit 0 }
 
 # leave ends this process without the END blocks and destructors of a worker.
 sub leave {
@@ -265,6 +287,14 @@ Queues and writes.
 =cut
 
 sub write_now { $_[0]{out} .= $_[1]; $_[0]->flush; return }
+
+=head2 tell($bytes)
+
+Writes frames to the process that has started this one.
+
+=cut
+
+sub tell { return $_[0]->write_now($_[1]) }
 
 =head2 client_gone
 

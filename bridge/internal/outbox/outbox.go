@@ -1,13 +1,14 @@
-package worker
+// Package outbox holds the frames that wait to be written to a worker.
+package outbox
 
 import (
 	"net"
 	"sync"
 )
 
-// outbox holds the frames that are to be written to a process. Frames that several goroutines queue are written
-// together, in the order in which they were queued.
-type outbox struct {
+// Outbox holds the frames that are to be written to a process. Frames that several goroutines queue are written
+// together, in the order in which they were queued. The zero value has no connection.
+type Outbox struct {
 	writing sync.Mutex // held while the batch is swapped and written; comes before mu
 	spare   []byte     // the memory for the next batch; guarded by writing
 
@@ -19,15 +20,15 @@ type outbox struct {
 	first, written, undelivered uint32
 }
 
-// connect is called when the process has said hello.
-func (o *outbox) connect(conn net.Conn) {
+// Connect is called when the process has said hello.
+func (o *Outbox) Connect(conn net.Conn) {
 	o.mu.Lock()
 	o.conn = conn
 	o.mu.Unlock()
 }
 
-// close ends the connection, if there is one, and reports whether there is.
-func (o *outbox) close() bool {
+// Close ends the connection, if there is one, and reports whether there is.
+func (o *Outbox) Close() bool {
 	o.mu.Lock()
 	conn := o.conn
 	o.mu.Unlock()
@@ -37,21 +38,19 @@ func (o *outbox) close() bool {
 	return conn != nil
 }
 
-// queue adds frames and returns how many bytes wait to be written.
-func (o *outbox) queue(mark uint32, frames ...[]byte) int {
+// Queue adds frames, either of which may be nil, and returns how many bytes wait to be written.
+func (o *Outbox) Queue(mark uint32, first, second []byte) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.first == 0 {
 		o.first = mark
 	}
-	for _, f := range frames {
-		o.batch = append(o.batch, f...)
-	}
+	o.batch = append(append(o.batch, first...), second...)
 	return len(o.batch)
 }
 
-// flush writes what was queued. What is queued for a process that has not connected is dropped.
-func (o *outbox) flush() (err error) {
+// Flush writes what was queued. What is queued for a process that has not connected is dropped.
+func (o *Outbox) Flush() (err error) {
 	o.writing.Lock()
 	defer o.writing.Unlock()
 	o.mu.Lock()
@@ -77,8 +76,8 @@ func (o *outbox) flush() (err error) {
 	return err
 }
 
-// marks returns what the process has got.
-func (o *outbox) marks() Delivery {
+// Delivery returns what the process has got.
+func (o *Outbox) Delivery() Delivery {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return Delivery{Written: o.written, Undelivered: o.undelivered}

@@ -1,4 +1,5 @@
-package worker
+// Package journal has log records written by a goroutine of their own, so that a log that blocks holds up nothing else.
+package journal
 
 import (
 	"context"
@@ -17,32 +18,27 @@ const (
 	flushTimeout = time.Second
 )
 
-// journals are the log records of a group that are not yet written. Records of one worker stay in
-// order.
+// Journals are the log records of a group of workers that are not yet written. Records of one logger stay in
+// order. The zero value is empty.
 //
 // A log may block, because of a full disk, a stopped terminal or a pipe without a reader. Neither a
 // worker nor the group may wait for it, so records go through a journal. A journal is a queue of
 // limited size with a goroutine that runs while the queue is not empty. Records that do not fit
 // into the queue are lost, and counted.
-type journals struct {
+type Journals struct {
 	mu      sync.Mutex
 	writing int           // journals with a goroutine
-	quiet   chan struct{} // closed when no journal has a goroutine; nil unless flush waits
+	quiet   chan struct{} // closed when no journal has a goroutine; nil unless Flush waits
 }
 
-// logger returns a logger whose records go to log, but never block.
-func (js *journals) logger(log *slog.Logger) *slog.Logger {
+// Logger returns a logger whose records go to log, but never block.
+func (js *Journals) Logger(log *slog.Logger) *slog.Logger {
 	return slog.New(&journalHandler{log.Handler(), &journal{journals: js}})
 }
 
-// journal returns the logger of one of the group's processes. Each process has a journal of its own.
-func (g *Group) journal(kind string, id int) *slog.Logger {
-	return g.journals.logger(g.opt.Logger).With("mount", g.opt.Name, kind, id)
-}
-
-// flush waits until all records are written, for flushTimeout at most. A log that stays blocked
+// Flush waits until all records are written, for flushTimeout at most. A log that stays blocked
 // keeps one goroutine for each journal.
-func (js *journals) flush() {
+func (js *Journals) Flush() {
 	js.mu.Lock()
 	if js.writing == 0 {
 		js.mu.Unlock()
@@ -59,7 +55,7 @@ func (js *journals) flush() {
 	}
 }
 
-func (js *journals) count(change int) {
+func (js *Journals) count(change int) {
 	js.mu.Lock()
 	defer js.mu.Unlock()
 	js.writing += change
@@ -71,7 +67,7 @@ func (js *journals) count(change int) {
 
 // journal is the queue of one worker, or of the group itself.
 type journal struct {
-	journals *journals
+	journals *Journals
 
 	mu      sync.Mutex
 	entries []entry
