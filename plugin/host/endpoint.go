@@ -173,6 +173,9 @@ func (e *endpoint) begin(conn *mux.Conn) error {
 	if err != nil {
 		return err
 	}
+	if err := life.Declined(); errors.Is(err, mux.ErrClosed) {
+		return fmt.Errorf("its connection has ended before it served: %w", err)
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	e.mu.Lock()

@@ -215,8 +215,8 @@ func start(t *testing.T, p *host.Plugin) *running {
 	return r
 }
 
-// status returns the status of a request's answer, also where it is an error.
-func status(r *pagitest.Response) int {
+// statusOf returns the status of a request's answer, also where it is an error.
+func statusOf(r *pagitest.Response) int {
 	var s *pagi.StatusError
 	if errors.As(r.Err, &s) {
 		return s.Status
@@ -314,7 +314,7 @@ func TestAPluginThatDiesIsStartedAgain(t *testing.T) {
 			t.Parallel()
 			r := start(t, options("kit"))
 			before := r.Get("/pid").Text()
-			if got := status(r.Get(path)); got != 502 {
+			if got := statusOf(r.Get(path)); got != 502 {
 				t.Errorf("the request that kills it gets %d", got)
 			}
 			r.log.WaitFor(t, "the plugin has ended and is started again", want)

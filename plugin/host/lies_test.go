@@ -278,29 +278,32 @@ func serving(l *liar, what string) func(net.Conn) {
 // hasty are the options of a plugin that must be quick.
 func hasty(mode string) *host.Plugin {
 	p := options(mode)
-	p.StartTimeout, p.KillAfter = 2*time.Second, 300*time.Millisecond
+	p.StartTimeout, p.KillAfter = testkit.Patience/2, 300*time.Millisecond
 	return p
 }
+
+// lateStart is why a plugin that does not answer is given up.
+const lateStart = "it does not serve after 500ms (start_timeout)"
 
 // Whatever a plugin does instead of starting, the start fails in time and says why.
 func TestPluginsThatDoNotStart(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[string]string{
-		"silent":         "it does not serve after 2s (start_timeout)",
+		"silent":         lateStart,
 		"no plugin":      `it does not greet as a plugin does, but prints "usage: not a plugin"`,
 		"ends":           "libfoo.so is missing",
 		"tcp":            "its control plane is at tcp 127.0.0.1:1, and must be at a Unix socket",
 		"elsewhere":      "is not below",
-		"no answer":      "it does not serve after 2s (start_timeout)",
+		"no answer":      lateStart,
 		"garbage":        "the connection to it has ended",
-		"never says":     "it does not serve after 2s (start_timeout)",
+		"never says":     lateStart,
 		"too much":       "it answers with too much",
 		"nameless":       "it has no name",
 		"dies describe":  "it has ended while it was started (exit status 4)",
 		"dies configure": "it has ended while it was started (exit status 4)",
 		"dies start":     "it has ended while it was started (exit status 4)",
 		"fails start":    "the database is away",
-		"no endpoint":    "it has no endpoint that can be used",
+		"no endpoint":    lateStart,
 		"outside":        `its address "/etc/passwd" is not in`,
 		"climbs":         "is not a plain absolute path",
 		"other mount":    `it belongs to a mount "7"`,
@@ -314,14 +317,18 @@ func TestPluginsThatDoNotStart(t *testing.T) {
 		"other process":  "its socket is served by the process",
 		"closes":         "no answer to HELLO",
 		"wire garbage":   "greet it: ",
-		"never ready":    "it is not ready after 2s",
+		"never ready":    lateStart,
 		"failed":         "its application cannot be loaded: app.rb:3: no such class",
 		"garbage later":  "it names an endpoint that cannot be used",
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			began := time.Now()
-			r, err := try(t, hasty(mode))
+			p := hasty(mode)
+			if want == lateStart {
+				p.StartTimeout = 500 * time.Millisecond
+			}
+			r, err := try(t, p)
 			if err == nil {
 				t.Fatal("it starts")
 			}
@@ -346,7 +353,7 @@ func TestPluginsThatGoWrong(t *testing.T) {
 			t.Parallel()
 			r := start(t, hasty(mode))
 			before := r.Get("/pid").Text()
-			if got := status(r.Get("/")); got != 502 {
+			if got := statusOf(r.Get("/")); got != 502 {
 				t.Errorf("got %d", got)
 			}
 			r.log.WaitFor(t, "the plugin has ended and is started again", want)
@@ -361,7 +368,7 @@ func TestAnEndpointThatCannotBeUsedIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	r := start(t, hasty("serves, then lies"))
 	before := r.Get("/pid").Text()
-	if got := status(r.Get("/")); got != 200 {
+	if got := statusOf(r.Get("/")); got != 200 {
 		t.Errorf("got %d", got)
 	}
 	r.log.WaitFor(t, "names an endpoint that cannot be used", "lstat")
@@ -373,7 +380,7 @@ func TestAnEndpointThatCannotBeUsedIsLeftAlone(t *testing.T) {
 func TestAFloodOfRecordsIsCounted(t *testing.T) {
 	t.Parallel()
 	r := start(t, hasty("serves, then floods"))
-	if got := status(r.Get("/")); got != 200 {
+	if got := statusOf(r.Get("/")); got != 200 {
 		t.Errorf("got %d", got)
 	}
 	r.log.WaitFor(t, "a record of a flood", "n=0")
