@@ -40,6 +40,9 @@ type Options struct {
 	Exiting func(reason string)
 	// Loaded is called with the names of the application's files. Nil is allowed.
 	Loaded func(files []string)
+	// Streams is how many streams may be open at once where that is less than the worker takes; 0 means as many as it
+	// takes.
+	Streams int
 	// Served is called when a stream has ended, with the number of those that are open. It must not wait.
 	// Nil is allowed.
 	Served func(open int)
@@ -65,6 +68,7 @@ type Conn struct {
 	ready    atomic.Bool
 	draining atomic.Bool
 	load     atomic.Int64
+	most     int64 // streams at once
 	calls    calls
 }
 
@@ -76,7 +80,10 @@ func New(l *Line, opt Options) *Conn {
 	if opt.Ping == (Ping{}) {
 		opt.Ping = DefaultPing
 	}
-	c := &Conn{opt: opt}
+	c := &Conn{opt: opt, most: int64(l.terms.Peer.Streams)}
+	if opt.Streams > 0 {
+		c.most = min(c.most, int64(opt.Streams))
+	}
 	c.calls.limit = make(chan struct{}, maxCalls)
 	c.calls.ctx, c.calls.cancel = context.WithCancel(context.Background())
 	c.init(l, opt.Logger, wire.ToGateway, c)
@@ -186,7 +193,7 @@ func (c *Conn) open(scope *pagi.Scope, first pagi.Event) (s *stream, err error) 
 
 // acquire reserves a stream for open, unless as many are open as the worker takes.
 func (c *Conn) acquire() bool {
-	if c.load.Add(1) <= int64(c.terms.Peer.Streams) && c.isOpen() {
+	if c.load.Add(1) <= c.most && c.isOpen() {
 		return true
 	}
 	c.load.Add(-1)
