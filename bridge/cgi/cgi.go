@@ -186,13 +186,13 @@ type CGI struct {
 	// Redirect answers local redirects (RFC 3875 section 6.2.2): the site's
 	// outermost application, called with an empty RootPath. Without one, targets
 	// below this mount are answered here and others become a 302.
-	Redirect pagi.App `yaml:"-"`
+	Redirect pagi.App `yaml:"-" json:"-"`
 	// Files serves what Static lets through; its root is Root. The scope's path names
 	// a file.
-	Files pagi.App `yaml:"-"`
+	Files pagi.App `yaml:"-" json:"-"`
 	// Logger gets the scripts' standard error and what is worth a warning. The
 	// default is slog.Default().
-	Logger *slog.Logger `yaml:"-"`
+	Logger *slog.Logger `yaml:"-" json:"-"`
 }
 
 // Build checks the options and returns the application. An error names the option

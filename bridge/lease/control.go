@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
@@ -124,6 +125,18 @@ type Record struct {
 
 // Attr is an attribute of a Record.
 type Attr struct{ Key, Value string }
+
+// Handle gives the record to a handler, if that is enabled for its level.
+func (r Record) Handle(ctx context.Context, h slog.Handler) error {
+	if !h.Enabled(ctx, slog.Level(r.Level)) {
+		return nil
+	}
+	record := slog.NewRecord(r.Time, slog.Level(r.Level), r.Message, 0)
+	for _, a := range r.Attrs {
+		record.AddAttrs(slog.String(a.Key, a.Value))
+	}
+	return h.Handle(ctx, record)
+}
 
 // Report is what a gateway has of the workers at one moment.
 type Report struct {

@@ -75,7 +75,7 @@ func NewKeeper(opt KeeperOptions) *Keeper {
 	}
 	o := opt.Options
 	o.Listen = true
-	o.Logger = slog.New(&recorder{keeper: k, fallback: opt.Logger.Handler()})
+	o.Logger = slog.New(NewRecorder(k.record, opt.Logger.Handler()))
 	o.Loaded = k.loaded
 	k.group = worker.New(o, k)
 	return k

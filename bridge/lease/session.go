@@ -109,10 +109,14 @@ func (s *session) takeLocked() (c Changes, some bool) {
 	return c, some
 }
 
-// recorder is the slog.Handler of a keeper. A record goes to the gateway that was attached last, or to the keeper's own
-// log if there is none.
+// NewRecorder returns a slog.Handler that makes Records of what it handles, and passes them to put. A record that put does
+// not take goes to fallback.
+func NewRecorder(put func(Record) bool, fallback slog.Handler) slog.Handler {
+	return &recorder{put: put, fallback: fallback}
+}
+
 type recorder struct {
-	keeper   *Keeper
+	put      func(Record) bool
 	fallback slog.Handler
 	attrs    []Attr
 	group    string // the names of the groups, each with a dot behind it
@@ -130,7 +134,7 @@ func (r *recorder) Handle(ctx context.Context, record slog.Record) error {
 		out.Attrs = append(out.Attrs, r.attr(a))
 		return true
 	})
-	if r.keeper.record(out) {
+	if r.put(out) {
 		return nil
 	}
 	return r.fallback.Handle(ctx, record)

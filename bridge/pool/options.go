@@ -88,13 +88,13 @@ func (o *Options) setDefaults() { option.SetDefaults(&o.Limits) }
 // crew returns the pool's workers.
 func (o *Options) crew(host worker.Host) worker.Crew {
 	if o.Crew != nil {
-		return o.Crew(o.group(), host)
+		return o.Crew(o.WorkerOptions(), host)
 	}
-	return worker.New(o.group(), host)
+	return worker.New(o.WorkerOptions(), host)
 }
 
-// group returns the options of the pool's processes.
-func (o *Options) group() worker.Options {
+// WorkerOptions returns the options of the pool's processes.
+func (o *Options) WorkerOptions() worker.Options {
 	look := min(o.QueueTimeout/4, nudgeTime)
 	if o.RequestTimeout > 0 {
 		look = min(look, o.RequestTimeout/4)

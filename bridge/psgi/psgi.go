@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pagi-go/pagi-bridge/bridge/lease"
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
@@ -68,31 +69,46 @@ type PSGI struct {
 	// when a worker has started and then as it loads more. It must not block. It is for
 	// development. With Environment "development" it also turns on the banner: HTML pages show the
 	// error of a failed Reload until one succeeds.
-	Loaded func(files []string) `yaml:"-"`
+	Loaded func(files []string) `yaml:"-" json:"-"`
 	// Name is the application's name in log records: the path at which it is mounted.
 	Name string `yaml:"-"`
 	// Logger gets what the workers print; nil means slog.Default.
-	Logger *slog.Logger `yaml:"-"`
+	Logger *slog.Logger `yaml:"-" json:"-"`
+	// Crew makes the workers, unless they are to be processes of this one. Of another process that has them only the
+	// files that they use are checked here. See Keeper.
+	Crew func(worker.Options, worker.Host) worker.Crew `yaml:"-" json:"-"`
 }
 
 // Build checks the options and returns the application. Its workers are started
 // later, by lifespan.startup.
 func (o PSGI) Build() (pagi.App, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	a := &app{opt: o, development: o.Environment == "development"}
+	if a.development && o.Loaded != nil {
+		a.banner = &banner{}
+	}
+	return a, nil
+}
+
+// complete checks the options and fills in what follows from them.
+func (o *PSGI) complete() error {
 	if (o.App == "") == (o.Code == "") {
-		return nil, errors.New("psgi: exactly one of app and code must be given")
+		return errors.New("psgi: exactly one of app and code must be given")
 	}
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("psgi: dir: %w", err)
+		return fmt.Errorf("psgi: dir: %w", err)
 	}
 	o.Dir = dir
 	if o.App != "" {
 		o.App = o.path(o.App)
 		switch info, err := os.Stat(o.App); {
 		case err != nil:
-			return nil, fmt.Errorf("psgi: app: %w", err)
+			return fmt.Errorf("psgi: app: %w", err)
 		case info.IsDir():
-			return nil, fmt.Errorf("psgi: app: %s is a directory", o.App)
+			return fmt.Errorf("psgi: app: %s is a directory", o.App)
 		}
 	}
 	switch {
@@ -102,14 +118,14 @@ func (o PSGI) Build() (pagi.App, error) {
 		o.Perl = o.path(o.Perl)
 	}
 	if o.Perl, err = exec.LookPath(o.Perl); err != nil {
-		return nil, fmt.Errorf("psgi: perl: %w", err)
+		return fmt.Errorf("psgi: perl: %w", err)
 	}
 	if err := o.checkEnviron(); err != nil {
-		return nil, fmt.Errorf("psgi: %w", err)
+		return fmt.Errorf("psgi: %w", err)
 	}
 	options := o.pool()
 	if err := options.Check(); err != nil {
-		return nil, named(err)
+		return named(err)
 	}
 	if o.Environment == "" {
 		o.Environment = "deployment"
@@ -118,11 +134,7 @@ func (o PSGI) Build() (pagi.App, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	a := &app{opt: o, development: o.Environment == "development"}
-	if a.development && o.Loaded != nil {
-		a.banner = &banner{}
-	}
-	return a, nil
+	return nil
 }
 
 // named puts the package's name in front of each of the joined errors.
@@ -147,7 +159,22 @@ func (o *PSGI) path(p string) string {
 
 // pool returns the options of the workers' pool.
 func (o *PSGI) pool() pool.Options {
-	return pool.Options{Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.command, Loaded: o.Loaded, Logger: o.Logger}
+	return pool.Options{
+		Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.command, Loaded: o.Loaded, Logger: o.Logger, Crew: o.Crew,
+	}
+}
+
+// Keeper returns what keeps the workers of the application for gateways in other processes, in place of Build. Of opt the
+// Options of the workers are set here, but for User. The names of the application's files are told if o.Loaded is not nil.
+func (o PSGI) Keeper(opt lease.KeeperOptions) (*lease.Keeper, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	user := opt.User
+	pooled := o.pool()
+	opt.Options = pooled.WorkerOptions()
+	opt.User = user
+	return lease.NewKeeper(opt), nil
 }
 
 // command returns the command that pool starts.

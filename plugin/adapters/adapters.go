@@ -1,0 +1,233 @@
+// Package adapters has a gateway keep mounts in processes apart from its own, the adapters (package plugin/adapter). A
+// mount asks for an isolation: a user, limits, files. Mounts with the same isolation share one adapter. To the bridge of a
+// mount its workers look like those of its own process: Adapters.Crew makes a worker.Crew.
+//
+//	gateway                          adapter                         workers
+//	pool.Pool -- lease.Crew ------ gRPC ----- lease.Keeper -------- Perl
+//	    └───────────── requests: bridge/wire over a Unix socket ──────┘
+//
+// An adapter that dies is started again, with a pause, and its mounts are opened anew. Meanwhile they have no workers, and
+// their requests get 503. A gateway that replaces another one takes its adapters over, with their workers.
+//
+// The files: adapters.go is the set of adapters, process.go keeps one of them running, instance.go is one process that
+// runs, crew.go is a mount, remote.go carries lease.Control.
+package adapters
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
+	"github.com/pagi-go/pagi-bridge/internal/confine"
+)
+
+// Options configure Adapters.
+type Options struct {
+	// Program is the path of the program that runs "adapter"; by default this process's own.
+	Program string
+	// Version is that of the program, for people.
+	Version string
+	// Linger is how long an adapter goes on without a gateway; 60 s by default.
+	Linger time.Duration
+	// Logger gets all records; nil means slog.Default.
+	Logger *slog.Logger
+	// Inherited are the adapters of the gateway that this one replaces.
+	Inherited []State
+}
+
+const (
+	defaultLinger = 60 * time.Second
+	// startTime is how long an adapter may take until it answers, without its mounts.
+	startTime = 30 * time.Second
+	// killAfter is how long an adapter may take to end, and the least time that its mounts get for that.
+	killAfter = 5 * time.Second
+)
+
+// Adapters are the adapters of one gateway. New makes them. An adapter is started with its first mount, and ended with its
+// last one.
+type Adapters struct {
+	opt  Options
+	name string // of this gateway, for all adapters
+
+	mu        sync.Mutex
+	all       map[string]*process // by identity
+	inherited map[string]State
+	leaving   bool // another gateway takes over: no adapter is started or ended any more
+}
+
+// New returns Adapters without any process.
+func New(opt Options) *Adapters {
+	if opt.Program == "" {
+		opt.Program = ownProgram
+	}
+	if opt.Linger == 0 {
+		opt.Linger = defaultLinger
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.Default()
+	}
+	a := &Adapters{opt: opt, name: rand.Text(), all: map[string]*process{}, inherited: map[string]State{}}
+	for _, s := range opt.Inherited {
+		a.inherited[s.Identity] = s
+	}
+	return a
+}
+
+// Mount is what an adapter is to keep.
+type Mount struct {
+	// Kind is "psgi" or "cgi".
+	Kind string
+	// Name is where it is mounted, for people.
+	Name string
+	// Options are those of the kind, without anything that belongs to this process.
+	Options any
+	// Needs are the files that it has to reach.
+	Needs confine.Needs
+}
+
+// Crew returns what makes the workers of a mount, for the options of a bridge. An error says that the options have no
+// form in JSON.
+func (a *Adapters) Crew(isolation confine.Isolation, m Mount) (func(worker.Options, worker.Host) worker.Crew, error) {
+	options, err := json.Marshal(m.Options)
+	if err != nil {
+		return nil, fmt.Errorf("the options of %s for its adapter: %w", m.Name, err)
+	}
+	return func(o worker.Options, host worker.Host) worker.Crew {
+		return newCrew(a, isolation, m, options, o, host)
+	}, nil
+}
+
+// identity is the same text for mounts that share an adapter. If the isolation limits files these are fixed when the
+// adapter starts. So mounts that need other files have another one.
+func identity(isolation confine.Isolation, needs confine.Needs) string {
+	text := isolation.Key()
+	if isolation.Read != nil || isolation.Write != nil {
+		text += fmt.Sprintf(" %q %q", needs.Read, needs.Write)
+	}
+	return digest(text)
+}
+
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}
+
+// errLeaving says that another gateway has taken over.
+var errLeaving = errors.New("another gateway has taken over")
+
+// take returns the process for a mount, and notes that the mount uses it.
+func (a *Adapters) take(c *Crew) (*process, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	id := identity(c.isolation, c.mount.Needs)
+	p := a.all[id]
+	switch {
+	case p == nil && a.leaving:
+		return nil, errLeaving
+	case p == nil:
+		p = newProcess(a, id, c.isolation, c.mount.Needs)
+		a.all[id] = p
+	}
+	p.users++
+	return p, nil
+}
+
+// drop notes that a mount does not use a process any more, and reports whether it was the last one.
+func (a *Adapters) drop(p *process) (last bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p.users--
+	if p.users > 0 {
+		return false
+	}
+	delete(a.all, p.identity)
+	return true
+}
+
+// inherit returns the adapter of the gateway before this one with an identity, once.
+func (a *Adapters) inherit(id string) (State, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, has := a.inherited[id]
+	delete(a.inherited, id)
+	return s, has
+}
+
+// isLeaving reports whether another gateway has taken over.
+func (a *Adapters) isLeaving() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.leaving
+}
+
+// State is what the next gateway needs to take an adapter over.
+type State struct {
+	Identity string        `json:"identity"`
+	PID      int           `json:"pid"`
+	UID      int           `json:"uid"`
+	Address  string        `json:"address"`
+	Confined confine.State `json:"confined"`
+}
+
+// States returns the adapters that run, for the Options.Inherited of the gateway that is to replace this one.
+func (a *Adapters) States() (states []State) {
+	for _, p := range a.processes() {
+		if i := p.running(); i != nil {
+			states = append(states, i.state())
+		}
+	}
+	return states
+}
+
+// HandOver says that another gateway has taken over. Mounts that it does not have are closed when those of this gateway
+// stop. No adapter is ended by this gateway any more.
+func (a *Adapters) HandOver() {
+	a.mu.Lock()
+	a.leaving = true
+	a.mu.Unlock()
+}
+
+func (a *Adapters) processes() (list []*process) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range a.all {
+		list = append(list, p)
+	}
+	return list
+}
+
+// Running describes an adapter that runs, for people.
+type Running struct {
+	PID    int      `json:"pid"`
+	UID    int      `json:"uid"`
+	Mounts []string `json:"mounts"`
+}
+
+// Status describes the adapters that run.
+func (a *Adapters) Status() (list []Running) {
+	for _, p := range a.processes() {
+		if i := p.running(); i != nil {
+			list = append(list, Running{PID: i.pid, UID: i.uid, Mounts: p.mounts()})
+		}
+	}
+	return list
+}
+
+// grace returns the time that is left until the end of ctx, killAfter if it has none.
+func grace(ctx context.Context) time.Duration {
+	if deadline, has := ctx.Deadline(); has {
+		return max(0, time.Until(deadline))
+	}
+	if ctx.Err() != nil {
+		return 0
+	}
+	return killAfter
+}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package adapters
+
+import "os"
+
+// ownProgram is this process's own program.
+var ownProgram = os.Args[0]
