@@ -137,7 +137,7 @@ func completePSGI(options any, m *Mount, s *Site) {
 	}
 	if s.Settings.Reloads() {
 		m.files = watchedFiles(o, s.Settings.ReloadDirs)
-		o.Loaded = m.files.Add
+		o.Loaded, o.Watched = m.files.Add, true
 	}
 	o.Processes = o.Processes.WithDefaults()
 	m.Workers, m.MaxWorkers = o.Workers, o.MaxWorkers

@@ -20,10 +20,13 @@ import (
 	"strings"
 
 	"github.com/pagi-go/pagi-bridge/apps"
+	"github.com/pagi-go/pagi-bridge/bridge/cgi"
+	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/internal/watch"
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
+	"github.com/pagi-go/pagi-bridge/plugin/adapters"
 	"github.com/pagi-go/pagi-bridge/server"
 )
 
@@ -37,6 +40,8 @@ type Site struct {
 	Mounts     []*Mount
 	// Logger gets the records of the parts; nil means slog.Default.
 	Logger *slog.Logger
+	// Adapters keep mounts in processes apart from this one. Nil: all mounts are in this process.
+	Adapters *adapters.Adapters
 
 	// Warnings name options that the file gives under former names, which still work, and middleware
 	// that should stand in front of another.
@@ -62,6 +67,9 @@ type Mount struct {
 	// another user.
 	SendFile      []string          `yaml:"sendfile" path:"yes"`
 	AccelRedirect map[string]string `yaml:"accel_redirect" path:"yes"`
+	// Isolate holds the processes of a mount of PSGI or CGI to a user, to limits and to files, in an adapter. The name
+	// "none" keeps them in the gateway's process.
+	Isolate Isolation `yaml:"isolate" short:"name"`
 	// Kind is one of the Kind constants.
 	Kind string `yaml:"-"`
 	// Source is the text that names what the mount serves: "app.psgi", "public".
@@ -240,16 +248,39 @@ func (s *Site) buildMount(m *Mount) (pagi.App, error) {
 	if complete := kinds[m.Kind].complete; complete != nil {
 		complete(m.Options, m, s)
 	}
+	isolation, apart, err := s.isolation(m)
+	if err != nil {
+		return nil, err
+	}
 	is := s.resolve(m)
+	if apart {
+		is.options += " " + isolation.Key()
+	}
+	app, err := s.buildApp(m, isolation, apart)
+	if err == nil {
+		s.settle(m, app, is)
+	}
+	return app, err
+}
+
+// buildApp makes the application of a mount, in an adapter or in this process.
+func (s *Site) buildApp(m *Mount, isolation Isolation, apart bool) (pagi.App, error) {
+	switch part := m.Options.(type) {
+	case *cgi.CGI:
+		if apart {
+			return s.cgiApart(m, part, isolation)
+		}
+	case *psgi.PSGI:
+		if apart {
+			if err := s.setApart(m, part, isolation); err != nil {
+				return nil, err
+			}
+		}
+	}
 	switch part := m.Options.(type) {
 	case builder:
-		app, err := part.Build()
-		if err == nil {
-			s.settle(m, app, is)
-		}
-		return app, err
+		return part.Build()
 	case pagi.App:
-		s.settle(m, part, is)
 		return part, pagi.Check(part)
 	}
 	return nil, pagi.BadOption(m.Kind, "%T is no application", m.Options)

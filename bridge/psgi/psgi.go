@@ -70,6 +70,8 @@ type PSGI struct {
 	// development. With Environment "development" it also turns on the banner: HTML pages show the
 	// error of a failed Reload until one succeeds.
 	Loaded func(files []string) `yaml:"-" json:"-"`
+	// Watched has the workers tell of the application's files although Loaded is nil: a Keeper passes them on.
+	Watched bool `yaml:"-"`
 	// Name is the application's name in log records: the path at which it is mounted.
 	Name string `yaml:"-"`
 	// Logger gets what the workers print; nil means slog.Default.
@@ -165,7 +167,7 @@ func (o *PSGI) pool() pool.Options {
 }
 
 // Keeper returns what keeps the workers of the application for gateways in other processes, in place of Build. Of opt the
-// Options of the workers are set here, but for User. The names of the application's files are told if o.Loaded is not nil.
+// Options of the workers are set here, but for User. The names of the application's files are told if o.Watched is set.
 func (o PSGI) Keeper(opt lease.KeeperOptions) (*lease.Keeper, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -221,7 +223,7 @@ func (o *PSGI) command(setup worker.Setup) (*exec.Cmd, []byte, error) {
 		}
 		configuration = append(configuration, "umask", strconv.Itoa(int(mask)))
 	}
-	if o.Loaded != nil {
+	if o.Loaded != nil || o.Watched {
 		configuration = append(configuration, "reload", "1")
 	}
 	if o.Environment == "development" {

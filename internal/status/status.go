@@ -27,8 +27,18 @@ type Gateway struct {
 	Since       time.Time `json:"since"` // when it was started
 	Server
 	Mounts []Mount `json:"mounts"`
+	// Adapters are the processes that keep mounts apart from the gateway.
+	Adapters []Adapter `json:"adapters,omitempty"`
 	// Logs are those that have lost lines.
 	Logs []Log `json:"logs,omitempty"`
+}
+
+// Adapter describes a process that keeps the workers of mounts.
+type Adapter struct {
+	Name   string   `json:"name"`
+	PID    int      `json:"pid"`
+	UID    int      `json:"uid"`
+	Mounts []string `json:"mounts"`
 }
 
 // Log describes a log that has lost lines.

@@ -27,6 +27,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/confine"
+	"github.com/pagi-go/pagi-bridge/internal/status"
 )
 
 // Options configure Adapters.
@@ -190,12 +191,19 @@ func (a *Adapters) States() (states []State) {
 // HandOver says that another gateway has taken over. Mounts that it does not have are closed when those of this gateway
 // stop. No adapter is ended by this gateway any more.
 func (a *Adapters) HandOver() {
+	if a == nil {
+		return
+	}
 	a.mu.Lock()
 	a.leaving = true
 	a.mu.Unlock()
 }
 
+// processes returns the adapters; none for nil Adapters.
 func (a *Adapters) processes() (list []*process) {
+	if a == nil {
+		return nil
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, p := range a.all {
@@ -204,18 +212,11 @@ func (a *Adapters) processes() (list []*process) {
 	return list
 }
 
-// Running describes an adapter that runs, for people.
-type Running struct {
-	PID    int      `json:"pid"`
-	UID    int      `json:"uid"`
-	Mounts []string `json:"mounts"`
-}
-
 // Status describes the adapters that run.
-func (a *Adapters) Status() (list []Running) {
+func (a *Adapters) Status() (list []status.Adapter) {
 	for _, p := range a.processes() {
 		if i := p.running(); i != nil {
-			list = append(list, Running{PID: i.pid, UID: i.uid, Mounts: p.mounts()})
+			list = append(list, status.Adapter{Name: p.name(), PID: i.pid, UID: i.uid, Mounts: p.mounts()})
 		}
 	}
 	return list

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/private"
 	"github.com/pagi-go/pagi-bridge/pagi/pubsub"
+	"github.com/pagi-go/pagi-bridge/plugin/adapters"
 	"github.com/pagi-go/pagi-bridge/server"
 	"github.com/pagi-go/pagi-bridge/server/acme"
 	"github.com/pagi-go/pagi-bridge/site"
@@ -35,7 +36,9 @@ type gateway struct {
 	status  *privateServer // nil: none
 	hub     *privateServer // nil: none
 	acme    *acme.Manager  // nil: none
-	began   time.Time
+	// adapters keep mounts in other processes. Nil: this program cannot be started as one.
+	adapters *adapters.Adapters
+	began    time.Time
 
 	mu   sync.Mutex
 	site *site.Site // the one that gets requests
@@ -133,6 +136,9 @@ func (g *gateway) setUp(s *site.Site) error {
 	}
 	slog.SetDefault(g.logs.logger) // libraries that take no logger must not block either
 	g.manager = newManager(g.logs.logger, g.process.LookupEnv)
+	if g.process.adapters {
+		g.adapters = adapters.New(adapters.Options{Version: version(), Logger: g.logs.logger, Inherited: g.process.takeover.adapters()})
+	}
 	return nil
 }
 
@@ -146,7 +152,7 @@ type prepared struct {
 // prepare builds a site and opens its access log. The caller must commit or abort the change of the
 // log.
 func (g *gateway) prepare(s *site.Site) (*prepared, error) {
-	s.Logger = g.logs.logger
+	s.Logger, s.Adapters = g.logs.logger, g.adapters
 	app, err := s.Build()
 	if err != nil {
 		return nil, err
@@ -312,6 +318,7 @@ func (g *gateway) beside(ctx context.Context, end context.CancelCauseFunc) {
 			gateway:  g,
 			launcher: &launcher{program: p.program, args: g.args, env: p.environ},
 			handOver: func(pid int) {
+				g.adapters.HandOver()
 				g.manager.replaced(pid)
 				end(server.ErrHandedOver)
 			},

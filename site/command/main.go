@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/internal/lines"
+	"github.com/pagi-go/pagi-bridge/plugin/adapter"
 	"github.com/pagi-go/pagi-bridge/server"
 )
 
@@ -39,6 +40,9 @@ const (
 // second one at once. HUP reloads the site, USR1 opens the log files again, and USR2 starts a
 // process that replaces this one. TTIN and TTOU add a Perl worker to each mount or remove one.
 func Main() {
+	if adapter.IsCommand(os.Args) { // it confines itself before it does anything else
+		os.Exit(adapter.Main(os.Args))
+	}
 	relaxGC()
 	debug.SetTraceback("crash") // a panic ends by a signal, because its exit code would be ExitUsage
 	outliveReaders()
@@ -157,6 +161,7 @@ type Process struct {
 	sockets   []server.Socket // that systemd has opened
 	procs     *procs          // nil: GOMAXPROCS is fixed
 	takeover  *takeover       // what another process of the program has passed; nil: nothing
+	adapters  bool            // this program can be started as an adapter
 }
 
 // System describes this process. It reads once what systemd, or the process that this one replaces,
@@ -164,7 +169,7 @@ type Process struct {
 func System() (Process, error) {
 	errors := lines.New(os.Stderr, lines.Options{})
 	p := Process{
-		Stdout: os.Stdout, Stderr: errors, errors: errors,
+		Stdout: os.Stdout, Stderr: errors, errors: errors, adapters: true,
 		LookupEnv: lookupIn(os.Environ()), Setenv: os.Setenv,
 		Interactive: isTerminal(os.Stdin), Terminal: isTerminal(os.Stderr),
 	}

@@ -28,6 +28,7 @@ func (g *gateway) report() *status.Gateway {
 	for _, m := range s.All() {
 		r.Mounts = append(r.Mounts, m.Status())
 	}
+	r.Adapters = g.adapters.Status()
 	r.Logs = reportLogs(g.logs.stats())
 	return r
 }

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pagi-go/pagi-bridge/plugin/adapters"
 	"github.com/pagi-go/pagi-bridge/server"
 )
 
@@ -46,6 +47,8 @@ type takeover struct {
 	Background bool `json:"background,omitempty"`
 	// Predecessor is the process that is replaced; 0: none.
 	Predecessor int `json:"predecessor,omitempty"`
+	// Adapters are those of the predecessor.
+	Adapters []adapters.State `json:"adapters,omitempty"`
 	// PidFile says that the predecessor's pid file was passed, and with it the lock.
 	PidFile bool `json:"pid_file,omitempty"`
 
@@ -87,6 +90,14 @@ func receiveTakeover() (*takeover, error) {
 		t.pidFile = inherit(firstDescriptor+1+len(t.Passed), "pid file")
 	}
 	return t, nil
+}
+
+// adapters returns the adapters of the predecessor.
+func (t *takeover) adapters() []adapters.State {
+	if t == nil {
+		return nil
+	}
+	return t.Adapters
 }
 
 // replaces reports whether this process replaces another one.
