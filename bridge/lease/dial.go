@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// greetTime is how long a worker may take to greet before the keeper is asked what it does.
+	// greetTime is the default of Options.GreetTime.
 	greetTime = 5 * time.Second
 	// A worker that cannot be dialled is dialled again after a pause, which grows from leastPause to mostPause.
 	leastPause = 20 * time.Millisecond
@@ -46,7 +46,7 @@ func (c *Crew) dial(ctx context.Context, p *place, e Endpoint) {
 			c.denounce(Kill{Worker: e.Worker, Reason: err.Error()})
 		} else {
 			c.log.Debug("a worker cannot be reached", "worker", e.Worker, "pid", e.PID, "error", err)
-			if waited := time.Since(since); waited > greetTime {
+			if waited := time.Since(since); waited > c.opt.GreetTime {
 				c.denounce(Kill{Worker: e.Worker, Reason: err.Error(), Silent: true, For: waited})
 			}
 		}
@@ -130,7 +130,7 @@ func (c *Crew) greetOn(ctx context.Context, conn *net.UnixConn, e Endpoint, sinc
 		l.terms, err = welcomed(l.reader, own, c.opt.Need)
 		answered <- err
 	})
-	late := time.NewTimer(greetTime)
+	late := time.NewTimer(c.opt.GreetTime)
 	defer late.Stop()
 	for {
 		select {
@@ -141,7 +141,7 @@ func (c *Crew) greetOn(ctx context.Context, conn *net.UnixConn, e Endpoint, sinc
 		case <-late.C:
 			waited := time.Since(since).Round(time.Second)
 			if !c.denounce(Kill{Worker: e.Worker, Reason: fmt.Sprintf("it has not greeted this gateway for %v", waited), Silent: true, For: waited}) {
-				late.Reset(greetTime)
+				late.Reset(c.opt.GreetTime)
 				continue
 			}
 			l.log.Error("a worker is killed", "reason", fmt.Sprintf("it has not greeted this gateway for %v", waited))

@@ -112,6 +112,13 @@ func (k *Keeper) Stop(ctx context.Context) error {
 // Dir returns the workers' private directory; "" before Start.
 func (k *Keeper) Dir() string { return k.group.Dir() }
 
+// Gateways returns how many gateways are attached.
+func (k *Keeper) Gateways() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.sessions)
+}
+
 // lonelyLocked starts the timer of Alone where there is no gateway.
 func (k *Keeper) lonelyLocked() {
 	if k.opt.Alone == nil || k.stopped || len(k.sessions) > 0 {

@@ -20,6 +20,7 @@ package lease
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -186,12 +187,16 @@ func (l *lease) readFrames() error {
 		if err != nil {
 			return err
 		}
-		if frame.Type == wire.Exiting {
+		switch frame.Type {
+		case wire.Exiting:
 			if err = l.station.Exiting(); err == nil {
 				l.enter(worker.Exiting)
-				l.log.Info("the worker goes", "reason", worker.Shorten(string(frame.Payload)))
 			}
-		} else {
+		case wire.Ready:
+			err = fmt.Errorf("%w: a second READY", worker.ErrProtocol)
+		case wire.Failed:
+			err = fmt.Errorf("%w: FAILED after READY", worker.ErrProtocol)
+		default:
 			err = l.station.Frame(frame)
 		}
 		if err != nil {
