@@ -43,7 +43,7 @@ func (c *Crew) dial(ctx context.Context, p *place, e Endpoint) {
 		}
 		if errors.Is(err, errLies) {
 			c.log.Error("a worker cannot be used and is killed", "worker", e.Worker, "pid", e.PID, "error", err)
-			c.denounce(Kill{Worker: e.Worker, Reason: err.Error()})
+			c.denounce(Kill{Worker: e.Worker, Reason: err.Error(), Broken: true})
 		} else {
 			c.log.Debug("a worker cannot be reached", "worker", e.Worker, "pid", e.PID, "error", err)
 			if waited := time.Since(since); waited > c.opt.GreetTime {

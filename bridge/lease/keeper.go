@@ -372,6 +372,9 @@ func (k *Keeper) Kill(_ context.Context, order Kill) (Killed, error) {
 		return Killed{}, nil
 	}
 	p.process.Logger().Debug("a gateway has the worker killed", "reason", order.Reason)
+	if order.Broken {
+		return Killed{p.process.KillBroken(order.Reason)}, nil
+	}
 	return Killed{p.process.Kill(order.Reason)}, nil
 }
 

@@ -135,7 +135,7 @@ func (l *lease) awaitEnd() {
 	if wait(grace) {
 		return
 	}
-	if l.order(Kill{Worker: l.endpoint.Worker, Reason: "it has closed its connection and has not ended"}) {
+	if l.order(Kill{Reason: "it has closed its connection and has not ended", Broken: true}) {
 		wait(l.crew.opt.KillAfter + killTime)
 	}
 }
@@ -178,7 +178,7 @@ func (l *lease) read() {
 		return
 	}
 	l.log.Error("the worker broke the protocol and is killed", "error", err)
-	l.kill("it broke the protocol: " + err.Error())
+	l.kill(Kill{Reason: "it broke the protocol: " + err.Error(), Broken: true})
 }
 
 func (l *lease) readFrames() error {
@@ -267,7 +267,7 @@ func (l *lease) order(k Kill) bool {
 	if !known {
 		return false
 	}
-	k.Gateway = c.name
+	k.Gateway, k.Worker = c.name, l.endpoint.Worker
 	ctx, cancel := c.patience()
 	defer cancel()
 	if _, err := control.Kill(ctx, k); err != nil {
@@ -278,12 +278,12 @@ func (l *lease) order(k Kill) bool {
 }
 
 // kill has the worker killed, once.
-func (l *lease) kill(reason string) {
+func (l *lease) kill(k Kill) {
 	if l.killed.Swap(true) {
 		return
 	}
 	l.crew.tasks.Go(func() {
-		if !l.order(Kill{Worker: l.endpoint.Worker, Reason: reason}) {
+		if !l.order(k) {
 			l.cut() // nothing else is left to do
 		}
 	})
@@ -401,7 +401,7 @@ func (l *lease) Kill(reason string) bool {
 	if s := l.State(); s != worker.Serving && s != worker.Draining || !l.enter(worker.Exiting) {
 		return false
 	}
-	l.kill(reason)
+	l.kill(Kill{Reason: reason})
 	return true
 }
 

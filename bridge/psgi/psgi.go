@@ -73,6 +73,8 @@ type PSGI struct {
 	Name string `yaml:"-"`
 	// Logger gets what the workers print; nil means slog.Default.
 	Logger *slog.Logger `yaml:"-"`
+	// Crew makes the workers, unless they are to be processes of this one; see pool.Options.
+	Crew func(worker.Options, worker.Host) worker.Crew `yaml:"-"`
 }
 
 // Build checks the options and returns the application. Its workers are started
@@ -147,7 +149,7 @@ func (o *PSGI) path(p string) string {
 
 // pool returns the options of the workers' pool.
 func (o *PSGI) pool() pool.Options {
-	return pool.Options{Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.command, Loaded: o.Loaded, Logger: o.Logger}
+	return pool.Options{Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.command, Loaded: o.Loaded, Logger: o.Logger, Crew: o.Crew}
 }
 
 // command returns the command that pool starts.

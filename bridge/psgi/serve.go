@@ -29,7 +29,7 @@ func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 	if err != nil {
 		return err
 	}
-	if err := r.readBody(ctx, receive, a.pool.Dir()); err != nil {
+	if err := r.readBody(ctx, receive, a.pool); err != nil {
 		if errors.Is(err, request.ErrDisconnected) {
 			return nil // no client is left to answer, and the server has logged it
 		}
