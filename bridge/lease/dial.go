@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/internal/buffer"
+	"github.com/pagi-go/pagi-bridge/bridge/internal/descriptor"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/proc"
@@ -111,18 +112,27 @@ func (c *Crew) greetOn(ctx context.Context, conn *net.UnixConn, e Endpoint, sinc
 		return nil, fmt.Errorf("%w: process %d of user %d listens for it, and not process %d of user %d", errLies, peer.PID, peer.UID, e.PID, e.UID)
 	}
 	own := c.opt.Offer
-	if e.UID == os.Geteuid() {
+	quick, from := sysio.New(conn), io.Reader(nil)
+	var files *descriptor.Reader
+	switch {
+	case e.UID == os.Geteuid():
 		own.Features |= wire.FeaturePaths
+	case e.Kind == Requests: // package mux takes no descriptors on a connection that others read
+		own.Features |= wire.FeatureDescriptors
+		files = descriptor.NewReader(conn, worker.ErrProtocol)
+		from = files
 	}
-	quick := sysio.New(conn)
+	if from == nil {
+		from = quick
+	}
 	hello := wire.AppendHello(nil, wire.HelloPayload{Versions: wire.Supported, PID: uint32(os.Getpid()), Token: e.Token, Offer: own})
 	if _, err := quick.Write(hello); err != nil {
 		return nil, err
 	}
 	l := &lease{
 		crew: c, endpoint: e, log: c.log.With("worker", e.Worker, "pid", e.PID),
-		reader: wire.NewReader(bufio.NewReaderSize(quick, 64<<10), buffer.Get),
-		abort:  make(chan struct{}), lost: make(chan struct{}), ended: make(chan struct{}),
+		reader: wire.NewReader(bufio.NewReaderSize(from, 64<<10), buffer.Get), files: files,
+		abort: make(chan struct{}), lost: make(chan struct{}), ended: make(chan struct{}),
 	}
 	answered := make(chan error, 1)
 	c.tasks.Go(func() {

@@ -24,11 +24,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/descriptor"
 	"github.com/pagi-go/pagi-bridge/bridge/internal/outbox"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
@@ -53,6 +55,7 @@ type lease struct {
 	endpoint Endpoint // what it was when the lease was made; constant
 	log      *slog.Logger
 	reader   *wire.Reader
+	files    *descriptor.Reader // nil if no descriptors can come
 	out      outbox.Outbox
 	terms    wire.Terms
 	station  worker.Station
@@ -97,6 +100,11 @@ func (l *lease) live() {
 	l.enter(worker.Exiting)
 	l.out.Close()
 	<-l.lost
+	if l.files != nil {
+		if err := l.files.CloseRest(); err != nil {
+			l.log.Debug("cannot close a descriptor that came", "error", err)
+		}
+	}
 	end := worker.End{Exit: "how is not known", Reset: l.reset}
 	hasEnded := l.hasEnded()
 	switch {
@@ -322,6 +330,14 @@ func (l *lease) Logger() *slog.Logger { return l.log }
 
 // Log implements worker.Worker.
 func (l *lease) Log(log *slog.Logger, frame wire.Frame) { worker.LogFrame(log, frame) }
+
+// Descriptor implements worker.Worker.
+func (l *lease) Descriptor() (*os.File, error) {
+	if l.files == nil || !l.terms.Features.Has(wire.FeatureDescriptors) {
+		return nil, worker.ErrNoDescriptors
+	}
+	return l.files.Take()
+}
 
 // Queue implements worker.Worker.
 func (l *lease) Queue(mark uint32, first, second []byte) int { return l.out.Queue(mark, first, second) }

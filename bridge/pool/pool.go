@@ -169,4 +169,3 @@ func (p *Pool) RetryAfter() time.Duration { return p.group.RetryAfter() }
 
 // Dir returns the pool's private directory; "" before Start.
 func (p *Pool) Dir() string { return p.group.Dir() }
-
