@@ -196,6 +196,8 @@ type Kill struct {
 	Gateway string
 	Worker  int
 	Reason  string // for people
+	// Broken: it has broken the protocol; else it has passed a time limit.
+	Broken bool
 	// Silent: the worker has not greeted the gateway for the time For. The keeper kills it unless it may have a reason:
 	// another gateway has it, or it still works for one that has gone.
 	Silent bool

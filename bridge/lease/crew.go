@@ -24,6 +24,9 @@ type Options struct {
 	worker.Options
 	// Control is the keeper to begin with.
 	Control Control
+	// GreetTime is how long a worker may take to greet before the keeper is asked what it does, and again after each such
+	// time; 5 s by default.
+	GreetTime time.Duration
 }
 
 // Crew gives a gateway's host the workers of a keeper. It is a worker.Crew. New makes one, Start starts it, Attach gives
@@ -90,6 +93,9 @@ type place struct {
 // New returns a crew that has not been started.
 func New(opt Options, host worker.Host) *Crew {
 	opt.Options = opt.Options.WithDefaults()
+	if opt.GreetTime == 0 {
+		opt.GreetTime = greetTime
+	}
 	c := &Crew{
 		opt: opt, host: host, name: rand.Text(), known: map[string]*place{}, served: map[int]int{},
 		changed: make(chan struct{}), news: make(chan struct{}, 1),
@@ -99,8 +105,9 @@ func New(opt Options, host worker.Host) *Crew {
 	return c
 }
 
-// Start attaches this gateway to the keeper, and returns when it has each worker that serves there, or could not get it. A
-// keeper without workers is no error.
+// Start attaches this gateway to the keeper, and returns when it has each worker that serves there, or could not get it. It
+// waits for startTime at most, because another gateway may have them, or one that has gone may have left them busy. A keeper
+// without workers is no error.
 func (c *Crew) Start(ctx context.Context) error {
 	dir, err := private.Make("lease")
 	if err != nil {
@@ -112,7 +119,7 @@ func (c *Crew) Start(ctx context.Context) error {
 	c.tasks.Go(c.watch)
 	c.tasks.Go(c.reportOn)
 	if err = c.attach(ctx, c.opt.Control); err == nil {
-		err = c.await(ctx, c.hasAllLocked)
+		err = c.awaitFirst(ctx)
 	}
 	if err != nil {
 		cut, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -120,6 +127,25 @@ func (c *Crew) Start(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("get workers from their keeper: %w", err), c.Stop(cut))
 	}
 	return nil
+}
+
+// startTime is how long Start waits for workers once the keeper has told of them.
+const startTime = 150 * time.Millisecond
+
+// awaitFirst waits for the list of workers, and then for leases.
+func (c *Crew) awaitFirst(ctx context.Context) error {
+	if err := c.await(ctx, func() bool { return c.listed || c.control == nil }); err != nil {
+		return err
+	}
+	if _, err := c.asked(); err != nil {
+		return err
+	}
+	soon, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	if err := c.await(soon, c.hasAllLocked); err != nil && soon.Err() == nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // hasAllLocked reports whether there is a lease on each worker that serves, or none to be had.
@@ -556,6 +582,7 @@ func (c *Crew) Status() worker.Status {
 	c.status = s
 	s.Workers = append([]worker.ProcessStatus(nil), s.Workers...)
 	s.Zygotes = append([]worker.ZygoteStatus(nil), s.Zygotes...)
+	s.Circuit = c.Circuit().String() // which is what this gateway acts on
 	has := map[int]bool{}
 	for _, p := range c.known {
 		has[p.endpoint.Worker] = has[p.endpoint.Worker] || p.lease != nil

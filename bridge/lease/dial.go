@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/internal/buffer"
+	"github.com/pagi-go/pagi-bridge/bridge/internal/descriptor"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/proc"
@@ -19,7 +20,7 @@ import (
 )
 
 const (
-	// greetTime is how long a worker may take to greet before the keeper is asked what it does.
+	// greetTime is the default of Options.GreetTime.
 	greetTime = 5 * time.Second
 	// A worker that cannot be dialled is dialled again after a pause, which grows from leastPause to mostPause.
 	leastPause = 20 * time.Millisecond
@@ -43,10 +44,10 @@ func (c *Crew) dial(ctx context.Context, p *place, e Endpoint) {
 		}
 		if errors.Is(err, errLies) {
 			c.log.Error("a worker cannot be used and is killed", "worker", e.Worker, "pid", e.PID, "error", err)
-			c.denounce(Kill{Worker: e.Worker, Reason: err.Error()})
+			c.denounce(Kill{Worker: e.Worker, Reason: err.Error(), Broken: true})
 		} else {
 			c.log.Debug("a worker cannot be reached", "worker", e.Worker, "pid", e.PID, "error", err)
-			if waited := time.Since(since); waited > greetTime {
+			if waited := time.Since(since); waited > c.opt.GreetTime {
 				c.denounce(Kill{Worker: e.Worker, Reason: err.Error(), Silent: true, For: waited})
 			}
 		}
@@ -111,18 +112,27 @@ func (c *Crew) greetOn(ctx context.Context, conn *net.UnixConn, e Endpoint, sinc
 		return nil, fmt.Errorf("%w: process %d of user %d listens for it, and not process %d of user %d", errLies, peer.PID, peer.UID, e.PID, e.UID)
 	}
 	own := c.opt.Offer
-	if e.UID == os.Geteuid() {
+	quick, from := sysio.New(conn), io.Reader(nil)
+	var files *descriptor.Reader
+	switch {
+	case e.UID == os.Geteuid():
 		own.Features |= wire.FeaturePaths
+	case e.Kind == Requests: // package mux takes no descriptors on a connection that others read
+		own.Features |= wire.FeatureDescriptors
+		files = descriptor.NewReader(conn, worker.ErrProtocol)
+		from = files
 	}
-	quick := sysio.New(conn)
+	if from == nil {
+		from = quick
+	}
 	hello := wire.AppendHello(nil, wire.HelloPayload{Versions: wire.Supported, PID: uint32(os.Getpid()), Token: e.Token, Offer: own})
 	if _, err := quick.Write(hello); err != nil {
 		return nil, err
 	}
 	l := &lease{
 		crew: c, endpoint: e, log: c.log.With("worker", e.Worker, "pid", e.PID),
-		reader: wire.NewReader(bufio.NewReaderSize(quick, 64<<10), buffer.Get),
-		abort:  make(chan struct{}), lost: make(chan struct{}), ended: make(chan struct{}),
+		reader: wire.NewReader(bufio.NewReaderSize(from, 64<<10), buffer.Get), files: files,
+		abort: make(chan struct{}), lost: make(chan struct{}), ended: make(chan struct{}),
 	}
 	answered := make(chan error, 1)
 	c.tasks.Go(func() {
@@ -130,7 +140,7 @@ func (c *Crew) greetOn(ctx context.Context, conn *net.UnixConn, e Endpoint, sinc
 		l.terms, err = welcomed(l.reader, own, c.opt.Need)
 		answered <- err
 	})
-	late := time.NewTimer(greetTime)
+	late := time.NewTimer(c.opt.GreetTime)
 	defer late.Stop()
 	for {
 		select {
@@ -141,7 +151,7 @@ func (c *Crew) greetOn(ctx context.Context, conn *net.UnixConn, e Endpoint, sinc
 		case <-late.C:
 			waited := time.Since(since).Round(time.Second)
 			if !c.denounce(Kill{Worker: e.Worker, Reason: fmt.Sprintf("it has not greeted this gateway for %v", waited), Silent: true, For: waited}) {
-				late.Reset(greetTime)
+				late.Reset(c.opt.GreetTime)
 				continue
 			}
 			l.log.Error("a worker is killed", "reason", fmt.Sprintf("it has not greeted this gateway for %v", waited))

@@ -112,6 +112,13 @@ func (k *Keeper) Stop(ctx context.Context) error {
 // Dir returns the workers' private directory; "" before Start.
 func (k *Keeper) Dir() string { return k.group.Dir() }
 
+// Gateways returns how many gateways are attached.
+func (k *Keeper) Gateways() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.sessions)
+}
+
 // lonelyLocked starts the timer of Alone where there is no gateway.
 func (k *Keeper) lonelyLocked() {
 	if k.opt.Alone == nil || k.stopped || len(k.sessions) > 0 {
@@ -365,6 +372,9 @@ func (k *Keeper) Kill(_ context.Context, order Kill) (Killed, error) {
 		return Killed{}, nil
 	}
 	p.process.Logger().Debug("a gateway has the worker killed", "reason", order.Reason)
+	if order.Broken {
+		return Killed{p.process.KillBroken(order.Reason)}, nil
+	}
 	return Killed{p.process.Kill(order.Reason)}, nil
 }
 

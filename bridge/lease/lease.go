@@ -20,14 +20,17 @@ package lease
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/descriptor"
 	"github.com/pagi-go/pagi-bridge/bridge/internal/outbox"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
@@ -52,6 +55,7 @@ type lease struct {
 	endpoint Endpoint // what it was when the lease was made; constant
 	log      *slog.Logger
 	reader   *wire.Reader
+	files    *descriptor.Reader // nil if no descriptors can come
 	out      outbox.Outbox
 	terms    wire.Terms
 	station  worker.Station
@@ -96,6 +100,11 @@ func (l *lease) live() {
 	l.enter(worker.Exiting)
 	l.out.Close()
 	<-l.lost
+	if l.files != nil {
+		if err := l.files.CloseRest(); err != nil {
+			l.log.Debug("cannot close a descriptor that came", "error", err)
+		}
+	}
 	end := worker.End{Exit: "how is not known", Reset: l.reset}
 	hasEnded := l.hasEnded()
 	switch {
@@ -134,7 +143,7 @@ func (l *lease) awaitEnd() {
 	if wait(grace) {
 		return
 	}
-	if l.order(Kill{Worker: l.endpoint.Worker, Reason: "it has closed its connection and has not ended"}) {
+	if l.order(Kill{Reason: "it has closed its connection and has not ended", Broken: true}) {
 		wait(l.crew.opt.KillAfter + killTime)
 	}
 }
@@ -177,7 +186,7 @@ func (l *lease) read() {
 		return
 	}
 	l.log.Error("the worker broke the protocol and is killed", "error", err)
-	l.kill("it broke the protocol: " + err.Error())
+	l.kill(Kill{Reason: "it broke the protocol: " + err.Error(), Broken: true})
 }
 
 func (l *lease) readFrames() error {
@@ -186,12 +195,16 @@ func (l *lease) readFrames() error {
 		if err != nil {
 			return err
 		}
-		if frame.Type == wire.Exiting {
+		switch frame.Type {
+		case wire.Exiting:
 			if err = l.station.Exiting(); err == nil {
 				l.enter(worker.Exiting)
-				l.log.Info("the worker goes", "reason", worker.Shorten(string(frame.Payload)))
 			}
-		} else {
+		case wire.Ready:
+			err = fmt.Errorf("%w: a second READY", worker.ErrProtocol)
+		case wire.Failed:
+			err = fmt.Errorf("%w: FAILED after READY", worker.ErrProtocol)
+		default:
 			err = l.station.Frame(frame)
 		}
 		if err != nil {
@@ -262,7 +275,7 @@ func (l *lease) order(k Kill) bool {
 	if !known {
 		return false
 	}
-	k.Gateway = c.name
+	k.Gateway, k.Worker = c.name, l.endpoint.Worker
 	ctx, cancel := c.patience()
 	defer cancel()
 	if _, err := control.Kill(ctx, k); err != nil {
@@ -273,12 +286,12 @@ func (l *lease) order(k Kill) bool {
 }
 
 // kill has the worker killed, once.
-func (l *lease) kill(reason string) {
+func (l *lease) kill(k Kill) {
 	if l.killed.Swap(true) {
 		return
 	}
 	l.crew.tasks.Go(func() {
-		if !l.order(Kill{Worker: l.endpoint.Worker, Reason: reason}) {
+		if !l.order(k) {
 			l.cut() // nothing else is left to do
 		}
 	})
@@ -317,6 +330,14 @@ func (l *lease) Logger() *slog.Logger { return l.log }
 
 // Log implements worker.Worker.
 func (l *lease) Log(log *slog.Logger, frame wire.Frame) { worker.LogFrame(log, frame) }
+
+// Descriptor implements worker.Worker.
+func (l *lease) Descriptor() (*os.File, error) {
+	if l.files == nil || !l.terms.Features.Has(wire.FeatureDescriptors) {
+		return nil, worker.ErrNoDescriptors
+	}
+	return l.files.Take()
+}
 
 // Queue implements worker.Worker.
 func (l *lease) Queue(mark uint32, first, second []byte) int { return l.out.Queue(mark, first, second) }
@@ -396,7 +417,7 @@ func (l *lease) Kill(reason string) bool {
 	if s := l.State(); s != worker.Serving && s != worker.Draining || !l.enter(worker.Exiting) {
 		return false
 	}
-	l.kill(reason)
+	l.kill(Kill{Reason: reason})
 	return true
 }
 

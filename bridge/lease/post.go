@@ -88,6 +88,7 @@ func (p *post) Ready() {
 	k.mu.Lock()
 	p.isKnown, p.ready = true, time.Now()
 	p.publishLocked()
+	k.tellFactsLocked()
 	k.mu.Unlock()
 	k.await(p.gone, func() bool {
 		for _, s := range k.sessions {

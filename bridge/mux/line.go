@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/descriptor"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/internal/sysio"
 )
@@ -23,8 +24,8 @@ var ErrRefused = errors.New("the other side has refused the connection")
 // Adopt.
 type Line struct {
 	conn   io.WriteCloser
-	reader *wire.Reader      // nil if the frames are fed
-	files  *descriptorReader // nil if no descriptors can come
+	reader *wire.Reader       // nil if the frames are fed
+	files  *descriptor.Reader // nil if no descriptors can come
 	terms  wire.Terms
 }
 
@@ -40,7 +41,7 @@ func newLine(conn net.Conn, own *wire.Offer) *Line {
 	l := &Line{conn: conn}
 	unix, is := conn.(*net.UnixConn)
 	if is && own.Features.Has(wire.FeatureDescriptors) {
-		l.files = newDescriptorReader(unix)
+		l.files = descriptor.NewReader(unix, ErrProtocol)
 		l.reader = wire.NewReader(bufio.NewReaderSize(l.files, 64<<10), nil)
 		return l
 	}

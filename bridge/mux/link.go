@@ -75,7 +75,7 @@ func (l *link) run(ping Ping) error {
 	l.close(ErrClosed) // which waits for the close that came first
 	own.Wait()
 	if l.files != nil {
-		if err := l.files.close(); err != nil {
+		if err := l.files.CloseRest(); err != nil {
 			l.log.Debug("cannot close a descriptor that came", "error", err)
 		}
 	}
@@ -171,7 +171,7 @@ func (l *link) descriptorOf(frame wire.Frame) (*os.File, error) {
 	case l.files == nil, frame.Type != wire.EventPart:
 		return nil, fmt.Errorf("%w: a descriptor where none may come", ErrProtocol)
 	}
-	return l.files.take()
+	return l.files.Take()
 }
 
 // unexpected is the error for a frame of a type that the other side may not send, or not now.

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"os"
 
 	"github.com/pagi-go/pagi-bridge/bridge/internal/buffer"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
@@ -17,6 +18,8 @@ type Piece struct {
 	// Body is valid until the next call of Next or Close.
 	Body []byte
 	File *wire.FileRef
+	// Open is the file of File where the worker has sent a descriptor of it. The caller closes it.
+	Open *os.File
 	Last bool
 
 	headSize int     // the size of the frame that held the head, in bytes

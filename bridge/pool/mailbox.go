@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -28,6 +29,7 @@ type mailbox struct {
 	abandoned bool          // the client has gone
 	fin       bool          // the answer is complete
 	last      *wire.FileRef // the FILE that ends the answer
+	open      *os.File      // its descriptor, if there is one; until a client has taken it
 
 	// cut is why the answer ends before it is complete. It is set without mu: while mu is held the spool may be
 	// written or read, and the pool fails answers with its own lock held.
@@ -69,6 +71,7 @@ func (m *mailbox) push(piece Piece, w *station) {
 		if m.abandoned || m.fin || m.cut.Load() != nil {
 			m.mu.Unlock()
 			buffer.Put(piece.buffer)
+			closeFile(m.pool, piece.Open)
 			return
 		}
 		if m.takeLocked(&piece) {
@@ -97,7 +100,7 @@ func (m *mailbox) takeLocked(piece *Piece) bool {
 	size := len(piece.Body)
 	switch {
 	case size == 0 && piece.Head == nil:
-		m.fin, m.last = piece.Last, piece.File
+		m.fin, m.last, m.open = piece.Last, piece.File, piece.Open
 		buffer.Put(piece.buffer)
 		return true
 	case m.spool.isEmpty() && m.joinLocked(piece):
@@ -169,7 +172,8 @@ func (m *mailbox) nextLocked() (piece Piece, ok bool, err error) {
 		}
 		piece.Body = *piece.buffer
 	case m.fin:
-		piece.File, piece.Last = m.last, true
+		piece.File, piece.Open, piece.Last = m.last, m.open, true
+		m.open = nil
 		return piece, true, nil
 	default:
 		if cut := m.cut.Load(); cut != nil {
@@ -191,10 +195,22 @@ func (m *mailbox) abandon() {
 	clear(m.pieces)
 	m.pieces = nil
 	err := m.spool.close()
-	room := m.room
+	room, open := m.room, m.open
+	m.open = nil
 	m.mu.Unlock()
+	closeFile(m.pool, open)
 	if err != nil {
 		m.pool.log.Warn("cannot close a spooled answer", "error", err)
 	}
 	signal(room)
+}
+
+// closeFile closes a file that no client has taken; nil is none.
+func closeFile(p *Pool, f *os.File) {
+	if f == nil {
+		return
+	}
+	if err := f.Close(); err != nil {
+		p.log.Warn("cannot close the file of an answer", "error", err)
+	}
 }

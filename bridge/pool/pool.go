@@ -68,6 +68,9 @@ type Pool struct {
 	log   *slog.Logger
 	stall time.Duration // stallTime, except in tests
 
+	// Given gives the workers' user a file of a request in Dir, which a worker opens by its path. It must not be changed.
+	Given func(*os.File) error
+
 	mu       sync.Mutex
 	started  bool
 	closing  bool
@@ -90,6 +93,7 @@ func New(opt Options) *Pool {
 	p := &Pool{opt: opt, stall: stallTime, stations: map[*station]struct{}{}}
 	p.group = opt.crew(p)
 	p.log = p.group.Logger()
+	p.Given = p.group.Give // made once, because a method value costs an allocation
 	return p
 }
 
@@ -165,6 +169,3 @@ func (p *Pool) RetryAfter() time.Duration { return p.group.RetryAfter() }
 
 // Dir returns the pool's private directory; "" before Start.
 func (p *Pool) Dir() string { return p.group.Dir() }
-
-// Give gives the workers' user a file of a request in Dir, which a worker opens by its path.
-func (p *Pool) Give(f *os.File) error { return p.group.Give(f) }

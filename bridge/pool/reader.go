@@ -47,6 +47,13 @@ func (w *station) answer(frame wire.Frame) error {
 	p.pause(afterMatch, w, frame.Stream)
 	if x == nil {
 		buffer.Put(frame.Buffer) // the request was taken back
+		if frame.Has(wire.FlagDescriptor) {
+			open, err := w.process.Descriptor()
+			if err != nil {
+				return err
+			}
+			closeFile(p, open)
+		}
 	} else if err := w.deliver(x, frame, fin); err != nil {
 		return err
 	}
@@ -85,11 +92,16 @@ func (w *station) deliver(x *exchange, frame wire.Frame, fin bool) error {
 	case wire.Body:
 		piece.Body = frame.Payload
 	case wire.File:
-		file, err := wire.DecodeFile(frame.Payload)
+		file, err := wire.DecodeFile(frame)
 		if err != nil {
 			return err
 		}
-		if !w.process.Terms().Features.Has(wire.FeaturePaths) {
+		switch features := w.process.Terms().Features; {
+		case frame.Has(wire.FlagDescriptor):
+			if piece.Open, err = w.process.Descriptor(); err != nil {
+				return err
+			}
+		case !features.Has(wire.FeaturePaths):
 			return fmt.Errorf("%w: a file by its path from a process of another user", ErrProtocol)
 		}
 		piece.File, piece.Last = &file, true

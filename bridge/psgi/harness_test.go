@@ -3,9 +3,11 @@ package psgi
 import (
 	"context"
 	"io"
+	"os"
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/leased"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
@@ -23,6 +25,9 @@ func mount(t *testing.T, o PSGI) *mounted {
 	t.Helper()
 	m := &mounted{t: t, log: &testkit.Log{}}
 	o.Logger = m.log.Logger()
+	if os.Getenv("POOL_CREW") == "lease" { // the workers are those of a keeper, see leased
+		o.Crew = leased.New
+	}
 	if o.Workers == 0 {
 		o.Workers = 1
 	}

@@ -207,6 +207,9 @@ func (o *PSGI) command(setup worker.Setup) (*exec.Cmd, []byte, error) {
 	}
 	if setup.User != "" {
 		configuration = append(configuration, "user", setup.User)
+		if sendmsg != 0 {
+			configuration = append(configuration, "sendmsg", strconv.Itoa(sendmsg))
+		}
 	}
 	if setup.Preload {
 		configuration = append(configuration, "preload", "1")

@@ -27,9 +27,10 @@ var jobs = sync.Pool{New: func() any {
 	return r
 }}
 
-// readBody reads the whole request body, so that no worker has to wait for it.
-func (r *job) readBody(ctx context.Context, receive pagi.Receive, dir string) error {
-	r.body = spool.Body{Dir: dir}
+// readBody reads the whole request body, so that no worker has to wait for it. A long one goes to a file that the workers
+// can open.
+func (r *job) readBody(ctx context.Context, receive pagi.Receive, into *pool.Pool) error {
+	r.body = spool.Body{Dir: into.Dir(), Made: into.Given}
 	for {
 		ev, err := receive(ctx)
 		if err != nil {

@@ -29,7 +29,7 @@ func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 	if err != nil {
 		return err
 	}
-	if err := r.readBody(ctx, receive, a.pool.Dir()); err != nil {
+	if err := r.readBody(ctx, receive, a.pool); err != nil {
 		if errors.Is(err, request.ErrDisconnected) {
 			return nil // no client is left to answer, and the server has logged it
 		}
@@ -95,7 +95,7 @@ func (a *app) forward(ctx context.Context, answer *pool.Answer, to client) error
 				piece.File.Length = n
 				a.noteExcess(to.scope)
 			}
-			return sendFile(ctx, piece.File, to)
+			return sendFile(ctx, &piece, to)
 		}
 		if coding != nil && piece.Head == nil {
 			if err := coding.take(&piece); err != nil {
@@ -120,15 +120,24 @@ func (a *app) forward(ctx context.Context, answer *pool.Answer, to client) error
 }
 
 // sendFile sends the file with which the application answered.
-func sendFile(ctx context.Context, ref *wire.FileRef, to client) error {
-	if ref.Length == 0 {
+func sendFile(ctx context.Context, piece *pool.Piece, to client) (err error) {
+	ref, f := piece.File, piece.Open
+	defer func() {
+		if f != nil {
+			_ = f.Close() // only read from
+		}
+	}()
+	switch {
+	case ref.Length == 0:
 		return to.body(ctx, nil, false)
+	case f == nil:
+		f, err = answerfile.Open(*ref)
+	default:
+		_, err = answerfile.Check(f)
 	}
-	f, err := answerfile.Open(*ref)
 	if err != nil {
 		return fmt.Errorf("psgi: %w", err)
 	}
-	defer func() { _ = f.Close() }() // only read from
 	return to.file(ctx, f, ref.Offset, ref.Length)
 }
 

@@ -53,7 +53,7 @@ func FuzzDecode(f *testing.F) {
 				}
 			}
 			_, _ = DecodeHello(bytes.Clone(p))
-			_, _ = DecodeFile(p)
+			_, _ = DecodeFile(Frame{Payload: p})
 			_, _, _ = DecodeAbort(p)
 			if files, err := DecodeLoaded(p); err == nil {
 				size := 0

@@ -214,12 +214,13 @@ type FileRef struct {
 	Path           string
 }
 
-// DecodeFile decodes a FILE frame.
-func DecodeFile(p []byte) (FileRef, error) {
-	d := decoder{p: p}
+// DecodeFile decodes a FILE frame. It names an absolute path, or has the flag DESCRIPTOR and no path.
+func DecodeFile(frame Frame) (FileRef, error) {
+	d := decoder{p: frame.Payload}
 	f := FileRef{Offset: int64(d.uint64()), Length: int64(d.uint64()), Device: d.uint64(), Inode: d.uint64()}
 	f.Path = string(d.p)
-	if f.Offset < 0 || f.Length < 0 || f.Path == "" || f.Path[0] != '/' {
+	named := f.Path != "" && f.Path[0] == '/'
+	if f.Offset < 0 || f.Length < 0 || named == frame.Has(FlagDescriptor) {
 		d.bad = true
 	}
 	return f, d.err(File)

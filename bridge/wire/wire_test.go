@@ -200,15 +200,27 @@ func TestRefusals(t *testing.T) {
 			_, _, err := DecodeHead(Response, unhex(t, "00c8"+"00000001"+"000000ff"+"00000000"))
 			return err
 		},
-		"no version":                  func() error { _, err := DecodeHello(nil); return err },
-		"a token that is cut":         func() error { _, err := DecodeHello(unhex(t, "00000001"+"00000002"+"00000009"+"41")); return err },
-		"a file without a path":       func() error { _, err := DecodeFile(make([]byte, 32)); return err },
-		"a file with a relative path": func() error { _, err := DecodeFile(append(make([]byte, 32), "etc/passwd"...)); return err },
-		"a negative offset":           func() error { p := append(make([]byte, 32), "/f"...); p[0] = 0x80; _, err := DecodeFile(p); return err },
-		"an empty abort":              func() error { _, _, err := DecodeAbort(nil); return err },
-		"a fork without a pid":        func() error { _, err := DecodeForked([]byte{0, 0}); return err },
-		"a forked token that is cut":  func() error { _, err := DecodeForked(unhex(t, "0000002a"+"00000009"+"41")); return err },
-		"an end without a status":     func() error { _, _, err := DecodeExited(unhex(t, "0000002a"+"0000")); return err },
+		"no version":            func() error { _, err := DecodeHello(nil); return err },
+		"a token that is cut":   func() error { _, err := DecodeHello(unhex(t, "00000001"+"00000002"+"00000009"+"41")); return err },
+		"a file without a path": func() error { _, err := DecodeFile(Frame{Payload: make([]byte, 32)}); return err },
+		"a file with a relative path": func() error {
+			_, err := DecodeFile(Frame{Payload: append(make([]byte, 32), "etc/passwd"...)})
+			return err
+		},
+		"a negative offset": func() error {
+			p := append(make([]byte, 32), "/f"...)
+			p[0] = 0x80
+			_, err := DecodeFile(Frame{Payload: p})
+			return err
+		},
+		"a descriptor with a path": func() error {
+			_, err := DecodeFile(Frame{Flags: FlagDescriptor, Payload: append(make([]byte, 32), "/f"...)})
+			return err
+		},
+		"an empty abort":             func() error { _, _, err := DecodeAbort(nil); return err },
+		"a fork without a pid":       func() error { _, err := DecodeForked([]byte{0, 0}); return err },
+		"a forked token that is cut": func() error { _, err := DecodeForked(unhex(t, "0000002a"+"00000009"+"41")); return err },
+		"an end without a status":    func() error { _, _, err := DecodeExited(unhex(t, "0000002a"+"0000")); return err },
 	} {
 		if err := decode(); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
@@ -240,7 +252,7 @@ func TestHelloFileAbort(t *testing.T) {
 		t.Errorf("%v\n%s", err, diff)
 	}
 	file := append(unhex(t, strings.Repeat("00", 7)+"05"+strings.Repeat("00", 7)+"09"+strings.Repeat("00", 7)+"01"+strings.Repeat("00", 7)+"02"), "/srv/f"...)
-	f, err := DecodeFile(file)
+	f, err := DecodeFile(Frame{Payload: file})
 	if diff := cmp.Diff(FileRef{5, 9, 1, 2, "/srv/f"}, f); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
 	}

@@ -54,6 +54,10 @@ type Worker interface {
 	// Log logs the text of a LOG frame, at its level, and gives back the frame's buffer.
 	Log(*slog.Logger, wire.Frame)
 
+	// Descriptor takes the open file that came with a frame that has the flag DESCRIPTOR. The caller closes it. The goroutine
+	// that reads the worker's connection calls it. An error is ErrProtocol.
+	Descriptor() (*os.File, error)
+
 	// Queue adds frames to those that the next Flush writes, and returns how many bytes wait. Either may be nil. mark is a
 	// number of the host's for them, or 0; see Delivery.
 	Queue(mark uint32, first, second []byte) int

@@ -47,6 +47,8 @@ var (
 	ErrClosed = errors.New("the worker pool is closed")
 	// ErrProtocol: the worker sent something that is not the wire protocol.
 	ErrProtocol = errors.New("the worker broke the protocol")
+	// ErrNoDescriptors: the worker has sent a descriptor on a connection that has none.
+	ErrNoDescriptors = fmt.Errorf("%w: a descriptor where none may come", ErrProtocol)
 )
 
 // Group is a set of worker processes. New makes one, Start starts it and Stop

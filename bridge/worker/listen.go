@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"os"
+	"time"
 )
 
 // What a keeper tells gateways of a worker that listens, with Options.Listen.
@@ -27,6 +28,24 @@ func (w *Process) Quota() (left int, limited bool) {
 		return 0, false
 	}
 	return max(0, w.term.limit-int(w.term.served.Load())), true
+}
+
+// KillBroken ends a worker that has broken the protocol towards a gateway, for that reason. It reports false if the worker
+// is going already. It takes the group's lock.
+func (w *Process) KillBroken(reason string) bool {
+	g := w.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s := w.State(); s != Serving && s != Draining {
+		return false
+	}
+	w.blameLocked(causeDied)
+	w.failure = reason
+	w.leaveLocked(time.Now())
+	g.unlinkLocked(w)
+	g.topUpLocked()
+	g.tasks.Go(w.kill)
+	return true
 }
 
 // removeAddress removes the socket of a worker that has ended.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -176,6 +177,9 @@ func LogFrame(log *slog.Logger, frame wire.Frame) {
 	log.Log(context.Background(), levelOf(frame), text)
 	buffer.Put(frame.Buffer)
 }
+
+// Descriptor implements Worker. A process of this user names its files by their paths.
+func (w *Process) Descriptor() (*os.File, error) { return nil, ErrNoDescriptors }
 
 // Queue implements Worker.
 func (w *Process) Queue(mark uint32, first, second []byte) int {

@@ -22,6 +22,8 @@ type Body struct {
 	// Dir the file is made in os.TempDir and, on Linux, loses its name at once, so that nothing
 	// stays when the process is killed.
 	Dir string
+	// Made, if not nil, is called with the file once it has been made, before anything is in it.
+	Made func(*os.File) error
 
 	mem  []byte
 	file *os.File
@@ -41,7 +43,10 @@ func (b *Body) Write(p []byte) (int, error) {
 			return 0, fmt.Errorf("spool a request body: %w", err)
 		}
 		b.file, b.name = f, f.Name()
-		if err := b.forgetName(); err != nil {
+		if b.Made != nil {
+			err = b.Made(f)
+		}
+		if err := errors.Join(err, b.forgetName()); err != nil {
 			return 0, fmt.Errorf("spool a request body: %w", err)
 		}
 		if _, err := f.Write(b.mem); err != nil {

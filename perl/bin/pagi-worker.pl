@@ -92,7 +92,7 @@ if ($config{reload}) {
     load('PagiBridge/Loaded.pm');
     $handler = PagiBridge::Loaded->new($handler);
 }
-$worker->listen($config{listen}, $config{token}, $config{user}) if defined $config{listen};
+$worker->listen($config{listen}, $config{token}, $config{user}, $config{sendmsg}) if defined $config{listen};
 $worker->ready;
 $handler->report($worker) if $config{reload};
 $worker->run($handler);

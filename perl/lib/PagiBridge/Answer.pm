@@ -128,9 +128,12 @@ sub send {
     my $body = $response->[2];
     return $self->send_array($head, $body) if ref $body eq 'ARRAY';
     return $self->invalid('returned no body; PSGI wants an array or a handle') if !defined $body;
-    if (my $file = $self->{worker}{paths} && !$self->has_more && PagiBridge::File::payload($body, $self->{worker}{began}, $self->{running})) {
+    my $worker = $self->{worker};
+    if (my $file = ($worker->{paths} || $worker->{descriptors}) && !$self->has_more
+        && PagiBridge::File::payload($body, $worker->{began}, $self->{running})) {
         $self->start($head, $body);
-        return $self->end(FILE, $file);
+        return $self->end(FILE, $file) if $worker->{paths};
+        return $self->attach($file, $body) || $self->send_rest($body);
     }
     if (ref $body eq 'GLOB' || ref \$body eq 'GLOB' || blessed($body) && $body->can('getline')) {
         return $self->send_handle($head, $body);
@@ -156,6 +159,23 @@ sub send_handle {
     my ($self, $head, $body) = @_;
     $self->start($head, $body);
     return $self->send_as_it_comes($body) if PagiBridge::File::is_stream($body);
+    return $self->send_rest($body);
+}
+
+# attach ends the answer with a descriptor of the body's file. It returns false where that cannot be done.
+sub attach {
+    my ($self, $file, $body) = @_;
+    my $flags = FIN | DESCRIPTOR | ($self->{running} ? BUSY : 0);
+    my $frame = frame(FILE, $flags, $self->{stream}, substr($file, 0, 16) . pack 'Q> Q>', 0, 0);
+    $self->{worker}->attach($frame, openhandle($body)) or return 0;
+    $self->close_body;
+    @$self{qw(ended writing busy)} = (1, 0, $self->{running});
+    return 1;
+}
+
+# send_rest reads the body and sends it.
+sub send_rest {
+    my ($self, $body) = @_;
     local $/ = \(CHUNK);
     while (1) {
         $! = 0;

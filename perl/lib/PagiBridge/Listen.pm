@@ -132,8 +132,9 @@ sub greet {
     my %use = map { $_ => 1 } @common;
     my ($need) = $self->{features} =~ /\b(requests|scopes)\b/;
     return refusal("it has the features \"$peer{features}\", and this side needs \"$need\"") if $need && !$use{$need};
+    # Not interpolated: the application may have changed the separator of lists.
     my $welcome = frame(WELCOME, 0, 0, pack 'n N a*', VERSION, $$,
-        pack_pairs(features => "@common", runtime => 'perl', version => sprintf('%vd', $^V), @{ $self->{info} }));
+        pack_pairs(features => join(' ', @common), runtime => 'perl', version => sprintf('%vd', $^V), @{ $self->{info} }));
     return ($welcome . frame(READY, 0, 0, ''), { features => \%use, peer => \%peer });
 }
 

@@ -50,14 +50,17 @@ sub new {
     return $self;
 }
 
-=head2 listen($path, $token, $user)
+=head2 listen($path, $token, $user, $sendmsg)
 
-Makes the socket for gateways. The token and the user are as in L<PagiBridge::Listen>.
+Makes the socket for gateways. The token and the user are as in L<PagiBridge::Listen>. C<$sendmsg> is the
+number of that system call on this machine, if it is known. Then files can be sent to gateways of another
+user as descriptors; see L<PagiBridge::CGI::Kernel> for how.
 
 =cut
 
 sub listen {
-    my ($self, $path, $token, $user) = @_;
+    my ($self, $path, $token, $user, $sendmsg) = @_;
+    $self->{sendmsg} = $sendmsg if $sendmsg && length(pack 'J', 0) == 8;
     my $features = 'requests paths' . ($self->{sendmsg} ? ' descriptors' : '');
     $self->{listen} = PagiBridge::Listen->new($path, token => $token, user => $user, features => $features);
     return;
@@ -167,6 +170,29 @@ sub tell {
     }
     return;
 }
+
+=head2 attach($frame, $handle)
+
+Writes a frame with a descriptor of the file of a handle attached to it, which has a position of its own.
+Returns false if that cannot be done, and nothing is written then.
+
+=cut
+
+sub attach {
+    my ($self, $frame, $handle) = @_;
+    $self->flush;
+    open my $fresh, '<', '/proc/self/fd/' . fileno $handle or return 0;
+    my $vector  = pack 'J J', address($frame), length $frame;
+    my $control = pack 'J i i i x4', 20, 1, 1, fileno $fresh;    # SOL_SOCKET, SCM_RIGHTS
+    my $header  = pack 'J L x4 J J J J l x4', 0, 0, address($vector), 1, address($control), length $control, 0;
+    my $n;
+    do { $n = syscall $self->{sendmsg}, fileno $self->{socket}, $header, 0x4000 } while $n < 0 && $!{EINTR};    # MSG_NOSIGNAL
+    return 0 if $n <= 0;
+    $self->write_now(substr $frame, $n) if $n < length $frame;
+    return 1;
+}
+
+sub address { return unpack 'J', pack 'p', $_[0] }
 
 =head2 exiting($reason)
 

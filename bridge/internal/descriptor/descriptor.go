@@ -1,4 +1,5 @@
-package mux
+// Package descriptor takes the descriptors that come on a Unix socket.
+package descriptor
 
 import (
 	"errors"
@@ -13,30 +14,32 @@ import (
 // maxDescriptors is how many descriptors may have come before their frames were read.
 const maxDescriptors = 64
 
-// descriptorReader reads from a connection on which descriptors come (SCM_RIGHTS). It keeps them in
+// Reader reads from a connection on which descriptors come (SCM_RIGHTS). It keeps them in
 // their order, until the frames take them that they belong to.
-type descriptorReader struct {
-	conn *net.UnixConn
-	oob  []byte
+type Reader struct {
+	*net.UnixConn
+	violation error // what the errors wrap that the other side has caused
+	oob       []byte
 
 	mu    sync.Mutex
 	files []*os.File
 }
 
-func newDescriptorReader(conn *net.UnixConn) *descriptorReader {
-	return &descriptorReader{conn: conn, oob: make([]byte, syscall.CmsgSpace(16*4))}
+// NewReader returns a reader. Errors that the other side has caused wrap violation.
+func NewReader(conn *net.UnixConn, violation error) *Reader {
+	return &Reader{UnixConn: conn, violation: violation, oob: make([]byte, syscall.CmsgSpace(16*4))}
 }
 
 // Read implements io.Reader.
-func (r *descriptorReader) Read(p []byte) (int, error) {
-	n, oobn, flags, _, err := r.conn.ReadMsgUnix(p, r.oob)
+func (r *Reader) Read(p []byte) (int, error) {
+	n, oobn, flags, _, err := r.ReadMsgUnix(p, r.oob)
 	if oobn > 0 {
 		if keepErr := r.keep(r.oob[:oobn]); err == nil {
 			err = keepErr
 		}
 	}
 	if err == nil && flags&syscall.MSG_CTRUNC != 0 {
-		err = fmt.Errorf("%w: more descriptors at once than are taken", ErrProtocol)
+		err = fmt.Errorf("%w: more descriptors at once than are taken", r.violation)
 	}
 	if n = max(n, 0); n == 0 && err == nil && len(p) > 0 {
 		err = io.EOF
@@ -45,7 +48,7 @@ func (r *descriptorReader) Read(p []byte) (int, error) {
 }
 
 // keep takes the descriptors of a message.
-func (r *descriptorReader) keep(oob []byte) error {
+func (r *Reader) keep(oob []byte) error {
 	messages, err := syscall.ParseSocketControlMessage(oob)
 	if err != nil {
 		return err
@@ -63,17 +66,17 @@ func (r *descriptorReader) keep(oob []byte) error {
 		}
 	}
 	if len(r.files) > maxDescriptors {
-		return fmt.Errorf("%w: more than %d descriptors without frames", ErrProtocol, maxDescriptors)
+		return fmt.Errorf("%w: more than %d descriptors without frames", r.violation, maxDescriptors)
 	}
 	return nil
 }
 
-// take returns the next descriptor, for a frame that has one.
-func (r *descriptorReader) take() (*os.File, error) {
+// Take returns the next descriptor, for a frame that has one.
+func (r *Reader) Take() (*os.File, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.files) == 0 {
-		return nil, fmt.Errorf("%w: a frame whose descriptor is missing", ErrProtocol)
+		return nil, fmt.Errorf("%w: a frame whose descriptor is missing", r.violation)
 	}
 	f := r.files[0]
 	r.files[0] = nil
@@ -81,8 +84,8 @@ func (r *descriptorReader) take() (*os.File, error) {
 	return f, nil
 }
 
-// close closes the descriptors that no frame has taken.
-func (r *descriptorReader) close() error {
+// CloseRest closes the descriptors that no frame has taken.
+func (r *Reader) CloseRest() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var errs []error

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package psgi
+
+const sendmsg = 0
