@@ -136,9 +136,7 @@ func (g *gateway) setUp(s *site.Site) error {
 	}
 	slog.SetDefault(g.logs.logger) // libraries that take no logger must not block either
 	g.manager = newManager(g.logs.logger, g.process.LookupEnv)
-	if g.process.adapters {
-		g.adapters = adapters.New(adapters.Options{Version: version(), Logger: g.logs.logger, Inherited: g.process.takeover.adapters()})
-	}
+	g.adapters = g.process.newAdapters(adapters.Options{Logger: g.logs.logger, Inherited: g.process.takeover.adapters()})
 	return nil
 }
 

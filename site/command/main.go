@@ -26,6 +26,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/lines"
 	"github.com/pagi-go/pagi-bridge/plugin/adapter"
+	"github.com/pagi-go/pagi-bridge/plugin/adapters"
 	"github.com/pagi-go/pagi-bridge/server"
 )
 
@@ -190,6 +191,15 @@ func System() (Process, error) {
 	return p, err
 }
 
+// newAdapters returns what keeps mounts in other processes, nil where this program cannot be started as an adapter.
+func (p *Process) newAdapters(opt adapters.Options) *adapters.Adapters {
+	if !p.adapters {
+		return nil
+	}
+	opt.Version = version()
+	return adapters.New(opt)
+}
+
 // lookupIn returns an os.LookupEnv for a copy of environ.
 func lookupIn(environ []string) func(string) (string, bool) {
 	values := make(map[string]string, len(environ))
@@ -243,6 +253,7 @@ func Run(ctx context.Context, args []string, p Process) int {
 	switch {
 	case options.test:
 		s.Logger = slog.New(slog.DiscardHandler)
+		s.Adapters = p.newAdapters(adapters.Options{})
 		if _, err := s.Build(); err != nil {
 			return complain(p, ExitUsage, err)
 		}

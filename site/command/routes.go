@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/plugin/adapters"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
@@ -40,6 +41,7 @@ func showRoutes(args []string, p Process) int {
 		s.Settings.Environment = defaultEnvironment(p)
 	}
 	s.Logger = slog.New(slog.DiscardHandler)
+	s.Adapters = p.newAdapters(adapters.Options{})
 	if _, err := s.Build(); err != nil {
 		return complain(p, ExitUsage, err)
 	}
