@@ -53,6 +53,7 @@ type Crew struct {
 	ends        []EndReport // that were not reported
 	served      map[int]int // by worker, all leases together
 	position    uint64
+	releasing   int // questions of Release that wait for their answers
 	listed      bool
 	status      worker.Status // the last one
 	changed     chan struct{} // closed, and replaced, when any of this has changed
@@ -484,7 +485,7 @@ func (c *Crew) Reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.await(ctx, func() bool { return c.control != control || c.position >= r.Position })
+	return c.await(ctx, func() bool { return c.control != control || c.position >= r.Position && c.releasing == 0 })
 }
 
 // Resize implements worker.Crew. It returns 0 where the keeper cannot be asked.
