@@ -433,6 +433,11 @@ func TestTheLineIsCut(t *testing.T) {
 		t.Errorf("the processes were %v and are %v", before, now)
 	}
 	testkit.Eventually(t, "six requests to be counted", func() bool { g.Status(); return served(t, k) == 6 })
+	broken := leased.Line(k)
+	broken.Cut()
+	if err := g.crew.Attach(t.Context(), broken); err == nil {
+		t.Error("a line that is cut is attached")
+	}
 	if err := g.Reload(t.Context()); err != nil {
 		t.Error(err)
 	}
