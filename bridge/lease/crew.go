@@ -46,6 +46,9 @@ type Crew struct {
 	control     Control            // nil while no keeper can be asked
 	attachments int                // so far
 	unfollow    context.CancelFunc // ends the attachment
+	followed    chan struct{}      // closed when the attachment has ended
+	moving      bool               // Attach is asking a keeper
+	lostBy      error              // why the keeper could not be asked any more, while moving
 	facts       Facts
 	retry       time.Time // from facts
 	known       map[string]*place
@@ -53,6 +56,7 @@ type Crew struct {
 	ends        []EndReport // that were not reported
 	served      map[int]int // by worker, all leases together
 	position    uint64
+	releasing   int // questions of Release that wait for their answers
 	listed      bool
 	status      worker.Status // the last one
 	changed     chan struct{} // closed, and replaced, when any of this has changed
@@ -62,10 +66,11 @@ type Crew struct {
 	lastTo    int                  // the attachment that it was for
 	reported  map[int]WorkerReport // without their times
 
-	news  chan struct{} // capacity 1: there is something to report
-	quit  context.Context
-	end   context.CancelFunc
-	tasks sync.WaitGroup // every goroutine of the crew
+	news      chan struct{} // capacity 1: there is something to report
+	attaching sync.Mutex    // held during Attach; comes first
+	quit      context.Context
+	end       context.CancelFunc
+	tasks     sync.WaitGroup // every goroutine of the crew
 }
 
 // stage is a stage in the life of a crew.
@@ -203,38 +208,52 @@ func (c *Crew) hasLeasesLocked() bool {
 }
 
 // Attach gives the crew another keeper, or a new way to the same one. Workers that the new one does not know finish what
-// they have, and are told to go. Attach returns when the keeper has been asked.
+// they have, and are told to go. Attach returns when the keeper has been asked. After an error the crew has the keeper that
+// it had, if it can still be asked.
 func (c *Crew) Attach(ctx context.Context, control Control) error { return c.attach(ctx, control) }
 
 func (c *Crew) attach(ctx context.Context, control Control) error {
+	c.attaching.Lock()
+	defer c.attaching.Unlock()
 	c.mu.Lock()
 	if c.stage != running {
 		c.mu.Unlock()
 		return worker.ErrClosed
 	}
-	if c.unfollow != nil {
-		c.unfollow()
-	}
-	follow, cancel := context.WithCancel(c.quit)
-	c.unfollow, c.listed = cancel, false
+	c.moving, c.lostBy = true, nil
 	c.mu.Unlock()
+	follow, cancel := context.WithCancel(c.quit)
 	release := context.AfterFunc(ctx, cancel)
 	stream, err := control.Attach(follow, c.name)
 	if !release() && err == nil {
 		err = context.Cause(ctx)
 	}
+	c.mu.Lock()
+	c.moving = false
+	lost := c.lostBy
+	if err == nil && c.stage != running {
+		err = worker.ErrClosed
+	}
 	if err != nil {
+		c.mu.Unlock()
 		cancel()
+		c.tellLost(lost)
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stage == stopped || follow.Err() != nil {
-		cancel()
-		return worker.ErrClosed
+	if c.unfollow != nil {
+		c.unfollow()
 	}
+	before, done := c.followed, make(chan struct{})
+	c.unfollow, c.followed, c.listed = cancel, done, false
 	c.control, c.position, c.attachments = control, 0, c.attachments+1
-	c.tasks.Go(func() { c.follow(follow, control, stream) })
+	c.mu.Unlock()
+	c.tasks.Go(func() {
+		defer close(done)
+		if before != nil {
+			<-before // it has been told to end
+		}
+		c.follow(follow, control, stream)
+	})
 	return nil
 }
 
@@ -270,17 +289,29 @@ func (c *Crew) follow(ctx context.Context, control Control, stream Stream) {
 // detached is called when a keeper cannot be asked any more.
 func (c *Crew) detached(control Control, why error) {
 	c.mu.Lock()
-	is := c.control == control
-	if is {
+	switch {
+	case c.control != control:
+		why = nil
+	case c.moving: // Attach has taken the place of this attachment, or will tell
+		c.control, c.lostBy, why = nil, why, nil
+	default:
 		c.control = nil
 	}
 	stranded := c.changedLocked()
+	c.mu.Unlock()
+	c.tellLost(why)
+	c.strand(stranded)
+}
+
+// tellLost logs why the keeper cannot be asked any more; nil: it can.
+func (c *Crew) tellLost(why error) {
+	if why == nil {
+		return
+	}
+	c.mu.Lock()
 	has := c.hasLeasesLocked()
 	c.mu.Unlock()
-	if is {
-		c.log.Error("the keeper of the workers cannot be asked any more: there are no new ones until there is another keeper", "error", why, "has_workers", has)
-	}
-	c.strand(stranded)
+	c.log.Error("the keeper of the workers cannot be asked any more: there are no new ones until there is another keeper", "error", why, "has_workers", has)
 }
 
 // dropOthers lets workers finish that the keeper does not know.
@@ -484,7 +515,7 @@ func (c *Crew) Reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.await(ctx, func() bool { return c.control != control || c.position >= r.Position })
+	return c.await(ctx, func() bool { return c.control != control || c.position >= r.Position && c.releasing == 0 })
 }
 
 // Resize implements worker.Crew. It returns 0 where the keeper cannot be asked.

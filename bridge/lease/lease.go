@@ -408,7 +408,11 @@ func (l *lease) MakeWay() bool {
 	if !l.relieved.Load() || !l.state.CompareAndSwap(uint32(worker.Serving), uint32(worker.Draining)) {
 		return false
 	}
-	l.crew.tasks.Go(l.release)
+	l.crew.releases(1)
+	l.crew.tasks.Go(func() {
+		l.release()
+		l.crew.releases(-1)
+	})
 	return true
 }
 
@@ -426,6 +430,17 @@ func (c *Crew) controlOf(l *lease) (control Control, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.control, c.control != nil && !l.orphaned.Load()
+}
+
+// releases counts the questions that wait for the keeper's verdict.
+func (c *Crew) releases(change int) {
+	c.mu.Lock()
+	c.releasing += change
+	stranded := c.changedLocked()
+	c.mu.Unlock()
+	if stranded {
+		c.tasks.Go(c.host.Stranded) // the host's lock may be held
+	}
 }
 
 // wake is called when a lease is ready.

@@ -205,9 +205,11 @@ func TestAGatewayThatVanishes(t *testing.T) {
 			t.Fatal(o.err)
 		}
 	}
-	gate := filepath.Join(t.TempDir(), "gate")
-	cut := first.async("wait " + gate)
-	testkit.Eventually(t, "a busy worker", func() bool { return strings.Contains(first.states(), "busy") })
+	dir := t.TempDir()
+	mark, gate := filepath.Join(dir, "mark"), filepath.Join(dir, "gate")
+	cut := first.async("mark-and-wait " + mark + " " + gate)
+	testkit.Eventually(t, "the worker to have begun", func() bool { _, err := os.Stat(mark); return err == nil })
+	testkit.Eventually(t, "ten requests to be counted", func() bool { first.Status(); return served(t, k) == 10 })
 	first.vanish()
 	if o := testkit.Await(t, cut); o.err == nil {
 		t.Error("the request is answered")
@@ -216,18 +218,16 @@ func TestAGatewayThatVanishes(t *testing.T) {
 	if o := second.do("pid", false); o.err != nil {
 		t.Errorf("by the idle worker: %v", o.err)
 	}
-	if states := second.states(); states != "starting ready" && states != "ready starting" {
-		t.Errorf("while one is busy for the first gateway: %s", states)
-	}
+	testkit.Eventually(t, "one worker, and one that is busy for the first gateway", func() bool {
+		states := second.states()
+		return states == "starting ready" || states == "ready starting"
+	})
 	touch(t, gate)
 	second.await("ready ready")
 	if now := pids(t, k); !slices.Equal(before, now) {
 		t.Errorf("the processes were %v and are %v", before, now)
 	}
-	second.Status() // reports
-	if n := served(t, k); n != 11 {
-		t.Errorf("%d requests are counted, want 11", n)
-	}
+	testkit.Eventually(t, "eleven requests to be counted", func() bool { second.Status(); return served(t, k) == 11 })
 }
 
 // Two gateways at once: the first drains while the second has begun. No request is lost.
@@ -282,8 +282,9 @@ func TestQuota(t *testing.T) {
 			t.Fatalf("%+v", o)
 		}
 	}
-	if s := g.Status(); s.Launched != 1 || s.Workers[0].Served != 9 {
-		t.Fatalf("after nine requests: %d workers, %d requests", s.Launched, s.Workers[0].Served)
+	testkit.Eventually(t, "nine requests to be counted", func() bool { s := g.Status(); return s.Workers[0].Served == 9 })
+	if n := g.Status().Launched; n != 1 {
+		t.Fatalf("%d workers after nine requests", n)
 	}
 	if o := g.do("pid", false); o.err != nil {
 		t.Fatal(o.err)
@@ -431,8 +432,11 @@ func TestTheLineIsCut(t *testing.T) {
 	if now := pids(t, k); !slices.Equal(before, now) {
 		t.Errorf("the processes were %v and are %v", before, now)
 	}
-	if n := served(t, k); n != 6 {
-		t.Errorf("%d requests are counted, want 6", n)
+	testkit.Eventually(t, "six requests to be counted", func() bool { g.Status(); return served(t, k) == 6 })
+	broken := leased.Line(k)
+	broken.Cut()
+	if err := g.crew.Attach(t.Context(), broken); err == nil {
+		t.Error("a line that is cut is attached")
 	}
 	if err := g.Reload(t.Context()); err != nil {
 		t.Error(err)

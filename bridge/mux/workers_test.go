@@ -10,10 +10,13 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/leased"
+	"github.com/pagi-go/pagi-bridge/bridge/lease"
 	"github.com/pagi-go/pagi-bridge/bridge/mux"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
@@ -59,7 +62,52 @@ func work() error {
 	if err != nil {
 		return err
 	}
+	if path := config.Get("listen"); path != "" {
+		return listen(conn, path, offer, config.Get("token"))
+	}
 	return mux.NewWorker(line, pagi.AppFunc(workerApp), mux.WorkerOptions{}).Run(context.Background())
+}
+
+// listen serves gateways that dial, all at once, until the keeper says DRAIN or goes.
+func listen(keeper net.Conn, path string, offer wire.Offer, token string) error {
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		return err
+	}
+	if _, err := keeper.Write(wire.AppendFrame(nil, wire.Ready, 0, 0, nil)); err != nil {
+		return err
+	}
+	var gateways sync.WaitGroup
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			gateways.Go(func() {
+				defer conn.Close()
+				line, err := mux.Answer(conn, offer, wire.FeatureScopes, func(h wire.HelloPayload) error {
+					if h.Token != token {
+						return errors.New("the token is another one")
+					}
+					return nil
+				})
+				if err == nil {
+					_ = mux.NewWorker(line, pagi.AppFunc(workerApp), mux.WorkerOptions{}).Run(context.Background()) // until it has gone
+				}
+			})
+		}
+	}()
+	for {
+		frame, err := wire.ReadFrame(keeper, nil)
+		if err != nil {
+			return nil // the keeper has gone
+		}
+		if frame.Type == wire.Drain {
+			gateways.Wait()
+			return nil
+		}
+	}
 }
 
 // workerApp is the application of the workers: /pid tells which one it is, /stop stops it as a blocked loop
@@ -91,7 +139,10 @@ func startWorkers(t *testing.T, mode string, opt mux.WorkersOptions) *workers {
 	opt.Start = func(s worker.Setup) (*exec.Cmd, []byte, error) {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "MUX_WORKER="+mode)
-		return cmd, wire.AppendPairs(nil, "socket", s.Socket, "token", s.Token), nil
+		return cmd, wire.AppendPairs(nil, "socket", s.Socket, "listen", s.Listen, "token", s.Token), nil
+	}
+	if opt.Crew == nil {
+		opt.Crew = leased.Maker()
 	}
 	w.Workers = mux.NewWorkers(opt)
 	w.Client = pagitest.New(pagi.AppFunc(w.Serve))
@@ -275,5 +326,47 @@ func TestAWorkerOfAnotherKindIsRefused(t *testing.T) {
 	err := w.Start(t.Context())
 	if want := `it has the features "requests", and this side needs "scopes"`; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+func TestWorkersOverALease(t *testing.T) {
+	t.Parallel()
+	leased.Again(t, "^Test(WorkersShare|AReload|AWorkerThatDies|ABlockedWorkerIsReplaced|WorkersAre)")
+}
+
+// Two gateways have scopes of one worker at the same time. The one that goes leaves it to the other.
+func TestTwoGatewaysShareAWorker(t *testing.T) {
+	var keeper *lease.Keeper
+	first := startWorkers(t, "serve", mux.WorkersOptions{
+		Processes: worker.Processes{Workers: 1},
+		Crew: func(o worker.Options, h worker.Host) worker.Crew {
+			c := leased.Of(lease.KeeperOptions{Options: o}, h)
+			keeper = c.Keeper
+			return c
+		},
+	})
+	second := startWorkers(t, "serve", mux.WorkersOptions{
+		Crew: func(o worker.Options, h worker.Host) worker.Crew {
+			return lease.New(lease.Options{Options: o, Control: leased.Line(keeper)}, h)
+		},
+	})
+	if a, b := first.pid(t), second.pid(t); a != b {
+		t.Fatalf("%s serves the one, and %s the other", a, b)
+	}
+	ws := first.WebSocket("/")
+	if err := second.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := ws.SendText("still there?"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ws.ReceiveText(); got != "still there?" || err != nil {
+		t.Errorf("%q %v", got, err)
+	}
+	if err := ws.Finish(); err != nil {
+		t.Error(err)
+	}
+	if s := first.Status(); s.Launched != 1 {
+		t.Errorf("%d workers were started", s.Launched)
 	}
 }

@@ -4,13 +4,14 @@ import (
 	"context"
 	"testing"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/leased"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 )
 
 // BenchmarkDo sends one small request after another to one worker. All allocations it counts are
 // the pool's.
 func BenchmarkDo(b *testing.B) {
-	p := New(Options{Crew: crewOf(), Processes: worker.Processes{Workers: 1}, Start: fakeStart("serve")})
+	p := New(Options{Crew: leased.Maker(), Processes: worker.Processes{Workers: 1}, Start: fakeStart("serve")})
 	if err := p.Start(context.Background()); err != nil {
 		b.Fatal(err)
 	}

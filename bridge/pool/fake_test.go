@@ -3,7 +3,6 @@ package pool
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -43,14 +42,6 @@ func fakePreload(fault string) func(worker.Setup) (*exec.Cmd, []byte, error) {
 	}
 }
 
-// crewOf returns the maker of the workers: nil for processes of this one, and with POOL_CREW=lease those of a keeper.
-func crewOf() func(worker.Options, worker.Host) worker.Crew {
-	if os.Getenv("POOL_CREW") == "lease" {
-		return leased.New
-	}
-	return nil
-}
-
 func start(t *testing.T, opt Options) *started {
 	t.Helper()
 	s := &started{t: t, log: &testkit.Log{}}
@@ -61,7 +52,7 @@ func start(t *testing.T, opt Options) *started {
 	if opt.Start == nil {
 		opt.Start = fakeStart("serve")
 	}
-	opt.Crew = crewOf()
+	opt.Crew = leased.Maker()
 	s.Pool = New(opt)
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)

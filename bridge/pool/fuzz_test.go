@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/leased"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
@@ -51,7 +52,7 @@ func FuzzWorker(f *testing.F) {
 	f.Fuzz(func(t *testing.T, said []byte) {
 		setups := make(chan worker.Setup, 1)
 		var first atomic.Bool
-		s := &started{t: t, Pool: New(Options{Crew: crewOf(),
+		s := &started{t: t, Pool: New(Options{Crew: leased.Maker(),
 			Processes: worker.Processes{Workers: 1},
 			Limits:    Limits{Limits: worker.Limits{KillAfter: 50 * time.Millisecond}},
 			Start: func(setup worker.Setup) (*exec.Cmd, []byte, error) {

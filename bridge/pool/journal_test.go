@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/leased"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
@@ -17,7 +18,7 @@ import (
 // A blocked log delays no answer, whatever the workers print, and even when one of them dies.
 func TestBlockedLog(t *testing.T) {
 	logger, text, release := testkit.StuckLog(t)
-	s := &started{t: t, log: text, Pool: New(Options{Crew: crewOf(), Processes: worker.Processes{Workers: 2}, Start: fakeStart("serve"), Limits: Limits{Limits: worker.Limits{KillAfter: 200 * time.Millisecond}}, Logger: logger})}
+	s := &started{t: t, log: text, Pool: New(Options{Crew: leased.Maker(), Processes: worker.Processes{Workers: 2}, Start: fakeStart("serve"), Limits: Limits{Limits: worker.Limits{KillAfter: 200 * time.Millisecond}}, Logger: logger})}
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

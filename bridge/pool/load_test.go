@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/leased"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
@@ -88,7 +89,7 @@ func TestUnderLoad(t *testing.T) {
 	}
 	s.mu.Unlock()
 	own := 1 // the socket, which a keeper has elsewhere
-	if crewOf() != nil {
+	if leased.Maker() != nil {
 		own = 0
 	}
 	if files, err := os.ReadDir(s.Dir()); err != nil || len(files) != own {

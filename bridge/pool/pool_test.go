@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/leased"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
@@ -66,7 +67,7 @@ func TestStartFailures(t *testing.T) {
 			if mode == "silent" {
 				patience = 300 * time.Millisecond
 			}
-			p := New(Options{Crew: crewOf(), Start: fakeStart(mode), Processes: worker.Processes{Workers: 2}, Limits: Limits{Limits: worker.Limits{StartTimeout: patience, KillAfter: 100 * time.Millisecond}}, Logger: (&testkit.Log{}).Logger()})
+			p := New(Options{Crew: leased.Maker(), Start: fakeStart(mode), Processes: worker.Processes{Workers: 2}, Limits: Limits{Limits: worker.Limits{StartTimeout: patience, KillAfter: 100 * time.Millisecond}}, Logger: (&testkit.Log{}).Logger()})
 			err := p.Start(t.Context())
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v, want %q", err, want)

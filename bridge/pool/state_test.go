@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/leased"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
@@ -60,7 +61,7 @@ func (s *started) pid(w *station) (pid int) {
 
 // TestTransitions takes a worker through every arrow of the drawings in state.go and in state.go of package worker.
 func TestTransitions(t *testing.T) {
-	if crewOf() != nil {
+	if leased.Maker() != nil {
 		t.Skip("a gateway has no station for a worker that is starting at its keeper")
 	}
 	const grace = 200 * time.Millisecond

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/leased"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
@@ -177,7 +178,7 @@ func TestZygoteThatBreaksTheProtocol(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			log := &testkit.Log{}
-			p := New(Options{Crew: crewOf(), Processes: worker.Processes{Preload: true, Workers: 1}, Start: fakePreload(fault), Logger: log.Logger(), Limits: Limits{Limits: worker.Limits{StartTimeout: time.Second, KillAfter: 200 * time.Millisecond}}})
+			p := New(Options{Crew: leased.Maker(), Processes: worker.Processes{Preload: true, Workers: 1}, Start: fakePreload(fault), Logger: log.Logger(), Limits: Limits{Limits: worker.Limits{StartTimeout: time.Second, KillAfter: 200 * time.Millisecond}}})
 			err := p.Start(t.Context())
 			want := "which is no such process"
 			if fault == "announces another" {

@@ -3,7 +3,6 @@ package psgi
 import (
 	"context"
 	"io"
-	"os"
 	"testing"
 	"time"
 
@@ -25,8 +24,8 @@ func mount(t *testing.T, o PSGI) *mounted {
 	t.Helper()
 	m := &mounted{t: t, log: &testkit.Log{}}
 	o.Logger = m.log.Logger()
-	if os.Getenv("POOL_CREW") == "lease" { // the workers are those of a keeper, see leased
-		o.Crew = leased.New
+	if o.Crew == nil {
+		o.Crew = leased.Maker()
 	}
 	if o.Workers == 0 {
 		o.Workers = 1
