@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
 )
 
 // MaxScope is the largest payload of a SCOPE frame, in bytes.
@@ -16,8 +17,8 @@ const MaxScope = 1 << 20
 var scopeTypes = [...]string{1: pagi.TypeHTTP, 2: pagi.TypeWebSocket, 3: pagi.TypeSSE, 4: pagi.TypeLifespan}
 
 // AppendScope appends a SCOPE frame. What a scope has beside the fields that PROTOCOL.md lists does
-// not cross the wire: State, Connection, Transport, Notes, Stash and the values of With. The error
-// is ErrTooLarge, or about a type that the protocol does not have.
+// not cross the wire: State, Connection, Transport, Notes, Stash, and the values of With but for the
+// request's id and the authenticated client. The error is ErrTooLarge, or about a type that the protocol does not have.
 func AppendScope(b []byte, stream uint32, s *pagi.Scope) ([]byte, error) {
 	kind := slices.Index(scopeTypes[:], s.Type)
 	if kind < 1 {
@@ -30,10 +31,17 @@ func AppendScope(b []byte, stream uint32, s *pagi.Scope) ([]byte, error) {
 	if s.PAGI.WorkerNum > 0 {
 		worker = strconv.Itoa(s.PAGI.WorkerNum)
 	}
-	b = appendList(b,
+	requestID, _ := s.Value(scopekey.RequestID).(string)
+	auth, _ := s.Auth()
+	values := [...]string{
 		s.HTTPVersion, s.Method, s.Scheme, s.Path, s.RawPath, s.Target, s.QueryString, s.RootPath,
-		s.Client.Host, port(s.Client), s.Server.Host, port(s.Server), worker,
-	)
+		s.Client.Host, port(s.Client), s.Server.Host, port(s.Server), worker, requestID, auth.Type, auth.Username,
+	}
+	if requestID == "" && auth.Type == "" {
+		b = appendList(b, values[:firstOptional]...)
+	} else {
+		b = appendList(b, values[:]...)
+	}
 	b = appendHeaders(b, s.Headers)
 	b = appendList(b, s.Subprotocols...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(s.Extensions)))
@@ -52,6 +60,9 @@ func AppendScope(b []byte, stream uint32, s *pagi.Scope) ([]byte, error) {
 	binary.BigEndian.PutUint32(b[start:], uint32(size))
 	return b, nil
 }
+
+// firstOptional is the first value of a scope that is left out, with those behind it, where they are empty.
+const firstOptional = 13
 
 func port(a pagi.Addr) string {
 	if a.Port == 0 {
@@ -82,11 +93,12 @@ func DecodeScope(p []byte) (*pagi.Scope, error) {
 		return nil, fmt.Errorf("%w: a scope of type %d", ErrMalformed, kind)
 	}
 	s := &pagi.Scope{Type: scopeTypes[kind], PAGI: pagi.Versions{Version: pagi.SpecVersion}}
-	var client, server, worker string
+	var client, server, worker, requestID string
+	var auth pagi.Auth
 	values := d.list()
 	for i, field := range []*string{
 		&s.HTTPVersion, &s.Method, &s.Scheme, &s.Path, &s.RawPath, &s.Target, &s.QueryString, &s.RootPath,
-		&s.Client.Host, &client, &s.Server.Host, &server, &worker,
+		&s.Client.Host, &client, &s.Server.Host, &server, &worker, &requestID, &auth.Type, &auth.Username,
 	} {
 		if i < len(values) {
 			*field = values[i]
@@ -95,6 +107,12 @@ func DecodeScope(p []byte) (*pagi.Scope, error) {
 	s.Client.Port, s.Server.Port = d.number(client, 65535), d.number(server, 65535)
 	if s.PAGI.WorkerNum = d.number(worker, 1<<31-1); worker != "" {
 		s.PAGI.IsWorker = true
+	}
+	if requestID != "" {
+		s.SetValue(scopekey.RequestID, requestID)
+	}
+	if auth.Type != "" {
+		s.SetValue(scopekey.Auth, auth)
 	}
 	s.Headers = d.headers()
 	s.Subprotocols = d.list()

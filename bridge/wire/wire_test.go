@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
 )
 
 // These bytes are also in perl/t/wire.t, so that both sides agree on them.
@@ -361,5 +362,21 @@ func TestFramesDoNotAllocate(t *testing.T) {
 		}); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
 		}
+	}
+}
+
+func TestAScopeCarriesTheClientsIdentity(t *testing.T) {
+	scope := (&pagi.Scope{Type: pagi.TypeHTTP}).With(scopekey.Auth, pagi.Auth{Type: "basic", Username: "ann"}).With(scopekey.RequestID, "r1")
+	b, err := AppendScope(nil, 1, scope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := DecodeScope(b[HeaderSize:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth, _ := got.Auth()
+	if auth.Username != "ann" || auth.Type != "basic" || got.Value(scopekey.RequestID) != "r1" {
+		t.Errorf("%+v, %v", auth, got.Value(scopekey.RequestID))
 	}
 }
