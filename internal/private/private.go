@@ -58,6 +58,10 @@ func Make(kind string) (*Dir, error) {
 // Path is the directory's name.
 func (d *Dir) Path() string { return d.path }
 
+// Lock is the file that locks the directory. A process that inherits it keeps the directory from being swept after this
+// process has ended.
+func (d *Dir) Lock() *os.File { return d.lock }
+
 // Remove removes the directory and all that is in it.
 func (d *Dir) Remove() error {
 	err := os.RemoveAll(d.path)
