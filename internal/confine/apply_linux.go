@@ -229,7 +229,7 @@ func (r *landlockRules) fileRule(path string, isDir, write bool) landlock.Rule {
 
 // systemRead is what programs of a usual system need: programs, libraries, and of /etc what tells users, hosts, times,
 // languages and certificates, without secrets. /proc is there for all, because a process can be granted its own directory
-// only by a number that nobody knows before; Landlock keeps the memory and the environment of others closed there.
+// only by its number, which is not known before. Landlock keeps the memory and the environment of others closed there.
 var systemRead = []string{
 	"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sys/devices/system/cpu",
 	"/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/perl",

@@ -50,7 +50,7 @@ type Isolation struct {
 
 	// Memory is how many bytes the adapter and all that it starts may have together, at least 32 MiB; it cannot be swapped
 	// out. 0 means no limit. The kernel kills one of the processes that need more. It takes cgroup v2. Without it each
-	// process is held to this size (RLIMIT_DATA).
+	// process is held to this size, or to 256 MiB where that is more (RLIMIT_DATA).
 	Memory int64 `yaml:"memory" unit:"bytes"`
 	// CPU is the share of processor time of all of them together: "150%" is one processor and a half. "" means no
 	// limit. It takes cgroup v2.
@@ -59,7 +59,7 @@ type Isolation struct {
 	// cgroup v2. Without it the limit counts all processes of User (RLIMIT_NPROC).
 	Processes int `yaml:"processes"`
 
-	// ProcessMemory is how many bytes of memory of its own each process may have (RLIMIT_DATA), at least 64 MiB. 0
+	// ProcessMemory is how many bytes of memory of its own each process may have (RLIMIT_DATA), at least 256 MiB. 0
 	// means no limit.
 	ProcessMemory int64 `yaml:"process_memory" unit:"bytes"`
 	// OpenFiles is how many descriptors each process may have (RLIMIT_NOFILE), at least 64. 0 means the gateway's limit.
@@ -104,7 +104,7 @@ const (
 // The least values that leave the adapter itself, a Go program, room to work.
 const (
 	minMemory        = 32 << 20
-	minProcessMemory = 64 << 20
+	minProcessMemory = 256 << 20 // an idle gateway of Go has mapped 126 MiB
 	minProcesses     = 32
 	minOpenFiles     = 64
 )
@@ -182,7 +182,7 @@ func (i Isolation) Check() error {
 	wrong(i.User == "" && i.Group != "", "group", "needs user")
 	wrong(i.User == "" && i.SupplementaryGroups != nil, "supplementary_groups", "needs user")
 	least(i.Memory, minMemory, "memory", "32MiB")
-	least(i.ProcessMemory, minProcessMemory, "process_memory", "64MiB")
+	least(i.ProcessMemory, minProcessMemory, "process_memory", "256MiB")
 	least(int64(i.Processes), minProcesses, "processes", "32")
 	least(int64(i.OpenFiles), minOpenFiles, "open_files", "64")
 	wrong(i.Nice < -20 || i.Nice > 19, "nice", "must be from -20 to 19, is %d", i.Nice)
