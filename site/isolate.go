@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"time"
 
@@ -37,7 +38,7 @@ func (s *Site) isolation(m *Mount) (is Isolation, apart bool, err error) {
 	is = m.Isolate
 	if !asked {
 		is = s.Settings.Isolate
-		asked = s.settingsAt.options["isolate"] != (Position{})
+		asked = !reflect.ValueOf(is).IsZero()
 	}
 	switch err := is.Check(); {
 	case err != nil:

@@ -140,7 +140,7 @@ my %own = map { $_ => 1 } qw(host port listen socket pagi_bridge server_ready da
 sub arguments {
     my ($self, $control) = @_;
     my @arguments = (
-        '--quiet', '--log-level=info', '--no-access-log',
+        '--quiet', '--log-level=info', '--no-access-log', '--isolate=none',
         "--perl=$^X", '-I', lib(), '-M', __PACKAGE__ . "=worker,$control",
         '-e', __PACKAGE__ . '::application()',
     );
