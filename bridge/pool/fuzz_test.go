@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pagi-go/pagi-bridge/bridge/internal/leased"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
@@ -42,6 +41,7 @@ func FuzzWorker(f *testing.F) {
 		frames(wire.Frame{Type: wire.Response, Flags: busy, Stream: 1, Payload: head}, wire.Frame{Type: wire.Log, Flags: wire.LevelWarn, Stream: 1, Payload: head}, wire.Frame{Type: wire.Idle}, answer(2)),
 		frames(wire.Frame{Type: wire.Response, Flags: busy, Stream: 1, Payload: head}, wire.Frame{Type: wire.Exiting, Payload: head}),
 		frames(wire.Frame{Type: wire.Response, Stream: 1, Payload: head}, wire.Frame{Type: wire.File, Flags: wire.FlagFin, Stream: 1, Payload: file}),
+		frames(wire.Frame{Type: wire.Response, Stream: 1, Payload: head}, wire.Frame{Type: wire.File, Flags: wire.FlagFin | wire.FlagDescriptor, Stream: 1, Payload: make([]byte, 32)}),
 		frames(wire.Frame{Type: wire.Abort, Flags: wire.FlagFin, Stream: 1, Payload: []byte{1, 'x'}}, answer(2), answer(3)),
 		frames(wire.Frame{Type: wire.Forked, Payload: head}, answer(1)),
 		frames(wire.Frame{Type: wire.Ready}, wire.Frame{Type: wire.Failed, Payload: head}, answer(2)),
@@ -52,7 +52,7 @@ func FuzzWorker(f *testing.F) {
 	f.Fuzz(func(t *testing.T, said []byte) {
 		setups := make(chan worker.Setup, 1)
 		var first atomic.Bool
-		s := &started{t: t, Pool: New(Options{Crew: leased.Maker(),
+		s := &started{t: t, Pool: New(Options{ // not over a lease: the test is the process
 			Processes: worker.Processes{Workers: 1},
 			Limits:    Limits{Limits: worker.Limits{KillAfter: 50 * time.Millisecond}},
 			Start: func(setup worker.Setup) (*exec.Cmd, []byte, error) {

@@ -11,6 +11,7 @@ use lib "$FindBin::Bin/../lib";
 
 use PagiBridge::Listen;
 use PagiBridge::Listening;
+use PagiBridge::Mux;
 use PagiBridge::PSGI;
 use PagiBridge::Wire qw(:frames frame pack_pairs parse_frames unpack_pairs);
 
@@ -167,7 +168,7 @@ my $welcome = WELCOME . ' ' . READY;
 }
 
 {
-    my $listen = PagiBridge::Listen->new("$dir/loop", token => 'secret', features => 'scopes ping', info => [streams => 7]);
+    my $listen = PagiBridge::Listen->new("$dir/loop", token => 'secret', features => 'scopes ping', info => [PagiBridge::Mux::info()]);
     is $listen->accept, undef, 'accept does not wait';
     $path = "$dir/loop";
     my $gateway = dial('secret', 'scopes ping calls');
@@ -182,7 +183,13 @@ my $welcome = WELCOME . ' ' . READY;
     is_deeply $terms->{features}, { scopes => 1, ping => 1 }, 'the features that both have';
     my ($first) = parse_frames(\$answer);
     my %pairs = (unpack_pairs(substr $first, HEADER_SIZE + 6))[0 .. 7];
-    is_deeply [@pairs{qw(features streams)}], ['scopes ping', 7], 'and WELCOME says so';
+    is_deeply [@pairs{qw(features streams)}], ['scopes ping', 1000], 'and WELCOME says so';
+
+    my @opened;
+    my $mux = PagiBridge::Mux->welcomed(peer => $terms->{peer}, on_scope => sub { push @opened, $_[0]->id });
+    is ${ $mux->out }, '', 'a Mux on such a connection says no HELLO';
+    $mux->feed(frame(SCOPE, 0, 1, ''));
+    is_deeply \@opened, [1], 'and takes scopes at once';
 }
 
 done_testing;

@@ -33,10 +33,13 @@ waits and has no event loop, so that workers of every kind can use it.
 
 A worker with an event loop makes the object once its application is loaded, and sends READY to its
 keeper after that. It watches C<< $listen->socket >> for as long as it runs. Each connection that has
-been greeted gets its own L<PagiBridge::Mux>, in whose place the greeting was made: its C<in> begins
-with what C<greet> has left in the buffer. The end of a connection ends the streams of that connection.
-The worker ends when its keeper says DRAIN or goes, which comes on the connection that the worker has
-dialled.
+been greeted gets its own L<PagiBridge::Mux>:
+
+    my $mux = PagiBridge::Mux->welcomed(peer => $terms->{peer}, on_scope => sub { ... });
+    $mux->feed($in);    # what has come behind HELLO
+
+The end of a connection ends the streams of that connection and no others. The worker ends when its
+keeper says DRAIN or goes. Both come on the connection that the worker has dialled.
 
 =head1 METHODS
 

@@ -75,6 +75,27 @@ sub new {
     return $self;
 }
 
+=head2 welcomed(%options)
+
+The same for a connection that the gateway has dialled, and that L<PagiBridge::Listen> has greeted. C<peer>
+are the gateway's pairs, as a reference to a hash, in the place of C<token> and C<features>.
+
+=head2 info
+
+The pairs that such a WELCOME must have: C<< PagiBridge::Listen->new($path, ..., info => [PagiBridge::Mux::info()]) >>.
+
+=cut
+
+sub welcomed {
+    my ($class, %arg) = @_;
+    my $self = $class->new(%arg, token => '');
+    $self->{out}  = '';
+    $self->{peer} = { window => WINDOW, message => MESSAGE, features => '', %{ $arg{peer} } };
+    return $self;
+}
+
+sub info { return (streams => STREAMS, window => WINDOW, message => MESSAGE) }
+
 =head2 out
 
 A reference to the bytes that are to be written. C<written> takes off what was.
