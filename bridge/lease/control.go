@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
@@ -77,7 +78,12 @@ const (
 
 var stateNames = [...]string{"serving", "relieved", "draining", "withdrawn", "ended"}
 
-func (s State) String() string { return stateNames[s] }
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return "state " + strconv.Itoa(int(s))
+}
 
 // Kind is the way in which a worker works, by the features of the protocol.
 type Kind string

@@ -28,6 +28,12 @@ var named = regexp.MustCompile(`^` + prefix + `[a-z]+-[0-9]+$`)
 // locked.
 const makeTries = 100
 
+// Holds reports whether a file lies directly in a directory that Make has made below parent, by their names.
+func Holds(parent, file string) bool {
+	dir := filepath.Dir(file)
+	return filepath.Dir(dir) == filepath.Clean(parent) && named.MatchString(filepath.Base(dir))
+}
+
 // Dir is a directory that only this process's user can enter (mode 0700).
 type Dir struct {
 	path string

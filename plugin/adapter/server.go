@@ -91,7 +91,7 @@ func (s *server) Describe(_ context.Context, r *adapterpb.DescribeRequest) (*ada
 
 // Open implements adapterpb.AdapterServer.
 func (s *server) Open(r *adapterpb.OpenRequest, stream grpc.ServerStreamingServer[adapterpb.OpenResponse]) error {
-	m, first, err := s.take(r)
+	m, first, err := s.take(stream.Context(), r)
 	if err != nil {
 		return err
 	}
@@ -123,15 +123,19 @@ func (s *server) Open(r *adapterpb.OpenRequest, stream grpc.ServerStreamingServe
 }
 
 // take notes that a gateway has a mount open, and reports whether the caller has to start it.
-func (s *server) take(r *adapterpb.OpenRequest) (m *mount, first bool, err error) {
+func (s *server) take(ctx context.Context, r *adapterpb.OpenRequest) (m *mount, first bool, err error) {
 	for {
 		s.mu.Lock()
 		m = s.mounts[r.Mount]
 		switch {
 		case m != nil && m.closing:
 			s.mu.Unlock()
-			<-m.closed
-			continue
+			select {
+			case <-m.closed:
+				continue
+			case <-ctx.Done():
+				return nil, false, ctx.Err()
+			}
 		case m != nil:
 			m.gateways[r.Gateway] = true
 			s.mu.Unlock()

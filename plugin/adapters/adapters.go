@@ -38,6 +38,8 @@ type Options struct {
 	Version string
 	// Linger is how long an adapter goes on without a gateway; 60 s by default.
 	Linger time.Duration
+	// StartTime is how long an adapter may take until it answers, without its mounts; 30 s by default.
+	StartTime time.Duration
 	// Logger gets all records; nil means slog.Default.
 	Logger *slog.Logger
 	// Inherited are the adapters of the gateway that this one replaces.
@@ -46,8 +48,7 @@ type Options struct {
 
 const (
 	defaultLinger = 60 * time.Second
-	// startTime is how long an adapter may take until it answers, without its mounts.
-	startTime = 30 * time.Second
+	defaultStart  = 30 * time.Second
 	// killAfter is how long an adapter may take to end, and the least time that its mounts get for that.
 	killAfter = 5 * time.Second
 )
@@ -71,6 +72,9 @@ func New(opt Options) *Adapters {
 	}
 	if opt.Linger == 0 {
 		opt.Linger = defaultLinger
+	}
+	if opt.StartTime == 0 {
+		opt.StartTime = defaultStart
 	}
 	if opt.Logger == nil {
 		opt.Logger = slog.Default()
@@ -175,6 +179,7 @@ type State struct {
 	PID      int           `json:"pid"`
 	UID      int           `json:"uid"`
 	Address  string        `json:"address"`
+	Dir      string        `json:"dir"` // for its temporary files
 	Confined confine.State `json:"confined"`
 }
 

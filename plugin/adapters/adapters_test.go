@@ -2,6 +2,7 @@ package adapters
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -26,7 +27,13 @@ import (
 
 // TestMain makes the test's program the adapter's, too.
 func TestMain(m *testing.M) {
+	if does := os.Getenv(liarVariable); does != "" && adapter.IsCommand(os.Args) {
+		os.Exit(liarMain(does))
+	}
 	if adapter.IsCommand(os.Args) {
+		if slow, err := time.ParseDuration(os.Getenv("PAGI_TEST_SLOW")); err == nil {
+			time.Sleep(slow) // an adapter that starts slowly
+		}
 		os.Exit(adapter.Main(os.Args))
 	}
 	if os.Getenv("PAGI_TEST_GATEWAY") != "" {
@@ -39,7 +46,8 @@ func TestMain(m *testing.M) {
 // its input.
 func gateway() int {
 	a := New(Options{Linger: time.Second})
-	o := psgi.PSGI{Code: pids, Name: "/", Processes: worker.Processes{Workers: 1}}
+	code := cmp.Or(os.Getenv("PAGI_TEST_CODE"), pids)
+	o := psgi.PSGI{Code: code, Name: "/", Processes: worker.Processes{Workers: 1}}
 	crew, err := a.Crew(confine.Isolation{}, Mount{Kind: "psgi", Name: "/", Options: o})
 	if err != nil {
 		panic(err)
@@ -54,6 +62,19 @@ func gateway() int {
 		panic(err)
 	}
 	fmt.Println(c.Get("/").Text())
+	if doing := os.Getenv("PAGI_TEST_DOING"); doing != "" {
+		go c.Get("/slow")
+		for served := false; !served; time.Sleep(time.Millisecond) {
+			_, err := os.Stat(filepath.Join(os.Getenv("PAGI_TEST_DIR"), "serving"))
+			served = err == nil
+		}
+		if doing == "shutdown" {
+			_ = os.Stdin.Close()
+		}
+		if doing == "reload" {
+			go func() { _ = app.(interface{ Reload(context.Context) error }).Reload(context.Background()) }()
+		}
+	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	if err := c.Shutdown(context.Background()); err != nil {
 		panic(err)

@@ -19,7 +19,8 @@ import (
 type child struct {
 	cmd   *exec.Cmd
 	hello io.ReadCloser
-	ended chan struct{} // closed when it has ended
+	ended chan struct{}              // closed when it has ended
+	check func(address string) error // reports an address that is not its own
 	// exit is how, and succeeded whether it had finished; valid after ended.
 	exit      string
 	succeeded bool
@@ -130,7 +131,7 @@ func (c *child) PluginToHost(network, address string) (string, string, error) {
 	if network != "unix" {
 		return "", "", errors.New("the adapter listens at " + network + " " + address)
 	}
-	return network, address, nil
+	return network, address, c.check(address)
 }
 
 // HostToPlugin implements runner.Runner.

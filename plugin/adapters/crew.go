@@ -82,9 +82,10 @@ func (c *Crew) open(ctx context.Context, i *instance) (*remote, error) {
 		}
 		switch {
 		case m.Done && m.Error != "":
-			return nil, errors.New(m.Error)
+			return nil, errors.New(shortened(m.Error))
 		case m.Done:
 			r := &remote{rpc: i.rpc, mount: c.id}
+			r.audit = func() *audit { return &audit{dir: i.dir, uid: i.uid, log: c.log, workers: map[string]bool{}} }
 			r.lost = func() { c.lost(i, r) }
 			c.mu.Lock()
 			c.control = r
@@ -96,7 +97,7 @@ func (c *Crew) open(ctx context.Context, i *instance) (*remote, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if i.hasEnded() {
+	if i.endsWithin(deathTime) {
 		return nil, errors.New("its adapter has died: " + i.exit)
 	}
 	return nil, control.Words(err)
@@ -157,6 +158,19 @@ func (c *Crew) reopen(life context.Context) {
 			return
 		}
 	}
+}
+
+// Dir implements worker.Crew. Where the adapter may read certain files only, it is a directory from its start.
+func (c *Crew) Dir() string {
+	c.mu.Lock()
+	p := c.process
+	c.mu.Unlock()
+	if p != nil {
+		if i := p.running(); i != nil && i.given != "" {
+			return i.given
+		}
+	}
+	return c.Crew.Dir()
 }
 
 // Stop implements worker.Crew.

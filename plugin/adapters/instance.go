@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -34,6 +36,8 @@ type instance struct {
 	pid     int
 	uid     int // of the adapter
 	address string
+	dir     string // its directory for temporary files, in which it has its sockets
+	given   string // the directory for files that the gateway gives it, "" for any
 	version string
 	since   time.Time
 
@@ -45,7 +49,7 @@ type instance struct {
 
 // state is what the next gateway needs.
 func (i *instance) state() State {
-	return State{Identity: i.process.identity, PID: i.pid, UID: i.uid, Address: i.address, Confined: i.plan.State()}
+	return State{Identity: i.process.identity, PID: i.pid, UID: i.uid, Address: i.address, Dir: i.dir, Confined: i.plan.State()}
 }
 
 // launch starts an adapter's process. After an error nothing of it is left.
@@ -77,14 +81,14 @@ func launch(ctx context.Context, p *process) (_ *instance, err error) {
 	if c := cmd.SysProcAttr.Credential; c != nil {
 		uid = int(c.Uid)
 	}
-	i := &instance{process: p, plan: plan, uid: uid, since: time.Now(), ended: make(chan struct{})}
-	child := &child{cmd: cmd, ended: make(chan struct{})}
+	i := &instance{process: p, plan: plan, uid: uid, dir: tempDir(cmd.Env), given: plan.GivenDir(), since: time.Now(), ended: make(chan struct{})}
+	child := &child{cmd: cmd, ended: make(chan struct{}), check: func(address string) error { return checkOwn(i.dir, address, uid) }}
 	i.client = goplugin.NewClient(i.config(uid, func(c *goplugin.ClientConfig) {
 		c.SkipHostEnv = true
-		c.StartTimeout = startTime
-		c.RunnerFunc = func(_ hclog.Logger, made *exec.Cmd, _ string) (runner.Runner, error) {
+		c.StartTimeout = a.opt.StartTime
+		c.RunnerFunc = func(_ hclog.Logger, made *exec.Cmd, dir string) (runner.Runner, error) {
 			child.setEnv(made.Env)
-			return child, nil
+			return child, os.Remove(dir) // go-plugin makes it for sockets of the adapter, which has a directory of its own
 		}
 	}))
 	stop := context.AfterFunc(ctx, child.kill)
@@ -114,6 +118,17 @@ func launch(ctx context.Context, p *process) (_ *instance, err error) {
 	return i, nil
 }
 
+// tempDir returns the directory for temporary files that a process with an environment uses.
+func tempDir(env []string) string {
+	dir := ""
+	for _, variable := range env {
+		if value, is := strings.CutPrefix(variable, "TMPDIR="); is {
+			dir = value
+		}
+	}
+	return cmp.Or(dir, "/tmp")
+}
+
 // reattach takes an adapter of another gateway over.
 func reattach(ctx context.Context, p *process, s State) (*instance, error) {
 	if err := control.CheckSocket(s.Address, s.UID); err != nil {
@@ -121,7 +136,7 @@ func reattach(ctx context.Context, p *process, s State) (*instance, error) {
 	}
 	handle := proc.Open(s.PID)
 	i := &instance{
-		process: p, plan: confine.Resume(s.Confined), uid: s.UID, pid: s.PID, since: time.Now(), ended: make(chan struct{}),
+		process: p, plan: confine.Resume(s.Confined), given: confine.Resume(s.Confined).GivenDir(), uid: s.UID, pid: s.PID, address: s.Address, dir: s.Dir, since: time.Now(), ended: make(chan struct{}),
 	}
 	i.client = goplugin.NewClient(i.config(s.UID, func(c *goplugin.ClientConfig) {
 		c.Plugins = c.VersionedPlugins[control.LeastProtocol]
@@ -207,6 +222,21 @@ func (i *instance) dial() error {
 		i.address = config.Addr.String()
 	}
 	return nil
+}
+
+// deathTime is how long the end of a process may take to be seen once its connection has ended.
+const deathTime = 500 * time.Millisecond
+
+// endsWithin reports whether the process ends within d.
+func (i *instance) endsWithin(d time.Duration) bool {
+	late := time.NewTimer(d)
+	defer late.Stop()
+	select {
+	case <-i.ended:
+		return true
+	case <-late.C:
+		return false
+	}
 }
 
 // hasEnded reports whether the process has ended.

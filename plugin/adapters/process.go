@@ -41,6 +41,7 @@ type process struct {
 	current  *instance // nil while none runs
 	crews    map[*Crew]bool
 	again    bool // it has died and is being started again
+	deaths   int  // one soon after the other
 	tasks    sync.WaitGroup
 }
 
@@ -115,7 +116,8 @@ func (p *process) part(c *Crew) {
 
 // launch starts an instance, or takes that of the last gateway over.
 func (p *process) launch(ctx context.Context) (*instance, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("it does not answer after %v", startTime))
+	patience := p.adapters.opt.StartTime
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("it does not answer after %v", patience))
 	defer cancel()
 	if s, has := p.adapters.inherit(p.identity); has {
 		i, err := reattach(ctx, p, s)
@@ -146,11 +148,12 @@ func (p *process) watch(i *instance) {
 	i.close()
 	p.mu.Lock()
 	p.current, p.again = nil, true
-	p.mu.Unlock()
-	deaths := 1
 	if time.Since(i.since) > settled {
-		deaths = 0
+		p.deaths = 0
 	}
+	deaths := p.deaths
+	p.deaths++
+	p.mu.Unlock()
 	if p.adapters.isLeaving() {
 		p.log.Warn("the adapter has ended", "pid", i.pid, "exit", i.exit)
 		return
@@ -186,7 +189,9 @@ func (p *process) reopen() {
 
 // stop ends the adapter, whose last mount has closed.
 func (p *process) stop(ctx context.Context) error {
-	p.end()
+	p.mu.Lock()
+	p.end() // no task is begun from here on
+	p.mu.Unlock()
 	p.tasks.Wait()
 	i := p.running()
 	if i == nil {

@@ -17,6 +17,7 @@ import (
 type remote struct {
 	rpc   adapterpb.AdapterClient
 	mount string
+	audit func() *audit // makes one for an attachment
 	// lost is called when a stream of changes has ended without the gateway's will.
 	lost func()
 }
@@ -32,13 +33,14 @@ func (r *remote) Attach(ctx context.Context, gateway string) (lease.Stream, erro
 	if err != nil {
 		return nil, control.Words(err)
 	}
-	return &changes{ctx: ctx, stream: stream, lost: r.lost}, nil
+	return &changes{ctx: ctx, stream: stream, audit: r.audit(), lost: r.lost}, nil
 }
 
 // changes is a lease.Stream over gRPC.
 type changes struct {
 	ctx    context.Context
 	stream grpc.ServerStreamingClient[adapterpb.AttachResponse]
+	audit  *audit
 	lost   func()
 }
 
@@ -49,6 +51,7 @@ func (c *changes) Next() (next lease.Changes, err error) {
 		if err = json.Unmarshal(m.Changes, &next); err != nil {
 			err = fmt.Errorf("what the adapter tells: %w", err)
 		}
+		c.audit.pass(&next)
 	}
 	if err != nil && c.ctx.Err() == nil {
 		c.lost()

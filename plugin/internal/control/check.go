@@ -67,7 +67,7 @@ func CheckSocket(address string, uid int) error {
 		return fmt.Errorf("its address %s is no socket but %s", address, fileKind(info.Mode()))
 	}
 	if sys, is := info.Sys().(*syscall.Stat_t); is && int(sys.Uid) != uid {
-		return fmt.Errorf("its socket %s belongs to the user %d, and the plugin runs as %d", address, sys.Uid, uid)
+		return fmt.Errorf("its socket %s belongs to the user %d, and not to the user %d", address, sys.Uid, uid)
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func Clean(text string, most int) string {
 // CheckWithin reports an address that is not below a directory, at any depth.
 func CheckWithin(dir, address string) error {
 	if !filepath.IsAbs(address) || filepath.Clean(address) != address || !strings.HasPrefix(address, filepath.Clean(dir)+"/") {
-		return fmt.Errorf("its address %q is not below %s, the plugin's own directory", clip(address, 200), dir)
+		return fmt.Errorf("its address %q is not below %s, its own directory", clip(address, 200), dir)
 	}
 	return nil
 }
