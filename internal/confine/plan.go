@@ -161,6 +161,15 @@ func (p *Plan) Close() error {
 // State returns what Resume needs. A gateway that hands its adapter over to another one does not call Close.
 func (p *Plan) State() State { return p.state }
 
+// GivenDir returns the directory, the gateway's own, for files that the gateway gives to the adapter; "" without PrivateTmp:
+// then any directory for temporary files will do.
+func (p *Plan) GivenDir() string {
+	if p.state.TempDir == "" {
+		return ""
+	}
+	return filepath.Join(p.state.TempDir, "given")
+}
+
 // Resume returns the plan of an adapter that another gateway has started, for Ended and Close.
 func Resume(s State) *Plan { return &Plan{state: s} }
 
@@ -215,28 +224,39 @@ func (b *builder) setUser() error {
 		b.does("user %s", b.User)
 		return nil // it is this one
 	}
-	c, err := proc.LookupUser(b.User, b.Group)
+	c, err := b.Credential()
 	if err != nil {
 		return err
 	}
-	groups := make([]uint32, 0, len(b.SupplementaryGroups))
-	for _, name := range b.SupplementaryGroups {
-		other, err := proc.LookupUser(b.User, name)
-		if err != nil {
-			return option.Wrong("supplementary_groups", "%w", err)
-		}
-		groups = append(groups, other.Gid)
-	}
-	// Without groups the system call clears those of the gateway.
-	b.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: c.Uid, Gid: c.Gid, Groups: groups}
+	b.cmd.SysProcAttr.Credential = c
 	home := "/"
 	if u, err := user.LookupId(strconv.FormatUint(uint64(c.Uid), 10)); err == nil {
 		b.env = append(b.env, "USER="+u.Username, "LOGNAME="+u.Username)
 		home = u.HomeDir
 	}
 	b.env = append(b.env, "HOME="+home)
-	b.does("user %d, group %d, supplementary groups %v", c.Uid, c.Gid, groups)
+	b.does("user %d, group %d, supplementary groups %v", c.Uid, c.Gid, c.Groups)
 	return nil
+}
+
+// Credential returns the user and the groups of the adapter; nil for those of this process.
+func (i Isolation) Credential() (*syscall.Credential, error) {
+	if i.User == "" {
+		return nil, nil
+	}
+	c, err := proc.LookupUser(i.User, i.Group)
+	if err != nil {
+		return nil, err
+	}
+	c.Groups = []uint32{} // those of the gateway and those listed for the user do not come along
+	for _, name := range i.SupplementaryGroups {
+		other, err := proc.LookupUser(i.User, name)
+		if err != nil {
+			return nil, option.Wrong("supplementary_groups", "%w", err)
+		}
+		c.Groups = append(c.Groups, other.Gid)
+	}
+	return c, nil
 }
 
 // uid is the user of the adapter.
@@ -361,8 +381,9 @@ func (b *builder) setTmp() error {
 	b.tmp, b.state.TempDir = outer, outer.Path()
 	b.tmpIn = filepath.Join(outer.Path(), "tmp")
 	err = os.Mkdir(b.tmpIn, 0o700)
+	err = errors.Join(err, os.Mkdir(b.GivenDir(), 0o711))
 	if c := b.cmd.SysProcAttr.Credential; err == nil && c != nil {
-		err = errors.Join(os.Chown(b.tmpIn, int(c.Uid), int(c.Gid)), os.Chmod(outer.Path(), 0o711))
+		err = errors.Join(os.Chown(b.tmpIn, int(c.Uid), int(c.Gid)), os.Chmod(outer.Path(), 0o711), os.Chmod(b.GivenDir(), 0o711))
 	}
 	if err != nil {
 		return option.Wrong("private_tmp", "%w", err)
@@ -418,6 +439,7 @@ func (b *builder) setFiles(needs Needs) error {
 			rules.Write = slices.Concat(needs.Write, b.Write)
 			if b.PrivateTmp {
 				rules.Write = append(rules.Write, b.tmpIn)
+				rules.Read = append(rules.Read, b.GivenDir())
 			} else {
 				rules.Write = append(rules.Write, b.gatewayTmp())
 			}
