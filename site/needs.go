@@ -6,8 +6,10 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"syscall"
 
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
+	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/internal/option"
 )
 
@@ -33,6 +35,9 @@ type Need struct {
 	Access       Access
 	// Why says when it is used.
 	Why string
+	// As is who uses it, nil for the gateway, and User that user's name or number in the site file.
+	As   *syscall.Credential
+	User string
 }
 
 // Needs returns the paths that the site uses while it is served. Build must have been
@@ -41,7 +46,7 @@ func (s *Site) Needs() []Need {
 	var all []Need
 	add := func(option, path string, access Access, why string) {
 		if path != "" {
-			all = append(all, Need{option, path, access, why})
+			all = append(all, Need{Option: option, Path: path, Access: access, Why: why})
 		}
 	}
 	set := &s.Settings
@@ -86,16 +91,47 @@ func (s *Site) Needs() []Need {
 		}
 	}
 	for _, m := range s.All() {
-		all = append(all, m.needs()...)
+		all = append(all, m.sends()...)
+		needs := m.needs()
+		if is, apart, err := s.isolation(m); err == nil && apart && is.User != "" { // Build has reported an error
+			needs = s.needsAs(m, is, needs)
+		}
+		all = append(all, needs...)
 	}
-	return slices.CompactFunc(all, func(a, b Need) bool { return a == b })
+	return slices.CompactFunc(all, func(a, b Need) bool {
+		a.As, b.As = nil, nil
+		return a == b
+	})
+}
+
+// needsAs returns the paths of a mount whose application runs as a user of its own.
+func (s *Site) needsAs(m *Mount, is Isolation, needs []Need) []Need {
+	as, err := is.Credential()
+	if err != nil {
+		return needs // the start of the adapter reports it
+	}
+	if o, is := m.Options.(*psgi.PSGI); is && filepath.IsAbs(o.Perl) {
+		needs = append(needs, Need{Option: "psgi.perl", Path: o.Perl, Access: Run, Why: "for requests"})
+	}
+	if !is.PrivateTmp {
+		needs = append(needs, Need{Option: "TMPDIR", Path: os.TempDir(), Access: Write, Why: "for sockets and temporary files"})
+	}
+	for i := range needs {
+		needs[i].As, needs[i].User = as, is.User
+	}
+	return needs
+}
+
+// sends returns the paths of files that the server sends for a mount.
+func (m *Mount) sends() (all []Need) {
+	for _, dir := range append(slices.Clone(m.SendFile), slices.Sorted(maps.Values(m.AccelRedirect))...) {
+		all = append(all, Need{Option: "sendfile", Path: dir, Access: Read, Why: "for requests"})
+	}
+	return all
 }
 
 // needs returns the paths of a mount's application.
 func (m *Mount) needs() (all []Need) {
-	for _, dir := range append(slices.Clone(m.SendFile), slices.Sorted(maps.Values(m.AccelRedirect))...) {
-		all = append(all, Need{"sendfile", dir, Read, "for requests"})
-	}
 	for _, field := range option.Fields(m.Options) {
 		if field.Tag.Get("path") != "yes" {
 			continue
@@ -105,7 +141,7 @@ func (m *Mount) needs() (all []Need) {
 			access = Run
 		}
 		for _, path := range textsOf(field.Value) {
-			all = append(all, Need{m.Kind + "." + field.Name, path, access, "for requests"})
+			all = append(all, Need{Option: m.Kind + "." + field.Name, Path: path, Access: access, Why: "for requests"})
 		}
 	}
 	return all
@@ -124,6 +160,20 @@ func textsOf(field reflect.Value) (texts []string) {
 		}
 	}
 	return texts
+}
+
+// HasUsersApart reports whether all mounts of PSGI and CGI, of which there are some, have users of their own in adapters.
+// The gateway must be root for them.
+func (s *Site) HasUsersApart() bool {
+	some, all := false, true
+	for _, m := range s.All() {
+		if !isolatable(m.Kind) {
+			continue
+		}
+		is, apart, err := s.isolation(m)
+		some, all = true, all && err == nil && apart && is.User != ""
+	}
+	return some && all
 }
 
 // RunsAsOthers reports whether a mount runs scripts as other users, for which the gateway must be

@@ -79,5 +79,5 @@ func Start(s Spec) (*Process, error) {
 		p.Signal(syscall.SIGKILL)
 		p.Finish()
 	}
-	return nil, err
+	return nil, s.explain(err)
 }

@@ -241,12 +241,15 @@ func (g *gateway) makeForUser() error {
 // without need.
 func (g *gateway) warn() {
 	s := g.current()
+	for _, text := range unusableApart(s) {
+		g.logs.logger.Warn(text)
+	}
 	switch {
 	case g.user != nil:
 		for _, text := range unusable(s, g.user.String()) {
 			g.logs.logger.Warn(text)
 		}
-	case os.Geteuid() == 0 && !s.RunsAsOthers():
+	case os.Geteuid() == 0 && !s.RunsAsOthers() && !s.HasUsersApart():
 		g.logs.logger.Warn("everything runs as root, applications and scripts included: set the option user to another one")
 	}
 }

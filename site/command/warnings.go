@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pagi-go/pagi-bridge/internal/proc"
 	"github.com/pagi-go/pagi-bridge/server"
 	"github.com/pagi-go/pagi-bridge/site"
 )
@@ -19,17 +20,39 @@ import (
 // not use.
 func unusable(s *site.Site, user string) (warnings []string) {
 	for _, need := range s.Needs() {
-		err := tryAccess(need)
-		if err == nil {
-			continue
+		if need.As == nil {
+			warnings = append(warnings, unusableAs(user, need)...)
 		}
-		option := need.Option + ": "
-		if need.Option == "" {
-			option = ""
-		}
-		warnings = append(warnings, fmt.Sprintf("%suser %s cannot %s %s: %v; it is needed %s", option, user, verbs[need.Access], need.Path, err, need.Why))
 	}
 	return warnings
+}
+
+// unusableApart returns the paths that mounts with users of their own use and those users may not use. Only a process of
+// root can tell; others have no such mounts.
+func unusableApart(s *site.Site) (warnings []string) {
+	for _, need := range s.Needs() {
+		if need.As == nil {
+			continue
+		}
+		err := proc.As(need.As, func() { warnings = append(warnings, unusableAs(need.User, need)...) })
+		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			warnings = append(warnings, fmt.Sprintf("what user %s can use is not known: %v", need.User, err))
+		}
+	}
+	return warnings
+}
+
+// unusableAs returns a warning about a path that the user of this thread may not use.
+func unusableAs(user string, need site.Need) []string {
+	err := tryAccess(need)
+	if err == nil {
+		return nil
+	}
+	option := need.Option + ": "
+	if need.Option == "" {
+		option = ""
+	}
+	return []string{fmt.Sprintf("%suser %s cannot %s %s: %v; it is needed %s", option, user, verbs[need.Access], need.Path, err, need.Why)}
 }
 
 var verbs = map[site.Access]string{site.Read: "read", site.Run: "run", site.Write: "make files in", site.List: "look into"}
@@ -80,6 +103,7 @@ func test(s *site.Site, p Process) (warnings []string, err error) {
 		warnings = append(warnings, warning.Error())
 	}
 	warnings = append(warnings, certificateWarnings(&s.Settings)...)
+	warnings = append(warnings, unusableApart(s)...)
 	user, err := identityOf(&s.Settings)
 	switch {
 	case err != nil:

@@ -141,3 +141,31 @@ func TestRootIsToldOnce(t *testing.T) {
 		g.Stop(syscall.SIGTERM)
 	}
 }
+
+// What the user of a mount's adapter cannot use is said at the start and by -t.
+func TestWhatTheUserOfAnAdapterCannotUseIsSaid(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can run adapters as other users")
+	}
+	dir := nobodys(t, map[string]string{
+		"closed/lib/": "", "app.psgi": "sub { [200, [], []] }",
+		"site.yaml": "listen: 127.0.0.1:0\nmounts:\n  - {path: /, psgi: {app: app.psgi, lib: closed/lib}, workers: 1, isolate: {user: 61001, group: 61001}}\n",
+	})
+	for name, mode := range map[string]os.FileMode{".": 0o755, "closed": 0o700, "app.psgi": 0o644} {
+		if err := os.Chown(filepath.Join(dir, name), 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "psgi.lib: user 61001 cannot read " + filepath.Join(dir, "closed/lib") + ": permission denied; it is needed for requests"
+	code, _, stderr := once(t, dir, "-t", "-c", "site.yaml")
+	if code != 0 || strings.Count(stderr, "61001") != 1 || !strings.Contains(stderr, want) {
+		t.Errorf("-t: %d %s", code, stderr)
+	}
+	code, _, stderr = once(t, dir, "-c", "site.yaml")
+	if code != 1 || !strings.Contains(stderr, want) || strings.Contains(stderr, "everything runs as root") {
+		t.Errorf("the start, which Perl refuses: %d %s", code, stderr)
+	}
+}

@@ -49,7 +49,7 @@ sub load_file {
     die "$file: is not a file\n" if -d _;
     local $0    = $file;
     local @ARGV = ();
-    die "$file: cannot be read: $!\n" if !-r _;
+    die "$file: cannot be read by the user @{[getpwuid($>) // $>]}\n" if !-r _;
     # do FILE leaves its error in $@; it must not get lost in the eval around it.
     return application(evaluate(text($file), sandbox(), 'my $app = do $_[0]; die $@ if !defined $app && $@ ne ""; $app', $file), $file);
 }
