@@ -36,7 +36,7 @@ func TestUserGroupAndUmask(t *testing.T) {
 		}
 	}
 	pid := filepath.Join(dir, "run/pid")
-	g := start(t, dir, "-p", "0", "--user", "nobody", "--umask", "0027", "--pid", pid, "a.cgi")
+	g := start(t, dir, "-p", "0", "--user", "nobody", "--umask", "0027", "--pid", pid, "--isolate", "none", "a.cgi")
 	code, body := g.get("/")
 	want := fmt.Sprintf("65534\n65534\n65534\n0027\n%d\n", g.Process.Pid)
 	if code != 200 || body != want {
