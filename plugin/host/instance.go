@@ -29,7 +29,7 @@ import (
 type instance struct {
 	x       *external
 	number  int
-	version version // of its files
+	code    string // describes its files
 	since   time.Time
 	dir     *private.Dir
 	process *process
@@ -56,7 +56,7 @@ type instance struct {
 // launch starts a process, has it configured and started, and waits until one of its endpoints can be used.
 func launch(ctx context.Context, x *external, number int) (*instance, error) {
 	i := &instance{
-		x: x, number: number, version: x.opt.version(), since: time.Now(), broken: make(chan error, 1), stopping: make(chan struct{}),
+		x: x, number: number, code: x.opt.Code(), since: time.Now(), broken: make(chan error, 1), stopping: make(chan struct{}),
 		endpoints: map[string]*endpoint{}, first: make(chan error, 1),
 	}
 	i.ctx, i.cancel = context.WithCancel(context.Background())

@@ -103,11 +103,9 @@ func (p *Plugin) environ(temp string) []string {
 	return list
 }
 
-// version tells the files of a plugin at one moment: the program, and those of its arguments that name files. Two are equal
-// if none of them has changed.
-type version string
-
-func (p *Plugin) version() version {
+// Code describes the files of a plugin at one moment: the program, and those of its arguments that name files. Two texts are
+// the same if none of them has changed.
+func (p *Plugin) Code() string {
 	var b strings.Builder
 	note := func(path string) {
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
@@ -123,5 +121,5 @@ func (p *Plugin) version() version {
 		}
 		note(arg)
 	}
-	return version(b.String())
+	return b.String()
 }
