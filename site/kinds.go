@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
@@ -103,6 +104,9 @@ func completePart(options any, m *Mount, s *Site) {
 		setDefault(&p.Dir, m.base())
 		p.Dir = absolute(p.Dir)
 		p.Where = m.at.of
+		if len(p.Command) > 0 {
+			m.Source = strings.Join(p.Command, " ")
+		}
 	}
 }
 
