@@ -53,26 +53,26 @@ type instance struct {
 	first     chan error // capacity 1: whether the first endpoint that was tried can be used
 }
 
-// launch starts a process, has it configured and started, and waits until one of its endpoints can be used.
-func launch(ctx context.Context, x *external, number int) (*instance, error) {
+func newInstance(x *external, number int) *instance {
 	i := &instance{
 		x: x, number: number, code: x.opt.Code(), since: time.Now(), broken: make(chan error, 1), stopping: make(chan struct{}),
 		endpoints: map[string]*endpoint{}, first: make(chan error, 1),
 	}
 	i.ctx, i.cancel = context.WithCancel(context.Background())
-	err := i.begin(ctx)
+	return i
+}
+
+// launch starts a process, has it configured and started, and waits until one of its endpoints can be used.
+func launch(ctx context.Context, x *external, number int) (*instance, error) {
+	i := newInstance(x, number)
+	protocol, err := i.meet(ctx)
 	if err == nil {
-		err = i.introduce(ctx)
+		err = i.introduce(ctx, protocol)
 	}
-	if err == nil {
-		return i, nil
+	if err != nil {
+		return nil, i.conclude(ctx, err)
 	}
-	err = i.reason(ctx, err)
-	i.kill()
-	if words := i.words(); words != "" {
-		err = fmt.Errorf("%w; its last output:\n%s", err, words)
-	}
-	return nil, err
+	return i, nil
 }
 
 // words are the last lines that the process has written.
@@ -180,18 +180,8 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return strings.Join(e.Fields, "\n") }
 
-// introduce has the plugin describe itself, configures and starts it.
-func (i *instance) introduce(ctx context.Context) error {
-	d, err := i.rpc.Describe(ctx, &pluginpb.DescribeRequest{LeastProtocol: control.LeastProtocol, MostProtocol: control.MostProtocol})
-	if err != nil {
-		return fmt.Errorf("Describe: %w", control.Words(err))
-	}
-	protocol, err := control.CheckDescription(d)
-	if err != nil {
-		return err
-	}
-	i.about = d
-	i.tasks.Go(i.logs)
+// introduce configures and starts the plugin.
+func (i *instance) introduce(ctx context.Context, protocol uint32) error {
 	if err := i.configure(ctx, protocol); err != nil {
 		return err
 	}
