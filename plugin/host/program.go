@@ -19,6 +19,9 @@ import (
 
 // program returns the absolute path of the plugin's file.
 func (p *Plugin) program() (string, error) {
+	if len(p.Command) == 0 || p.Command[0] == "" {
+		return "", errors.New("is missing: a plugin needs a program")
+	}
 	name := p.Command[0]
 	if strings.ContainsRune(name, filepath.Separator) && !filepath.IsAbs(name) {
 		name = filepath.Join(p.Dir, name)
@@ -115,7 +118,7 @@ func (p *Plugin) Code() string {
 	if path, err := p.program(); err == nil {
 		note(path)
 	}
-	for _, arg := range p.Command[1:] {
+	for _, arg := range p.Command[min(1, len(p.Command)):] {
 		if !filepath.IsAbs(arg) {
 			arg = filepath.Join(p.Dir, arg)
 		}
