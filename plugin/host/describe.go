@@ -92,7 +92,7 @@ func (i *instance) meet(ctx context.Context) (protocol uint32, err error) {
 	}
 	d, err := i.rpc.Describe(ctx, &pluginpb.DescribeRequest{LeastProtocol: control.LeastProtocol, MostProtocol: control.MostProtocol})
 	if err != nil {
-		return 0, fmt.Errorf("Describe: %w", control.Words(err))
+		return 0, fmt.Errorf("its description: %w", control.Words(err))
 	}
 	if protocol, err = control.CheckDescription(d); err != nil {
 		return 0, err

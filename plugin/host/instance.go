@@ -186,7 +186,7 @@ func (i *instance) introduce(ctx context.Context, protocol uint32) error {
 		return err
 	}
 	if _, err := i.rpc.Start(ctx, &pluginpb.StartRequest{}); err != nil {
-		return fmt.Errorf("Start: %w", control.Words(err))
+		return fmt.Errorf("its start: %w", control.Words(err))
 	}
 	i.tasks.Go(i.watchEndpoints)
 	i.tasks.Go(i.watchStatus)
@@ -216,7 +216,7 @@ func (i *instance) configure(ctx context.Context, protocol uint32) error {
 		Directory: i.dir.Path(), Environment: p.Environment, Protocol: protocol,
 	})
 	if err != nil {
-		return fmt.Errorf("Configure: %w", control.Words(err))
+		return fmt.Errorf("its options: %w", control.Words(err))
 	}
 	if len(r.Errors) == 0 {
 		return nil
@@ -268,7 +268,7 @@ func (i *instance) reload(ctx context.Context) (known bool, err error) {
 	case control.Missing(err):
 		return false, nil
 	case err != nil:
-		return true, fmt.Errorf("Reload: %w", control.Words(err))
+		return true, fmt.Errorf("its reload: %w", control.Words(err))
 	case r.Error != "":
 		return true, errors.New(control.Clean(r.Error, 4096))
 	}
