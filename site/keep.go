@@ -17,6 +17,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/tenure"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
+	"github.com/pagi-go/pagi-bridge/plugin/host"
 )
 
 // How a site keeps mounts of the site that it replaces. A mount whose options have not changed goes on with its
@@ -106,6 +107,9 @@ func (s *Site) resolve(m *Mount) resolved {
 	if o, is := m.Options.(*psgi.PSGI); is {
 		r.options += " " + realPath(o.App)
 		r.code = codeOf(append([]string{o.App}, o.Lib...))
+	}
+	if p, is := m.Options.(*host.Plugin); is {
+		r.code = p.Code()
 	}
 	return r
 }

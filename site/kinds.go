@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
@@ -15,6 +16,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pubsub"
+	"github.com/pagi-go/pagi-bridge/plugin/host"
 )
 
 // Kinds of mounts. A site file gives the kind of a mount by one of these keys.
@@ -28,6 +30,7 @@ const (
 	KindCascade   = "cascade"
 	KindRouter    = "router"
 	KindShadow    = "shadow"
+	KindPlugin    = "plugin"
 	KindGo        = "go"
 )
 
@@ -92,9 +95,19 @@ func init() {
 // holdsParts reports whether a mount of a kind is made of other applications.
 func holdsParts(kind string) bool { return kind == KindCascade || kind == KindShadow }
 
-// completePart sets the fields Logger and Environment of an application that has them.
-func completePart(options any, _ *Mount, s *Site) {
+// completePart sets the fields Logger and Environment of an application that has them, and what a plugin wants to know
+// of its mount.
+func completePart(options any, m *Mount, s *Site) {
 	s.complete(options)
+	if p, is := options.(*host.Plugin); is {
+		p.Name = m.Name()
+		setDefault(&p.Dir, m.base())
+		p.Dir = absolute(p.Dir)
+		p.Where = m.at.of
+		if len(p.Command) > 0 {
+			m.Source = strings.Join(p.Command, " ")
+		}
+	}
 }
 
 // complete sets the fields Logger, a *slog.Logger, Environment, a string that is no option, and Broker,

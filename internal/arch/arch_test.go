@@ -75,7 +75,7 @@ var rooms = []struct {
 	{"bridge/cgi/internal/...", []string{"internal/..."}},
 	{"bridge/cgi/perlfork", []string{"perl", "bridge/cgi/internal/...", "internal/..."}},
 	{"bridge/...", []string{"pagi", "pagi/scopekey", "pagi/request", "pagi/lifespan", "perl", "bridge/wire/...", "bridge/worker/...", "bridge/pool/...", "bridge/internal/...", "internal/..."}},
-	{"plugin/...", []string{"pagi", "perl", "bridge/...", "internal/..."}},
+	{"plugin/...", []string{"pagi", "pagi/lifespan", "pagi/pagitest", "perl", "bridge/...", "internal/..."}},
 	{"site/...", []string{"pagi", "pagi/...", "perl", "middleware/...", "apps/...", "server/...", "bridge/...", "plugin/...", "internal/..."}},
 	{"scripts/...", nil},
 	{"cmd/...", []string{"pagi", "site/...", "plugin/...", "internal/..."}},

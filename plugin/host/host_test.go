@@ -171,7 +171,7 @@ type running struct {
 
 // options are those of a plugin in a mode.
 func options(mode string) *host.Plugin {
-	return &host.Plugin{Command: []string{os.Args[0]}, Env: map[string]string{modeVariable: mode}, KillAfter: 2 * time.Second, Name: "/p"}
+	return &host.Plugin{Command: []string{os.Args[0]}, Env: map[string]string{modeVariable: mode, "GORACE": "atexit_sleep_ms=0"}, KillAfter: 2 * time.Second, Name: "/p"}
 }
 
 // try starts a plugin.

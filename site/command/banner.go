@@ -66,6 +66,8 @@ func nature(m *site.Mount) string {
 		return "redirect"
 	case site.KindNotFound:
 		return "not found"
+	case site.KindPlugin:
+		return "plugin"
 	}
 	return "Go"
 }

@@ -77,7 +77,7 @@ func (o *options) define() {
 
 	f.StringVarP(&o.config, "config", "c", "", "serve what the site file `FILE` (YAML) describes")
 	f.BoolVarP(&o.test, "test", "t", false, "check the flags and the site file, print OK or the mistakes, and exit")
-	f.BoolVar(&o.compile, "compile", false, "with -t: compile the PSGI applications with perl, too")
+	f.BoolVar(&o.compile, "compile", false, "with -t: have perl compile the PSGI applications, too, and plugins check their options")
 	f.StringVarP(&o.app, "app", "a", "", "serve the PSGI application in `FILE`, whatever the file's name ends in")
 	f.StringVarP(&o.code, "eval", "e", "", "serve the PSGI application that the Perl `CODE` returns")
 	f.StringArrayVarP(&o.modules, "module", "M", nil, "load the Perl `MODULE` before the application (repeatable)")
