@@ -247,7 +247,7 @@ func (g *gateway) warn() {
 			g.logs.logger.Warn(text)
 		}
 	case os.Geteuid() == 0 && !s.RunsAsOthers():
-		g.logs.logger.Warn("everything runs as root, applications and scripts included: set the option user to another one")
+		g.logs.logger.Warn("everything runs as root, applications and scripts included: set the option user to another one, or isolate.user for applications and scripts")
 	}
 }
 
