@@ -90,8 +90,9 @@ func (s *sample) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Rece
 			}
 			return nil
 		}, func(context.Context) error {
-			fmt.Println("shut down")
-			return nil
+			// Straight to the pipe: go-plugin may drop what os.Stdout gets just before the end.
+			_, err := syscall.Write(2, []byte("shut down\n"))
+			return err
 		})
 	case pagi.TypeWebSocket:
 		return echo(ctx, receive, send)
