@@ -179,7 +179,6 @@ var lies = map[string]func(){
 	"no endpoint":    (&liar{}).run,
 	"outside":        edited(func(e *pluginpb.Endpoint) { e.Address = "/etc/passwd" }),
 	"other pid":      edited(func(e *pluginpb.Endpoint) { e.Pid = 1 }),
-	"requests":       edited(func(e *pluginpb.Endpoint) { e.Kind = pluginpb.EndpointKind_ENDPOINT_KIND_REQUESTS }),
 	"missing":        names(func(l *liar) *pluginpb.Endpoint { return l.endpoint("none") }),
 	"file": names(func(l *liar) *pluginpb.Endpoint {
 		e := l.endpoint("f")

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -194,8 +193,7 @@ func TestAnOldGateway(t *testing.T) {
 		{"Start", `{}`, "Start comes once"},
 		{"Reload", `{"mount":"1"}`, `{}`},
 		{"Resize", `{"mount":"1","change":1}`, "cannot be changed"},
-		{"Release", `{"mount":"1","endpoint":"e"}`, "keeps no workers"},
-		{"Kill", `{"mount":"1","endpoint":"e"}`, "keeps no workers"},
+		{"Release", `{"mount":"1","endpoint":"e"}`, "relieves no endpoints"},
 		{"Drain", `{}`, `{}`},
 		{"Stop", `{"graceMs":10}`, `{}`},
 		{"Stop", `{"graceMs":10}`, `{}`},
@@ -227,7 +225,6 @@ func TestStreams(t *testing.T) {
 	p.server = &control.Server{Adapter: p}
 	rpc := pluginpb.NewPluginClient(serve(t, p.server))
 	p.server.Book.Logger("1").With("a", 1).WithGroup("g").Info("hello", "b", true)
-	p.server.Loaded.Add("1", []string{"/a", "/b"})
 	if err := p.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -254,13 +251,6 @@ func TestStreams(t *testing.T) {
 	if _, err := logs.Recv(); err != io.EOF {
 		t.Error(err)
 	}
-	files, err := rpc.Files(t.Context(), &pluginpb.FilesRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r, err := files.Recv(); err != nil || !slices.Equal(r.Files, []string{"/a", "/b"}) {
-		t.Errorf("%v %v", r, err)
-	}
 	now, err := rpc.Status(t.Context(), &pluginpb.StatusRequest{IntervalMs: 100})
 	if err != nil {
 		t.Fatal(err)
@@ -270,35 +260,25 @@ func TestStreams(t *testing.T) {
 			t.Errorf("%v %v", r, err)
 		}
 	}
-	report, err := rpc.Report(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := report.CloseAndRecv(); !control.Missing(err) {
-		t.Error(err)
-	}
 }
 
-// keeper is a plain adapter with blocking workers.
-type keeper struct {
+// resizing is a plain adapter with workers.
+type resizing struct {
 	plain
-	loads []*pluginpb.Load
-	said  string
+	said string
 }
 
-func (k *keeper) Report(loads []*pluginpb.Load) { k.loads = append(k.loads, loads...) }
-func (k *keeper) Release(_ context.Context, mount, endpoint string) error {
-	k.said = "release " + mount + " " + endpoint
+func (r *resizing) Release(_ context.Context, mount, endpoint string) error {
+	r.said = "release " + mount + " " + endpoint
 	return nil
 }
-func (k *keeper) Kill(_ context.Context, mount, endpoint, reason string) error {
-	k.said = "kill " + mount + " " + endpoint + " " + reason
-	return nil
-}
-func (k *keeper) Resize(_ context.Context, _ string, change int) (int, error) { return 5 + change, nil }
 
-func TestAKeeperOfWorkers(t *testing.T) {
-	k := &keeper{}
+func (r *resizing) Resize(_ context.Context, _ string, change int) (int, error) {
+	return 5 + change, nil
+}
+
+func TestAnAdapterWithWorkers(t *testing.T) {
+	k := &resizing{}
 	k.server = &control.Server{Adapter: k}
 	rpc := pluginpb.NewPluginClient(serve(t, k.server))
 	ctx := t.Context()
@@ -308,22 +288,7 @@ func TestAKeeperOfWorkers(t *testing.T) {
 	if _, err := rpc.Start(ctx, &pluginpb.StartRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	report, err := rpc.Report(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := range uint32(3) {
-		if err := report.Send(&pluginpb.ReportRequest{Loads: []*pluginpb.Load{{Mount: "1", Endpoint: "e", Inflight: n}}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := report.CloseAndRecv(); err != nil || len(k.loads) != 3 || k.loads[2].Inflight != 2 {
-		t.Errorf("%v %v", k.loads, err)
-	}
 	if _, err := rpc.Release(ctx, &pluginpb.ReleaseRequest{Mount: "1", Endpoint: "e"}); err != nil || k.said != "release 1 e" {
-		t.Errorf("%q %v", k.said, err)
-	}
-	if _, err := rpc.Kill(ctx, &pluginpb.KillRequest{Mount: "1", Endpoint: "e", Reason: "late"}); err != nil || k.said != "kill 1 e late" {
 		t.Errorf("%q %v", k.said, err)
 	}
 	if r, err := rpc.Resize(ctx, &pluginpb.ResizeRequest{Mount: "1", Change: -2}); err != nil || r.Workers != 3 {
