@@ -110,6 +110,30 @@ func (c *Conn) Drain() error {
 	return c.put(func(b []byte) []byte { return wire.AppendFrame(b, wire.Drain, 0, 0, nil) })
 }
 
+// Retire ends all scopes that are open, with ErrRetired. It returns how many they were. The worker's application
+// gets a disconnect event: for a WebSocket with the code 1012, service restart.
+func (c *Conn) Retire() int {
+	n := 0
+	for _, s := range c.streams.all() {
+		if !s.in.finish(ending{err: ErrRetired}) {
+			continue
+		}
+		n++
+		if s.out.close(); !s.told.Swap(true) {
+			code := 0
+			if s.kind == pagi.TypeWebSocket {
+				code = serviceRestart
+			}
+			// An error means that the connection has ended, and the stream with it.
+			_ = c.put(func(b []byte) []byte { return wire.AppendDisconnect(b, s.id, code, pagi.ReasonServerShutdown) })
+		}
+	}
+	return n
+}
+
+// serviceRestart is the close code of RFC 6455 for a server that restarts.
+const serviceRestart = 1012
+
 // Load is how many streams are open.
 func (c *Conn) Load() int { return int(c.load.Load()) }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -20,10 +19,9 @@ type exchange struct {
 	scope  *pagi.Scope
 	send   pagi.Send
 
-	told      atomic.Bool // DISCONNECT was sent, or need not be
-	announced bool        // trailers follow the body
-	complete  bool        // the answer is complete
-	ends      bool        // how the worker has ended the stream is the scope's own error
+	announced bool // trailers follow the body
+	complete  bool // the answer is complete
+	ends      bool // how the worker has ended the stream is the scope's own error
 }
 
 // serve passes events both ways until one side has ended.
@@ -109,7 +107,7 @@ func (x *exchange) feed(ctx context.Context, receive pagi.Receive) error {
 
 // disconnect sends DISCONNECT, once, unless the worker has ended the stream.
 func (x *exchange) disconnect(code int, reason string) {
-	if x.stream.in.ended() != nil || x.told.Swap(true) {
+	if x.stream.in.ended() != nil || x.stream.told.Swap(true) {
 		return
 	}
 	x.stream.out.close()

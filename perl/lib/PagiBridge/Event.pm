@@ -5,7 +5,7 @@ use warnings;
 
 use Exporter 'import';
 
-our @EXPORT_OK = qw(scope_of event_of payload_of disconnect_of);
+our @EXPORT_OK = qw(scope_of event_of payload_of file_payload disconnect_of);
 
 =head1 NAME
 
@@ -55,20 +55,27 @@ sub scope_of {
     my @extensions = take_list($payload, $at, 2);
     die "wire: a scope that does not add up\n" if $at != length $payload;
 
-    my %scope = (type => $type, pagi => { version => '0.3', spec_version => '0.3' });
-    return worker_scope(\%scope, $values[12]) if $type eq 'lifespan';
-    @scope{qw(http_version method scheme path raw_path target query_string root_path)} = map { defined $_ ? $_ : '' } @values[ 0 .. 7 ];
+    return worker_scope({ type => $type, pagi => { version => '0.3', spec_version => '0.3' } }, $values[12]) if $type eq 'lifespan';
+    @values = map { defined $_ ? $_ : '' } @values[ 0 .. 11 ] if @values < 12;
+    my %scope = (
+        type         => $type,
+        pagi         => { version => '0.3', spec_version => '0.3' },
+        http_version => $values[0],
+        scheme       => $values[2],
+        path         => $values[3],
+        query_string => $values[6],
+        root_path    => $values[7],
+        client       => address(@values[ 8,  9 ]),
+        server       => address(@values[ 10, 11 ]),
+        extensions   => {},
+    );
     utf8::decode($scope{path});
     utf8::decode($scope{root_path});
-    for my $name (qw(raw_path target)) {
-        delete $scope{$name} if $scope{$name} eq '';
-    }
-    delete $scope{method} if $type eq 'websocket';
-    $scope{client} = address(@values[ 8,  9 ]);
-    $scope{server} = address(@values[ 10, 11 ]);
+    $scope{method}   = $values[1] if $type ne 'websocket';
+    $scope{raw_path} = $values[4] if $values[4] ne '';
+    $scope{target}   = $values[5] if $values[5] ne '';
     $scope{headers} = pairs_of(@headers);
     $scope{subprotocols} = \@protocols if $type eq 'websocket';
-    $scope{extensions} = {};
     while (my ($name, $data) = splice @extensions, 0, 2) {
         $scope{extensions}{$name} = $name eq 'tls' ? tls_of($data) : {};
     }
@@ -111,21 +118,18 @@ sub tls_of {
 # take_list takes a list off a payload, and moves the position behind it. Each of its entries is so
 # many strings.
 sub take_list {
-    my $count = take_number($_[0], $_[1]);
-    die "wire: a list that does not add up\n" if $count * 4 * $_[2] > length($_[0]) - $_[1];
-    my @list;
-    for (1 .. $count * $_[2]) {
-        my $length = take_number($_[0], $_[1]);
-        die "wire: a string that does not add up\n" if $length > length($_[0]) - $_[1];
-        push @list, substr $_[0], $_[1], $length;
-        $_[1] += $length;
-    }
+    my $count = $_[2] * take_number($_[0], $_[1]) or return;
+    die "wire: a list that does not add up\n" if $count * 4 > length($_[0]) - $_[1];
+    # unpack gives what is there where a length goes beyond the end, or dies.
+    my @list = eval { unpack "x$_[1] (N/a*)$count", $_[0] };
+    $_[1] += 4 * $count + length join '', @list;
+    die "wire: a string that does not add up\n"
+        if @list != $count || $_[1] > length $_[0] || unpack('N', substr $_[0], $_[1] - length($list[-1]) - 4, 4) != length $list[-1];
     return @list;
 }
 
 sub take_number {
-    die "wire: a number that does not add up\n" if length($_[0]) - $_[1] < 4;
-    $_[1] += 4;
+    die "wire: a number that does not add up\n" if length($_[0]) < ($_[1] += 4);
     return unpack 'N', substr $_[0], $_[1] - 4, 4;
 }
 
@@ -221,11 +225,22 @@ sub payload_of {
     return $pack->($event);
 }
 
+=head2 file_payload($path, $offset, $length, $device, $inode)
+
+Returns the payload of a body that the gateway reads from a file.
+
+=cut
+
+sub file_payload {
+    my ($path, $offset, $length, $device, $inode) = @_;
+    return pack_event(0x13, 0, 0, [offset => $offset, length => $length, device => $device, inode => $inode], $path);
+}
+
 sub pack_event {
     my ($kind, $bits, $number, $pairs, $rest) = @_;
-    my $payload = pack 'C C n N (N/a*)*', $kind, $bits, $number, @$pairs / 2, @$pairs;
-    $payload .= $rest if defined $rest;
-    return $payload;
+    $rest = '' if !defined $rest;
+    return pack 'C C n N a*', $kind, $bits, $number, 0, $rest if !@$pairs;
+    return pack 'C C n N (N/a*)' . @$pairs . ' a*', $kind, $bits, $number, @$pairs / 2, @$pairs, $rest;
 }
 
 sub pack_message {
@@ -256,8 +271,12 @@ sub headers {
     my ($event) = @_;
     my @list;
     for my $pair (@{ $event->{headers} || [] }) {
+        if (ref $pair eq 'ARRAY' && @$pair == 2 && defined $pair->[0] && defined $pair->[1] && !utf8::is_utf8($pair->[0]) && !utf8::is_utf8($pair->[1])) {
+            push @list, lc $pair->[0], $pair->[1];
+            next;
+        }
         die "$event->{type}: each of 'headers' must be a name and a value\n" if ref $pair ne 'ARRAY' || @$pair != 2 || grep { !defined } @$pair;
-        push @list, map { in_bytes($_, $event, 'headers') } @$pair;
+        push @list, lc in_bytes($pair->[0], $event, 'headers'), in_bytes($pair->[1], $event, 'headers');
     }
     return \@list;
 }
@@ -277,6 +296,7 @@ sub bytes {
 # in_bytes returns a string in bytes; a character beyond 255 is an exception.
 sub in_bytes {
     my ($value, $event, $name) = @_;
+    return $value if !utf8::is_utf8($value);
     utf8::downgrade($value, 1) or die "$event->{type}: wide character in '$name', which must be bytes\n";
     return $value;
 }
