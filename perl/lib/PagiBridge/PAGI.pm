@@ -259,8 +259,8 @@ sub hint {
 }
 
 sub place {
-    for (my $level = 0; my ($package, $file, $line) = caller $level; $level++) {
-        return ($file, $line) if $package !~ /\A(?:PagiBridge|Future|IO::Async)\b/ || $file =~ m{/t/};
+    for (my $level = 0; my (undef, $file, $line) = caller $level; $level++) {
+        return ($file, $line) if $file !~ m{/(?:PagiBridge|Future|IO/Async)(?:/|\.pm\z)|/pagi-loop-worker\.pl\z};
     }
     return;
 }
