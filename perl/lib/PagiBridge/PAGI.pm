@@ -42,6 +42,7 @@ sub new {
     my $self = bless \%self, $class;
     $self->{mux}    = $self->{link}->mux;
     $self->{window} = $self->{mux}->peer->{window};
+    $self->{low}    = PagiBridge::PAGI::Transport::low($self->{window});
     $self->{paths}  = grep { $_ eq 'paths' } split / /, $self->{mux}->peer->{features};
     $self->{state}  = {};
     $self->{told}   = {};

@@ -31,8 +31,8 @@ receives the next one, so a client that is faster than the application has to wa
 
 =item *
 
-A Future of C<send> waits for credit of the gateway, while the client does not take what was sent. That of a
-file, and that of C<http.fullflush>, wait until the client's connection has taken all.
+A Future of C<send> waits where the client does not take what was sent: once the window is used up, it waits until the
+amount falls below the low mark of C<pagi.transport>. That of a file, and that of C<http.fullflush>, wait until the client's connection has taken all.
 
 =item *
 
@@ -232,18 +232,11 @@ sub give_up {
 sub credit {
     my ($self) = @_;
     my $sends = $self->{sends};
-    if (@$sends) {
-        my ($waiting, $buffered) = ($self->{stream}->waiting, undef);
-        while (@$sends) {
-            my ($mark, $future, $wants_all) = @{ $sends->[0] };
-            last if $mark > $self->{pushed} - $waiting;
-            if ($wants_all) {
-                $buffered = $self->{stream}->buffered if !defined $buffered;
-                last if $buffered;
-            }
-            shift @$sends;
-            $self->ready($future);
-        }
+    while (@$sends) {    # the application may send more meanwhile
+        my ($mark, $future, $wants_all) = @{ $sends->[0] };
+        last if $mark > $self->{pushed} - $self->{stream}->waiting || $self->{stream}->buffered > ($wants_all ? 0 : $self->{server}{low});
+        shift @$sends;
+        $self->ready($future);
     }
     $self->{transport}->look if $self->{transport}{watched};
     return;

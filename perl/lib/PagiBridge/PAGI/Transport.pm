@@ -27,10 +27,12 @@ exception in a callback becomes a warning.
 
 sub new {
     my ($class, $stream, $window) = @_;
-    my $self = bless { stream => $stream, high => $window - 1024, low => int($window / 4), is_high => 0, watched => 0 }, $class;
+    my $self = bless { stream => $stream, high => $window - 1024, low => low($window), is_high => 0, watched => 0 }, $class;
     weaken($self->{stream});
     return $self;
 }
+
+sub low { return int($_[0] / 4) }
 
 =head2 buffered_amount, high_water_mark, low_water_mark
 
@@ -73,7 +75,7 @@ sub look {
         $self->{is_high} = 1;
         call($_) for @{ $self->{on_high} || [] };
     }
-    elsif ($self->{is_high} && $amount < $self->{low}) {
+    elsif ($self->{is_high} && $amount <= $self->{low}) {
         $self->{is_high} = 0;
         call($_) for @{ $self->{on_drain} || [] };
     }
