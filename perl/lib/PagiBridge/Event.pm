@@ -5,7 +5,7 @@ use warnings;
 
 use Exporter 'import';
 
-our @EXPORT_OK = qw(scope_of event_of payload_of file_payload disconnect_of);
+our @EXPORT_OK = qw(scope_of event_of payload_of body_payload file_payload disconnect_of);
 
 =head1 NAME
 
@@ -118,7 +118,9 @@ sub tls_of {
 # take_list takes a list off a payload, and moves the position behind it. Each of its entries is so
 # many strings.
 sub take_list {
-    my $count = $_[2] * take_number($_[0], $_[1]) or return;
+    die "wire: a list that does not add up\n" if length $_[0] < ($_[1] += 4);
+    my $count = $_[2] * unpack 'N', substr $_[0], $_[1] - 4, 4;
+    return if !$count;
     die "wire: a list that does not add up\n" if $count * 4 > length($_[0]) - $_[1];
     # unpack gives what is there where a length goes beyond the end, or dies.
     my @list = eval { unpack "x$_[1] (N/a*)$count", $_[0] };
@@ -126,11 +128,6 @@ sub take_list {
     die "wire: a string that does not add up\n"
         if @list != $count || $_[1] > length $_[0] || unpack('N', substr $_[0], $_[1] - length($list[-1]) - 4, 4) != length $list[-1];
     return @list;
-}
-
-sub take_number {
-    die "wire: a number that does not add up\n" if length($_[0]) < ($_[1] += 4);
-    return unpack 'N', substr $_[0], $_[1] - 4, 4;
 }
 
 =head2 event_of($payload)
@@ -224,6 +221,14 @@ sub payload_of {
     my $pack = $sent{$type} or die $type eq '' ? "an event must be a hash with a type\n" : "$type is no event that an application may send\n";
     return $pack->($event);
 }
+
+=head2 body_payload($bytes, $more)
+
+The payload of an C<http.response.body>, quickly. The body must be bytes.
+
+=cut
+
+sub body_payload { return pack('C C x6', 0x12, $_[1] ? MORE : 0) . $_[0] }
 
 =head2 file_payload($path, $offset, $length, $device, $inode)
 

@@ -5,7 +5,7 @@ use warnings;
 
 use Scalar::Util qw(blessed);
 
-use PagiBridge::Event qw(event_of payload_of disconnect_of);
+use PagiBridge::Event qw(event_of payload_of body_payload disconnect_of);
 use PagiBridge::PAGI::Rules ();
 
 =head1 NAME
@@ -105,7 +105,7 @@ sub returned {
     return $self->end(INVALID, $self->{invalid}) if defined $self->{invalid} && !$self->is_complete && !$self->{gone};
     # The callbacks of pagi.connection want to know how the request ends.
     my $conn = $self->{connection};
-    if ($conn && !$self->{gone} && $conn->is_watched && $self->is_complete) {
+    if ($conn && ($conn->{calls} || $conn->{future}) && !$self->{gone} && $self->is_complete) {
         $self->{over} = 1;
         return;
     }
@@ -245,6 +245,16 @@ sub credit {
 # send is the application's send.
 sub send {
     my ($self, $event) = @_;
+    # What nearly every response consists of.
+    if ($self->{stage} eq 'open' && $self->{type} eq 'http' && !$self->{gone} && ref $event eq 'HASH' && ($event->{type} || '') eq 'http.response.body') {
+        my $body = $event->{body};
+        if (defined $body && !ref $body && !utf8::is_utf8($body) && length $body <= PIECE && !$self->{pump} && !$self->{as_http} && !defined $event->{file} && !defined $event->{fh}) {
+            $self->{stream}->send(body_payload($body, $event->{more}));
+            $self->{pushed}++;
+            $self->{stage} = 'complete' if !$event->{more};
+            return $self->sent;
+        }
+    }
     return $done ||= Future->done if $self->{gone} && $self->{gone} ne 'complete';
     my $pump = $self->{pump};
     return $pump->without_cancel->then(sub { $self->send($event) }) if $pump && !$pump->is_ready;

@@ -71,9 +71,6 @@ sub disconnect_future {
     return $self->{future}->without_cancel;
 }
 
-# is_watched reports whether the application wants to know how the request ends.
-sub is_watched { return $_[0]{calls} || $_[0]{future} }
-
 # start, complete and disconnect are called by the runtime.
 sub start { $_[0]{started} = 1; return }
 
