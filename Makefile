@@ -49,12 +49,9 @@ fuzz:
 conformance:
 	scripts/conformance
 
-## cross: does it compile elsewhere? Not optimised, which takes a quarter less time
-cross: export GOFLAGS = -gcflags=all=-N
+## cross: would it compile elsewhere, tests included?
 cross:
-	GOOS=linux GOARCH=arm64 go build ./...
-	GOOS=linux GOARCH=386 go build ./...
-	GOOS=darwin GOARCH=arm64 go vet ./...
+	go run ./scripts/typecheck linux/arm64 linux/386 darwin/arm64 freebsd/amd64
 
 clean:
 	rm -rf bin

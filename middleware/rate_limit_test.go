@@ -390,7 +390,7 @@ func TestRateLimitOptions(t *testing.T) {
 		`burst: must be more than 0`:                             middleware.RateLimit{Burst: -1},
 		`max_keys: must be more than 0`:                          middleware.RateLimit{MaxKeys: -1},
 		`requests: cannot be more than one a nanosecond`:         middleware.RateLimit{Requests: 11, Period: 10},
-		`burst: an empty bucket would need more than ten years`:  middleware.RateLimit{Requests: 1, Period: 24 * time.Hour, Burst: 1 << 40},
+		`burst: an empty bucket would need more than ten years`:  middleware.RateLimit{Requests: 1, Period: 24 * time.Hour, Burst: 1 << 30},
 		`key: "ip" is not address, user, path`:                   middleware.RateLimit{Key: []string{"ip"}},
 		`key: "header" is not`:                                   middleware.RateLimit{Key: []string{"header"}},
 		`key: "header a b" is not`:                               middleware.RateLimit{Key: []string{"header a b"}},

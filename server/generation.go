@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/engine"
@@ -32,8 +33,9 @@ type generation struct {
 	connLimit int // connections open at once; 0: no limit
 
 	requests atomic.Int64  // how many are in dispatch
-	stopping chan struct{} // closed when the application is about to be shut down
+	stopping chan struct{} // closed when the server stops
 	halt     func()        // closes stopping
+	replaced *engine.Replacement
 }
 
 // newGeneration checks the options of s and builds what requests need.
@@ -41,7 +43,7 @@ func (r *running) newGeneration(s *Server) (*generation, error) {
 	if s.App == nil {
 		return nil, errors.New("server: no application")
 	}
-	g := &generation{Server: s, Limits: s.Limits.WithDefaults(), Timeouts: s.Timeouts.WithDefaults(), log: s.Logger, stopping: make(chan struct{})}
+	g := &generation{Server: s, Limits: s.Limits.WithDefaults(), Timeouts: s.Timeouts.WithDefaults(), log: s.Logger, stopping: make(chan struct{}), replaced: engine.NewReplacement()}
 	if g.log == nil {
 		g.log = slog.Default()
 	}
@@ -76,6 +78,7 @@ func (r *running) newEngine(g *generation) *engine.Handler {
 		WebSocket: g.ws,
 		TLSInfo:   tlsInfo,
 		Stopping:  g.stopping,
+		Replaced:  g.replaced,
 		Base:      r.base,
 		Logger:    g.log,
 		Warn:      (&sparing{log: g.log}).warn,
@@ -111,6 +114,16 @@ func (g *generation) working() int64 {
 // isIdle reports whether the application runs no request any more.
 func (g *generation) isIdle() bool { return g.working() == 0 }
 
+// hasLeft reports whether the application runs no request any more, but for streams of a part that a later application
+// has, too.
+func (g *generation) hasLeft() bool { return g.working() <= g.replaced.Staying() }
+
+// relieve ends the streams that do not stay, because another application has taken over.
+func (g *generation) relieve() {
+	g.replaced.Begin()
+	g.ws.Relieve()
+}
+
 // enter counts a request in and returns the generation that serves it.
 func (r *running) enter() *generation {
 	for {
@@ -133,7 +146,7 @@ var errNotRunning = errors.New("server: it is not running")
 //
 // Reload then returns, while the old application finishes its requests and is shut down. The
 // shutdown waits for its requests for ShutdownTimeout at most. WebSocket and SSE clients are told
-// to go at once.
+// to go at once, but for those of a part that both applications share (package site shares mounts).
 //
 // On an error nothing has changed. ctx bounds the start of the new application.
 func (s *Server) Reload(ctx context.Context, next *Server) error {
@@ -163,31 +176,52 @@ func (s *Server) Reload(ctx context.Context, next *Server) error {
 	r.http1.SetLimits(g.limits())
 	r.redirects.SetLimits(g.limits())
 	old := r.current.Swap(g)
-	if r.stopping.Err() != nil {
-		g.halt() // the stop may have halted the old generation only
-	}
-	r.tls.refresh()
 	r.busy.Add(1)
 	r.leaving.Store(old, nil)
+	if r.stopping.Err() != nil { // the stop may have halted one of them only
+		old.halt()
+		g.halt()
+	}
+	r.tls.refresh()
 	r.retiring.Go(func() { r.retire(old) })
 	return nil
 }
 
-// retire ends an application that another one has replaced.
+// retire ends an application that another one has replaced. The generation stays until the last of its streams has ended.
 func (r *running) retire(g *generation) {
 	defer r.leaving.Delete(g)
-	g.halt()
+	defer r.busy.Add(-1)
+	g.relieve()
+	r.shutDown(g)
+	r.awaitStreams(g)
+}
+
+// shutDown shuts down the application of a generation that was replaced.
+func (r *running) shutDown(g *generation) {
 	grace, cancel := context.WithTimeout(context.Background(), g.shutdownTimeout())
 	defer cancel()
 	defer context.AfterFunc(r.stopped, cancel)()
-	late := waitUntil(grace, g.isIdle) != nil
-	r.busy.Add(-1)
+	late := waitUntil(grace, g.hasLeft) != nil
 	if late {
 		g.log.Warn("shutting the old application down under requests that did not finish in time",
 			"requests", g.working(), "shutdown_timeout", g.shutdownTimeout().String())
 	}
 	if err := g.lifespan.stop(g.shutdownTimeout(), r.force); err != nil {
 		g.log.Error("the old application did not shut down", "error", err)
+	}
+}
+
+// awaitStreams waits for the streams that stay, until the server has stopped.
+func (r *running) awaitStreams(g *generation) {
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for g.replaced.Staying() > 0 {
+		select {
+		case <-look.C:
+		case <-r.stopping.Done():
+			_ = waitUntil(r.stopped, func() bool { return g.replaced.Staying() == 0 }) // the stop cuts what is left
+			return
+		}
 	}
 }
 

@@ -29,6 +29,10 @@ func (r *running) stop(ctx context.Context, listeners listenerSet) {
 	defer r.endStop()
 	g := r.current.Load() // a reload that replaces it from now on halts the new one itself
 	g.halt()
+	r.leaving.Range(func(old, _ any) bool {
+		old.(*generation).halt()
+		return true
+	})
 	grace, cancel := context.WithTimeout(context.Background(), g.shutdownTimeout())
 	defer cancel()
 	defer afterClose(r.force, cancel)()

@@ -28,5 +28,6 @@ func (g *generation) newWS() (*ws.Server, error) {
 		IdleTimeout:    g.WSIdleTimeout,
 		WriteTimeout:   g.WriteTimeout,
 		NoCompression:  mode == WSCompressionOff,
+		Replaced:       g.replaced,
 	}, nil
 }

@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 	"github.com/pagi-go/pagi-bridge/pagi/pubsub"
@@ -138,6 +140,50 @@ func (s *Site) Broker() pubsub.Broker {
 		return s.cluster
 	}
 	return pubsub.Default
+}
+
+// connection is the connector of a cluster, which several sites may have one after another. It opens with the first one
+// and closes with the last one.
+type connection struct {
+	connector
+	mu    sync.Mutex // held while it opens and closes
+	sites int
+}
+
+// connect makes the connection that the settings name, or takes over the predecessor's if its settings are the same.
+func (s *Site) connect() {
+	own := &s.Settings.Cluster
+	switch old := s.predecessor; {
+	case !own.isSet():
+	case old != nil && old.cluster != nil && option.Text(&old.Settings.Cluster) == option.Text(own):
+		s.cluster = old.cluster
+	default:
+		s.cluster = &connection{connector: own.broker(s.Logger)}
+	}
+}
+
+// Open opens the connection for one more site.
+func (c *connection) Open(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sites == 0 {
+		if err := c.connector.Open(ctx); err != nil {
+			return err
+		}
+	}
+	c.sites++
+	return nil
+}
+
+// Close is called for each Open, also for one that has failed.
+func (c *connection) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sites--; c.sites > 0 {
+		return nil
+	}
+	c.sites = 0
+	return c.connector.Close()
 }
 
 // inCluster returns app with a connection to the cluster for the time of its life.

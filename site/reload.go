@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"slices"
 )
@@ -24,15 +23,7 @@ func (s *Site) Reload(ctx context.Context) error {
 	if s.root == nil {
 		return errNotStarted
 	}
-	var errs []error
-	for _, m := range s.All() {
-		if app, ok := m.app.(reloader); ok {
-			if err := app.Reload(ctx); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", m.Name(), err))
-			}
-		}
-	}
-	return errors.Join(errs...)
+	return s.reload(ctx, func(*Mount) bool { return true })
 }
 
 // Resize changes the number of workers by n, to one at least, for every PSGI mount and every Go

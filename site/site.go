@@ -45,8 +45,11 @@ type Site struct {
 	sources    []sourceFile // File and the files that it includes
 	listed     []string     // the directories in which the patterns of include look
 	settingsAt places
-	root       pagi.App  // the result of Build
-	cluster    connector // nil: none
+	root       pagi.App    // the result of Build
+	cluster    *connection // nil: none
+
+	predecessor *Site  // the one that this one replaces; nil: none, or it is replaced
+	front       *front // that of all sites of one gateway
 }
 
 // Mount is one application with its host and path in the site.
@@ -83,6 +86,11 @@ type Mount struct {
 	part  string       // position in a cascade, shadow or router, from "#1", or "#not_found"; "": in none
 	app   pagi.App     // the result of Build
 	files *watch.Files // watched files; a change reloads the mount
+
+	resolved resolved
+	tenant   *tenant // app with a life of its own; nil for a mount that is made of others
+	kept     bool    // the tenant is the predecessor's
+	stale    bool    // and its code has changed since it was loaded
 }
 
 // Name returns the mount's host and path, and the position in a cascade, shadow or router: "/#2" is the second
@@ -151,8 +159,10 @@ func (s *Site) Build() (pagi.App, error) {
 	if len(s.Mounts) == 0 {
 		problems.add(s.settingsAt.part, "mounts: there is nothing to serve")
 	}
-	if s.Settings.Cluster.isSet() {
-		s.cluster = s.Settings.Cluster.broker(s.Logger)
+	s.connect()
+	s.front = &front{}
+	if s.predecessor != nil {
+		s.front = s.predecessor.front
 	}
 	all := &apps.URLMap{}
 	taken := map[string]*Mount{}
@@ -173,6 +183,9 @@ func (s *Site) Build() (pagi.App, error) {
 		return nil, err
 	}
 	s.root = app
+	if s.predecessor == nil {
+		s.front.app.Store(&s.root)
+	}
 	return app, nil
 }
 
@@ -197,9 +210,11 @@ func (s *Site) application(m *Mount, problems *Problems) pagi.App {
 	if err != nil {
 		routes.report(m, err, problems)
 		app = lifespan.Broken(err) // go on to find further problems
-	}
-	m.app = app
-	if err == nil {
+		m.app = app
+	} else {
+		if m.tenant != nil {
+			app = m.tenant
+		}
 		if app, err = s.sendFiles(m, app); err != nil {
 			problems.addOf(m.at, err)
 		}
@@ -225,10 +240,16 @@ func (s *Site) buildMount(m *Mount) (pagi.App, error) {
 	if complete := kinds[m.Kind].complete; complete != nil {
 		complete(m.Options, m, s)
 	}
+	is := s.resolve(m)
 	switch part := m.Options.(type) {
 	case builder:
-		return part.Build()
+		app, err := part.Build()
+		if err == nil {
+			s.settle(m, app, is)
+		}
+		return app, err
 	case pagi.App:
+		s.settle(m, part, is)
 		return part, pagi.Check(part)
 	}
 	return nil, pagi.BadOption(m.Kind, "%T is no application", m.Options)
@@ -284,10 +305,11 @@ func (s *Site) orderWarnings() (warnings Problems) {
 }
 
 // self returns the whole site as an application, for a mount that passes requests on to other
-// mounts. The site is complete only when all mounts are built.
+// mounts. The site is complete only when all mounts are built. A mount that a later site takes over reaches that site.
 func (s *Site) self() pagi.App {
+	front := s.front
 	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		return s.root.Serve(ctx, scope, receive, send)
+		return (*front.app.Load()).Serve(ctx, scope, receive, send)
 	})
 }
 

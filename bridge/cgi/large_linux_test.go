@@ -116,11 +116,11 @@ func TestBodiesOver4GB(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	size := 1<<32 + 12345
+	size := int64(1<<32 + 12345)
 	if raceEnabled {
 		size = 1<<28 + 12345
 	}
-	piece, sent, got := make([]byte, 1<<20), 0, 0
+	piece, sent, got := make([]byte, 1<<20), int64(0), int64(0)
 	scope := ask{method: "POST", target: "/count.cgi"}.scope()
 	scope.Headers.Add("content-length", fmt.Sprint(size))
 	receive := func(ctx context.Context) (pagi.Event, error) {
@@ -128,7 +128,7 @@ func TestBodiesOver4GB(t *testing.T) {
 			<-ctx.Done()
 			return nil, context.Cause(ctx)
 		}
-		n := min(len(piece), size-sent)
+		n := min(int64(len(piece)), size-sent)
 		sent += n
 		return pagi.HTTPRequest{Body: piece[:n], More: sent < size}, nil
 	}
@@ -138,7 +138,7 @@ func TestBodiesOver4GB(t *testing.T) {
 		case pagi.HTTPResponseStart:
 			length = e.Headers.Get("x-length")
 		case pagi.HTTPResponseBody:
-			got += len(e.Body)
+			got += int64(len(e.Body))
 		}
 		return nil
 	}

@@ -3,6 +3,7 @@ package proc
 import (
 	"errors"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -133,7 +134,7 @@ func TestLimitsAreThereFromTheFirstInstruction(t *testing.T) {
 // A limit that cannot be set leaves no process behind that runs without it.
 func TestAProcessThatCannotBeLimitedDoesNotRun(t *testing.T) {
 	file := t.TempDir() + "/ran"
-	p := &Profile{limits: Limits{OpenFiles: 1 << 40}} // more than the kernel allows anybody
+	p := &Profile{limits: Limits{OpenFiles: math.MaxInt32}} // more than the kernel allows anybody
 	if _, err := Start(Spec{Args: []string{"/bin/sh", "-c", "echo >" + file}, Env: []string{}, Dir: "/", Profile: p}); err == nil {
 		t.Error("no error")
 	}

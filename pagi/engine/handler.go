@@ -57,9 +57,12 @@ type Handler struct {
 	// by, which several scopes may share. Nil, or a nil result: TLSOf the request's
 	// connection.
 	TLSInfo func(*http.Request) *pagi.TLS
-	// Stopping is closed when the application is about to be shut down or replaced:
-	// what would go on without end (websocket and sse scopes) is then ended. Nil: never.
+	// Stopping is closed when the application is about to be shut down: what would go on
+	// without end (websocket and sse scopes) is then ended. Nil: never.
 	Stopping <-chan struct{}
+	// Replaced tells that another application has taken over. It ends what would go on without
+	// end, too, but for streams that a part of both applications serves. Nil: never.
+	Replaced *Replacement
 	// Base is what the contexts of all requests derive from. An application that works
 	// on after its response, when its request may be over, is cut by the end of Base,
 	// whose cause is to be a *DisconnectError. Nil: it is never cut.

@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/tenure"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -30,17 +31,30 @@ func (s *eventStream) begin() {
 		s.touch()
 		s.timers.idle = time.AfterFunc(h.SSEIdleTimeout, s.checkIdle)
 	}
-	if h.Stopping != nil {
+	if h.Stopping != nil || h.Replaced != nil {
 		s.timers.quit = make(chan struct{})
 		go s.awaitStop(s.timers.quit)
 	}
 }
 
 func (s *eventStream) awaitStop(quit <-chan struct{}) {
-	select {
-	case <-s.x.h.Stopping:
+	h := s.x.h
+	var ended <-chan struct{} // nil until the application is replaced and the stream stays
+	for replaced := h.Replaced.Begun(); ; {
+		select {
+		case <-h.Stopping:
+		case <-ended:
+		case <-replaced:
+			if t := tenure.Of(s.x.scope.Stash); h.Replaced.Stay(t) {
+				defer h.Replaced.Leave()
+				ended, replaced = t.Ended(), nil
+				continue
+			}
+		case <-quit:
+			return
+		}
 		s.shut(pagi.ReasonServerShutdown)
-	case <-quit:
+		return
 	}
 }
 

@@ -38,7 +38,7 @@ func FanOut(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send p
 				states[i] = inner.State
 				var err error
 				if runs[i], err = Start(ctx, child.App, inner); err != nil {
-					errs[i] = fmt.Errorf("%s: %w", child.Name, ownMessage(err))
+					errs[i] = fmt.Errorf("%s: %w", child.Name, OwnMessage(err))
 				}
 			})
 		}
@@ -55,7 +55,7 @@ func FanOut(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send p
 			}
 			wg.Go(func() {
 				if err := run.Shutdown(ctx); err != nil {
-					errs[i] = fmt.Errorf("%s: %w", children[i].Name, ownMessage(err))
+					errs[i] = fmt.Errorf("%s: %w", children[i].Name, OwnMessage(err))
 				}
 			})
 		}

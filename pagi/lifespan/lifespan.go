@@ -50,12 +50,12 @@ func (l Hooks) serve(ctx context.Context, app pagi.App, scope *pagi.Scope, recei
 		}
 		var err error
 		inner, err = Start(ctx, app, scope)
-		return ownMessage(err)
+		return OwnMessage(err)
 	}
 	shutdown := func(ctx context.Context) error {
 		var errs []error
 		if inner != nil {
-			errs = append(errs, ownMessage(inner.Shutdown(ctx)))
+			errs = append(errs, OwnMessage(inner.Shutdown(ctx)))
 		}
 		for i := len(l.Shutdown) - 1; i >= 0; i-- {
 			errs = append(errs, caught(func() error { return l.Shutdown[i](ctx, scope.State) }))

@@ -26,9 +26,9 @@ func (e *Error) Error() string {
 	return e.Phase + " failed: " + e.Message
 }
 
-// ownMessage removes the phase from a nested application's lifespan failure, because the answer to
+// OwnMessage removes the phase from a nested application's lifespan failure, because the answer to
 // the outer scope adds it again.
-func ownMessage(err error) error {
+func OwnMessage(err error) error {
 	if failed, is := err.(*Error); is && failed.Message != "" {
 		return errors.New(failed.Message)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/pagi-go/pagi-bridge/internal/tenure"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
@@ -62,10 +63,11 @@ type conn struct {
 	active atomic.Int64                        // when the last bytes came or went, for idle
 	reads  atomic.Bool                         // a Receive is running
 	idle   *time.Timer
+	bond   bond
 }
 
-func (s *Server) newConn(l link, ahead []byte, hooks engine.WebSocketHooks, agreed *extension) *conn {
-	c := &conn{server: s, link: l, flow: hooks.Flow, pong: hooks.Pong}
+func (s *Server) newConn(l link, ahead []byte, scope *pagi.Scope, hooks engine.WebSocketHooks, agreed *extension) *conn {
+	c := &conn{server: s, link: l, flow: hooks.Flow, pong: hooks.Pong, bond: bond{tenure: tenure.Of(scope.Stash)}}
 	if trier, ok := l.(interface{ TryWrite([]byte) (int, error) }); ok {
 		c.try = trier.TryWrite
 	}

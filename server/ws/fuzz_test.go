@@ -51,7 +51,7 @@ func receiveAll(t *testing.T, said []byte, step int) (messages []pagi.WebSocketR
 	s := &Server{MaxFrameSize: 1000, MaxMessageSize: 1500}
 	link := &tape{step: step}
 	link.Reset(said)
-	c := s.newConn(link, nil, engine.WebSocketHooks{Flow: engine.NewFlowMeter(0, 0), Pong: func() {}}, &extension{serverBits: 15, minSize: minCompressed})
+	c := s.newConn(link, nil, &pagi.Scope{}, engine.WebSocketHooks{Flow: engine.NewFlowMeter(0, 0), Pong: func() {}}, &extension{serverBits: 15, minSize: minCompressed})
 	defer c.Drop()
 	for {
 		m, err := c.Receive()

@@ -40,7 +40,7 @@ func (s *Server) Upgrade(stream engine.Stream, r *http.Request, scope *pagi.Scop
 	}
 	headers = append(headers, accept.Headers...)
 	if r.ProtoMajor > 1 {
-		return s.upgradeStream(stream, r, headers, hooks, agreed)
+		return s.upgradeStream(stream, r, scope, headers, hooks, agreed)
 	}
 	from, ok := stream.(taker)
 	if !ok {
@@ -50,7 +50,7 @@ func (s *Server) Upgrade(stream engine.Stream, r *http.Request, scope *pagi.Scop
 	if err != nil {
 		return nil, fmt.Errorf("websocket: taking the connection: %w", err)
 	}
-	c := s.newConn(conn, ahead, hooks, agreed)
+	c := s.newConn(conn, ahead, scope, hooks, agreed)
 	c.wmu.Lock()
 	c.needOutput()
 	c.out = append(c.out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
@@ -84,7 +84,7 @@ func (s *Server) agree(scope *pagi.Scope) *extension {
 }
 
 // upgradeStream answers an extended CONNECT (RFC 8441 section 5).
-func (s *Server) upgradeStream(stream engine.Stream, r *http.Request, headers pagi.Headers, hooks engine.WebSocketHooks, agreed *extension) (engine.WebSocketConn, error) {
+func (s *Server) upgradeStream(stream engine.Stream, r *http.Request, scope *pagi.Scope, headers pagi.Headers, hooks engine.WebSocketHooks, agreed *extension) (engine.WebSocketConn, error) {
 	wrapped, ok := stream.(wrapper)
 	if !ok {
 		return nil, errors.New("websocket: the stream cannot be used without its server")
@@ -100,7 +100,7 @@ func (s *Server) upgradeStream(stream engine.Stream, r *http.Request, headers pa
 	if err := link.rc.Flush(); err != nil {
 		return nil, fmt.Errorf("websocket: %w", err)
 	}
-	c := s.newConn(link, nil, hooks, agreed)
+	c := s.newConn(link, nil, scope, hooks, agreed)
 	c.start()
 	return c, nil
 }

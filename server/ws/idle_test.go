@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
@@ -12,7 +13,7 @@ import (
 func TestPartsOfFramesAreNotIdle(t *testing.T) {
 	here, there := net.Pipe()
 	defer there.Close()
-	c := (&Server{IdleTimeout: time.Hour}).newConn(here, nil, engine.WebSocketHooks{Flow: engine.NewFlowMeter(0, 0)}, nil)
+	c := (&Server{IdleTimeout: time.Hour}).newConn(here, nil, &pagi.Scope{}, engine.WebSocketHooks{Flow: engine.NewFlowMeter(0, 0)}, nil)
 	defer c.Drop()
 	active := func(what string) {
 		t.Helper()

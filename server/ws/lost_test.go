@@ -54,7 +54,7 @@ func TestLostByAWrite(t *testing.T) {
 				t.Parallel()
 				here, there := net.Pipe()
 				defer there.Close()
-				c := (&Server{}).newConn(torn{here}, nil, engine.WebSocketHooks{Flow: engine.NewFlowMeter(0, 0)}, nil)
+				c := (&Server{}).newConn(torn{here}, nil, &pagi.Scope{}, engine.WebSocketHooks{Flow: engine.NewFlowMeter(0, 0)}, nil)
 				defer c.Drop()
 				if err := c.Send(t.Context(), pagi.WebSocketSend{Text: "x"}); err != nil {
 					t.Fatal(err)

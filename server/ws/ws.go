@@ -48,23 +48,48 @@ type Server struct {
 	// NoCompression declines permessage-deflate.
 	NoCompression bool
 
-	mu       sync.Mutex
-	conns    map[*conn]struct{}
-	draining bool
+	// Replaced tells which connections stay after Relieve. Nil: none.
+	Replaced *engine.Replacement
+
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	stage stage
 }
+
+// stage is what happens to connections, those to come included.
+//
+//	open --Relieve--> relieved --Drain--> draining
+//	   └───────────────Drain─────────────────┘
+type stage uint8
+
+const (
+	open     stage = iota
+	relieved       // those that a later application serves, too, stay
+	draining       // all are closed
+)
+
+// Relieve says that another application has taken over: it closes connections as Drain does, but for those that
+// Replaced lets stay.
+func (s *Server) Relieve() { s.enter(relieved) }
 
 // Drain closes all connections with 1001 and reason server_shutdown, also those that are made after
 // it.
-func (s *Server) Drain() {
+func (s *Server) Drain() { s.enter(draining) }
+
+func (s *Server) enter(next stage) {
 	s.mu.Lock()
-	s.draining = true
+	if s.stage >= next {
+		s.mu.Unlock()
+		return
+	}
+	s.stage = next
 	conns := make([]*conn, 0, len(s.conns))
 	for c := range s.conns {
 		conns = append(conns, c)
 	}
 	s.mu.Unlock()
 	for _, c := range conns {
-		c.goAway()
+		c.follow(next)
 	}
 }
 
@@ -74,17 +99,16 @@ func (s *Server) add(c *conn) {
 		s.conns = map[*conn]struct{}{}
 	}
 	s.conns[c] = struct{}{}
-	draining := s.draining
+	now := s.stage
 	s.mu.Unlock()
-	if draining {
-		c.goAway()
-	}
+	c.follow(now)
 }
 
 func (s *Server) remove(c *conn) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.conns, c)
+	s.mu.Unlock()
+	c.leave()
 }
 
 // maxFrame and maxMessage return the limits in force.

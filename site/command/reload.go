@@ -32,7 +32,7 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
 }
 
 // all reads the site file again. If it has not changed, every application loads its code again,
-// worker by worker. Otherwise another site is built beside the running one.
+// worker by worker. Otherwise another site is built beside the running one, which keeps the mounts that have not changed.
 func (r *reloader) all(ctx context.Context) {
 	g := r.gateway
 	began := time.Now()
@@ -58,6 +58,7 @@ func (r *reloader) all(ctx context.Context) {
 // replace replaces a site by another one. After an error nothing has changed.
 func (r *reloader) replace(ctx context.Context, old, next *site.Site) error {
 	g := r.gateway
+	next.Succeed(old)
 	to, err := g.prepare(next)
 	if err != nil {
 		return err
@@ -73,10 +74,11 @@ func (r *reloader) replace(ctx context.Context, old, next *site.Site) error {
 	r.stopWatch()
 	g.setCurrent(next)
 	r.startWatch(ctx)
+	g.logs.logger.Debug("reload: mounts that have not changed go on", "mounts", next.Kept())
 	if names := old.Settings.NeedRestart(&next.Settings); len(names) > 0 {
 		g.logs.logger.Warn("reload: these settings take effect at the next restart (USR2)", "settings", strings.Join(names, ", "))
 	}
-	return nil
+	return next.TakeOver(ctx)
 }
 
 // start starts a site with its environment, and serves it instead of the old one.
