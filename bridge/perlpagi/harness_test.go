@@ -26,7 +26,7 @@ func needs(t *testing.T, modules ...string) {
 	t.Helper()
 	for _, module := range modules {
 		if exec.Command(testkit.Tool(t, "perl", "perl"), "-M"+module, "-e", "1").Run() != nil {
-			t.Skipf("perl has no module %s; scripts/install-test-deps installs it", module)
+			t.Skipf("perl has no module %s", module)
 		}
 	}
 }

@@ -320,7 +320,7 @@ func TestWrongCommandLines(t *testing.T) {
 		"-w 0 app.psgi":                  `--workers must be at least 1`,
 		"absent":                         `absent: no such file or directory`,
 		"absent.psgi":                    `absent.psgi: no such file or directory`,
-		"notes.txt":                      `notes.txt: cannot tell what this is; use --app notes.txt for a PSGI application, or --cgi notes.txt for a script`,
+		"notes.txt":                      `notes.txt: cannot tell what this is; use --app notes.txt for a PSGI or PAGI application, or --cgi notes.txt for a script`,
 		"site.yaml":                      `site.yaml: a site file is given with -c`,
 		"-c absent.yaml":                 `absent.yaml: no such file or directory`,
 	} {
