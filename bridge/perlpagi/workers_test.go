@@ -194,6 +194,25 @@ func TestPreload(t *testing.T) {
 	}
 }
 
+// Another loop works below IO::Async, and code for it runs, too.
+func TestAnotherLoop(t *testing.T) {
+	t.Parallel()
+	needs(t, "IO::Async::Loop::Mojo", "Mojo::IOLoop")
+	m := mount(t, perlpagi.PAGI{Loop: "Mojo", Code: `
+		use Future::AsyncAwait;
+		use Mojo::IOLoop;
+		async sub {
+			my ($scope, $receive, $send) = @_;
+			die "Unsupported scope type: $scope->{type}\n" if $scope->{type} ne 'http';
+			my $ticked = IO::Async::Loop->new->new_future;
+			Mojo::IOLoop->timer(0.01 => sub { $ticked->done('ticked') });
+			my $text = await $ticked;
+			await $send->({ type => 'http.response.start', status => 200 });
+			await $send->({ type => 'http.response.body', body => $text . ' on ' . ref IO::Async::Loop->new });
+		}`})
+	expect(t, m.Get("/"), 200, "ticked on IO::Async::Loop::Mojo")
+}
+
 // A reload brings in new workers. The streams of the old ones are closed properly once their time is over.
 func TestReloadEndsStreams(t *testing.T) {
 	t.Parallel()

@@ -19,7 +19,7 @@ PagiBridge::PAGI - serves a PAGI application in a worker with an event loop
 
     my $server = PagiBridge::PAGI->new(app => $app, loop => $loop, link => $link, worker => 1, strict => 1);
     $server->start(sub { my ($error) = @_; ... });   # lifespan.startup
-    $loop->run;
+    $loop->loop_once until $server->has_left;
 
 =head1 DESCRIPTION
 
@@ -224,13 +224,20 @@ sub look {
     return;
 }
 
-# leave ends the process.
 sub leave {
     my ($self) = @_;
     $self->{link}->finish;
-    $self->{loop}->stop;
+    $self->{has_left} = 1;
     return;
 }
+
+=head2 has_left
+
+True when the shutdown is complete: the process ends then.
+
+=cut
+
+sub has_left { return $_[0]{has_left} }
 
 =head1 FUNCTIONS
 
