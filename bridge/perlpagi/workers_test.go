@@ -373,3 +373,40 @@ func TestBackPressure(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// An idle WebSocket takes little memory in the worker.
+func TestMemoryOfIdleWebSockets(t *testing.T) {
+	m := mount(t, perlpagi.PAGI{App: "websocket.pl"})
+	resident := func() int64 {
+		s := m.status()
+		worker.Resident(&s)
+		if len(s.Workers) != 1 || s.Workers[0].Resident == 0 {
+			t.Skip("the system does not tell the memory of a process")
+		}
+		return s.Workers[0].Resident
+	}
+	const few, many = 100, 2000
+	var open []*pagitest.WebSocket
+	dial := func(n int) {
+		for len(open) < n {
+			ws := m.WebSocket("/")
+			if !ws.Accepted {
+				t.Fatal(ws.Response)
+			}
+			open = append(open, ws)
+		}
+	}
+	dial(few)
+	before := resident()
+	dial(many)
+	each := (resident() - before) / (many - few)
+	t.Logf("%d bytes for each WebSocket", each)
+	if each > 16<<10 {
+		t.Errorf("a WebSocket takes %d bytes", each)
+	}
+	for _, ws := range open {
+		ws.Disconnect(pagi.ReasonClientClosed)
+		_ = ws.Finish() // that the client has left
+	}
+	idle(t, m)
+}

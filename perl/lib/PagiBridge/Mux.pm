@@ -241,12 +241,11 @@ sub new {
         id       => $id,
         payload  => $payload,
         window   => $mux->{peer}{window},    # what may be sent
-        queue    => [],                      # events that wait for credit
         buffered => 0,                       # bytes that were given to send, and not granted again
         used     => 0,                       # of the window, by events that were not taken
         owed     => 0,                       # of the window, by parts that came while an event was not taken
         gone     => 0,                       # DISCONNECT has come
-        # ended, the payload of END; parts, of an event; handler; on_event, on_gone, on_credit
+        # queue, events that wait for credit; ended, the payload of END; parts, of an event; handler; on_event, on_gone, on_credit
     }, $class;
 }
 
@@ -293,7 +292,7 @@ sub send {
     my ($self, $payload) = @_;
     return if $self->{gone} || defined $self->{ended};
     my $length = length $payload;
-    if ($length <= PagiBridge::Mux::PIECE() && !@{ $self->{queue} } && $self->{window} >= $length + COST) {
+    if ($length <= PagiBridge::Mux::PIECE() && !$self->{queue} && $self->{window} >= $length + COST) {
         $self->{window}   -= $length + COST;
         $self->{buffered} += $length + COST;
         $self->{mux}{out} .= pack('N N C C', $length, $self->{id}, EVENT, 0) . $payload;
@@ -315,7 +314,7 @@ How many bytes were sent, or wait, that the client has not taken yet: C<buffered
 sub buffered {
     my ($self) = @_;
     my $waiting = 0;
-    $waiting += length for @{ $self->{queue} };
+    $waiting += length for @{ $self->{queue} || [] };
     return $self->{buffered} + $waiting;
 }
 
@@ -325,11 +324,11 @@ How many events wait for credit.
 
 =cut
 
-sub waiting { return scalar @{ $_[0]{queue} } }
+sub waiting { return $_[0]{queue} ? scalar @{ $_[0]{queue} } : 0 }
 
 sub flush {
     my ($self) = @_;
-    my $queue = $self->{queue};
+    my $queue = $self->{queue} || [];
     while (@$queue) {
         my $length = length $queue->[0];
         my $least  = $length < PagiBridge::Mux::LEAST() ? $length : PagiBridge::Mux::LEAST();
@@ -342,7 +341,8 @@ sub flush {
         $self->{mux}{out} .= frame(EVENT, $n < $length ? PART : 0, $self->{id}, substr $queue->[0], 0, $n, '');
         shift @$queue if $n == $length;
     }
-    $self->leave if defined $self->{ended} && !@$queue;
+    delete $self->{queue} if !@$queue;
+    $self->leave          if defined $self->{ended} && !@$queue;
     return;
 }
 
@@ -359,8 +359,8 @@ sub end {
     $message = '' if !defined $message;
     utf8::encode($message) if utf8::is_utf8($message);
     $self->{ended} = pack 'C a*', $kind, substr $message, 0, MAX_MESSAGE;
-    if   (@{ $self->{queue} }) { $self->flush }
-    else                       { $self->leave }
+    if   ($self->{queue}) { $self->flush }
+    else                  { $self->leave }
     return;
 }
 
@@ -431,7 +431,7 @@ sub credit {
     $self->{window}   += $bytes;
     $self->{buffered} -= $bytes;
     $self->{buffered} = 0 if $self->{buffered} < 0;
-    $self->flush if @{ $self->{queue} };
+    $self->flush if $self->{queue};
     if    ($self->{handler})   { $self->{handler}->credit }
     elsif ($self->{on_credit}) { $self->{on_credit}->() }
     return;
@@ -441,7 +441,7 @@ sub disconnect {
     my ($self, $payload) = @_;
     die "wire: a DISCONNECT that does not add up\n" if length $payload < 2;
     return if $self->{gone}++;
-    $self->{queue} = [];
+    delete $self->{queue};
     if    (defined $self->{ended}) { $self->leave }
     elsif ($self->{handler})       { $self->{handler}->disconnect(unpack 'n a*', $payload) }
     elsif ($self->{on_gone})       { $self->{on_gone}->(unpack 'n a*', $payload) }

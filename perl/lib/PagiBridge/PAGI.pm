@@ -41,15 +41,14 @@ sub new {
     my ($class, %self) = @_;
     my $self = bless \%self, $class;
     $self->{mux}    = $self->{link}->mux;
-    $self->{window} = $self->{mux}->peer->{window};
-    $self->{low}    = PagiBridge::PAGI::Transport::low($self->{window});
+    (undef, $self->{low}) = PagiBridge::PAGI::Transport::marks($self->{mux}->peer->{window});
     $self->{paths}  = grep { $_ eq 'paths' } split / /, $self->{mux}->peer->{features};
     $self->{state}  = {};
     $self->{told}   = {};
     my %pagi = $self->{is_seed}
         ? (version => '0.1', spec_version => '0.1', features => {}, loop => $self->{loop})
         : (version => '0.3', spec_version => '0.3');
-    $self->{pagi} = { %pagi, is_worker => 1, worker_num => $self->{worker} };
+    $self->{pagi} = \%pagi;
     return $self;
 }
 
@@ -89,7 +88,7 @@ sub serve {
     $scope->{state} = { %{ $self->{state} } };
     my $call = PagiBridge::PAGI::Call->new(server => $self, stream => $stream, scope => $scope, as_http => $as_http);
     $call->{connection} = $scope->{'pagi.connection'} = PagiBridge::PAGI::Connection->new($self->{loop}) if $scope->{type} eq 'http';
-    $call->{transport}  = $scope->{'pagi.transport'}  = PagiBridge::PAGI::Transport->new($stream, $self->{window});
+    $call->{transport}  = $scope->{'pagi.transport'}  = PagiBridge::PAGI::Transport->new($stream);
     return $call->run($self->{app});
 }
 
@@ -129,7 +128,7 @@ serve, with a message when it must not.
 sub start {
     my ($self, $done) = @_;
     my $life = $self->{life} = { queue => [{ type => 'lifespan.startup' }], waiting => [], stage => PagiBridge::PAGI::Rules::BEGIN_STAGE, done => $done };
-    my $scope = { type => 'lifespan', pagi => { %{ $self->{pagi} } }, state => {}, extensions => {} };
+    my $scope = { type => 'lifespan', pagi => { %{ $self->{pagi} }, is_worker => 1, worker_num => $self->{worker} }, state => {}, extensions => {} };
     $life->{scope} = $scope;
     my $future = eval { $self->{app}->($scope, sub { $self->life_receive }, sub { $self->life_send(@_) }) };
     my $error = $@;

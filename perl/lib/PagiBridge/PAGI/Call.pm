@@ -60,7 +60,8 @@ my $done;    # a Future that is done, the same for all who get it
 sub new {
     my ($class, %self) = @_;
     my $self = bless \%self, $class;
-    @$self{qw(type stage cost queue waiting sends pushed)} = ($self->{scope}{type}, 'begin', 0, [], [], [], 0);
+    # Without keys for what most calls do not have, an idle one takes less memory: queue, waiting and sends.
+    @$self{qw(type stage cost pushed)} = ($self->{scope}{type}, 'begin', 0, 0);
     return $self;
 }
 
@@ -134,7 +135,7 @@ sub end {
         else                                    { $conn->disconnect('server_error') }
     }
     $self->{gone} ||= 'end';
-    $self->release if @{ $self->{sends} } || @{ $self->{waiting} };
+    $self->release if $self->{sends} || $self->{waiting};
     $self->{server}->ended($self);
     return;
 }
@@ -142,8 +143,8 @@ sub end {
 # release gives all Futures that wait their results.
 sub release {
     my ($self) = @_;
-    $self->ready($_->[1]) for splice @{ $self->{sends} };
-    for my $future (splice @{ $self->{waiting} }) {
+    $self->ready($_->[1]) for @{ delete $self->{sends} || [] };
+    for my $future (@{ delete $self->{waiting} || [] }) {
         $self->ready($future, $self->{end} || { type => $self->disconnect_type });
     }
     return;
@@ -168,9 +169,10 @@ sub receive {
         $self->{cost} = 0;
         $self->{server}->touch;
     }
-    if (my $next = shift @{ $self->{queue} }) {
-        my $event = $self->take(@$next);
-        return Future->done($event);
+    if (my $queue = $self->{queue}) {
+        my $next = shift @$queue;
+        delete $self->{queue} if !@$queue;
+        return Future->done($self->take(@$next));
     }
     return Future->done({ %{ $self->{end} } }) if $self->{end};
     return Future->done({ type => $self->disconnect_type }) if $self->{gone};
@@ -195,7 +197,7 @@ sub event {
         $self->{stream}->taken($cost);
         return;
     }
-    while (my $future = shift @{ $self->{waiting} }) {
+    while ($self->{waiting} and my $future = shift @{ $self->{waiting} }) {
         next if $future->is_ready;    # the application has cancelled it
         return $self->ready($future, $self->take($payload, $cost));
     }
@@ -232,7 +234,7 @@ sub give_up {
 sub credit {
     my ($self) = @_;
     my $sends = $self->{sends};
-    while (@$sends) {    # the application may send more meanwhile
+    while ($sends && @$sends) {    # the application may send more meanwhile
         my ($mark, $future, $wants_all) = @{ $sends->[0] };
         last if $mark > $self->{pushed} - $self->{stream}->waiting || $self->{stream}->buffered > ($wants_all ? 0 : $self->{server}{low});
         shift @$sends;
@@ -314,7 +316,7 @@ sub sent {
     my $stream = $self->{stream};
     $self->{server}{link}->touch if !$self->{server}{link}{asked};
     $self->{transport}->look if $self->{transport}{watched};
-    return $done ||= Future->done if !@{ $self->{sends} } && !($wants_all ? $stream->buffered : @{ $stream->{queue} });
+    return $done ||= Future->done if !($self->{sends} && @{ $self->{sends} }) && !($wants_all ? $stream->buffered : $stream->{queue});
     my $future = $self->{server}{loop}->new_future;
     push @{ $self->{sends} }, [$self->{pushed}, $future, $wants_all];
     return $future;

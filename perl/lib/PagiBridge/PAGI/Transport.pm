@@ -26,13 +26,20 @@ exception in a callback becomes a warning.
 =cut
 
 sub new {
-    my ($class, $stream, $window) = @_;
-    my $self = bless { stream => $stream, high => $window - 1024, low => low($window), is_high => 0, watched => 0 }, $class;
+    my ($class, $stream) = @_;
+    my $self = bless { stream => $stream }, $class;    # there is one for each stream, so it is small
     weaken($self->{stream});
     return $self;
 }
 
-sub low { return int($_[0] / 4) }
+# marks are the same for all streams: marks(window) returns the high and the low one, and sets them.
+my ($high, $low);
+
+sub marks {
+    my ($window) = @_;
+    ($high, $low) = ($window - 1024, int($window / 4)) if $window;
+    return ($high, $low);
+}
 
 =head2 buffered_amount, high_water_mark, low_water_mark
 
@@ -41,8 +48,8 @@ At the high mark C<send> waits.
 =cut
 
 sub buffered_amount { return $_[0]{stream} ? $_[0]{stream}->buffered : 0 }
-sub high_water_mark { return $_[0]{high} }
-sub low_water_mark  { return $_[0]{low} }
+sub high_water_mark { return $high }
+sub low_water_mark  { return $low }
 
 =head2 on_high_water($code), on_drain($code)
 
@@ -71,11 +78,11 @@ sub on_drain {
 sub look {
     my ($self) = @_;
     my $amount = $self->buffered_amount;
-    if (!$self->{is_high} && $amount >= $self->{high}) {
+    if (!$self->{is_high} && $amount >= $high) {
         $self->{is_high} = 1;
         call($_) for @{ $self->{on_high} || [] };
     }
-    elsif ($self->{is_high} && $amount <= $self->{low}) {
+    elsif ($self->{is_high} && $amount <= $low) {
         $self->{is_high} = 0;
         call($_) for @{ $self->{on_drain} || [] };
     }
