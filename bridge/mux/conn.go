@@ -137,6 +137,10 @@ const serviceRestart = 1012
 // Load is how many streams are open.
 func (c *Conn) Load() int { return int(c.load.Load()) }
 
+// weight is by what a Set compares connections: the open streams, and those once more that were opened since the
+// worker has said anything. A worker that is blocked has said nothing, one that has just answered has.
+func (c *Conn) weight() int64 { return c.load.Load() + c.pulse.unheard.Load() }
+
 // isOpen reports whether scopes may be opened.
 func (c *Conn) isOpen() bool {
 	select {
@@ -211,6 +215,7 @@ func (c *Conn) open(scope *pagi.Scope, first pagi.Event) (s *stream, err error) 
 // acquire reserves a stream for open, unless as many are open as the worker takes.
 func (c *Conn) acquire() bool {
 	if c.load.Add(1) <= int64(c.terms.Peer.Streams) && c.isOpen() {
+		c.pulse.unheard.Add(1)
 		return true
 	}
 	c.load.Add(-1)
