@@ -5,7 +5,7 @@ use warnings;
 
 use Exporter 'import';
 
-our @EXPORT_OK = qw(scope_of event_of payload_of body_payload file_payload disconnect_of);
+our @EXPORT_OK = qw(scope_of event_of payload_of start_payload body_payload file_payload disconnect_of);
 
 =head1 NAME
 
@@ -37,7 +37,9 @@ my @scope_types = (undef, 'http', 'websocket', 'sse', 'lifespan');
 
 =head1 FUNCTIONS
 
-=head2 scope_of($payload)
+=head2 scope_of($payload, \%pagi)
+
+C<%pagi> is what the scope has as C<pagi>, by default the versions of the specification.
 
 Returns the hash of a scope. Path, query and headers are bytes, except that a path which is valid
 UTF-8 is decoded, as the specification asks for. C<raw_path> and the like are missing where they
@@ -46,27 +48,31 @@ are not known.
 =cut
 
 sub scope_of {
-    my ($payload) = @_;
+    my ($payload, $pagi) = @_;
+    $pagi ||= { version => '0.3', spec_version => '0.3' };
     my $at   = 1;
     my $type = $scope_types[ length $payload ? ord $payload : 0 ] or die "wire: a scope of an unknown type\n";
     my @values     = take_list($payload, $at, 1);
     my @headers    = take_list($payload, $at, 2);
-    my @protocols  = take_list($payload, $at, 1);
-    my @extensions = take_list($payload, $at, 2);
+    my (@protocols, @extensions);    # mostly none
+    if   (substr($payload, $at, 4) eq "\0\0\0\0") { $at += 4 }
+    else                                           { @protocols = take_list($payload, $at, 1) }
+    if   (substr($payload, $at, 4) eq "\0\0\0\0") { $at += 4 }
+    else                                           { @extensions = take_list($payload, $at, 2) }
     die "wire: a scope that does not add up\n" if $at != length $payload;
 
-    return worker_scope({ type => $type, pagi => { version => '0.3', spec_version => '0.3' } }, $values[12]) if $type eq 'lifespan';
+    return worker_scope({ type => $type, pagi => $pagi }, $values[12]) if $type eq 'lifespan';
     @values = map { defined $_ ? $_ : '' } @values[ 0 .. 11 ] if @values < 12;
     my %scope = (
         type         => $type,
-        pagi         => { version => '0.3', spec_version => '0.3' },
+        pagi         => $pagi,
         http_version => $values[0],
         scheme       => $values[2],
         path         => $values[3],
         query_string => $values[6],
         root_path    => $values[7],
-        client       => address(@values[ 8,  9 ]),
-        server       => address(@values[ 10, 11 ]),
+        client       => $values[8] ne ''  ? [$values[8],  $values[9] ne ''  ? $values[9]  : undef] : undef,
+        server       => $values[10] ne '' ? [$values[10], $values[11] ne '' ? $values[11] : undef] : undef,
         extensions   => {},
     );
     utf8::decode($scope{path});
@@ -86,14 +92,6 @@ sub worker_scope {
     my ($scope, $number) = @_;
     @{ $scope->{pagi} }{qw(is_worker worker_num)} = (1, $number) if defined $number && $number ne '';
     return $scope;
-}
-
-# address returns a host and a port, of which the port is undef for a Unix socket; undef if the
-# address is not known.
-sub address {
-    my ($host, $port) = @_;
-    return undef if !defined $host || $host eq '';    ## no critic (ProhibitExplicitReturnUndef)
-    return [$host, defined $port && $port ne '' ? $port : undef];
 }
 
 sub pairs_of {
@@ -220,6 +218,18 @@ sub payload_of {
     my $type = ref $event eq 'HASH' && defined $event->{type} ? $event->{type} : '';
     my $pack = $sent{$type} or die $type eq '' ? "an event must be a hash with a type\n" : "$type is no event that an application may send\n";
     return $pack->($event);
+}
+
+=head2 start_payload($event)
+
+The payload of an C<http.response.start> whose fields have been checked, quickly.
+
+=cut
+
+sub start_payload {
+    my ($event) = @_;
+    my $headers = headers($event);
+    return pack 'C C n N (N/a*)*', 0x11, $event->{trailers} ? TRAILERS : 0, $event->{status}, @$headers / 2, @$headers;
 }
 
 =head2 body_payload($bytes, $more)

@@ -376,7 +376,7 @@ sub leave {
     my ($self) = @_;
     my $mux = $self->{mux} or return;
     delete $mux->{streams}{ $self->{id} } or return;
-    $mux->{out} .= frame(SCOPE_END, 0, $self->{id}, $self->{ended});
+    $mux->{out} .= pack('N N C C', length $self->{ended}, $self->{id}, SCOPE_END, 0) . $self->{ended};
     delete @$self{qw(handler on_event on_gone on_credit)};    # they may hold the stream
     return;
 }

@@ -81,12 +81,12 @@ Serves a scope that the gateway has opened.
 
 sub serve {
     my ($self, $stream) = @_;
-    my $scope = scope_of($stream->take_payload);
+    my $scope = scope_of($stream->take_payload, { %{ $self->{pagi} } });
     my $as_http = $self->{is_seed} && $scope->{type} eq 'sse' && $scope->{method} ne 'GET';
     $scope->{type} = 'http' if $as_http;
-    $scope->{pagi}  = { %{ $self->{pagi} } };
     $scope->{state} = { %{ $self->{state} } };
-    my $call = PagiBridge::PAGI::Call->new(server => $self, stream => $stream, scope => $scope, as_http => $as_http);
+    my $call = PagiBridge::PAGI::Call->new($self, $stream, $scope);
+    $call->{as_http}    = 1 if $as_http;
     $call->{connection} = $scope->{'pagi.connection'} = PagiBridge::PAGI::Connection->new($self->{loop}) if $scope->{type} eq 'http';
     $call->{transport}  = $scope->{'pagi.transport'}  = PagiBridge::PAGI::Transport->new($stream);
     return $call->run($self->{app});

@@ -5,7 +5,7 @@ use warnings;
 
 use Scalar::Util qw(blessed);
 
-use PagiBridge::Event qw(event_of payload_of body_payload disconnect_of);
+use PagiBridge::Event qw(event_of payload_of start_payload body_payload disconnect_of);
 use PagiBridge::PAGI::Rules ();
 
 =head1 NAME
@@ -14,7 +14,7 @@ PagiBridge::PAGI::Call - one call of a PAGI application: its receive, its send, 
 
 =head1 SYNOPSIS
 
-    my $call = PagiBridge::PAGI::Call->new(server => $server, stream => $stream, scope => $scope);
+    my $call = PagiBridge::PAGI::Call->new($server, $stream, $scope);
     $call->run($app);
 
 =head1 DESCRIPTION
@@ -42,9 +42,9 @@ At the disconnect both kinds get their results: the disconnect event, and nothin
 
 =head1 METHODS
 
-=head2 new(%fields)
+=head2 new($server, $stream, $scope)
 
-C<server> is the L<PagiBridge::PAGI>. With C<as_http> the stream is one of Server-Sent Events, which the
+C<$server> is the L<PagiBridge::PAGI>. With the field C<as_http> the stream is one of Server-Sent Events, which the
 application gets as an http scope, as specification 0.1 wants it for methods other than GET.
 
 =cut
@@ -58,11 +58,9 @@ use constant {
 my $done;    # a Future that is done, the same for all who get it
 
 sub new {
-    my ($class, %self) = @_;
-    my $self = bless \%self, $class;
+    my ($class, $server, $stream, $scope) = @_;
     # Without keys for what most calls do not have, an idle one takes less memory: queue, waiting and sends.
-    @$self{qw(type stage cost pushed)} = ($self->{scope}{type}, 'begin', 0, 0);
-    return $self;
+    return bless { server => $server, stream => $stream, scope => $scope, type => $scope->{type}, stage => 'begin', cost => 0, pushed => 0 }, $class;
 }
 
 =head2 run($app)
@@ -288,16 +286,16 @@ sub send {
         $rest  = $body;
         $event = { %$event, body => substr($rest, 0, PIECE, ''), more => 1, last => !$event->{more} };
     }
-    my $payload = eval { payload_of($event) };
+    my $payload = eval { $event->{type} eq 'http.response.start' ? start_payload($event) : payload_of($event) };
     return $self->refuse($@) if !defined $payload;
-    my $sent = eval { $self->put($payload); 1 };
-    return $self->refuse("$type: $@") if !$sent;
+    return $self->refuse("$type: $@") if !eval { $self->{stream}->send($payload); 1 };
+    $self->{pushed}++;
     while (defined $rest && $rest ne '') {
         my $piece = substr $rest, 0, PIECE, '';
         $self->put(payload_of({ %$event, body => $piece, more => $rest ne '' || !$event->{last} }));
     }
     $self->{stage} = $next;
-    $self->{connection}->start if $type eq 'http.response.start' && $self->{connection};
+    $self->{connection}{started} = 1 if $type eq 'http.response.start' && $self->{connection};
     return $self->sent($type eq 'http.fullflush');
 }
 

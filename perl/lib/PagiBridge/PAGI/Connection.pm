@@ -71,9 +71,7 @@ sub disconnect_future {
     return $self->{future}->without_cancel;
 }
 
-# start, complete and disconnect are called by the runtime.
-sub start { $_[0]{started} = 1; return }
-
+# complete and disconnect are called by the runtime, which also sets started.
 sub complete {
     my ($self) = @_;
     return if !$self->{connected};
