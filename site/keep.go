@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pagi-go/pagi-bridge/bridge/perlpagi"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/internal/tenure"
@@ -104,7 +105,11 @@ func (s *Site) resolve(m *Mount) resolved {
 	if s.cluster != nil {
 		r.options += " " + option.Text(&s.Settings.Cluster)
 	}
-	if o, is := m.Options.(*psgi.PSGI); is {
+	switch o := m.Options.(type) {
+	case *psgi.PSGI:
+		r.options += " " + realPath(o.App)
+		r.code = codeOf(append([]string{o.App}, o.Lib...))
+	case *perlpagi.PAGI:
 		r.options += " " + realPath(o.App)
 		r.code = codeOf(append([]string{o.App}, o.Lib...))
 	}
@@ -163,7 +168,7 @@ type front struct{ app atomic.Pointer[pagi.App] }
 func (s *Site) Succeed(old *Site) { s.predecessor = old }
 
 // TakeOver ends the WebSockets and event streams of the predecessor's mounts that s does not have. Mounts that were
-// taken over load their code again if their files have changed: the file of a PSGI application, and Perl files in its
+// taken over load their code again if their files have changed: the file of an application in Perl, and Perl files in its
 // lib. The error tells of each mount that could not; it goes on as it was.
 func (s *Site) TakeOver(ctx context.Context) error {
 	old := s.predecessor

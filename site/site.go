@@ -242,8 +242,8 @@ func first(at Position) string {
 }
 
 func (s *Site) buildMount(m *Mount) (pagi.App, error) {
-	if m.Kind == KindPSGI && s.Settings.Lifespan == string(server.LifespanOff) {
-		return nil, pagi.BadOption("lifespan", "must not be off: a PSGI mount starts its workers by it")
+	if (m.Kind == KindPSGI || m.Kind == KindPerlPAGI) && s.Settings.Lifespan == string(server.LifespanOff) {
+		return nil, pagi.BadOption("lifespan", "must not be off: a %s mount starts its workers by it", kindWords[m.Kind])
 	}
 	if complete := kinds[m.Kind].complete; complete != nil {
 		complete(m.Options, m, s)

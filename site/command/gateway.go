@@ -288,7 +288,7 @@ func (g *gateway) ready(addrs []net.Addr) error {
 			"at", addresses(addrs, status.Listeners))
 	}
 	if !g.recordsOnly(s) && !g.options.quiet {
-		banner(p.Stderr, s, addrs, status.Listeners)
+		banner(p.Stderr, s, g.options.guess, addrs, status.Listeners)
 	}
 	if p.errors != nil { // the process that started this one may read it once it is told
 		p.errors.Flush(logPatience)
