@@ -97,11 +97,11 @@ type PAGI struct {
 
 	// Loaded, if not nil, gets the application's files: those in %INC, as absolute paths, first when a worker has
 	// started and then as it loads more. It must not block. It is for development.
-	Loaded func(files []string) `yaml:"-"`
+	Loaded func(files []string) `yaml:"-" json:"-"`
 	// Name is the application's name in log records: the path at which it is mounted.
 	Name string `yaml:"-"`
 	// Logger gets what the workers print; nil means slog.Default.
-	Logger *slog.Logger `yaml:"-"`
+	Logger *slog.Logger `yaml:"-" json:"-"`
 }
 
 // The values of EventOrder.
