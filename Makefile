@@ -6,7 +6,7 @@ export STATICCHECK
 
 .DEFAULT_GOAL := build
 
-.PHONY: help build run quick test lint unit perl-test fuzz conformance cross clean
+.PHONY: generate help build run quick test lint unit perl-test fuzz conformance cross clean
 
 ## help: this list
 help:
@@ -44,6 +44,10 @@ perl-test:
 ## fuzz: every fuzzer for FUZZTIME (30s), Go and Perl
 fuzz:
 	scripts/fuzz
+
+## generate: the Go code of plugin/proto/plugin.proto, with protoc and the generators that go.mod pins
+generate:
+	scripts/generate
 
 ## conformance: the suites of other people; see docs/conformance.md
 conformance:

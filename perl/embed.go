@@ -19,6 +19,9 @@ var runtime embed.FS
 // Extract.
 const WorkerScript = "bin/pagi-worker.pl"
 
+// LoopWorkerScript is that of the program for workers with an event loop.
+const LoopWorkerScript = "bin/pagi-loop-worker.pl"
+
 // Extract writes the runtime below dir, which must exist. Files that are there
 // already with the right content are left alone, so that it can be called again
 // to mend a directory somebody has tidied. It may be called several times at once:

@@ -63,8 +63,8 @@ func TestExtractAtOnce(t *testing.T) {
 	}
 	all.Wait()
 	entries, err := os.ReadDir(filepath.Join(dir, "bin"))
-	if err != nil || len(entries) != 1 {
-		t.Errorf("bin holds %v, %v; want the script alone", entries, err)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("bin holds %v, %v; want the two scripts alone", entries, err)
 	}
 }
 

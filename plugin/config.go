@@ -123,7 +123,7 @@ func (r *reading) set(f option.Field, value any, name string) {
 			err = json.Unmarshal(text, f.Value.Addr().Interface())
 		}
 		if err != nil {
-			r.wrong(name, form(f), value)
+			r.wrong(name, "a "+form(f), value)
 		}
 	default:
 		r.single(f, value, name)

@@ -94,6 +94,7 @@ func run(a *adapter) {
 			return grpc.NewServer(append(options, grpc.MaxRecvMsgSize(control.MaxMessage), grpc.MaxSendMsgSize(control.MaxMessage))...)
 		},
 	})
+	os.Exit(0)
 }
 
 // setDefaults names a plugin without a name after its program.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
+	"github.com/pagi-go/pagi-bridge/bridge/perlpagi"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -22,6 +23,8 @@ func (s *Site) largestOf(mounts []*Mount) int64 {
 	for _, m := range mounts {
 		switch o := m.Options.(type) {
 		case *psgi.PSGI:
+			limit = larger(limit, o.MaxBodySize)
+		case *perlpagi.PAGI:
 			limit = larger(limit, o.MaxBodySize)
 		case *cgi.CGI:
 			limit = larger(limit, o.MaxBodySize)

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -180,9 +181,27 @@ func (d *decoder) value(field option.Field, p pair, prefix string, where map[str
 		}
 	case kind == reflect.Map || kind == reflect.Array:
 		d.other(field.Value, p, n)
+		d.note(n, prefix, where)
 		d.resolveMap(field)
 	default:
 		d.single(field, p, n)
+	}
+}
+
+// note records the positions of the entries of a mapping, at any depth, with prefix in front.
+func (d *decoder) note(n ast.Node, prefix string, where map[string]Position) {
+	if list, is := d.plain(n).(*ast.SequenceNode); is {
+		for i, item := range list.Values {
+			name := fmt.Sprintf("%s[%d]", strings.TrimSuffix(prefix, "."), i)
+			where[name] = d.at(d.plain(item))
+			d.note(item, name+".", where)
+		}
+		return
+	}
+	pairs, _ := d.mapping(n)
+	for _, p := range pairs {
+		where[prefix+p.key] = d.at(d.plain(p.value))
+		d.note(p.value, prefix+p.key+".", where)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 func (s *Site) checks() map[string]func(context.Context) error {
 	all := map[string]func(context.Context) error{}
 	for _, m := range s.All() {
-		if m.Kind == KindPSGI {
+		if m.Kind == KindPSGI || m.Kind == KindPerlPAGI {
 			all["mount "+m.Name()] = m.isReady
 		}
 	}

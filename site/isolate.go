@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
+	"github.com/pagi-go/pagi-bridge/bridge/perlpagi"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/internal/confine"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -20,18 +21,18 @@ import (
 type Isolation = confine.Isolation
 
 // isolatable reports whether mounts of a kind can have an adapter.
-func isolatable(kind string) bool { return kind == KindPSGI || kind == KindCGI }
+func isolatable(kind string) bool { return kind == KindPSGI || kind == KindCGI || kind == KindPerlPAGI }
 
 // isolation returns what the adapter of a mount is held to. apart is false for a mount in this process.
 //
 // The mount's own option comes first, then that of the site. Otherwise mounts share one adapter, so that the process
 // with the TLS keys runs no code of theirs, and their workers outlive it. But in development, and in a program without
-// Adapters, they are in this process.
+// Adapters, they are in this process. So are workers with an event loop: to them the way through an adapter is longer.
 func (s *Site) isolation(m *Mount) (is Isolation, apart bool, err error) {
 	asked := m.says("isolate")
 	switch {
 	case !isolatable(m.Kind) && asked:
-		return is, false, pagi.BadOption("isolate", "is for mounts of psgi and cgi, whose processes can be kept apart")
+		return is, false, pagi.BadOption("isolate", "is for mounts of psgi, cgi and perlpagi, whose processes can be kept apart")
 	case !isolatable(m.Kind):
 		return is, false, nil
 	}
@@ -47,7 +48,7 @@ func (s *Site) isolation(m *Mount) (is Isolation, apart bool, err error) {
 		return is, false, nil
 	case s.Adapters == nil && asked:
 		return is, false, pagi.BadOption("isolate", "needs a program that runs by command.Main, as pagi-bridge does")
-	case s.Adapters == nil, !asked && s.Development():
+	case s.Adapters == nil, !asked && (s.Development() || m.Kind == KindPerlPAGI):
 		return is, false, nil
 	case is.User != "" && s.Settings.User != "" && is.User != s.Settings.User:
 		return is, false, pagi.BadOption("isolate.user", "needs a gateway that stays root, which the setting user: %s ends", s.Settings.User)
@@ -71,6 +72,12 @@ func (s *Site) reaches(m *Mount, is Isolation) (needs confine.Needs) {
 		paths = append([]string{filepath.Dir(o.App), o.Dir}, append(slices.Clone(o.Lib), o.LocalLib...)...)
 		if o.App == "" {
 			paths[0] = ""
+		}
+	case *perlpagi.PAGI:
+		perl = o.Perl
+		paths = append([]string{o.Dir}, append(slices.Clone(o.Lib), o.LocalLib...)...)
+		if o.App != "" {
+			paths = append(paths, filepath.Dir(o.App))
 		}
 	case *cgi.CGI:
 		perl = s.Settings.Perl

@@ -12,11 +12,13 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pagi-go/pagi-bridge/bridge/perlpagi"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/internal/tenure"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
+	"github.com/pagi-go/pagi-bridge/plugin/host"
 )
 
 // How a site keeps mounts of the site that it replaces. A mount whose options have not changed goes on with its
@@ -103,9 +105,16 @@ func (s *Site) resolve(m *Mount) resolved {
 	if s.cluster != nil {
 		r.options += " " + option.Text(&s.Settings.Cluster)
 	}
-	if o, is := m.Options.(*psgi.PSGI); is {
+	switch o := m.Options.(type) {
+	case *psgi.PSGI:
 		r.options += " " + realPath(o.App)
 		r.code = codeOf(append([]string{o.App}, o.Lib...))
+	case *perlpagi.PAGI:
+		r.options += " " + realPath(o.App)
+		r.code = codeOf(append([]string{o.App}, o.Lib...))
+	}
+	if p, is := m.Options.(*host.Plugin); is {
+		r.code = p.Code()
 	}
 	return r
 }
@@ -159,7 +168,7 @@ type front struct{ app atomic.Pointer[pagi.App] }
 func (s *Site) Succeed(old *Site) { s.predecessor = old }
 
 // TakeOver ends the WebSockets and event streams of the predecessor's mounts that s does not have. Mounts that were
-// taken over load their code again if their files have changed: the file of a PSGI application, and Perl files in its
+// taken over load their code again if their files have changed: the file of an application in Perl, and Perl files in its
 // lib. The error tells of each mount that could not; it goes on as it was.
 func (s *Site) TakeOver(ctx context.Context) error {
 	old := s.predecessor

@@ -7,19 +7,24 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
+	"github.com/pagi-go/pagi-bridge/bridge/perlpagi"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pubsub"
+	"github.com/pagi-go/pagi-bridge/plugin/host"
 )
 
 // Kinds of mounts. A site file gives the kind of a mount by one of these keys.
 const (
 	KindPSGI      = "psgi"
+	KindPerlPAGI  = "perlpagi"
 	KindCGI       = "cgi"
 	KindFile      = "file"
 	KindDirectory = "directory"
@@ -28,6 +33,7 @@ const (
 	KindCascade   = "cascade"
 	KindRouter    = "router"
 	KindShadow    = "shadow"
+	KindPlugin    = "plugin"
 	KindGo        = "go"
 )
 
@@ -53,6 +59,16 @@ var kinds = map[string]kind{
 		main:     always("app"),
 		new:      func() any { return &psgi.PSGI{} },
 		complete: completePSGI,
+	},
+	KindPerlPAGI: {
+		main: func(value string) string {
+			if _, err := os.Stat(value); err != nil && perlpagi.IsModule(value) {
+				return "module"
+			}
+			return "app"
+		},
+		new:      func() any { return &perlpagi.PAGI{} },
+		complete: completePerlPAGI,
 	},
 	KindCGI: {
 		main: func(value string) string {
@@ -89,12 +105,25 @@ func init() {
 	}
 }
 
+// kindWords are the names of the kinds with worker processes, for messages.
+var kindWords = map[string]string{KindPSGI: "PSGI", KindPerlPAGI: "Perl PAGI"}
+
 // holdsParts reports whether a mount of a kind is made of other applications.
 func holdsParts(kind string) bool { return kind == KindCascade || kind == KindShadow }
 
-// completePart sets the fields Logger and Environment of an application that has them.
-func completePart(options any, _ *Mount, s *Site) {
+// completePart sets the fields Logger and Environment of an application that has them, and what a plugin wants to know
+// of its mount.
+func completePart(options any, m *Mount, s *Site) {
 	s.complete(options)
+	if p, is := options.(*host.Plugin); is {
+		p.Name = m.Name()
+		setDefault(&p.Dir, m.base())
+		p.Dir = absolute(p.Dir)
+		p.Where = m.at.of
+		if len(p.Command) > 0 {
+			m.Source = strings.Join(p.Command, " ")
+		}
+	}
 }
 
 // complete sets the fields Logger, a *slog.Logger, Environment, a string that is no option, and Broker,
@@ -136,13 +165,41 @@ func completePSGI(options any, m *Mount, s *Site) {
 		}
 	}
 	if s.Settings.Reloads() {
-		m.files = watchedFiles(o, s.Settings.ReloadDirs)
+		m.files = watchedFiles(o.App, o.Lib, s.Settings.ReloadDirs)
 		o.Loaded, o.Watched = m.files.Add, true
 	}
 	o.Processes = o.Processes.WithDefaults()
-	m.Workers, m.MaxWorkers = o.Workers, o.MaxWorkers
-	if o.MaxWorkers > 0 {
-		m.Workers = o.MinWorkers
+	m.countWorkers(&o.Processes)
+}
+
+func completePerlPAGI(options any, m *Mount, s *Site) {
+	o := options.(*perlpagi.PAGI)
+	o.Name, o.Logger = m.Name(), s.Logger
+	o.Processes.Inherit(s.Settings.Processes, m.says)
+	o.Env = s.withHub(o.Env)
+	setDefault(&o.Perl, s.Settings.Perl)
+	setDefault(&o.Environment, s.Settings.Environment)
+	setDefault(&o.Dir, m.base())
+	o.Lib = append(o.Lib, s.Settings.Lib...)
+	o.App = absolute(o.App)
+	for _, list := range [][]string{o.Lib, o.LocalLib} {
+		for i, dir := range list {
+			list[i] = absolute(dir)
+		}
+	}
+	if s.Settings.Reloads() {
+		m.files = watchedFiles(o.App, o.Lib, s.Settings.ReloadDirs)
+		o.Loaded = m.files.Add
+	}
+	o.Processes = o.Processes.WithDefaults()
+	m.countWorkers(&o.Processes)
+}
+
+// countWorkers notes how many workers a mount has.
+func (m *Mount) countWorkers(p *worker.Processes) {
+	m.Workers, m.MaxWorkers = p.Workers, p.MaxWorkers
+	if p.MaxWorkers > 0 {
+		m.Workers = p.MinWorkers
 	}
 }
 

@@ -86,7 +86,7 @@ func (s *Site) Needs() []Need {
 		}
 	}
 	for _, m := range s.All() {
-		if m.Kind == KindPSGI || m.Kind == KindCGI {
+		if m.Kind == KindPSGI || m.Kind == KindPerlPAGI || m.Kind == KindCGI {
 			add("TMPDIR", os.TempDir(), Write, "for Perl processes and large bodies")
 		}
 	}

@@ -97,6 +97,21 @@ type places struct {
 	prefix  string              // what errors of the part begin with, "psgi: "
 }
 
+// of returns the position of an option as the beginning of a message. For an option that the file does not give it is that
+// of the mapping in which it would stand, or of the part.
+func (p places) of(option string) string {
+	for {
+		if at, ok := p.options[option]; ok {
+			return at.String()
+		}
+		i := strings.LastIndexAny(option, ".[")
+		if i < 0 {
+			return p.part.String()
+		}
+		option = option[:i]
+	}
+}
+
 // addOf adds the errors that the part at p has reported, each at the position of the option that it
 // names. A *pagi.OptionError names an option, and so does a message that begins with one.
 func (ps *Problems) addOf(p places, err error) {

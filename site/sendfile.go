@@ -14,15 +14,15 @@ import (
 func (s *Site) sendFiles(m *Mount, app pagi.App) (pagi.App, error) {
 	roots := m.SendFile
 	switch m.Kind {
-	case KindPSGI, KindGo:
+	case KindPSGI, KindPerlPAGI, KindGo:
 	case KindCGI:
 		roots = append(slices.Clone(roots), ownDirectory(m.Options.(*cgi.CGI))...)
 	default:
 		switch {
 		case len(m.SendFile) > 0:
-			return app, pagi.BadOption("sendfile", "is not for a %s mount: only answers of psgi, cgi and go mounts can name files", m.Kind)
+			return app, pagi.BadOption("sendfile", "is not for a %s mount: only answers of psgi, perlpagi, cgi and go mounts can name files", m.Kind)
 		case len(m.AccelRedirect) > 0:
-			return app, pagi.BadOption("accel_redirect", "is not for a %s mount: only answers of psgi, cgi and go mounts can name files", m.Kind)
+			return app, pagi.BadOption("accel_redirect", "is not for a %s mount: only answers of psgi, perlpagi, cgi and go mounts can name files", m.Kind)
 		}
 		return app, nil
 	}

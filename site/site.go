@@ -21,6 +21,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
+	"github.com/pagi-go/pagi-bridge/bridge/perlpagi"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/internal/watch"
 	"github.com/pagi-go/pagi-bridge/middleware"
@@ -242,8 +243,8 @@ func first(at Position) string {
 }
 
 func (s *Site) buildMount(m *Mount) (pagi.App, error) {
-	if m.Kind == KindPSGI && s.Settings.Lifespan == string(server.LifespanOff) {
-		return nil, pagi.BadOption("lifespan", "must not be off: a PSGI mount starts its workers by it")
+	if (m.Kind == KindPSGI || m.Kind == KindPerlPAGI) && s.Settings.Lifespan == string(server.LifespanOff) {
+		return nil, pagi.BadOption("lifespan", "must not be off: a %s mount starts its workers by it", kindWords[m.Kind])
 	}
 	if complete := kinds[m.Kind].complete; complete != nil {
 		complete(m.Options, m, s)
@@ -269,6 +270,10 @@ func (s *Site) buildApp(m *Mount, isolation Isolation, apart bool) (pagi.App, er
 	case *cgi.CGI:
 		if apart {
 			return s.cgiApart(m, part, isolation)
+		}
+	case *perlpagi.PAGI:
+		if apart {
+			return s.Adapters.PerlPAGI(isolation, *part, s.reaches(m, isolation))
 		}
 	case *psgi.PSGI:
 		if apart {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/internal/watch"
 )
 
@@ -14,15 +13,15 @@ import (
 // (.t) are not: the application does not load them.
 var perlSuffixes = []string{".pm", ".pl", ".psgi"}
 
-// watchedFiles returns the files of a PSGI mount: its own file, the Perl files below its -I
+// watchedFiles returns the files of a mount of PSGI or Perl PAGI: its own file, the Perl files below its -I
 // directories, and the files that its workers report as loaded. All files below the directories in
 // whole are added.
-func watchedFiles(o *psgi.PSGI, whole []string) *watch.Files {
+func watchedFiles(app string, lib, whole []string) *watch.Files {
 	var files []string
-	if o.App != "" {
-		files = append(files, o.App)
+	if app != "" {
+		files = append(files, app)
 	}
-	w := watch.New(o.Lib, perlSuffixes, files)
+	w := watch.New(lib, perlSuffixes, files)
 	for _, dir := range whole {
 		w.AddTree(absolute(dir))
 	}

@@ -371,15 +371,7 @@ func (c *Crew) apply(ctx context.Context, changes Changes) {
 }
 
 func (c *Crew) logRecord(r Record) {
-	h := c.journals.Logger(c.opt.Logger).Handler()
-	if !h.Enabled(context.Background(), slog.Level(r.Level)) {
-		return
-	}
-	record := slog.NewRecord(r.Time, slog.Level(r.Level), r.Message, 0)
-	for _, a := range r.Attrs {
-		record.AddAttrs(slog.String(a.Key, a.Value))
-	}
-	_ = h.Handle(context.Background(), record) // a journal has no errors
+	_ = r.Handle(context.Background(), c.journals.Logger(c.opt.Logger).Handler()) // a journal has no errors
 }
 
 // openDir lets the workers' user, if it is another one, open files by their paths. It cannot list them.

@@ -117,8 +117,36 @@ func (c *Conn) Drain() error {
 	return c.put(func(b []byte) []byte { return wire.AppendFrame(b, wire.Drain, 0, 0, nil) })
 }
 
+// Retire ends all scopes that are open, with ErrRetired. It returns how many they were. The worker's application
+// gets a disconnect event: for a WebSocket with the code 1012, service restart.
+func (c *Conn) Retire() int {
+	n := 0
+	for _, s := range c.streams.all() {
+		if !s.in.finish(ending{err: ErrRetired}) {
+			continue
+		}
+		n++
+		if s.out.close(); !s.told.Swap(true) {
+			code := 0
+			if s.kind == pagi.TypeWebSocket {
+				code = serviceRestart
+			}
+			// An error means that the connection has ended, and the stream with it.
+			_ = c.put(func(b []byte) []byte { return wire.AppendDisconnect(b, s.id, code, pagi.ReasonServerShutdown) })
+		}
+	}
+	return n
+}
+
+// serviceRestart is the close code of RFC 6455 for a server that restarts.
+const serviceRestart = 1012
+
 // Load is how many streams are open.
 func (c *Conn) Load() int { return int(c.load.Load()) }
+
+// weight is by what a Set compares connections: the open streams, and those once more that were opened since the
+// worker has said anything. A worker that is blocked has said nothing, one that has just answered has.
+func (c *Conn) weight() int64 { return c.load.Load() + c.pulse.unheard.Load() }
 
 // isOpen reports whether scopes may be opened.
 func (c *Conn) isOpen() bool {
@@ -194,6 +222,7 @@ func (c *Conn) open(scope *pagi.Scope, first pagi.Event) (s *stream, err error) 
 // acquire reserves a stream for open, unless as many are open as the worker takes.
 func (c *Conn) acquire() bool {
 	if c.load.Add(1) <= c.most && c.isOpen() {
+		c.pulse.unheard.Add(1)
 		return true
 	}
 	c.load.Add(-1)

@@ -20,7 +20,8 @@ type exchange struct {
 	scope  *pagi.Scope
 	send   pagi.Send
 
-	told      atomic.Bool // DISCONNECT was sent, or need not be
+	denied    atomic.Bool // the worker answers a WebSocket's handshake with a response; the client sends nothing then
+	accepted  bool        // the worker has accepted the WebSocket
 	announced bool        // trailers follow the body
 	complete  bool        // the answer is complete
 	ends      bool        // how the worker has ended the stream is the scope's own error
@@ -42,6 +43,10 @@ func (x *exchange) serve(ctx context.Context, first pagi.Event, receive pagi.Rec
 	var failed error // of feed; valid once the feeder has ended
 	feeder.Go(func() {
 		if failed = x.feed(feeding, receive); failed != nil {
+			if x.denied.Load() { // there is nothing to receive any more, but the rest of the response to send
+				failed = nil
+				return
+			}
 			cancel(failed)
 		}
 	})
@@ -92,7 +97,9 @@ func (x *exchange) feed(ctx context.Context, receive pagi.Receive) error {
 			x.disconnect(0, e.Reason)
 			return nil
 		case pagi.WebSocketDisconnect:
-			x.disconnect(e.Code, e.Reason)
+			if !x.denied.Load() {
+				x.disconnect(e.Code, e.Reason)
+			}
 			return nil
 		}
 		if err := x.stream.send(ctx, ev); err != nil {
@@ -109,7 +116,7 @@ func (x *exchange) feed(ctx context.Context, receive pagi.Receive) error {
 
 // disconnect sends DISCONNECT, once, unless the worker has ended the stream.
 func (x *exchange) disconnect(code int, reason string) {
-	if x.stream.in.ended() != nil || x.told.Swap(true) {
+	if x.stream.in.ended() != nil || x.stream.told.Swap(true) {
 		return
 	}
 	x.stream.out.close()
@@ -150,6 +157,12 @@ func (x *exchange) pass(ctx context.Context, ev pagi.Event, it item) error {
 		err := fmt.Errorf("%w: a descriptor with %s", ErrProtocol, ev.EventType())
 		x.conn.close(err)
 		return err
+	}
+	switch ev.(type) {
+	case pagi.WebSocketAccept:
+		x.accepted = true
+	case pagi.WebSocketHTTPResponseStart:
+		x.denied.Store(!x.accepted)
 	}
 	if err := x.send(ctx, ev); err != nil {
 		return err

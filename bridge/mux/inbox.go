@@ -99,11 +99,11 @@ func (b *inbox) payOwedLocked() (grant int) {
 	return grant
 }
 
-// finish tells that nothing more comes. Only the first ending counts.
-func (b *inbox) finish(e ending) {
+// finish tells that nothing more comes. Only the first ending counts; finish reports whether this one is it.
+func (b *inbox) finish(e ending) bool {
 	b.mu.Lock()
-	onEnd := b.onEnd
-	if b.end != nil {
+	onEnd, first := b.onEnd, b.end == nil
+	if !first {
 		onEnd = nil
 	} else {
 		b.end, b.parts = &e, nil
@@ -113,6 +113,7 @@ func (b *inbox) finish(e ending) {
 	if onEnd != nil {
 		onEnd(e)
 	}
+	return first
 }
 
 // atEnd has f called with the ending, at once if it has come already. f must not wait.

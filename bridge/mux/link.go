@@ -22,6 +22,8 @@ var (
 	ErrClosed = errors.New("the connection to the worker has ended")
 	// ErrBusy: as many streams are open as the worker takes.
 	ErrBusy = errors.New("the worker has as many streams as it takes")
+	// ErrRetired: the worker is replaced, and its scopes have gone on for as long as they may.
+	ErrRetired = errors.New("the worker is replaced")
 	// ErrBlocked: the worker's loop does not turn.
 	ErrBlocked = errors.New("the worker gives no sign of life")
 )

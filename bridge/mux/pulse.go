@@ -27,13 +27,17 @@ type pulse struct {
 	waiting bool   // for its PONG
 	asked   time.Time
 
-	heard atomic.Bool // since asked
+	heard   atomic.Bool  // since asked
+	unheard atomic.Int64 // scopes that were opened since the other side has said anything
 }
 
 // beat notes a frame.
 func (p *pulse) beat() {
 	if !p.heard.Load() {
 		p.heard.Store(true)
+	}
+	if p.unheard.Load() != 0 {
+		p.unheard.Store(0)
 	}
 }
 

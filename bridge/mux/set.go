@@ -10,7 +10,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// Set are the connections to the workers of one mount. Scopes go to the one with the fewest. The zero
+// Set are the connections to the workers of one mount. Scopes go to the one with the least weight. The zero
 // value is empty. It may be used by several goroutines; to serve a scope takes no lock of the Set.
 type Set struct {
 	mu    sync.Mutex
@@ -43,7 +43,7 @@ func (set *Set) list() []*Conn {
 	return nil
 }
 
-// acquire returns the open connection with the fewest streams, of several such any, with a stream
+// acquire returns the open connection with the least weight, of several such any, with a stream
 // reserved on it. It returns nil if none can take a scope.
 func (set *Set) acquire() *Conn {
 	list := set.list()
@@ -52,7 +52,7 @@ func (set *Set) acquire() *Conn {
 		first := rand.IntN(len(list))
 		for i := range list {
 			c := list[(first+i)%len(list)]
-			if c.isOpen() && (best == nil || c.Load() < best.Load()) {
+			if c.isOpen() && (best == nil || c.weight() < best.weight()) {
 				best = c
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -18,14 +19,16 @@ type stream struct {
 	id    uint32
 	link  *link
 	label string // the request, for the log
+	kind  string // the scope's type
 	in    inbox
 	out   window
 
-	sending sync.Mutex // an event at a time
+	told    atomic.Bool // the gateway has sent DISCONNECT, or need not
+	sending sync.Mutex  // an event at a time
 }
 
 func (l *link) newStream(id uint32, scope *pagi.Scope) *stream {
-	s := &stream{id: id, link: l, label: scope.Type}
+	s := &stream{id: id, link: l, label: scope.Type, kind: scope.Type}
 	if scope.Type != pagi.TypeLifespan {
 		s.label = strings.TrimSpace(scope.Method + " " + scope.RootPath + scope.Path)
 	}

@@ -81,11 +81,22 @@ func (t *table) openAs(id uint32, limit int, s *stream) error {
 	return nil
 }
 
+// all returns the open streams.
+func (t *table) all() []*stream {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.listLocked()
+}
+
 // closeAll returns the open streams, and lets no other be opened.
 func (t *table) closeAll() []*stream {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
+	return t.listLocked()
+}
+
+func (t *table) listLocked() []*stream {
 	list := make([]*stream, 0, len(t.open))
 	for _, s := range t.open {
 		list = append(list, s)

@@ -33,6 +33,12 @@ type WorkersOptions struct {
 	// Ping and Call are those of Options.
 	Ping Ping
 	Call func(ctx context.Context, name string, argument []byte) ([]byte, error)
+	// QueueSize is how many scopes may wait for a worker, 0 for none, and QueueTimeout how long one may wait.
+	QueueSize    int
+	QueueTimeout time.Duration
+	// StreamGrace is how long the scopes of a worker that is replaced may go on; 0 means without a limit. Then they
+	// end with ErrRetired.
+	StreamGrace time.Duration
 }
 
 // Workers serve scopes by worker processes, many at once in each. They are a worker.Host.
@@ -40,6 +46,7 @@ type Workers struct {
 	opt   WorkersOptions
 	group worker.Crew
 	set   Set
+	lobby lobby
 
 	mu      sync.Mutex
 	posts   map[*post]struct{}
@@ -57,7 +64,7 @@ func NewWorkers(opt WorkersOptions) *Workers {
 	if opt.Logger == nil {
 		opt.Logger = slog.Default()
 	}
-	w := &Workers{opt: opt, posts: map[*post]struct{}{}}
+	w := &Workers{opt: opt, posts: map[*post]struct{}{}, lobby: lobby{most: opt.QueueSize, patience: opt.QueueTimeout}}
 	crew := opt.Crew
 	if crew == nil {
 		crew = func(o worker.Options, h worker.Host) worker.Crew { return worker.New(o, h) }
@@ -73,7 +80,17 @@ func NewWorkers(opt WorkersOptions) *Workers {
 func (w *Workers) Start(ctx context.Context) error { return w.group.Start(ctx) }
 
 // Stop has the workers finish their scopes and end. At the end of ctx they are killed.
-func (w *Workers) Stop(ctx context.Context) error { return w.group.Stop(ctx) }
+func (w *Workers) Stop(ctx context.Context) error {
+	w.group.Close()
+	w.lobby.clear()
+	return w.group.Stop(ctx)
+}
+
+// Resize changes the number of workers by n, and returns the new one; see worker.Group.Resize.
+func (w *Workers) Resize(n int) int { return w.group.Resize(n) }
+
+// RetryAfter estimates when a scope that no worker could take may be tried again.
+func (w *Workers) RetryAfter() time.Duration { return w.group.RetryAfter() }
 
 // Reload replaces every worker by one that has loaded the application anew. A worker that is replaced
 // gets no new scopes, and ends with its last one.
@@ -104,9 +121,16 @@ func (w *Workers) Status() status.Backend {
 }
 
 // Serve has a worker serve a scope, the one with the fewest. The errors are those of Conn.Serve;
-// ErrBusy says that no worker can take the scope now.
+// ErrBusy says that no worker can take the scope now, nor could while it waited. ErrRetired says that the scope's
+// worker was replaced.
 func (w *Workers) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	c := w.set.acquire()
+	if c == nil {
+		var err error
+		if c, err = w.await(ctx); err != nil {
+			return err
+		}
+	}
 	if c == nil {
 		w.mu.Lock()
 		if w.refused.count++; w.refused.since.IsZero() {
@@ -138,6 +162,9 @@ func (w *Workers) Look(now time.Time) worker.Load {
 		w.refused.since = time.Time{}
 	}
 	w.refused.count = 0
+	if n, oldest := w.lobby.load(now); n > 0 {
+		load.Queued, load.Oldest = load.Queued+n, max(load.Oldest, oldest)
+	}
 	for p := range w.posts {
 		if since, idle := p.Idle(); idle {
 			load.Idle++
@@ -149,8 +176,8 @@ func (w *Workers) Look(now time.Time) worker.Load {
 	return load
 }
 
-// Stranded implements worker.Host. Nothing waits here: a scope that no worker can take is refused.
-func (w *Workers) Stranded() {}
+// Stranded implements worker.Host.
+func (w *Workers) Stranded() { w.lobby.clear() }
 
 // post is the workers' side of one process: a worker.Station.
 //
@@ -163,8 +190,9 @@ type post struct {
 
 	mu    sync.Mutex
 	stage postStage
-	conn  *Conn     // from Ready on
-	since time.Time // of the last end of a scope
+	conn  *Conn       // from Ready on
+	since time.Time   // of the last end of a scope
+	grace *time.Timer // ends the scopes of a relieved worker; nil before that
 }
 
 type postStage uint8
@@ -196,6 +224,7 @@ func (p *post) Ready() {
 		}
 	})
 	w.set.Add(conn)
+	w.lobby.call()
 }
 
 // carrier writes to a process.
@@ -253,6 +282,7 @@ func (p *post) served(open int) {
 	p.mu.Lock()
 	p.since = time.Now()
 	p.mu.Unlock()
+	p.workers.lobby.call()
 	p.process.Served()
 	if p.process.MustWeigh() {
 		p.process.Weigh()
@@ -267,6 +297,23 @@ func (p *post) Relieve() {
 	p.withdraw()
 	if p.load() == 0 {
 		p.makeWay()
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if limit := p.workers.opt.StreamGrace; limit > 0 && p.grace == nil && p.stage < gone {
+		p.grace = time.AfterFunc(limit, p.retire)
+	}
+}
+
+// retire ends the scopes of a worker that has been relieved for StreamGrace.
+func (p *post) retire() {
+	c := p.connection()
+	if c == nil || !p.process.Relieved() {
+		return
+	}
+	if n := c.Retire(); n > 0 {
+		p.process.Logger().Info("the scopes of a worker that is replaced are ended", "scopes", n, "after", p.workers.opt.StreamGrace)
 	}
 }
 
@@ -320,6 +367,9 @@ func (p *post) Ended(end worker.End) (atWork bool) {
 	p.withdraw()
 	p.mu.Lock()
 	p.stage = gone
+	if p.grace != nil {
+		p.grace.Stop()
+	}
 	p.mu.Unlock()
 	if c := p.connection(); c != nil {
 		open := c.streams.len()

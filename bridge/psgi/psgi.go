@@ -12,12 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/perlprocess"
 	"github.com/pagi-go/pagi-bridge/bridge/lease"
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
@@ -99,31 +98,17 @@ func (o *PSGI) complete() error {
 	if (o.App == "") == (o.Code == "") {
 		return errors.New("psgi: exactly one of app and code must be given")
 	}
-	dir, err := filepath.Abs(o.Dir)
-	if err != nil {
-		return fmt.Errorf("psgi: dir: %w", err)
-	}
-	o.Dir = dir
-	if o.App != "" {
-		o.App = o.path(o.App)
-		switch info, err := os.Stat(o.App); {
-		case err != nil:
-			return fmt.Errorf("psgi: app: %w", err)
-		case info.IsDir():
-			return fmt.Errorf("psgi: app: %s is a directory", o.App)
-		}
-	}
-	switch {
-	case o.Perl == "":
-		o.Perl = "perl"
-	case strings.Contains(o.Perl, "/"):
-		o.Perl = o.path(o.Perl)
-	}
-	if o.Perl, err = exec.LookPath(o.Perl); err != nil {
-		return fmt.Errorf("psgi: perl: %w", err)
-	}
-	if err := o.checkEnviron(); err != nil {
+	process := o.process()
+	if err := process.Resolve(); err != nil {
 		return fmt.Errorf("psgi: %w", err)
+	}
+	o.Dir, o.Perl = process.Dir, process.Perl
+	if o.App != "" {
+		app, err := process.File(o.App)
+		if err != nil {
+			return fmt.Errorf("psgi: %w", err)
+		}
+		o.App = app
 	}
 	options := o.pool()
 	if err := options.Check(); err != nil {
@@ -152,11 +137,11 @@ func named(err error) error {
 	return errors.Join(errs...)
 }
 
-func (o *PSGI) path(p string) string {
-	if filepath.IsAbs(p) {
-		return p
+// process returns how perl is started.
+func (o *PSGI) process() *perlprocess.Options {
+	return &perlprocess.Options{
+		Perl: o.Perl, Dir: o.Dir, Lib: o.Lib, Modules: o.Modules, LocalLib: o.LocalLib, Env: o.Env, Environment: o.Environment, Umask: o.Umask,
 	}
-	return filepath.Join(o.Dir, p)
 }
 
 // pool returns the options of the workers' pool.
@@ -184,17 +169,12 @@ func (o *PSGI) command(setup worker.Setup) (*exec.Cmd, []byte, error) {
 	if err := perl.Extract(setup.Dir); err != nil {
 		return nil, nil, err
 	}
-	var args []string
-	for _, dir := range o.Lib {
-		args = append(args, "-I"+o.path(dir))
+	process := o.process()
+	cmd := process.Command(filepath.Join(setup.Dir, perl.WorkerScript))
+	common, err := process.Configuration()
+	if err != nil {
+		return nil, nil, err
 	}
-	for _, module := range o.Modules {
-		args = append(args, "-M"+module)
-	}
-	args = append(args, filepath.Join(setup.Dir, perl.WorkerScript))
-	cmd := exec.Command(o.Perl, args...)
-	cmd.Dir = o.Dir
-	cmd.Env = o.environ()
 	configuration := []string{
 		"socket", setup.Socket,
 		"token", setup.Token,
@@ -219,13 +199,7 @@ func (o *PSGI) command(setup worker.Setup) (*exec.Cmd, []byte, error) {
 	} else {
 		configuration = append(configuration, "code", o.Code)
 	}
-	if o.Umask != "" {
-		mask, err := o.umask()
-		if err != nil {
-			return nil, nil, err
-		}
-		configuration = append(configuration, "umask", strconv.Itoa(int(mask)))
-	}
+	configuration = append(configuration, common...)
 	if o.Loaded != nil || o.Watched {
 		configuration = append(configuration, "reload", "1")
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
 	"github.com/pagi-go/pagi-bridge/bridge/lease"
+	"github.com/pagi-go/pagi-bridge/bridge/perlpagi"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
-	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/plugin/internal/control"
 )
 
@@ -41,6 +41,20 @@ var kinds = map[string]func(request) (keeper, error){
 			return nil, err
 		}
 		return newCGI(o, r)
+	},
+	"perlpagi": func(r request) (keeper, error) {
+		var o perlpagi.PAGI
+		if err := r.decode(&o); err != nil {
+			return nil, err
+		}
+		k := newResident(r)
+		o.Logger = k.log
+		app, err := o.Build()
+		if err != nil {
+			return nil, err
+		}
+		k.serves(app, control.NewAsides())
+		return k, nil
 	},
 }
 
@@ -76,7 +90,6 @@ func newCGI(o cgi.CGI, r request) (keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.app = asides.Guard(app)
-	k.status = app.(interface{ Status() status.Backend }).Status
+	k.serves(app, asides)
 	return k, nil
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
+	"github.com/pagi-go/pagi-bridge/plugin/internal/control"
 )
 
 // resident is a keeper of an application in Go that runs in the adapter itself. For gateways it is the only worker of its
@@ -31,6 +32,7 @@ type resident struct {
 	app    pagi.App // what is served
 	status func() status.Backend
 	reload func(context.Context) error // nil: there is nothing to load again
+	resize func(int) int               // nil: it has no workers of its own
 	log    *slog.Logger                // the adapter's own, or a gateway's
 	dir    string
 	name   string
@@ -55,6 +57,9 @@ type resident struct {
 	timer    *time.Timer // runs while there is no gateway
 }
 
+// maxScopes is how many scopes of one gateway a resident serves at once. What is behind it has limits of its own.
+const maxScopes = 1 << 16
+
 // sockets counts the sockets of residents, for their names.
 var sockets atomic.Int64
 
@@ -67,6 +72,20 @@ func newResident(r request) *resident {
 	k.log = slog.New(lease.NewRecorder(k.record, r.log.Handler()))
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	return k
+}
+
+// serves gives the resident its application, whose optional methods steer it.
+func (k *resident) serves(app pagi.App, asides *control.Asides) {
+	k.app = asides.Guard(app)
+	if a, has := app.(interface{ Status() status.Backend }); has {
+		k.status = a.Status
+	}
+	if a, has := app.(interface{ Reload(context.Context) error }); has {
+		k.reload = a.Reload
+	}
+	if a, has := app.(interface{ Resize(int) int }); has {
+		k.resize = a.Resize
+	}
 }
 
 // Start implements keeper.
@@ -130,7 +149,7 @@ func (k *resident) serve() {
 // connection serves one gateway.
 func (k *resident) connection(conn *net.UnixConn) error {
 	defer func() { _ = conn.Close() }() // the worker has closed it already, unless the greeting has failed
-	offer := wire.Offer{Features: wire.FeatureScopes | wire.FeaturePing | wire.FeaturePaths, Runtime: "go"}
+	offer := wire.Offer{Features: wire.FeatureScopes | wire.FeaturePing | wire.FeaturePaths, Runtime: "go", Streams: maxScopes}
 	line, err := mux.Answer(conn, offer, wire.FeatureScopes, func(h wire.HelloPayload) error { return k.admit(conn, h) })
 	if err != nil {
 		return err
@@ -261,13 +280,21 @@ func (k *resident) Reload(ctx context.Context) (lease.Reloaded, error) {
 	return lease.Reloaded{}, k.reload(ctx)
 }
 
-// Resize implements lease.Control: there is one worker.
-func (*resident) Resize(context.Context, lease.Resize) (lease.Resized, error) {
-	return lease.Resized{Workers: 1}, nil
+// Resize implements lease.Control. An application without workers of its own stays as it is.
+func (k *resident) Resize(_ context.Context, r lease.Resize) (lease.Resized, error) {
+	if k.resize == nil {
+		return lease.Resized{Workers: 1}, nil
+	}
+	return lease.Resized{Workers: k.resize(r.By)}, nil
 }
 
 // Status implements lease.Control.
-func (k *resident) Status(context.Context) (worker.Status, error) { return k.status(), nil }
+func (k *resident) Status(context.Context) (worker.Status, error) {
+	if k.status == nil {
+		return worker.Status{}, nil
+	}
+	return k.status(), nil
+}
 
 // guest is a gateway that is attached: a lease.Stream. What waits for it is bounded by maxWaiting.
 type guest struct {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
+	"github.com/pagi-go/pagi-bridge/bridge/perlpagi"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/confine"
@@ -395,4 +396,48 @@ func TestAnAdapterWithoutAGatewayEnds(t *testing.T) {
 			return !isAlive(t, number) && !isAlive(t, adapter)
 		})
 	}
+}
+
+func TestAPAGIApplicationRunsInAnAdapter(t *testing.T) {
+	for _, module := range []string{"IO::Async::Loop", "Future::AsyncAwait"} {
+		if err := exec.Command("perl", "-M"+module, "-e", "1").Run(); err != nil {
+			t.Skipf("Perl has no %s: %v", module, err)
+		}
+	}
+	h := newHouse(t)
+	file := filepath.Join(testkit.Tree(t, map[string]string{"app.pl": `
+use strict; use warnings; use Future::AsyncAwait;
+async sub {
+    my ($scope, $receive, $send) = @_;
+    die "no such scope\n" if $scope->{type} eq 'lifespan';
+    if ($scope->{type} eq 'websocket') {
+        await $receive->();
+        await $send->({ type => 'websocket.accept' });
+        my $event = await $receive->();
+        return await $send->({ type => 'websocket.send', text => "$event->{text} $$" });
+    }
+    await $send->({ type => 'http.response.start', status => 200, headers => [] });
+    await $send->({ type => 'http.response.body', body => join ' ', $$, getppid });
+}
+`}), "app.pl")
+	app, err := h.PerlPAGI(confine.Isolation{}, perlpagi.PAGI{App: file, Name: "/", Processes: worker.Processes{Workers: 1}, Logger: h.log.Logger()}, confine.Needs{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := pagitest.Start(t, app)
+	number, adapter := who(t, c)
+	if adapter != strconv.Itoa(h.Status()[0].PID) {
+		t.Errorf("the parent is %s, the adapters are %+v", adapter, h.Status())
+	}
+	ws := c.WebSocket("/")
+	if err := ws.SendText("hello"); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := ws.ReceiveText(); err != nil || text != "hello "+number {
+		t.Errorf("%q, %v", text, err)
+	}
+	if err := app.(interface{ Reload(context.Context) error }).Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "a worker with new code", func() bool { again, _ := who(t, c); return again != number })
 }

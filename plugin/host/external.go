@@ -221,7 +221,7 @@ func (x *external) reload(ctx context.Context) error {
 	x.mu.Lock()
 	i := x.current
 	x.mu.Unlock()
-	if i != nil && i.version == x.opt.version() {
+	if i != nil && i.code == x.opt.Code() {
 		known, err := i.reload(ctx)
 		if known {
 			return err

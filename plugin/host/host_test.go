@@ -90,8 +90,9 @@ func (s *sample) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Rece
 			}
 			return nil
 		}, func(context.Context) error {
-			fmt.Println("shut down")
-			return nil
+			// Straight to the pipe: go-plugin may drop what os.Stdout gets just before the end.
+			_, err := syscall.Write(2, []byte("shut down\n"))
+			return err
 		})
 	case pagi.TypeWebSocket:
 		return echo(ctx, receive, send)
@@ -171,7 +172,7 @@ type running struct {
 
 // options are those of a plugin in a mode.
 func options(mode string) *host.Plugin {
-	return &host.Plugin{Command: []string{os.Args[0]}, Env: map[string]string{modeVariable: mode}, KillAfter: 2 * time.Second, Name: "/p"}
+	return &host.Plugin{Command: []string{os.Args[0]}, Env: map[string]string{modeVariable: mode, "GORACE": "atexit_sleep_ms=0"}, KillAfter: 2 * time.Second, Name: "/p"}
 }
 
 // try starts a plugin.

@@ -29,7 +29,7 @@ import (
 type instance struct {
 	x       *external
 	number  int
-	version version // of its files
+	code    string // describes its files
 	since   time.Time
 	dir     *private.Dir
 	process *process
@@ -53,26 +53,26 @@ type instance struct {
 	first     chan error // capacity 1: whether the first endpoint that was tried can be used
 }
 
-// launch starts a process, has it configured and started, and waits until one of its endpoints can be used.
-func launch(ctx context.Context, x *external, number int) (*instance, error) {
+func newInstance(x *external, number int) *instance {
 	i := &instance{
-		x: x, number: number, version: x.opt.version(), since: time.Now(), broken: make(chan error, 1), stopping: make(chan struct{}),
+		x: x, number: number, code: x.opt.Code(), since: time.Now(), broken: make(chan error, 1), stopping: make(chan struct{}),
 		endpoints: map[string]*endpoint{}, first: make(chan error, 1),
 	}
 	i.ctx, i.cancel = context.WithCancel(context.Background())
-	err := i.begin(ctx)
+	return i
+}
+
+// launch starts a process, has it configured and started, and waits until one of its endpoints can be used.
+func launch(ctx context.Context, x *external, number int) (*instance, error) {
+	i := newInstance(x, number)
+	protocol, err := i.meet(ctx)
 	if err == nil {
-		err = i.introduce(ctx)
+		err = i.introduce(ctx, protocol)
 	}
-	if err == nil {
-		return i, nil
+	if err != nil {
+		return nil, i.conclude(ctx, err)
 	}
-	err = i.reason(ctx, err)
-	i.kill()
-	if words := i.words(); words != "" {
-		err = fmt.Errorf("%w; its last output:\n%s", err, words)
-	}
-	return nil, err
+	return i, nil
 }
 
 // words are the last lines that the process has written.
@@ -180,23 +180,13 @@ type ConfigError struct {
 
 func (e *ConfigError) Error() string { return strings.Join(e.Fields, "\n") }
 
-// introduce has the plugin describe itself, configures and starts it.
-func (i *instance) introduce(ctx context.Context) error {
-	d, err := i.rpc.Describe(ctx, &pluginpb.DescribeRequest{LeastProtocol: control.LeastProtocol, MostProtocol: control.MostProtocol})
-	if err != nil {
-		return fmt.Errorf("Describe: %w", control.Words(err))
-	}
-	protocol, err := control.CheckDescription(d)
-	if err != nil {
-		return err
-	}
-	i.about = d
-	i.tasks.Go(i.logs)
+// introduce configures and starts the plugin.
+func (i *instance) introduce(ctx context.Context, protocol uint32) error {
 	if err := i.configure(ctx, protocol); err != nil {
 		return err
 	}
 	if _, err := i.rpc.Start(ctx, &pluginpb.StartRequest{}); err != nil {
-		return fmt.Errorf("Start: %w", control.Words(err))
+		return fmt.Errorf("its start: %w", control.Words(err))
 	}
 	i.tasks.Go(i.watchEndpoints)
 	i.tasks.Go(i.watchStatus)
@@ -226,7 +216,7 @@ func (i *instance) configure(ctx context.Context, protocol uint32) error {
 		Directory: i.dir.Path(), Environment: p.Environment, Protocol: protocol,
 	})
 	if err != nil {
-		return fmt.Errorf("Configure: %w", control.Words(err))
+		return fmt.Errorf("its options: %w", control.Words(err))
 	}
 	if len(r.Errors) == 0 {
 		return nil
@@ -278,7 +268,7 @@ func (i *instance) reload(ctx context.Context) (known bool, err error) {
 	case control.Missing(err):
 		return false, nil
 	case err != nil:
-		return true, fmt.Errorf("Reload: %w", control.Words(err))
+		return true, fmt.Errorf("its reload: %w", control.Words(err))
 	case r.Error != "":
 		return true, errors.New(control.Clean(r.Error, 4096))
 	}

@@ -98,9 +98,7 @@ type backend interface {
 func (p *Plugin) Check() error {
 	var errs []error
 	bad := func(name, format string, args ...any) { errs = append(errs, pagi.BadOption(name, format, args...)) }
-	if len(p.Command) == 0 || p.Command[0] == "" {
-		bad("command", "is missing: a plugin needs a program")
-	} else if _, err := p.program(); err != nil {
+	if _, err := p.program(); err != nil {
 		bad("command", "%w", err)
 	}
 	wire := p.Protocol == ProtocolWire

@@ -19,6 +19,9 @@ import (
 
 // program returns the absolute path of the plugin's file.
 func (p *Plugin) program() (string, error) {
+	if len(p.Command) == 0 || p.Command[0] == "" {
+		return "", errors.New("is missing: a plugin needs a program")
+	}
 	name := p.Command[0]
 	if strings.ContainsRune(name, filepath.Separator) && !filepath.IsAbs(name) {
 		name = filepath.Join(p.Dir, name)
@@ -103,11 +106,9 @@ func (p *Plugin) environ(temp string) []string {
 	return list
 }
 
-// version tells the files of a plugin at one moment: the program, and those of its arguments that name files. Two are equal
-// if none of them has changed.
-type version string
-
-func (p *Plugin) version() version {
+// Code describes the files of a plugin at one moment: the program, and those of its arguments that name files. Two texts are
+// the same if none of them has changed.
+func (p *Plugin) Code() string {
 	var b strings.Builder
 	note := func(path string) {
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
@@ -117,11 +118,11 @@ func (p *Plugin) version() version {
 	if path, err := p.program(); err == nil {
 		note(path)
 	}
-	for _, arg := range p.Command[1:] {
+	for _, arg := range p.Command[min(1, len(p.Command)):] {
 		if !filepath.IsAbs(arg) {
 			arg = filepath.Join(p.Dir, arg)
 		}
 		note(arg)
 	}
-	return version(b.String())
+	return b.String()
 }

@@ -44,13 +44,11 @@ func (o *options) mountArgument(s *site.Site, arg string) error {
 		return because(arg, err)
 	case extension == ".psgi", extension == ".pl", isPerl(interpreter):
 		o.loaded = arg
-		s.Mounts = []*site.Mount{o.psgi(arg, "")}
+		return o.mountPerl(s, arg)
 	case info.Mode().Perm()&0o111 != 0:
 		return fmt.Errorf("%s: only a name that ends in .cgi is taken for a CGI script; use --cgi %s to run this program for each request", arg, arg)
-	default:
-		return fmt.Errorf("%s: cannot tell what this is; use --app %s for a PSGI application, or --cgi %s for a script", arg, arg, arg)
 	}
-	return nil
+	return fmt.Errorf("%s: cannot tell what this is; use --app %s for a PSGI or PAGI application, or --cgi %s for a script", arg, arg, arg)
 }
 
 // because makes an error of a system error about a file.
@@ -108,5 +106,8 @@ func (o *options) hints() []string {
 	if o.loaded == "" || strings.ToLower(filepath.Ext(o.loaded)) == ".psgi" {
 		return nil
 	}
-	return []string{fmt.Sprintf("%s was loaded as a PSGI application. If it is a CGI script, say --cgi %s.", o.loaded, o.loaded)}
+	if o.asPAGI {
+		return []string{fmt.Sprintf("%s was loaded as a PAGI application. If it is a PSGI application, say --psgi.", o.loaded)}
+	}
+	return []string{fmt.Sprintf("%s was loaded as a PSGI application. If it is a PAGI application, say --pagi; if it is a CGI script, say --cgi %s.", o.loaded, o.loaded)}
 }

@@ -13,8 +13,9 @@ import (
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
-// banner prints the mounts and the addresses to open, in one write.
-func banner(w io.Writer, s *site.Site, addrs []net.Addr, listeners []server.ListenerStatus) {
+// banner prints the mounts and the addresses to open, in one write. guess says how the kind of an application was told,
+// "" if it was given.
+func banner(w io.Writer, s *site.Site, guess string, addrs []net.Addr, listeners []server.ListenerStatus) {
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "pagi-bridge %s (%s)\n", version(), s.Settings.Environment)
 	table := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
@@ -22,6 +23,9 @@ func banner(w io.Writer, s *site.Site, addrs []net.Addr, listeners []server.List
 		fmt.Fprintf(table, "  %s\t%s\t%s\n", m.Name(), m.Source, nature(m))
 	}
 	table.Flush()
+	if guess != "" {
+		fmt.Fprintf(&text, "  (%s)\n", guess)
+	}
 	for _, a := range addresses(addrs, listeners) {
 		fmt.Fprintln(&text, "Serving at", a)
 	}
@@ -45,13 +49,9 @@ func addresses(addrs []net.Addr, listeners []server.ListenerStatus) []string {
 func nature(m *site.Mount) string {
 	switch m.Kind {
 	case site.KindPSGI:
-		if m.MaxWorkers > 0 {
-			return fmt.Sprintf("PSGI, %d to %d workers", m.Workers, m.MaxWorkers)
-		}
-		if m.Workers == 1 {
-			return "PSGI, 1 worker"
-		}
-		return fmt.Sprintf("PSGI, %d workers", m.Workers)
+		return "PSGI, " + workers(m)
+	case site.KindPerlPAGI:
+		return "PAGI in Perl, " + workers(m)
 	case site.KindCGI:
 		return "CGI"
 	case site.KindCascade:
@@ -66,8 +66,21 @@ func nature(m *site.Mount) string {
 		return "redirect"
 	case site.KindNotFound:
 		return "not found"
+	case site.KindPlugin:
+		return "plugin"
 	}
 	return "Go"
+}
+
+// workers tells how many workers a mount has.
+func workers(m *site.Mount) string {
+	switch {
+	case m.MaxWorkers > 0:
+		return fmt.Sprintf("%d to %d workers", m.Workers, m.MaxWorkers)
+	case m.Workers == 1:
+		return "1 worker"
+	}
+	return fmt.Sprintf("%d workers", m.Workers)
 }
 
 // version returns the module's version, "devel" for a build from a working tree.

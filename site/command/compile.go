@@ -13,23 +13,53 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/perlpagi"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
+	"github.com/pagi-go/pagi-bridge/plugin/host"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
 // compileTime is how long perl may take to compile an application without a start_timeout.
 const compileTime = 60 * time.Second
 
-// compile has perl compile the PSGI applications of a site that is built, and reports those that
-// fail. This runs only the code of use and BEGIN.
+// compile has perl compile the PSGI and PAGI applications of a site that is built, and plugins check their options, and
+// reports those that fail. Of Perl this runs only the code of use and BEGIN.
 func compile(ctx context.Context, s *site.Site) error {
 	var errs []error
 	for _, m := range s.All() {
-		if o, ok := m.Options.(*psgi.PSGI); ok {
+		switch o := m.Options.(type) {
+		case *psgi.PSGI:
 			errs = append(errs, s.ProblemOf(m, compileOne(ctx, o)))
+		case *perlpagi.PAGI:
+			errs = append(errs, s.ProblemOf(m, compileOne(ctx, asPSGI(o))))
+		}
+		if p, ok := m.Options.(*host.Plugin); ok {
+			errs = append(errs, configOf(ctx, s, m, p))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// configOf has a plugin check its options. Its own errors have their places in the site file already.
+func configOf(ctx context.Context, s *site.Site, m *site.Mount, p *host.Plugin) error {
+	err := p.CheckConfig(ctx)
+	var refused *host.ConfigError
+	if errors.As(err, &refused) {
+		return refused
+	}
+	return s.ProblemOf(m, err)
+}
+
+// asPSGI returns a PSGI application that compiles as o does.
+func asPSGI(o *perlpagi.PAGI) *psgi.PSGI {
+	p := &psgi.PSGI{
+		App: o.App, Code: o.Code, Modules: o.Modules, Lib: o.Lib, Perl: o.Perl, Dir: o.Dir, Environment: o.Environment, Env: o.Env, LocalLib: o.LocalLib,
+	}
+	p.StartTimeout = o.StartTimeout
+	if o.Module != "" {
+		p.Code = "use " + o.Module + " ();"
+	}
+	return p
 }
 
 func compileOne(ctx context.Context, o *psgi.PSGI) error {

@@ -27,7 +27,10 @@ type options struct {
 	quiet, test, daemonize bool
 	compile                bool
 	help, version          bool
-	loaded                 string // the argument, if it is taken for a PSGI application
+	loaded                 string // the argument, if it is taken for a PSGI or a PAGI application
+	psgi, pagi             bool   // the kind of a Perl application
+	asPAGI                 bool   // it is served as a PAGI application
+	guess                  string // why, if that was guessed
 
 	// settings gets the values of flags that have the name of a setting.
 	settings site.Settings
@@ -77,9 +80,11 @@ func (o *options) define() {
 
 	f.StringVarP(&o.config, "config", "c", "", "serve what the site file `FILE` (YAML) describes")
 	f.BoolVarP(&o.test, "test", "t", false, "check the flags and the site file, print OK or the mistakes, and exit")
-	f.BoolVar(&o.compile, "compile", false, "with -t: compile the PSGI applications with perl, too")
-	f.StringVarP(&o.app, "app", "a", "", "serve the PSGI application in `FILE`, whatever the file's name ends in")
-	f.StringVarP(&o.code, "eval", "e", "", "serve the PSGI application that the Perl `CODE` returns")
+	f.BoolVar(&o.compile, "compile", false, "with -t: have perl compile the PSGI and PAGI applications, too, and plugins check their options")
+	f.StringVarP(&o.app, "app", "a", "", "serve the PSGI or PAGI application in `FILE`, whatever the file's name ends in")
+	f.StringVarP(&o.code, "eval", "e", "", "serve the PSGI or PAGI application that the Perl `CODE` returns")
+	f.BoolVar(&o.psgi, "psgi", false, "take a Perl application for one of PSGI (default: what its text looks like)")
+	f.BoolVar(&o.pagi, "pagi", false, "take a Perl application for one of PAGI (default: what its text looks like)")
 	f.StringArrayVarP(&o.modules, "module", "M", nil, "load the Perl `MODULE` before the application (repeatable)")
 	f.StringArrayVarP(&s.Lib, "include", "I", nil, "put `DIR` in front of @INC (repeatable; also --lib)")
 	f.StringVar(&o.cgi, "cgi", "", "serve the CGI scripts in a directory, or one script: `DIR|SCRIPT`")
@@ -172,9 +177,11 @@ func (o *options) check() error {
 	switch {
 	case n > 1:
 		return errors.New("--config, --app, -e and --cgi exclude one another: each names what to serve")
-	case n == 1 && len(o.args) > 0:
+	case o.psgi && o.pagi:
+		return errors.New("--psgi and --pagi exclude one another")
+	case n == 1 && len(o.args) > 0 && !(o.app != "" && o.isModule(o.app)):
 		return fmt.Errorf("unexpected argument %q: %s already names what to serve", o.args[0], what)
-	case len(o.args) > 1:
+	case len(o.args) > 1 && !o.isModule(o.args[0]):
 		return fmt.Errorf("unexpected argument %q: only one application can be given; a site file (-c) can mount several", o.args[1])
 	case o.config != "" && len(o.modules) > 0:
 		return errors.New("-M belongs to an application; in a site file write it as \"modules\" of the mount")

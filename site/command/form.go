@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
@@ -125,48 +124,44 @@ func defaultEnvironment(p Process) string {
 func (o *options) mountOne(s *site.Site) error {
 	switch {
 	case o.code != "":
-		s.Mounts = []*site.Mount{o.psgi("", o.code)}
+		s.Mounts = []*site.Mount{o.mountCode()}
 		return nil
 	case o.app != "":
-		s.Mounts = []*site.Mount{o.psgi(o.app, "")}
-		return readable(o.app)
+		if !o.set.Changed("psgi") && o.isModule(o.app) {
+			return o.mountModule(s, o.app, o.args)
+		}
+		if err := readable(o.app); err != nil {
+			return err
+		}
+		return o.mountPerl(s, o.app)
 	case o.cgi != "":
 		return o.mountCGI(s, o.cgi)
+	case len(o.args) > 0 && o.isModule(o.args[0]):
+		return o.mountModule(s, o.args[0], o.args[1:])
 	case len(o.args) == 1:
 		return o.mountArgument(s, o.args[0])
 	}
 	if info, err := os.Stat("app.psgi"); err == nil && info.Mode().IsRegular() {
-		s.Mounts = []*site.Mount{o.psgi("app.psgi", "")}
-		return nil
+		return o.mountPerl(s, "app.psgi")
 	}
 	return o.mountArgument(s, ".")
 }
 
 // checkPSGI reports flags that have no effect on the only application.
 func (o *options) checkPSGI(m *site.Mount) error {
-	if m.Kind == site.KindPSGI {
+	if m.Kind == site.KindPSGI || m.Kind == site.KindPerlPAGI {
 		return nil
 	}
-	for _, name := range []string{"module", "workers", "preload", "include", "perl", "min-workers", "max-workers", "max-requests", "max-age", "max-rss", "reload", "reload-dirs"} {
+	for _, name := range []string{"module", "workers", "preload", "include", "perl", "min-workers", "max-workers", "max-requests", "max-age", "max-rss", "reload", "reload-dirs", "psgi", "pagi"} {
 		if flag := o.set.Lookup(name); flag.Changed {
 			name = "--" + name
 			if flag.Shorthand != "" {
 				name = "-" + flag.Shorthand
 			}
-			return fmt.Errorf("%s is for a PSGI application", name)
+			return fmt.Errorf("%s is for a PSGI application, or a PAGI application in Perl", name)
 		}
 	}
 	return nil
-}
-
-func (o *options) psgi(file, code string) *site.Mount {
-	m := site.NewMount(site.KindPSGI, file)
-	options := m.Options.(*psgi.PSGI)
-	options.Code, options.Modules = code, o.modules
-	if code != "" {
-		m.Source = "-e"
-	}
-	return m
 }
 
 // mountCGI serves a script, or a directory of them. A directory called cgi-bin is also served at

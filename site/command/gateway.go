@@ -250,7 +250,7 @@ func (g *gateway) warn() {
 			g.logs.logger.Warn(text)
 		}
 	case os.Geteuid() == 0 && !s.RunsAsOthers() && !s.HasUsersApart():
-		g.logs.logger.Warn("everything runs as root, applications and scripts included: set the option user to another one")
+		g.logs.logger.Warn("everything runs as root, applications and scripts included: set the option user to another one, or isolate.user for applications and scripts")
 	}
 }
 
@@ -291,7 +291,7 @@ func (g *gateway) ready(addrs []net.Addr) error {
 			"at", addresses(addrs, status.Listeners))
 	}
 	if !g.recordsOnly(s) && !g.options.quiet {
-		banner(p.Stderr, s, addrs, status.Listeners)
+		banner(p.Stderr, s, g.options.guess, addrs, status.Listeners)
 	}
 	if p.errors != nil { // the process that started this one may read it once it is told
 		p.errors.Flush(logPatience)

@@ -234,6 +234,10 @@ func Run(ctx context.Context, args []string, p Process) int {
 		p.beginning.isTest()
 		return showRoutes(args[1:], p)
 	}
+	if len(args) > 0 && args[0] == "plugin" {
+		p.beginning.isOver()
+		return pluginCommand(ctx, args[1:], p)
+	}
 	options, err := parseFlags(args)
 	switch {
 	case err != nil:

@@ -315,7 +315,7 @@ func TestExitCodes(t *testing.T) {
 		{"version", 0, "pagi-bridge ", ""},
 		{"check", 0, "OK\n", ""},
 		{"check -c bad.yaml", 2, "", "bad.yaml:3:5: unknown key"},
-		{"-p 0 -w 1 page.pl", 1, "", "page.pl was loaded as a PSGI application. If it is a CGI script, say --cgi page.pl.\n"},
+		{"-p 0 -w 1 page.pl", 1, "", "page.pl was loaded as a PSGI application. If it is a PAGI application, say --pagi; if it is a CGI script, say --cgi page.pl.\n"},
 		{"--test .", 0, "OK\n", ""},
 		{"-t -c bad.yaml", 2, "", "bad.yaml:3:5: unknown key \"worker\" in a psgi mount; did you mean \"workers\"?\n"},
 		{"-c bad.yaml", 2, "", "bad.yaml:3:5: "},

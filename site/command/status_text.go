@@ -25,6 +25,9 @@ func statusText(g *status.Gateway, now time.Time) string {
 	for _, c := range g.Certificates {
 		fmt.Fprintf(&b, "certificate %s for %s expires %s\n", c.File, strings.Join(c.Names, ", "), c.Expires.UTC().Format(time.RFC3339))
 	}
+	for _, a := range g.Adapters {
+		fmt.Fprintf(&b, "adapter %s, process %d, user %d: %s\n", a.Name, a.PID, a.UID, strings.Join(a.Mounts, ", "))
+	}
 	for _, l := range g.Logs {
 		fmt.Fprintf(&b, "%s has lost %d lines", l.Log, l.Lost)
 		if l.Problem != "" {

@@ -5,7 +5,7 @@ use warnings;
 
 use Exporter 'import';
 
-our @EXPORT_OK = qw(scope_of event_of payload_of disconnect_of);
+our @EXPORT_OK = qw(scope_of event_of payload_of start_payload body_payload file_payload disconnect_of);
 
 =head1 NAME
 
@@ -37,7 +37,9 @@ my @scope_types = (undef, 'http', 'websocket', 'sse', 'lifespan');
 
 =head1 FUNCTIONS
 
-=head2 scope_of($payload)
+=head2 scope_of($payload, \%pagi)
+
+C<%pagi> is what the scope has as C<pagi>, by default the versions of the specification.
 
 Returns the hash of a scope. Path, query and headers are bytes, except that a path which is valid
 UTF-8 is decoded, as the specification asks for. C<raw_path> and the like are missing where they
@@ -46,29 +48,40 @@ are not known.
 =cut
 
 sub scope_of {
-    my ($payload) = @_;
+    my ($payload, $pagi) = @_;
+    $pagi ||= { version => '0.3', spec_version => '0.3' };
     my $at   = 1;
     my $type = $scope_types[ length $payload ? ord $payload : 0 ] or die "wire: a scope of an unknown type\n";
     my @values     = take_list($payload, $at, 1);
     my @headers    = take_list($payload, $at, 2);
-    my @protocols  = take_list($payload, $at, 1);
-    my @extensions = take_list($payload, $at, 2);
+    my (@protocols, @extensions);    # mostly none
+    if   (substr($payload, $at, 4) eq "\0\0\0\0") { $at += 4 }
+    else                                           { @protocols = take_list($payload, $at, 1) }
+    if   (substr($payload, $at, 4) eq "\0\0\0\0") { $at += 4 }
+    else                                           { @extensions = take_list($payload, $at, 2) }
     die "wire: a scope that does not add up\n" if $at != length $payload;
 
-    my %scope = (type => $type, pagi => { version => '0.3', spec_version => '0.3' });
-    return worker_scope(\%scope, $values[12]) if $type eq 'lifespan';
-    @scope{qw(http_version method scheme path raw_path target query_string root_path)} = map { defined $_ ? $_ : '' } @values[ 0 .. 7 ];
+    return worker_scope({ type => $type, pagi => $pagi }, $values[12]) if $type eq 'lifespan';
+    @values = map { defined $_ ? $_ : '' } @values[ 0 .. 11 ] if @values < 12;
+    my %scope = (
+        type         => $type,
+        pagi         => $pagi,
+        http_version => $values[0],
+        scheme       => $values[2],
+        path         => $values[3],
+        query_string => $values[6],
+        root_path    => $values[7],
+        client       => $values[8] ne ''  ? [$values[8],  $values[9] ne ''  ? $values[9]  : undef] : undef,
+        server       => $values[10] ne '' ? [$values[10], $values[11] ne '' ? $values[11] : undef] : undef,
+        extensions   => {},
+    );
     utf8::decode($scope{path});
     utf8::decode($scope{root_path});
-    for my $name (qw(raw_path target)) {
-        delete $scope{$name} if $scope{$name} eq '';
-    }
-    delete $scope{method} if $type eq 'websocket';
-    $scope{client} = address(@values[ 8,  9 ]);
-    $scope{server} = address(@values[ 10, 11 ]);
+    $scope{method}   = $values[1] if $type ne 'websocket';
+    $scope{raw_path} = $values[4] if $values[4] ne '';
+    $scope{target}   = $values[5] if $values[5] ne '';
     $scope{headers} = pairs_of(@headers);
     $scope{subprotocols} = \@protocols if $type eq 'websocket';
-    $scope{extensions} = {};
     while (my ($name, $data) = splice @extensions, 0, 2) {
         $scope{extensions}{$name} = $name eq 'tls' ? tls_of($data) : {};
     }
@@ -79,14 +92,6 @@ sub worker_scope {
     my ($scope, $number) = @_;
     @{ $scope->{pagi} }{qw(is_worker worker_num)} = (1, $number) if defined $number && $number ne '';
     return $scope;
-}
-
-# address returns a host and a port, of which the port is undef for a Unix socket; undef if the
-# address is not known.
-sub address {
-    my ($host, $port) = @_;
-    return undef if !defined $host || $host eq '';    ## no critic (ProhibitExplicitReturnUndef)
-    return [$host, defined $port && $port ne '' ? $port : undef];
 }
 
 sub pairs_of {
@@ -111,22 +116,16 @@ sub tls_of {
 # take_list takes a list off a payload, and moves the position behind it. Each of its entries is so
 # many strings.
 sub take_list {
-    my $count = take_number($_[0], $_[1]);
-    die "wire: a list that does not add up\n" if $count * 4 * $_[2] > length($_[0]) - $_[1];
-    my @list;
-    for (1 .. $count * $_[2]) {
-        my $length = take_number($_[0], $_[1]);
-        die "wire: a string that does not add up\n" if $length > length($_[0]) - $_[1];
-        push @list, substr $_[0], $_[1], $length;
-        $_[1] += $length;
-    }
+    die "wire: a list that does not add up\n" if length $_[0] < ($_[1] += 4);
+    my $count = $_[2] * unpack 'N', substr $_[0], $_[1] - 4, 4;
+    return if !$count;
+    die "wire: a list that does not add up\n" if $count * 4 > length($_[0]) - $_[1];
+    # unpack gives what is there where a length goes beyond the end, or dies.
+    my @list = eval { unpack "x$_[1] (N/a*)$count", $_[0] };
+    $_[1] += 4 * $count + length join '', @list;
+    die "wire: a string that does not add up\n"
+        if @list != $count || $_[1] > length $_[0] || unpack('N', substr $_[0], $_[1] - length($list[-1]) - 4, 4) != length $list[-1];
     return @list;
-}
-
-sub take_number {
-    die "wire: a number that does not add up\n" if length($_[0]) - $_[1] < 4;
-    $_[1] += 4;
-    return unpack 'N', substr $_[0], $_[1] - 4, 4;
 }
 
 =head2 event_of($payload)
@@ -221,11 +220,42 @@ sub payload_of {
     return $pack->($event);
 }
 
+=head2 start_payload($event)
+
+The payload of an C<http.response.start> whose fields have been checked, quickly.
+
+=cut
+
+sub start_payload {
+    my ($event) = @_;
+    my $headers = headers($event);
+    return pack 'C C n N (N/a*)*', 0x11, $event->{trailers} ? TRAILERS : 0, $event->{status}, @$headers / 2, @$headers;
+}
+
+=head2 body_payload($bytes, $more)
+
+The payload of an C<http.response.body>, quickly. The body must be bytes.
+
+=cut
+
+sub body_payload { return pack('C C x6', 0x12, $_[1] ? MORE : 0) . $_[0] }
+
+=head2 file_payload($path, $offset, $length, $device, $inode)
+
+Returns the payload of a body that the gateway reads from a file.
+
+=cut
+
+sub file_payload {
+    my ($path, $offset, $length, $device, $inode) = @_;
+    return pack_event(0x13, 0, 0, [offset => $offset, length => $length, device => $device, inode => $inode], $path);
+}
+
 sub pack_event {
     my ($kind, $bits, $number, $pairs, $rest) = @_;
-    my $payload = pack 'C C n N (N/a*)*', $kind, $bits, $number, @$pairs / 2, @$pairs;
-    $payload .= $rest if defined $rest;
-    return $payload;
+    $rest = '' if !defined $rest;
+    return pack 'C C n N a*', $kind, $bits, $number, 0, $rest if !@$pairs;
+    return pack 'C C n N (N/a*)' . @$pairs . ' a*', $kind, $bits, $number, @$pairs / 2, @$pairs, $rest;
 }
 
 sub pack_message {
@@ -256,8 +286,12 @@ sub headers {
     my ($event) = @_;
     my @list;
     for my $pair (@{ $event->{headers} || [] }) {
+        if (ref $pair eq 'ARRAY' && @$pair == 2 && defined $pair->[0] && defined $pair->[1] && !utf8::is_utf8($pair->[0]) && !utf8::is_utf8($pair->[1])) {
+            push @list, lc $pair->[0], $pair->[1];
+            next;
+        }
         die "$event->{type}: each of 'headers' must be a name and a value\n" if ref $pair ne 'ARRAY' || @$pair != 2 || grep { !defined } @$pair;
-        push @list, map { in_bytes($_, $event, 'headers') } @$pair;
+        push @list, lc in_bytes($pair->[0], $event, 'headers'), in_bytes($pair->[1], $event, 'headers');
     }
     return \@list;
 }
@@ -277,6 +311,7 @@ sub bytes {
 # in_bytes returns a string in bytes; a character beyond 255 is an exception.
 sub in_bytes {
     my ($value, $event, $name) = @_;
+    return $value if !utf8::is_utf8($value);
     utf8::downgrade($value, 1) or die "$event->{type}: wide character in '$name', which must be bytes\n";
     return $value;
 }

@@ -45,19 +45,25 @@ my $count = 0;
 
 sub load_file {
     my ($file) = @_;
-    die "$file: no such file\n" if !-e $file;
-    die "$file: is not a file\n" if -d _;
-    local $0    = $file;
-    local @ARGV = ();
-    die "$file: cannot be read by the user @{[getpwuid($>) // $>]}\n" if !-r _;
-    # do FILE leaves its error in $@; it must not get lost in the eval around it.
-    return application(evaluate(text($file), sandbox(), 'my $app = do $_[0]; die $@ if !defined $app && $@ ne ""; $app', $file), $file);
+    return application(load_value($file), $file);
 }
 
 sub load_code {
     my ($code) = @_;
+    return application(load_value(undef, $code), '-e');
+}
+
+# load_value returns what a file, or code, evaluates to.
+sub load_value {
+    my ($file, $code) = @_;
     local @ARGV = ();
-    return application(evaluate($code, 'main', "\n#line 1 \"-e\"\n$code"), '-e');
+    return evaluate($code, 'main', "\n#line 1 \"-e\"\n$code") if !defined $file;
+    die "$file: no such file\n" if !-e $file;
+    die "$file: is not a file\n" if -d _;
+    local $0 = $file;
+    die "$file: cannot be read by the user @{[getpwuid($>) // $>]}\n" if !-r _;
+    # do FILE leaves its error in $@; it must not get lost in the eval around it.
+    return evaluate(text($file), sandbox(), 'my $app = do $_[0]; die $@ if !defined $app && $@ ne ""; $app', $file);
 }
 
 sub sandbox { return sprintf '%s::Sandbox%d', __PACKAGE__, ++$count }

@@ -50,8 +50,8 @@ use constant {
 
 =head2 new(%options)
 
-C<token>, C<features> (C<scopes ping> by default), C<on_scope>, and optionally C<on_ready>, called
-with the pairs of WELCOME, and C<on_drain>. HELLO is in C<out> then.
+C<token>, C<features> (C<scopes ping> by default), C<on_scope>, and optionally C<streams>, how many scopes may be open
+at once (1000), C<on_ready>, called with the pairs of WELCOME, and C<on_drain>. HELLO is in C<out> then.
 
 =cut
 
@@ -62,6 +62,7 @@ sub new {
         on_ready => $arg{on_ready} || sub { },
         on_drain => $arg{on_drain} || sub { },
         features => $arg{features} || 'scopes ping',
+        most     => $arg{streams} || STREAMS,
         in       => '',
         out      => '',
         streams  => {},
@@ -70,7 +71,7 @@ sub new {
         draining => 0,
     }, $class;
     $self->{out} = frame(HELLO, 0, 0, pack 'n n N N/a* a*', VERSION, VERSION, $$, $arg{token},
-        pack_pairs(features => $self->{features}, streams => STREAMS, window => WINDOW, message => MESSAGE,
+        pack_pairs(features => $self->{features}, streams => $self->{most}, window => WINDOW, message => MESSAGE,
             runtime => 'perl', version => sprintf('%vd', $^V)));
     return $self;
 }
@@ -151,6 +152,15 @@ The streams that are open.
 
 sub streams { return values %{ $_[0]{streams} } }
 
+=head2 is_draining, peer
+
+True when the gateway has sent DRAIN, and the pairs of WELCOME.
+
+=cut
+
+sub is_draining { return $_[0]{draining} }
+sub peer        { return $_[0]{peer} }
+
 =head2 feed($bytes)
 
 Takes bytes that came from the gateway, in pieces of any size.
@@ -163,7 +173,7 @@ sub feed {
     my $at = 0;
     while (length($self->{in}) - $at >= HEADER_SIZE) {
         my ($length, $stream, $type, $flags) = unpack 'N N C C', substr $self->{in}, $at, HEADER_SIZE;
-        check_limit($type, $length);
+        check_limit($type, $length) if $length > 1024 * 1024;
         last if length($self->{in}) - $at < HEADER_SIZE + $length;
         my $payload = substr $self->{in}, $at + HEADER_SIZE, $length;
         $at += HEADER_SIZE + $length;
@@ -176,29 +186,31 @@ sub feed {
 # check_limit dies if a frame is longer than its type may be.
 sub check_limit {
     my ($type, $length) = @_;
-    my $limit = $type == EVENT ? MAX_PAYLOAD : 1024 * 1024;
-    die sprintf "wire: a frame of type 0x%02x with %d bytes is over the limit\n", $type, $length if $length > $limit;
-    return;
+    return if $type == EVENT && $length <= MAX_PAYLOAD;
+    die sprintf "wire: a frame of type 0x%02x with %d bytes is over the limit\n", $type, $length;
 }
 
 sub take {
     my ($self, $type, $flags, $id, $payload) = @_;
     return $self->greeted($type, $payload) if !$self->{peer};
-    if ($type == PING) {
-        die "wire: a PING of the wrong size\n" if length $payload != 8;
-        $self->{out} .= frame(PONG, 0, 0, $payload);
-    }
-    elsif ($type == SCOPE) { $self->open($id, $payload) }
-    elsif ($type == DRAIN) {
-        $self->{draining} = 1;
-        $self->{on_drain}->();
-    }
-    elsif ($type == EVENT || $type == CREDIT || $type == DISCONNECT) {
-        die "wire: stream $id was never opened\n" if !$id || $id > $self->{last};
-        my $stream = $self->{streams}{$id} or return;    # it has ended meanwhile
+    if ($type == EVENT || $type == CREDIT || $type == DISCONNECT) {
+        my $stream = $self->{streams}{$id};
+        if (!$stream) {
+            die "wire: stream $id was never opened\n" if !$id || $id > $self->{last};
+            return;    # it has ended meanwhile
+        }
         if    ($type == EVENT)  { $stream->event($flags, $payload) }
         elsif ($type == CREDIT) { $stream->credit($payload) }
         else                    { $stream->disconnect($payload) }
+    }
+    elsif ($type == SCOPE) { $self->open($id, $payload) }
+    elsif ($type == PING) {
+        die "wire: a PING of the wrong size\n" if length $payload != 8;
+        $self->{out} .= frame(PONG, 0, 0, $payload);
+    }
+    elsif ($type == DRAIN) {
+        $self->{draining} = 1;
+        $self->{on_drain}->();
     }
     else { die sprintf "wire: a frame of type 0x%02x from the gateway\n", $type }
     return;
@@ -222,7 +234,7 @@ sub greeted {
 sub open {
     my ($self, $id, $payload) = @_;
     die "wire: stream $id after stream $self->{last}\n" if $id <= $self->{last};
-    die 'wire: more than ' . STREAMS . " streams\n" if keys %{ $self->{streams} } >= STREAMS;
+    die "wire: more than $self->{most} streams\n" if keys %{ $self->{streams} } >= $self->{most};
     $self->{last} = $id;
     my $stream = $self->{streams}{$id} = PagiBridge::Mux::Stream->new($self, $id, $payload);
     $self->{on_scope}->($stream);
@@ -246,25 +258,37 @@ The number of the stream, and the payload of its SCOPE.
 sub new {
     my ($class, $mux, $id, $payload) = @_;
     return bless {
-        mux       => $mux,
-        id        => $id,
-        payload   => $payload,
-        window    => $mux->{peer}{window},    # what may be sent
-        queue     => [],                      # events that wait for credit
-        buffered  => 0,                       # bytes that were given to send, and not granted again
-        parts     => '',
-        used      => 0,                       # of the window, by events that were not taken
-        owed      => 0,                       # of the window, by parts that came while an event was not taken
-        gone      => 0,                       # DISCONNECT has come
-        ended     => undef,                   # the payload of END
-        on_event  => sub { },
-        on_gone   => sub { },
-        on_credit => sub { },
+        mux      => $mux,
+        id       => $id,
+        payload  => $payload,
+        window   => $mux->{peer}{window},    # what may be sent
+        buffered => 0,                       # bytes that were given to send, and not granted again
+        used     => 0,                       # of the window, by events that were not taken
+        owed     => 0,                       # of the window, by parts that came while an event was not taken
+        gone     => 0,                       # DISCONNECT has come
+        # queue, events that wait for credit; ended, the payload of END; parts, of an event; handler; on_event, on_gone, on_credit
     }, $class;
 }
 
 sub id      { return $_[0]{id} }
 sub payload { return $_[0]{payload} }
+
+=head2 take_payload
+
+The payload, which the stream then forgets.
+
+=cut
+
+sub take_payload { return delete $_[0]{payload} }
+
+=head2 handle_by($object)
+
+Has an object called instead of codes: its methods C<event>, C<disconnect> and C<credit>. The object may
+hold the stream.
+
+=cut
+
+sub handle_by { $_[0]{handler} = $_[1]; return }
 
 =head2 on_event($code), on_disconnect($code), on_credit($code)
 
@@ -288,8 +312,15 @@ disconnect nothing is sent.
 sub send {
     my ($self, $payload) = @_;
     return if $self->{gone} || defined $self->{ended};
+    my $length = length $payload;
+    if ($length <= PagiBridge::Mux::PIECE() && !$self->{queue} && $self->{window} >= $length + COST) {
+        $self->{window}   -= $length + COST;
+        $self->{buffered} += $length + COST;
+        $self->{mux}{out} .= pack('N N C C', $length, $self->{id}, EVENT, 0) . $payload;
+        return;
+    }
     my $most = $self->{mux}{peer}{message};
-    die "an event of ${\length $payload} bytes, the gateway takes $most\n" if length $payload > $most;
+    die "an event of $length bytes, the gateway takes $most\n" if $length > $most;
     push @{ $self->{queue} }, $payload;
     $self->flush;
     return;
@@ -304,13 +335,21 @@ How many bytes were sent, or wait, that the client has not taken yet: C<buffered
 sub buffered {
     my ($self) = @_;
     my $waiting = 0;
-    $waiting += length for @{ $self->{queue} };
+    $waiting += length for @{ $self->{queue} || [] };
     return $self->{buffered} + $waiting;
 }
 
+=head2 waiting
+
+How many events wait for credit.
+
+=cut
+
+sub waiting { return $_[0]{queue} ? scalar @{ $_[0]{queue} } : 0 }
+
 sub flush {
     my ($self) = @_;
-    my $queue = $self->{queue};
+    my $queue = $self->{queue} || [];
     while (@$queue) {
         my $length = length $queue->[0];
         my $least  = $length < PagiBridge::Mux::LEAST() ? $length : PagiBridge::Mux::LEAST();
@@ -323,7 +362,8 @@ sub flush {
         $self->{mux}{out} .= frame(EVENT, $n < $length ? PART : 0, $self->{id}, substr $queue->[0], 0, $n, '');
         shift @$queue if $n == $length;
     }
-    $self->leave if defined $self->{ended} && !@$queue;
+    delete $self->{queue} if !@$queue;
+    $self->leave          if defined $self->{ended} && !@$queue;
     return;
 }
 
@@ -340,16 +380,25 @@ sub end {
     $message = '' if !defined $message;
     utf8::encode($message) if utf8::is_utf8($message);
     $self->{ended} = pack 'C a*', $kind, substr $message, 0, MAX_MESSAGE;
-    $self->flush;
+    if   ($self->{queue}) { $self->flush }
+    else                  { $self->leave }
     return;
 }
+
+=head2 has_ended
+
+True after C<end>.
+
+=cut
+
+sub has_ended { return defined $_[0]{ended} }
 
 sub leave {
     my ($self) = @_;
     my $mux = $self->{mux} or return;
     delete $mux->{streams}{ $self->{id} } or return;
-    $mux->{out} .= frame(SCOPE_END, 0, $self->{id}, $self->{ended});
-    @$self{qw(on_event on_gone on_credit)} = (sub { }) x 3;    # they may hold the stream
+    $mux->{out} .= pack('N N C C', length $self->{ended}, $self->{id}, SCOPE_END, 0) . $self->{ended};
+    delete @$self{qw(handler on_event on_gone on_credit)};    # they may hold the stream
     return;
 }
 
@@ -378,7 +427,8 @@ sub event {
     die "wire: an EVENT of $cost bytes goes beyond the window\n"
         if $self->{used} + $self->{owed} + $cost > PagiBridge::Mux::WINDOW();
     return if $self->{gone} || defined $self->{ended};
-    if ($flags & PART || $self->{parts} ne '') {
+    if ($flags & PART || defined $self->{parts}) {
+        $self->{parts} = '' if !defined $self->{parts};
         die "wire: an event that is too large\n" if length($self->{parts}) + length $payload > PagiBridge::Mux::MESSAGE();
         $self->{parts} .= $payload;
         if ($flags & PART) {
@@ -386,10 +436,11 @@ sub event {
             $self->{owed} += $cost;    # one large event at a time
             return;
         }
-        ($payload, $self->{parts}) = ($self->{parts}, '');
+        $payload = delete $self->{parts};
     }
     $self->{used} += $cost;
-    $self->{on_event}->($payload, $cost);
+    if    ($self->{handler})  { $self->{handler}->event($payload, $cost) }
+    elsif ($self->{on_event}) { $self->{on_event}->($payload, $cost) }
     return;
 }
 
@@ -401,8 +452,9 @@ sub credit {
     $self->{window}   += $bytes;
     $self->{buffered} -= $bytes;
     $self->{buffered} = 0 if $self->{buffered} < 0;
-    $self->flush;
-    $self->{on_credit}->();
+    $self->flush if $self->{queue};
+    if    ($self->{handler})   { $self->{handler}->credit }
+    elsif ($self->{on_credit}) { $self->{on_credit}->() }
     return;
 }
 
@@ -410,9 +462,10 @@ sub disconnect {
     my ($self, $payload) = @_;
     die "wire: a DISCONNECT that does not add up\n" if length $payload < 2;
     return if $self->{gone}++;
-    $self->{queue} = [];
-    if (defined $self->{ended}) { $self->leave }
-    else                        { $self->{on_gone}->(unpack 'n a*', $payload) }
+    delete $self->{queue};
+    if    (defined $self->{ended}) { $self->leave }
+    elsif ($self->{handler})       { $self->{handler}->disconnect(unpack 'n a*', $payload) }
+    elsif ($self->{on_gone})       { $self->{on_gone}->(unpack 'n a*', $payload) }
     return;
 }
 

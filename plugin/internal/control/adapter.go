@@ -33,12 +33,8 @@ type Resizer interface {
 	Resize(ctx context.Context, mount string, change int) (workers int, err error)
 }
 
-// Keeper is an Adapter that keeps workers whose work it does not see, because the gateway gives it to them.
-type Keeper interface {
-	// Report takes what the workers have to do and have done.
-	Report(loads []*pluginpb.Load)
-	// Release says that a worker that was relieved has no work any more.
+// Releaser is an Adapter whose endpoints can be relieved.
+type Releaser interface {
+	// Release says that an endpoint that was relieved has no work any more.
 	Release(ctx context.Context, mount, endpoint string) error
-	// Kill ends a worker at once.
-	Kill(ctx context.Context, mount, endpoint, reason string) error
 }

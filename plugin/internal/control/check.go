@@ -30,7 +30,7 @@ func CheckEndpoint(dir string, e *pluginpb.Endpoint) error {
 		return fmt.Errorf("its state has the number %d, which this gateway does not know", e.State)
 	case e.State == pluginpb.EndpointState_ENDPOINT_STATE_ENDED:
 		return nil
-	case e.Kind != pluginpb.EndpointKind_ENDPOINT_KIND_REQUESTS && e.Kind != pluginpb.EndpointKind_ENDPOINT_KIND_SCOPES:
+	case e.Kind != pluginpb.EndpointKind_ENDPOINT_KIND_SCOPES:
 		return fmt.Errorf("its kind has the number %d, which this gateway does not know", e.Kind)
 	case e.Network != "unix":
 		return fmt.Errorf("its network is %q, and must be \"unix\"", clip(e.Network, 80))

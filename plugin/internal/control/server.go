@@ -15,10 +15,9 @@ import (
 type Server struct {
 	pluginpb.UnimplementedPluginServer
 	Adapter Adapter
-	// Board, Book and Loaded have what the adapter tells: its endpoints, its log records, and the files of its applications.
-	Board  Board
-	Book   Logbook
-	Loaded FileList
+	// Board and Book have what the adapter tells: its endpoints and its log records.
+	Board Board
+	Book  Logbook
 
 	mu       sync.Mutex // for the calls that come one at a time
 	stage    stage
@@ -157,18 +156,9 @@ func (s *Server) Stop(ctx context.Context, r *pluginpb.StopRequest) (*pluginpb.S
 
 // Release implements pluginpb.PluginServer.
 func (s *Server) Release(ctx context.Context, r *pluginpb.ReleaseRequest) (*pluginpb.ReleaseResponse, error) {
-	a, is := s.Adapter.(Keeper)
+	a, is := s.Adapter.(Releaser)
 	if !is {
-		return nil, status.Error(codes.Unimplemented, "this plugin keeps no workers")
+		return nil, status.Error(codes.Unimplemented, "this plugin relieves no endpoints")
 	}
 	return &pluginpb.ReleaseResponse{}, failed(a.Release(ctx, r.Mount, r.Endpoint))
-}
-
-// Kill implements pluginpb.PluginServer.
-func (s *Server) Kill(ctx context.Context, r *pluginpb.KillRequest) (*pluginpb.KillResponse, error) {
-	a, is := s.Adapter.(Keeper)
-	if !is {
-		return nil, status.Error(codes.Unimplemented, "this plugin keeps no workers")
-	}
-	return &pluginpb.KillResponse{}, failed(a.Kill(ctx, r.Mount, r.Endpoint, r.Reason))
 }

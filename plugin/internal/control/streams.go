@@ -3,15 +3,10 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
-	"slices"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/pagi-go/pagi-bridge/plugin/internal/pluginpb"
 )
@@ -38,11 +33,6 @@ func (s *Server) Logs(_ *pluginpb.LogsRequest, stream grpc.ServerStreamingServer
 	return streamEnd(stream.Context(), s.Book.Send(stream.Context(), stream.Send))
 }
 
-// Files implements pluginpb.PluginServer.
-func (s *Server) Files(_ *pluginpb.FilesRequest, stream grpc.ServerStreamingServer[pluginpb.FilesResponse]) error {
-	return streamEnd(stream.Context(), s.Loaded.send(stream.Context(), stream.Send))
-}
-
 // Status implements pluginpb.PluginServer.
 func (s *Server) Status(r *pluginpb.StatusRequest, stream grpc.ServerStreamingServer[pluginpb.StatusResponse]) error {
 	interval := time.Second
@@ -65,69 +55,6 @@ func (s *Server) Status(r *pluginpb.StatusRequest, stream grpc.ServerStreamingSe
 		case <-tick.C:
 		case <-stream.Context().Done():
 			return nil
-		}
-	}
-}
-
-// Report implements pluginpb.PluginServer.
-func (s *Server) Report(stream grpc.ClientStreamingServer[pluginpb.ReportRequest, pluginpb.ReportResponse]) error {
-	a, is := s.Adapter.(Keeper)
-	if !is {
-		return status.Error(codes.Unimplemented, "this plugin keeps no workers")
-	}
-	for {
-		r, err := stream.Recv()
-		switch {
-		case errors.Is(err, io.EOF):
-			return stream.SendAndClose(&pluginpb.ReportResponse{})
-		case err != nil:
-			return err
-		}
-		a.Report(r.Loads)
-	}
-}
-
-// FileList has the names of the files of which applications consist. Any number of streams get all of them. The zero value
-// is empty.
-type FileList struct {
-	mu   sync.Mutex
-	list []*pluginpb.FilesResponse
-	more chan struct{} // closed and replaced at each change; nil until a stream waits
-}
-
-// Add adds names of files of a mount.
-func (f *FileList) Add(mount string, files []string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.list = append(f.list, &pluginpb.FilesResponse{Mount: mount, Files: slices.Clone(files)})
-	if f.more != nil {
-		close(f.more)
-		f.more = nil
-	}
-}
-
-func (f *FileList) send(ctx context.Context, send func(*pluginpb.FilesResponse) error) error {
-	for sent := 0; ; {
-		f.mu.Lock()
-		next := f.list[sent:]
-		if len(next) == 0 && f.more == nil {
-			f.more = make(chan struct{})
-		}
-		more := f.more
-		f.mu.Unlock()
-		for _, r := range next {
-			if err := send(r); err != nil {
-				return err
-			}
-			sent++
-		}
-		if len(next) > 0 {
-			continue
-		}
-		select {
-		case <-more:
-		case <-ctx.Done():
-			return context.Cause(ctx)
 		}
 	}
 }

@@ -29,7 +29,6 @@ type EndpointKind int32
 
 const (
 	EndpointKind_ENDPOINT_KIND_UNSPECIFIED EndpointKind = 0
-	EndpointKind_ENDPOINT_KIND_REQUESTS    EndpointKind = 1 // a blocking worker
 	EndpointKind_ENDPOINT_KIND_SCOPES      EndpointKind = 2 // a multiplexing worker
 )
 
@@ -37,12 +36,10 @@ const (
 var (
 	EndpointKind_name = map[int32]string{
 		0: "ENDPOINT_KIND_UNSPECIFIED",
-		1: "ENDPOINT_KIND_REQUESTS",
 		2: "ENDPOINT_KIND_SCOPES",
 	}
 	EndpointKind_value = map[string]int32{
 		"ENDPOINT_KIND_UNSPECIFIED": 0,
-		"ENDPOINT_KIND_REQUESTS":    1,
 		"ENDPOINT_KIND_SCOPES":      2,
 	}
 )
@@ -1196,94 +1193,6 @@ func (x *Attribute) GetValue() string {
 	return ""
 }
 
-type FilesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *FilesRequest) Reset() {
-	*x = FilesRequest{}
-	mi := &file_plugin_proto_msgTypes[18]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *FilesRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*FilesRequest) ProtoMessage() {}
-
-func (x *FilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[18]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use FilesRequest.ProtoReflect.Descriptor instead.
-func (*FilesRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{18}
-}
-
-type FilesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Mount         string                 `protobuf:"bytes,1,opt,name=mount,proto3" json:"mount,omitempty"`
-	Files         []string               `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"` // absolute paths that were not sent before
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *FilesResponse) Reset() {
-	*x = FilesResponse{}
-	mi := &file_plugin_proto_msgTypes[19]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *FilesResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*FilesResponse) ProtoMessage() {}
-
-func (x *FilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[19]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use FilesResponse.ProtoReflect.Descriptor instead.
-func (*FilesResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{19}
-}
-
-func (x *FilesResponse) GetMount() string {
-	if x != nil {
-		return x.Mount
-	}
-	return ""
-}
-
-func (x *FilesResponse) GetFiles() []string {
-	if x != nil {
-		return x.Files
-	}
-	return nil
-}
-
 type ReloadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Mount         string                 `protobuf:"bytes,1,opt,name=mount,proto3" json:"mount,omitempty"`
@@ -1293,7 +1202,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_plugin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1214,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_plugin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1227,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{20}
+	return file_plugin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReloadRequest) GetMount() string {
@@ -1337,7 +1246,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_plugin_proto_msgTypes[21]
+	mi := &file_plugin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1258,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[21]
+	mi := &file_plugin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1271,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{21}
+	return file_plugin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReloadResponse) GetError() string {
@@ -1382,7 +1291,7 @@ type ResizeRequest struct {
 
 func (x *ResizeRequest) Reset() {
 	*x = ResizeRequest{}
-	mi := &file_plugin_proto_msgTypes[22]
+	mi := &file_plugin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1303,7 @@ func (x *ResizeRequest) String() string {
 func (*ResizeRequest) ProtoMessage() {}
 
 func (x *ResizeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[22]
+	mi := &file_plugin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,7 +1316,7 @@ func (x *ResizeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeRequest.ProtoReflect.Descriptor instead.
 func (*ResizeRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{22}
+	return file_plugin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ResizeRequest) GetMount() string {
@@ -1433,7 +1342,7 @@ type ResizeResponse struct {
 
 func (x *ResizeResponse) Reset() {
 	*x = ResizeResponse{}
-	mi := &file_plugin_proto_msgTypes[23]
+	mi := &file_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1445,7 +1354,7 @@ func (x *ResizeResponse) String() string {
 func (*ResizeResponse) ProtoMessage() {}
 
 func (x *ResizeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[23]
+	mi := &file_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1458,7 +1367,7 @@ func (x *ResizeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeResponse.ProtoReflect.Descriptor instead.
 func (*ResizeResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{23}
+	return file_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ResizeResponse) GetWorkers() uint32 {
@@ -1476,7 +1385,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_plugin_proto_msgTypes[24]
+	mi := &file_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1488,7 +1397,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[24]
+	mi := &file_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1501,7 +1410,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{24}
+	return file_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 type DrainResponse struct {
@@ -1512,7 +1421,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_plugin_proto_msgTypes[25]
+	mi := &file_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1524,7 +1433,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[25]
+	mi := &file_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1537,7 +1446,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{25}
+	return file_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 type StopRequest struct {
@@ -1549,7 +1458,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_plugin_proto_msgTypes[26]
+	mi := &file_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1561,7 +1470,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[26]
+	mi := &file_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1574,7 +1483,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{26}
+	return file_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StopRequest) GetGraceMs() uint32 {
@@ -1592,7 +1501,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_plugin_proto_msgTypes[27]
+	mi := &file_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1604,7 +1513,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[27]
+	mi := &file_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1617,164 +1526,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{27}
-}
-
-type ReportRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Loads         []*Load                `protobuf:"bytes,1,rep,name=loads,proto3" json:"loads,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReportRequest) Reset() {
-	*x = ReportRequest{}
-	mi := &file_plugin_proto_msgTypes[28]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReportRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReportRequest) ProtoMessage() {}
-
-func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[28]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
-func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{28}
-}
-
-func (x *ReportRequest) GetLoads() []*Load {
-	if x != nil {
-		return x.Loads
-	}
-	return nil
-}
-
-// Load is what the gateway has a worker do.
-type Load struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Mount         string                 `protobuf:"bytes,1,opt,name=mount,proto3" json:"mount,omitempty"`
-	Endpoint      string                 `protobuf:"bytes,2,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
-	Inflight      uint32                 `protobuf:"varint,3,opt,name=inflight,proto3" json:"inflight,omitempty"`
-	Served        uint64                 `protobuf:"varint,4,opt,name=served,proto3" json:"served,omitempty"` // since the gateway dialled it
-	Queued        uint32                 `protobuf:"varint,5,opt,name=queued,proto3" json:"queued,omitempty"` // requests that wait for a worker of the mount
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Load) Reset() {
-	*x = Load{}
-	mi := &file_plugin_proto_msgTypes[29]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Load) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Load) ProtoMessage() {}
-
-func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[29]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Load.ProtoReflect.Descriptor instead.
-func (*Load) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{29}
-}
-
-func (x *Load) GetMount() string {
-	if x != nil {
-		return x.Mount
-	}
-	return ""
-}
-
-func (x *Load) GetEndpoint() string {
-	if x != nil {
-		return x.Endpoint
-	}
-	return ""
-}
-
-func (x *Load) GetInflight() uint32 {
-	if x != nil {
-		return x.Inflight
-	}
-	return 0
-}
-
-func (x *Load) GetServed() uint64 {
-	if x != nil {
-		return x.Served
-	}
-	return 0
-}
-
-func (x *Load) GetQueued() uint32 {
-	if x != nil {
-		return x.Queued
-	}
-	return 0
-}
-
-type ReportResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReportResponse) Reset() {
-	*x = ReportResponse{}
-	mi := &file_plugin_proto_msgTypes[30]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReportResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReportResponse) ProtoMessage() {}
-
-func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[30]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
-func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{30}
+	return file_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 type ReleaseRequest struct {
@@ -1787,7 +1539,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_plugin_proto_msgTypes[31]
+	mi := &file_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1799,7 +1551,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[31]
+	mi := &file_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1812,7 +1564,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{31}
+	return file_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReleaseRequest) GetMount() string {
@@ -1837,7 +1589,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_plugin_proto_msgTypes[32]
+	mi := &file_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1849,7 +1601,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[32]
+	mi := &file_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1862,103 +1614,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{32}
-}
-
-type KillRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Mount         string                 `protobuf:"bytes,1,opt,name=mount,proto3" json:"mount,omitempty"`
-	Endpoint      string                 `protobuf:"bytes,2,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
-	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *KillRequest) Reset() {
-	*x = KillRequest{}
-	mi := &file_plugin_proto_msgTypes[33]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *KillRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*KillRequest) ProtoMessage() {}
-
-func (x *KillRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[33]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use KillRequest.ProtoReflect.Descriptor instead.
-func (*KillRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{33}
-}
-
-func (x *KillRequest) GetMount() string {
-	if x != nil {
-		return x.Mount
-	}
-	return ""
-}
-
-func (x *KillRequest) GetEndpoint() string {
-	if x != nil {
-		return x.Endpoint
-	}
-	return ""
-}
-
-func (x *KillRequest) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
-type KillResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *KillResponse) Reset() {
-	*x = KillResponse{}
-	mi := &file_plugin_proto_msgTypes[34]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *KillResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*KillResponse) ProtoMessage() {}
-
-func (x *KillResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[34]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use KillResponse.ProtoReflect.Descriptor instead.
-func (*KillResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{34}
+	return file_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 var File_plugin_proto protoreflect.FileDescriptor
@@ -2046,11 +1702,7 @@ const file_plugin_proto_rawDesc = "" +
 	"\x05mount\x18\x05 \x01(\tR\x05mount\"5\n" +
 	"\tAttribute\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\x0e\n" +
-	"\fFilesRequest\";\n" +
-	"\rFilesResponse\x12\x14\n" +
-	"\x05mount\x18\x01 \x01(\tR\x05mount\x12\x14\n" +
-	"\x05files\x18\x02 \x03(\tR\x05files\"%\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"%\n" +
 	"\rReloadRequest\x12\x14\n" +
 	"\x05mount\x18\x01 \x01(\tR\x05mount\"&\n" +
 	"\x0eReloadResponse\x12\x14\n" +
@@ -2064,50 +1716,32 @@ const file_plugin_proto_rawDesc = "" +
 	"\rDrainResponse\"(\n" +
 	"\vStopRequest\x12\x19\n" +
 	"\bgrace_ms\x18\x01 \x01(\rR\agraceMs\"\x0e\n" +
-	"\fStopResponse\";\n" +
-	"\rReportRequest\x12*\n" +
-	"\x05loads\x18\x01 \x03(\v2\x14.pagi.plugin.v1.LoadR\x05loads\"\x84\x01\n" +
-	"\x04Load\x12\x14\n" +
-	"\x05mount\x18\x01 \x01(\tR\x05mount\x12\x1a\n" +
-	"\bendpoint\x18\x02 \x01(\tR\bendpoint\x12\x1a\n" +
-	"\binflight\x18\x03 \x01(\rR\binflight\x12\x16\n" +
-	"\x06served\x18\x04 \x01(\x04R\x06served\x12\x16\n" +
-	"\x06queued\x18\x05 \x01(\rR\x06queued\"\x10\n" +
-	"\x0eReportResponse\"B\n" +
+	"\fStopResponse\"B\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
 	"\x05mount\x18\x01 \x01(\tR\x05mount\x12\x1a\n" +
 	"\bendpoint\x18\x02 \x01(\tR\bendpoint\"\x11\n" +
-	"\x0fReleaseResponse\"W\n" +
-	"\vKillRequest\x12\x14\n" +
-	"\x05mount\x18\x01 \x01(\tR\x05mount\x12\x1a\n" +
-	"\bendpoint\x18\x02 \x01(\tR\bendpoint\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x0e\n" +
-	"\fKillResponse*c\n" +
+	"\x0fReleaseResponse*M\n" +
 	"\fEndpointKind\x12\x1d\n" +
-	"\x19ENDPOINT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
-	"\x16ENDPOINT_KIND_REQUESTS\x10\x01\x12\x18\n" +
-	"\x14ENDPOINT_KIND_SCOPES\x10\x02*\xa0\x01\n" +
+	"\x19ENDPOINT_KIND_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14ENDPOINT_KIND_SCOPES\x10\x02\"\x04\b\x01\x10\x01*\xa0\x01\n" +
 	"\rEndpointState\x12\x1e\n" +
 	"\x1aENDPOINT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16ENDPOINT_STATE_SERVING\x10\x01\x12\x1b\n" +
 	"\x17ENDPOINT_STATE_RELIEVED\x10\x02\x12\x1c\n" +
 	"\x18ENDPOINT_STATE_WITHDRAWN\x10\x03\x12\x18\n" +
-	"\x14ENDPOINT_STATE_ENDED\x10\x042\x90\b\n" +
+	"\x14ENDPOINT_STATE_ENDED\x10\x042\xba\x06\n" +
 	"\x06Plugin\x12M\n" +
 	"\bDescribe\x12\x1f.pagi.plugin.v1.DescribeRequest\x1a .pagi.plugin.v1.DescribeResponse\x12P\n" +
 	"\tConfigure\x12 .pagi.plugin.v1.ConfigureRequest\x1a!.pagi.plugin.v1.ConfigureResponse\x12D\n" +
 	"\x05Start\x12\x1c.pagi.plugin.v1.StartRequest\x1a\x1d.pagi.plugin.v1.StartResponse\x12R\n" +
 	"\tEndpoints\x12 .pagi.plugin.v1.EndpointsRequest\x1a!.pagi.plugin.v1.EndpointsResponse0\x01\x12I\n" +
 	"\x06Status\x12\x1d.pagi.plugin.v1.StatusRequest\x1a\x1e.pagi.plugin.v1.StatusResponse0\x01\x12C\n" +
-	"\x04Logs\x12\x1b.pagi.plugin.v1.LogsRequest\x1a\x1c.pagi.plugin.v1.LogsResponse0\x01\x12F\n" +
-	"\x05Files\x12\x1c.pagi.plugin.v1.FilesRequest\x1a\x1d.pagi.plugin.v1.FilesResponse0\x01\x12G\n" +
+	"\x04Logs\x12\x1b.pagi.plugin.v1.LogsRequest\x1a\x1c.pagi.plugin.v1.LogsResponse0\x01\x12G\n" +
 	"\x06Reload\x12\x1d.pagi.plugin.v1.ReloadRequest\x1a\x1e.pagi.plugin.v1.ReloadResponse\x12G\n" +
 	"\x06Resize\x12\x1d.pagi.plugin.v1.ResizeRequest\x1a\x1e.pagi.plugin.v1.ResizeResponse\x12D\n" +
 	"\x05Drain\x12\x1c.pagi.plugin.v1.DrainRequest\x1a\x1d.pagi.plugin.v1.DrainResponse\x12A\n" +
-	"\x04Stop\x12\x1b.pagi.plugin.v1.StopRequest\x1a\x1c.pagi.plugin.v1.StopResponse\x12I\n" +
-	"\x06Report\x12\x1d.pagi.plugin.v1.ReportRequest\x1a\x1e.pagi.plugin.v1.ReportResponse(\x01\x12J\n" +
-	"\aRelease\x12\x1e.pagi.plugin.v1.ReleaseRequest\x1a\x1f.pagi.plugin.v1.ReleaseResponse\x12A\n" +
-	"\x04Kill\x12\x1b.pagi.plugin.v1.KillRequest\x1a\x1c.pagi.plugin.v1.KillResponseB9Z7github.com/pagi-go/pagi-bridge/plugin/internal/pluginpbb\x06proto3"
+	"\x04Stop\x12\x1b.pagi.plugin.v1.StopRequest\x1a\x1c.pagi.plugin.v1.StopResponse\x12J\n" +
+	"\aRelease\x12\x1e.pagi.plugin.v1.ReleaseRequest\x1a\x1f.pagi.plugin.v1.ReleaseResponseB9Z7github.com/pagi-go/pagi-bridge/plugin/internal/pluginpbb\x06proto3"
 
 var (
 	file_plugin_proto_rawDescOnce sync.Once
@@ -2122,7 +1756,7 @@ func file_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_plugin_proto_goTypes = []any{
 	(EndpointKind)(0),         // 0: pagi.plugin.v1.EndpointKind
 	(EndpointState)(0),        // 1: pagi.plugin.v1.EndpointState
@@ -2144,28 +1778,21 @@ var file_plugin_proto_goTypes = []any{
 	(*LogsResponse)(nil),      // 17: pagi.plugin.v1.LogsResponse
 	(*Record)(nil),            // 18: pagi.plugin.v1.Record
 	(*Attribute)(nil),         // 19: pagi.plugin.v1.Attribute
-	(*FilesRequest)(nil),      // 20: pagi.plugin.v1.FilesRequest
-	(*FilesResponse)(nil),     // 21: pagi.plugin.v1.FilesResponse
-	(*ReloadRequest)(nil),     // 22: pagi.plugin.v1.ReloadRequest
-	(*ReloadResponse)(nil),    // 23: pagi.plugin.v1.ReloadResponse
-	(*ResizeRequest)(nil),     // 24: pagi.plugin.v1.ResizeRequest
-	(*ResizeResponse)(nil),    // 25: pagi.plugin.v1.ResizeResponse
-	(*DrainRequest)(nil),      // 26: pagi.plugin.v1.DrainRequest
-	(*DrainResponse)(nil),     // 27: pagi.plugin.v1.DrainResponse
-	(*StopRequest)(nil),       // 28: pagi.plugin.v1.StopRequest
-	(*StopResponse)(nil),      // 29: pagi.plugin.v1.StopResponse
-	(*ReportRequest)(nil),     // 30: pagi.plugin.v1.ReportRequest
-	(*Load)(nil),              // 31: pagi.plugin.v1.Load
-	(*ReportResponse)(nil),    // 32: pagi.plugin.v1.ReportResponse
-	(*ReleaseRequest)(nil),    // 33: pagi.plugin.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),   // 34: pagi.plugin.v1.ReleaseResponse
-	(*KillRequest)(nil),       // 35: pagi.plugin.v1.KillRequest
-	(*KillResponse)(nil),      // 36: pagi.plugin.v1.KillResponse
-	nil,                       // 37: pagi.plugin.v1.DescribeResponse.AboutEntry
+	(*ReloadRequest)(nil),     // 20: pagi.plugin.v1.ReloadRequest
+	(*ReloadResponse)(nil),    // 21: pagi.plugin.v1.ReloadResponse
+	(*ResizeRequest)(nil),     // 22: pagi.plugin.v1.ResizeRequest
+	(*ResizeResponse)(nil),    // 23: pagi.plugin.v1.ResizeResponse
+	(*DrainRequest)(nil),      // 24: pagi.plugin.v1.DrainRequest
+	(*DrainResponse)(nil),     // 25: pagi.plugin.v1.DrainResponse
+	(*StopRequest)(nil),       // 26: pagi.plugin.v1.StopRequest
+	(*StopResponse)(nil),      // 27: pagi.plugin.v1.StopResponse
+	(*ReleaseRequest)(nil),    // 28: pagi.plugin.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),   // 29: pagi.plugin.v1.ReleaseResponse
+	nil,                       // 30: pagi.plugin.v1.DescribeResponse.AboutEntry
 }
 var file_plugin_proto_depIdxs = []int32{
 	4,  // 0: pagi.plugin.v1.DescribeResponse.config:type_name -> pagi.plugin.v1.Field
-	37, // 1: pagi.plugin.v1.DescribeResponse.about:type_name -> pagi.plugin.v1.DescribeResponse.AboutEntry
+	30, // 1: pagi.plugin.v1.DescribeResponse.about:type_name -> pagi.plugin.v1.DescribeResponse.AboutEntry
 	5,  // 2: pagi.plugin.v1.ConfigureRequest.mounts:type_name -> pagi.plugin.v1.Mount
 	7,  // 3: pagi.plugin.v1.ConfigureResponse.errors:type_name -> pagi.plugin.v1.FieldError
 	13, // 4: pagi.plugin.v1.EndpointsResponse.endpoints:type_name -> pagi.plugin.v1.Endpoint
@@ -2173,40 +1800,33 @@ var file_plugin_proto_depIdxs = []int32{
 	1,  // 6: pagi.plugin.v1.Endpoint.state:type_name -> pagi.plugin.v1.EndpointState
 	18, // 7: pagi.plugin.v1.LogsResponse.records:type_name -> pagi.plugin.v1.Record
 	19, // 8: pagi.plugin.v1.Record.attributes:type_name -> pagi.plugin.v1.Attribute
-	31, // 9: pagi.plugin.v1.ReportRequest.loads:type_name -> pagi.plugin.v1.Load
-	2,  // 10: pagi.plugin.v1.Plugin.Describe:input_type -> pagi.plugin.v1.DescribeRequest
-	6,  // 11: pagi.plugin.v1.Plugin.Configure:input_type -> pagi.plugin.v1.ConfigureRequest
-	9,  // 12: pagi.plugin.v1.Plugin.Start:input_type -> pagi.plugin.v1.StartRequest
-	11, // 13: pagi.plugin.v1.Plugin.Endpoints:input_type -> pagi.plugin.v1.EndpointsRequest
-	14, // 14: pagi.plugin.v1.Plugin.Status:input_type -> pagi.plugin.v1.StatusRequest
-	16, // 15: pagi.plugin.v1.Plugin.Logs:input_type -> pagi.plugin.v1.LogsRequest
-	20, // 16: pagi.plugin.v1.Plugin.Files:input_type -> pagi.plugin.v1.FilesRequest
-	22, // 17: pagi.plugin.v1.Plugin.Reload:input_type -> pagi.plugin.v1.ReloadRequest
-	24, // 18: pagi.plugin.v1.Plugin.Resize:input_type -> pagi.plugin.v1.ResizeRequest
-	26, // 19: pagi.plugin.v1.Plugin.Drain:input_type -> pagi.plugin.v1.DrainRequest
-	28, // 20: pagi.plugin.v1.Plugin.Stop:input_type -> pagi.plugin.v1.StopRequest
-	30, // 21: pagi.plugin.v1.Plugin.Report:input_type -> pagi.plugin.v1.ReportRequest
-	33, // 22: pagi.plugin.v1.Plugin.Release:input_type -> pagi.plugin.v1.ReleaseRequest
-	35, // 23: pagi.plugin.v1.Plugin.Kill:input_type -> pagi.plugin.v1.KillRequest
-	3,  // 24: pagi.plugin.v1.Plugin.Describe:output_type -> pagi.plugin.v1.DescribeResponse
-	8,  // 25: pagi.plugin.v1.Plugin.Configure:output_type -> pagi.plugin.v1.ConfigureResponse
-	10, // 26: pagi.plugin.v1.Plugin.Start:output_type -> pagi.plugin.v1.StartResponse
-	12, // 27: pagi.plugin.v1.Plugin.Endpoints:output_type -> pagi.plugin.v1.EndpointsResponse
-	15, // 28: pagi.plugin.v1.Plugin.Status:output_type -> pagi.plugin.v1.StatusResponse
-	17, // 29: pagi.plugin.v1.Plugin.Logs:output_type -> pagi.plugin.v1.LogsResponse
-	21, // 30: pagi.plugin.v1.Plugin.Files:output_type -> pagi.plugin.v1.FilesResponse
-	23, // 31: pagi.plugin.v1.Plugin.Reload:output_type -> pagi.plugin.v1.ReloadResponse
-	25, // 32: pagi.plugin.v1.Plugin.Resize:output_type -> pagi.plugin.v1.ResizeResponse
-	27, // 33: pagi.plugin.v1.Plugin.Drain:output_type -> pagi.plugin.v1.DrainResponse
-	29, // 34: pagi.plugin.v1.Plugin.Stop:output_type -> pagi.plugin.v1.StopResponse
-	32, // 35: pagi.plugin.v1.Plugin.Report:output_type -> pagi.plugin.v1.ReportResponse
-	34, // 36: pagi.plugin.v1.Plugin.Release:output_type -> pagi.plugin.v1.ReleaseResponse
-	36, // 37: pagi.plugin.v1.Plugin.Kill:output_type -> pagi.plugin.v1.KillResponse
-	24, // [24:38] is the sub-list for method output_type
-	10, // [10:24] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	2,  // 9: pagi.plugin.v1.Plugin.Describe:input_type -> pagi.plugin.v1.DescribeRequest
+	6,  // 10: pagi.plugin.v1.Plugin.Configure:input_type -> pagi.plugin.v1.ConfigureRequest
+	9,  // 11: pagi.plugin.v1.Plugin.Start:input_type -> pagi.plugin.v1.StartRequest
+	11, // 12: pagi.plugin.v1.Plugin.Endpoints:input_type -> pagi.plugin.v1.EndpointsRequest
+	14, // 13: pagi.plugin.v1.Plugin.Status:input_type -> pagi.plugin.v1.StatusRequest
+	16, // 14: pagi.plugin.v1.Plugin.Logs:input_type -> pagi.plugin.v1.LogsRequest
+	20, // 15: pagi.plugin.v1.Plugin.Reload:input_type -> pagi.plugin.v1.ReloadRequest
+	22, // 16: pagi.plugin.v1.Plugin.Resize:input_type -> pagi.plugin.v1.ResizeRequest
+	24, // 17: pagi.plugin.v1.Plugin.Drain:input_type -> pagi.plugin.v1.DrainRequest
+	26, // 18: pagi.plugin.v1.Plugin.Stop:input_type -> pagi.plugin.v1.StopRequest
+	28, // 19: pagi.plugin.v1.Plugin.Release:input_type -> pagi.plugin.v1.ReleaseRequest
+	3,  // 20: pagi.plugin.v1.Plugin.Describe:output_type -> pagi.plugin.v1.DescribeResponse
+	8,  // 21: pagi.plugin.v1.Plugin.Configure:output_type -> pagi.plugin.v1.ConfigureResponse
+	10, // 22: pagi.plugin.v1.Plugin.Start:output_type -> pagi.plugin.v1.StartResponse
+	12, // 23: pagi.plugin.v1.Plugin.Endpoints:output_type -> pagi.plugin.v1.EndpointsResponse
+	15, // 24: pagi.plugin.v1.Plugin.Status:output_type -> pagi.plugin.v1.StatusResponse
+	17, // 25: pagi.plugin.v1.Plugin.Logs:output_type -> pagi.plugin.v1.LogsResponse
+	21, // 26: pagi.plugin.v1.Plugin.Reload:output_type -> pagi.plugin.v1.ReloadResponse
+	23, // 27: pagi.plugin.v1.Plugin.Resize:output_type -> pagi.plugin.v1.ResizeResponse
+	25, // 28: pagi.plugin.v1.Plugin.Drain:output_type -> pagi.plugin.v1.DrainResponse
+	27, // 29: pagi.plugin.v1.Plugin.Stop:output_type -> pagi.plugin.v1.StopResponse
+	29, // 30: pagi.plugin.v1.Plugin.Release:output_type -> pagi.plugin.v1.ReleaseResponse
+	20, // [20:31] is the sub-list for method output_type
+	9,  // [9:20] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_plugin_proto_init() }
@@ -2220,7 +1840,7 @@ func file_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugin_proto_rawDesc), len(file_plugin_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   36,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,14 +29,11 @@ const (
 	Plugin_Endpoints_FullMethodName = "/pagi.plugin.v1.Plugin/Endpoints"
 	Plugin_Status_FullMethodName    = "/pagi.plugin.v1.Plugin/Status"
 	Plugin_Logs_FullMethodName      = "/pagi.plugin.v1.Plugin/Logs"
-	Plugin_Files_FullMethodName     = "/pagi.plugin.v1.Plugin/Files"
 	Plugin_Reload_FullMethodName    = "/pagi.plugin.v1.Plugin/Reload"
 	Plugin_Resize_FullMethodName    = "/pagi.plugin.v1.Plugin/Resize"
 	Plugin_Drain_FullMethodName     = "/pagi.plugin.v1.Plugin/Drain"
 	Plugin_Stop_FullMethodName      = "/pagi.plugin.v1.Plugin/Stop"
-	Plugin_Report_FullMethodName    = "/pagi.plugin.v1.Plugin/Report"
 	Plugin_Release_FullMethodName   = "/pagi.plugin.v1.Plugin/Release"
-	Plugin_Kill_FullMethodName      = "/pagi.plugin.v1.Plugin/Kill"
 )
 
 // PluginClient is the client API for Plugin service.
@@ -45,9 +42,9 @@ const (
 //
 // Plugin is the service of a plugin's process. The calls come in this order:
 //
-//	Describe, Configure, Start, {Reload, Resize, Release, Kill}, [Drain], Stop
+//	Describe, Configure, Start, {Reload, Resize, Release}, [Drain], Stop
 //
-// Endpoints, Status, Logs, Files and Report may be called at any time from Describe on, once each. A plugin that does
+// Endpoints, Status and Logs may be called at any time from Describe on, once each. A plugin that does
 // not have a call answers UNIMPLEMENTED, and the gateway goes on without it. Only Describe, Configure, Start and
 // Endpoints are required.
 type PluginClient interface {
@@ -63,8 +60,6 @@ type PluginClient interface {
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StatusResponse], error)
 	// Logs sends log records.
 	Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogsResponse], error)
-	// Files sends the names of the files of which the mounts' applications consist, as they are loaded.
-	Files(ctx context.Context, in *FilesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FilesResponse], error)
 	// Reload loads the application of a mount anew. What it serves at present goes on if that fails.
 	Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error)
 	// Resize changes the number of workers of a mount.
@@ -73,12 +68,8 @@ type PluginClient interface {
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
 	// Stop ends what serves the mounts, and returns when it has ended. The process then exits by itself.
 	Stop(ctx context.Context, in *StopRequest, opts ...grpc.CallOption) (*StopResponse, error)
-	// Report tells a plugin that keeps blocking workers what the gateway has them do, because the plugin does not see it.
-	Report(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ReportRequest, ReportResponse], error)
 	// Release says that the gateway has let go of a worker that was relieved: it has no work and gets none.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
-	// Kill asks that a worker be ended at once.
-	Kill(ctx context.Context, in *KillRequest, opts ...grpc.CallOption) (*KillResponse, error)
 }
 
 type pluginClient struct {
@@ -176,25 +167,6 @@ func (c *pluginClient) Logs(ctx context.Context, in *LogsRequest, opts ...grpc.C
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Plugin_LogsClient = grpc.ServerStreamingClient[LogsResponse]
 
-func (c *pluginClient) Files(ctx context.Context, in *FilesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FilesResponse], error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Plugin_ServiceDesc.Streams[3], Plugin_Files_FullMethodName, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	x := &grpc.GenericClientStream[FilesRequest, FilesResponse]{ClientStream: stream}
-	if err := x.ClientStream.SendMsg(in); err != nil {
-		return nil, err
-	}
-	if err := x.ClientStream.CloseSend(); err != nil {
-		return nil, err
-	}
-	return x, nil
-}
-
-// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Plugin_FilesClient = grpc.ServerStreamingClient[FilesResponse]
-
 func (c *pluginClient) Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReloadResponse)
@@ -235,33 +207,10 @@ func (c *pluginClient) Stop(ctx context.Context, in *StopRequest, opts ...grpc.C
 	return out, nil
 }
 
-func (c *pluginClient) Report(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ReportRequest, ReportResponse], error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Plugin_ServiceDesc.Streams[4], Plugin_Report_FullMethodName, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	x := &grpc.GenericClientStream[ReportRequest, ReportResponse]{ClientStream: stream}
-	return x, nil
-}
-
-// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Plugin_ReportClient = grpc.ClientStreamingClient[ReportRequest, ReportResponse]
-
 func (c *pluginClient) Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReleaseResponse)
 	err := c.cc.Invoke(ctx, Plugin_Release_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-func (c *pluginClient) Kill(ctx context.Context, in *KillRequest, opts ...grpc.CallOption) (*KillResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(KillResponse)
-	err := c.cc.Invoke(ctx, Plugin_Kill_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -274,9 +223,9 @@ func (c *pluginClient) Kill(ctx context.Context, in *KillRequest, opts ...grpc.C
 //
 // Plugin is the service of a plugin's process. The calls come in this order:
 //
-//	Describe, Configure, Start, {Reload, Resize, Release, Kill}, [Drain], Stop
+//	Describe, Configure, Start, {Reload, Resize, Release}, [Drain], Stop
 //
-// Endpoints, Status, Logs, Files and Report may be called at any time from Describe on, once each. A plugin that does
+// Endpoints, Status and Logs may be called at any time from Describe on, once each. A plugin that does
 // not have a call answers UNIMPLEMENTED, and the gateway goes on without it. Only Describe, Configure, Start and
 // Endpoints are required.
 type PluginServer interface {
@@ -292,8 +241,6 @@ type PluginServer interface {
 	Status(*StatusRequest, grpc.ServerStreamingServer[StatusResponse]) error
 	// Logs sends log records.
 	Logs(*LogsRequest, grpc.ServerStreamingServer[LogsResponse]) error
-	// Files sends the names of the files of which the mounts' applications consist, as they are loaded.
-	Files(*FilesRequest, grpc.ServerStreamingServer[FilesResponse]) error
 	// Reload loads the application of a mount anew. What it serves at present goes on if that fails.
 	Reload(context.Context, *ReloadRequest) (*ReloadResponse, error)
 	// Resize changes the number of workers of a mount.
@@ -302,12 +249,8 @@ type PluginServer interface {
 	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
 	// Stop ends what serves the mounts, and returns when it has ended. The process then exits by itself.
 	Stop(context.Context, *StopRequest) (*StopResponse, error)
-	// Report tells a plugin that keeps blocking workers what the gateway has them do, because the plugin does not see it.
-	Report(grpc.ClientStreamingServer[ReportRequest, ReportResponse]) error
 	// Release says that the gateway has let go of a worker that was relieved: it has no work and gets none.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
-	// Kill asks that a worker be ended at once.
-	Kill(context.Context, *KillRequest) (*KillResponse, error)
 	mustEmbedUnimplementedPluginServer()
 }
 
@@ -336,9 +279,6 @@ func (UnimplementedPluginServer) Status(*StatusRequest, grpc.ServerStreamingServ
 func (UnimplementedPluginServer) Logs(*LogsRequest, grpc.ServerStreamingServer[LogsResponse]) error {
 	return status.Error(codes.Unimplemented, "method Logs not implemented")
 }
-func (UnimplementedPluginServer) Files(*FilesRequest, grpc.ServerStreamingServer[FilesResponse]) error {
-	return status.Error(codes.Unimplemented, "method Files not implemented")
-}
 func (UnimplementedPluginServer) Reload(context.Context, *ReloadRequest) (*ReloadResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Reload not implemented")
 }
@@ -351,14 +291,8 @@ func (UnimplementedPluginServer) Drain(context.Context, *DrainRequest) (*DrainRe
 func (UnimplementedPluginServer) Stop(context.Context, *StopRequest) (*StopResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Stop not implemented")
 }
-func (UnimplementedPluginServer) Report(grpc.ClientStreamingServer[ReportRequest, ReportResponse]) error {
-	return status.Error(codes.Unimplemented, "method Report not implemented")
-}
 func (UnimplementedPluginServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
-}
-func (UnimplementedPluginServer) Kill(context.Context, *KillRequest) (*KillResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Kill not implemented")
 }
 func (UnimplementedPluginServer) mustEmbedUnimplementedPluginServer() {}
 func (UnimplementedPluginServer) testEmbeddedByValue()                {}
@@ -468,17 +402,6 @@ func _Plugin_Logs_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Plugin_LogsServer = grpc.ServerStreamingServer[LogsResponse]
 
-func _Plugin_Files_Handler(srv interface{}, stream grpc.ServerStream) error {
-	m := new(FilesRequest)
-	if err := stream.RecvMsg(m); err != nil {
-		return err
-	}
-	return srv.(PluginServer).Files(m, &grpc.GenericServerStream[FilesRequest, FilesResponse]{ServerStream: stream})
-}
-
-// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Plugin_FilesServer = grpc.ServerStreamingServer[FilesResponse]
-
 func _Plugin_Reload_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReloadRequest)
 	if err := dec(in); err != nil {
@@ -551,13 +474,6 @@ func _Plugin_Stop_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
-func _Plugin_Report_Handler(srv interface{}, stream grpc.ServerStream) error {
-	return srv.(PluginServer).Report(&grpc.GenericServerStream[ReportRequest, ReportResponse]{ServerStream: stream})
-}
-
-// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Plugin_ReportServer = grpc.ClientStreamingServer[ReportRequest, ReportResponse]
-
 func _Plugin_Release_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReleaseRequest)
 	if err := dec(in); err != nil {
@@ -572,24 +488,6 @@ func _Plugin_Release_Handler(srv interface{}, ctx context.Context, dec func(inte
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PluginServer).Release(ctx, req.(*ReleaseRequest))
-	}
-	return interceptor(ctx, in, info, handler)
-}
-
-func _Plugin_Kill_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(KillRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(PluginServer).Kill(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Plugin_Kill_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(PluginServer).Kill(ctx, req.(*KillRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -633,10 +531,6 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Release",
 			Handler:    _Plugin_Release_Handler,
 		},
-		{
-			MethodName: "Kill",
-			Handler:    _Plugin_Kill_Handler,
-		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -653,16 +547,6 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Logs",
 			Handler:       _Plugin_Logs_Handler,
 			ServerStreams: true,
-		},
-		{
-			StreamName:    "Files",
-			Handler:       _Plugin_Files_Handler,
-			ServerStreams: true,
-		},
-		{
-			StreamName:    "Report",
-			Handler:       _Plugin_Report_Handler,
-			ClientStreams: true,
 		},
 	},
 	Metadata: "plugin.proto",

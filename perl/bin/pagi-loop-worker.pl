@@ -1,0 +1,141 @@
+#!/usr/bin/env perl
+
+use strict;
+use warnings;
+
+=head1 NAME
+
+pagi-loop-worker.pl - a worker process of pagi-bridge with an event loop
+
+=head1 SYNOPSIS
+
+    pagi-loop-worker.pl < configuration
+
+=head1 DESCRIPTION
+
+The counterpart of F<pagi-worker.pl> for PAGI applications in Perl. The configuration is that of
+F<bridge/wire/PROTOCOL.md>, and besides C<app>, C<code> or C<module>, C<args> (pairs, packed), C<loop>, C<spec>,
+C<streams>, C<grace> and C<strict>.
+
+=cut
+
+my $lib;
+BEGIN {
+    ($lib) = $0 =~ m{\A(.*)/bin/[^/]+\z} or die "$0: give the whole path of this file\n";
+    $lib .= '/lib';
+}
+use lib $lib;
+use PagiBridge;
+use PagiBridge::Describe ();
+use PagiBridge::Event    ();
+use PagiBridge::File     ();
+use PagiBridge::Loaded   ();
+use PagiBridge::Loader   ();
+use PagiBridge::PAGI     ();
+use PagiBridge::PAGI::Body   ();
+use PagiBridge::PAGI::Link   ();
+use PagiBridge::PAGI::Loader ();
+use PagiBridge::PAGI::Loop   ();
+use PagiBridge::Title  ();
+use PagiBridge::Wire qw(unpack_pairs);
+use PagiBridge::Worker ();
+no lib $lib;
+
+binmode STDIN;
+my @pairs = unpack_pairs(do { local $/; <STDIN> });
+pop @pairs;
+my %config = @pairs;
+close STDIN;
+open STDIN, '<', '/dev/null' or die "cannot open /dev/null: $!\n";
+select((select(STDOUT), $| = 1)[0]);    # what is printed is for the log
+
+$SIG{PIPE} = sub { };    # not IGNORE, which programs the application starts would inherit
+
+umask $config{umask} if defined $config{umask};
+my $what = defined $config{module} ? $config{module} : defined $config{code} ? '-e' : $config{app};
+
+my ($app, $loop, $server, $is_seed);
+my $link = $config{preload} ? undef : connected();
+if ($config{preload}) {
+    my $gateway = PagiBridge::Worker->connect($config{socket}, $config{token}, role => 'zygote');
+    my $zygote  = load('PagiBridge/Zygote.pm') && PagiBridge::Zygote->new($gateway);
+    title('zygote');
+    if (!eval { prepare(); 1 }) {
+        $gateway->failed($@);
+        exit 1;
+    }
+    $gateway->ready;
+    %config = (%config, %{ $zygote->run });
+    # From here on this is a worker, a child of the zygote.
+    undef $zygote;
+    title('worker');
+    $link = connected();
+}
+else {
+    title('worker');
+    fail($@) if !eval { prepare(); 1 };
+}
+fail('after_fork: ' . PagiBridge::Describe::message($@)) if !eval { PagiBridge::run_after_fork($config{worker}); 1 };
+
+$server = PagiBridge::PAGI->new(
+    app     => $app,
+    loop    => $loop,
+    link    => $link,
+    worker  => $config{worker},
+    strict  => $config{strict},
+    is_seed => $is_seed,
+    grace   => $config{grace},
+    loaded  => $config{reload} ? PagiBridge::Loaded->new : undef,
+);
+$link->attach($loop, sub { $server->look if $link->mux->is_draining });
+$server->start(sub {
+    my ($error) = @_;
+    fail($error) if defined $error;
+    $link->mux->ready;
+    $server->{loaded}->report($link) if $server->{loaded};
+    $link->touch;
+});
+# The run of some adapters of other loops leaves out what later has queued, loop_once does not.
+$loop->loop_once until $server->has_left;
+exit 0;
+
+# connected returns a connection that has been greeted.
+sub connected {
+    return PagiBridge::PAGI::Link->connect(
+        $config{socket},
+        token    => $config{token},
+        features => 'scopes ping paths',
+        streams  => $config{streams},
+        on_scope => sub { $server->serve($_[0]) },
+    );
+}
+
+# prepare opens the loop and loads the application.
+sub prepare {
+    $loop = PagiBridge::PAGI::Loop::start($config{loop});
+    my @args = unpack_pairs($config{args});
+    pop @args;
+    $app = PagiBridge::PAGI::Loader::load(map({ $_ => $config{$_} } grep { defined $config{$_} } qw(app code module)), args => \@args);
+    my $text = defined $config{code} ? $config{code} : defined $config{app} ? PagiBridge::Loader::text($config{app}) : '';
+    $is_seed = $config{spec} ? $config{spec} eq '0.1' : PagiBridge::PAGI::Loader::is_seed($text);
+    return;
+}
+
+# fail tells the gateway why this worker cannot serve.
+sub fail {
+    my ($message) = @_;
+    $message =~ s/\s+\z//;
+    $link->mux->failed($message);
+    $link->finish;
+    exit 1;
+}
+
+# title sets the name of the process for ps. From now on $0 is the application's file.
+sub title { return PagiBridge::Title::set("pagi-$_[0] $config{name}", $what) }
+
+# load loads a module of the runtime that not every worker needs.
+sub load {
+    my ($file) = @_;
+    local @INC = ($lib, @INC);
+    return require $file;
+}

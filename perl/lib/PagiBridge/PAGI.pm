@@ -1,0 +1,275 @@
+package PagiBridge::PAGI;
+
+use strict;
+use warnings;
+
+use Scalar::Util qw(blessed);
+
+use PagiBridge::Event qw(scope_of);
+use PagiBridge::PAGI::Call ();
+use PagiBridge::PAGI::Connection ();
+use PagiBridge::PAGI::Transport ();
+use PagiBridge::Wire qw(:frames);
+
+=head1 NAME
+
+PagiBridge::PAGI - serves a PAGI application in a worker with an event loop
+
+=head1 SYNOPSIS
+
+    my $server = PagiBridge::PAGI->new(app => $app, loop => $loop, link => $link, worker => 1, strict => 1);
+    $server->start(sub { my ($error) = @_; ... });   # lifespan.startup
+    $loop->loop_once until $server->has_left;
+
+=head1 DESCRIPTION
+
+Calls the application once for the lifespan of this process, and once for each scope that the gateway opens. The
+lifespan is the worker's own matter: it says READY when C<lifespan.startup> is answered, FAILED when it has
+failed, and goes through C<lifespan.shutdown> after DRAIN, when its scopes have ended.
+
+=head1 METHODS
+
+=head2 new(%options)
+
+C<strict> has an event that comes too late or twice be an exception; without it such an event is dropped, and logged
+once for each kind. C<is_seed> is for specification 0.1. C<grace> is how many seconds an application may go on when
+its client has left a scope; 0 for any time.
+
+=cut
+
+sub new {
+    my ($class, %self) = @_;
+    my $self = bless \%self, $class;
+    $self->{mux}    = $self->{link}->mux;
+    (undef, $self->{low}) = PagiBridge::PAGI::Transport::marks($self->{mux}->peer->{window});
+    $self->{paths}  = grep { $_ eq 'paths' } split / /, $self->{mux}->peer->{features};
+    $self->{state}  = {};
+    $self->{told}   = {};
+    my %pagi = $self->{is_seed}
+        ? (version => '0.1', spec_version => '0.1', features => {}, loop => $self->{loop})
+        : (version => '0.3', spec_version => '0.3');
+    $self->{pagi} = \%pagi;
+    return $self;
+}
+
+=head2 touch, log_error($text, $stream), drop($problem, $stream)
+
+Used by L<PagiBridge::PAGI::Call>.
+
+=cut
+
+sub touch { $_[0]{link}->touch; return }
+
+sub log {
+    my ($self, $level, $text, $stream) = @_;
+    $self->{mux}->log($level, $text, $stream);
+    $self->{link}->touch;
+    return;
+}
+
+sub drop {
+    my ($self, $problem, $stream) = @_;
+    return if $self->{told}{$problem}++;
+    return $self->log(LOG_WARN, "an event was dropped: $problem (this is logged once; in development it is an exception)", $stream);
+}
+
+=head2 serve($stream)
+
+Serves a scope that the gateway has opened.
+
+=cut
+
+sub serve {
+    my ($self, $stream) = @_;
+    my $scope = scope_of($stream->take_payload, { %{ $self->{pagi} } });
+    my $as_http = $self->{is_seed} && $scope->{type} eq 'sse' && $scope->{method} ne 'GET';
+    $scope->{type} = 'http' if $as_http;
+    $scope->{state} = { %{ $self->{state} } };
+    my $call = PagiBridge::PAGI::Call->new($self, $stream, $scope);
+    $call->{as_http}    = 1 if $as_http;
+    $call->{connection} = $scope->{'pagi.connection'} = PagiBridge::PAGI::Connection->new($self->{loop}) if $scope->{type} eq 'http';
+    $call->{transport}  = $scope->{'pagi.transport'}  = PagiBridge::PAGI::Transport->new($stream);
+    return $call->run($self->{app});
+}
+
+=head2 disconnected($call), ended($call)
+
+Called by a L<PagiBridge::PAGI::Call> when its client has left, and when it has ended.
+
+=cut
+
+sub disconnected {
+    my ($self, $call) = @_;
+    return if !$self->{grace} || !$call->{future};
+    $call->{timer} = $self->{loop}->watch_time(after => $self->{grace}, code => sub {
+        delete $call->{timer};
+        $self->log(LOG_WARN, "the application goes on $self->{grace} s after its client has left, and is cancelled", $call->{stream});
+        $call->give_up;
+    });
+    return;
+}
+
+sub ended {
+    my ($self, $call) = @_;
+    $self->{loop}->unwatch_time(delete $call->{timer}) if $call->{timer};
+    $self->{link}->touch if !$self->{link}{asked};
+    $self->{loaded}->report($self->{link}) if $self->{loaded} && keys %INC != $self->{loaded}{count};
+    $self->look if $self->{mux}->is_draining;
+    return;
+}
+
+=head2 start($done)
+
+Sends C<lifespan.startup> to the application. C<$done> is called without an argument when the worker may
+serve, with a message when it must not.
+
+=cut
+
+sub start {
+    my ($self, $done) = @_;
+    my $life = $self->{life} = { queue => [{ type => 'lifespan.startup' }], waiting => [], stage => PagiBridge::PAGI::Rules::BEGIN_STAGE, done => $done };
+    my $scope = { type => 'lifespan', pagi => { %{ $self->{pagi} }, is_worker => 1, worker_num => $self->{worker} }, state => {}, extensions => {} };
+    $life->{scope} = $scope;
+    my $future = eval { $self->{app}->($scope, sub { $self->life_receive }, sub { $self->life_send(@_) }) };
+    my $error = $@;
+    return $self->life_over($error) if !defined $future && $error ne '';
+    if (!blessed $future || !$future->can('on_ready')) {
+        my $what = returned($future);
+        return $self->started("the application returned $what, where a Future is wanted" . hint($future)) if $what =~ /ARRAY/;
+        return $self->life_over;
+    }
+    $life->{future} = $future;
+    $future->on_ready(sub { $self->life_over(scalar $future->failure) });
+    return;
+}
+
+# started tells, once, how the startup has come out.
+sub started {
+    my ($self, $error) = @_;
+    my $done = delete $self->{life}{done} or return;
+    $self->{state} = { %{ $self->{life}{scope}{state} || {} } };
+    $done->(defined $error ? $error : ());
+    return;
+}
+
+sub life_receive {
+    my ($self) = @_;
+    my $life = $self->{life};
+    if (my $event = shift @{ $life->{queue} }) { return Future->done($event) }
+    my $future = $self->{loop}->new_future;
+    push @{ $life->{waiting} }, $future;
+    return $future;
+}
+
+sub life_send {
+    my ($self, $event) = @_;
+    my $life = $self->{life};
+    my ($next, $problem) = eval { PagiBridge::PAGI::Rules::check('lifespan', $life->{stage}, $event) };
+    return Future->fail($@) if !defined $next;
+    if (defined $problem) {
+        return Future->fail("$problem\n") if $self->{strict};
+        $self->drop($problem);
+        return Future->done;
+    }
+    $life->{stage} = $next;
+    my $type = $event->{type};
+    my $message = defined $event->{message} ? $event->{message} : '';
+    if    ($type eq 'lifespan.startup.complete') { $life->{serves} = 1; $self->started }
+    elsif ($type eq 'lifespan.startup.failed')   { $self->started('lifespan.startup.failed: ' . ($message eq '' ? '(without a message)' : $message)) }
+    else {
+        $self->log(LOG_ERROR, "lifespan.shutdown.failed: $message") if $type eq 'lifespan.shutdown.failed';
+        $self->leave;
+    }
+    return Future->done;
+}
+
+# life_over is called when the application's call for the lifespan has ended.
+sub life_over {
+    my ($self, $error) = @_;
+    my $life = $self->{life};
+    delete $life->{future};
+    $life->{over} = 1;
+    if ($life->{done}) {
+        my $why = defined $error ? 'it says: ' . text_of($error) : 'it returned without an answer';
+        $self->log(LOG_INFO, "the application has no lifespan ($why)");
+        return $self->started;
+    }
+    $self->log(LOG_ERROR, 'the lifespan of the application has ended with an error: ' . text_of($error)) if defined $error && !$life->{leaving};
+    $self->leave if $life->{leaving};
+    return;
+}
+
+=head2 look
+
+To be called when DRAIN may have come: without a scope left, it begins the shutdown.
+
+=cut
+
+sub look {
+    my ($self) = @_;
+    my $life = $self->{life};
+    return if !$self->{mux}->is_draining || $self->{mux}->streams || $life->{leaving};
+    $life->{leaving} = 1;
+    return $self->leave if $life->{over} || !$life->{serves};
+    my $event = { type => 'lifespan.shutdown' };
+    while (my $future = shift @{ $life->{waiting} }) {
+        next if $future->is_ready;
+        return if eval { $future->done($event); 1 };
+        $self->log(LOG_ERROR, "lifespan.shutdown: $@");
+        return $self->leave;
+    }
+    push @{ $life->{queue} }, $event;
+    # The application does something else: it cannot be told, unless it receives.
+    return;
+}
+
+sub leave {
+    my ($self) = @_;
+    $self->{link}->finish;
+    $self->{has_left} = 1;
+    return;
+}
+
+=head2 has_left
+
+True when the shutdown is complete: the process ends then.
+
+=cut
+
+sub has_left { return $_[0]{has_left} }
+
+=head1 FUNCTIONS
+
+=head2 text_of($error), returned($value), hint($value), place
+
+The text of an exception; what a value is, for people; an addition for a PSGI answer; where the
+application's code is at this moment.
+
+=cut
+
+sub text_of {
+    my ($error) = @_;
+    my $text = ref $error ? eval {"$error"} : $error;
+    $text = ref $error if !defined $text || $text eq '';
+    $text =~ s/\s+\z//;
+    return $text;
+}
+
+sub returned {
+    my ($value) = @_;
+    return !defined $value ? 'nothing' : ref $value ? 'a reference to ' . ref $value : "'" . substr($value, 0, 80) . "'";
+}
+
+sub hint {
+    my ($value) = @_;
+    return ref $value eq 'ARRAY' ? ". It looks like a PSGI application: serve it with --psgi, or with 'psgi:' in a site file" : '';
+}
+
+sub place {
+    for (my $level = 0; my (undef, $file, $line) = caller $level; $level++) {
+        return ($file, $line) if $file !~ m{/(?:PagiBridge|Future|IO/Async)(?:/|\.pm\z)|/pagi-loop-worker\.pl\z};
+    }
+    return;
+}
+
+1;

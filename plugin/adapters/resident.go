@@ -1,0 +1,113 @@
+//go:build unix
+
+package adapters
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/pagi-go/pagi-bridge/bridge/cgi"
+	"github.com/pagi-go/pagi-bridge/bridge/mux"
+	"github.com/pagi-go/pagi-bridge/bridge/perlpagi"
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
+	"github.com/pagi-go/pagi-bridge/internal/confine"
+	"github.com/pagi-go/pagi-bridge/internal/status"
+	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
+	"github.com/pagi-go/pagi-bridge/plugin/internal/control"
+)
+
+// CGI returns the application of a CGI mount whose scripts run in an adapter. o.Redirect and o.Logger count as with
+// CGI.Build; o.Files is the adapter's own. name is where it is mounted.
+func (a *Adapters) CGI(isolation confine.Isolation, name string, o cgi.CGI, needs confine.Needs) (pagi.App, error) {
+	if _, err := o.Build(); err != nil { // what is wrong is known here already
+		return nil, err
+	}
+	site, log := o.Redirect, o.Logger
+	o.Redirect, o.Files = nil, nil
+	return a.resident(isolation, Mount{Kind: "cgi", Name: name, Options: o, Needs: needs}, site, log)
+}
+
+// PerlPAGI returns the application of a mount of PAGI in Perl whose workers run in an adapter.
+func (a *Adapters) PerlPAGI(isolation confine.Isolation, o perlpagi.PAGI, needs confine.Needs) (pagi.App, error) {
+	if _, err := o.Build(); err != nil {
+		return nil, err
+	}
+	return a.resident(isolation, Mount{Kind: "perlpagi", Name: o.Name, Options: o, Needs: needs}, nil, o.Logger)
+}
+
+// resident returns an application that the adapter itself serves, by one connection that carries all scopes.
+func (a *Adapters) resident(isolation confine.Isolation, m Mount, site pagi.App, log *slog.Logger) (pagi.App, error) {
+	crew, err := a.Crew(isolation, m)
+	if err != nil {
+		return nil, err
+	}
+	app := &resident{kind: m.Kind, site: site}
+	app.workers = mux.NewWorkers(mux.WorkersOptions{
+		Name: m.Name, Logger: log,
+		Crew: func(w worker.Options, host worker.Host) worker.Crew {
+			app.crew = crew(w, host)
+			return app.crew
+		},
+	})
+	return app, nil
+}
+
+// resident is a mount that an adapter serves itself: for the gateway it is the only worker.
+type resident struct {
+	kind    string
+	workers *mux.Workers
+	crew    worker.Crew
+	site    pagi.App // for local redirects of scripts; nil: none
+}
+
+// Status describes what is behind the adapter, as the adapter sees it.
+func (r *resident) Status() status.Backend { return r.crew.Status() }
+
+// Reload has the adapter load the application anew.
+func (r *resident) Reload(ctx context.Context) error { return r.crew.Reload(ctx) }
+
+// Resize changes the number of processes of the application by n.
+func (r *resident) Resize(n int) int { return r.crew.Resize(n) }
+
+// Serve implements pagi.App.
+func (r *resident) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	if scope.Type == pagi.TypeLifespan {
+		return lifespan.Serve(ctx, receive, send, r.workers.Start, r.workers.Stop)
+	}
+	aside, err := r.serve(ctx, scope, receive, send)
+	switch {
+	case errors.Is(err, mux.ErrBusy):
+		return &pagi.StatusError{
+			Status: 503, Message: "Service Unavailable", Headers: pagi.NewHeaders("retry-after", "1"),
+			Err: fmt.Errorf("%s: its adapter is not running", r.kind),
+		}
+	case errors.Is(err, mux.ErrClosed):
+		return &pagi.StatusError{Status: 502, Message: "Bad Gateway", Err: fmt.Errorf("%s: %w", r.kind, err)}
+	case err != nil || aside == nil:
+		return err
+	case aside.Redirect == "":
+		return aside.Err()
+	case r.site == nil:
+		return fmt.Errorf("%s: the adapter asks for a local redirect, and there is no site", r.kind)
+	}
+	return cgi.FollowRedirect(ctx, r.site, scope, aside.Redirect, receive, send)
+}
+
+// serve has the adapter answer. The result is an aside in place of a response, nil for none.
+func (r *resident) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) (aside *control.Aside, err error) {
+	err = r.workers.Serve(ctx, scope, receive, func(ctx context.Context, ev pagi.Event) error {
+		if aside != nil {
+			return nil // the end of its response
+		}
+		if start, is := ev.(pagi.HTTPResponseStart); is {
+			if aside, err = control.AsideOf(start); aside != nil || err != nil {
+				return err
+			}
+		}
+		return send(ctx, ev)
+	})
+	return aside, err
+}
