@@ -49,6 +49,8 @@ type Options struct {
 const (
 	defaultLinger = 60 * time.Second
 	defaultStart  = 30 * time.Second
+	// endTime is how long the end of an adapter may take to be seen after that of its connection.
+	endTime = time.Second
 	// killAfter is how long an adapter may take to end, and the least time that its mounts get for that.
 	killAfter = 5 * time.Second
 )

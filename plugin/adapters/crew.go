@@ -194,8 +194,8 @@ func (c *Crew) letGo(ctx context.Context) error {
 		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), left+killAfter)
 		defer cancel()
 		_, err = i.rpc.Close(patience, &adapterpb.CloseRequest{Gateway: c.adapters.name, Mount: c.id, GraceMs: uint32(left.Milliseconds())})
-		if i.hasEnded() {
-			err = nil
+		if err != nil && i.endsSoon() {
+			err = nil // the mount has ended with its adapter
 		}
 	}
 	p.part(c)

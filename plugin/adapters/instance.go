@@ -249,6 +249,18 @@ func (i *instance) hasEnded() bool {
 	}
 }
 
+// endsSoon reports whether the process has ended, or does so while the end of its connection is the only sign yet.
+func (i *instance) endsSoon() bool {
+	late := time.NewTimer(endTime)
+	defer late.Stop()
+	select {
+	case <-i.ended:
+		return true
+	case <-late.C:
+		return false
+	}
+}
+
 // leave ends the process, which has no mounts of this gateway any more, unless another gateway uses it.
 func (i *instance) leave(ctx context.Context) error {
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(grace(ctx), time.Second))

@@ -295,7 +295,6 @@ func TestPluginsThatDoNotStart(t *testing.T) {
 		"no endpoint":    lateStart,
 		"outside":        `its address "/etc/passwd" is not in`,
 		"other pid":      "its socket is served by the process",
-		"requests":       "no requests to the blocking workers",
 		"missing":        "its socket: lstat",
 		"file":           "is no socket but a regular file",
 		"link":           "is no socket but a symbolic link",

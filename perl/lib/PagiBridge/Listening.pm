@@ -92,7 +92,9 @@ sub next_gateway {
     while (1) {
         my $bits = '';
         vec($bits, fileno $_, 1) = 1 for $keeper, $listener;
-        next if select($bits, undef, undef, undef) < 1;
+        my $ready = select $bits, undef, undef, undef;
+        return 0 if $ready < 0 && $!{EBADF};    # the application has closed descriptors that are not its own
+        next     if $ready < 1;
         PagiBridge::Worker::leave() if $$ != $self->{pid};
         return 0 if vec($bits, fileno $keeper, 1) && !$self->hear_keeper;
         next     if !vec $bits, fileno $listener, 1;
