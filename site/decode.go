@@ -188,20 +188,32 @@ func (d *decoder) value(field option.Field, p pair, prefix string, where map[str
 	}
 }
 
-// note records the positions of the entries of a mapping, at any depth, with prefix in front.
-func (d *decoder) note(n ast.Node, prefix string, where map[string]Position) {
-	if list, is := d.plain(n).(*ast.SequenceNode); is {
+// maxNotes is how many positions note records at most. Aliases of aliases can stand for far more entries.
+const maxNotes = 10_000
+
+// note records the positions of the entries of a mapping, at any depth, with prefix in front. It does not go into an alias
+// of a mapping that it stands in.
+func (d *decoder) note(n ast.Node, prefix string, where map[string]Position, within ...ast.Node) {
+	n = d.plain(n)
+	if slices.Contains(within, n) {
+		return
+	}
+	within = append(slices.Clone(within), n)
+	entry := func(name string, value ast.Node) {
+		if len(where) < maxNotes {
+			where[name] = d.at(d.plain(value))
+			d.note(value, name+".", where, within...)
+		}
+	}
+	if list, is := n.(*ast.SequenceNode); is {
 		for i, item := range list.Values {
-			name := fmt.Sprintf("%s[%d]", strings.TrimSuffix(prefix, "."), i)
-			where[name] = d.at(d.plain(item))
-			d.note(item, name+".", where)
+			entry(fmt.Sprintf("%s[%d]", strings.TrimSuffix(prefix, "."), i), item)
 		}
 		return
 	}
 	pairs, _ := d.mapping(n)
 	for _, p := range pairs {
-		where[prefix+p.key] = d.at(d.plain(p.value))
-		d.note(p.value, prefix+p.key+".", where)
+		entry(prefix+p.key, p.value)
 	}
 }
 

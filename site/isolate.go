@@ -3,6 +3,7 @@ package site
 import (
 	"cmp"
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -107,8 +108,27 @@ func (s *Site) reaches(m *Mount, is Isolation) (needs confine.Needs) {
 
 // setApart has the workers of a PSGI mount run in an adapter.
 func (s *Site) setApart(m *Mount, o *psgi.PSGI, is Isolation) (err error) {
-	o.Crew, err = s.Adapters.Crew(is, adapters.Mount{Kind: KindPSGI, Name: m.Name(), Options: *o, Needs: s.reaches(m, is)})
+	apart := *o
+	apart.Env = s.withEnvironment(o.Env)
+	o.Crew, err = s.Adapters.Crew(is, adapters.Mount{Kind: KindPSGI, Name: m.Name(), Options: apart, Needs: s.reaches(m, is)})
 	return err
+}
+
+// environmentVariable names the variable in which programs find the environment.
+const environmentVariable = "PAGI_ENV"
+
+// withEnvironment returns the variables of a mount with the site's environment. An adapter may have been started by a site
+// with another one.
+func (s *Site) withEnvironment(env map[string]string) map[string]string {
+	if _, own := env[environmentVariable]; own {
+		return env
+	}
+	env = maps.Clone(env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	env[environmentVariable] = s.Settings.Environment
+	return env
 }
 
 // cgiApart returns the application of a CGI mount whose scripts run in an adapter.

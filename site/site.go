@@ -273,7 +273,9 @@ func (s *Site) buildApp(m *Mount, isolation Isolation, apart bool) (pagi.App, er
 		}
 	case *perlpagi.PAGI:
 		if apart {
-			return s.Adapters.PerlPAGI(isolation, *part, s.reaches(m, isolation))
+			o := *part
+			o.Env = s.withEnvironment(o.Env)
+			return s.Adapters.PerlPAGI(isolation, o, s.reaches(m, isolation))
 		}
 	case *psgi.PSGI:
 		if apart {

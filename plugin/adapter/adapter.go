@@ -60,7 +60,7 @@ func IsCommand(args []string) bool { return len(args) > 1 && args[1] == Command 
 const Command = "adapter"
 
 // killGrace is how long requests may take once the adapter itself is told to end by a signal.
-const killGrace = 10 * time.Second
+const killGrace = 2 * time.Second
 
 // Main runs an adapter and returns the exit code. It is called before anything else in main: the process confines itself
 // first.

@@ -22,11 +22,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/confine"
+	"github.com/pagi-go/pagi-bridge/internal/private"
 	"github.com/pagi-go/pagi-bridge/internal/status"
 )
 
@@ -65,6 +68,10 @@ type Adapters struct {
 	all       map[string]*process // by identity
 	inherited map[string]State
 	leaving   bool // another gateway takes over: no adapter is started or ended any more
+	closed    bool // no adapter is started any more
+	started   bool // one was
+	children  map[*child]bool
+	launches  sync.WaitGroup // processes that are being started
 }
 
 // New returns Adapters without any process.
@@ -81,7 +88,7 @@ func New(opt Options) *Adapters {
 	if opt.Logger == nil {
 		opt.Logger = slog.Default()
 	}
-	a := &Adapters{opt: opt, name: rand.Text(), all: map[string]*process{}, inherited: map[string]State{}}
+	a := &Adapters{opt: opt, name: rand.Text(), all: map[string]*process{}, inherited: map[string]State{}, children: map[*child]bool{}}
 	for _, s := range opt.Inherited {
 		a.inherited[s.Identity] = s
 	}
@@ -204,6 +211,56 @@ func (a *Adapters) HandOver() {
 	a.mu.Lock()
 	a.leaving = true
 	a.mu.Unlock()
+}
+
+// closeTime is how long an adapter may take to end its workers when the gateway exits.
+const closeTime = 3 * time.Second
+
+// errClosed says that the gateway exits.
+var errClosed = errors.New("the gateway exits")
+
+// Close ends the adapters that this gateway has started and that are still there, because their mounts were not shut down
+// in time, or are just being started. It is called last. After HandOver it leaves them alone. Nil is allowed.
+func (a *Adapters) Close() {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	a.closed = true
+	var left []*child
+	if !a.leaving {
+		left = slices.Collect(maps.Keys(a.children))
+	}
+	a.mu.Unlock()
+	var ending sync.WaitGroup
+	for _, c := range left {
+		ending.Go(func() { c.end(closeTime) })
+	}
+	ending.Wait()
+	a.launches.Wait()
+	if a.started {
+		// Those that had to be killed have left their directories. An error leaves them to the next gateway.
+		_, _ = private.Sweep()
+	}
+}
+
+// track notes a process that is about to be started, until forget. The caller calls launches.Done when it was started, or
+// was not.
+func (a *Adapters) track(c *child) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return errClosed
+	}
+	a.children[c], a.started = true, true
+	a.launches.Add(1)
+	return nil
+}
+
+func (a *Adapters) forget(c *child) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.children, c)
 }
 
 // processes returns the adapters; none for nil Adapters.

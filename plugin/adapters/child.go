@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/internal/proc"
 )
@@ -93,6 +94,25 @@ func (c *child) kill() {
 	if running {
 		proc.Group(c.cmd.Process.Pid).Signal(syscall.SIGKILL)
 		<-c.ended
+	}
+}
+
+// end tells it to end, and kills it after grace.
+func (c *child) end(grace time.Duration) {
+	c.mu.Lock()
+	c.refused = true
+	running := c.running
+	c.mu.Unlock()
+	if !running {
+		return
+	}
+	_ = c.cmd.Process.Signal(syscall.SIGTERM) // an error means that it has ended
+	late := time.NewTimer(grace)
+	defer late.Stop()
+	select {
+	case <-c.ended:
+	case <-late.C:
+		c.kill()
 	}
 }
 

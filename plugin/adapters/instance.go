@@ -83,6 +83,10 @@ func launch(ctx context.Context, p *process) (_ *instance, err error) {
 	}
 	i := &instance{process: p, plan: plan, uid: uid, dir: tempDir(cmd.Env), given: plan.GivenDir(), since: time.Now(), ended: make(chan struct{})}
 	child := &child{cmd: cmd, ended: make(chan struct{}), check: func(address string) error { return checkOwn(i.dir, address, uid) }}
+	if err = a.track(child); err != nil {
+		return nil, err
+	}
+	defer a.launches.Done()
 	i.client = goplugin.NewClient(i.config(uid, func(c *goplugin.ClientConfig) {
 		c.SkipHostEnv = true
 		c.StartTimeout = a.opt.StartTime
@@ -99,6 +103,7 @@ func launch(ctx context.Context, p *process) (_ *instance, err error) {
 	}
 	if err != nil {
 		child.kill()
+		a.forget(child)
 		i.client.Kill()
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -108,6 +113,7 @@ func launch(ctx context.Context, p *process) (_ *instance, err error) {
 	i.kill = child.kill
 	go func() {
 		<-child.ended
+		a.forget(child)
 		i.exit = plan.Ended(child.exit)
 		close(i.ended)
 	}()
@@ -192,6 +198,7 @@ func (i *instance) connect(ctx context.Context) error {
 			return err
 		}
 	case <-ctx.Done():
+		<-connected // an adapter that is being started is killed then
 		return context.Cause(ctx)
 	}
 	d, err := i.rpc.Describe(ctx, &adapterpb.DescribeRequest{LeastProtocol: control.LeastProtocol, MostProtocol: control.MostProtocol})

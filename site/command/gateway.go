@@ -196,6 +196,7 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	defer stopTelling()
 	err = g.server.Run(ctx)
 	stopBeside()
+	g.adapters.Close()
 	return errors.Join(err, g.status.close(), g.hub.close(), g.pid.release())
 }
 

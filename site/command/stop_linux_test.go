@@ -225,12 +225,12 @@ func TestATermBeforeThereIsAnything(t *testing.T) {
 }
 
 // TestWhatAKilledGatewayLeaves: the next gateway removes it, but removes nothing of a running
-// gateway.
+// gateway. Adapters end by themselves, and later (package plugin/adapters tests that).
 func TestWhatAKilledGatewayLeaves(t *testing.T) {
 	testkit.Tool(t, "perl", "perl")
 	dir := testkit.Tree(t, map[string]string{"app.psgi": app, "a.cgi": script,
-		"site.yaml":  "listen: [127.0.0.1:0, ./s]\nstatus_socket: run/status\nworkers: 1\nmounts: [{path: /, psgi: app.psgi}, {path: /c, cgi: a.cgi}]\n",
-		"other.yaml": "listen: 127.0.0.1:0\nworkers: 1\nmounts: [{path: /, psgi: app.psgi}]\n"})
+		"site.yaml":  "listen: [127.0.0.1:0, ./s]\nstatus_socket: run/status\nworkers: 1\nisolate: none\nmounts: [{path: /, psgi: app.psgi}, {path: /c, cgi: a.cgi}]\n",
+		"other.yaml": "listen: 127.0.0.1:0\nworkers: 1\nisolate: none\nmounts: [{path: /, psgi: app.psgi}]\n"})
 	cmd, tmp := inOwn(t, dir, "-c", "other.yaml")
 	alive := &gateway{testkit.Start(t, cmd), t}
 	entries := func(where string) (names []string) {
