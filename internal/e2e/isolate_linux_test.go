@@ -37,7 +37,7 @@ func TestAReloadKeepsTheMountsOfASharedAdapter(t *testing.T) {
 	const who = "sub { [200, [], [join ' ', $$, getppid]] }"
 	dir := testkit.Tree(t, map[string]string{"a.psgi": who, "b.psgi": who, "c.psgi": who, "cgi/who": "#!/bin/sh\necho Content-Type: text/plain\necho\necho $PPID\n"})
 	file := filepath.Join(dir, "site.yaml")
-	const head = "listen: 127.0.0.1:0\nenvironment: deployment\nmounts:\n  - {path: /a, psgi: a.psgi, workers: 1}\n  - {path: /cgi, cgi: cgi, mode: exec}\n"
+	const head = "listen: 127.0.0.1:0\nenvironment: deployment\nisolate: shared\nmounts:\n  - {path: /a, psgi: a.psgi, workers: 1}\n  - {path: /cgi, cgi: cgi, mode: exec}\n"
 	const b, c = "  - {path: /b, psgi: b.psgi, workers: 1}\n", "  - {path: /c, psgi: c.psgi, workers: 1}\n"
 	write(t, file, head+b)
 	g := serve(t, "-c", file)
@@ -105,7 +105,7 @@ func TestAHotRestartInTheMiddleOfStreams(t *testing.T) {
 			$out->write("end $$"); $out->close;
 		} }`,
 		"cgi/stream": "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n1 2 '\nprintf '3 4 5 '\nprintf end\n",
-		"site.yaml": "listen: 127.0.0.1:0\nenvironment: deployment\nmounts:\n  - {path: /who, psgi: who.psgi, workers: 1}\n" +
+		"site.yaml": "listen: 127.0.0.1:0\nenvironment: deployment\nisolate: shared\nmounts:\n  - {path: /who, psgi: who.psgi, workers: 1}\n" +
 			"  - {path: /psgi, psgi: stream.psgi, workers: 8, queue_size: 2000}\n  - {path: /cgi, cgi: cgi, mode: exec, concurrency: 50, queue_size: 2000}\n  - {path: /ws, ws_echo: {}}\n",
 	})
 	g := &gateway{testkit.StartAnyExit(t, testkit.Command("", program, "-c", filepath.Join(dir, "site.yaml"))), t}
@@ -200,7 +200,7 @@ func TestAGatewayIsKilledInAHotRestart(t *testing.T) {
 	dir := testkit.Tree(t, map[string]string{
 		"who.psgi":  "sub { [200, [], [join ' ', $$, getppid]] }",
 		"slow.psgi": "open my $f, '>', \"" + "$ENV{PAGI_TEST_DIR}/loading-\" . getppid; close $f; sleep 1; sub { [200, [], ['slow']] }",
-		"site.yaml": "listen: 127.0.0.1:0\nenvironment: deployment\nmounts:\n  - {path: /who, psgi: who.psgi, workers: 1}\n  - {path: /slow, psgi: slow.psgi, workers: 1, isolate: none}\n",
+		"site.yaml": "listen: 127.0.0.1:0\nenvironment: deployment\nisolate: shared\nmounts:\n  - {path: /who, psgi: who.psgi, workers: 1}\n  - {path: /slow, psgi: slow.psgi, workers: 1, isolate: none}\n",
 	})
 	cmd := testkit.Command(dir, program, "-c", "site.yaml")
 	cmd.Env = append(cmd.Env, "PAGI_TEST_DIR="+dir)
@@ -290,7 +290,7 @@ func TestMountsOfAnotherUserUnderLandlock(t *testing.T) {
 	}
 	site := filepath.Join(dir, "site.yaml")
 	const iso = "isolate: {user: 61001, group: 61001, private_tmp: true, read: []}"
-	write(t, site, "listen: 127.0.0.1:0\nenvironment: deployment\nmounts:\n"+
+	write(t, site, "listen: 127.0.0.1:0\nenvironment: deployment\nisolate: shared\nmounts:\n"+
 		"  - {path: /shop, psgi: {app: shop/app.psgi, dir: "+dir+"/shop}, workers: 1, sendfile: "+dir+"/sent, "+iso+"}\n  - {path: /cgi, cgi: cgi, mode: exec, "+iso+"}\n")
 	g := &gateway{testkit.Start(t, testkit.Command(dir, program, "-c", "site.yaml")), t}
 	get := func(path, file string) (int, string) {
