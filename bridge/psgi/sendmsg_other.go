@@ -1,5 +1,5 @@
-//go:build !linux
+//go:build !linux || 386
 
 package psgi
 
-const sendmsg = 0
+const sendmsg = 0 // the system has another way, or none
