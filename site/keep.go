@@ -107,16 +107,19 @@ func (s *Site) resolve(m *Mount) resolved {
 	}
 	switch o := m.Options.(type) {
 	case *psgi.PSGI:
-		r.options += " " + realPath(o.App)
-		r.code = codeOf(append([]string{o.App}, o.Lib...))
+		r.addPerl(o.App, o.Lib)
 	case *perlpagi.PAGI:
-		r.options += " " + realPath(o.App)
-		r.code = codeOf(append([]string{o.App}, o.Lib...))
-	}
-	if p, is := m.Options.(*host.Plugin); is {
-		r.code = p.Code()
+		r.addPerl(o.App, o.Lib)
+	case *host.Plugin:
+		r.code = o.Code()
 	}
 	return r
+}
+
+// addPerl describes the files of an application in Perl.
+func (r *resolved) addPerl(app string, lib []string) {
+	r.options += " " + realPath(app)
+	r.code = codeOf(append([]string{app}, lib...))
 }
 
 // realPath returns where a name leads, because a deployment may change a link in it; "" if it leads nowhere.
@@ -141,9 +144,10 @@ func codeOf(names []string) string {
 		case !info.IsDir():
 			add(name, info)
 		default:
+			root := realPath(name)
 			// A directory that cannot be read has no code that a worker could load.
-			_ = filepath.WalkDir(realPath(name), func(path string, entry fs.DirEntry, err error) error {
-				if err == nil && entry.IsDir() && path != realPath(name) && strings.HasPrefix(entry.Name(), ".") {
+			_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+				if err == nil && entry.IsDir() && path != root && strings.HasPrefix(entry.Name(), ".") {
 					return fs.SkipDir
 				}
 				if err == nil && slices.Contains(perlSuffixes, filepath.Ext(path)) {

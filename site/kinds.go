@@ -150,49 +150,52 @@ func (s *Site) complete(part any) {
 
 func completePSGI(options any, m *Mount, s *Site) {
 	o := options.(*psgi.PSGI)
-	o.Name, o.Logger = m.Name(), s.Logger
-	o.Processes.Inherit(s.Settings.Processes, m.says)
-	o.Env = s.withHub(o.Env)
-	setDefault(&o.Perl, s.Settings.Perl)
-	setDefault(&o.Environment, s.Settings.Environment)
-	setDefault(&o.Dir, m.base())
-	o.Lib = append(o.Lib, s.Settings.Lib...)
-	// PSGI resolves relative names from Dir; a site file resolves them from its own directory.
-	o.App = absolute(o.App)
-	for _, list := range [][]string{o.Lib, o.LocalLib} {
-		for i, dir := range list {
-			list[i] = absolute(dir)
-		}
-	}
-	if s.Settings.Reloads() {
-		m.files = watchedFiles(o.App, o.Lib, s.Settings.ReloadDirs)
-		o.Loaded, o.Watched = m.files.Add, true
-	}
-	o.Processes = o.Processes.WithDefaults()
-	m.countWorkers(&o.Processes)
+	perlOptions{
+		&o.Name, &o.Logger, &o.Processes, &o.Env, &o.Perl, &o.Environment, &o.Dir, &o.App, &o.Lib, &o.LocalLib, &o.Loaded,
+	}.complete(m, s)
+	o.Watched = o.Loaded != nil
 }
 
 func completePerlPAGI(options any, m *Mount, s *Site) {
 	o := options.(*perlpagi.PAGI)
-	o.Name, o.Logger = m.Name(), s.Logger
-	o.Processes.Inherit(s.Settings.Processes, m.says)
-	o.Env = s.withHub(o.Env)
-	setDefault(&o.Perl, s.Settings.Perl)
-	setDefault(&o.Environment, s.Settings.Environment)
-	setDefault(&o.Dir, m.base())
-	o.Lib = append(o.Lib, s.Settings.Lib...)
-	o.App = absolute(o.App)
-	for _, list := range [][]string{o.Lib, o.LocalLib} {
+	perlOptions{
+		&o.Name, &o.Logger, &o.Processes, &o.Env, &o.Perl, &o.Environment, &o.Dir, &o.App, &o.Lib, &o.LocalLib, &o.Loaded,
+	}.complete(m, s)
+}
+
+// perlOptions are what the kinds of applications in Perl have in common.
+type perlOptions struct {
+	name                        *string
+	logger                      **slog.Logger
+	processes                   *worker.Processes
+	env                         *map[string]string
+	perl, environment, dir, app *string
+	lib, localLib               *[]string
+	loaded                      *func(files []string)
+}
+
+// complete sets the options that the mount left out and the site knows.
+func (o perlOptions) complete(m *Mount, s *Site) {
+	*o.name, *o.logger = m.Name(), s.Logger
+	o.processes.Inherit(s.Settings.Processes, m.says)
+	*o.env = s.withHub(*o.env)
+	setDefault(o.perl, s.Settings.Perl)
+	setDefault(o.environment, s.Settings.Environment)
+	setDefault(o.dir, m.base())
+	*o.lib = append(*o.lib, s.Settings.Lib...)
+	// The bridges resolve relative names from Dir; a site file resolves them from its own directory.
+	*o.app = absolute(*o.app)
+	for _, list := range [][]string{*o.lib, *o.localLib} {
 		for i, dir := range list {
 			list[i] = absolute(dir)
 		}
 	}
 	if s.Settings.Reloads() {
-		m.files = watchedFiles(o.App, o.Lib, s.Settings.ReloadDirs)
-		o.Loaded = m.files.Add
+		m.files = watchedFiles(*o.app, *o.lib, s.Settings.ReloadDirs)
+		*o.loaded = m.files.Add
 	}
-	o.Processes = o.Processes.WithDefaults()
-	m.countWorkers(&o.Processes)
+	*o.processes = o.processes.WithDefaults()
+	m.countWorkers(o.processes)
 }
 
 // countWorkers notes how many workers a mount has.
