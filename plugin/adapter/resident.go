@@ -35,9 +35,7 @@ type resident struct {
 	resize func(int) int               // nil: it has no workers of its own
 	log    *slog.Logger                // the adapter's own, or a gateway's
 	dir    string
-	name   string
 	uid    int // of the gateway
-	since  time.Time
 	token  string
 
 	aloneFor time.Duration
@@ -66,7 +64,7 @@ var sockets atomic.Int64
 // newResident returns a resident without its application, which logs to its log.
 func newResident(r request) *resident {
 	k := &resident{
-		dir: r.dir, name: r.name, uid: r.gateway, token: rand.Text(), aloneFor: r.aloneFor, alone: r.alone,
+		dir: r.dir, uid: r.gateway, token: rand.Text(), aloneFor: r.aloneFor, alone: r.alone,
 		quit: make(chan struct{}), gateways: map[*guest]struct{}{},
 	}
 	k.log = slog.New(lease.NewRecorder(k.record, r.log.Handler()))
@@ -90,7 +88,6 @@ func (k *resident) serves(app pagi.App, asides *control.Asides) {
 
 // Start implements keeper.
 func (k *resident) Start(ctx context.Context) (err error) {
-	k.since = time.Now()
 	k.life, err = lifespan.Start(ctx, k.app, &pagi.Scope{Type: pagi.TypeLifespan, PAGI: pagi.Versions{Version: pagi.SpecVersion}, State: map[string]any{}})
 	if err != nil {
 		return lifespan.OwnMessage(err)

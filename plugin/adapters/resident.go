@@ -27,7 +27,11 @@ func (a *Adapters) CGI(isolation confine.Isolation, name string, o cgi.CGI, need
 	}
 	site, log := o.Redirect, o.Logger
 	o.Redirect, o.Files = nil, nil
-	return a.resident(isolation, Mount{Kind: "cgi", Name: name, Options: o, Needs: needs}, site, log)
+	app, err := a.resident(isolation, Mount{Kind: "cgi", Name: name, Options: o, Needs: needs}, site, log)
+	if err != nil {
+		return nil, err // not a nil *resident in an interface
+	}
+	return app, nil
 }
 
 // PerlPAGI returns the application of a mount of PAGI in Perl whose workers run in an adapter.
@@ -35,11 +39,15 @@ func (a *Adapters) PerlPAGI(isolation confine.Isolation, o perlpagi.PAGI, needs 
 	if _, err := o.Build(); err != nil {
 		return nil, err
 	}
-	return a.resident(isolation, Mount{Kind: "perlpagi", Name: o.Name, Options: o, Needs: needs}, nil, o.Logger)
+	app, err := a.resident(isolation, Mount{Kind: "perlpagi", Name: o.Name, Options: o, Needs: needs}, nil, o.Logger)
+	if err != nil {
+		return nil, err
+	}
+	return steered{app}, nil
 }
 
 // resident returns an application that the adapter itself serves, by one connection that carries all scopes.
-func (a *Adapters) resident(isolation confine.Isolation, m Mount, site pagi.App, log *slog.Logger) (pagi.App, error) {
+func (a *Adapters) resident(isolation confine.Isolation, m Mount, site pagi.App, log *slog.Logger) (*resident, error) {
 	crew, err := a.Crew(isolation, m)
 	if err != nil {
 		return nil, err
@@ -66,11 +74,14 @@ type resident struct {
 // Status describes what is behind the adapter, as the adapter sees it.
 func (r *resident) Status() status.Backend { return r.crew.Status() }
 
+// steered is a resident with workers of its own.
+type steered struct{ *resident }
+
 // Reload has the adapter load the application anew.
-func (r *resident) Reload(ctx context.Context) error { return r.crew.Reload(ctx) }
+func (s steered) Reload(ctx context.Context) error { return s.crew.Reload(ctx) }
 
 // Resize changes the number of processes of the application by n.
-func (r *resident) Resize(n int) int { return r.crew.Resize(n) }
+func (s steered) Resize(n int) int { return s.crew.Resize(n) }
 
 // Serve implements pagi.App.
 func (r *resident) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
