@@ -2,7 +2,7 @@
 // another one, it ends event streams and WebSockets, because they would go on without end. A part of the old application
 // may also be a part of the new one. Then its streams go on. They end when that part is replaced, too.
 //
-// Whoever shares the part marks the scopes of its streams with a Tenure. The server looks for the mark when it replaces
+// The owner of a shared part marks the scopes of its streams with a Tenure. The server looks for the mark when it replaces
 // an application.
 package tenure
 

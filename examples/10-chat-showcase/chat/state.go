@@ -226,7 +226,7 @@ var (
 	noRoomCharacter = regexp.MustCompile(`[^\pL\pN_-]`)
 )
 
-// freeName makes a name of what a client has sent, which nobody else has.
+// freeName makes a name of what a client has sent, which no other user has.
 func (s *State) freeName(text string) string {
 	name := cut(noNameCharacter.ReplaceAllString(cmp.Or(text, "Anonymous"), "_"), 20)
 	if len(name) < 2 {

@@ -264,8 +264,8 @@ sub flush {
     return;
 }
 
-# lost is called when the gateway has gone in the middle of a request, and gone when it takes no more bytes. Nobody is left
-# to tell. END blocks still run.
+# lost is called when the gateway has gone in the middle of a request, and gone when it takes no more bytes. There is
+# no gateway to tell. END blocks still run.
 sub lost {
     my ($self) = @_;
     $self->{draining} = $self->{cancelled} = 1;
