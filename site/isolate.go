@@ -26,7 +26,9 @@ func isolatable(kind string) bool { return kind == KindPSGI || kind == KindCGI |
 
 // isolation returns what the adapter of a mount is held to. apart is false for a mount in this process.
 //
-// The mount's own option comes first, then that of the site. A mount for which neither asks is in this process.
+// The mount's own option comes first, then that of the site. Otherwise mounts share one adapter, so that the process
+// with the TLS keys runs no code of theirs, and their workers outlive it. In development, and in a program without
+// Adapters, they are in this process.
 func (s *Site) isolation(m *Mount) (is Isolation, apart bool, err error) {
 	asked := m.says("isolate")
 	switch {
@@ -47,7 +49,7 @@ func (s *Site) isolation(m *Mount) (is Isolation, apart bool, err error) {
 		return is, false, nil
 	case s.Adapters == nil && asked:
 		return is, false, pagi.BadOption("isolate", "needs a program that runs by command.Main, as pagi-bridge does")
-	case !asked:
+	case s.Adapters == nil, !asked && s.Development():
 		return is, false, nil
 	case is.User != "" && s.Settings.User != "" && is.User != s.Settings.User:
 		return is, false, pagi.BadOption("isolate.user", "needs a gateway that stays root, which the setting user: %s ends", s.Settings.User)

@@ -46,8 +46,8 @@ type Settings struct {
 
 	// Cluster passes the messages of channels between several gateways. A text is its URL.
 	Cluster Cluster `yaml:"cluster" short:"url"`
-	// Isolate is the isolation of all mounts of PSGI and CGI that have none of their own. Without it they
-	// are in the gateway's process.
+	// Isolate is the isolation of all mounts of PSGI, CGI and Perl PAGI that have none of their own. Without it they
+	// share one adapter, and in development they are in the gateway's process.
 	Isolate Isolation `yaml:"isolate" short:"name"`
 
 	// Environment is development, production, deployment, none, or a name of your

@@ -68,7 +68,7 @@ type Mount struct {
 	// another user.
 	SendFile      []string          `yaml:"sendfile" path:"yes"`
 	AccelRedirect map[string]string `yaml:"accel_redirect" path:"yes"`
-	// Isolate holds the processes of a mount of PSGI or CGI to a user, to limits and to files, in an adapter. The name
+	// Isolate holds the processes of a mount of PSGI, CGI or Perl PAGI to a user, to limits and to files, in an adapter. The name
 	// "none" keeps them in the gateway's process.
 	Isolate Isolation `yaml:"isolate" short:"name"`
 	// Kind is one of the Kind constants.

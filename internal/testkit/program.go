@@ -174,6 +174,9 @@ func (p *Program) Stop(signal os.Signal) int {
 	return p.Wait()
 }
 
+// Exited returns a channel that is closed when the program has ended and its standard error has been read.
+func (p *Program) Exited() <-chan struct{} { return p.exited }
+
 // Wait waits for the program's end and returns the exit code. It kills a program
 // that does not end in time.
 func (p *Program) Wait() int {

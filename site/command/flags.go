@@ -92,7 +92,7 @@ func (o *options) define() {
 	f.BoolVarP(&s.Reload, "reload", "r", false, "for development: load a PSGI application anew when one of its files changes")
 	f.StringSliceVarP(&s.ReloadDirs, "reload-dirs", "R", nil, "load PSGI applications anew when a file below `DIRS` changes (comma-separated, repeatable)")
 	f.StringVar(&s.Perl, "perl", "", "run the workers with this `PERL` (default perl, from PATH)")
-	f.StringVar(&s.Isolate.Name, "isolate", "", "run Perl and CGI in a process of its own, called `NAME`; none: in the gateway's (default)")
+	f.StringVar(&s.Isolate.Name, "isolate", "", "run Perl and CGI in a process of its own, called `NAME` (default shared); none: in the gateway's (default in development)")
 	f.StringVarP(&s.Environment, "env", "E", "", "set the environment to `ENV`: development, production, deployment, none or a name of your own")
 
 	o.defineListeners()

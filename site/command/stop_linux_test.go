@@ -58,24 +58,46 @@ sub {
 	deafPerl = "#!/usr/bin/perl\nif ($ENV{QUERY_STRING}) { $SIG{TERM} = 'IGNORE'; system(qw(sh -c), 'echo x > busy; exec sleep 300'); }\nprint qq(Content-Type: text/plain\\n\\nok\\n);\n"
 )
 
+// again sends TERM until a program that has had one ends. One that comes within half a second of the first counts as the
+// same, and a busy machine may deliver the first one late.
+func again(t *testing.T, p *testkit.Program) {
+	t.Helper()
+	tick := time.NewTicker(600 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(testkit.Patience)
+	for {
+		select {
+		case <-p.Exited():
+			return
+		case <-late: // Wait says so
+			return
+		case <-tick.C:
+			if err := p.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				t.Error(err)
+				return
+			}
+		}
+	}
+}
+
 // TestAStopLeavesNothing: the stop has less time than processes that ignore TERM would need.
 func TestAStopLeavesNothing(t *testing.T) {
 	testkit.Tool(t, "perl", "perl")
 	for _, c := range []struct {
 		name, mount, path string
-		signals           int
+		forced            bool
 		timeout           string
 	}{
-		{"a busy worker", "psgi: app.psgi", "/hang", 1, "1s"},
-		{"a forked one", "psgi: app.psgi, preload: true", "/hang", 1, "1s"},
-		{"a worker's child", "psgi: app.psgi", "/bg", 1, "1s"},
-		{"the child of a forked one", "psgi: app.psgi, preload: true", "/bg", 1, "1s"},
-		{"a busy worker, forced", "psgi: app.psgi", "/hang", 2, "60s"},
-		{"a forked one, forced", "psgi: app.psgi, preload: true", "/hang", 2, "60s"},
-		{"a script and its child", "cgi: {script: deaf.cgi, mode: exec}", "/", 1, "1s"},
-		{"a script and its child, forced", "cgi: {script: deaf.cgi, mode: exec}", "/", 2, "60s"},
-		{"a compiled script and its child", "cgi: {script: deaf.pl, mode: fork}", "/?hang", 1, "1s"},
-		{"a persistent script and its child", "cgi: {script: deaf.pl, mode: persistent}", "/?hang", 1, "1s"},
+		{"a busy worker", "psgi: app.psgi", "/hang", false, "1s"},
+		{"a forked one", "psgi: app.psgi, preload: true", "/hang", false, "1s"},
+		{"a worker's child", "psgi: app.psgi", "/bg", false, "1s"},
+		{"the child of a forked one", "psgi: app.psgi, preload: true", "/bg", false, "1s"},
+		{"a busy worker, forced", "psgi: app.psgi", "/hang", true, "60s"},
+		{"a forked one, forced", "psgi: app.psgi, preload: true", "/hang", true, "60s"},
+		{"a script and its child", "cgi: {script: deaf.cgi, mode: exec}", "/", false, "1s"},
+		{"a script and its child, forced", "cgi: {script: deaf.cgi, mode: exec}", "/", true, "60s"},
+		{"a compiled script and its child", "cgi: {script: deaf.pl, mode: fork}", "/?hang", false, "1s"},
+		{"a persistent script and its child", "cgi: {script: deaf.pl, mode: persistent}", "/?hang", false, "1s"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -95,11 +117,8 @@ func TestAStopLeavesNothing(t *testing.T) {
 			if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
-			if c.signals == 2 {
-				time.Sleep(600 * time.Millisecond) // or it would be the same signal
-				if err := p.Process.Signal(syscall.SIGTERM); err != nil {
-					t.Fatal(err)
-				}
+			if c.forced {
+				again(t, p)
 			}
 			p.Wait()
 			if took := time.Since(began); took > 15*time.Second {
