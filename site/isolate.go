@@ -106,11 +106,21 @@ func (s *Site) reaches(m *Mount, is Isolation) (needs confine.Needs) {
 	return needs
 }
 
-// setApart has the workers of a PSGI mount run in an adapter.
-func (s *Site) setApart(m *Mount, o *psgi.PSGI, is Isolation) (err error) {
-	apart := *o
-	apart.Env = s.withEnvironment(o.Env)
-	o.Crew, err = s.Adapters.Crew(is, adapters.Mount{Kind: KindPSGI, Name: m.Name(), Options: apart, Needs: s.reaches(m, is)})
+// setApart has the workers of a mount run in an adapter.
+func (s *Site) setApart(m *Mount, is Isolation) (err error) {
+	mount := adapters.Mount{Kind: m.Kind, Name: m.Name(), Needs: s.reaches(m, is)}
+	switch o := m.Options.(type) {
+	case *psgi.PSGI:
+		apart := *o
+		apart.Env = s.withEnvironment(o.Env)
+		mount.Options = apart
+		o.Crew, err = s.Adapters.Crew(is, mount)
+	case *perlpagi.PAGI:
+		apart := *o
+		apart.Env = s.withEnvironment(o.Env)
+		mount.Options = apart
+		o.Crew, err = s.Adapters.Crew(is, mount)
+	}
 	return err
 }
 

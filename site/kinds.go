@@ -161,6 +161,7 @@ func completePerlPAGI(options any, m *Mount, s *Site) {
 	perlOptions{
 		&o.Name, &o.Logger, &o.Processes, &o.Env, &o.Perl, &o.Environment, &o.Dir, &o.App, &o.Lib, &o.LocalLib, &o.Loaded,
 	}.complete(m, s)
+	o.Watched = o.Loaded != nil
 }
 
 // perlOptions are what the kinds of applications in Perl have in common.

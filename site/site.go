@@ -21,8 +21,6 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
-	"github.com/pagi-go/pagi-bridge/bridge/perlpagi"
-	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/internal/watch"
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -266,22 +264,12 @@ func (s *Site) buildMount(m *Mount) (pagi.App, error) {
 
 // buildApp makes the application of a mount, in an adapter or in this process.
 func (s *Site) buildApp(m *Mount, isolation Isolation, apart bool) (pagi.App, error) {
-	switch part := m.Options.(type) {
-	case *cgi.CGI:
-		if apart {
+	if apart {
+		if part, is := m.Options.(*cgi.CGI); is {
 			return s.cgiApart(m, part, isolation)
 		}
-	case *perlpagi.PAGI:
-		if apart {
-			o := *part
-			o.Env = s.withEnvironment(o.Env)
-			return s.Adapters.PerlPAGI(isolation, o, s.reaches(m, isolation))
-		}
-	case *psgi.PSGI:
-		if apart {
-			if err := s.setApart(m, part, isolation); err != nil {
-				return nil, err
-			}
+		if err := s.setApart(m, isolation); err != nil {
+			return nil, err
 		}
 	}
 	switch part := m.Options.(type) {

@@ -69,11 +69,16 @@ func NewWorkers(opt WorkersOptions) *Workers {
 	if crew == nil {
 		crew = func(o worker.Options, h worker.Host) worker.Crew { return worker.New(o, h) }
 	}
-	w.group = crew(worker.Options{
-		Processes: opt.Processes, Limits: opt.Limits, Name: opt.Name, Start: opt.Start, Loaded: opt.Loaded, Logger: opt.Logger,
-		Offer: wire.Offer{Features: wire.FeatureScopes | wire.FeaturePing | wire.FeatureCalls}, Need: wire.FeatureScopes,
-	}, w)
+	w.group = crew(opt.WorkerOptions(), w)
 	return w
+}
+
+// WorkerOptions returns the options of the processes.
+func (o *WorkersOptions) WorkerOptions() worker.Options {
+	return worker.Options{
+		Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.Start, Loaded: o.Loaded, Logger: o.Logger,
+		Offer: wire.Offer{Features: wire.FeatureScopes | wire.FeaturePing | wire.FeatureCalls}, Need: wire.FeatureScopes,
+	}
 }
 
 // Start starts the workers, and returns when they are ready.

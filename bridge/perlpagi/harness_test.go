@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/leased"
 	"github.com/pagi-go/pagi-bridge/bridge/perlpagi"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -40,6 +41,9 @@ func mount(t *testing.T, o perlpagi.PAGI) *mounted {
 		o.App = "testdata/" + o.App
 	}
 	o.Logger = m.log.Logger()
+	if o.Crew == nil {
+		o.Crew = leased.Maker()
+	}
 	if o.Workers == 0 && o.MaxWorkers == 0 {
 		o.Workers = 1
 	}

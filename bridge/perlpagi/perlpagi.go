@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/internal/perlprocess"
+	"github.com/pagi-go/pagi-bridge/bridge/lease"
 	"github.com/pagi-go/pagi-bridge/bridge/mux"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
@@ -98,10 +99,15 @@ type PAGI struct {
 	// Loaded, if not nil, gets the application's files: those in %INC, as absolute paths, first when a worker has
 	// started and then as it loads more. It must not block. It is for development.
 	Loaded func(files []string) `yaml:"-" json:"-"`
+	// Watched has the workers tell of the application's files although Loaded is nil: a Keeper passes them on.
+	Watched bool `yaml:"-"`
 	// Name is the application's name in log records: the path at which it is mounted.
 	Name string `yaml:"-"`
 	// Logger gets what the workers print; nil means slog.Default.
 	Logger *slog.Logger `yaml:"-" json:"-"`
+	// Crew makes the workers, unless they are to be processes of this one. Of another process that has them only the
+	// files that they use are checked here. See Keeper.
+	Crew func(worker.Options, worker.Host) worker.Crew `yaml:"-" json:"-"`
 }
 
 // The values of EventOrder.
@@ -117,6 +123,26 @@ func IsModule(name string) bool { return moduleName.MatchString(name) }
 
 // Build checks the options and returns the application. Its workers are started later, by lifespan.startup.
 func (o PAGI) Build() (pagi.App, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	return &app{opt: o}, nil
+}
+
+// Keeper returns what keeps the workers of the application for gateways in other processes, in place of Build. Of opt the
+// Options of the workers are set here, but for User. The names of the application's files are told if o.Watched is set.
+func (o PAGI) Keeper(opt lease.KeeperOptions) (*lease.Keeper, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	user, workers := opt.User, o.workers()
+	opt.Options = workers.WorkerOptions()
+	opt.User = user
+	return lease.NewKeeper(opt), nil
+}
+
+// complete checks the options and fills in what follows from them.
+func (o *PAGI) complete() error {
 	given := 0
 	for _, value := range []string{o.App, o.Module, o.Code} {
 		if value != "" {
@@ -125,28 +151,28 @@ func (o PAGI) Build() (pagi.App, error) {
 	}
 	switch {
 	case given != 1:
-		return nil, errors.New("perlpagi: exactly one of app, module and code must be given")
+		return errors.New("perlpagi: exactly one of app, module and code must be given")
 	case o.Module != "" && !IsModule(o.Module):
-		return nil, fmt.Errorf("perlpagi: module: %q is no name of a Perl module", o.Module)
+		return fmt.Errorf("perlpagi: module: %q is no name of a Perl module", o.Module)
 	case o.Module == "" && len(o.Args) > 0:
-		return nil, errors.New("perlpagi: args: a file or code takes no arguments, only a module does")
+		return errors.New("perlpagi: args: a file or code takes no arguments, only a module does")
 	}
 	process := o.process()
 	if err := process.Resolve(); err != nil {
-		return nil, fmt.Errorf("perlpagi: %w", err)
+		return fmt.Errorf("perlpagi: %w", err)
 	}
 	o.Dir, o.Perl = process.Dir, process.Perl
 	if o.App != "" {
 		app, err := process.File(o.App)
 		if err != nil {
-			return nil, fmt.Errorf("perlpagi: %w", err)
+			return fmt.Errorf("perlpagi: %w", err)
 		}
 		o.App = app
 	}
 	if err := o.Check(); err != nil {
-		return nil, fmt.Errorf("perlpagi: %w", err)
+		return fmt.Errorf("perlpagi: %w", err)
 	}
-	option.SetDefaults(&o)
+	option.SetDefaults(o)
 	if o.Environment == "" {
 		o.Environment = "deployment"
 	}
@@ -160,7 +186,7 @@ func (o PAGI) Build() (pagi.App, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &app{opt: o}, nil
+	return nil
 }
 
 // Check reports options that cannot work, by their names in a site file.
@@ -190,7 +216,7 @@ func (o *PAGI) process() *perlprocess.Options {
 func (o *PAGI) workers() mux.WorkersOptions {
 	return mux.WorkersOptions{
 		Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.command, Loaded: o.Loaded, Logger: o.Logger,
-		QueueSize: o.QueueSize, QueueTimeout: o.QueueTimeout, StreamGrace: o.StreamGrace,
+		Crew: o.Crew, QueueSize: o.QueueSize, QueueTimeout: o.QueueTimeout, StreamGrace: o.StreamGrace,
 	}
 }
 
@@ -228,8 +254,10 @@ func (o *PAGI) command(setup worker.Setup) (*exec.Cmd, []byte, error) {
 	set("code", o.Code)
 	set("loop", o.Loop)
 	set("spec", o.Spec)
+	set("listen", setup.Listen)
+	set("user", setup.User)
 	set("preload", flag(setup.Preload))
-	set("reload", flag(o.Loaded != nil))
+	set("reload", flag(o.Loaded != nil || o.Watched))
 	set("strict", flag(o.EventOrder == Strict))
 	set("development", flag(o.Environment == "development"))
 	return process.Command(filepath.Join(setup.Dir, perl.LoopWorkerScript)), wire.AppendPairs(nil, configuration...), nil

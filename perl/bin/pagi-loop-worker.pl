@@ -77,20 +77,28 @@ else {
 }
 fail('after_fork: ' . PagiBridge::Describe::message($@)) if !eval { PagiBridge::run_after_fork($config{worker}); 1 };
 
+my $gateways;
+if (defined $config{listen}) {
+    load('PagiBridge/PAGI/Gateways.pm');
+    fail($@) if !eval { $gateways = PagiBridge::PAGI::Gateways->new($config{listen}, map { $_ => $config{$_} } qw(token user streams)); 1 };
+}
 $server = PagiBridge::PAGI->new(
-    app     => $app,
-    loop    => $loop,
-    link    => $link,
-    worker  => $config{worker},
-    strict  => $config{strict},
-    is_seed => $is_seed,
-    grace   => $config{grace},
-    loaded  => $config{reload} ? PagiBridge::Loaded->new : undef,
+    app      => $app,
+    loop     => $loop,
+    link     => $link,
+    gateways => $gateways,
+    worker   => $config{worker},
+    strict   => $config{strict},
+    is_seed  => $is_seed,
+    grace    => $config{grace},
+    loaded   => $config{reload} ? PagiBridge::Loaded->new : undef,
 );
-$link->attach($loop, sub { $server->look if $link->mux->is_draining });
+my $look = sub { $server->look if $server->{draining} };
+$link->attach($loop, $look);
 $server->start(sub {
     my ($error) = @_;
     fail($error) if defined $error;
+    serve_gateways() if $gateways;
     $link->mux->ready;
     $server->{loaded}->report($link) if $server->{loaded};
     $link->touch;
@@ -106,8 +114,24 @@ sub connected {
         token    => $config{token},
         features => 'scopes ping paths',
         streams  => $config{streams},
-        on_scope => sub { $server->serve($_[0]) },
+        on_scope => sub { $server->serve(@_) },
+        on_drain => sub { $server->drain },
     );
+}
+
+# serve_gateways takes scopes from the gateways that dial. When the keeper has gone, this worker serves those that it has to
+# the end.
+sub serve_gateways {
+    my $is_alone = 0;
+    my $left = sub { $server->drain if $is_alone && !$gateways->links };
+    $link->on_gone(sub { $is_alone = 1; $left->() });
+    $gateways->attach($loop,
+        on_scope => sub { $server->serve(@_) },
+        on_drain => sub { $server->drain },
+        on_read  => $look,
+        on_gone  => sub { $left->(); $look->() },
+    );
+    return;
 }
 
 # prepare opens the loop and loads the application.

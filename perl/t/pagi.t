@@ -25,7 +25,11 @@ $SIG{__WARN__} = sub { push @warnings, @_ };
 
 {
     package Link;
-    sub new   { my ($class, $mux) = @_; return bless { mux => $mux, asked => 0 }, $class }
+    sub new {
+        my ($class, $mux) = @_;
+        my (undef, $low) = PagiBridge::PAGI::Transport::marks($mux->peer->{window});
+        return bless { mux => $mux, asked => 0, low => $low }, $class;
+    }
     sub mux   { return $_[0]{mux} }
     sub touch { return }
     sub finish { main::read_out(); return }
@@ -34,7 +38,7 @@ $SIG{__WARN__} = sub { push @warnings, @_ };
 # serve starts a server with an application, and a lifespan that it declines.
 sub serve {
     my ($app, %options) = @_;
-    $mux = PagiBridge::Mux->new(token => 'T', on_scope => sub { $server->serve($_[0]) });
+    $mux = PagiBridge::Mux->new(token => 'T', on_scope => sub { $server->serve($_[0], $server->{link}) }, on_drain => sub { $server->drain });
     $mux->written(length ${ $mux->out });
     $mux->feed(frame(WELCOME, 0, 0, pack('n N', VERSION, 1) . pack_pairs(features => 'scopes ping', window => 65536)));
     $server = PagiBridge::PAGI->new(

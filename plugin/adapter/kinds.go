@@ -47,14 +47,8 @@ var kinds = map[string]func(request) (keeper, error){
 		if err := r.decode(&o); err != nil {
 			return nil, err
 		}
-		k := newResident(r)
-		o.Logger = k.log
-		app, err := o.Build()
-		if err != nil {
-			return nil, err
-		}
-		k.serves(app, control.NewAsides())
-		return k, nil
+		o.Logger = r.log
+		return o.Keeper(r.keeping())
 	},
 }
 

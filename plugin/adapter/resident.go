@@ -31,8 +31,6 @@ import (
 type resident struct {
 	app    pagi.App // what is served
 	status func() status.Backend
-	reload func(context.Context) error // nil: there is nothing to load again
-	resize func(int) int               // nil: it has no workers of its own
 	log    *slog.Logger                // the adapter's own, or a gateway's
 	dir    string
 	uid    int // of the gateway
@@ -72,17 +70,11 @@ func newResident(r request) *resident {
 	return k
 }
 
-// serves gives the resident its application, whose optional methods steer it.
+// serves gives the resident its application, which may tell its status.
 func (k *resident) serves(app pagi.App, asides *control.Asides) {
 	k.app = asides.Guard(app)
 	if a, has := app.(interface{ Status() status.Backend }); has {
 		k.status = a.Status
-	}
-	if a, has := app.(interface{ Reload(context.Context) error }); has {
-		k.reload = a.Reload
-	}
-	if a, has := app.(interface{ Resize(int) int }); has {
-		k.resize = a.Resize
 	}
 }
 
@@ -269,20 +261,12 @@ func (*resident) Kill(context.Context, lease.Kill) (lease.Killed, error) { retur
 // Weigh implements lease.Control.
 func (*resident) Weigh(context.Context, lease.Weigh) error { return nil }
 
-// Reload implements lease.Control, for an application that can load its code again.
-func (k *resident) Reload(ctx context.Context) (lease.Reloaded, error) {
-	if k.reload == nil {
-		return lease.Reloaded{}, nil
-	}
-	return lease.Reloaded{}, k.reload(ctx)
-}
+// Reload implements lease.Control. There is nothing to load again.
+func (*resident) Reload(context.Context) (lease.Reloaded, error) { return lease.Reloaded{}, nil }
 
-// Resize implements lease.Control. An application without workers of its own stays as it is.
-func (k *resident) Resize(_ context.Context, r lease.Resize) (lease.Resized, error) {
-	if k.resize == nil {
-		return lease.Resized{Workers: 1}, nil
-	}
-	return lease.Resized{Workers: k.resize(r.By)}, nil
+// Resize implements lease.Control. The application has no workers of its own.
+func (*resident) Resize(context.Context, lease.Resize) (lease.Resized, error) {
+	return lease.Resized{Workers: 1}, nil
 }
 
 // Status implements lease.Control.

@@ -118,6 +118,22 @@ func (h *house) app(t *testing.T, iso confine.Isolation, o psgi.PSGI) pagi.App {
 	return app
 }
 
+// perlPAGI returns an application of PAGI in Perl at an adapter.
+func (h *house) perlPAGI(t *testing.T, o perlpagi.PAGI) pagi.App {
+	t.Helper()
+	o.Logger = h.log.Logger()
+	crew, err := h.Crew(confine.Isolation{}, Mount{Kind: "perlpagi", Name: o.Name, Options: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Crew = crew
+	app, err := o.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return app
+}
+
 // pids is a PSGI application that tells its own number and that of its parent, the adapter.
 const pids = `sub { [200, ['Content-Type' => 'text/plain'], [join ' ', $$, getppid]] }`
 
@@ -420,10 +436,7 @@ async sub {
     await $send->({ type => 'http.response.body', body => join ' ', $$, getppid });
 }
 `}), "app.pl")
-	app, err := h.PerlPAGI(confine.Isolation{}, perlpagi.PAGI{App: file, Name: "/", Processes: worker.Processes{Workers: 1}, Logger: h.log.Logger()}, confine.Needs{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	app := h.perlPAGI(t, perlpagi.PAGI{App: file, Name: "/", Processes: worker.Processes{Workers: 1}})
 	c := pagitest.Start(t, app)
 	number, adapter := who(t, c)
 	if adapter != strconv.Itoa(h.Status()[0].PID) {

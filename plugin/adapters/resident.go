@@ -10,7 +10,6 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
 	"github.com/pagi-go/pagi-bridge/bridge/mux"
-	"github.com/pagi-go/pagi-bridge/bridge/perlpagi"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/confine"
 	"github.com/pagi-go/pagi-bridge/internal/status"
@@ -32,18 +31,6 @@ func (a *Adapters) CGI(isolation confine.Isolation, name string, o cgi.CGI, need
 		return nil, err // not a nil *resident in an interface
 	}
 	return app, nil
-}
-
-// PerlPAGI returns the application of a mount of PAGI in Perl whose workers run in an adapter.
-func (a *Adapters) PerlPAGI(isolation confine.Isolation, o perlpagi.PAGI, needs confine.Needs) (pagi.App, error) {
-	if _, err := o.Build(); err != nil {
-		return nil, err
-	}
-	app, err := a.resident(isolation, Mount{Kind: "perlpagi", Name: o.Name, Options: o, Needs: needs}, nil, o.Logger)
-	if err != nil {
-		return nil, err
-	}
-	return steered{app}, nil
 }
 
 // resident returns an application that the adapter itself serves, by one connection that carries all scopes.
@@ -73,15 +60,6 @@ type resident struct {
 
 // Status describes what is behind the adapter, as the adapter sees it.
 func (r *resident) Status() status.Backend { return r.crew.Status() }
-
-// steered is a resident with workers of its own.
-type steered struct{ *resident }
-
-// Reload has the adapter load the application anew.
-func (s steered) Reload(ctx context.Context) error { return s.crew.Reload(ctx) }
-
-// Resize changes the number of processes of the application by n.
-func (s steered) Resize(n int) int { return s.crew.Resize(n) }
 
 // Serve implements pagi.App.
 func (r *resident) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {

@@ -83,7 +83,8 @@ are the gateway's pairs, as a reference to a hash, in the place of C<token> and 
 
 =head2 info
 
-The pairs that such a WELCOME must have: C<< PagiBridge::Listen->new($path, ..., info => [PagiBridge::Mux::info()]) >>.
+The pairs that such a WELCOME must have: C<< PagiBridge::Listen->new($path, ..., info => [PagiBridge::Mux::info($streams)]) >>.
+C<$streams> is as in C<new>.
 
 =cut
 
@@ -95,7 +96,7 @@ sub welcomed {
     return $self;
 }
 
-sub info { return (streams => STREAMS, window => WINDOW, message => MESSAGE) }
+sub info { return (streams => $_[0] || STREAMS, window => WINDOW, message => MESSAGE) }
 
 =head2 out
 
@@ -151,6 +152,21 @@ The streams that are open.
 =cut
 
 sub streams { return values %{ $_[0]{streams} } }
+
+=head2 close($code, $reason)
+
+Ends all streams, because the connection has ended.
+
+=cut
+
+sub close {
+    my ($self, $code, $reason) = @_;
+    for my $id (sort { $a <=> $b } keys %{ $self->{streams} }) {
+        my $stream = $self->{streams}{$id} or next;    # the end of one may end another
+        $stream->disconnect(pack 'n a*', $code, $reason);
+    }
+    return;
+}
 
 =head2 is_draining, peer
 

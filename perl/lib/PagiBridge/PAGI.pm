@@ -23,9 +23,12 @@ PagiBridge::PAGI - serves a PAGI application in a worker with an event loop
 
 =head1 DESCRIPTION
 
-Calls the application once for the lifespan of this process, and once for each scope that the gateway opens. The
+Calls the application once for the lifespan of this process, and once for each scope that a gateway opens. The
 lifespan is the worker's own matter: it says READY when C<lifespan.startup> is answered, FAILED when it has
 failed, and goes through C<lifespan.shutdown> after DRAIN, when its scopes have ended.
+
+There is the link to the process that has started the worker, C<link>. Scopes come by that, or by the links of a
+L<PagiBridge::PAGI::Gateways>.
 
 =head1 METHODS
 
@@ -40,9 +43,6 @@ its client has left a scope; 0 for any time.
 sub new {
     my ($class, %self) = @_;
     my $self = bless \%self, $class;
-    $self->{mux}    = $self->{link}->mux;
-    (undef, $self->{low}) = PagiBridge::PAGI::Transport::marks($self->{mux}->peer->{window});
-    $self->{paths}  = grep { $_ eq 'paths' } split / /, $self->{mux}->peer->{features};
     $self->{state}  = {};
     $self->{told}   = {};
     my %pagi = $self->{is_seed}
@@ -52,40 +52,39 @@ sub new {
     return $self;
 }
 
-=head2 touch, log_error($text, $stream), drop($problem, $stream)
+=head2 log($level, $text, $call), drop($problem, $call)
 
-Used by L<PagiBridge::PAGI::Call>.
+Write to the log, about a L<PagiBridge::PAGI::Call> if one is given.
 
 =cut
 
-sub touch { $_[0]{link}->touch; return }
-
 sub log {
-    my ($self, $level, $text, $stream) = @_;
-    $self->{mux}->log($level, $text, $stream);
-    $self->{link}->touch;
+    my ($self, $level, $text, $call) = @_;
+    my $link = $call ? $call->{link} : $self->{link};
+    $link->mux->log($level, $text, $call ? $call->{stream} : ());
+    $link->touch;
     return;
 }
 
 sub drop {
-    my ($self, $problem, $stream) = @_;
+    my ($self, $problem, $call) = @_;
     return if $self->{told}{$problem}++;
-    return $self->log(LOG_WARN, "an event was dropped: $problem (this is logged once; in development it is an exception)", $stream);
+    return $self->log(LOG_WARN, "an event was dropped: $problem (this is logged once; in development it is an exception)", $call);
 }
 
-=head2 serve($stream)
+=head2 serve($stream, $link)
 
-Serves a scope that the gateway has opened.
+Serves a scope that has come by a link.
 
 =cut
 
 sub serve {
-    my ($self, $stream) = @_;
+    my ($self, $stream, $link) = @_;
     my $scope = scope_of($stream->take_payload, { %{ $self->{pagi} } });
     my $as_http = $self->{is_seed} && $scope->{type} eq 'sse' && $scope->{method} ne 'GET';
     $scope->{type} = 'http' if $as_http;
     $scope->{state} = { %{ $self->{state} } };
-    my $call = PagiBridge::PAGI::Call->new($self, $stream, $scope);
+    my $call = PagiBridge::PAGI::Call->new($self, $stream, $scope, $link);
     $call->{as_http}    = 1 if $as_http;
     $call->{connection} = $scope->{'pagi.connection'} = PagiBridge::PAGI::Connection->new($self->{loop}) if $scope->{type} eq 'http';
     $call->{transport}  = $scope->{'pagi.transport'}  = PagiBridge::PAGI::Transport->new($stream);
@@ -103,7 +102,7 @@ sub disconnected {
     return if !$self->{grace} || !$call->{future};
     $call->{timer} = $self->{loop}->watch_time(after => $self->{grace}, code => sub {
         delete $call->{timer};
-        $self->log(LOG_WARN, "the application goes on $self->{grace} s after its client has left, and is cancelled", $call->{stream});
+        $self->log(LOG_WARN, "the application goes on $self->{grace} s after its client has left, and is cancelled", $call);
         $call->give_up;
     });
     return;
@@ -112,9 +111,9 @@ sub disconnected {
 sub ended {
     my ($self, $call) = @_;
     $self->{loop}->unwatch_time(delete $call->{timer}) if $call->{timer};
-    $self->{link}->touch if !$self->{link}{asked};
+    $call->{link}->touch if !$call->{link}{asked};
     $self->{loaded}->report($self->{link}) if $self->{loaded} && keys %INC != $self->{loaded}{count};
-    $self->look if $self->{mux}->is_draining;
+    $self->look if $self->{draining};
     return;
 }
 
@@ -199,16 +198,30 @@ sub life_over {
     return;
 }
 
-=head2 look
+=head2 drain, look
 
-To be called when DRAIN may have come: without a scope left, it begins the shutdown.
+C<drain> is to be called when this worker is to end. Without a scope left it begins the shutdown. C<look> is to be called when
+a link has lost its scopes in another way than by the end of their calls.
 
 =cut
+
+sub drain {
+    my ($self) = @_;
+    return if $self->{draining}++;
+    $self->{loop}->later(sub { $self->look });    # when all that has come with DRAIN was taken
+    return;
+}
+
+# links are all connections by which scopes come, and the one to the process that has started this worker.
+sub links {
+    my ($self) = @_;
+    return ($self->{link}, $self->{gateways} ? $self->{gateways}->links : ());
+}
 
 sub look {
     my ($self) = @_;
     my $life = $self->{life};
-    return if !$self->{mux}->is_draining || $self->{mux}->streams || $life->{leaving};
+    return if !$self->{draining} || $life->{leaving} || grep { $_->mux->streams } $self->links;
     $life->{leaving} = 1;
     return $self->leave if $life->{over} || !$life->{serves};
     my $event = { type => 'lifespan.shutdown' };
@@ -225,7 +238,7 @@ sub look {
 
 sub leave {
     my ($self) = @_;
-    $self->{link}->finish;
+    $_->finish for $self->links;
     $self->{has_left} = 1;
     return;
 }

@@ -42,9 +42,9 @@ At the disconnect both kinds get their results: the disconnect event, and nothin
 
 =head1 METHODS
 
-=head2 new($server, $stream, $scope)
+=head2 new($server, $stream, $scope, $link)
 
-C<$server> is the L<PagiBridge::PAGI>. With the field C<as_http> the stream is one of Server-Sent Events, which the
+C<$server> is the L<PagiBridge::PAGI>, C<$link> the L<PagiBridge::PAGI::Link> of the stream. With the field C<as_http> the stream is one of Server-Sent Events, which the
 application gets as an http scope, as specification 0.1 wants it for methods other than GET.
 
 =cut
@@ -58,9 +58,9 @@ use constant {
 my $done;    # a Future that is done, the same for all who get it
 
 sub new {
-    my ($class, $server, $stream, $scope) = @_;
+    my ($class, $server, $stream, $scope, $link) = @_;
     # Without keys for what most calls do not have, an idle one takes less memory: queue, waiting and sends.
-    return bless { server => $server, stream => $stream, scope => $scope, type => $scope->{type}, stage => 'begin', cost => 0, pushed => 0 }, $class;
+    return bless { server => $server, link => $link, stream => $stream, scope => $scope, type => $scope->{type}, stage => 'begin', cost => 0, pushed => 0 }, $class;
 }
 
 =head2 run($app)
@@ -165,7 +165,7 @@ sub receive {
     if ($self->{cost}) {    # the application is done with the events before
         $self->{stream}->taken($self->{cost});
         $self->{cost} = 0;
-        $self->{server}->touch;
+        $self->{link}->touch;
     }
     if (my $queue = $self->{queue}) {
         my $next = shift @$queue;
@@ -234,7 +234,7 @@ sub credit {
     my $sends = $self->{sends};
     while ($sends && @$sends) {    # the application may send more meanwhile
         my ($mark, $future, $wants_all) = @{ $sends->[0] };
-        last if $mark > $self->{pushed} - $self->{stream}->waiting || $self->{stream}->buffered > ($wants_all ? 0 : $self->{server}{low});
+        last if $mark > $self->{pushed} - $self->{stream}->waiting || $self->{stream}->buffered > ($wants_all ? 0 : $self->{link}{low});
         shift @$sends;
         $self->ready($future);
     }
@@ -262,7 +262,7 @@ sub send {
     return $self->refuse($@) if !defined $next;
     if (defined $problem) {
         return $self->refuse("$problem\n") if !$is_late || $self->{server}{strict};
-        $self->{server}->drop($problem, $self->{stream});
+        $self->{server}->drop($problem, $self);
         return Future->done;
     }
     return Future->done if $self->{gone};    # complete
@@ -312,7 +312,7 @@ sub put {
 sub sent {
     my ($self, $wants_all) = @_;
     my $stream = $self->{stream};
-    $self->{server}{link}->touch if !$self->{server}{link}{asked};
+    $self->{link}->touch if !$self->{link}{asked};
     $self->{transport}->look if $self->{transport}{watched};
     return $done ||= Future->done if !($self->{sends} && @{ $self->{sends} }) && !($wants_all ? $stream->buffered : $stream->{queue});
     my $future = $self->{server}{loop}->new_future;
@@ -335,7 +335,7 @@ sub refuse {
 sub send_file {
     my ($self, $event, $next) = @_;
     require PagiBridge::PAGI::Body;
-    my $source = eval { PagiBridge::PAGI::Body->new($event, $self->{server}{paths} && !$self->{as_http}) };
+    my $source = eval { PagiBridge::PAGI::Body->new($event, $self->{link}{paths} && !$self->{as_http}) };
     return $self->refuse("$event->{type}: $@") if !$source;
     $self->{stage} = $next;
     if (my $payload = $source->payload) {

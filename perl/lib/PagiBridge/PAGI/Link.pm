@@ -5,18 +5,20 @@ use warnings;
 
 use Errno qw(EAGAIN EINTR);
 use Fcntl qw(F_GETFL F_SETFL O_NONBLOCK);
+use Scalar::Util qw(weaken);
 
 use PagiBridge::Mux    ();
+use PagiBridge::PAGI::Transport ();
 use PagiBridge::Wire qw(:frames frame);
 use PagiBridge::Worker ();
 
 =head1 NAME
 
-PagiBridge::PAGI::Link - the connection of a worker with an event loop to the gateway
+PagiBridge::PAGI::Link - a connection of a worker with an event loop
 
 =head1 SYNOPSIS
 
-    my $link = PagiBridge::PAGI::Link->connect($path, token => $token, on_scope => sub { ... });
+    my $link = PagiBridge::PAGI::Link->connect($path, token => $token, on_scope => sub { my ($stream, $link) = @_; ... });
     $link->mux->failed('no such file');
     $link->finish;          # writes all, and waits
     $link->attach($loop);   # from now on the loop reads and writes
@@ -30,7 +32,12 @@ A L<PagiBridge::Mux> with a socket. What is to be written is written once in eac
 
 =head2 connect($path, %options)
 
-Connects, greets, and waits for WELCOME. The options are those of L<PagiBridge::Mux>.
+Connects to the process that has started the worker, greets, and waits for WELCOME. The options are those of
+L<PagiBridge::Mux>, whose C<on_scope> also gets the link.
+
+=head2 welcomed($socket, %options)
+
+The same for a connection that a gateway has dialled and that was greeted; see C<welcomed> of L<PagiBridge::Mux>.
 
 =cut
 
@@ -38,21 +45,76 @@ use constant READ_SIZE => 256 * 1024;
 
 sub connect {
     my ($class, $path, %options) = @_;
-    my $self = bless {
-        socket => PagiBridge::Worker::connected($path),
-        mux    => PagiBridge::Mux->new(%options),
+    my $self = $class->new(PagiBridge::Worker::connected($path));
+    $self->{mux} = PagiBridge::Mux->new($self->options(%options));
+    while (!$self->{mux}->peer) {
+        $self->finish;
+        $self->fill or $self->gone;
+    }
+    return $self->agreed;
+}
+
+sub welcomed {
+    my ($class, $socket, %options) = @_;
+    my $self = $class->new($socket);
+    $self->{mux} = PagiBridge::Mux->welcomed($self->options(%options));
+    return $self->agreed;
+}
+
+sub new {
+    my ($class, $socket) = @_;
+    return bless {
+        socket => $socket,
         loop   => undef,
         asked  => 0,    # a write is due
         writes => 0,    # the loop tells when the socket can be written
+        # mux; low and paths, see agreed; on_gone and is_gone
     }, $class;
-    while (!$self->{mux}->peer) {
-        $self->finish;
-        $self->fill or exit 0;
-    }
+}
+
+sub options {
+    my ($self, %options) = @_;
+    my $on_scope = $options{on_scope};
+    weaken(my $link = $self);
+    $options{on_scope} = sub { $on_scope->($_[0], $link) } if $on_scope;
+    return %options;
+}
+
+# agreed notes what the greeting has brought: the low mark of pagi.transport, and whether files go by their paths.
+sub agreed {
+    my ($self) = @_;
+    my $peer = $self->{mux}->peer;
+    (undef, $self->{low}) = PagiBridge::PAGI::Transport::marks($peer->{window});
+    $self->{paths} = grep { $_ eq 'paths' } split / /, $peer->{features};
     return $self;
 }
 
+=head2 mux
+
+The L<PagiBridge::Mux>.
+
+=head2 on_gone($code)
+
+Sets what is called, once, when the other side has gone. Without it the process then ends.
+
+=cut
+
 sub mux { return $_[0]{mux} }
+
+sub on_gone { $_[0]{on_gone} = $_[1]; return }
+
+sub gone {
+    my ($self) = @_;
+    return if $self->{is_gone}++;
+    my $code = delete $self->{on_gone} or exit 0;
+    if (my $loop = delete $self->{loop}) {
+        $loop->unwatch_io(handle => $self->{socket}, on_read_ready => 1, $self->{writes} ? (on_write_ready => 1) : ());
+    }
+    $self->{asked} = 1;    # nothing is written any more
+    close $self->{socket};
+    $code->($self);
+    return;
+}
 
 # fill reads once, and reports whether the gateway is still there.
 sub fill {
@@ -66,18 +128,19 @@ sub fill {
 
 =head2 finish
 
-Writes all there is, and waits meanwhile. The process ends if the gateway has gone.
+Writes all there is, and waits meanwhile.
 
 =cut
 
 sub finish {
     my ($self) = @_;
     my ($mux, $socket) = @$self{qw(mux socket)};
+    return if $self->{is_gone};
     while (${ $mux->out } ne '') {
         my $n = syswrite $socket, ${ $mux->out };
         if (defined $n) { $mux->written($n); next }
         next if $! == EINTR;
-        exit 0 if $! != EAGAIN;
+        return $self->gone if $! != EAGAIN;
         vec(my $bits = '', fileno $socket, 1) = 1;
         select undef, $bits, undef, undef;
     }
@@ -86,7 +149,7 @@ sub finish {
 
 =head2 attach($loop, $idle)
 
-Has the loop read and write. C<$idle> is called after each turn in which something was read.
+Has the loop read and write. C<$idle>, if given, is called after each turn in which something was read.
 
 =cut
 
@@ -99,8 +162,8 @@ sub attach {
         $self->{asked} = 1;    # writing follows at once
         my $is_there = $self->fill;
         $self->write;
-        exit 0 if !$is_there;
-        $idle->();
+        return $self->gone if !$is_there;
+        $idle->() if $idle;
     });
     return;
 }
@@ -122,12 +185,13 @@ sub touch {
 sub write {
     my ($self) = @_;
     my ($mux, $socket) = @$self{qw(mux socket)};
+    return if $self->{is_gone};
     $self->{asked} = 0;
     while (${ $mux->out } ne '') {
         my $n = syswrite $socket, ${ $mux->out };
         if (defined $n) { $mux->written($n); next }
         next if $! == EINTR;
-        exit 0 if $! != EAGAIN;    # the gateway has gone
+        return $self->gone if $! != EAGAIN;
         return if $self->{writes}++;
         $self->{loop}->watch_io(handle => $socket, on_write_ready => sub { $self->write });
         return;
