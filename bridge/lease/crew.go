@@ -314,7 +314,7 @@ func (c *Crew) tellLost(why error) {
 	c.log.Error("the keeper of the workers cannot be asked any more: there are no new ones until there is another keeper", "error", why, "has_workers", has)
 }
 
-// dropOthers lets workers finish that the keeper does not know.
+// dropOthers lets workers finish that the keeper does not know, and then go, as those that are replaced.
 func (c *Crew) dropOthers(known map[string]bool) {
 	c.mu.Lock()
 	var others []*lease
@@ -335,7 +335,8 @@ func (c *Crew) dropOthers(known map[string]bool) {
 	c.mu.Unlock()
 	for _, l := range others {
 		l.orphaned.Store(true)
-		c.tasks.Go(l.drainStation)
+		l.relieved.Store(true)
+		c.tasks.Go(l.station.Relieve)
 	}
 }
 

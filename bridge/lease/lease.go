@@ -301,7 +301,12 @@ func (l *lease) kill(k Kill) {
 func (l *lease) release() {
 	c := l.crew
 	control, known := c.controlOf(l)
-	if c.isClosing() || !known {
+	switch {
+	case l.orphaned.Load(): // there is no keeper to ask, and none to tell it
+		l.Drain()
+		l.Flush()
+		return
+	case c.isClosing(), !known:
 		l.giveBack()
 		return
 	}

@@ -31,7 +31,7 @@ import (
 type resident struct {
 	app    pagi.App // what is served
 	status func() status.Backend
-	log    *slog.Logger                // the adapter's own, or a gateway's
+	log    *slog.Logger // the adapter's own, or a gateway's
 	dir    string
 	uid    int // of the gateway
 	token  string

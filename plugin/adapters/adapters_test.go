@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -414,40 +415,50 @@ func TestAnAdapterWithoutAGatewayEnds(t *testing.T) {
 	}
 }
 
-func TestAPAGIApplicationRunsInAnAdapter(t *testing.T) {
+// needsPAGI skips a test where Perl lacks what PAGI needs.
+func needsPAGI(t *testing.T) {
+	t.Helper()
 	for _, module := range []string{"IO::Async::Loop", "Future::AsyncAwait"} {
 		if err := exec.Command("perl", "-M"+module, "-e", "1").Run(); err != nil {
 			t.Skipf("Perl has no %s: %v", module, err)
 		}
 	}
-	h := newHouse(t)
-	file := filepath.Join(testkit.Tree(t, map[string]string{"app.pl": `
-use strict; use warnings; use Future::AsyncAwait;
+}
+
+// echoPIDs is a PAGI application that tells its number and that of its parent, and over a WebSocket each text with its number.
+const echoPIDs = `use strict; use warnings; use Future::AsyncAwait;
 async sub {
     my ($scope, $receive, $send) = @_;
     die "no such scope\n" if $scope->{type} eq 'lifespan';
     if ($scope->{type} eq 'websocket') {
         await $receive->();
         await $send->({ type => 'websocket.accept' });
-        my $event = await $receive->();
-        return await $send->({ type => 'websocket.send', text => "$event->{text} $$" });
+        while (1) {
+            my $event = await $receive->();
+            return if $event->{type} eq 'websocket.disconnect';
+            await $send->({ type => 'websocket.send', text => "$event->{text} $$" });
+        }
     }
     await $send->({ type => 'http.response.start', status => 200, headers => [] });
     await $send->({ type => 'http.response.body', body => join ' ', $$, getppid });
 }
-`}), "app.pl")
-	app := h.perlPAGI(t, perlpagi.PAGI{App: file, Name: "/", Processes: worker.Processes{Workers: 1}})
+`
+
+func TestAPAGIApplicationRunsInAnAdapter(t *testing.T) {
+	needsPAGI(t)
+	h := newHouse(t)
+	app := h.perlPAGI(t, perlpagi.PAGI{Code: echoPIDs, Name: "/", Processes: worker.Processes{Workers: 1}})
 	c := pagitest.Start(t, app)
 	number, adapter := who(t, c)
 	if adapter != strconv.Itoa(h.Status()[0].PID) {
 		t.Errorf("the parent is %s, the adapters are %+v", adapter, h.Status())
 	}
 	ws := c.WebSocket("/")
-	if err := ws.SendText("hello"); err != nil {
-		t.Fatal(err)
+	if text := exchange(t, ws, "hello"); text != "hello "+number {
+		t.Errorf("%q", text)
 	}
-	if text, err := ws.ReceiveText(); err != nil || text != "hello "+number {
-		t.Errorf("%q, %v", text, err)
+	if err := errors.Join(ws.Close(1000, ""), ws.Finish()); err != nil {
+		t.Error(err)
 	}
 	if err := app.(interface{ Reload(context.Context) error }).Reload(t.Context()); err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,10 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/perlpagi"
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/confine"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 )
 
@@ -267,4 +270,59 @@ func killed(t *testing.T, adapter bool, phase string) {
 	if err := c.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+// A WebSocket goes on when the adapter of its worker is killed, for the time that the streams of a replaced worker have.
+// Then it is closed as one of those, and the worker ends.
+func TestAnAdapterOfPAGIIsKilled(t *testing.T) {
+	needsPAGI(t)
+	dir := t.TempDir()
+	mark := "PAGI_TEST_DIR=" + dir
+	t.Setenv("PAGI_TEST_DIR", dir)
+	defer noneMarked(t, mark)
+	h := newHouse(t)
+	o := perlpagi.PAGI{Code: echoPIDs, Name: "/", Processes: worker.Processes{Workers: 1}, StreamGrace: 300 * time.Millisecond}
+	app := h.perlPAGI(t, o)
+	c := pagitest.New(app)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
+	defer cancel()
+	if err := c.Startup(ctx); err != nil {
+		t.Fatal(err)
+	}
+	number, _ := who(t, c)
+	ws := c.WebSocket("/")
+	if text := exchange(t, ws, "before"); text != "before "+number {
+		t.Errorf("%q", text)
+	}
+	kill(t, h.Status()[0].PID)
+	h.log.WaitFor(t, "the adapter has died")
+	if text := exchange(t, ws, "after"); text != "after "+number {
+		t.Errorf("%q", text)
+	}
+	testkit.Eventually(t, "another worker", func() bool {
+		res := c.Get("/")
+		return res.Status == 200 && !strings.HasPrefix(res.Text(), number+" ")
+	})
+	_, err := ws.Receive()
+	var end *engine.WebSocketEnd
+	if !errors.As(err, &end) || end.Code != 1012 {
+		t.Errorf("the WebSocket ends with %v\n%s", err, h.log)
+	}
+	_ = ws.Finish() // the error is that of the end
+	if err := c.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// exchange sends a text over a WebSocket and returns what comes back.
+func exchange(t *testing.T, ws *pagitest.WebSocket, text string) string {
+	t.Helper()
+	if err := ws.SendText(text); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := ws.ReceiveText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
 }
