@@ -88,12 +88,24 @@ func (s *stream) send(ctx context.Context, ev pagi.Event) error {
 		if len(payload) > 0 {
 			flags = wire.FlagPart
 		}
-		err = s.link.out.putEvent(ctx, func(b []byte) []byte { return wire.AppendFrame(b, wire.EventPart, flags, s.id, piece) })
+		err = s.link.out.putEvent(ctx, len(payload) == 0 && hasSequel(ev), func(b []byte) []byte { return wire.AppendFrame(b, wire.EventPart, flags, s.id, piece) })
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// hasSequel reports whether something usually follows an event at once: the body follows the start of a response, and the end of
+// the scope follows the end of the body.
+func hasSequel(ev pagi.Event) bool {
+	switch e := ev.(type) {
+	case pagi.HTTPResponseStart:
+		return true
+	case pagi.HTTPResponseBody:
+		return !e.More
+	}
+	return false
 }
 
 // sendFile sends an event with a descriptor. It returns when the descriptor is on its way.

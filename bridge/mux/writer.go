@@ -97,7 +97,9 @@ func (w *writer) putLocked(add func(b []byte) []byte) error {
 }
 
 // putEvent is put for an EVENT. It waits while too much waits to be written.
-func (w *writer) putEvent(ctx context.Context, add func(b []byte) []byte) error {
+//
+// soon leaves the writing to the goroutine that runs write, so that frames that follow at once are written with this one.
+func (w *writer) putEvent(ctx context.Context, soon bool, add func(b []byte) []byte) error {
 	w.mu.Lock()
 	for len(w.buf) >= backlog && w.err == nil || len(w.waiting) > 0 && len(w.buf) >= backlog/2 {
 		turn := make(chan struct{})
@@ -116,7 +118,13 @@ func (w *writer) putEvent(ctx context.Context, add func(b []byte) []byte) error 
 			break
 		}
 	}
-	err := w.putLocked(add)
+	err := w.err
+	if soon && err == nil {
+		w.buf = add(w.buf)
+		w.signal()
+	} else {
+		err = w.putLocked(add)
+	}
 	w.admitLocked()
 	w.mu.Unlock()
 	return err
