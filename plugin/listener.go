@@ -2,12 +2,7 @@ package plugin
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/subtle"
 	"errors"
-	"fmt"
-	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,11 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pagi-go/pagi-bridge/bridge/mux"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
-	"github.com/pagi-go/pagi-bridge/internal/accept"
-	"github.com/pagi-go/pagi-bridge/internal/proc"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/plugin/internal/endpoint"
 	"github.com/pagi-go/pagi-bridge/plugin/internal/pluginpb"
 )
 
@@ -33,14 +26,11 @@ type listener struct {
 	number     int
 	generation int
 	since      time.Time
-	log        *slog.Logger
-	socket     *net.UnixListener
-	token      string
+	endpoint   *endpoint.Endpoint
 
 	ctx    context.Context // of all scopes
 	cancel context.CancelFunc
 	once   sync.Once
-	quit   chan struct{} // closed by withdraw
 	done   chan struct{} // closed when it has ended
 	begun  chan error    // capacity 1: whether the application has started up, for the first gateway
 
@@ -51,17 +41,13 @@ type listener struct {
 // listenLocked makes an endpoint and puts it on the board.
 func (a *adapter) listenLocked(m *mount, app pagi.App) (*listener, error) {
 	a.sockets++
-	path := filepath.Join(a.directory, "s"+strconv.Itoa(a.sockets))
-	socket, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	e, err := endpoint.Listen(filepath.Join(a.directory, "s"+strconv.Itoa(a.sockets)), m.log)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(err, socket.Close())
-	}
 	l := &listener{
-		adapter: a, mount: m, app: app, number: a.sockets, generation: m.generation, since: time.Now(), log: m.log, socket: socket, token: rand.Text(),
-		quit: make(chan struct{}), done: make(chan struct{}), begun: make(chan error, 1),
+		adapter: a, mount: m, app: app, number: a.sockets, generation: m.generation, since: time.Now(), endpoint: e,
+		done: make(chan struct{}), begun: make(chan error, 1),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.tell(pluginpb.EndpointState_ENDPOINT_STATE_SERVING, "")
@@ -73,73 +59,28 @@ func (a *adapter) listenLocked(m *mount, app pagi.App) (*listener, error) {
 func (l *listener) tell(state pluginpb.EndpointState, exit string) {
 	l.adapter.server.Board.Put(&pluginpb.Endpoint{
 		Mount: l.mount.id, Id: strconv.Itoa(l.number), Generation: uint32(l.generation), Pid: uint32(os.Getpid()),
-		Network: "unix", Address: l.socket.Addr().String(), Token: l.token, Kind: pluginpb.EndpointKind_ENDPOINT_KIND_SCOPES,
+		Network: "unix", Address: l.endpoint.Address(), Token: l.endpoint.Token(), Kind: pluginpb.EndpointKind_ENDPOINT_KIND_SCOPES,
 		State: state, Exit: exit,
 	})
 }
 
-// serve takes connections until the listener is withdrawn, and then waits for their ends.
+// serve serves gateways until the listener is withdrawn, and their connections have ended.
 func (l *listener) serve() {
 	defer close(l.done)
-	var serving sync.WaitGroup
-	for {
-		conn, err := accept.Connection(l.socket.AcceptUnix, l.quit, l.log, l.socket.Addr())
-		if err != nil {
-			if !errors.Is(err, net.ErrClosed) {
-				l.log.Error("no gateway can connect any more", "error", err)
-			}
-			break
-		}
-		serving.Go(func() {
-			if err := l.connection(conn); err != nil {
-				l.log.Warn("a connection of the gateway has failed", "error", err)
-			}
-		})
-	}
-	serving.Wait()
+	l.endpoint.Serve(l.ctx, counting{l}, wire.Offer{
+		Features: wire.FeatureScopes | wire.FeaturePing | wire.FeatureDescriptors,
+		Runtime:  "go", RuntimeVersion: l.adapter.version,
+	})
 	l.cancel()
 	l.tell(pluginpb.EndpointState_ENDPOINT_STATE_ENDED, "it has finished")
 	l.adapter.ended(l.mount, l)
-}
-
-// connection serves one gateway.
-func (l *listener) connection(conn *net.UnixConn) error {
-	defer func() { _ = conn.Close() }() // the worker has closed it already, unless the greeting has failed
-	offer := wire.Offer{
-		Features: wire.FeatureScopes | wire.FeaturePing | wire.FeatureDescriptors,
-		Runtime:  "go", RuntimeVersion: l.adapter.version,
-	}
-	line, err := mux.Answer(conn, offer, wire.FeatureScopes, func(h wire.HelloPayload) error { return l.admit(conn, h) })
-	if err != nil {
-		return err
-	}
-	err = mux.NewWorker(line, counting{l}, mux.WorkerOptions{Logger: l.log}).Run(l.ctx)
-	if errors.Is(err, mux.ErrProtocol) {
-		return err
-	}
-	return nil // the gateway has closed it
-}
-
-// admit checks who has dialled.
-func (l *listener) admit(conn *net.UnixConn, h wire.HelloPayload) error {
-	peer, known, err := proc.PeerOf(conn)
-	switch {
-	case err != nil:
-		return err
-	case known && peer.UID != os.Geteuid() && peer.UID != 0:
-		return fmt.Errorf("the user %d may not connect here", peer.UID)
-	case subtle.ConstantTimeCompare([]byte(h.Token), []byte(l.token)) != 1:
-		return errors.New("the token is wrong")
-	}
-	return nil
 }
 
 // withdraw takes no more connections. Those that there are end by the gateway.
 func (l *listener) withdraw() {
 	l.once.Do(func() {
 		l.tell(pluginpb.EndpointState_ENDPOINT_STATE_WITHDRAWN, "")
-		close(l.quit)
-		_ = l.socket.Close() // its file is removed with it; an error means that there is none
+		l.endpoint.Withdraw()
 	})
 }
 

@@ -2,12 +2,9 @@ package adapter
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,15 +12,13 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/lease"
-	"github.com/pagi-go/pagi-bridge/bridge/mux"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
-	"github.com/pagi-go/pagi-bridge/internal/accept"
-	"github.com/pagi-go/pagi-bridge/internal/proc"
 	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 	"github.com/pagi-go/pagi-bridge/plugin/internal/control"
+	"github.com/pagi-go/pagi-bridge/plugin/internal/endpoint"
 )
 
 // resident is a keeper of an application in Go that runs in the adapter itself. For gateways it is the only worker of its
@@ -34,17 +29,14 @@ type resident struct {
 	log    *slog.Logger // the adapter's own, or a gateway's
 	dir    string
 	uid    int // of the gateway
-	token  string
 
 	aloneFor time.Duration
 	alone    func()
 
 	ctx      context.Context // of all scopes
 	cancel   context.CancelFunc
-	socket   *net.UnixListener
+	endpoint *endpoint.Endpoint // from Start on
 	serving  sync.WaitGroup
-	quit     chan struct{} // closed when no gateway may connect any more
-	stopping sync.Once
 	life     *lifespan.Run
 
 	mu       sync.Mutex
@@ -62,8 +54,8 @@ var sockets atomic.Int64
 // newResident returns a resident without its application, which logs to its log.
 func newResident(r request) *resident {
 	k := &resident{
-		dir: r.dir, uid: r.gateway, token: rand.Text(), aloneFor: r.aloneFor, alone: r.alone,
-		quit: make(chan struct{}), gateways: map[*guest]struct{}{},
+		dir: r.dir, uid: r.gateway, aloneFor: r.aloneFor, alone: r.alone,
+		gateways: map[*guest]struct{}{},
 	}
 	k.log = slog.New(lease.NewRecorder(k.record, r.log.Handler()))
 	k.ctx, k.cancel = context.WithCancel(context.Background())
@@ -84,16 +76,15 @@ func (k *resident) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return lifespan.OwnMessage(err)
 	}
-	path := filepath.Join(k.dir, fmt.Sprintf("r%d", sockets.Add(1)))
-	if k.socket, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"}); err == nil {
-		err = os.Chmod(path, 0o600)
-	}
+	k.endpoint, err = endpoint.Listen(filepath.Join(k.dir, fmt.Sprintf("r%d", sockets.Add(1))), k.log, k.uid)
 	if err != nil {
 		cut, cancel := context.WithCancel(ctx)
 		cancel()
 		return errors.Join(err, k.Stop(cut))
 	}
-	k.serving.Go(k.serve)
+	k.serving.Go(func() {
+		k.endpoint.Serve(k.ctx, k.app, wire.Offer{Features: wire.FeatureScopes | wire.FeaturePing | wire.FeaturePaths, Runtime: "go", Streams: maxScopes})
+	})
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.lonelyLocked()
@@ -117,52 +108,6 @@ func (k *resident) lonelyLocked() {
 	k.timer = timer
 }
 
-// serve takes connections of gateways.
-func (k *resident) serve() {
-	for {
-		conn, err := accept.Connection(k.socket.AcceptUnix, k.quit, k.log, k.socket.Addr())
-		if err != nil {
-			if !errors.Is(err, net.ErrClosed) {
-				k.log.Error("no gateway can connect any more", "error", err)
-			}
-			return
-		}
-		k.serving.Go(func() {
-			if err := k.connection(conn); err != nil {
-				k.log.Warn("a connection of the gateway has failed", "error", err)
-			}
-		})
-	}
-}
-
-// connection serves one gateway.
-func (k *resident) connection(conn *net.UnixConn) error {
-	defer func() { _ = conn.Close() }() // the worker has closed it already, unless the greeting has failed
-	offer := wire.Offer{Features: wire.FeatureScopes | wire.FeaturePing | wire.FeaturePaths, Runtime: "go", Streams: maxScopes}
-	line, err := mux.Answer(conn, offer, wire.FeatureScopes, func(h wire.HelloPayload) error { return k.admit(conn, h) })
-	if err != nil {
-		return err
-	}
-	if err := mux.NewWorker(line, k.app, mux.WorkerOptions{Logger: k.log}).Run(k.ctx); errors.Is(err, mux.ErrProtocol) {
-		return err
-	}
-	return nil // the gateway has closed it
-}
-
-// admit checks who has dialled.
-func (k *resident) admit(conn *net.UnixConn, h wire.HelloPayload) error {
-	peer, known, err := proc.PeerOf(conn)
-	switch {
-	case err != nil:
-		return err
-	case known && peer.UID != k.uid && peer.UID != 0 && peer.UID != os.Geteuid():
-		return fmt.Errorf("the user %d may not connect here", peer.UID)
-	case subtle.ConstantTimeCompare([]byte(h.Token), []byte(k.token)) != 1:
-		return errors.New("the token is wrong")
-	}
-	return nil
-}
-
 // Stop implements keeper. The scopes end at the end of ctx.
 func (k *resident) Stop(ctx context.Context) error {
 	k.mu.Lock()
@@ -171,15 +116,12 @@ func (k *resident) Stop(ctx context.Context) error {
 		k.timer.Stop()
 	}
 	for g := range k.gateways {
-		g.tell(lease.Changes{Endpoints: []lease.Endpoint{k.endpoint(lease.Withdrawn)}})
+		g.tell(lease.Changes{Endpoints: []lease.Endpoint{k.described(lease.Withdrawn)}})
 	}
 	k.mu.Unlock()
-	k.stopping.Do(func() {
-		close(k.quit)
-		if k.socket != nil {
-			_ = k.socket.Close() // its file is removed with it; an error means that there is none
-		}
-	})
+	if k.endpoint != nil {
+		k.endpoint.Withdraw()
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -202,11 +144,11 @@ func (k *resident) Stop(ctx context.Context) error {
 	return lifespan.OwnMessage(k.life.Shutdown(context.WithoutCancel(ctx)))
 }
 
-// endpoint describes the application for gateways.
-func (k *resident) endpoint(state lease.State) lease.Endpoint {
+// described describes the application for gateways.
+func (k *resident) described(state lease.State) lease.Endpoint {
 	return lease.Endpoint{
 		Worker: 1, Generation: 1, PID: os.Getpid(), UID: os.Geteuid(), Kind: lease.Scopes,
-		Address: k.socket.Addr().String(), Token: k.token, State: state,
+		Address: k.endpoint.Address(), Token: k.endpoint.Token(), State: state,
 	}
 }
 
@@ -223,7 +165,7 @@ func (k *resident) Attach(ctx context.Context, _ string) (lease.Stream, error) {
 	}
 	g := &guest{ctx: ctx, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	g.tell(lease.Changes{
-		Endpoints: []lease.Endpoint{k.endpoint(lease.Serving)}, Listed: true,
+		Endpoints: []lease.Endpoint{k.described(lease.Serving)}, Listed: true,
 		Facts: &lease.Facts{Circuit: worker.Closed, RetryAfter: time.Second, UID: os.Geteuid()},
 	})
 	k.gateways[g] = struct{}{}
