@@ -53,25 +53,27 @@ func launch(commands ...*exec.Cmd) ([]*exec.Cmd, error) {
 	return commands, nil
 }
 
-// halt ends processes and their groups.
+// halt ends processes and their groups. One that has not ended 5 seconds after TERM gets it again, which forces a gateway, and
+// KILL after 5 more.
 func halt(commands []*exec.Cmd) error {
 	for _, cmd := range slices.Backward(commands) {
-		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return err
-		}
 		done := make(chan struct{})
 		go func() {
-			_ = cmd.Wait() // it was told to end; its exit status does not matter
+			_ = cmd.Wait() // it is told to end; its exit status does not matter
 			close(done)
 		}()
-		select {
-		case <-done:
-		case <-time.After(5 * time.Second):
-			if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil {
+	signals:
+		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGTERM, syscall.SIGKILL} {
+			if err := syscall.Kill(-cmd.Process.Pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 				return err
 			}
-			<-done
+			select {
+			case <-done:
+				break signals
+			case <-time.After(5 * time.Second):
+			}
 		}
+		<-done
 	}
 	return nil
 }

@@ -28,11 +28,15 @@
 //	go run ./bench sse         one event to 5000 clients
 //	go run ./bench slowhttp    a normal client beside each attack of slowhttptest
 //	go run ./bench websocket   echoed messages, and memory of 10,000 WebSockets at rest
+//	go run ./bench pagi        PAGI in Perl: a small answer and echoed messages, beside the reference servers
+//	go run ./bench pagi-sse    PAGI in Perl: an event each second to 2000 clients
+//	go run ./bench pagi-slow   PAGI in Perl: the memory of both sides while one does not read
 //	go run ./bench profile     record the profile the compiler optimises by
 //
 // It needs Linux, wrk, and of the peers those that are to be compared: nginx, uwsgi
 // with its psgi plugin, starman, apache2 with mod_perl, feersum, lighttpd, fcgiwrap; one that is missing is
-// left out. Everything listens on 127.0.0.1.
+// left out. The reference servers of PAGI are found by PAGI_REFERENCE (a checkout of 0.001006) and PAGI_NEWEST (a directory with
+// checkouts of pagi, PAGI-Server and PAGI-Tools). Everything listens on 127.0.0.1.
 package main
 
 import (
@@ -98,6 +102,9 @@ var benchmarks = map[string]struct {
 	"websocket":  {(*bench).websocket, 4},
 	"profile":    {(*bench).profile, 4},
 	"slowloris":  {(*bench).slowloris, 4},
+	"pagi":       {(*bench).pagi, 4},
+	"pagi-sse":   {(*bench).pagiSSE, 15},
+	"pagi-slow":  {(*bench).pagiSlow, 30},
 	"tls":        {(*bench).tls, 4},
 }
 
