@@ -5,7 +5,7 @@ use warnings;
 
 use Future::AsyncAwait;
 
-my %seen;
+my (%seen, $deaf);
 
 async sub app {
     my ($scope, $receive, $send) = @_;
@@ -13,9 +13,13 @@ async sub app {
     if ($scope->{type} eq 'websocket') {
         await $receive->();
         await $send->({ type => 'websocket.accept' });
-        await IO::Async::Loop->new->new_future if $scope->{path} eq '/deaf';    # never receives
+        if ($scope->{path} eq '/deaf') {    # receives nothing, until /hear
+            $deaf = IO::Async::Loop->new->new_future;
+            await $deaf;
+        }
         return;
     }
+    $deaf->done if $scope->{path} eq '/hear';
     my $body = join ' ', map {"$_=$seen{$_}"} sort keys %seen;
     my $transport = $scope->{'pagi.transport'};
     await $send->({ type => 'http.response.start', status => 200 });
