@@ -54,6 +54,61 @@ sub simple {
     return $bytes;
 }
 
+=head2 status_and_headers($response)
+
+Returns the status and the list of headers of an array, or two undefined values and what is wrong with them: "returned the
+status ...".
+
+=cut
+
+sub status_and_headers {
+    my ($response) = @_;
+    my ($status, $headers) = @$response;
+    $status = $1 if defined $status && $status =~ STATUS_LINE;
+    if (!defined $status || $status !~ STATUS) {
+        $status = 'undef' if !defined $status;
+        return (undef, undef, "returned the status '$status'; it must be a number from 200 to 999");
+    }
+    return ($status, $headers) if (reftype($headers) || '') eq 'ARRAY' && @$headers % 2 == 0;
+    return (undef, undef, 'returned ' . describe($headers) . ' for headers; PSGI wants an array of names and values');
+}
+
+=head2 wrong($response), wrong_late($response), wrong_body($body), too_wide($where)
+
+Say what is wrong with a value that is no response, with what a responder was given, with a value that is no body, and with
+characters in the C<body> or the C<headers>.
+
+=cut
+
+sub too_wide { return "wide character in the response $_[0]: PSGI wants bytes; encode the text first (Encode::encode_utf8)" }
+
+sub wrong {
+    my ($response) = @_;
+    return 'returned an array of ' . @$response . ' elements; PSGI wants [status, headers, body]' if (reftype($response) || '') eq 'ARRAY';
+    return 'returned ' . describe($response) . '; PSGI wants [status, headers, body] or a code reference';
+}
+
+sub wrong_late { return 'gave the responder ' . describe($_[0]) . '; PSGI wants [status, headers, body] or [status, headers]' }
+
+sub wrong_body {
+    my ($body) = @_;
+    return 'returned no body; PSGI wants an array or a handle' if !defined $body;
+    return 'returned ' . describe($body) . ' for a body; PSGI wants an array or an object with getline';
+}
+
+=head2 handlers_of($env)
+
+Returns the cleanup handlers of an environment. An application may have put its own list, or one handler, in the place of the
+list it was given.
+
+=cut
+
+sub handlers_of {
+    my ($env) = @_;
+    my $handlers = $env->{'psgix.cleanup.handlers'};
+    return (reftype($handlers) || '') eq 'ARRAY' ? @$handlers : defined $handlers ? $handlers : ();
+}
+
 =head1 METHODS
 
 =head2 new($worker, $env)
@@ -89,11 +144,10 @@ sub give {
     my $kind = reftype($response) || '';
     if ($kind eq 'ARRAY') {
         return $self->send($response) if @$response >= 3;
-        return $self->invalid('returned an array of ' . @$response . ' elements; PSGI wants [status, headers, body]');
+        return $self->invalid(wrong($response));
     }
     if ($kind ne 'CODE') {
-        return $self->invalid('returned ' . describe($response) . '; PSGI wants [status, headers, body] or a code reference'
-            . PagiBridge::Hint::value($response));
+        return $self->invalid(wrong($response) . PagiBridge::Hint::value($response));
     }
     {
         local $self->{running} = 1;
@@ -109,7 +163,7 @@ sub respond {
     my ($self, $late) = @_;
     die "the responder was called twice\n" if $self->{started};
     if ((reftype($late) || '') ne 'ARRAY' || @$late < 2) {
-        return $self->invalid('gave the responder ' . describe($late) . '; PSGI wants [status, headers, body] or [status, headers]');
+        return $self->invalid(wrong_late($late));
     }
     return $self->send($late) if defined $late->[2];
     my $head = $self->head($late);
@@ -127,7 +181,7 @@ sub send {
     return if !defined $head;
     my $body = $response->[2];
     return $self->send_array($head, $body) if ref $body eq 'ARRAY';
-    return $self->invalid('returned no body; PSGI wants an array or a handle') if !defined $body;
+    return $self->invalid(wrong_body($body)) if !defined $body;
     my $worker = $self->{worker};
     if (my $file = ($worker->{paths} || $worker->{descriptors}) && !$self->has_more
         && PagiBridge::File::payload($body, $worker->{began}, $self->{running})) {
@@ -138,7 +192,7 @@ sub send {
     if (ref $body eq 'GLOB' || ref \$body eq 'GLOB' || blessed($body) && $body->can('getline')) {
         return $self->send_handle($head, $body);
     }
-    return $self->invalid('returned ' . describe($body) . ' for a body; PSGI wants an array or an object with getline');
+    return $self->invalid(wrong_body($body));
 }
 
 sub send_array {
@@ -301,13 +355,7 @@ sub has_more {
     return $self->handlers || $self->{env}{'psgix.harakiri.commit'};
 }
 
-# handlers returns the cleanup handlers. An application may have put its own list, or one
-# handler, in the place of the list it was given.
-sub handlers {
-    my ($self) = @_;
-    my $handlers = $self->{env}{'psgix.cleanup.handlers'};
-    return (reftype($handlers) || '') eq 'ARRAY' ? @$handlers : defined $handlers ? $handlers : ();
-}
+sub handlers { return handlers_of($_[0]{env}) }
 
 =head2 finish
 
@@ -337,15 +385,8 @@ sub finish {
 # head packs status and headers, or reports why it cannot and returns undef.
 sub head {
     my ($self, $response) = @_;
-    my ($status, $headers) = @$response;
-    $status = $1 if defined $status && $status =~ STATUS_LINE;
-    if (!defined $status || $status !~ STATUS) {
-        $status = 'undef' if !defined $status;
-        return $self->invalid("returned the status '$status'; it must be a number from 200 to 999");
-    }
-    if ((reftype($headers) || '') ne 'ARRAY' || @$headers % 2) {
-        return $self->invalid('returned ' . describe($headers) . ' for headers; PSGI wants an array of names and values');
-    }
+    my ($status, $headers, $problem) = status_and_headers($response);
+    return $self->invalid($problem) if defined $problem;
     no warnings 'uninitialized';
     my $head = pack 'n N (N/a*)*', $status, @$headers / 2, @$headers;
     return $self->wide('headers') if !utf8::downgrade($head, 1);
@@ -377,8 +418,7 @@ sub invalid {
 
 sub wide {
     my ($self, $where) = @_;
-    $self->abort(ABORT_DIED,
-        "wide character in the response $where: PSGI wants bytes; encode the text first (Encode::encode_utf8)");
+    $self->abort(ABORT_DIED, too_wide($where));
     return;
 }
 

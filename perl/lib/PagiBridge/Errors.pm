@@ -62,6 +62,22 @@ sub handle {
     return $glob;
 }
 
+=head2 light($worker)
+
+Returns a handle for one of many requests at once, without a descriptor of its own. C<$worker> has a method C<log> and a
+field C<stream>.
+
+=cut
+
+sub light {
+    my ($class, $worker) = @_;
+    my $glob = Symbol::gensym();
+    bless $glob, 'IO::Handle';
+    my $self = tie *$glob, $class, $worker;
+    weaken($self->{io} = *$glob{IO});
+    return $glob;
+}
+
 # number returns the descriptor of the standard error: 2, or that of the copy where an
 # application has closed 2. The next file that it opens gets the number 2.
 sub number {

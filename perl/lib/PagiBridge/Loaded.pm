@@ -66,7 +66,7 @@ sub report {
         my $path = $INC{$name};
         next if !defined $path || ref $path || $self->{told}{$path}++;
         my $file = File::Spec->rel2abs($path, $self->{dir});
-        next if $file =~ m{/PagiBridge/[^/]+\.pm\z} || !-f $file;
+        next if $file =~ m{/PagiBridge/(?:\w+/)?\w+\.pm\z} || !-f $file;
         utf8::encode($file) if utf8::is_utf8($file);
         push @files, $file;
     }

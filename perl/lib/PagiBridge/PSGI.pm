@@ -37,19 +37,32 @@ sub new {
         errors => PagiBridge::Errors->handle($arg{worker}),
     }, $class;
     $self->{base} = [
+        base(multiprocess => $arg{multiprocess}),
+        'psgix.harakiri'      => 1,
+        'psgix.logger'        => sub { record($arg{worker}, @_) },
+        'psgix.informational' => sub { inform($arg{worker}, @_) },
+    ];
+    return $self;
+}
+
+=head2 base(%options)
+
+A function: the names and values that are the same in each environment. C<multiprocess> and C<nonblocking> are the options.
+
+=cut
+
+sub base {
+    my (%arg) = @_;
+    return (
         'psgi.version'         => [1, 1],
         'psgi.multithread'     => '',
         'psgi.multiprocess'    => $arg{multiprocess} ? 1 : '',
         'psgi.run_once'        => '',
-        'psgi.nonblocking'     => '',
+        'psgi.nonblocking'     => $arg{nonblocking} ? 1 : '',
         'psgi.streaming'       => 1,
         'psgix.input.buffered' => 1,
-        'psgix.harakiri'       => 1,
         'psgix.cleanup'        => 1,
-        'psgix.logger'         => sub { record($arg{worker}, @_) },
-        'psgix.informational'  => sub { inform($arg{worker}, @_) },
-    ];
-    return $self;
+    );
 }
 
 =head2 handle($worker, $values, $flags, $names)
@@ -123,7 +136,7 @@ sub renew_errors {
 
 my %level = (debug => LOG_DEBUG, info => LOG_INFO, warn => LOG_WARN, error => LOG_ERROR, fatal => LOG_ERROR);
 
-# record is the code behind psgix.logger.
+# record is the code behind psgix.logger. It calls the method log of $worker.
 sub record {
     my ($worker, $record) = @_;
     die "psgix.logger wants a hash with level and message\n" if ref $record ne 'HASH';

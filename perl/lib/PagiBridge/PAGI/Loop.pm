@@ -32,13 +32,25 @@ my %packages = (
 
 sub start {
     my ($name) = @_;
+    need('a PAGI application');
+    return open_loop($name);
+}
+
+=head2 need($what), open_loop($name)
+
+The two halves of C<start>. C<need> loads the modules for C<$what>, which the message names.
+
+=cut
+
+sub need {
+    my ($what) = @_;
     for my $module (sort keys %packages) {
         next if eval "require $module; 1";    ## no critic (ProhibitStringyEval)
         my ($why) = split /\n/, $@;
-        die "a PAGI application needs the Perl module $module, which cannot be loaded. On Debian and Ubuntu:"
+        die "$what needs the Perl module $module, which cannot be loaded. On Debian and Ubuntu:"
             . " apt install $packages{$module}; elsewhere: cpan $module. Perl says: $why\n";
     }
-    return open_loop($name);
+    return;
 }
 
 sub open_loop {
