@@ -16,6 +16,13 @@ const MaxScope = 1 << 20
 
 var scopeTypes = [...]string{1: pagi.TypeHTTP, 2: pagi.TypeWebSocket, 3: pagi.TypeSSE, 4: pagi.TypeLifespan}
 
+// ExtEnviron is the extension of a scope for an application of PSGI: a value of type Pairs, the names and values of its
+// environment. A scope with it needs no headers.
+const ExtEnviron = "psgi.environ"
+
+// Pairs is a list of names and values, one behind the other.
+type Pairs []string
+
 // AppendScope appends a SCOPE frame. What a scope has beside the fields that PROTOCOL.md lists does
 // not cross the wire: State, Connection, Transport, Notes, Stash, and the values of With but for the
 // request's id and the authenticated client. The error is ErrTooLarge, or about a type that the protocol does not have.
@@ -48,8 +55,11 @@ func AppendScope(b []byte, stream uint32, s *pagi.Scope) ([]byte, error) {
 	for _, name := range slices.Sorted(maps.Keys(s.Extensions)) {
 		b = appendString(b, name)
 		data := ""
-		if t, is := s.Extensions[name].(*pagi.TLS); is {
-			data = string(appendTLS(nil, t))
+		switch value := s.Extensions[name].(type) {
+		case *pagi.TLS:
+			data = string(appendTLS(nil, value))
+		case Pairs:
+			data = string(AppendPairs(nil, value...))
 		}
 		b = appendString(b, data)
 	}

@@ -380,3 +380,19 @@ func TestAScopeCarriesTheClientsIdentity(t *testing.T) {
 		t.Errorf("%+v, %v", auth, got.Value(scopekey.RequestID))
 	}
 }
+
+// The environment of a PSGI application crosses as the data of an extension, which the Go side does not read again.
+func TestScopeWithAnEnvironment(t *testing.T) {
+	t.Parallel()
+	pairs := Pairs{"PATH_INFO", "/", "QUERY_STRING", ""}
+	frame, err := AppendScope(nil, 1, &pagi.Scope{Type: pagi.TypeHTTP, Extensions: map[string]any{ExtEnviron: pairs}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.HasSuffix(frame, AppendPairs(nil, pairs...)) {
+		t.Errorf("%q", frame)
+	}
+	if scope, err := DecodeScope(frame[HeaderSize:]); err != nil || !scope.HasExtension(ExtEnviron) {
+		t.Errorf("%+v, %v", scope, err)
+	}
+}

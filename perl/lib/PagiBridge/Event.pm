@@ -83,7 +83,7 @@ sub scope_of {
     $scope{headers} = pairs_of(@headers);
     $scope{subprotocols} = \@protocols if $type eq 'websocket';
     while (my ($name, $data) = splice @extensions, 0, 2) {
-        $scope{extensions}{$name} = $name eq 'tls' ? tls_of($data) : {};
+        $scope{extensions}{$name} = $name eq 'tls' ? tls_of($data) : $name eq 'psgi.environ' ? $data : {};
     }
     return \%scope;
 }
