@@ -96,6 +96,10 @@ type PAGI struct {
 	// applies. The server's limit must be at least as large.
 	MaxBodySize int64 `yaml:"max_body_size" unit:"bytes"`
 
+	// PSGI says that the application is one of PSGI, or of Mojolicious. See psgi.PSGI, whose option Loop comes here.
+	PSGI bool `yaml:"-"`
+	// MaxBuffered is how many bytes of an answer an application of PSGI may have written that the client has not taken.
+	MaxBuffered int64 `yaml:"-"`
 	// Loaded, if not nil, gets the application's files: those in %INC, as absolute paths, first when a worker has
 	// started and then as it loads more. It must not block. It is for development.
 	Loaded func(files []string) `yaml:"-" json:"-"`
@@ -151,7 +155,7 @@ func (o *PAGI) complete() error {
 	}
 	switch {
 	case given != 1:
-		return errors.New("perlpagi: exactly one of app, module and code must be given")
+		return errors.New(o.kind() + ": exactly one of app, module and code must be given")
 	case o.Module != "" && !IsModule(o.Module):
 		return fmt.Errorf("perlpagi: module: %q is no name of a Perl module", o.Module)
 	case o.Module == "" && len(o.Args) > 0:
@@ -159,18 +163,18 @@ func (o *PAGI) complete() error {
 	}
 	process := o.process()
 	if err := process.Resolve(); err != nil {
-		return fmt.Errorf("perlpagi: %w", err)
+		return fmt.Errorf("%s: %w", o.kind(), err)
 	}
 	o.Dir, o.Perl = process.Dir, process.Perl
 	if o.App != "" {
 		app, err := process.File(o.App)
 		if err != nil {
-			return fmt.Errorf("perlpagi: %w", err)
+			return fmt.Errorf("%s: %w", o.kind(), err)
 		}
 		o.App = app
 	}
 	if err := o.Check(); err != nil {
-		return fmt.Errorf("perlpagi: %w", err)
+		return fmt.Errorf("%s: %w", o.kind(), err)
 	}
 	option.SetDefaults(o)
 	if o.Environment == "" {
@@ -208,7 +212,7 @@ func (o *PAGI) Check() error {
 // process returns how perl is started.
 func (o *PAGI) process() *perlprocess.Options {
 	return &perlprocess.Options{
-		Perl: o.Perl, Dir: o.Dir, Lib: o.Lib, Modules: o.Modules, LocalLib: o.LocalLib, Env: o.Env, Environment: o.Environment, PAGI: true, Umask: o.Umask,
+		Perl: o.Perl, Dir: o.Dir, Lib: o.Lib, Modules: o.Modules, LocalLib: o.LocalLib, Env: o.Env, Environment: o.Environment, PAGI: !o.PSGI, Umask: o.Umask,
 	}
 }
 
@@ -241,6 +245,7 @@ func (o *PAGI) command(setup worker.Setup) (*exec.Cmd, []byte, error) {
 		"workers", strconv.Itoa(max(o.Workers, o.MaxWorkers)),
 		"worker", strconv.Itoa(setup.Worker),
 		"streams", strconv.Itoa(o.MaxScopes),
+		"buffered", strconv.FormatInt(o.MaxBuffered, 10),
 		"grace", strconv.FormatFloat(o.DisconnectGrace.Seconds(), 'f', -1, 64),
 		"args", string(wire.AppendPairs(nil, args...)),
 	)
@@ -254,6 +259,8 @@ func (o *PAGI) command(setup worker.Setup) (*exec.Cmd, []byte, error) {
 	set("code", o.Code)
 	set("loop", o.Loop)
 	set("spec", o.Spec)
+	set("psgi", flag(o.PSGI))
+	set("multiprocess", flag(max(o.Workers, o.MaxWorkers) > 1))
 	set("listen", setup.Listen)
 	set("user", setup.User)
 	set("preload", flag(setup.Preload))
@@ -261,6 +268,14 @@ func (o *PAGI) command(setup worker.Setup) (*exec.Cmd, []byte, error) {
 	set("strict", flag(o.EventOrder == Strict))
 	set("development", flag(o.Environment == "development"))
 	return process.Command(filepath.Join(setup.Dir, perl.LoopWorkerScript)), wire.AppendPairs(nil, configuration...), nil
+}
+
+// kind is the word for the application in messages.
+func (o *PAGI) kind() string {
+	if o.PSGI {
+		return "psgi"
+	}
+	return "perlpagi"
 }
 
 func flag(is bool) string {
@@ -279,7 +294,12 @@ type app struct {
 // Serve implements pagi.App.
 func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	switch scope.Type {
-	case pagi.TypeHTTP, pagi.TypeSSE, pagi.TypeWebSocket:
+	case pagi.TypeSSE:
+		if a.opt.PSGI {
+			return pagi.Unsupported(scope) // it is served as any other request
+		}
+		return a.serve(ctx, scope, receive, send)
+	case pagi.TypeHTTP, pagi.TypeWebSocket:
 		return a.serve(ctx, scope, receive, send)
 	case pagi.TypeLifespan:
 		return lifespan.Serve(ctx, receive, send, a.startup, a.shutdown)

@@ -16,11 +16,17 @@ import (
 // serve has a worker serve a scope.
 func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	if a.workers == nil {
-		return errors.New("perlpagi: the workers were not started; the application must be served with a lifespan")
+		return errors.New(a.opt.kind() + ": the workers were not started; the application must be served with a lifespan")
 	}
 	if scope.Type != pagi.TypeWebSocket {
 		var err error
 		if receive, err = reply.LimitBody(ctx, scope, receive, a.opt.MaxBodySize, a.opt.Logger); err != nil {
+			return err
+		}
+	}
+	if a.opt.PSGI {
+		var err error
+		if scope, err = environ(scope); err != nil {
 			return err
 		}
 	}
@@ -46,7 +52,7 @@ func (a *app) failure(ctx context.Context, err error, scope *pagi.Scope, send pa
 	case errors.As(err, &ended):
 		return a.died(ctx, ended, scope, send)
 	case errors.Is(err, mux.ErrClosed), errors.Is(err, mux.ErrProtocol), errors.Is(err, mux.ErrBlocked):
-		return &pagi.StatusError{Status: 502, Message: "Bad Gateway", Err: fmt.Errorf("perlpagi: %w", err)}
+		return &pagi.StatusError{Status: 502, Message: "Bad Gateway", Err: fmt.Errorf("%s: %w", a.opt.kind(), err)}
 	}
 	return err
 }
@@ -58,14 +64,14 @@ func (a *app) unavailable(err error) error {
 		Status:  503,
 		Message: "Service Unavailable",
 		Headers: pagi.NewHeaders("retry-after", strconv.Itoa(max(seconds, 1))),
-		Err:     fmt.Errorf("perlpagi: %w", err),
+		Err:     fmt.Errorf("%s: %w", a.opt.kind(), err),
 	}
 }
 
 // died returns the error for a scope whose application has thrown an exception, or has sent what it must not. In
 // development it answers a request with a page.
 func (a *app) died(ctx context.Context, ended *mux.EndError, scope *pagi.Scope, send pagi.Send) error {
-	failed := &pagi.StatusError{Status: 500, Message: "Internal Server Error", Err: fmt.Errorf("perlpagi: %w", ended)}
+	failed := &pagi.StatusError{Status: 500, Message: "Internal Server Error", Err: fmt.Errorf("%s: %w", a.opt.kind(), ended)}
 	if a.opt.Environment != "development" || scope.Type != pagi.TypeHTTP || scope.Connection != nil && scope.Connection.ResponseStarted() {
 		return failed
 	}
@@ -73,7 +79,7 @@ func (a *app) died(ctx context.Context, ended *mux.EndError, scope *pagi.Scope, 
 	if err != nil {
 		return errors.Join(failed, err)
 	}
-	a.opt.Logger.Error("perlpagi: "+ended.Error(), "mount", a.opt.Name, "request", scope.Method+" "+scope.RootPath+scope.Path)
+	a.opt.Logger.Error(a.opt.kind()+": "+ended.Error(), "mount", a.opt.Name, "request", scope.Method+" "+scope.RootPath+scope.Path)
 	headers := pagi.NewHeaders("content-type", errorpage.ContentType, "cache-control", "no-store")
 	return reply.Send(ctx, scope, send, 500, headers, page)
 }
@@ -83,7 +89,7 @@ func (a *app) died(ctx context.Context, ended *mux.EndError, scope *pagi.Scope, 
 // says why. It must not be called before lifespan.startup is complete.
 func (a *app) Reload(ctx context.Context) error {
 	if a.workers == nil {
-		return errors.New("perlpagi: the workers were not started")
+		return errors.New(a.opt.kind() + ": the workers were not started")
 	}
 	return a.workers.Reload(ctx)
 }

@@ -1,6 +1,7 @@
 package psgi
 
 import (
+	"log/slog"
 	"net/http"
 	"strconv"
 
@@ -39,7 +40,6 @@ func (l *announced) take(n int64) int64 {
 }
 
 // noteExcess logs that a part of an answer was left out.
-func (a *app) noteExcess(scope *pagi.Scope) {
-	a.opt.Logger.Warn("psgi: the answer is longer than its Content-Length; the rest is left out",
-		"mount", a.opt.Name, "request", label(scope))
+func noteExcess(log *slog.Logger, name string, scope *pagi.Scope) {
+	log.Warn("psgi: the answer is longer than its Content-Length; the rest is left out", "mount", name, "request", label(scope))
 }

@@ -15,6 +15,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/internal/perlprocess"
 	"github.com/pagi-go/pagi-bridge/bridge/lease"
@@ -57,6 +59,19 @@ type PSGI struct {
 	// Umask is the umask of the workers in octal, "0027"; by default the gateway's.
 	Umask string `yaml:"umask"`
 
+	// Loop has the application run in workers with an event loop, each of which serves many requests at once: "true", or
+	// the name of the loop that works below IO::Async, by its adapter: "Mojo" stands for IO::Async::Loop::Mojo. "" and
+	// "false" are for workers without one. An application of Mojolicious is then driven as its own server does, WebSockets
+	// included. docs/psgi.md has the rest.
+	Loop string `yaml:"loop"`
+	// MaxScopes is how many requests and WebSockets a worker with an event loop may have at once; 10000 by default.
+	MaxScopes int `yaml:"max_scopes"`
+	// StreamGrace is how long the requests and WebSockets of such a worker may go on when it is replaced; 30 s by default.
+	StreamGrace time.Duration `yaml:"stream_grace"`
+	// MaxBuffered is how many bytes of an answer such a worker holds that the application has written and the client has
+	// not taken; 16 MiB by default. An application that writes more loses its client.
+	MaxBuffered int64 `yaml:"max_buffered" unit:"bytes"`
+
 	// Processes sets how many workers there are and when each is replaced, Limits how long requests
 	// may take and wait. MaxBodySize is the largest request body in bytes; a larger one is answered
 	// 413. With 0 only the server's limit applies. The server's limit must be at least as large.
@@ -86,6 +101,9 @@ func (o PSGI) Build() (pagi.App, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
+	if o.HasLoop() {
+		return o.buildLoop()
+	}
 	a := &app{opt: o, development: o.Environment == "development"}
 	if a.development && o.Loaded != nil {
 		a.banner = &banner{}
@@ -111,7 +129,7 @@ func (o *PSGI) complete() error {
 		o.App = app
 	}
 	options := o.pool()
-	if err := options.Check(); err != nil {
+	if err := errors.Join(options.Check(), o.checkLoop()); err != nil {
 		return named(err)
 	}
 	if o.Environment == "" {
@@ -156,6 +174,13 @@ func (o *PSGI) pool() pool.Options {
 func (o PSGI) Keeper(opt lease.KeeperOptions) (*lease.Keeper, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
+	}
+	if o.HasLoop() {
+		looped, err := o.looped()
+		if err != nil {
+			return nil, err
+		}
+		return looped.Keeper(opt)
 	}
 	user := opt.User
 	pooled := o.pool()
@@ -216,6 +241,7 @@ type app struct {
 	pool        *pool.Pool // set by startup, before any request
 	banner      *banner    // nil if a failed reload is not shown
 	names       wire.NameTable
+	declined    sync.Once // the log has said why there are no WebSockets
 }
 
 // Serve implements pagi.App.
@@ -225,6 +251,11 @@ func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 		return a.serve(ctx, scope, receive, send)
 	case pagi.TypeLifespan:
 		return lifespan.Serve(ctx, receive, send, a.startup, a.shutdown)
+	case pagi.TypeWebSocket:
+		a.declined.Do(func() {
+			a.opt.Logger.Warn("psgi: WebSockets are declined (this is logged once): workers with an event loop can have them, by --loop or 'loop: true' of the mount",
+				"mount", a.opt.Name, "path", scope.RootPath+scope.Path)
+		})
 	}
 	return pagi.Unsupported(scope)
 }

@@ -93,7 +93,7 @@ func (a *app) forward(ctx context.Context, answer *pool.Answer, to client) error
 		if piece.File != nil {
 			if n := length.take(piece.File.Length); n < piece.File.Length {
 				piece.File.Length = n
-				a.noteExcess(to.scope)
+				noteExcess(a.opt.Logger, a.opt.Name, to.scope)
 			}
 			return sendFile(ctx, &piece, to)
 		}
@@ -105,7 +105,7 @@ func (a *app) forward(ctx context.Context, answer *pool.Answer, to client) error
 		n := length.take(int64(len(piece.Body)))
 		if n < int64(len(piece.Body)) { // Answer.Close tells the worker
 			piece.Body, piece.Last = piece.Body[:n], true
-			a.noteExcess(to.scope)
+			noteExcess(a.opt.Logger, a.opt.Name, to.scope)
 		}
 		if piece.Last || len(piece.Body) > 0 {
 			err = to.body(ctx, piece.Body, !piece.Last)

@@ -75,6 +75,7 @@ var rooms = []struct {
 	{"bridge/cgi/internal/...", []string{"internal/..."}},
 	{"bridge/cgi/perlfork", []string{"perl", "bridge/cgi/internal/...", "internal/..."}},
 	{"bridge/perlpagi/...", []string{"pagi", "pagi/lifespan", "perl", "bridge/wire/...", "bridge/worker/...", "bridge/lease/...", "bridge/mux/...", "bridge/internal/...", "internal/..."}},
+	{"bridge/psgi/...", []string{"pagi", "pagi/scopekey", "pagi/request", "pagi/lifespan", "perl", "bridge/wire/...", "bridge/worker/...", "bridge/pool/...", "bridge/lease/...", "bridge/perlpagi/...", "bridge/internal/...", "internal/..."}},
 	{"bridge/...", []string{"pagi", "pagi/scopekey", "pagi/request", "pagi/lifespan", "perl", "bridge/wire/...", "bridge/worker/...", "bridge/pool/...", "bridge/internal/...", "internal/..."}},
 	{"plugin/adapter", []string{"pagi", "pagi/lifespan", "apps", "bridge/...", "plugin/internal/...", "internal/..."}},
 	{"plugin/adapters", []string{"pagi", "pagi/lifespan", "bridge/...", "plugin/adapter", "plugin/internal/...", "internal/..."}},

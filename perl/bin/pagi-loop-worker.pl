@@ -15,7 +15,7 @@ pagi-loop-worker.pl - a worker process of pagi-bridge with an event loop
 
 The counterpart of F<pagi-worker.pl> for PAGI applications in Perl. The configuration is that of
 F<bridge/wire/PROTOCOL.md>, and besides C<app>, C<code> or C<module>, C<args> (pairs, packed), C<loop>, C<spec>,
-C<streams>, C<grace> and C<strict>.
+C<streams>, C<grace> and C<strict>. With C<psgi> the application is one of PSGI; C<multiprocess> and C<buffered> are for it.
 
 =cut
 
@@ -55,6 +55,8 @@ umask $config{umask} if defined $config{umask};
 my $what = defined $config{module} ? $config{module} : defined $config{code} ? '-e' : $config{app};
 
 my ($app, $loop, $server, $is_seed);
+my $class = $config{psgi} ? 'PagiBridge::PSGI::Server' : 'PagiBridge::PAGI';
+load('PagiBridge/PSGI/Server.pm') if $config{psgi};
 my $link = $config{preload} ? undef : connected();
 if ($config{preload}) {
     my $gateway = PagiBridge::Worker->connect($config{socket}, $config{token}, role => 'zygote');
@@ -82,8 +84,8 @@ if (defined $config{listen}) {
     load('PagiBridge/PAGI/Gateways.pm');
     fail($@) if !eval { $gateways = PagiBridge::PAGI::Gateways->new($config{listen}, map { $_ => $config{$_} } qw(token user streams)); 1 };
 }
-$server = PagiBridge::PAGI->new(
-    app      => $app,
+$server = $class->new(
+    $config{psgi} ? (psgi => $app, multiprocess => $config{multiprocess}, buffered => $config{buffered}) : (app => $app),
     loop     => $loop,
     link     => $link,
     gateways => $gateways,
@@ -104,8 +106,19 @@ $server->start(sub {
     $link->touch;
 });
 # The run of some adapters of other loops leaves out what later has queued, loop_once does not.
-$loop->loop_once until $server->has_left;
+if ($config{psgi}) { turn() until $server->has_left }
+else               { $loop->loop_once until $server->has_left }
 exit 0;
+
+# turn runs the loop once. Under the servers that applications of PSGI know, an exception in a timer of theirs is logged, and
+# the others go on.
+sub turn {
+    return if eval { $loop->loop_once; 1 };
+    my $error = $@;
+    die $error if $error =~ /\Awire: /;
+    $server->log(PagiBridge::Wire::LOG_ERROR(), 'an exception in a callback of the event loop: ' . PagiBridge::Describe::message($error));
+    return;
+}
 
 # connected returns a connection that has been greeted.
 sub connected {
@@ -136,12 +149,42 @@ sub serve_gateways {
 
 # prepare opens the loop and loads the application.
 sub prepare {
+    return prepare_psgi() if $config{psgi};
     $loop = PagiBridge::PAGI::Loop::start($config{loop});
     my @args = unpack_pairs($config{args});
     pop @args;
     $app = PagiBridge::PAGI::Loader::load(map({ $_ => $config{$_} } grep { defined $config{$_} } qw(app code module)), args => \@args);
     my $text = defined $config{code} ? $config{code} : defined $config{app} ? PagiBridge::Loader::text($config{app}) : '';
     $is_seed = $config{spec} ? $config{spec} eq '0.1' : PagiBridge::PAGI::Loader::is_seed($text);
+    return;
+}
+
+# prepare_psgi does the same for an application of PSGI. Its loop may depend on what it has loaded.
+sub prepare_psgi {
+    PagiBridge::PAGI::Loop::need('loop: true');
+    # AnyEvent takes the first of these that is loaded.
+    { no warnings 'once'; push @AnyEvent::REGISTRY, ['IO::Async::Loop', 'AnyEvent::Impl::IOAsync'] }
+    my $name = $config{loop};
+    $loop = PagiBridge::PAGI::Loop::open_loop($name) if defined $name;
+    my $result = defined $config{code} ? PagiBridge::Loader::load_value(undef, $config{code}) : PagiBridge::Loader::load_value($config{app});
+    my $is_mojo = PagiBridge::PSGI::Mojo::application($result);
+    $app = $is_mojo ? $result : PagiBridge::Loader::application($result, $what);
+    $loop ||= PagiBridge::PAGI::Loop::open_loop($is_mojo ? 'Mojo' : other_loop());
+    die "the application is one of Mojolicious, and its event loop is not that of the worker, " . ref($loop) . ": say 'loop: Mojo'\n"
+        if $is_mojo && !$loop->isa('IO::Async::Loop::Mojo');
+    return;
+}
+
+# other_loop returns the loop that the application has loaded, if IO::Async has an adapter for it. That of Mojolicious can also
+# run on EV.
+sub other_loop {
+    my @names = $INC{'Mojo/IOLoop.pm'} ? 'Mojo' : $INC{'EV.pm'} ? qw(EV Mojo) : return;
+    for my $name (@names) {
+        next if !eval "require IO::Async::Loop::$name; 1";    ## no critic (ProhibitStringyEval)
+        return $name if $name ne 'Mojo' || !$INC{'EV.pm'} || Mojo::IOLoop->singleton->reactor->isa('Mojo::Reactor::EV');
+    }
+    warn "The application has loaded the event loop $names[0]. Code for it does not run, since the Perl module IO::Async::Loop::$names[-1]"
+        . ' is missing. On Debian and Ubuntu: apt install ' . lc "libio-async-loop-$names[-1]-perl\n";
     return;
 }
 

@@ -465,3 +465,35 @@ func TestAPAGIApplicationRunsInAnAdapter(t *testing.T) {
 	}
 	testkit.Eventually(t, "a worker with new code", func() bool { again, _ := who(t, c); return again != number })
 }
+
+// A PSGI application in workers with an event loop runs in an adapter as one of PAGI does.
+func TestAPSGIApplicationInALoopRunsInAnAdapter(t *testing.T) {
+	if err := exec.Command("perl", "-MIO::Async::Loop", "-e", "1").Run(); err != nil {
+		t.Skipf("Perl has no IO::Async::Loop: %v", err)
+	}
+	h := newHouse(t)
+	o := psgi.PSGI{Loop: "true", Name: "/", Processes: worker.Processes{Workers: 1}, Logger: h.log.Logger(), Code: `
+		use IO::Async::Loop;
+		sub {
+			my ($env) = @_;
+			my $respond = sub { $_[0]->([200, [], [join ' ', $$, getppid]]) };
+			return $respond if !$env->{'psgix.io'};
+			syswrite $env->{'psgix.io'}, "HTTP/1.1 101 Switching Protocols\r\n\r\n" . pack 'C C a*', 0x81, length $$, $$;
+			return sub { push @main::kept, $env->{'psgix.io'} };
+		}`}
+	app := h.app(t, confine.Isolation{}, o)
+	c := pagitest.Start(t, app)
+	number, adapter := who(t, c)
+	if adapter != strconv.Itoa(h.Status()[0].PID) {
+		t.Errorf("the parent is %s, the adapters are %+v", adapter, h.Status())
+	}
+	ws := c.WebSocket("/")
+	if text, err := ws.ReceiveText(); err != nil || text != number {
+		t.Errorf("%q, %v", text, err)
+	}
+	_ = ws.Finish()
+	if err := app.(interface{ Reload(context.Context) error }).Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "a worker with new code", func() bool { again, _ := who(t, c); return again != number })
+}

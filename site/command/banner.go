@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"text/tabwriter"
 
+	"github.com/pagi-go/pagi-bridge/bridge/psgi"
 	"github.com/pagi-go/pagi-bridge/server"
 	"github.com/pagi-go/pagi-bridge/site"
 )
@@ -49,6 +50,9 @@ func addresses(addrs []net.Addr, listeners []server.ListenerStatus) []string {
 func nature(m *site.Mount) string {
 	switch m.Kind {
 	case site.KindPSGI:
+		if o, is := m.Options.(*psgi.PSGI); is && o.HasLoop() {
+			return "PSGI in an event loop, " + workers(m)
+		}
 		return "PSGI, " + workers(m)
 	case site.KindPerlPAGI:
 		return "PAGI in Perl, " + workers(m)

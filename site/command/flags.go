@@ -29,6 +29,7 @@ type options struct {
 	help, version          bool
 	loaded                 string // the argument, if it is taken for a PSGI or a PAGI application
 	psgi, pagi             bool   // the kind of a Perl application
+	loop                   string // the event loop of its workers, "true" for any
 	asPAGI                 bool   // it is served as a PAGI application
 	guess                  string // why, if that was guessed
 
@@ -85,6 +86,8 @@ func (o *options) define() {
 	f.StringVarP(&o.code, "eval", "e", "", "serve the PSGI or PAGI application that the Perl `CODE` returns")
 	f.BoolVar(&o.psgi, "psgi", false, "take a Perl application for one of PSGI (default: what its text looks like)")
 	f.BoolVar(&o.pagi, "pagi", false, "take a Perl application for one of PAGI (default: what its text looks like)")
+	f.StringVar(&o.loop, "loop", "", "run a PSGI or Mojolicious application in workers with an event loop; --loop=`NAME`: on the loop of that name")
+	f.Lookup("loop").NoOptDefVal = "true"
 	f.StringArrayVarP(&o.modules, "module", "M", nil, "load the Perl `MODULE` before the application (repeatable)")
 	f.StringArrayVarP(&s.Lib, "include", "I", nil, "put `DIR` in front of @INC (repeatable; also --lib)")
 	f.StringVar(&o.cgi, "cgi", "", "serve the CGI scripts in a directory, or one script: `DIR|SCRIPT`")
@@ -183,6 +186,8 @@ func (o *options) check() error {
 		return fmt.Errorf("unexpected argument %q: %s already names what to serve", o.args[0], what)
 	case len(o.args) > 1 && !o.isModule(o.args[0]):
 		return fmt.Errorf("unexpected argument %q: only one application can be given; a site file (-c) can mount several", o.args[1])
+	case o.config != "" && o.loop != "":
+		return errors.New("--loop belongs to an application; in a site file write it as \"loop\" of the mount")
 	case o.config != "" && len(o.modules) > 0:
 		return errors.New("-M belongs to an application; in a site file write it as \"modules\" of the mount")
 	}
@@ -253,7 +258,6 @@ var elsewhere = map[string]string{
 	"heartbeat-timeout":     "request_timeout of a psgi mount says after how long a worker that hangs is killed",
 	"disable-tls":           "leave it out: there is TLS only with a certificate",
 	"sync-file-threshold":   "leave it out: the kernel always sends the files",
-	"loop":                  "leave it out: there is one event loop, that of Go",
 	"reuseport":             "leave it out: one process listens, and its workers need no port",
 	"future-xs":             "leave it out: it concerns a module of the Perl server",
 	"validate-events":       "use -E development, which checks the events",

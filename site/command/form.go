@@ -152,7 +152,7 @@ func (o *options) checkPSGI(m *site.Mount) error {
 	if m.Kind == site.KindPSGI || m.Kind == site.KindPerlPAGI {
 		return nil
 	}
-	for _, name := range []string{"module", "workers", "preload", "include", "perl", "min-workers", "max-workers", "max-requests", "max-age", "max-rss", "reload", "reload-dirs", "psgi", "pagi"} {
+	for _, name := range []string{"module", "workers", "preload", "include", "perl", "min-workers", "max-workers", "max-requests", "max-age", "max-rss", "reload", "reload-dirs", "psgi", "pagi", "loop"} {
 		if flag := o.set.Lookup(name); flag.Changed {
 			name = "--" + name
 			if flag.Shorthand != "" {

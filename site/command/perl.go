@@ -24,11 +24,7 @@ func (o *options) mountPerl(s *site.Site, file string) error {
 		}
 	}
 	m := site.NewMount(o.kind(), file)
-	if o.asPAGI {
-		m.Options.(*perlpagi.PAGI).Modules = o.modules
-	} else {
-		m.Options.(*psgi.PSGI).Modules = o.modules
-	}
+	o.complete(m)
 	s.Mounts = []*site.Mount{m}
 	return nil
 }
@@ -40,11 +36,25 @@ func (o *options) mountCode() *site.Mount {
 	m.Source = "-e"
 	switch options := m.Options.(type) {
 	case *perlpagi.PAGI:
-		options.Code, options.Modules = o.code, o.modules
+		options.Code = o.code
 	case *psgi.PSGI:
-		options.Code, options.Modules = o.code, o.modules
+		options.Code = o.code
 	}
+	o.complete(m)
 	return m
+}
+
+// complete sets the options of a mount that both kinds have.
+func (o *options) complete(m *site.Mount) {
+	switch options := m.Options.(type) {
+	case *perlpagi.PAGI:
+		options.Modules = o.modules
+		if o.loop != "true" { // it has a loop anyway
+			options.Loop = o.loop
+		}
+	case *psgi.PSGI:
+		options.Modules, options.Loop = o.modules, o.loop
+	}
 }
 
 func (o *options) kind() string {
@@ -67,8 +77,9 @@ func (o *options) isModule(arg string) bool {
 func (o *options) mountModule(s *site.Site, module string, args []string) error {
 	o.asPAGI = true
 	m := site.NewMount(site.KindPerlPAGI, module)
+	o.complete(m)
 	options := m.Options.(*perlpagi.PAGI)
-	options.Modules, options.Args = o.modules, map[string]string{}
+	options.Args = map[string]string{}
 	for _, arg := range args {
 		name, value, is := strings.Cut(arg, "=")
 		if !is || name == "" {

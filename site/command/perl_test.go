@@ -36,6 +36,12 @@ func TestKindsOfPerlApplications(t *testing.T) {
 		"-a My::App a=b":        "perlpagi module=My::App a=b",
 		"--pagi App root=.":     "perlpagi module=App root=.",
 		"--pagi A::B":           "error A::B: cannot tell what this is; use --app A::B for a PSGI or PAGI application, or --cgi A::B for a script",
+		"--loop psgi.pl":        "psgi app=psgi.pl loop=true",
+		"--loop=Mojo -e 1":      "psgi code=1 loop=Mojo",
+		"--loop pagi.pl":        "perlpagi app=pagi.pl",
+		"--loop=EV My::App a=b": "perlpagi module=My::App loop=EV a=b",
+		"--loop -c a.yaml":      `error --loop belongs to an application; in a site file write it as "loop" of the mount`,
+		"--loop --cgi .":        "error --loop is for a PSGI application, or a PAGI application in Perl",
 		"--pagi --psgi psgi.pl": "error --psgi and --pagi exclude one another",
 		"My::App other":         `error unexpected argument "other": behind a module come its arguments, as in root=/srv/www`,
 		"psgi.pl other":         `error unexpected argument "other": only one application can be given; a site file (-c) can mount several`,
@@ -63,12 +69,14 @@ func kindOf(s *site.Site, err error) string {
 		add("app", o.App)
 		add("module", o.Module)
 		add("code", o.Code)
+		add("loop", o.Loop)
 		for _, name := range []string{"a", "c", "root"} {
 			add(name, o.Args[name])
 		}
 	case *psgi.PSGI:
 		add("app", o.App)
 		add("code", o.Code)
+		add("loop", o.Loop)
 	}
 	return text
 }

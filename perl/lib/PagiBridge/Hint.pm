@@ -30,7 +30,8 @@ sub loop {
     my ($loop) = grep { my $file = "$_.pm"; $file =~ s{::}{/}g; $INC{$file} } @loops;
     return '' if !defined $loop;
     return ". It may wait for an event loop ($loop is loaded), and a worker runs none:"
-        . ' wait for the result before returning, as with $condvar->recv';
+        . ' wait for the result before returning, as with $condvar->recv, or run the application in a worker with an event'
+        . " loop: --loop, or 'loop: true' of the mount";
 }
 
 =head2 value($value)
@@ -62,7 +63,8 @@ sub error {
     my $source = defined $file && $message =~ /undefined value/ ? source($file, $line) : '';
     return '' if "$message $source" !~ /psgix\.io|psgi\.nonblocking|\bnon-?blocking server|event loop/i;
     return "\nA worker serves one request at a time and runs no event loop:"
-        . ' psgi.nonblocking is false, and there is no psgix.io.';
+        . ' psgi.nonblocking is false, and there is no psgix.io.'
+        . " Workers with an event loop have both: --loop, or 'loop: true' of the mount.";
 }
 
 # source returns a line of a file that perl has loaded, from the file's first megabyte. A
