@@ -13,10 +13,19 @@ import (
 )
 
 // Plack's own suite for servers, all of it, with Plack's Lint on.
-func TestPlackSuite(t *testing.T) {
+func TestPlackSuite(t *testing.T) { plackSuite(t, "") }
+
+func TestPlackSuiteInALoop(t *testing.T) {
+	needPerl(t, "IO::Async::Loop", "libio-async-perl")
+	plackSuite(t, "--loop")
+}
+
+// plackSuite runs Plack's suite for servers against the program with flags.
+func plackSuite(t *testing.T, flags string) {
+	t.Helper()
 	needPerl(t, "Plack::Test::Suite", "libplack-perl")
 	cmd := exec.Command("prove", "-v", testdata("suite.t"))
-	cmd.Env = append(cmd.Environ(), "PAGI_BRIDGE="+program, "PLACK_ENV=", "PAGI_ENV=")
+	cmd.Env = append(cmd.Environ(), "PAGI_BRIDGE="+program, "PAGI_BRIDGE_FLAGS="+flags, "PLACK_ENV=", "PAGI_ENV=")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
