@@ -115,7 +115,6 @@ exit 0;
 sub turn {
     return if eval { $loop->loop_once; 1 };
     my $error = $@;
-    die $error if $error =~ /\Awire: /;
     $server->log(PagiBridge::Wire::LOG_ERROR(), 'an exception in a callback of the event loop: ' . PagiBridge::Describe::message($error));
     return;
 }

@@ -82,6 +82,7 @@ sub accept {
         $self->{greeting}--;
         $loop->unwatch_io(handle => $socket, on_read_ready => 1);
         $loop->unwatch_time($timer);
+        undef $timer;    # it refers to this code
     };
     $self->{greeting}++;
     $timer = $loop->watch_time(after => GREET_TIME, code => $end);

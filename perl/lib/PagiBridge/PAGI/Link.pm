@@ -160,12 +160,21 @@ sub attach {
     fcntl $self->{socket}, F_SETFL, $flags | O_NONBLOCK or die "fcntl: $!\n";
     $loop->watch_io(handle => $self->{socket}, on_read_ready => sub {
         $self->{asked} = 1;    # writing follows at once
-        my $is_there = $self->fill;
+        my $is_there = eval { $self->fill };
+        $self->broken($@) if !defined $is_there;
         $self->write;
         return $self->gone if !$is_there;
         $idle->() if $idle;
     });
     return;
+}
+
+# broken ends the process whose peer does not keep to the protocol. The reactors of some loops make a warning of an exception.
+sub broken {
+    my ($self, $error) = @_;
+    die $error if $error !~ /\Awire: /;
+    warn $error;
+    exit 1;
 }
 
 =head2 touch
