@@ -50,16 +50,22 @@ are not known.
 sub scope_of {
     my ($payload, $pagi) = @_;
     $pagi ||= { version => '0.3', spec_version => '0.3' };
-    my $at   = 1;
     my $type = $scope_types[ length $payload ? ord $payload : 0 ] or die "wire: a scope of an unknown type\n";
-    my @values     = take_list($payload, $at, 1);
-    my @headers    = take_list($payload, $at, 2);
-    my (@protocols, @extensions);    # mostly none
-    if   (substr($payload, $at, 4) eq "\0\0\0\0") { $at += 4 }
-    else                                           { @protocols = take_list($payload, $at, 1) }
-    if   (substr($payload, $at, 4) eq "\0\0\0\0") { $at += 4 }
-    else                                           { @extensions = take_list($payload, $at, 2) }
-    die "wire: a scope that does not add up\n" if $at != length $payload;
+    my (@values, @headers, @protocols, @extensions);
+    # Nearly every scope has 13 values, and ends with two lists that are empty. Then one unpack reads it.
+    my @all = substr($payload, 1, 4) eq "\0\0\0\x0d" ? eval { unpack 'x N/(N/a*) N/(N/a*N/a*) a*', $payload } : ();
+    if (@all && pop @all eq "\0\0\0\0\0\0\0\0") {
+        @values  = splice @all, 0, 13;
+        @headers = @all;
+    }
+    else {
+        my $at = 1;
+        @values     = take_list($payload, $at, 1);
+        @headers    = take_list($payload, $at, 2);
+        @protocols  = take_list($payload, $at, 1);
+        @extensions = take_list($payload, $at, 2);
+        die "wire: a scope that does not add up\n" if $at != length $payload;
+    }
 
     return worker_scope({ type => $type, pagi => $pagi }, $values[12]) if $type eq 'lifespan';
     @values = map { defined $_ ? $_ : '' } @values[ 0 .. 11 ] if @values < 12;
@@ -96,7 +102,7 @@ sub worker_scope {
 
 sub pairs_of {
     my @list;
-    push @list, [splice @_, 0, 2] while @_;
+    for (my $i = 0; $i < $#_; $i += 2) { push @list, [$_[$i], $_[$i + 1]] }
     return \@list;
 }
 
