@@ -154,6 +154,7 @@ func completePSGI(options any, m *Mount, s *Site) {
 		&o.Name, &o.Logger, &o.Processes, &o.Env, &o.Perl, &o.Environment, &o.Dir, &o.App, &o.Lib, &o.LocalLib, &o.Loaded,
 	}.complete(m, s)
 	o.Watched = o.Loaded != nil
+	o.RootPath = strings.TrimSuffix(m.Path, "/")
 }
 
 func completePerlPAGI(options any, m *Mount, s *Site) {

@@ -40,6 +40,7 @@ func (o *PSGI) checkLoop() error {
 	const why = "is not for workers with an event loop (loop)"
 	report("max_batch", o.MaxBatch != 0, why)
 	report("retry", o.Retry != "", why)
+	report("warmup", o.Warmup != nil, why)
 	report("answer_memory", o.AnswerMemory != 0, why+"; max_buffered is")
 	report("answer_spool", o.AnswerSpool != 0, why+"; max_buffered is")
 	report("answer_spool_total", o.AnswerSpoolTotal != 0, why)

@@ -59,6 +59,11 @@ type PSGI struct {
 	// Umask is the umask of the workers in octal, "0027"; by default the gateway's.
 	Umask string `yaml:"umask"`
 
+	// Warmup are targets of requests, "/" or "/list?page=1", below the mount's path. They are made by GET before the application
+	// serves: with Preload in the zygote, whose workers share what they have loaded, else in each worker. One that fails is
+	// a warning. At most 100.
+	Warmup []string `yaml:"warmup"`
+
 	// Loop has the application run in workers with an event loop, each of which serves many requests at once: "true", or
 	// the name of the loop that works below IO::Async, by its adapter: "Mojo" stands for IO::Async::Loop::Mojo. "" and
 	// "false" are for workers without one. An application of Mojolicious is then driven as its own server does, WebSockets
@@ -88,6 +93,8 @@ type PSGI struct {
 	Watched bool `yaml:"-"`
 	// Name is the application's name in log records: the path at which it is mounted.
 	Name string `yaml:"-"`
+	// RootPath is the path at which it is mounted, for Warmup.
+	RootPath string `yaml:"-"`
 	// Logger gets what the workers print; nil means slog.Default.
 	Logger *slog.Logger `yaml:"-" json:"-"`
 	// Crew makes the workers, unless they are to be processes of this one. Of another process that has them only the
@@ -129,7 +136,7 @@ func (o *PSGI) complete() error {
 		o.App = app
 	}
 	options := o.pool()
-	if err := errors.Join(options.Check(), o.checkLoop()); err != nil {
+	if err := errors.Join(options.Check(), o.checkLoop(), o.checkWarmup()); err != nil {
 		return named(err)
 	}
 	if o.Environment == "" {
@@ -223,6 +230,13 @@ func (o *PSGI) command(setup worker.Setup) (*exec.Cmd, []byte, error) {
 		configuration = append(configuration, "app", o.App)
 	} else {
 		configuration = append(configuration, "code", o.Code)
+	}
+	if len(o.Warmup) > 0 {
+		requests, err := o.warmups()
+		if err != nil {
+			return nil, nil, err
+		}
+		configuration = append(configuration, "warmup", requests)
 	}
 	configuration = append(configuration, common...)
 	if o.Loaded != nil || o.Watched {

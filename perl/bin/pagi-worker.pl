@@ -67,6 +67,10 @@ if (!$app) {
     $worker->failed($@);
     exit 1;
 }
+if (defined $config{warmup}) {
+    load('PagiBridge/Warmup.pm');
+    PagiBridge::Warmup::run($app, $config{warmup}, multiprocess => $config{workers} > 1);
+}
 if ($zygote) {
     $worker->ready;
     title('zygote');
