@@ -110,7 +110,7 @@ func (s *session) takeLocked() (c Changes, some bool) {
 }
 
 // NewRecorder returns a slog.Handler that makes Records of what it handles, and passes them to put. A record that put does
-// not take goes to fallback.
+// not take goes to fallback, if that takes its level.
 func NewRecorder(put func(Record) bool, fallback slog.Handler) slog.Handler {
 	return &recorder{put: put, fallback: fallback}
 }
@@ -122,10 +122,8 @@ type recorder struct {
 	group    string // the names of the groups, each with a dot behind it
 }
 
-// Enabled implements slog.Handler. The gateway decides, so all levels of the keeper's log are taken.
-func (r *recorder) Enabled(ctx context.Context, level slog.Level) bool {
-	return r.fallback.Enabled(ctx, level)
-}
+// Enabled implements slog.Handler. The gateway decides, whose level may change, so all levels are taken.
+func (r *recorder) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle implements slog.Handler.
 func (r *recorder) Handle(ctx context.Context, record slog.Record) error {
@@ -134,7 +132,7 @@ func (r *recorder) Handle(ctx context.Context, record slog.Record) error {
 		out.Attrs = append(out.Attrs, r.attr(a))
 		return true
 	})
-	if r.put(out) {
+	if r.put(out) || !r.fallback.Enabled(ctx, record.Level) {
 		return nil
 	}
 	return r.fallback.Handle(ctx, record)

@@ -39,6 +39,7 @@ type gateway struct {
 	// adapters keep mounts in other processes. Nil: this program cannot be started as one.
 	adapters *adapters.Adapters
 	began    time.Time
+	asks     chan ask // for the reloader
 
 	mu   sync.Mutex
 	site *site.Site // the one that gets requests
@@ -271,7 +272,7 @@ func (g *gateway) sweep() {
 func (g *gateway) ready(addrs []net.Addr) error {
 	s, p := g.current(), g.process
 	var err error
-	if g.status, err = serveStatus(s.Settings.StatusSocket, g.report, p.takeover.replaces()); err != nil {
+	if g.status, err = servePrivate(s.Settings.StatusSocket, "", g.control(), p.takeover.replaces()); err != nil {
 		return fmt.Errorf("status socket: %w", err)
 	}
 	if g.hub, err = servePrivate(s.Settings.Hub, "h", hubHandler(func() pubsub.Broker { return g.current().Broker() }), p.takeover.replaces()); err != nil {

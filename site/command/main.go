@@ -230,6 +230,12 @@ func Run(ctx context.Context, args []string, p Process) int {
 		p.beginning.isOver()
 		return showStatus(ctx, args[1:], p)
 	}
+	if len(args) > 0 {
+		if _, is := orders[args[0]]; is {
+			p.beginning.isOver()
+			return giveOrder(ctx, args[0], args[1:], p)
+		}
+	}
 	if len(args) > 0 && args[0] == "routes" {
 		p.beginning.isTest()
 		return showRoutes(args[1:], p)
@@ -274,7 +280,7 @@ func Run(ctx context.Context, args []string, p Process) int {
 		p.beginning.isOver()
 		return background(ctx, args, p)
 	}
-	return (&gateway{options: options, args: args, process: p, began: time.Now()}).serve(ctx, s)
+	return (&gateway{options: options, args: args, process: p, began: time.Now(), asks: make(chan ask)}).serve(ctx, s)
 }
 
 // complain writes an error and hints, and returns code. A process that waits for this one gets the

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pagi-go/pagi-bridge/internal/status"
 )
 
 // privateServer answers at a Unix socket that only this process's user can reach.
@@ -26,19 +24,11 @@ type privateServer struct {
 	done     chan struct{}
 }
 
-// serveStatus answers with what report returns, in JSON. Who can connect is told all.
-func serveStatus(path string, report func() *status.Gateway, replace bool) (*privateServer, error) {
-	return servePrivate(path, "", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(report()) // who asks sees where it breaks off
-	}, replace)
-}
-
 // servePrivate answers with a handler at a socket that is at path once it appears; it returns nil
 // for no path. The socket's directory, which is made where it is missing, must be nobody else's.
 // Where another process of the gateway answers there already, replace takes its place. mark tells
 // the sockets of one process apart until they appear.
-func servePrivate(path, mark string, handler http.HandlerFunc, replace bool) (*privateServer, error) {
+func servePrivate(path, mark string, handler http.Handler, replace bool) (*privateServer, error) {
 	if path == "" {
 		return nil, nil
 	}

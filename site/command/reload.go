@@ -24,7 +24,13 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
 	for {
 		select {
 		case <-hangups:
-			r.all(ctx)
+			_ = r.all(ctx) // it is in the log
+		case a := <-r.gateway.asks:
+			if a.mount == "" {
+				a.done <- r.all(ctx)
+			} else {
+				a.done <- r.mount(ctx, a.mount)
+			}
 		case <-ctx.Done():
 			return
 		}
@@ -33,7 +39,7 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
 
 // all reads the site file again. If it has not changed, every application loads its code again,
 // worker by worker. Otherwise another site is built beside the running one, which keeps the mounts that have not changed.
-func (r *reloader) all(ctx context.Context) {
+func (r *reloader) all(ctx context.Context) (err error) {
 	g := r.gateway
 	began := time.Now()
 	g.logs.logger.Info("reload: begun")
@@ -41,8 +47,9 @@ func (r *reloader) all(ctx context.Context) {
 	defer g.manager.ready()
 	current := g.current()
 	if current.File == "" {
-		r.tell(ctx, "", began, current.Reload(ctx))
-		return
+		err = current.Reload(ctx)
+		r.tell(ctx, "", began, err)
+		return err
 	}
 	next, err := g.options.site(g.process)
 	switch {
@@ -53,6 +60,16 @@ func (r *reloader) all(ctx context.Context) {
 		err = r.replace(ctx, current, next)
 	}
 	r.tell(ctx, "", began, err)
+	return err
+}
+
+// mount has one mount load its code again.
+func (r *reloader) mount(ctx context.Context, name string) error {
+	began := time.Now()
+	r.gateway.logs.logger.Info("reload: begun", "mount", name)
+	err := r.gateway.current().ReloadMount(ctx, name)
+	r.tell(ctx, name, began, err)
+	return err
 }
 
 // replace replaces a site by another one. After an error nothing has changed.

@@ -3,11 +3,8 @@ package command
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -17,7 +14,6 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/lines"
 	"github.com/pagi-go/pagi-bridge/internal/status"
-	"github.com/pagi-go/pagi-bridge/site"
 )
 
 // report describes the gateway at this moment.
@@ -49,13 +45,15 @@ func reportLogs(all map[string]lines.Stats) (list []status.Log) {
 	return list
 }
 
+// statusTime is how long a gateway may take to tell its status.
+const statusTime = 10 * time.Second
+
 // showStatus is the command "pagi-bridge status".
 func showStatus(ctx context.Context, args []string, p Process) int {
 	flags := pflag.NewFlagSet("pagi-bridge status", pflag.ContinueOnError)
 	flags.Usage = func() {}
 	asJSON := flags.Bool("json", false, "print JSON instead of text")
-	socket := flags.String("status-socket", "", "ask the gateway whose status socket is `PATH`")
-	config := flags.StringP("config", "c", "", "read the path of the status socket from the site `FILE`")
+	find := socketFlags(flags)
 	help := flags.BoolP("help", "h", false, "print this help")
 	if err := flags.Parse(args); err != nil {
 		return complain(p, ExitUsage, err)
@@ -65,46 +63,23 @@ func showStatus(ctx context.Context, args []string, p Process) int {
 		return say(p, "Tell what a running gateway is doing.\n\nUsage:\n  pagi-bridge status --status-socket PATH | -c site.yaml\n\nOptions:\n"+flags.FlagUsagesWrapped(100))
 	case flags.NArg() > 0:
 		return complain(p, ExitUsage, fmt.Errorf("unexpected argument %q", flags.Arg(0)))
-	case *socket == "" && *config != "":
-		s, err := site.Load(*config)
-		if err != nil {
-			return complain(p, ExitUsage, err)
-		}
-		*socket = s.Settings.StatusSocket
 	}
-	if *socket == "" {
-		return complain(p, ExitUsage, errors.New("give --status-socket PATH, or -c FILE for a site file with status_socket"))
+	socket, err := find()
+	if err != nil {
+		return complain(p, ExitUsage, err)
 	}
-	text, err := askStatus(ctx, *socket)
+	ctx, cancel := context.WithTimeout(ctx, statusTime)
+	defer cancel()
+	text, err := askGateway(ctx, socket, http.MethodGet, "", nil)
 	if err != nil {
 		return complain(p, ExitFailure, err)
 	}
 	if *asJSON {
-		return say(p, string(text))
+		return say(p, text)
 	}
 	var r status.Gateway
-	if err := json.Unmarshal(text, &r); err != nil {
-		return complain(p, ExitFailure, fmt.Errorf("%s: %w", *socket, err))
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return complain(p, ExitFailure, fmt.Errorf("%s: %w", socket, err))
 	}
 	return say(p, statusText(&r, time.Now()))
-}
-
-// askStatus returns the answer of a gateway.
-func askStatus(ctx context.Context, socket string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", socket)
-	}}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://gateway/", nil)
-	if err != nil {
-		return nil, err
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("no gateway answers: %w", err)
-	}
-	text, err := io.ReadAll(res.Body)
-	return text, errors.Join(err, res.Body.Close())
 }
