@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -325,4 +326,87 @@ func TestMountsOfAnotherUserUnderLandlock(t *testing.T) {
 	if res, body := g.request("POST", "/shop/upload", "application/octet-stream", bytes.NewReader(upload)); res.StatusCode != 200 || body != strconv.Itoa(len(upload)) {
 		t.Errorf("an upload of %d bytes: %d %s", len(upload), res.StatusCode, body)
 	}
+}
+
+// A worker with an event loop serves both gateways of a hot restart. The old one finishes a response of that worker, and tells
+// its WebSockets to connect again. The new one gives requests and WebSockets to the same worker.
+func TestAHotRestartKeepsTheWorkersOfPAGI(t *testing.T) {
+	perl := testkit.Tool(t, "perl", "perl")
+	for _, module := range []string{"IO::Async::Loop", "Future::AsyncAwait"} {
+		if exec.Command(perl, "-M"+module, "-e", "1").Run() != nil {
+			t.Skipf("perl has no module %s", module)
+		}
+	}
+	dir := testkit.Tree(t, map[string]string{
+		"app.pl": strings.Replace(strings.ReplaceAll(pagiApp, "'NAME'", "$$"), "await $send->({ type => 'http.response.body'",
+			"if ($scope->{path} eq '/wait') {\n"+
+				"await $send->({ type => 'http.response.body', body => 'begun ', more => 1 });\n"+
+				"await IO::Async::Loop->new->delay_future(after => 0.02) until -e \"$scope->{query_string}/go\" }\n"+
+				"await $send->({ type => 'http.response.body'", 1),
+		"site.yaml": "listen: 127.0.0.1:0\nenvironment: deployment\nmounts: [{path: /, perlpagi: app.pl, workers: 1}]\n",
+	})
+	g := &gateway{testkit.StartAnyExit(t, testkit.Command(dir, program, "-c", "site.yaml")), t}
+	defer testkit.NoneLeft(t, dir)
+	_, worker := g.get("/")
+	dial := func() *websocket.Conn {
+		t.Helper()
+		ws, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(g.URL, "http")+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = ws.Close() }) // nothing is expected from it any more
+		return ws
+	}
+	echo := func(ws *websocket.Conn, text string) {
+		t.Helper()
+		if err := ws.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := ws.ReadMessage(); err != nil || string(got) != worker+": "+text {
+			t.Fatalf("%q, %v; want the worker %s", got, err, worker)
+		}
+	}
+	old := dial()
+	echo(old, "before")
+	fresh := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: testkit.Patience}
+	waiting, err := fresh.Get(g.URL + "/wait?" + dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waiting.Body.Close()
+	if err := g.Process.Signal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	g.Log.WaitFor(t, "the new process serves")
+	next := successor(t, g)
+	if _, _, err := old.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseGoingAway) {
+		t.Errorf("the old gateway's WebSocket: %v", err)
+	}
+	testkit.Eventually(t, "an answer of the same worker by the new gateway", func() bool {
+		res, err := fresh.Get(g.URL + "/")
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err == nil && string(body) != worker {
+			t.Fatalf("the worker was %s and is %s", worker, body)
+		}
+		return err == nil && syscall.Kill(next, 0) == nil
+	})
+	young := dial()
+	echo(young, "by the new gateway")
+	write(t, filepath.Join(dir, "go"), "")
+	if body, err := io.ReadAll(waiting.Body); err != nil || string(body) != "begun "+worker {
+		t.Errorf("the old gateway's response: %q, %v", body, err)
+	}
+	testkit.Await(t, g.Exited())
+	echo(young, "after the old one")
+	if err := young.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := syscall.Kill(next, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the end of the new gateway", func() bool { return syscall.Kill(next, 0) != nil })
 }
