@@ -71,6 +71,9 @@ var (
 				with("the body is not complete", StageAnnounced).with(responseComplete, StageComplete)
 
 	orderSSEStart = everywhere(streamStarted, StageBegin).with(streamDenied+" already", StageDenied, StageDeniedComplete)
+	// This must raise by the specification. A second sse.start may be dropped, so the two differ.
+	orderSSEDecline = everywhere("the event stream has begun, the request can no longer be declined", StageBegin).
+			with(streamDenied+" already", StageDenied, StageDeniedComplete)
 	orderSSEEarly = everywhere("", StageBegin, StageOpen).with(streamDenied, StageDenied, StageDeniedComplete).
 			with("the event stream is closed", StageComplete)
 	orderSSESend  = orderSSEEarly.with("sse.start must come first", StageBegin)
@@ -157,8 +160,10 @@ func ruleOf(ev Event) *rule {
 		return &orderHTTPBody
 	case HTTPResponseTrailers:
 		return &orderHTTPTrailers
-	case SSEStart, SSEHTTPResponseStart:
+	case SSEStart:
 		return &orderSSEStart
+	case SSEHTTPResponseStart:
+		return &orderSSEDecline
 	case SSEComment, SSEKeepalive:
 		return &orderSSEEarly
 	case SSESend:

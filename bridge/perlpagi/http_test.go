@@ -239,6 +239,7 @@ func TestLenientOrder(t *testing.T) {
 	for range 3 {
 		expect(t, m.Get("/duplicate"), 200, "first")
 	}
+	m.log.WaitFor(t, "http.response.start: the response was started already")
 	if n := strings.Count(m.log.String(), "http.response.start: the response was started already"); n != 1 {
 		t.Errorf("logged %d times", n)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -261,10 +262,11 @@ func (s *eventStream) shut(reason string) {
 	}
 }
 
-// decline begins an ordinary response.
+// decline begins an ordinary response. On HTTP/1 the connection ends behind it, as the specification
+// has it.
 func (s *eventStream) decline(e *pagi.SSEHTTPResponseStart) error {
 	x := s.x
-	if err := x.sendStart(&pagi.HTTPResponseStart{Status: e.Status, Headers: e.Headers}); err != nil {
+	if err := x.sendStart(&pagi.HTTPResponseStart{Status: e.Status, Headers: append(slices.Clip(e.Headers), closeHeaders(&x.scope)...)}); err != nil {
 		return renamed(err, *e)
 	}
 	s.state = streamDeclined

@@ -138,7 +138,7 @@ func TestEventStreamOrder(t *testing.T) {
 	}{
 		{"an event first", []pagi.Event{pagi.SSESend{}}, "must come first"},
 		{"two starts", []pagi.Event{pagi.SSEStart{}, pagi.SSEStart{}}, "started already"},
-		{"a response after the start", []pagi.Event{pagi.SSEStart{}, pagi.SSEHTTPResponseStart{Status: 404}}, "started already"},
+		{"a response after the start", []pagi.Event{pagi.SSEStart{}, pagi.SSEHTTPResponseStart{Status: 404}}, "can no longer be declined"},
 		{"a body without a response", []pagi.Event{pagi.SSEHTTPResponseBody{}}, "must come first"},
 		{"an event after a response", []pagi.Event{pagi.SSEHTTPResponseStart{Status: 404}, pagi.SSESend{}}, "answered"},
 		{"an event after the close", []pagi.Event{pagi.SSEStart{}, pagi.SSEClose{}, pagi.SSESend{}}, "closed"},

@@ -102,6 +102,11 @@ for my $n (0 .. length($whole) - 1) {
     like $@, qr/\Awire: /, 'is refused';
 }
 is_deeply disconnect_of('websocket', 0, 'gone'), { type => 'websocket.disconnect', code => 1006, reason => 'gone' }, 'a disconnect';
+is disconnect_of('websocket', 1000, "\xc3\xa9")->{reason}, "\x{e9}", 'a reason is characters';
+is disconnect_of('websocket', 1000, "\xe9")->{reason}, "\xe9", 'one that is not UTF-8 stays';
+ok eval { payload_of({ type => 'websocket.close', reason => "\x{e9}" x 61 }) }, 'a reason of 122 bytes';
+ok !eval { payload_of({ type => 'websocket.close', reason => "\x{e9}" x 62 }); 1 }, 'one of 124 bytes';
+like $@, qr/'reason' must be at most 123 bytes of UTF-8/, 'is refused';
 is_deeply disconnect_of('http', 0, ''), { type => 'http.disconnect' }, 'another';
 
 done_testing;

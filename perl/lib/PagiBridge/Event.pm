@@ -175,13 +175,17 @@ sub message_event {
 
 =head2 disconnect_of($type, $code, $reason)
 
-Returns the event by which an application learns that a scope of a type has ended.
+Returns the event by which an application learns that a scope of a type has ended. The reason of a WebSocket is
+decoded from UTF-8.
 
 =cut
 
 sub disconnect_of {
     my ($type, $code, $reason) = @_;
-    return { type => 'websocket.disconnect', code => $code || 1006, reason => $reason } if $type eq 'websocket';
+    if ($type eq 'websocket') {
+        utf8::decode($reason) if defined $reason;
+        return { type => 'websocket.disconnect', code => $code || 1006, reason => $reason };
+    }
     return { type => 'sse.disconnect', reason => $reason } if $type eq 'sse';
     return { type => 'lifespan.shutdown' } if $type eq 'lifespan';
     return { type => 'http.disconnect' };
@@ -203,7 +207,7 @@ my %sent = (
     'websocket.accept'              => sub { pack_event(0x20, 0, 0, headers($_[0]), text($_[0], 'subprotocol')) },
     'websocket.send'                => \&pack_message,
     'websocket.keepalive'           => sub { pack_event(0x22, 0, 0, [seconds($_[0], 'interval'), seconds($_[0], 'timeout')]) },
-    'websocket.close'               => sub { pack_event(0x23, 0, $_[0]{code} || 0, [], text($_[0], 'reason')) },
+    'websocket.close'               => sub { pack_event(0x23, 0, $_[0]{code} || 0, [], reason($_[0])) },
     'websocket.http.response.start' => sub { pack_event(0x24, 0, status($_[0]), headers($_[0])) },
     'websocket.http.response.body'  => sub { pack_event(0x25, more($_[0]), 0, [], bytes($_[0], 'body')) },
     'sse.start'                     => sub { pack_event(0x30, 0, $_[0]{status} || 0, headers($_[0])) },
@@ -306,6 +310,14 @@ sub headers {
 sub seconds {
     my ($event, $name) = @_;
     return ($name => int 1000 * ($event->{$name} || 0));
+}
+
+# reason returns the reason of a Close frame, which has room for 123 bytes (RFC 6455 section 5.5).
+sub reason {
+    my ($event) = @_;
+    my $reason = text($event, 'reason');
+    die "websocket.close: 'reason' must be at most 123 bytes of UTF-8\n" if length $reason > 123;
+    return $reason;
 }
 
 sub bytes {

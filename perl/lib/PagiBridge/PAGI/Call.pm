@@ -130,7 +130,10 @@ sub end {
     $stream->end($kind, $message);
     if (my $conn = $self->{connection}) {
         if   ($kind == 0 && $self->is_complete) { $conn->complete }
-        else                                    { $conn->disconnect('server_error') }
+        else {
+            $conn->{started} = 1 if !$self->{gone};    # by the response of the gateway
+            $conn->disconnect('server_error');
+        }
     }
     $self->{gone} ||= 'end';
     $self->release if $self->{sends} || $self->{waiting};
@@ -274,6 +277,10 @@ sub send {
     }
     return $self->refuse("http.fullflush: the scope does not offer the extension 'fullflush'\n")
         if $type eq 'http.fullflush' && !$self->{scope}{extensions}{fullflush};
+    if ($type eq 'websocket.accept' && defined(my $protocol = $event->{subprotocol})) {
+        return $self->refuse("websocket.accept: 'subprotocol' was not offered by the client\n")
+            if $protocol ne '' && !grep { $_ eq $protocol } @{ $self->{scope}{subprotocols} };
+    }
     if ($self->{as_http}) {
         return Future->done if $type !~ /\Ahttp\.response\.(?:start|body)\z/;    # an event stream has no trailers
         $event = { %$event, type => "sse.$type" };

@@ -35,6 +35,7 @@ my $started       = 'the response was started already';
 my $sse_started   = 'the event stream was started already';
 my $sse_denied    = 'the request was answered with sse.http.response.start';
 my $sse_closed    = 'the event stream is closed';
+my $not_declined  = 'the event stream has begun, the request can no longer be declined';
 my $accepted      = 'the connection was accepted already';
 my $answered      = 'the handshake was answered already';
 my $refused       = 'the handshake was refused, only websocket.http.response.body may follow';
@@ -79,7 +80,7 @@ my %events = (
         not => { OPEN, '', BEGIN_STAGE, 'sse.start must come first', DENIED, $sse_denied, DENIED_END, $sse_denied, '*' => $sse_closed },
         check => \&sse, next => sub { $_[1] },
     },
-    'sse.comment'   => { scope => 'sse', not => early(), check => sub { strings($_[0], 'comment') }, next => sub { $_[1] } },
+    'sse.comment'   => { scope => 'sse', not => early(), check => \&comment, next => sub { $_[1] } },
     'sse.keepalive' => {
         scope => 'sse', not => early(),
         check => sub { seconds($_[0], 'interval'); strings($_[0], 'comment') }, next => sub { $_[1] },
@@ -89,7 +90,7 @@ my %events = (
         check => sub { strings($_[0], 'reason') }, next => sub { COMPLETE },
     },
     'sse.http.response.start' => {
-        scope => 'sse', not => { BEGIN_STAGE, '', DENIED, "$sse_denied already", DENIED_END, "$sse_denied already", '*' => $sse_started },
+        scope => 'sse', not => { BEGIN_STAGE, '', DENIED, "$sse_denied already", DENIED_END, "$sse_denied already", '*' => $not_declined },
         check => \&start, next => sub { DENIED },
     },
     'sse.http.response.body' => {
@@ -228,12 +229,19 @@ sub message {
 
 sub sse {
     my ($event) = @_;
+    wrong($event, 'data', 'is missing') if !defined $event->{data};
     strings($event, qw(event data id));
     wrong($event, 'event', 'must not contain a newline') if defined $event->{event} && $event->{event} =~ /[\r\n]/;
     wrong($event, 'id', 'must not contain a newline or NUL') if defined $event->{id} && $event->{id} =~ /[\r\n\0]/;
     wrong($event, 'retry', "must be a whole number of milliseconds, is '$event->{retry}'")
         if defined $event->{retry} && $event->{retry} !~ /\A[0-9]{1,15}\z/;
     return;
+}
+
+sub comment {
+    my ($event) = @_;
+    wrong($event, 'comment', 'is missing') if !defined $event->{comment};
+    return strings($event, 'comment');
 }
 
 sub close_frame {
