@@ -2,12 +2,12 @@ package perlpagi_test
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/pagi-go/pagi-bridge/bridge/perlpagi"
+	"github.com/pagi-go/pagi-bridge/internal/testkit/upstream"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 )
@@ -43,25 +43,15 @@ var probes = map[string]probe{
 // The examples of the reference run unchanged: those of PAGI 0.001006 in PAGI_REFERENCE, and the newest ones below
 // PAGI_NEWEST, a directory with the checkouts pagi, PAGI-Server and PAGI-Tools.
 func TestExamplesOfTheReference(t *testing.T) {
-	var roots, lib []string
-	if dir := os.Getenv("PAGI_REFERENCE"); dir != "" {
-		t.Run("0.001006", func(t *testing.T) { examples(t, []string{dir}, []string{filepath.Join(dir, "lib")}) })
-	}
-	if dir := os.Getenv("PAGI_NEWEST"); dir != "" {
-		for _, name := range []string{"pagi", "PAGI-Tools", "PAGI-Server"} {
-			roots, lib = append(roots, filepath.Join(dir, name)), append(lib, filepath.Join(dir, name, "lib"))
-		}
-		t.Run("newest", func(t *testing.T) { examples(t, roots, lib) })
-	}
-	if os.Getenv("PAGI_REFERENCE") == "" && os.Getenv("PAGI_NEWEST") == "" {
-		t.Skip("neither PAGI_REFERENCE nor PAGI_NEWEST names a checkout of the reference")
+	for _, r := range upstream.Releases(t) {
+		t.Run(r.Name, func(t *testing.T) { examples(t, r) })
 	}
 }
 
-func examples(t *testing.T, roots, lib []string) {
+func examples(t *testing.T, r *upstream.Release) {
 	needs(t, "IO::Async::Loop", "Future::AsyncAwait", "Hash::MultiValue", "Cookie::Baker", "HTTP::MultiPartParser", "JSON::MaybeXS", "Future::IO")
 	seen := map[string]bool{}
-	for _, root := range roots {
+	for _, root := range r.Roots() {
 		files, err := filepath.Glob(filepath.Join(root, "examples", "*", "app.pl"))
 		if err != nil || len(files) == 0 {
 			t.Errorf("%s: no examples, %v", root, err)
@@ -77,8 +67,7 @@ func examples(t *testing.T, roots, lib []string) {
 				if module := probes[name].needs; module != "" {
 					needs(t, module)
 				}
-				own := filepath.Join(filepath.Dir(file), "lib")
-				m := mount(t, perlpagi.PAGI{App: file, Lib: append([]string{own}, lib...), Dir: filepath.Dir(file)})
+				m := mount(t, perlpagi.PAGI{App: file, Lib: r.Lib(file), Dir: filepath.Dir(file)})
 				m.probe(t, probes[name])
 			})
 		}
