@@ -52,7 +52,9 @@ sub scope_of {
     $pagi ||= { version => '0.3', spec_version => '0.3' };
     my $type = $scope_types[ length $payload ? ord $payload : 0 ] or die "wire: a scope of an unknown type\n";
     my (@values, @headers, @protocols, @extensions);
-    # Nearly every scope has 13 values, and ends with two lists that are empty. Then one unpack reads it.
+    # Nearly every scope has 13 values, and ends with two lists that are empty. Then one unpack reads it. Where a string goes
+    # beyond the end it takes the rest, and what follows it is missing.
+    no warnings 'numeric';
     my @all = substr($payload, 1, 4) eq "\0\0\0\x0d" ? eval { unpack 'x N/(N/a*) N/(N/a*N/a*) a*', $payload } : ();
     if (@all && pop @all eq "\0\0\0\0\0\0\0\0") {
         @values  = splice @all, 0, 13;
