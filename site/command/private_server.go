@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"syscall"
 	"time"
-
 )
 
 // privateServer answers at a Unix socket that only this process's user can reach.
