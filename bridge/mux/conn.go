@@ -145,8 +145,11 @@ const serviceRestart = 1012
 func (c *Conn) Load() int { return int(c.load.Load()) }
 
 // weight is by what a Set compares connections: the open streams, and those once more that were opened since the
-// worker has said anything. A worker that is blocked has said nothing, one that has just answered has.
-func (c *Conn) weight() int64 { return c.load.Load() + c.pulse.unheard.Load() }
+// worker has said anything. A worker that is blocked has said nothing, one that has just answered has. These count up to
+// mostUnheard only: streams that last must not be shared unevenly for long because one worker spoke first while many came.
+func (c *Conn) weight() int64 { return c.load.Load() + min(c.pulse.unheard.Load(), mostUnheard) }
+
+const mostUnheard = 32
 
 // isOpen reports whether scopes may be opened.
 func (c *Conn) isOpen() bool {
