@@ -80,6 +80,7 @@ var rooms = []struct {
 	{"plugin/adapter", []string{"pagi", "pagi/lifespan", "apps", "bridge/...", "plugin/internal/...", "internal/..."}},
 	{"plugin/adapters", []string{"pagi", "pagi/lifespan", "bridge/...", "plugin/adapter", "plugin/internal/...", "internal/..."}},
 	{"plugin/...", []string{"pagi", "pagi/lifespan", "pagi/pagitest", "perl", "bridge/...", "internal/..."}},
+	{"site/importer", nil},
 	{"site/...", []string{"pagi", "pagi/...", "perl", "middleware/...", "apps/...", "server/...", "bridge/...", "plugin/...", "internal/..."}},
 	{"scripts/...", nil},
 	{"cmd/...", []string{"pagi", "site/...", "plugin/...", "internal/..."}},

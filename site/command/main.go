@@ -240,6 +240,10 @@ func Run(ctx context.Context, args []string, p Process) int {
 		p.beginning.isTest()
 		return showRoutes(args[1:], p)
 	}
+	if len(args) > 0 && args[0] == "import" {
+		p.beginning.isTest()
+		return importConfiguration(args[1:], p)
+	}
 	if len(args) > 0 && args[0] == "plugin" {
 		p.beginning.isOver()
 		return pluginCommand(ctx, args[1:], p)

@@ -20,6 +20,7 @@ Usage:
   pagi-bridge status -c site.yaml   tell what a running gateway is doing
   pagi-bridge reload -c site.yaml   reload a running gateway; also scale, log-level, reopen
   pagi-bridge routes -c site.yaml   list the routes and mounts of a site
+  pagi-bridge import /etc/apache2   make a site file of the configuration of another server
   pagi-bridge plugin verify ./p     say what is wrong with a plugin
   pagi-bridge help, version, check  do the same as --help, --version and --test
 
@@ -33,6 +34,7 @@ Signals:
   TTIN, TTOU  add a worker to each PSGI application, or remove one
 
 Exit codes: 0 stopped as asked, 1 could not start or failed, 2 wrong flags or a wrong site file.
+Of import: 3 the site file lacks a part of the configuration.
 
 Environment: without -E the variable PAGI_ENV names the environment, then PLACK_ENV. Without both it is
 development at a terminal and deployment elsewhere.

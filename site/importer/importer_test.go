@@ -1,0 +1,210 @@
+package importer_test
+
+import (
+	"errors"
+	"flag"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
+	"github.com/pagi-go/pagi-bridge/site"
+	"github.com/pagi-go/pagi-bridge/site/importer"
+)
+
+var update = flag.Bool("update", false, "write the site files and notes of testdata anew")
+
+const (
+	siteFile  = "site.yaml"
+	notesFile = "notes"
+	// filesFile lists what must be there for the site to be right, in the directory of the case.
+	filesFile = "files"
+)
+
+// Each case of testdata is an archive with the configurations, and the site file and notes that come of
+// them. DIR is the case's directory. The site file is loaded and built, as pagi-bridge -t does.
+func TestImport(t *testing.T) {
+	cases, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cases) < 25 {
+		t.Errorf("only %d cases", len(cases))
+	}
+	for _, file := range cases {
+		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
+		t.Run(name, func(t *testing.T) { importCase(t, file) })
+	}
+}
+
+func importCase(t *testing.T, file string) {
+	archive, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	defer importer.SetPHP(filepath.Join(dir, "usr/bin/php-cgi"))()
+	var inputs []string
+	want := map[string]string{}
+	for _, f := range archive.Files {
+		text := string(f.Data)
+		switch f.Name {
+		case siteFile, notesFile:
+			want[f.Name] = text
+		case filesFile:
+			for _, name := range strings.Fields(text) {
+				makeFile(t, filepath.Join(dir, name), strings.HasSuffix(name, "/"))
+			}
+		default:
+			path := filepath.Join(dir, f.Name)
+			makeFile(t, path, false)
+			if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(f.Name, "included/") {
+				inputs = append(inputs, path)
+			}
+		}
+	}
+	result, err := importer.Import(inputs, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var notes strings.Builder
+	for _, n := range result.Notes {
+		notes.WriteString(n.String() + "\n")
+	}
+	got := map[string]string{siteFile: strings.ReplaceAll(result.Site, dir, "DIR"), notesFile: strings.ReplaceAll(notes.String(), dir, "DIR")}
+	check(t, filepath.Join(dir, siteFile), result.Site)
+	if *update {
+		archive.Files = slices.DeleteFunc(archive.Files, func(f txtar.File) bool { return f.Name == siteFile || f.Name == notesFile })
+		archive.Files = append(archive.Files, txtar.File{Name: siteFile, Data: []byte(got[siteFile])}, txtar.File{Name: notesFile, Data: []byte(got[notesFile])})
+		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for _, name := range []string{siteFile, notesFile} {
+		if diff := cmp.Diff(want[name], got[name]); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", name, diff)
+		}
+	}
+}
+
+// pairOf returns a certificate with its key, the same for all names within a case.
+func pairOf(t *testing.T) *testkit.Pair {
+	if pairs[t] == nil {
+		pairs[t] = testkit.Certificate(t)
+	}
+	return pairs[t]
+}
+
+var pairs = map[*testing.T]*testkit.Pair{}
+
+func makeFile(t *testing.T, path string, isDir bool) {
+	t.Helper()
+	dir := filepath.Dir(path)
+	if isDir {
+		dir = path
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if isDir {
+		return
+	}
+	text := ""
+	switch filepath.Ext(path) {
+	case ".pem", ".key":
+		pair := pairOf(t)
+		from := map[string]string{".pem": pair.CertFile, ".key": pair.KeyFile}[filepath.Ext(path)]
+		data, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = string(data)
+	}
+	if strings.Contains(filepath.Base(path), "passwd") {
+		text = "ann:$2a$05$ta1.JG5s.oTgVfoFBcfk2OP.jjHGqAOBDyNHUBX89lLILfPYa8g5q\n"
+	}
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// check loads a site file and builds the site, without starting anything.
+func check(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, err := site.Load(file)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	s.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	if err := s.CheckPlaces(); err != nil {
+		t.Errorf("%v\n%s", err, text)
+	}
+	if _, err := s.Build(); err != nil {
+		t.Errorf("%v\n%s", err, text)
+	}
+	for _, w := range s.Warnings {
+		t.Errorf("warning: %v", w)
+	}
+}
+
+func TestGuess(t *testing.T) {
+	for _, c := range []struct {
+		file, text string
+		want       importer.Format
+	}{
+		{"site.conf", "ScriptAlias /cgi-bin/ /usr/lib/cgi-bin/\n", importer.Apache},
+		{"site.conf", "server {\n listen 80;\n}\n", importer.Nginx},
+		{"x", "location /cgi-bin/ {\n fastcgi_pass unix:/run/fcgiwrap.socket;\n}", importer.Nginx},
+		{"app.ini", "[uwsgi]\npsgi = app.psgi\n", importer.UWSGI},
+		{"unit.json", `{"listeners": {}}`, importer.Unit},
+		{"Procfile", "web: plackup -p $PORT\n", importer.Procfile},
+		{"run.sh", "#!/bin/sh\nexec starman app.psgi\n", importer.Command},
+		{".htaccess", "Require all denied\n", importer.Htaccess},
+		{"README", "Read this.\n", ""},
+		{"data.json", `{"a": 1}`, ""},
+	} {
+		if got := importer.Guess(c.file, c.text); got != c.want {
+			t.Errorf("%s: %q, want %q", c.text, got, c.want)
+		}
+	}
+}
+
+func TestImportErrors(t *testing.T) {
+	for text, want := range map[string]string{
+		"<VirtualHost *:80>\nServerName a\n":                  "x.conf:1: <virtualhost> is not closed",
+		"<Directory /a>\n</Location>\nAlias /a /b\n":          "x.conf:2: </Location> closes no section that is open",
+		"ScriptAlias /a /b\n</Directory>\n":                   "x.conf:2: </Directory> closes no section that is open",
+		"server {\n listen 80;\n":                             "x.conf:1: server is not closed",
+		"server {\n listen 80\n}\n":                           "x.conf:2: listen has no semicolon",
+		"server { listen 80; }\n}\n":                          "x.conf:2: } closes nothing",
+		"server {\n root \"/a;\n}\n":                          "x.conf:2: a quote is not closed",
+		"just some words\n":                                   "cannot tell whose configuration this is",
+		"<Directory /srv>\nRequire all granted\n</Directory>": "there is nothing in it that a site could serve",
+	} {
+		file := filepath.Join(t.TempDir(), "x.conf")
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := importer.Import([]string{file}, "")
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	if _, err := importer.Import([]string{filepath.Join(t.TempDir(), "missing")}, ""); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
+}
