@@ -8,12 +8,16 @@ type LogNote struct {
 	args   []any // in the form of slog
 	client Addr  // zero: not known
 	user   string
+	mount  string
 	next   *LogNote
 }
 
 // NewLogNote makes a note of attributes in the form of slog.Logger: names and values. The note may
 // be added to any number of requests.
 func NewLogNote(args ...any) *LogNote { return &LogNote{args: args} }
+
+// NewMountNote makes a note of the mount that answers a request: the attribute "mount".
+func NewMountNote(mount string) *LogNote { return &LogNote{args: []any{"mount", mount}, mount: mount} }
 
 // LogNotes are the notes of one request. The server adds them to its log records about a failed
 // request. The zero value has none. All methods are safe for concurrent use.
@@ -24,7 +28,7 @@ func (n *LogNotes) Add(note *LogNote) {
 	if n == nil || n.first.CompareAndSwap(nil, note) {
 		return
 	}
-	n.push(&LogNote{args: note.args}) // the note itself may belong to other requests, too
+	n.push(&LogNote{args: note.args, mount: note.mount}) // the note itself may belong to other requests, too
 }
 
 // push adds a note that belongs to this request alone.
@@ -67,6 +71,16 @@ func (n *LogNotes) User() string {
 	for note := n.latest(); note != nil; note = note.next {
 		if note.user != "" {
 			return note.user
+		}
+	}
+	return ""
+}
+
+// Mount returns the mount of the NewMountNote that was added last, or "".
+func (n *LogNotes) Mount() string {
+	for note := n.latest(); note != nil; note = note.next {
+		if note.mount != "" {
+			return note.mount
 		}
 	}
 	return ""

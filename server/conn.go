@@ -18,6 +18,7 @@ type tracked struct {
 	on     *listener
 	served atomic.Bool // handed to the server that closes it at a stop
 
+	http2   bool         // it speaks HTTP/2; guarded by set.mu
 	counted string       // the address under which it is counted; "": it is not
 	remote  net.Addr     // the client's address by a PROXY header; nil: that of inner
 	local   net.Addr     // the address the client has connected to by that header

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pagi-go/pagi-bridge/internal/accept"
+	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/internal/sysio"
 	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
@@ -20,6 +22,7 @@ type connSet struct {
 	mu     sync.Mutex
 	conns  map[*tracked]struct{}
 	quic   int            // those of HTTP/3
+	http2  int            // those of conns that speak HTTP/2
 	came   int64          // all there have been, those that were turned away included
 	counts map[string]int // of all, by address, where their number is limited
 }
@@ -111,7 +114,34 @@ func (s *connSet) remove(c *tracked) {
 		return
 	}
 	delete(s.conns, c)
+	if c.http2 {
+		s.http2--
+	}
 	s.unclaimLocked(c.counted)
+}
+
+// speaksHTTP2 notes that HTTP/2 is spoken on a connection, or on one below that of TLS.
+func (s *connSet) speaksHTTP2(conn net.Conn) {
+	if secure, is := conn.(*tls.Conn); is {
+		conn = secure.NetConn()
+	}
+	c, is := conn.(*tracked)
+	if !is {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, there := s.conns[c]; there && !c.http2 {
+		c.http2 = true
+		s.http2++
+	}
+}
+
+// protocols returns how many connections are open, by protocol.
+func (s *connSet) protocols() status.Protocols {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return status.Protocols{HTTP1: len(s.conns) - s.http2, HTTP2: s.http2, HTTP3: s.quic}
 }
 
 func (s *connSet) len() int {

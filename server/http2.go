@@ -57,6 +57,7 @@ func (r *running) newHTTP2(g *generation) *http.Server {
 // http2Conn prepares a connection on which HTTP/2 was agreed.
 func (r *running) http2Conn(c net.Conn, state *tls.ConnectionState, ahead []byte) *http2.Conn {
 	g := r.current.Load()
+	r.conns.speaksHTTP2(c)
 	return http2.New(c, state, http2.Limits{
 		ResetBurst:   g.H2ResetBurst,
 		ResetRate:    g.H2ResetRate,

@@ -56,6 +56,9 @@ func TestHTTP3(t *testing.T) {
 	if res.ProtoMajor != 3 || body != fmt.Sprint("3 POST /a 500000 ", tls.VersionTLS13) || res.Trailer.Get("X-T") != "1" || res.Header.Get("Alt-Svc") != "" {
 		t.Errorf("%v %q", res, body)
 	}
+	if now, _ := x.server.Status(); now.Protocols.HTTP3 != 1 || now.Protocols.HTTP2 != 0 {
+		t.Errorf("open are %+v", now.Protocols)
+	}
 	if res, _ := testkit.Do(t, client, testkit.NewRequest(t, "POST", "https://"+x.addr+"/a", strings.NewReader(strings.Repeat("b", 2<<20)))); res.StatusCode != 413 {
 		t.Errorf("a body too large: %v", res)
 	}

@@ -34,6 +34,7 @@ func (s *Server) Status() (now Status, ok bool) {
 		now.Listeners = append(now.Listeners, ListenerStatus{Address: l.Addr().String(), TLS: l.tls, Proxy: l.place.Proxy, Redirect: l.place.Redirect})
 	}
 	now.Connections, now.Traffic.Connections = r.conns.count()
+	now.Protocols = r.conns.protocols()
 	now.Traffic.ConnectionsRefused = r.traffic.connectionsRefused.Load()
 	now.Traffic.Requests = r.traffic.requests.Load()
 	now.Traffic.RequestsRefused = r.traffic.requestsRefused.Load()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -26,6 +27,9 @@ func TestStatusCountsTraffic(t *testing.T) {
 	if got := fmt.Sprintf("%+v", now.Traffic); got != "{Connections:5 ConnectionsRefused:1 Requests:4 RequestsRefused:1}" {
 		t.Error(got)
 	}
+	if want := (status.Protocols{HTTP1: 1}); now.Protocols != want {
+		t.Errorf("open are %+v", now.Protocols)
+	}
 	_ = held.Close()
 }
 
@@ -38,5 +42,10 @@ func TestStatusCountsTrafficOfHTTP2(t *testing.T) {
 		if got := fmt.Sprintf("%+v", now.Traffic); got != "{Connections:1 ConnectionsRefused:0 Requests:1 RequestsRefused:0}" {
 			t.Error(got)
 		}
+		if want := (status.Protocols{HTTP2: 1}); now.Protocols != want {
+			t.Errorf("open are %+v", now.Protocols)
+		}
+		_ = p.conn.Close()
+		testkit.Eventually(t, "no connection", func() bool { now, _ := x.server.Status(); return now.Protocols == status.Protocols{} })
 	})
 }

@@ -90,6 +90,9 @@ func (s *Site) CheckPlaces() error {
 	if set.StatusSocket != "" {
 		places["status_socket"] = filepath.Dir(set.StatusSocket) // that directory is created when it is missing
 	}
+	if path := set.MetricsSocket(); path != "" {
+		places["metrics_listen"] = filepath.Dir(path) // so is that one
+	}
 	if set.Hub != "" {
 		places["hub"] = filepath.Dir(set.Hub) // so is that one
 	}

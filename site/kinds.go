@@ -115,6 +115,9 @@ func holdsParts(kind string) bool { return kind == KindCascade || kind == KindSh
 // of its mount.
 func completePart(options any, m *Mount, s *Site) {
 	s.complete(options)
+	if o, is := options.(*apps.Metrics); is {
+		o.Registry = s.Metrics
+	}
 	if p, is := options.(*host.Plugin); is {
 		p.Name = m.Name()
 		setDefault(&p.Dir, m.base())
@@ -155,6 +158,7 @@ func completePSGI(options any, m *Mount, s *Site) {
 	}.complete(m, s)
 	o.Watched = o.Loaded != nil
 	o.RootPath = strings.TrimSuffix(m.Path, "/")
+	o.Counts = s.Metrics.Counts(m.Name())
 }
 
 func completePerlPAGI(options any, m *Mount, s *Site) {
@@ -163,6 +167,7 @@ func completePerlPAGI(options any, m *Mount, s *Site) {
 		&o.Name, &o.Logger, &o.Processes, &o.Env, &o.Perl, &o.Environment, &o.Dir, &o.App, &o.Lib, &o.LocalLib, &o.Loaded,
 	}.complete(m, s)
 	o.Watched = o.Loaded != nil
+	o.Counts = s.Metrics.Counts(m.Name())
 }
 
 // perlOptions are what the kinds of applications in Perl have in common.

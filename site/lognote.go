@@ -8,7 +8,7 @@ import (
 
 // named adds the mount's name to the log records of failed requests.
 func named(mount string, app pagi.App) pagi.App {
-	note := pagi.NewLogNote("mount", mount)
+	note := pagi.NewMountNote(mount)
 	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 		if scope.Type != pagi.TypeLifespan {
 			scope.Notes.Add(note)

@@ -2,8 +2,12 @@ package site
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"net"
+	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
@@ -40,6 +44,8 @@ type Settings struct {
 	PidFile string `yaml:"pid_file" path:"yes" change:"restart"`
 	// StatusSocket is the path of a Unix socket to which "pagi-bridge status" connects.
 	StatusSocket string `yaml:"status_socket" path:"yes" change:"restart"`
+	// MetricsListen is where the metrics are told to whoever connects: host:port, or the absolute path of a Unix socket.
+	MetricsListen string `yaml:"metrics_listen" change:"restart"`
 	// Hub is the path of a Unix socket to which the applications of psgi and cgi mounts post messages
 	// for the channels of other mounts. They find the path in the variable PAGI_HUB.
 	Hub string `yaml:"hub" path:"yes" change:"restart"`
@@ -135,6 +141,9 @@ func (s *Settings) Check() error {
 	}
 	_, _, err := s.Identity()
 	errs = append(errs, err, s.TLS.check(), s.Logs.check(), s.checkSigns(), s.Cluster.check())
+	if err := s.checkMetrics(); err != nil {
+		errs = append(errs, pagi.BadOption("metrics_listen", "%w", err))
+	}
 	if s.Cluster.isSet() && s.Lifespan == string(server.LifespanOff) {
 		errs = append(errs, pagi.BadOption("lifespan", "must not be off: cluster is connected by it"))
 	}
@@ -174,6 +183,26 @@ func (s *Settings) checkHTTP3() error {
 	}
 	if proxied {
 		return pagi.BadOption("http3", "cannot be spoken at a place with the option proxy (listen): no PROXY header comes by UDP, so clients would go past the proxy; add a place without it, or leave http3 out")
+	}
+	return nil
+}
+
+// MetricsSocket returns the path of the Unix socket that MetricsListen names, or "".
+func (s *Settings) MetricsSocket() string {
+	if path := strings.TrimPrefix(s.MetricsListen, "unix:"); filepath.IsAbs(path) {
+		return path
+	}
+	return ""
+}
+
+// checkMetrics reports a place at which the metrics cannot be told.
+func (s *Settings) checkMetrics() error {
+	if s.MetricsListen == "" || s.MetricsSocket() != "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(s.MetricsListen)
+	if _, wrong := strconv.ParseUint(port, 10, 16); err != nil || wrong != nil {
+		return fmt.Errorf("must be host:port or the absolute path of a Unix socket, is %q", s.MetricsListen)
 	}
 	return nil
 }

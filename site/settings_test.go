@@ -16,7 +16,7 @@ import (
 
 // notTheServers are the settings that the gateway or its mounts use, not the server.
 var notTheServers = []string{
-	"User", "Group", "Umask", "PidFile", "StatusSocket", "Hub", "Cluster", "Environment", "Limits", "Timeouts", "Processes", "Workers", "MinWorkers", "MaxWorkers", "MaxRequests", "MaxAge", "MaxRSS",
+	"User", "Group", "Umask", "PidFile", "StatusSocket", "MetricsListen", "Hub", "Cluster", "Environment", "Limits", "Timeouts", "Processes", "Workers", "MinWorkers", "MaxWorkers", "MaxRequests", "MaxAge", "MaxRSS",
 	"Reload", "ReloadDirs", "Preload", "Perl", "Lib", "Logs", "AccessLog", "AccessLogMaxSize", "AccessLogMaxAge", "AccessLogBackups", "AccessLogCompress",
 	"LogFile", "LogFormat", "LogLevel", "TLS", "SocketMode", "Isolate",
 }

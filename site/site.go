@@ -21,6 +21,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
+	"github.com/pagi-go/pagi-bridge/internal/metrics"
 	"github.com/pagi-go/pagi-bridge/internal/watch"
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -41,6 +42,9 @@ type Site struct {
 	Logger *slog.Logger
 	// Adapters keep mounts in processes apart from this one. Nil: all mounts are in this process.
 	Adapters *adapters.Adapters
+
+	// Metrics has the metrics of the gateway. Nil: Build takes those of the site that this one replaces, or makes them.
+	Metrics *metrics.Registry
 
 	// Warnings name options that the file gives under former names, which still work, and middleware
 	// that should stand in front of another.
@@ -167,6 +171,7 @@ func (s *Site) Build() (pagi.App, error) {
 		problems.add(s.settingsAt.part, "mounts: there is nothing to serve")
 	}
 	s.connect()
+	s.measure()
 	s.front = &front{}
 	if s.predecessor != nil {
 		s.front = s.predecessor.front

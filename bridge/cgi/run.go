@@ -89,6 +89,7 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 		r.in.Close()
 		return nil, startFailure(s, err)
 	}
+	a.mount.counters.began(r.compiled, a.perl.IsPersistent(s.file))
 	r.job.OnEnd(r.scriptExited)
 	if r.in != nil {
 		r.in.CloseTheirs()

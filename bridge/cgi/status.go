@@ -19,11 +19,11 @@ import (
 // counters count for a mount since it was built, but for waiting, which is the number of requests
 // that wait for a place now.
 type counters struct {
-	requests atomic.Int64
-	waiting  atomic.Int64
-	waits    atomic.Int64
-	waited   atomic.Int64 // nanoseconds
-	errors   status.ErrorCounters
+	requests               atomic.Int64
+	waiting                atomic.Int64
+	waits                  status.WaitCounter
+	exec, fork, persistent atomic.Int64 // runs
+	errors                 status.ErrorCounters
 }
 
 // wait counts a request that begins to wait for a place. What it returns counts its end.
@@ -31,8 +31,7 @@ func (c *counters) wait(begin time.Time) (end func()) {
 	c.waiting.Add(1)
 	return func() {
 		c.waiting.Add(-1)
-		c.waits.Add(1)
-		c.waited.Add(int64(time.Since(begin)))
+		c.waits.Add(time.Since(begin))
 	}
 }
 
@@ -80,8 +79,25 @@ func (c *counters) failed(err error, died bool) {
 }
 
 func (c *counters) totals() status.Totals {
-	return status.Totals{
-		Requests: c.requests.Load(), Waits: c.waits.Load(), Waited: status.Seconds(c.waited.Load()), Errors: c.errors.Errors(),
+	t := status.Totals{Requests: c.requests.Load(), Errors: c.errors.Errors()}
+	c.waits.Tell(&t)
+	return t
+}
+
+// runs returns the runs that have begun.
+func (c *counters) runs() *status.Runs {
+	return &status.Runs{Exec: c.exec.Load(), Fork: c.fork.Load(), Persistent: c.persistent.Load()}
+}
+
+// began counts a run by its mode.
+func (c *counters) began(compiled, persistent bool) {
+	switch {
+	case compiled && persistent:
+		c.persistent.Add(1)
+	case compiled:
+		c.fork.Add(1)
+	default:
+		c.exec.Add(1)
 	}
 }
 
@@ -99,7 +115,7 @@ func requestOf(scope *pagi.Scope) asked {
 // Status tells which scripts run, which are compiled, and how many requests wait.
 func (a *app) Status() status.Backend {
 	m := a.mount
-	s := status.Backend{Totals: m.counters.totals(), Queued: int(m.counters.waiting.Load())}
+	s := status.Backend{Totals: m.counters.totals(), Runs: m.counters.runs(), Queued: int(m.counters.waiting.Load())}
 	persistent := map[string]bool{}
 	for _, part := range append([]*app{a}, m.directories...) {
 		for _, one := range part.perl.Status() {

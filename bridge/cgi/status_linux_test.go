@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pagi-go/pagi-bridge/bridge/cgi/perlfork"
+	"github.com/pagi-go/pagi-bridge/internal/status"
 )
 
 // Compiled scripts are shown with their process, those that are left to exec with the reason, and
@@ -27,6 +28,13 @@ func TestStatusShowsCompiledScripts(t *testing.T) {
 			now := d.app.Status()
 			if len(now.Scripts) != 1 || now.Scripts[0].Mode != mode || now.Scripts[0].PID == 0 || now.Scripts[0].Request == nil {
 				t.Errorf("the run: %+v", now.Scripts)
+			}
+			want := status.Runs{Exec: 1, Fork: 1} // that of the shell script, too
+			if mode == ModePersistent {
+				want = status.Runs{Exec: 1, Persistent: 1}
+			}
+			if *now.Runs != want {
+				t.Errorf("runs: %+v", *now.Runs)
 			}
 			if len(now.Compiled) != 2 {
 				t.Fatalf("%+v", now.Compiled)

@@ -17,6 +17,7 @@ import (
 func totalsOf(application pagi.App) status.Totals {
 	t := application.(*app).Status().Totals
 	t.Waited = 0
+	t.WaitsByTime = status.WaitTimes{}
 	return t
 }
 
@@ -41,6 +42,9 @@ func TestStatusShowsTheScriptsThatRun(t *testing.T) {
 	}
 	release()
 	testkit.Eventually(t, "nothing to run", func() bool { return application.(*app).Status().Running == 0 })
+	if got := *application.(*app).Status().Runs; got != (status.Runs{Exec: 1}) {
+		t.Errorf("runs: %+v", got)
+	}
 	if got := totalsOf(application); got != (status.Totals{Requests: 1}) {
 		t.Errorf("%+v", got)
 	}
@@ -113,6 +117,13 @@ func TestStatusCountsTheQueue(t *testing.T) {
 	}
 	release()
 	want := status.Totals{Requests: 3, Waits: 1, Errors: status.Errors{QueueFull: 1, QueueTimeout: 1}}
+	byTime := int64(0)
+	for _, n := range application.(*app).Status().Totals.WaitsByTime {
+		byTime += n
+	}
+	if byTime != 1 {
+		t.Errorf("%d waits by their length", byTime)
+	}
 	if got := totalsOf(application); got != want {
 		t.Errorf("%+v", got)
 	}

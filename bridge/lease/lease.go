@@ -113,6 +113,7 @@ func (l *lease) live() {
 	case l.given.Load():
 		end.Exit = "the connection was ended"
 	}
+	c.opt.Counts.Gone(l)
 	atWork := l.station.Ended(end)
 	l.enter(worker.Dead)
 	c.ended(l, hasEnded, atWork)
@@ -200,6 +201,8 @@ func (l *lease) readFrames() error {
 			if err = l.station.Exiting(); err == nil {
 				l.enter(worker.Exiting)
 			}
+		case wire.Count:
+			err = l.crew.opt.Counted(l.terms, l, frame)
 		case wire.Ready:
 			err = fmt.Errorf("%w: a second READY", worker.ErrProtocol)
 		case wire.Failed:

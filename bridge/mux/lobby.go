@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
+	"github.com/pagi-go/pagi-bridge/internal/status"
 )
 
 // lobby is where scopes wait until a worker can take them: while the only one starts, or while each has as many
@@ -13,6 +14,8 @@ import (
 type lobby struct {
 	most     int           // how many may wait
 	patience time.Duration // how long one may wait
+
+	waits status.WaitCounter // those that have ended
 
 	mu      sync.Mutex
 	waiting []*ticket
@@ -41,6 +44,7 @@ func (l *lobby) enter() *ticket {
 func (l *lobby) leave(t *ticket) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.waits.Add(time.Since(t.since))
 	for i, other := range l.waiting {
 		if other == t {
 			l.waiting = append(l.waiting[:i], l.waiting[i+1:]...)

@@ -12,6 +12,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/status"
+	"github.com/pagi-go/pagi-bridge/internal/tally"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -26,6 +27,8 @@ type WorkersOptions struct {
 	Start func(worker.Setup) (*exec.Cmd, []byte, error)
 	// Loaded gets the names of the application's files; nil is allowed. It must not block.
 	Loaded func(files []string)
+	// Counts takes what the application counts; nil is allowed.
+	Counts *tally.Mount
 	// Logger gets all records; nil means slog.Default.
 	Logger *slog.Logger
 	// Crew makes the workers, unless they are to be processes of this one.
@@ -76,7 +79,7 @@ func NewWorkers(opt WorkersOptions) *Workers {
 // WorkerOptions returns the options of the processes.
 func (o *WorkersOptions) WorkerOptions() worker.Options {
 	return worker.Options{
-		Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.Start, Loaded: o.Loaded, Logger: o.Logger,
+		Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.Start, Loaded: o.Loaded, Counts: o.Counts, Logger: o.Logger,
 		Offer: wire.Offer{Features: wire.FeatureScopes | wire.FeaturePing | wire.FeatureCalls}, Need: wire.FeatureScopes,
 	}
 }
@@ -104,6 +107,7 @@ func (w *Workers) Reload(ctx context.Context) error { return w.group.Reload(ctx)
 // Status tells of the processes, and how many scopes each has open.
 func (w *Workers) Status() status.Backend {
 	s := w.group.Status()
+	w.lobby.waits.Tell(&s.Totals)
 	open := map[int]int{}
 	w.mu.Lock()
 	for p := range w.posts {

@@ -25,6 +25,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/option"
+	"github.com/pagi-go/pagi-bridge/internal/tally"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 	"github.com/pagi-go/pagi-bridge/perl"
@@ -103,6 +104,8 @@ type PAGI struct {
 	// Loaded, if not nil, gets the application's files: those in %INC, as absolute paths, first when a worker has
 	// started and then as it loads more. It must not block. It is for development.
 	Loaded func(files []string) `yaml:"-" json:"-"`
+	// Counts takes what the application counts by PagiBridge::count; nil is allowed.
+	Counts *tally.Mount `yaml:"-" json:"-"`
 	// Watched has the workers tell of the application's files although Loaded is nil: a Keeper passes them on.
 	Watched bool `yaml:"-"`
 	// Name is the application's name in log records: the path at which it is mounted.
@@ -219,7 +222,7 @@ func (o *PAGI) process() *perlprocess.Options {
 // workers returns the options of the workers.
 func (o *PAGI) workers() mux.WorkersOptions {
 	return mux.WorkersOptions{
-		Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.command, Loaded: o.Loaded, Logger: o.Logger,
+		Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.command, Loaded: o.Loaded, Counts: o.Counts, Logger: o.Logger,
 		Crew: o.Crew, QueueSize: o.QueueSize, QueueTimeout: o.QueueTimeout, StreamGrace: o.StreamGrace,
 	}
 }

@@ -10,5 +10,5 @@ import (
 // with BRIDGE_CREW=lease; these are the quick ones.
 func TestOverALease(t *testing.T) {
 	t.Parallel()
-	leased.Again(t, "^Test(BrokenProtocol|Reload$|ReloadWaits|ReloadUnderLoad|ReloadOfAZygote|Resize$|MaxRequests|WorkersServe|StopWaits|StopKills|Loaded|CircuitOpens|FramesOutOfOrder|UnderLoad)")
+	leased.Again(t, "^Test(BrokenProtocol|Reload$|ReloadWaits|ReloadUnderLoad|ReloadOfAZygote|Resize$|MaxRequests|WorkersServe|StopWaits|StopKills|Loaded|CircuitOpens|FramesOutOfOrder|UnderLoad|Counts$)")
 }

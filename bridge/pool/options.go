@@ -9,6 +9,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/option"
+	"github.com/pagi-go/pagi-bridge/internal/tally"
 )
 
 // Limits are the limits and time-outs of a pool.
@@ -59,6 +60,8 @@ type Options struct {
 	// Loaded, if not nil, gets the names of the application's files, as the workers report them. It
 	// must not block.
 	Loaded func(files []string)
+	// Counts takes what the application counts; nil is allowed.
+	Counts *tally.Mount
 	// Logger gets the pool's own records and the workers' output; nil means
 	// slog.Default.
 	Logger *slog.Logger
@@ -103,6 +106,6 @@ func (o *Options) WorkerOptions() worker.Options {
 		Offer:     wire.Offer{Features: wire.FeatureRequests},
 		Need:      wire.FeatureRequests,
 		Processes: o.Processes, Limits: o.Limits.Limits, Name: o.Name,
-		Start: o.Start, Loaded: o.Loaded, Logger: o.Logger, LookEvery: look,
+		Start: o.Start, Loaded: o.Loaded, Counts: o.Counts, Logger: o.Logger, LookEvery: look,
 	}
 }

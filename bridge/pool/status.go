@@ -17,9 +17,8 @@ type Status = status.Backend
 // totals count since New. Without a comment a field is guarded by Pool.mu.
 type totals struct {
 	requests int64
-	waits    int64
-	waited   time.Duration
-	errors   status.ErrorCounters // may be used without mu
+	waits    status.WaitCounter // may be used without mu, and so may errors
+	errors   status.ErrorCounters
 }
 
 // classOf returns the class of a request that ends with err.
@@ -53,8 +52,7 @@ func (p *Pool) countError(err error) error {
 
 // waitedLocked counts the time that x, which has just left the queue, was in it.
 func (p *Pool) waitedLocked(x *exchange, now time.Time) {
-	p.totals.waits++
-	p.totals.waited += now.Sub(x.since)
+	p.totals.waits.Add(now.Sub(x.since))
 }
 
 // Status reports on the pool. It asks the system for the memory of every worker.
@@ -78,7 +76,8 @@ func (p *Pool) Status() Status {
 		}
 	}
 	t := &p.totals
-	s.Totals.Requests, s.Totals.Waits, s.Totals.Waited = t.requests, t.waits, status.Seconds(t.waited)
+	s.Totals.Requests = t.requests
+	t.waits.Tell(&s.Totals)
 	s.Totals.Errors = t.errors.Errors()
 	p.mu.Unlock()
 	worker.Resident(&s)

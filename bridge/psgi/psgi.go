@@ -23,6 +23,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
+	"github.com/pagi-go/pagi-bridge/internal/tally"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 	"github.com/pagi-go/pagi-bridge/perl"
@@ -89,6 +90,8 @@ type PSGI struct {
 	// development. With Environment "development" it also turns on the banner: HTML pages show the
 	// error of a failed Reload until one succeeds.
 	Loaded func(files []string) `yaml:"-" json:"-"`
+	// Counts takes what the application counts by PagiBridge::count; nil is allowed.
+	Counts *tally.Mount `yaml:"-" json:"-"`
 	// Watched has the workers tell of the application's files although Loaded is nil: a Keeper passes them on.
 	Watched bool `yaml:"-"`
 	// Name is the application's name in log records: the path at which it is mounted.
@@ -172,7 +175,7 @@ func (o *PSGI) process() *perlprocess.Options {
 // pool returns the options of the workers' pool.
 func (o *PSGI) pool() pool.Options {
 	return pool.Options{
-		Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.command, Loaded: o.Loaded, Logger: o.Logger, Crew: o.Crew,
+		Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.command, Loaded: o.Loaded, Counts: o.Counts, Logger: o.Logger, Crew: o.Crew,
 	}
 }
 

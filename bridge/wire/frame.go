@@ -61,6 +61,7 @@ const (
 	Exited        Type = 0x1d
 	End           Type = 0x1e
 	Call          Type = 0x1f
+	Count         Type = 0x26
 )
 
 // Frames from either side.
@@ -78,7 +79,7 @@ var typeNames = map[Type]string{
 	Hello: "HELLO", Ready: "READY", Failed: "FAILED", Response: "RESPONSE", Body: "BODY", File: "FILE",
 	Informational: "INFORMATIONAL", Abort: "ABORT", Log: "LOG", Idle: "IDLE", Exiting: "EXITING",
 	Forked: "FORKED", Loaded: "LOADED", Exited: "EXITED",
-	Scope: "SCOPE", Disconnect: "DISCONNECT", Reply: "REPLY", End: "END", Call: "CALL",
+	Scope: "SCOPE", Disconnect: "DISCONNECT", Reply: "REPLY", End: "END", Call: "CALL", Count: "COUNT",
 	Welcome: "WELCOME", Refused: "REFUSED", Ping: "PING", Pong: "PONG", Credit: "CREDIT", EventPart: "EVENT",
 }
 

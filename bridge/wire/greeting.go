@@ -48,9 +48,11 @@ const (
 	FeaturePing
 	// FeatureCalls: CALL and REPLY.
 	FeatureCalls
+	// FeatureCounts: COUNT.
+	FeatureCounts
 )
 
-var featureNames = [...]string{"requests", "scopes", "fork", "paths", "descriptors", "ping", "calls"}
+var featureNames = [...]string{"requests", "scopes", "fork", "paths", "descriptors", "ping", "calls", "counts"}
 
 // Has reports whether all features of want are in the set.
 func (f Features) Has(want Features) bool { return f&want == want }

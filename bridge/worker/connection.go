@@ -103,6 +103,7 @@ func (g *Group) introduce(conn *net.UnixConn, quick net.Conn, reader *wire.Reade
 // own user: the gateway must not open for a worker what the worker could not open itself.
 func (g *Group) agree(c caller, hello wire.HelloPayload, peer *proc.Peer) (wire.Terms, error) {
 	own, need := g.opt.Offer, g.opt.Need
+	own.Features = g.opt.Features()
 	if c.role() == wire.RoleZygote {
 		own, need = wire.Offer{Features: wire.FeatureFork}, wire.FeatureFork
 	}

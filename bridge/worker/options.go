@@ -10,6 +10,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/internal/proc"
+	"github.com/pagi-go/pagi-bridge/internal/tally"
 )
 
 // Processes says how many worker processes there are and when each is replaced. A site may
@@ -85,6 +86,8 @@ type Options struct {
 	// Loaded, if not nil, gets the names of the application's files, as the workers report them. It
 	// must not block.
 	Loaded func(files []string)
+	// Counts, if not nil, takes what the application counts in the workers; they are offered the feature counts.
+	Counts *tally.Mount
 	// Logger gets the group's own records and the workers' output; nil means
 	// slog.Default.
 	Logger *slog.Logger

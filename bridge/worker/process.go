@@ -94,6 +94,7 @@ func (w *Process) live(from maker) {
 	g.mu.Unlock()
 	w.station.Withdraw()
 	w.readRest()
+	g.opt.Counts.Gone(w)
 	w.bury()
 }
 

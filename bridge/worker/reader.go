@@ -45,6 +45,8 @@ func (w *Process) readFrames(reader *wire.Reader) error {
 			err = w.failed(string(frame.Payload))
 		case wire.Loaded:
 			err = w.loaded(frame)
+		case wire.Count:
+			err = w.group.opt.Counted(w.terms, w, frame)
 		case wire.Exiting:
 			err = w.exiting(string(frame.Payload))
 		default:

@@ -35,6 +35,8 @@ type Backend struct {
 	Scripts []Script `json:"scripts,omitempty"`
 	// Compiled are the scripts that a process has compiled, and those that were left to exec.
 	Compiled []Compiled `json:"compiled,omitempty"`
+	// Runs are the runs of scripts since the mount was started; nil where there are no scripts.
+	Runs *Runs `json:"runs,omitempty"`
 
 	// Upstreams are the servers behind a proxy, in the order of the option.
 	Upstreams []Upstream `json:"upstreams,omitempty"`
@@ -99,6 +101,13 @@ type Script struct {
 	Since time.Time `json:"since"` // when it was started
 	// Request is what it answers, nil once the answer is complete and the script works on.
 	Request *Request `json:"request,omitempty"`
+}
+
+// Runs count the runs of scripts by mode.
+type Runs struct {
+	Exec       int64 `json:"exec"`
+	Fork       int64 `json:"fork"`
+	Persistent int64 `json:"persistent"`
 }
 
 // Compiled describes a script that was asked for and its process that has compiled it.

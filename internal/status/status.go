@@ -8,7 +8,7 @@
 // and package server must not know the bridges. It imports nothing of this module.
 //
 // Which file does what: status.go has the gateway and its server, backend.go what is behind a
-// mount, totals.go the counts, errors.go the counters of errors.
+// mount, totals.go the counts, errors.go the counters of errors, waits.go those of waits.
 //
 // Two rules hold for all that is told of a request: its query string is not shown, and nothing
 // of it is shown any more once it has ended.
@@ -53,6 +53,8 @@ type Server struct {
 	Listeners []Listener `json:"listeners"`
 	// Connections is the number of open connections.
 	Connections int `json:"connections"`
+	// Protocols are the open connections by protocol.
+	Protocols Protocols `json:"protocols"`
 	// Requests is the number of requests that the application has now. After a reload those
 	// that the application before still has are among them.
 	Requests int64 `json:"requests"`
@@ -60,6 +62,13 @@ type Server struct {
 	Traffic Traffic `json:"traffic"`
 	// Certificates are those that were read from files.
 	Certificates []Certificate `json:"certificates,omitempty"`
+}
+
+// Protocols are numbers of connections. A connection counts for HTTP/1 until it speaks HTTP/2.
+type Protocols struct {
+	HTTP1 int `json:"http1"`
+	HTTP2 int `json:"http2"`
+	HTTP3 int `json:"http3"`
 }
 
 // Traffic counts what has come from clients since the server was started.

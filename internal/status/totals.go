@@ -16,6 +16,8 @@ type Totals struct {
 	// script, Waited how long in all.
 	Waits  int64   `json:"waits"`
 	Waited Seconds `json:"waited_seconds"`
+	// WaitsByTime are the waits by their length.
+	WaitsByTime WaitTimes `json:"waits_by_time,omitzero"`
 }
 
 // Errors count the requests that have failed, by class.

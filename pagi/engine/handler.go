@@ -185,6 +185,19 @@ func (r *Record) User() string {
 	return r.x.notes.User()
 }
 
+// Mount returns the mount that has answered, as pagi.NewMountNote has told it, or "".
+func (r *Record) Mount() string {
+	if r.x == nil {
+		return ""
+	}
+	return r.x.notes.Mount()
+}
+
+// IsStream reports whether the request was a WebSocket, or has become an event stream: it lasts as long as the client likes.
+func (r *Record) IsStream() bool {
+	return r.x != nil && (r.x.session != nil || r.x.sse.Load() != nil)
+}
+
 // Header returns the value of the request's first header called name, or "".
 func (r *Record) Header(name string) string {
 	if r.x != nil {

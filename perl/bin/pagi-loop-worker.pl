@@ -102,6 +102,7 @@ $server->start(sub {
     fail($error) if defined $error;
     serve_gateways() if $gateways;
     $link->mux->ready;
+    $server->count;
     $server->{loaded}->report($link) if $server->{loaded};
     $link->touch;
 });
@@ -124,7 +125,7 @@ sub connected {
     return PagiBridge::PAGI::Link->connect(
         $config{socket},
         token    => $config{token},
-        features => 'scopes ping paths',
+        features => 'scopes ping paths counts',
         streams  => $config{streams},
         on_scope => sub { $server->serve(@_) },
         on_drain => sub { $server->drain },
@@ -141,7 +142,8 @@ sub serve_gateways {
         on_scope => sub { $server->serve(@_) },
         on_drain => sub { $server->drain },
         on_read  => $look,
-        on_gone  => sub { $left->(); $look->() },
+        on_new   => sub { $server->recount },
+        on_gone  => sub { $server->recount; $left->(); $look->() },
     );
     return;
 }

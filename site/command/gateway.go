@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/metrics"
 	"github.com/pagi-go/pagi-bridge/internal/private"
 	"github.com/pagi-go/pagi-bridge/pagi/pubsub"
 	"github.com/pagi-go/pagi-bridge/plugin/adapters"
@@ -35,7 +36,9 @@ type gateway struct {
 	pid     *pidFile       // nil: none
 	status  *privateServer // nil: none
 	hub     *privateServer // nil: none
-	acme    *acme.Manager  // nil: none
+	told    *metricsServer // nil: none
+	metrics *metrics.Registry
+	acme    *acme.Manager // nil: none
 	// adapters keep mounts in other processes. Nil: this program cannot be started as one.
 	adapters *adapters.Adapters
 	began    time.Time
@@ -136,6 +139,8 @@ func (g *gateway) setUp(s *site.Site) error {
 		return err
 	}
 	slog.SetDefault(g.logs.logger) // libraries that take no logger must not block either
+	g.metrics = metrics.New()
+	g.metrics.SetSource(g.report)
 	g.manager = newManager(g.logs.logger, g.process.LookupEnv)
 	g.adapters = g.process.newAdapters(adapters.Options{Logger: g.logs.logger, Inherited: g.process.takeover.adapters()})
 	return nil
@@ -151,7 +156,7 @@ type prepared struct {
 // prepare builds a site and opens its access log. The caller must commit or abort the change of the
 // log.
 func (g *gateway) prepare(s *site.Site) (*prepared, error) {
-	s.Logger, s.Adapters = g.logs.logger, g.adapters
+	s.Logger, s.Adapters, s.Metrics = g.logs.logger, g.adapters, g.metrics
 	app, err := s.Build()
 	if err != nil {
 		return nil, err
@@ -165,6 +170,7 @@ func (g *gateway) prepare(s *site.Site) (*prepared, error) {
 	}
 	srv := s.Settings.Server()
 	srv.MaxBodySize = s.MaxBodySize()
+	srv.Observers = s.Observers()
 	srv.App, srv.Logger, srv.AccessLog, srv.Development = app, g.logs.logger, access.w, s.Development()
 	return &prepared{s, srv, access}, nil
 }
@@ -198,7 +204,7 @@ func (g *gateway) run(ctx context.Context) (err error) {
 	err = g.server.Run(ctx)
 	stopBeside()
 	g.adapters.Close()
-	return errors.Join(err, g.status.close(), g.hub.close(), g.pid.release())
+	return errors.Join(err, g.status.close(), g.hub.close(), g.told.close(), g.pid.release())
 }
 
 // bound is called when all listeners are open.
@@ -224,6 +230,11 @@ func (g *gateway) makeForUser() error {
 	if s.StatusSocket != "" {
 		if err := g.user.makeForUser(filepath.Dir(s.StatusSocket)); err != nil {
 			return fmt.Errorf("status socket: %w", err)
+		}
+	}
+	if path := s.MetricsSocket(); path != "" {
+		if err := g.user.makeForUser(filepath.Dir(path)); err != nil {
+			return fmt.Errorf("metrics_listen: %w", err)
 		}
 	}
 	if s.Hub != "" {
@@ -278,10 +289,13 @@ func (g *gateway) ready(addrs []net.Addr) error {
 	if g.hub, err = servePrivate(s.Settings.Hub, "h", hubHandler(func() pubsub.Broker { return g.current().Broker() }), p.takeover.replaces()); err != nil {
 		return fmt.Errorf("hub: %w", err)
 	}
+	if g.told, err = g.serveMetrics(p.takeover.replaces()); err != nil {
+		return fmt.Errorf("metrics_listen: %w", err)
+	}
 	if err := g.pid.write(); err != nil {
 		return fmt.Errorf("pid file: %w", err)
 	}
-	if err := errors.Join(g.hub.appear(), g.status.appear()); err != nil { // the last step, because a predecessor cannot get the sockets back
+	if err := errors.Join(g.hub.appear(), g.told.appear(), g.status.appear()); err != nil { // the last step, because a predecessor cannot get the sockets back
 		return fmt.Errorf("private sockets: %w", err)
 	}
 	if p.takeover.replaces() { // the writes below may wait for a reader

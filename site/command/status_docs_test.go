@@ -13,7 +13,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/status"
 )
 
-var documentedField = regexp.MustCompile("`([a-z_]+)`")
+var documentedField = regexp.MustCompile("`([a-z_][a-z0-9_]*)`")
 
 // The table of docs/operations.md names the fields of the status, each object's at its place, and no
 // others. The example there is one of that type.

@@ -29,5 +29,8 @@ func (*Scripts) Run(context.Context, Request) job.Job { return nil }
 // Dir returns "".
 func (*Scripts) Dir() string { return "" }
 
+// IsPersistent returns false.
+func (*Scripts) IsPersistent(string) bool { return false }
+
 // Status returns nothing: no script is compiled.
 func (*Scripts) Status() []Status { return nil }

@@ -363,6 +363,9 @@ func (f *Scripts) Dir() string {
 	return f.dir
 }
 
+// IsPersistent reports whether the processes of a script answer one request after another, once it is compiled.
+func (f *Scripts) IsPersistent(file string) bool { return f.config.isPersistent(file) }
+
 // Status tells what is known of each script.
 func (f *Scripts) Status() []Status {
 	f.mu.Lock()

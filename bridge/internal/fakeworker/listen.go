@@ -92,7 +92,7 @@ func (f *fake) greet(conn net.Conn, token, mode string) bool {
 		f.put(wire.Refused, 0, 0, []byte("the token is another one"))
 		return false
 	}
-	terms, err := wire.Agree(wire.Offer{Features: wire.FeatureRequests | wire.FeaturePaths}, wire.FeatureRequests, hello)
+	terms, err := wire.Agree(wire.Offer{Features: wire.FeatureRequests | wire.FeaturePaths | wire.FeatureCounts}, wire.FeatureRequests, hello)
 	if err != nil {
 		f.put(wire.Refused, 0, 0, []byte(err.Error()))
 		return false

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/tally"
 )
 
 // Main runs the tests, or in a program that Command has started the worker. It is for TestMain.
@@ -184,7 +185,7 @@ func runFake(mode string) error {
 }
 
 func (f *fake) hello(version uint16, token, role string) {
-	features := wire.FeatureRequests | wire.FeaturePaths
+	features := wire.FeatureRequests | wire.FeaturePaths | wire.FeatureCounts
 	if role != "" {
 		features = wire.FeatureFork
 	}
@@ -316,6 +317,13 @@ func (f *fake) do(frame wire.Frame, batch int) {
 		file = binary.BigEndian.AppendUint64(file, uint64(info.Dev))
 		file = binary.BigEndian.AppendUint64(file, info.Ino)
 		f.put(wire.File, wire.FlagFin, s, append(file, path...))
+	case "count": // with and without the feature
+		f.reply(s, arg)
+		measures := []tally.Measure{{Kind: tally.Counter, Name: arg, Value: 2}, {Kind: tally.Gauge, Name: arg, Value: 1}}
+		f.put(wire.Count, 0, 0, wire.AppendCount(nil, measures)[wire.HeaderSize:])
+	case "count-garbage":
+		f.reply(s, arg)
+		f.put(wire.Count, 0, 0, []byte{1, 2, 3})
 	case "echo-log":
 		f.put(wire.Log, wire.LevelWarn, s, []byte("logged "+arg))
 		f.reply(s, arg)

@@ -61,7 +61,7 @@ user as descriptors; see L<PagiBridge::CGI::Kernel> for how.
 sub listen {
     my ($self, $path, $token, $user, $sendmsg) = @_;
     $self->{sendmsg} = $sendmsg if $sendmsg && length(pack 'J', 0) == 8;
-    my $features = 'requests paths' . ($self->{sendmsg} ? ' descriptors' : '');
+    my $features = 'requests paths counts' . ($self->{sendmsg} ? ' descriptors' : '');
     $self->{listen} = PagiBridge::Listen->new($path, token => $token, user => $user, features => $features);
     return;
 }

@@ -5,11 +5,12 @@ use warnings;
 
 use Scalar::Util qw(blessed);
 
+use PagiBridge ();
 use PagiBridge::Event qw(scope_of);
 use PagiBridge::PAGI::Call ();
 use PagiBridge::PAGI::Connection ();
 use PagiBridge::PAGI::Transport ();
-use PagiBridge::Wire qw(:frames);
+use PagiBridge::Wire qw(:frames frame);
 
 =head1 NAME
 
@@ -198,6 +199,39 @@ sub life_over {
     return;
 }
 
+=head2 count, recount
+
+C<count> has what the application counts be told from now on, a moment after it was counted. C<recount> tells it at once, with
+all gauges, because the gateways are others now.
+
+=cut
+
+use constant COUNT_TIME => 0.1;
+
+sub count {
+    my ($self) = @_;
+    my $loop = $self->{loop};
+    $PagiBridge::on_count = sub { $loop->watch_time(after => COUNT_TIME, code => sub { $self->tell_counts }) };
+    return $self->recount;
+}
+
+sub recount {
+    my ($self) = @_;
+    PagiBridge::recount();
+    return $self->tell_counts;
+}
+
+# tell_counts tells one gateway, the latest that takes it. Without one it is kept.
+sub tell_counts {
+    my ($self) = @_;
+    return if !$PagiBridge::uncounted;
+    my ($link) = sort { $b->{number} <=> $a->{number} } grep { $_->{counts} && !$_->{is_gone} } $self->links;
+    return if !$link;
+    ${ $link->mux->out } .= frame(COUNT, 0, 0, $_) for PagiBridge::take_counts();
+    $link->touch;
+    return;
+}
+
 =head2 drain, look
 
 C<drain> is to be called when this worker is to end. Without a scope left it begins the shutdown. C<look> is to be called when
@@ -238,6 +272,7 @@ sub look {
 
 sub leave {
     my ($self) = @_;
+    $self->tell_counts;
     $_->finish for $self->links;
     $self->{has_left} = 1;
     return;

@@ -6,6 +6,7 @@ use warnings;
 use Errno qw(EINTR);
 use Time::HiRes qw(time);
 
+use PagiBridge         ();
 use PagiBridge::Errors ();
 use PagiBridge::Wire qw(:frames check_length frame pack_pairs unpack_pairs unpack_strings);
 
@@ -83,12 +84,13 @@ sub new {
         exiting   => 0,       # it has said itself that it ends
         paths     => 1,       # a file may be named by its path
         descriptors => 0,     # a file may be attached to its frame
+        counts      => 0,     # what the application counts may be told
     }, $class;
 }
 
 sub hello {
     my ($self, $token, %info) = @_;
-    my $features = $info{role} ? 'fork' : 'requests paths';
+    my $features = $info{role} ? 'fork' : 'requests paths counts';
     $self->write_now(frame(HELLO, 0, 0, pack 'n n N N/a* a*', VERSION, VERSION, $$, $token,
         pack_pairs(features => $features, runtime => 'perl', version => sprintf('%vd', $^V), %info)));
     my $answer = $self->next_frame;
@@ -105,7 +107,8 @@ sub hello {
 # agree notes which features are in use.
 sub agree {
     my ($self, $features) = @_;
-    $self->{$_} = $features->{$_} ? 1 : 0 for qw(paths descriptors);
+    $self->{$_} = $features->{$_} ? 1 : 0 for qw(paths descriptors counts);
+    PagiBridge::recount() if $self->{counts};
     return;
 }
 
@@ -156,6 +159,7 @@ sub run {
     my ($self, $handler) = @_;
     my ($in, $taken, $lists) = @$self{qw(in taken names)};
     my ($at, $began) = (0, 0);
+    $self->tell_counts if $PagiBridge::uncounted;
     while (!$self->{exiting}) {
         my ($length, $stream, $type, $flags, $place) = unpack 'N N C C n', substr $$in, $at, PLACE_END;
         if (!defined $flags || $length > length($$in) - $at - HEADER_SIZE) {
@@ -186,6 +190,7 @@ sub run {
         $self->{cancelled} = 0;
         $handler->handle($self, $payload, $flags, $names);
         $self->{stream} = 0;
+        $self->tell_counts if $PagiBridge::uncounted;
         next if $at == length $$in;
         $self->flush;
         my $now = time;
@@ -295,6 +300,14 @@ Writes frames to the process that has started this one.
 =cut
 
 sub tell { return $_[0]->write_now($_[1]) }
+
+# tell_counts queues what the application has counted, for a gateway that takes it.
+sub tell_counts {
+    my ($self) = @_;
+    return if !$self->{counts} || $$ != $self->{pid};
+    $self->{out} .= frame(COUNT, 0, 0, $_) for PagiBridge::take_counts();
+    return;
+}
 
 =head2 client_gone
 

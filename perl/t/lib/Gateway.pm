@@ -16,7 +16,7 @@ our @EXPORT = qw(start stop request names values_of to_worker next_frames answer
 my ($gateway, $buffer);
 
 sub start {
-    my ($app, $quiet, $around) = @_;
+    my ($app, $quiet, $around, @features) = @_;
     socketpair $gateway, my $socket, AF_UNIX, SOCK_STREAM, PF_UNSPEC or die "socketpair: $!";
     $buffer = '';
     my $pid = fork;
@@ -25,6 +25,7 @@ sub start {
         open STDERR, '>', '/dev/null' if $quiet;
         close $gateway;
         my $worker = PagiBridge::Worker->new($socket);
+        $worker->agree({ paths => 1, @features }) if @features;
         my $handler = PagiBridge::PSGI->new(app => $app, worker => $worker);
         $worker->run($around ? $around->($handler) : $handler);
         exit 0;

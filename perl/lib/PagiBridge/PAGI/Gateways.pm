@@ -18,6 +18,7 @@ PagiBridge::PAGI::Gateways - the gateways that dial a worker with an event loop
     my $gateways = PagiBridge::PAGI::Gateways->new($path, token => $token, user => $user, streams => 10000);
     $gateways->attach($loop,
         on_scope => sub { my ($stream, $link) = @_; ... },
+        on_new   => sub { ... },     # there is another gateway
         on_drain => sub { ... },     # a gateway says that this worker is to end
         on_read  => sub { ... },     # something has come from a gateway
         on_gone  => sub { ... },     # a gateway has gone
@@ -46,7 +47,7 @@ use constant {
 sub new {
     my ($class, $path, %arg) = @_;
     my $listen = PagiBridge::Listen->new($path,
-        token => $arg{token}, user => $arg{user}, features => 'scopes ping paths', info => [PagiBridge::Mux::info($arg{streams})]);
+        token => $arg{token}, user => $arg{user}, features => 'scopes ping paths counts', info => [PagiBridge::Mux::info($arg{streams})]);
     return bless { listen => $listen, streams => $arg{streams}, links => {}, greeting => 0 }, $class;
 }
 
@@ -114,6 +115,7 @@ sub welcome {
     $link->attach($self->{loop}, $codes->{on_read});
     $link->mux->feed($in);
     $link->touch;
+    $codes->{on_new}->();
     return;
 }
 

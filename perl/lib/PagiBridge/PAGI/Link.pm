@@ -43,6 +43,8 @@ The same for a connection that a gateway has dialled and that was greeted; see C
 
 use constant READ_SIZE => 256 * 1024;
 
+my $made = 0;    # how many links there have been
+
 sub connect {
     my ($class, $path, %options) = @_;
     my $self = $class->new(PagiBridge::Worker::connected($path));
@@ -80,12 +82,16 @@ sub options {
     return %options;
 }
 
-# agreed notes what the greeting has brought: the low mark of pagi.transport, and whether files go by their paths.
+# agreed notes what the greeting has brought: the low mark of pagi.transport, whether files go by their paths, and whether
+# counts are taken.
 sub agreed {
     my ($self) = @_;
     my $peer = $self->{mux}->peer;
     (undef, $self->{low}) = PagiBridge::PAGI::Transport::marks($peer->{window});
-    $self->{paths} = grep { $_ eq 'paths' } split / /, $peer->{features};
+    for my $feature (qw(paths counts)) {
+        $self->{$feature} = grep { $_ eq $feature } split / /, $peer->{features};
+    }
+    $self->{number} = ++$made;
     return $self;
 }
 

@@ -1,0 +1,53 @@
+package site
+
+import (
+	"slices"
+
+	"github.com/pagi-go/pagi-bridge/apps"
+	"github.com/pagi-go/pagi-bridge/internal/metrics"
+	"github.com/pagi-go/pagi-bridge/internal/status"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
+)
+
+// KindMetrics is the kind of a mount that shows the metrics.
+const KindMetrics = "metrics"
+
+// measure makes the registry, unless there is one, and has it know the mounts. Sites that follow one another have the same,
+// so that counters go on after a reload.
+func (s *Site) measure() {
+	switch {
+	case s.Metrics != nil:
+	case s.predecessor != nil && s.predecessor.Metrics != nil:
+		s.Metrics = s.predecessor.Metrics
+	default:
+		s.Metrics = metrics.New()
+		s.Metrics.SetSource(func() *status.Gateway {
+			var g status.Gateway
+			for _, m := range s.All() {
+				g.Mounts = append(g.Mounts, m.Status())
+			}
+			return &g
+		})
+	}
+	for _, m := range s.Mounts {
+		s.Metrics.AddMount(m.Name())
+	}
+}
+
+// Observers returns what the server must tell of each request: nothing in a site that shows no metrics. Build must have been
+// called.
+func (s *Site) Observers() []engine.Observer {
+	shows := s.Settings.MetricsListen != "" ||
+		slices.ContainsFunc(s.All(), func(m *Mount) bool { _, is := m.Options.(*apps.Metrics); return is })
+	if !shows {
+		return nil
+	}
+	registry := s.Metrics
+	return []engine.Observer{engine.ObserverFunc(func(r *engine.Record) {
+		method := ""
+		if r.Request != nil {
+			method = r.Request.Method
+		}
+		registry.Requests(r.Mount()).Done(method, r.Status, r.Duration, r.IsStream())
+	})}
+}
