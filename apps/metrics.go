@@ -13,7 +13,7 @@ import (
 )
 
 // Metrics answers with the metrics of the gateway and its applications, in the text format of Prometheus. It answers GET and
-// HEAD, at any path of its mount. Whoever reaches it sees all: protect it by a middleware.
+// HEAD, at any path of its mount. Any client that reaches it sees all: protect it by a middleware.
 type Metrics struct {
 	// Show is "all", the default, "gateway" for those of the gateway, or "application" for what the applications have counted.
 	Show string `yaml:"show"`

@@ -44,7 +44,7 @@ type Settings struct {
 	PidFile string `yaml:"pid_file" path:"yes" change:"restart"`
 	// StatusSocket is the path of a Unix socket to which "pagi-bridge status" connects.
 	StatusSocket string `yaml:"status_socket" path:"yes" change:"restart"`
-	// MetricsListen is where the metrics are told to whoever connects: host:port, or the absolute path of a Unix socket.
+	// MetricsListen is where the metrics are told to any client that connects: host:port, or the absolute path of a Unix socket.
 	MetricsListen string `yaml:"metrics_listen" change:"restart"`
 	// Hub is the path of a Unix socket to which the applications of psgi and cgi mounts post messages
 	// for the channels of other mounts. They find the path in the variable PAGI_HUB.

@@ -135,7 +135,7 @@ func (o *options) defineProcess() {
 	f.StringVar(&s.User, "user", "", "become `USER` once all listeners are open; needs root")
 	f.StringVar(&s.Group, "group", "", "become `GROUP` once all listeners are open; needs root (default: the group of --user)")
 	f.StringVar(&s.Umask, "umask", "", "take the permissions in `MODE` from new files, 0027 for example")
-	f.StringVar(&s.MetricsListen, "metrics-listen", "", "tell the metrics at `ADDRESS`, host:port or the path of a Unix socket, to whoever connects")
+	f.StringVar(&s.MetricsListen, "metrics-listen", "", "tell the metrics at `ADDRESS`, host:port or the path of a Unix socket, to any client that connects")
 	f.StringVar(&s.StatusSocket, "status-socket", "", "answer \"pagi-bridge status\" on the Unix socket `PATH`, in a directory with mode 0700")
 	f.StringVar(&s.Cluster.URL, "cluster", "", "pass the messages of channels to other gateways by the Redis or NATS at `URL`")
 	f.StringVar(&s.Hub, "hub", "", "let PSGI applications and CGI scripts publish on the Unix socket `PATH`, in a directory with mode 0700")

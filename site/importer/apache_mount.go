@@ -254,7 +254,7 @@ func scriptIndexOf(dir string, s *settings) string {
 	return ""
 }
 
-// scriptEndings are those of files whose source nobody should see.
+// scriptEndings are those of files whose source no client should see.
 var scriptEndings = []string{".cgi", ".fcgi", ".pl", ".php", ".py", ".rb", ".sh"}
 
 // staticIndex returns the names of an index that are no scripts. If one is a script that another alias runs,

@@ -19,7 +19,7 @@ PagiBridge::PSGI::Responder, PagiBridge::PSGI::Writer - how a PSGI application a
 
 =head1 DESCRIPTION
 
-Whoever holds one of them can still answer. When the last reference to one goes, the exchange is told.
+Code that holds one of them can still answer. When the last reference to one goes, the exchange is told.
 
 =cut
 
