@@ -497,3 +497,16 @@ func TestAPSGIApplicationInALoopRunsInAnAdapter(t *testing.T) {
 	}
 	testkit.Eventually(t, "a worker with new code", func() bool { again, _ := who(t, c); return again != number })
 }
+
+// exchange sends a text over a WebSocket and returns what comes back.
+func exchange(t *testing.T, ws *pagitest.WebSocket, text string) string {
+	t.Helper()
+	if err := ws.SendText(text); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := ws.ReceiveText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}

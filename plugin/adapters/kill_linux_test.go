@@ -313,16 +313,3 @@ func TestAnAdapterOfPAGIIsKilled(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-// exchange sends a text over a WebSocket and returns what comes back.
-func exchange(t *testing.T, ws *pagitest.WebSocket, text string) string {
-	t.Helper()
-	if err := ws.SendText(text); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := ws.ReceiveText()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer
-}
