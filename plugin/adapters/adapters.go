@@ -97,7 +97,7 @@ func New(opt Options) *Adapters {
 
 // Mount is what an adapter is to keep.
 type Mount struct {
-	// Kind is "psgi" or "cgi".
+	// Kind is "psgi", "perlpagi" or "cgi".
 	Kind string
 	// Name is where it is mounted, for people.
 	Name string

@@ -21,11 +21,10 @@ type directive struct {
 
 // apacheParser reads directives. Conditions (IfModule, IfDefine, IfVersion) are decided while it reads.
 type apacheParser struct {
-	conf    *conf
-	root    string // ServerRoot
-	defines map[string]string
-	reading []string
-	loaded  []string // modules that LoadModule names; none in a snippet
+	conf     *conf
+	includes // root is ServerRoot
+	defines  map[string]string
+	loaded   []string // modules that LoadModule names; none in a snippet
 }
 
 // absentModules are those that a site without Apache does not have. All others count as there.
@@ -40,23 +39,16 @@ var debianVariables = map[string]string{
 }
 
 func (p *apacheParser) file(name string) ([]*directive, error) {
-	if slices.Contains(p.reading, name) {
-		return nil, fmt.Errorf("%s: includes itself", name)
-	}
-	text, err := os.ReadFile(name)
+	text, err := p.open(name)
 	if err != nil {
 		return nil, err
 	}
-	return p.parse(name, string(text))
+	return p.parse(name, text)
 }
 
 // parse returns the directives of a text.
 func (p *apacheParser) parse(name, text string) ([]*directive, error) {
-	p.reading = append(p.reading, name)
-	defer func() { p.reading = p.reading[:len(p.reading)-1] }()
-	if p.root == "" {
-		p.root = filepath.Dir(name)
-	}
+	defer p.begin(name)()
 	lines := logicalLines(text)
 	list, next, err := p.block(name, lines, 0, "")
 	if err == nil && next < len(lines) {

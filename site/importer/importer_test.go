@@ -222,3 +222,26 @@ func TestImportErrors(t *testing.T) {
 		t.Errorf("a missing file: %v", err)
 	}
 }
+
+// A file that includes itself, also by way of another one, is an error and not an endless import.
+func TestFilesThatIncludeThemselves(t *testing.T) {
+	for name, text := range map[string]string{
+		"apache.conf": "ServerRoot DIR\nInclude other.conf\n", "nginx.conf": "events { }\nhttp { include other.conf; }\n",
+	} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, name)
+		back := "Include " + name + "\n"
+		if name == "nginx.conf" {
+			back = "include " + name + ";\n"
+		}
+		for path, content := range map[string]string{file: strings.ReplaceAll(text, "DIR", dir), filepath.Join(dir, "other.conf"): back} {
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		format := importer.Format(strings.TrimSuffix(name, ".conf"))
+		if _, err := importer.Import([]string{file}, format); err == nil || !strings.Contains(err.Error(), name+": includes itself") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

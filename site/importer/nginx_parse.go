@@ -2,7 +2,6 @@ package importer
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,9 +9,8 @@ import (
 
 // nginxParser reads directives of nginx into the same form as those of Apache.
 type nginxParser struct {
-	conf    *conf
-	root    string
-	reading []string
+	conf *conf
+	includes
 }
 
 type nginxToken struct {
@@ -77,22 +75,15 @@ func nginxTokens(file, text string) (tokens []nginxToken, err error) {
 }
 
 func (p *nginxParser) file(name string) ([]*directive, error) {
-	if slices.Contains(p.reading, name) {
-		return nil, fmt.Errorf("%s: includes itself", name)
-	}
-	text, err := os.ReadFile(name)
+	text, err := p.open(name)
 	if err != nil {
 		return nil, err
 	}
-	return p.parse(name, string(text))
+	return p.parse(name, text)
 }
 
 func (p *nginxParser) parse(name, text string) ([]*directive, error) {
-	p.reading = append(p.reading, name)
-	defer func() { p.reading = p.reading[:len(p.reading)-1] }()
-	if p.root == "" {
-		p.root = filepath.Dir(name)
-	}
+	defer p.begin(name)()
 	tokens, err := nginxTokens(name, text)
 	if err != nil {
 		return nil, err
