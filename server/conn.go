@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/sysio"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -75,6 +76,14 @@ func (c *tracked) ReadFrom(r io.Reader) (int64, error) {
 func (c *tracked) WriteBuffers(pieces *net.Buffers) error {
 	_, err := pieces.WriteTo(c.inner)
 	return err
+}
+
+// ReadInto reads into a room that is only taken when something may have come.
+func (c *tracked) ReadInto(room sysio.Room) (int, error) {
+	if conn, ok := c.Conn.(interface{ ReadInto(sysio.Room) (int, error) }); ok {
+		return conn.ReadInto(room)
+	}
+	return c.Conn.Read(room.Take())
 }
 
 // WriteAhead writes p, which more data will follow at once.

@@ -37,6 +37,8 @@ type direction struct {
 	once func(fd uintptr) bool
 	more func(fd uintptr) bool
 	peek func(fd uintptr) bool
+	into func(fd uintptr) bool
+	room Room
 	p    []byte
 	n    int
 	err  error
@@ -56,7 +58,7 @@ func New(c net.Conn) net.Conn {
 		return c // closed already: the first call tells
 	}
 	x := &Conn{Conn: c}
-	x.in.wait, x.in.try, x.in.peek = raw.Read, x.in.read, x.in.peekOnce
+	x.in.wait, x.in.try, x.in.into, x.in.peek = raw.Read, x.in.read, x.in.readInto, x.in.peekOnce
 	x.out.wait, x.out.try, x.out.more = raw.Write, x.out.write, x.out.writeMore
 	x.out.once = func(fd uintptr) bool { x.out.write(fd); return true }
 	return x
@@ -68,6 +70,26 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return c.Conn.Read(p)
 	}
 	n, err := c.in.do(c, "read", p)
+	if n == 0 && err == nil {
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// Room is memory for a read. Take returns some, of at least a byte and at most 64 KiB, and the same until Drop.
+type Room interface {
+	Take() []byte
+	Drop()
+}
+
+// ReadInto is a Read that needs no memory while it waits. It takes the room before each try, and drops it when nothing has
+// come. So thousands of connections that wait need no buffers.
+func (c *Conn) ReadInto(room Room) (int, error) {
+	c.in.mu.Lock()
+	c.in.room = room
+	n, err := c.in.callLocked(c, "read", nil, c.in.into)
+	c.in.room = nil
+	c.in.mu.Unlock()
 	if n == 0 && err == nil {
 		return 0, io.EOF
 	}
@@ -106,6 +128,10 @@ func (d *direction) do(c *Conn, name string, p []byte) (int, error) {
 func (d *direction) call(c *Conn, name string, p []byte, f func(fd uintptr) bool) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.callLocked(c, name, p, f)
+}
+
+func (d *direction) callLocked(c *Conn, name string, p []byte, f func(fd uintptr) bool) (int, error) {
 	d.p, d.n, d.err = p, 0, nil
 	err := d.wait(f)
 	n := d.n
@@ -139,6 +165,17 @@ func (d *direction) read(fd uintptr) bool {
 			return true
 		}
 	}
+}
+
+// readInto is a read into the room.
+func (d *direction) readInto(fd uintptr) bool {
+	d.p = d.room.Take()
+	done := d.read(fd)
+	if !done {
+		d.p = nil
+		d.room.Drop()
+	}
+	return done
 }
 
 // write writes as much as the socket takes. It returns false when that is not all.

@@ -11,9 +11,12 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
 // pairs are connections of each kind, wrapped, with their other ends, which are not.
@@ -321,4 +324,54 @@ func awaitNoise(t *testing.T, c net.Conn) {
 		}
 		runtime.Gosched()
 	}
+}
+
+// shelf is a room that counts how often it was taken and dropped.
+type shelf struct {
+	p              []byte
+	taken, dropped atomic.Int32
+}
+
+func (s *shelf) Take() []byte { s.taken.Add(1); return s.p }
+func (s *shelf) Drop()        { s.dropped.Add(1) }
+
+func TestAReadThatWaitsHasNoRoom(t *testing.T) {
+	if !unwatched {
+		t.Skip("here New leaves connections as they are")
+	}
+	pairs(t, func(t *testing.T, c, other net.Conn) {
+		room := &shelf{p: make([]byte, 10)}
+		read := make(chan error, 1)
+		var n int
+		go func() {
+			var err error
+			n, err = c.(*Conn).ReadInto(room)
+			read <- err
+		}()
+		testkit.Eventually(t, "the room is dropped", func() bool { return room.dropped.Load() == 1 })
+		if _, err := io.WriteString(other, "hello"); err != nil {
+			t.Fatal(err)
+		}
+		if err := testkit.Await(t, read); err != nil || string(room.p[:n]) != "hello" {
+			t.Errorf("%q and %v are read", room.p[:n], err)
+		}
+		if taken, dropped := room.taken.Load(), room.dropped.Load(); taken != dropped+1 {
+			t.Errorf("the room was taken %d times and dropped %d times", taken, dropped)
+		}
+		if err := c.SetReadDeadline(time.Unix(1, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.(*Conn).ReadInto(room); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("after the deadline: %v", err)
+		}
+		if err := c.SetReadDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := c.(*Conn).ReadInto(room); n != 0 || err != io.EOF {
+			t.Errorf("at the end %d bytes and %v are read", n, err)
+		}
+	})
 }

@@ -134,7 +134,7 @@ func (b *body) hasRoom() bool {
 	case atEnd:
 		return true
 	case known:
-		return b.left < int64(len(b.c.in))
+		return b.left < int64(max(len(b.c.in), bufferSize))
 	}
 	return b.state == chunkLine && !b.begun
 }
@@ -188,7 +188,7 @@ func (b *body) readLeft(p []byte) (n int, err error) {
 	case c.r < c.w:
 		n = copy(p, c.in[c.r:c.w])
 		c.advance(n)
-	case len(p) >= readBuffer:
+	case len(p) >= bufferSize:
 		n, err = c.read(p)
 	default:
 		if _, err = c.fill(); err == nil {

@@ -20,10 +20,8 @@ import (
 )
 
 const (
-	// readBuffer and writeBuffer are the initial sizes of the buffers. Only a larger head makes one
-	// grow.
-	readBuffer  = 4 << 10
-	writeBuffer = 4 << 10
+	// bufferSize is the initial size of the buffers. Only a larger head makes one grow.
+	bufferSize = 4 << 10
 	// lingerTime is how long a client may go on sending bytes that nothing reads any more, unless
 	// it closes before. If the server closed with bytes unread, the client could lose the answer.
 	lingerTime = 500 * time.Millisecond
@@ -58,10 +56,10 @@ type conn struct {
 	cancel context.CancelCauseFunc
 	blank  *http.Request // has the context
 
-	in       []byte // read buffer
+	in       []byte // read buffer; nil while the connection waits with nothing in it
 	r, w     int    // what is unread of it
 	broken   error  // that of a read, which the next one returns
-	out      []byte // write buffer
+	out      []byte // write buffer; nil while nothing waits to be written
 	deadline struct{ read, write deadline }
 
 	headOut   sync.Mutex // guards the next two; held while the decision about 100 Continue is taken
@@ -193,10 +191,7 @@ func (c *conn) awaitHead(first bool) []byte {
 			wait = c.limits.HeadTimeout
 		}
 		c.limitRead(wait)
-		if c.in == nil {
-			c.in = make([]byte, readBuffer)
-		}
-		if _, err := c.fill(); err != nil {
+		if c.more() != nil {
 			return nil
 		}
 	}
@@ -278,6 +273,9 @@ func endOfHead(p []byte, searched int) int {
 
 // fill reads more into the buffer, which grows where it is full.
 func (c *conn) fill() (int, error) {
+	if c.in == nil {
+		c.in = takeBuffer()
+	}
 	if c.r > 0 && c.w == len(c.in) {
 		c.w = copy(c.in, c.in[c.r:c.w])
 		c.r = 0
@@ -307,8 +305,8 @@ func (c *conn) advance(n int) {
 	c.r += n
 	if c.r == c.w {
 		c.r, c.w = 0, 0
-		if len(c.in) > 4*readBuffer {
-			c.in = make([]byte, readBuffer) // a large head is rare
+		if len(c.in) > 4*bufferSize {
+			c.in = nil // a large head is rare
 		}
 	}
 }

@@ -188,8 +188,9 @@ func (x *stream) send(p []byte, end string) error {
 	}
 	if tcp, ok := c.net.(interface{ WriteBuffers(*net.Buffers) error }); ok {
 		pieces := net.Buffers{c.out, p, []byte(end)}
-		c.out = c.out[:0]
-		return x.note(tcp.WriteBuffers(&pieces))
+		err := tcp.WriteBuffers(&pieces)
+		c.sent()
+		return x.note(err)
 	}
 	if err := x.FlushError(); err != nil {
 		return err
@@ -216,7 +217,7 @@ func (x *stream) FlushError() error {
 		return nil
 	}
 	_, err := c.net.Write(c.out)
-	c.out = c.out[:0]
+	c.sent()
 	return x.note(err)
 }
 
@@ -227,7 +228,7 @@ func (x *stream) flushAhead() error {
 		return x.FlushError()
 	}
 	_, err := ahead.WriteAhead(x.c.out)
-	x.c.out = x.c.out[:0]
+	x.c.sent()
 	return x.note(err)
 }
 
@@ -325,8 +326,8 @@ func (x *stream) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(ahead), conn), readBuffer)
-	if _, err := r.Peek(min(len(ahead), readBuffer)); err != nil { // from memory: cannot fail
+	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(ahead), conn), bufferSize)
+	if _, err := r.Peek(min(len(ahead), bufferSize)); err != nil { // from memory: cannot fail
 		return nil, nil, errors.Join(err, errors.New("http1: what was read ahead is lost"))
 	}
 	return conn, bufio.NewReadWriter(r, bufio.NewWriter(conn)), nil
@@ -379,10 +380,16 @@ func (x *stream) finish() bool {
 	return !x.broken && x.left <= 0 && !x.last && x.body.drain()
 }
 
+// sent lets the write buffer go, whose bytes have been written.
+func (c *conn) sent() {
+	freeBuffer(c.out)
+	c.out = nil
+}
+
 // buffer returns the bytes that wait to be written, for the caller to append to.
 func (c *conn) buffer() []byte {
 	if c.out == nil {
-		c.out = make([]byte, 0, writeBuffer)
+		c.out = takeBuffer()[:0]
 	}
 	return c.out
 }

@@ -24,7 +24,7 @@ func launch(t *testing.T, s *Server) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.Context, s.Log = ctx, slog.New(slog.DiscardHandler)
 	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(l) }()
+	go func() { ended <- s.Serve(lendingListener{l}) }()
 	t.Cleanup(func() {
 		s.Drain()
 		_ = l.Close() // Serve tells

@@ -134,12 +134,11 @@ func (w *watch) readAhead(c *conn, done chan struct{}) {
 		}
 		ahead := c.in[:c.w]
 		rest, all := w.body.rest(ahead)
-		if len(ahead) == len(c.in) || len(bytes.Trim(ahead[rest:], "\r\n")) > 0 {
+		if c.in != nil && len(ahead) == len(c.in) || len(bytes.Trim(ahead[rest:], "\r\n")) > 0 {
 			return
 		}
-		n, err := c.read(c.in[c.w:])
-		c.w += n
-		if err == nil || n > 0 { // an error comes again
+		err := c.more()
+		if err == nil {
 			continue
 		}
 		w.mu.Lock()

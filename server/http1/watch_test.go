@@ -24,7 +24,7 @@ var unreadBodies = []struct{ name, head, body, want string }{
 	{"in chunks", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", "", "abc"},
 	{"in chunks of their own", "Transfer-Encoding: chunked\r\n\r\n", "3;x\r\nabc\r\n2\r\nde\r\n0\r\nX-A: b\r\n\r\n", "abcde"},
 	{"in many chunks", "Transfer-Encoding: chunked\r\n\r\n", strings.Repeat("1\r\na\r\n", 500) + "0\r\n\r\n", strings.Repeat("a", 500)},
-	{"that fills the buffer", fmt.Sprintf("Content-Length: %d\r\n\r\n", readBuffer-1), strings.Repeat("a", readBuffer-1), strings.Repeat("a", readBuffer-1)},
+	{"that fills the buffer", fmt.Sprintf("Content-Length: %d\r\n\r\n", bufferSize-1), strings.Repeat("a", bufferSize-1), strings.Repeat("a", bufferSize-1)},
 }
 
 func TestClientLeavesWithItsBodyUnread(t *testing.T) {
