@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/buffer"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -138,6 +139,7 @@ func (x *exchange) forward(ctx context.Context) error {
 		if err := x.pass(ctx, ev, it); err != nil {
 			return err
 		}
+		buffer.Put(it.buffer) // after an error a write that was given up may still use it
 		if err := x.stream.taken(it); err != nil {
 			return err
 		}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/buffer"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 )
 
@@ -32,9 +34,11 @@ type inbox struct {
 	wake chan struct{} // capacity 1: something has come
 }
 
-// item is one event: its payload, what its frames have cost, and its descriptor if it has one.
+// item is one event: its payload, the buffer of the frame that holds it unless it is nil, what its frames have cost, and its
+// descriptor if it has one.
 type item struct {
 	payload []byte
+	buffer  *[]byte
 	cost    int
 	file    *os.File
 }
@@ -64,19 +68,24 @@ func (b *inbox) push(frame wire.Frame, file *os.File) (grant int, err error) {
 	defer b.mu.Unlock()
 	if b.used+cost > b.window {
 		closeFile(file)
+		buffer.Put(frame.Buffer)
 		return 0, fmt.Errorf("%w: an EVENT of %d bytes where the window has %d", ErrProtocol, cost, b.window-b.used)
 	}
 	if b.dropped || b.end != nil {
 		closeFile(file)
+		buffer.Put(frame.Buffer)
 		return 0, nil // the other side has been told that the stream ends
 	}
 	b.used += cost
 	if frame.Has(wire.FlagPart) || b.parts != nil {
 		if len(b.parts)+len(frame.Payload) > b.message {
 			closeFile(file)
+			buffer.Put(frame.Buffer)
 			return 0, fmt.Errorf("%w: an event of more than %d bytes", ErrProtocol, b.message)
 		}
 		b.parts = append(b.parts, frame.Payload...)
+		buffer.Put(frame.Buffer)
+		frame.Buffer = nil
 		if frame.Has(wire.FlagPart) {
 			closeFile(file) // a file's event is small; its descriptor comes with the last part
 			b.owed += cost
@@ -84,9 +93,24 @@ func (b *inbox) push(frame wire.Frame, file *os.File) (grant int, err error) {
 		}
 		frame.Payload, b.parts = b.parts, nil
 	}
-	b.items = append(b.items, item{frame.Payload, cost, file})
+	if b.holdsTooMuch(frame) {
+		whole := frame.Buffer
+		frame.Payload, frame.Buffer = slices.Clone(frame.Payload), nil
+		buffer.Put(whole)
+	}
+	b.items = append(b.items, item{frame.Payload, frame.Buffer, cost, file})
 	b.signal()
 	return 0, nil
+}
+
+// smallEvent is up to which size an event is copied out of its frame's buffer.
+const smallEvent = 1 << 10
+
+// holdsTooMuch reports whether the buffer of an event is much larger than the event, so that the window, which counts
+// bytes of events, would not bound the memory of a stream whose receiver is behind.
+func (b *inbox) holdsTooMuch(frame wire.Frame) bool {
+	n := len(frame.Payload)
+	return frame.Buffer != nil && 2*n < cap(*frame.Buffer) && (n <= smallEvent || len(b.items) > 0)
 }
 
 // payOwedLocked returns the credit for parts if all earlier events were taken.
@@ -183,6 +207,7 @@ func (b *inbox) drop() {
 	b.dropped = true
 	for _, it := range b.items {
 		closeFile(it.file)
+		buffer.Put(it.buffer)
 	}
 	b.items, b.parts = nil, nil
 }

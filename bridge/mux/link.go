@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/pagi-go/pagi-bridge/bridge/internal/buffer"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 )
 
@@ -115,9 +116,14 @@ func (l *link) read() error {
 	}
 }
 
-// take handles one frame.
+// take handles one frame, and gives its buffer back unless the frame is kept.
 func (l *link) take(frame wire.Frame) error {
 	l.pulse.beat()
+	switch frame.Type {
+	case wire.EventPart, wire.Scope, wire.Call, wire.Reply: // what they hold is used later
+	default:
+		defer buffer.Put(frame.Buffer)
+	}
 	file, err := l.descriptorOf(frame)
 	if err != nil {
 		return err
@@ -139,7 +145,7 @@ func (l *link) take(frame wire.Frame) error {
 		s := l.streams.get(frame.Stream)
 		if s == nil {
 			closeFile(file)
-			return l.end.late(frame)
+			return l.end.late(frame) // an EVENT that is late ends the connection
 		}
 		return l.about(s, frame, file)
 	}
