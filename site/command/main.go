@@ -44,7 +44,6 @@ func Main() {
 	if adapter.IsCommand(os.Args) { // it confines itself before it does anything else
 		os.Exit(adapter.Main(os.Args))
 	}
-	relaxGC()
 	debug.SetTraceback("crash") // a panic ends by a signal, because its exit code would be ExitUsage
 	outliveReaders()
 	neverBlock(os.Stderr)
@@ -52,6 +51,7 @@ func Main() {
 	ctx, stop := server.SignalContext(context.Background())
 	process, err := System()
 	process.procs = fitProcs(ctx)
+	fitCollector(ctx)
 	if err != nil {
 		process.exit(complain(process, ExitFailure, err))
 	}
@@ -126,16 +126,6 @@ func notify(s os.Signal) <-chan os.Signal {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, s)
 	return signals
-}
-
-// relaxGC lets the heap grow to about 16 MiB before the first collection, and to five times the
-// memory in use later. The environment variable GOGC overrides it. A request leaves some kilobytes
-// of garbage, and with Go's own setting a busy gateway of a few megabytes collects dozens of times
-// per second.
-func relaxGC() {
-	if _, set := os.LookupEnv("GOGC"); !set {
-		debug.SetGCPercent(400)
-	}
 }
 
 // Process describes the process in which Run runs.
