@@ -75,7 +75,7 @@ func (b *bench) compareCGI(title, dir, script string, contestants ...contestant)
 		return err
 	}
 	fmt.Printf("%s:\n\n", title)
-	table(bouts, results)
+	b.table(bouts, results)
 	fmt.Println()
 	return nil
 }

@@ -38,7 +38,7 @@ func (b *bench) frameworks() error {
 			return err
 		}
 		fmt.Printf("%s:\n\n", framework.name)
-		table(bouts, results)
+		b.table(bouts, results)
 		fmt.Println()
 	}
 	return nil

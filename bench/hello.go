@@ -34,7 +34,7 @@ func (b *bench) hello() error {
 	if err != nil {
 		return err
 	}
-	table(bouts, results)
+	b.table(bouts, results)
 	return nil
 }
 

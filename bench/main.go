@@ -31,6 +31,7 @@
 //	go run ./bench pagi        PAGI in Perl: a small answer and echoed messages, beside the reference servers
 //	go run ./bench pagi-sse    PAGI in Perl: an event each second to 2000 clients
 //	go run ./bench pagi-slow   PAGI in Perl: the memory of both sides while one does not read
+//	go run ./bench compare REV [CASE...]  the working tree beside a revision, in turn
 //	go run ./bench profile     record the profile the compiler optimises by
 //
 // It needs Linux, wrk, and of the peers those that are to be compared: nginx, uwsgi
@@ -41,6 +42,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -61,13 +63,20 @@ type options struct {
 	workers  int
 	binary   string
 	contests []string
+	json     string
+	// failBelow is the ratio below which compare fails; 0: it does not.
+	failBelow float64
 }
 
 // bench has the options and files of a benchmark.
 type bench struct {
 	options
 	dir    string // for sockets, configurations and applications
+	tree   string // where the module's source is; "" means here
 	binary string // pagi-bridge
+	name   string // of the benchmark
+	args   []string
+	report *report
 }
 
 // benchmarks are the benchmarks by name, each with how many seconds a run takes unless --seconds is
@@ -106,6 +115,7 @@ var benchmarks = map[string]struct {
 	"pagi-sse":   {(*bench).pagiSSE, 15},
 	"pagi-slow":  {(*bench).pagiSlow, 30},
 	"tls":        {(*bench).tls, 4},
+	"compare":    {(*bench).compare, 3},
 }
 
 func main() {
@@ -124,11 +134,13 @@ func run(args []string) (err error) {
 	flags.IntVarP(&o.workers, "workers", "w", 2, "give each contestant `N` Perl workers")
 	flags.StringVar(&o.binary, "binary", "", "measure the pagi-bridge at `PATH` (default: built from this tree)")
 	flags.StringSliceVar(&o.contests, "only", nil, "run only the contestants in `NAMES`, comma-separated (default: all)")
+	flags.StringVar(&o.json, "json", "", "also write the results to `FILE`")
+	flags.Float64Var(&o.failBelow, "fail-below", 0, "with compare: fail if a case's rate is below `RATIO` in the median, and lower in every round")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	benchmark, known := benchmarks[flags.Arg(0)]
-	if flags.NArg() != 1 || !known {
+	if !known || flags.NArg() != 1 && flags.Arg(0) != "compare" {
 		return fmt.Errorf("usage: go run ./bench [flags] BENCHMARK\n\nBenchmarks:\n  %s\n\nFlags:\n%s", strings.Join(slices.Sorted(maps.Keys(benchmarks)), "\n  "), flags.FlagUsages())
 	}
 	if o.seconds == 0 {
@@ -146,7 +158,7 @@ func run(args []string) (err error) {
 	if err := os.Chmod(dir, 0o711); err != nil { // Apache reads the application as www-data
 		return err
 	}
-	b := &bench{options: o, dir: dir, binary: o.binary}
+	b := &bench{options: o, dir: dir, binary: o.binary, name: flags.Arg(0), args: flags.Args()[1:], report: &report{Rounds: o.rounds, Seconds: o.seconds}}
 	if b.binary == "" {
 		b.binary = filepath.Join(dir, "pagi-bridge")
 		if err := b.build(b.binary, "./cmd/pagi-bridge"); err != nil {
@@ -154,7 +166,11 @@ func run(args []string) (err error) {
 		}
 	}
 	fmt.Printf("%d CPUs, %s, %s\n\n", runtime.NumCPU(), runtime.Version(), kernel())
-	return benchmark.run(b)
+	err = benchmark.run(b)
+	if o.json != "" {
+		err = errors.Join(err, b.report.write(o.json))
+	}
+	return err
 }
 
 func kernel() string {
@@ -168,6 +184,7 @@ func kernel() string {
 // build compiles a command of this module.
 func (b *bench) build(binary, command string) error {
 	build := exec.Command("go", "build", "-o", binary, command)
+	build.Dir = b.tree
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("build %s: %w", command, err)

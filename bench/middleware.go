@@ -34,7 +34,7 @@ func (b *bench) middleware() error {
 	if err != nil {
 		return err
 	}
-	table(bouts, results)
+	b.table(bouts, results)
 	app, err := b.write("hello.psgi", "sub { [200, ['Content-Type' => 'text/plain'], ['Hello World']] }\n")
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func (b *bench) middleware() error {
 	if results, err = rounds(b, bouts, b.throughput); err != nil {
 		return err
 	}
-	table(bouts, results)
+	b.table(bouts, results)
 	return nil
 }
 

@@ -51,7 +51,7 @@ func (b *bench) native() error {
 	if err != nil {
 		return err
 	}
-	table(bouts, results)
+	b.table(bouts, results)
 	for _, file := range []string{"1k", "1m"} {
 		bouts, err := b.those([]bout{
 			{contestant: nginxStatic, connections: b.conns, rival: 0},
@@ -67,7 +67,7 @@ func (b *bench) native() error {
 		if err != nil {
 			return err
 		}
-		table(bouts, results)
+		b.table(bouts, results)
 	}
 	return nil
 }

@@ -122,19 +122,18 @@ func (b *bench) pagi() error {
 	if err != nil {
 		return err
 	}
-	table(bouts, answers)
+	b.table(bouts, answers)
 	echoed, err := rounds(b, bouts, func(_ *bout, url string, _ []*exec.Cmd) (float64, error) {
 		return echoes(strings.TrimPrefix(url, "http://"), time.Duration(b.seconds)*time.Second)
 	})
 	if err != nil {
 		return err
 	}
-	self := func(x float64) float64 { return x }
 	fmt.Printf("\n%d WebSockets echo %d bytes: %d rounds of %d s, %d workers; medians\n\n", echoClients, echoSize, b.rounds, b.seconds, b.workers)
 	fmt.Println("| | echoes/s | pagi-bridge against it |")
 	fmt.Println("| --- | ---: | ---: |")
 	for i, x := range bouts {
-		fmt.Printf("| %s | %.0f | %.2fx |\n", x.title(), median(echoed[i], self), ratio(echoed[0], echoed[i], self))
+		fmt.Printf("| %s | %.0f | %.2fx |\n", x.title(), median(echoed[i], itself), ratio(echoed[0], echoed[i], itself))
 	}
 	return nil
 }

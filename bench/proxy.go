@@ -25,7 +25,7 @@ func (b *bench) proxy() error {
 	if err != nil {
 		return err
 	}
-	table(bouts, results)
+	b.table(bouts, results)
 	return nil
 }
 

@@ -73,7 +73,7 @@ func rounds[T any](b *bench, bouts []bout, measure func(x *bout, url string, pro
 
 // table prints the medians of loads and how each bout's rival compares: the
 // medians of the rounds' ratios, not the ratios of medians.
-func table(bouts []bout, results [][]load) {
+func (b *bench) table(bouts []bout, results [][]load) {
 	fmt.Println("| | workers | connections | requests/s | p50 | p99 | errors | CPU per request | its rival | rate | p99 |")
 	fmt.Println("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | ---: |")
 	for i, x := range bouts {
@@ -88,10 +88,14 @@ func table(bouts []bout, results [][]load) {
 			medianTime(list, func(l load) time.Duration { return l.p99 }),
 			median(list, func(l load) float64 { return l.errors }),
 			medianTime(list, func(l load) time.Duration { return l.cpu }))
+		entry := row{Case: b.name, Name: x.title(), Workers: x.workers, Connections: x.connections}
 		if x.rival == i {
+			b.report.add(entry, list, nil)
 			fmt.Println(" | | |")
 			continue
 		}
+		entry.Rival = bouts[x.rival].title()
+		b.report.add(entry, list, rival)
 		fmt.Printf(" %s | %.2fx | %.2fx |\n", bouts[x.rival].title(),
 			ratio(rival, list, func(l load) float64 { return l.rate }),
 			ratio(rival, list, func(l load) float64 { return float64(l.p99) }))
@@ -100,11 +104,15 @@ func table(bouts []bout, results [][]load) {
 
 // ratio is the median of the rounds' ratios of a's values to b's.
 func ratio[T any](a, b []T, value func(T) float64) float64 {
-	var ratios []float64
+	return median(ratios(a, b, value), itself)
+}
+
+// ratios are those of each round.
+func ratios[T any](a, b []T, value func(T) float64) (list []float64) {
 	for i := range b {
-		ratios = append(ratios, value(a[i])/value(b[i]))
+		list = append(list, value(a[i])/value(b[i]))
 	}
-	return median(ratios, func(x float64) float64 { return x })
+	return list
 }
 
 func median[T any](list []T, value func(T) float64) float64 {
