@@ -42,6 +42,7 @@ require (
 	github.com/prometheus/client_golang v1.25.0
 	github.com/prometheus/client_model v0.6.3
 	github.com/prometheus/common v0.74.0
+	github.com/robfig/cron/v3 v3.0.1
 	github.com/tg123/go-htpasswd v1.2.5
 	golang.org/x/oauth2 v0.38.0
 	golang.org/x/tools v0.51.0

@@ -51,7 +51,7 @@ type running struct {
 
 // prepare checks the options and builds what Run needs.
 func (s *Server) prepare(ctx context.Context) (*running, error) {
-	r := &running{first: s, log: s.Logger, force: forced(ctx)}
+	r := &running{first: s, log: s.Logger, force: Forced(ctx)}
 	if r.log == nil {
 		r.log = slog.Default()
 	}

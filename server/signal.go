@@ -12,9 +12,9 @@ import (
 // forceKey is the context key of the channel that is closed to force a stop.
 type forceKey struct{}
 
-// forced returns the channel that is closed to force the stop of a Run with ctx. It returns nil if
+// Forced returns the channel that is closed to force the stop of a Run with ctx. It returns nil if
 // ctx has none.
-func forced(ctx context.Context) <-chan struct{} {
+func Forced(ctx context.Context) <-chan struct{} {
 	force, _ := ctx.Value(forceKey{}).(<-chan struct{})
 	return force
 }

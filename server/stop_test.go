@@ -245,7 +245,7 @@ func TestFurtherSignalsDoNothing(t *testing.T) {
 		ctx, _ := SignalContext(context.Background())
 		fmt.Println("ready")
 		<-ctx.Done()
-		<-forced(ctx)
+		<-Forced(ctx)
 		fmt.Println("forced")
 		if _, err := fmt.Scanln(); err != nil { // the parent has sent more
 			t.Fatal(err)

@@ -272,3 +272,22 @@ func TestTheDocumentedMistakeIsFound(t *testing.T) {
 		t.Errorf("exit code %d, %q, %q; want %q", code, out.String(), errs.String(), want)
 	}
 }
+
+// TestServicesAndJobsAreDocumented compares the options of both with the tables of docs/services.md.
+func TestServicesAndJobsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/services.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\n## Services\n")
+	services, jobs, _ := strings.Cut(rest, "\n## Cron\n")
+	names := func(options any) (all []string) {
+		for _, f := range option.Fields(options) {
+			all = append(all, f.Name)
+		}
+		return all
+	}
+	documented := firstColumn(services)
+	same(t, "services.md, Services", names(&site.ServiceOptions{}), documented)
+	same(t, "services.md, Cron", names(&site.CronOptions{}), append(documented, firstColumn(jobs)...))
+}

@@ -105,6 +105,9 @@ func (s *Site) resolve(m *Mount) resolved {
 	if s.cluster != nil {
 		r.options += " " + option.Text(&s.Settings.Cluster)
 	}
+	if sharesValues(m.Kind) {
+		r.options += " " + m.namespace()
+	}
 	switch o := m.Options.(type) {
 	case *psgi.PSGI:
 		r.addPerl(o.App, o.Lib)

@@ -159,6 +159,7 @@ func completePSGI(options any, m *Mount, s *Site) {
 	o.Watched = o.Loaded != nil
 	o.RootPath = strings.TrimSuffix(m.Path, "/")
 	o.Counts = s.Metrics.Counts(m.Name())
+	o.Shared = s.shareWith(m)
 }
 
 func completePerlPAGI(options any, m *Mount, s *Site) {
@@ -168,6 +169,7 @@ func completePerlPAGI(options any, m *Mount, s *Site) {
 	}.complete(m, s)
 	o.Watched = o.Loaded != nil
 	o.Counts = s.Metrics.Counts(m.Name())
+	o.Shared = s.shareWith(m)
 }
 
 // perlOptions are what the kinds of applications in Perl have in common.

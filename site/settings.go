@@ -52,6 +52,11 @@ type Settings struct {
 
 	// Cluster passes the messages of channels between several gateways. A text is its URL.
 	Cluster Cluster `yaml:"cluster" short:"url"`
+	// Cache is what the applications may keep in the gateway's memory. A text is its size.
+	Cache Cache `yaml:"cache" short:"size"`
+	// Services are programs that are kept running beside the site, Cron those that run on a schedule.
+	Services []ServiceOptions `yaml:"services"`
+	Cron     []CronOptions    `yaml:"cron"`
 	// Isolate is the isolation of all mounts of PSGI, CGI and Perl PAGI that have none of their own. Without it they
 	// share one adapter, and in development they are in the gateway's process.
 	Isolate Isolation `yaml:"isolate" short:"name"`
@@ -140,7 +145,7 @@ func (s *Settings) Check() error {
 		}
 	}
 	_, _, err := s.Identity()
-	errs = append(errs, err, s.TLS.check(), s.Logs.check(), s.checkSigns(), s.Cluster.check())
+	errs = append(errs, err, s.TLS.check(), s.Logs.check(), s.checkSigns(), s.Cluster.check(), s.Cache.check())
 	if err := s.checkMetrics(); err != nil {
 		errs = append(errs, pagi.BadOption("metrics_listen", "%w", err))
 	}

@@ -21,7 +21,9 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
+	"github.com/pagi-go/pagi-bridge/internal/beside"
 	"github.com/pagi-go/pagi-bridge/internal/metrics"
+	"github.com/pagi-go/pagi-bridge/internal/shared"
 	"github.com/pagi-go/pagi-bridge/internal/watch"
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -46,6 +48,13 @@ type Site struct {
 	// Metrics has the metrics of the gateway. Nil: Build takes those of the site that this one replaces, or makes them.
 	Metrics *metrics.Registry
 
+	// Shared has the caches and the locks of the mounts. Nil: Build takes those of the site that this one replaces; without one
+	// the applications have none.
+	Shared *shared.Server
+
+	// Runtime returns the directory with the Perl modules of the runtime, for jobs with Perl code. Processes of any user can read it.
+	Runtime func() (string, error)
+
 	// Warnings name options that the file gives under former names, which still work, and middleware
 	// that should stand in front of another.
 	Warnings Problems
@@ -55,6 +64,8 @@ type Site struct {
 	settingsAt places
 	root       pagi.App    // the result of Build
 	cluster    *connection // nil: none
+	services   []beside.Service
+	jobs       []beside.Job
 
 	predecessor *Site  // the one that this one replaces; nil: none, or it is replaced
 	front       *front // that of all sites of one gateway
@@ -73,6 +84,9 @@ type Mount struct {
 	// Isolate holds the processes of a mount of PSGI, CGI or Perl PAGI to a user, to limits and to files, in an adapter. The name
 	// "none" keeps them in the gateway's process.
 	Isolate Isolation `yaml:"isolate" short:"name"`
+	// Namespace names the cache and the locks of a mount of PSGI or Perl PAGI. Mounts with the same one share them. The default
+	// is the mount's name.
+	Namespace string `yaml:"namespace"`
 	// Kind is one of the Kind constants.
 	Kind string `yaml:"-"`
 	// Source is the text that names what the mount serves: "app.psgi", "public".
@@ -172,6 +186,8 @@ func (s *Site) Build() (pagi.App, error) {
 	}
 	s.connect()
 	s.measure()
+	s.share()
+	s.makeBesides(&problems)
 	s.front = &front{}
 	if s.predecessor != nil {
 		s.front = s.predecessor.front
@@ -255,6 +271,9 @@ func (s *Site) buildMount(m *Mount) (pagi.App, error) {
 	isolation, apart, err := s.isolation(m)
 	if err != nil {
 		return nil, err
+	}
+	if m.says("namespace") && !sharesValues(m.Kind) {
+		return nil, pagi.BadOption("namespace", "is for mounts of psgi and perlpagi, whose applications share values")
 	}
 	is := s.resolve(m)
 	if apart {

@@ -111,8 +111,7 @@ func (c *Crew) greetOn(ctx context.Context, conn *net.UnixConn, e Endpoint, sinc
 	case known && (peer.UID != e.UID || peer.PID != e.PID):
 		return nil, fmt.Errorf("%w: process %d of user %d listens for it, and not process %d of user %d", errLies, peer.PID, peer.UID, e.PID, e.UID)
 	}
-	own := c.opt.Offer
-	own.Features = c.opt.Features()
+	own := c.opt.Greeting()
 	quick, from := sysio.New(conn), io.Reader(nil)
 	var files *descriptor.Reader
 	switch {

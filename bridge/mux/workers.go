@@ -11,6 +11,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
+	"github.com/pagi-go/pagi-bridge/internal/shared"
 	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/internal/tally"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -29,6 +30,8 @@ type WorkersOptions struct {
 	Loaded func(files []string)
 	// Counts takes what the application counts; nil is allowed.
 	Counts *tally.Mount
+	// Shared is what the workers may use of what the site shares; nil: nothing.
+	Shared *shared.Access
 	// Logger gets all records; nil means slog.Default.
 	Logger *slog.Logger
 	// Crew makes the workers, unless they are to be processes of this one.
@@ -79,7 +82,7 @@ func NewWorkers(opt WorkersOptions) *Workers {
 // WorkerOptions returns the options of the processes.
 func (o *WorkersOptions) WorkerOptions() worker.Options {
 	return worker.Options{
-		Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.Start, Loaded: o.Loaded, Counts: o.Counts, Logger: o.Logger,
+		Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.Start, Loaded: o.Loaded, Counts: o.Counts, Shared: o.Shared, Logger: o.Logger,
 		Offer: wire.Offer{Features: wire.FeatureScopes | wire.FeaturePing | wire.FeatureCalls}, Need: wire.FeatureScopes,
 	}
 }

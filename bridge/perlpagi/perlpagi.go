@@ -25,6 +25,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/option"
+	"github.com/pagi-go/pagi-bridge/internal/shared"
 	"github.com/pagi-go/pagi-bridge/internal/tally"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
@@ -106,6 +107,8 @@ type PAGI struct {
 	Loaded func(files []string) `yaml:"-" json:"-"`
 	// Counts takes what the application counts by PagiBridge::count; nil is allowed.
 	Counts *tally.Mount `yaml:"-" json:"-"`
+	// Shared is the cache and the locks that the application uses; nil: none.
+	Shared *shared.Access `yaml:"-" json:"-"`
 	// Watched has the workers tell of the application's files although Loaded is nil: a Keeper passes them on.
 	Watched bool `yaml:"-"`
 	// Name is the application's name in log records: the path at which it is mounted.
@@ -222,7 +225,7 @@ func (o *PAGI) process() *perlprocess.Options {
 // workers returns the options of the workers.
 func (o *PAGI) workers() mux.WorkersOptions {
 	return mux.WorkersOptions{
-		Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.command, Loaded: o.Loaded, Counts: o.Counts, Logger: o.Logger,
+		Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.command, Loaded: o.Loaded, Counts: o.Counts, Shared: o.Shared, Logger: o.Logger,
 		Crew: o.Crew, QueueSize: o.QueueSize, QueueTimeout: o.QueueTimeout, StreamGrace: o.StreamGrace,
 	}
 }

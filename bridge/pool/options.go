@@ -9,6 +9,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/option"
+	"github.com/pagi-go/pagi-bridge/internal/shared"
 	"github.com/pagi-go/pagi-bridge/internal/tally"
 )
 
@@ -62,6 +63,8 @@ type Options struct {
 	Loaded func(files []string)
 	// Counts takes what the application counts; nil is allowed.
 	Counts *tally.Mount
+	// Shared is what the workers may use of what the site shares; nil: nothing.
+	Shared *shared.Access
 	// Logger gets the pool's own records and the workers' output; nil means
 	// slog.Default.
 	Logger *slog.Logger
@@ -106,6 +109,6 @@ func (o *Options) WorkerOptions() worker.Options {
 		Offer:     wire.Offer{Features: wire.FeatureRequests},
 		Need:      wire.FeatureRequests,
 		Processes: o.Processes, Limits: o.Limits.Limits, Name: o.Name,
-		Start: o.Start, Loaded: o.Loaded, Counts: o.Counts, Logger: o.Logger, LookEvery: look,
+		Start: o.Start, Loaded: o.Loaded, Counts: o.Counts, Shared: o.Shared, Logger: o.Logger, LookEvery: look,
 	}
 }

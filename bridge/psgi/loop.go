@@ -63,7 +63,7 @@ func (o PSGI) looped() (perlpagi.PAGI, error) {
 		PSGI: true, App: o.App, Code: o.Code, Modules: o.Modules, Lib: o.Lib, Perl: o.Perl, Dir: o.Dir, Environment: o.Environment,
 		Env: o.Env, LocalLib: o.LocalLib, Umask: o.Umask, Loop: loop, Processes: o.Processes, Limits: o.Limits.Limits,
 		MaxScopes: o.MaxScopes, QueueSize: o.QueueSize, QueueTimeout: o.QueueTimeout, StreamGrace: o.StreamGrace,
-		MaxBuffered: o.MaxBuffered, MaxBodySize: o.MaxBodySize, Loaded: o.Loaded, Counts: o.Counts, Watched: o.Watched, Name: o.Name, Logger: o.Logger,
+		MaxBuffered: o.MaxBuffered, MaxBodySize: o.MaxBodySize, Loaded: o.Loaded, Counts: o.Counts, Shared: o.Shared, Watched: o.Watched, Name: o.Name, Logger: o.Logger,
 		Crew: o.Crew,
 	}, nil
 }

@@ -103,6 +103,9 @@ type Offer struct {
 	Message int
 	// Role is RoleZygote for a zygote, else "".
 	Role string
+	// Shared is the address at which a worker reaches what the processes of a site share; see internal/shared. Only a gateway
+	// says it.
+	Shared string
 	// Runtime and RuntimeVersion describe a worker for people: "perl", "5.36.0".
 	Runtime, RuntimeVersion string
 }
@@ -127,7 +130,7 @@ func (o Offer) pairs() []string {
 			list = append(list, number.name, strconv.Itoa(number.value))
 		}
 	}
-	for _, text := range [][2]string{{"role", o.Role}, {"runtime", o.Runtime}, {"version", o.RuntimeVersion}} {
+	for _, text := range [][2]string{{"role", o.Role}, {"shared", o.Shared}, {"runtime", o.Runtime}, {"version", o.RuntimeVersion}} {
 		if text[1] != "" {
 			list = append(list, text[0], text[1])
 		}
@@ -138,7 +141,7 @@ func (o Offer) pairs() []string {
 // offerOf reads the pairs of a greeting.
 func offerOf(info pagi.Headers) (Offer, error) {
 	o := Offer{
-		Features: parseFeatures(info.Get("features")), Role: info.Get("role"),
+		Features: parseFeatures(info.Get("features")), Role: info.Get("role"), Shared: info.Get("shared"),
 		Runtime: info.Get("runtime"), RuntimeVersion: info.Get("version"),
 	}
 	var err error

@@ -102,8 +102,7 @@ func (g *Group) introduce(conn *net.UnixConn, quick net.Conn, reader *wire.Reade
 // agree returns the terms of a connection. Files by their paths are among them only if the process has the gateway's
 // own user: the gateway must not open for a worker what the worker could not open itself.
 func (g *Group) agree(c caller, hello wire.HelloPayload, peer *proc.Peer) (wire.Terms, error) {
-	own, need := g.opt.Offer, g.opt.Need
-	own.Features = g.opt.Features()
+	own, need := g.opt.Greeting(), g.opt.Need
 	if c.role() == wire.RoleZygote {
 		own, need = wire.Offer{Features: wire.FeatureFork}, wire.FeatureFork
 	}

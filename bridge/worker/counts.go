@@ -7,12 +7,14 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 )
 
-// Features returns the features that a gateway offers its workers: those of Offer, and counts where Counts takes them.
-func (o *Options) Features() wire.Features {
-	if o.Counts == nil {
-		return o.Offer.Features
+// Greeting returns what a gateway offers its workers: Offer, counts where Counts takes them, and the address of Shared.
+func (o *Options) Greeting() wire.Offer {
+	offer := o.Offer
+	if o.Counts != nil {
+		offer.Features |= wire.FeatureCounts
 	}
-	return o.Offer.Features | wire.FeatureCounts
+	offer.Shared = o.Shared.Address()
+	return offer
 }
 
 // Counted handles a COUNT frame of a worker, on a connection with these terms. from identifies the worker until

@@ -10,6 +10,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/internal/proc"
+	"github.com/pagi-go/pagi-bridge/internal/shared"
 	"github.com/pagi-go/pagi-bridge/internal/tally"
 )
 
@@ -88,6 +89,8 @@ type Options struct {
 	Loaded func(files []string)
 	// Counts, if not nil, takes what the application counts in the workers; they are offered the feature counts.
 	Counts *tally.Mount
+	// Shared is what the workers may use of what the site shares; nil: nothing.
+	Shared *shared.Access
 	// Logger gets the group's own records and the workers' output; nil means
 	// slog.Default.
 	Logger *slog.Logger

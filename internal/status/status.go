@@ -8,7 +8,7 @@
 // and package server must not know the bridges. It imports nothing of this module.
 //
 // Which file does what: status.go has the gateway and its server, backend.go what is behind a
-// mount, totals.go the counts, errors.go the counters of errors, waits.go those of waits.
+// mount, beside.go what is beside the site, totals.go the counts, errors.go the counters of errors, waits.go those of waits.
 //
 // Two rules hold for all that is told of a request: its query string is not shown, and nothing
 // of it is shown any more once it has ended.
@@ -29,6 +29,11 @@ type Gateway struct {
 	Mounts []Mount `json:"mounts"`
 	// Adapters are the processes that keep mounts apart from the gateway.
 	Adapters []Adapter `json:"adapters,omitempty"`
+	// Shared are the namespaces that applications use.
+	Shared []Space `json:"shared,omitempty"`
+	// Services are the programs beside the site, Cron its jobs.
+	Services []Service `json:"services,omitempty"`
+	Cron     []Job     `json:"cron,omitempty"`
 	// Logs are those that have lost lines.
 	Logs []Log `json:"logs,omitempty"`
 }

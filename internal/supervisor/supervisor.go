@@ -7,7 +7,7 @@ import "slices"
 var own = []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"}
 
 // private are the variables for the gateway alone, in whichever process it runs.
-var private = slices.Concat([]string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "JOURNAL_STREAM"}, own)
+var private = slices.Concat([]string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "JOURNAL_STREAM", "PAGI_BRIDGE_SHARED"}, own)
 
 // IsOwn reports whether a variable is meant for this process alone, and not for a process that
 // takes its place.

@@ -41,6 +41,8 @@ use PagiBridge::Wire qw(unpack_pairs);
 use PagiBridge::Worker ();
 no lib $lib;
 
+$PagiBridge::runtime = 1;
+
 binmode STDIN;
 my @pairs = unpack_pairs(do { local $/; <STDIN> });
 pop @pairs;

@@ -37,6 +37,8 @@ use PagiBridge::Wire qw(unpack_pairs);
 use PagiBridge::Worker;
 no lib $lib;
 
+$PagiBridge::runtime = 1;
+
 binmode STDIN;
 my $configuration = do { local $/; <STDIN> };
 my @pairs = unpack_pairs($configuration);

@@ -20,6 +20,12 @@ PagiBridge - what an application can ask of the gateway it runs under
     PagiBridge::gauge('carts', scalar keys %carts);
     PagiBridge::timing('search', $seconds);
 
+    my $cache = PagiBridge::cache();
+    $cache->set('greeting', 'hello', 60);
+    my $visits = $cache->incr('visits');
+    my $lock = PagiBridge::lock('report', wait => 5) or return busy();
+    PagiBridge::publish('news', 'A report is ready.');
+
 =head1 DESCRIPTION
 
 The runtime loads this module before the application, so that C<use PagiBridge;> works without
@@ -204,6 +210,59 @@ sub recount {
     $uncounted = 1;
     $on_count->() if $on_count;
     return;
+}
+
+=head2 cache(%options)
+
+Returns a L<PagiBridge::Cache>: values that all processes of the mount share, in the gateway's memory.
+
+=head2 lock($name, wait => $seconds, hold => $seconds)
+
+Returns a L<PagiBridge::Lock> that no other process of the mount has at the same time, or nothing if it was not free within
+C<wait> (0 by default) or the gateway does not answer. It is given back when the object is destroyed, when the process ends,
+and C<hold> (60 by default) after it was taken. With C<< future => 1 >> it returns a L<Future> of that, for applications in an event loop
+of L<IO::Async>, where waiting must not stop everything else.
+
+=head2 publish($channel, $message, event => $name, binary => 1)
+
+Sends a message to the subscribers of a channel: WebSockets and event streams of mounts like C<ws_broadcast> and
+C<sse_pubsub>, on all gateways of the cluster. Returns its id, or nothing if it could not be sent. A message is text, which is
+sent as UTF-8, or with C<binary> bytes. C<event> is the name of the event for event streams.
+
+These three work in processes that pagi-bridge has started. In others, a cache and locks are those of the process alone, and
+nothing is published. F<docs/services.md> has more.
+
+=cut
+
+our $runtime;    # this process belongs to a gateway
+our $shared;     # the address that the latest gateway has told
+
+my ($home) = __FILE__ =~ m{\A(.*)PagiBridge\.pm\z};
+
+# needs loads modules from where this one is. The application's @INC need not have that directory.
+sub needs {
+    my (@files) = @_;
+    local @INC = ($home eq '' ? '.' : $home, @INC);
+    require $_ for @files;
+    return;
+}
+
+sub cache {
+    my (@options) = @_;
+    needs('PagiBridge/Cache.pm');
+    return PagiBridge::Cache->new(@options);
+}
+
+sub lock {    ## no critic (ProhibitBuiltinHomonyms)
+    my ($name, @options) = @_;
+    needs('PagiBridge/Lock.pm');
+    return PagiBridge::Lock::take($name, @options);
+}
+
+sub publish {
+    my ($channel, $message, %options) = @_;
+    needs('PagiBridge/Shared.pm');
+    return PagiBridge::Shared::publish($channel, $message, %options);
 }
 
 1;

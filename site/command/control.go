@@ -35,7 +35,7 @@ func (g *gateway) control() http.Handler {
 		_ = json.NewEncoder(w).Encode(g.report()) // who asks sees where it breaks off
 	})
 	for name, order := range map[string]func(context.Context, url.Values) (string, error){
-		"reload": g.reloadOrder, "scale": g.scaleOrder, "log-level": g.levelOrder, "reopen": g.reopenOrder,
+		"reload": g.reloadOrder, "scale": g.scaleOrder, "log-level": g.levelOrder, "reopen": g.reopenOrder, "run-job": g.runJobOrder,
 	} {
 		mux.HandleFunc("POST /"+name, func(w http.ResponseWriter, r *http.Request) {
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // a reload takes what it takes
@@ -125,6 +125,12 @@ var orders = map[string]struct {
 			return nil, errors.New("give a level: " + strings.Join(logLevels, ", "))
 		}
 		return url.Values{"level": args}, nil
+	}},
+	"run-job": {"NAME", "Run a job of the site's cron now.", func(args []string) (url.Values, error) {
+		if len(args) != 1 {
+			return nil, errors.New("give the name of a job")
+		}
+		return url.Values{"job": args}, nil
 	}},
 	"reopen": {"", "Open the log files again, after a program has renamed them.", func(args []string) (url.Values, error) {
 		if len(args) > 0 {

@@ -15,8 +15,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/beside"
 	"github.com/pagi-go/pagi-bridge/internal/metrics"
 	"github.com/pagi-go/pagi-bridge/internal/private"
+	"github.com/pagi-go/pagi-bridge/internal/shared"
 	"github.com/pagi-go/pagi-bridge/pagi/pubsub"
 	"github.com/pagi-go/pagi-bridge/plugin/adapters"
 	"github.com/pagi-go/pagi-bridge/server"
@@ -26,19 +28,23 @@ import (
 
 // gateway is a site that is served, with its logs, files and signals.
 type gateway struct {
-	options *options
-	args    []string
-	process Process
-	logs    *logs
-	server  *server.Server
-	manager manager
-	user    *identity      // the one to become; nil: no change
-	pid     *pidFile       // nil: none
-	status  *privateServer // nil: none
-	hub     *privateServer // nil: none
-	told    *metricsServer // nil: none
-	metrics *metrics.Registry
-	acme    *acme.Manager // nil: none
+	options  *options
+	args     []string
+	process  Process
+	logs     *logs
+	server   *server.Server
+	manager  manager
+	user     *identity      // the one to become; nil: no change
+	pid      *pidFile       // nil: none
+	status   *privateServer // nil: none
+	hub      *privateServer // nil: none
+	told     *metricsServer // nil: none
+	metrics  *metrics.Registry
+	shared   *shared.Server
+	programs *beside.Set // beside the site
+	runtime  runtimeDir
+	ending   sync.WaitGroup // of what handOverBeside does
+	acme     *acme.Manager  // nil: none
 	// adapters keep mounts in other processes. Nil: this program cannot be started as one.
 	adapters *adapters.Adapters
 	began    time.Time
@@ -46,6 +52,8 @@ type gateway struct {
 
 	mu   sync.Mutex
 	site *site.Site // the one that gets requests
+	// besideOpen is the other end of what besideEnd has returned; nil: nothing yet.
+	besideOpen *os.File
 }
 
 // current returns the site that gets requests.
@@ -59,6 +67,7 @@ func (g *gateway) setCurrent(s *site.Site) {
 	g.mu.Lock()
 	g.site = s
 	g.mu.Unlock()
+	g.shared.Resize(s.Settings.Cache.Size)
 	g.process.procs.startsPrograms(slices.ContainsFunc(s.All(), func(m *site.Mount) bool { return m.Kind == site.KindCGI }))
 }
 
@@ -141,6 +150,8 @@ func (g *gateway) setUp(s *site.Site) error {
 	slog.SetDefault(g.logs.logger) // libraries that take no logger must not block either
 	g.metrics = metrics.New()
 	g.metrics.SetSource(g.report)
+	g.shared = shared.New(shared.Options{Publish: site.Publisher(func() pubsub.Broker { return g.current().Broker() }), Logger: g.logs.logger})
+	g.programs = beside.New(g.logs.logger)
 	g.manager = newManager(g.logs.logger, g.process.LookupEnv)
 	g.adapters = g.process.newAdapters(adapters.Options{Logger: g.logs.logger, Inherited: g.process.takeover.adapters()})
 	return nil
@@ -156,7 +167,8 @@ type prepared struct {
 // prepare builds a site and opens its access log. The caller must commit or abort the change of the
 // log.
 func (g *gateway) prepare(s *site.Site) (*prepared, error) {
-	s.Logger, s.Adapters, s.Metrics = g.logs.logger, g.adapters, g.metrics
+	s.Logger, s.Adapters, s.Metrics, s.Shared = g.logs.logger, g.adapters, g.metrics, g.shared
+	s.Runtime = g.runtime.path
 	app, err := s.Build()
 	if err != nil {
 		return nil, err
@@ -196,15 +208,20 @@ func (g *gateway) run(ctx context.Context) (err error) {
 		}
 	})
 	stopTelling := context.AfterFunc(ctx, func() {
+		g.programs.Quiet()
 		if !errors.Is(context.Cause(ctx), server.ErrHandedOver) {
 			g.manager.stopping()
 		}
 	})
 	defer stopTelling()
 	err = g.server.Run(ctx)
+	if !errors.Is(context.Cause(ctx), server.ErrHandedOver) { // then handOverBeside does it
+		g.programs.Stop(0, server.Forced(ctx))
+	}
 	stopBeside()
+	g.ending.Wait()
 	g.adapters.Close()
-	return errors.Join(err, g.status.close(), g.hub.close(), g.told.close(), g.pid.release())
+	return errors.Join(err, g.shared.Close(), g.status.close(), g.hub.close(), g.told.close(), g.runtime.remove(), g.pid.release())
 }
 
 // bound is called when all listeners are open.
@@ -219,8 +236,13 @@ func (g *gateway) bound() error {
 	if err := g.user.become(g.process.Setenv); err != nil {
 		return err
 	}
+	g.sweep() // before a directory is made, which sweeps without a word
+	if err := g.shared.Listen(); err != nil {
+		return fmt.Errorf("the socket of shared values: %w", err)
+	}
+	g.programs.Apply(g.current().Besides())
+	g.programs.Start(g.process.takeover.ended())
 	g.warn()
-	g.sweep()
 	return nil
 }
 
@@ -335,6 +357,7 @@ func (g *gateway) beside(ctx context.Context, end context.CancelCauseFunc) {
 			gateway:  g,
 			launcher: &launcher{program: p.program, args: g.args, env: p.environ},
 			handOver: func(pid int) {
+				g.handOverBeside(ctx)
 				g.adapters.HandOver()
 				g.manager.replaced(pid)
 				end(server.ErrHandedOver)

@@ -90,6 +90,7 @@ func (r *reloader) replace(ctx context.Context, old, next *site.Site) error {
 	g.logs.setLevel(&next.Settings, g.options.quiet)
 	r.stopWatch()
 	g.setCurrent(next)
+	g.programs.Apply(next.Besides())
 	r.startWatch(ctx)
 	g.logs.logger.Debug("reload: mounts that have not changed go on", "mounts", next.Kept())
 	if names := old.Settings.NeedRestart(&next.Settings); len(names) > 0 {

@@ -80,7 +80,12 @@ func (r *restarter) start(ctx context.Context) (pid int, err error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, startup+restartExtra, errors.New("the new process was not ready in time"))
 		defer cancel()
 	}
-	return r.launcher.start(ctx, &takeover{Predecessor: os.Getpid(), pidFile: r.gateway.pid.locked(), Adapters: r.gateway.adapters.States()}, sockets, func(cmd *exec.Cmd) {
+	wait, err := r.gateway.besideEnd()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = wait.Close() }() // only read from
+	return r.launcher.start(ctx, &takeover{Predecessor: os.Getpid(), pidFile: r.gateway.pid.locked(), beside: wait, Adapters: r.gateway.adapters.States()}, sockets, func(cmd *exec.Cmd) {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	})
 }

@@ -25,6 +25,8 @@ func (g *gateway) report() *status.Gateway {
 		r.Mounts = append(r.Mounts, m.Status())
 	}
 	r.Adapters = g.adapters.Status()
+	r.Shared = g.shared.Status()
+	r.Services, r.Cron = g.programs.Status()
 	r.Logs = reportLogs(g.logs.stats())
 	return r
 }

@@ -270,7 +270,7 @@ func TestWhatAKilledGatewayLeaves(t *testing.T) {
 	}
 	for range 3 {
 		g := again()
-		if n := len(entries(tmp)); n != len(living)+2 {
+		if n := len(entries(tmp)); n != len(living)+3 {
 			t.Errorf("%d directories beside %v: %v", n, living, entries(tmp))
 		}
 		if err := g.Process.Kill(); err != nil {
@@ -279,7 +279,7 @@ func TestWhatAKilledGatewayLeaves(t *testing.T) {
 		g.Wait()
 	}
 	g := again()
-	if n := len(entries(tmp)); n != len(living)+2 {
+	if n := len(entries(tmp)); n != len(living)+3 {
 		t.Errorf("%d directories beside %v: %v", n, living, entries(tmp))
 	}
 	g.Log.WaitFor(t, "removed the directories of a gateway that was killed")

@@ -51,9 +51,12 @@ type takeover struct {
 	Adapters []adapters.State `json:"adapters,omitempty"`
 	// PidFile says that the predecessor's pid file was passed, and with it the lock.
 	PidFile bool `json:"pid_file,omitempty"`
+	// Beside says that a pipe was passed that ends when the predecessor has ended its services and jobs.
+	Beside bool `json:"beside,omitempty"`
 
 	sockets []server.Socket
 	pidFile *os.File // nil: none was passed
+	beside  *os.File // nil: none was passed
 	answer  *os.File
 }
 
@@ -89,6 +92,13 @@ func receiveTakeover() (*takeover, error) {
 	if t.PidFile {
 		t.pidFile = inherit(firstDescriptor+1+len(t.Passed), "pid file")
 	}
+	if t.Beside {
+		fd := firstDescriptor + 1 + len(t.Passed)
+		if t.PidFile {
+			fd++
+		}
+		t.beside = inherit(fd, "services")
+	}
 	return t, nil
 }
 
@@ -102,6 +112,20 @@ func (t *takeover) adapters() []adapters.State {
 
 // replaces reports whether this process replaces another one.
 func (t *takeover) replaces() bool { return t != nil && t.Predecessor != 0 }
+
+// ended returns a channel that is closed when the predecessor has ended its services and jobs; nil for none. It is called once.
+func (t *takeover) ended() <-chan struct{} {
+	if t == nil || t.beside == nil {
+		return nil
+	}
+	done := make(chan struct{})
+	go func() { // it ends with the predecessor
+		defer close(done)
+		_, _ = t.beside.Read(make([]byte, 1)) // nothing is ever written
+		_ = t.beside.Close()                  // only read from
+	}()
+	return done
+}
 
 // takePidFile returns the pid file that was passed, once, and the process that owns it.
 func (t *takeover) takePidFile() (*os.File, int) {
@@ -174,6 +198,10 @@ func (l *launcher) start(ctx context.Context, t *takeover, sockets []server.Sock
 	if t.pidFile != nil {
 		t.PidFile = true
 		cmd.ExtraFiles = append(cmd.ExtraFiles, t.pidFile)
+	}
+	if t.beside != nil {
+		t.Beside = true
+		cmd.ExtraFiles = append(cmd.ExtraFiles, t.beside)
 	}
 	text, err := json.Marshal(t)
 	if err != nil {

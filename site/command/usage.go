@@ -18,7 +18,7 @@ Usage:
   pagi-bridge -c site.yaml          serve all of these together, by host and path
   pagi-bridge -t -c site.yaml       check a site file
   pagi-bridge status -c site.yaml   tell what a running gateway is doing
-  pagi-bridge reload -c site.yaml   reload a running gateway; also scale, log-level, reopen
+  pagi-bridge reload -c site.yaml   reload a running gateway; also scale, log-level, reopen, run-job
   pagi-bridge routes -c site.yaml   list the routes and mounts of a site
   pagi-bridge import /etc/apache2   make a site file of the configuration of another server
   pagi-bridge plugin verify ./p     say what is wrong with a plugin

@@ -102,6 +102,7 @@ sub next_gateway {
         my ($in, $terms) = $self->welcome($socket);
         next if !$terms;
         $self->agree($terms->{features});
+        $PagiBridge::shared = $terms->{peer}{shared};
         ${ $self->{in} } = $in;
         @$self{qw(socket at taken names began)} = ($socket, 0, {}, [], time);
         return 1;

@@ -101,6 +101,7 @@ sub hello {
     pop @pairs;
     my %peer = @pairs;
     $self->agree({ map { $_ => 1 } split ' ', defined $peer{features} ? $peer{features} : '' });
+    $PagiBridge::shared = $peer{shared};
     return $self;
 }
 

@@ -92,6 +92,7 @@ sub agreed {
         $self->{$feature} = grep { $_ eq $feature } split / /, $peer->{features};
     }
     $self->{number} = ++$made;
+    $PagiBridge::shared = $peer->{shared} if defined $peer->{shared};    # the keeper has none
     return $self;
 }
 
