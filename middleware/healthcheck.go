@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -17,7 +18,7 @@ import (
 )
 
 // Healthcheck answers health checks in front of the application, as JSON: with 200 if all checks
-// pass, and with 503 otherwise.
+// pass, and with 503 otherwise. With ?mount=NAME a check is about one mount: 404 says that there is none of that name.
 type Healthcheck struct {
 	// Path is the path of the check; "" means /health, and "off" none.
 	Path string `yaml:"path"`
@@ -27,6 +28,10 @@ type Healthcheck struct {
 	ReadyPath string `yaml:"ready_path"`
 	// Checks are functions that return nil if what they look at works. They run concurrently.
 	Checks map[string]func(context.Context) error `yaml:"-"`
+	// Mounts are functions that return nil if a new request to the mount of that name would be served.
+	Mounts map[string]func(context.Context) error `yaml:"-"`
+	// Draining reports whether the program is about to stop, so that all checks but that of LivePath fail; nil means never.
+	Draining func() bool `yaml:"-"`
 	// Timeout is how long the checks of a request may take; 0 means 5 seconds.
 	Timeout time.Duration `yaml:"timeout" default:"5s" zero:"must be more than 0"`
 	// HideDetails leaves the single checks out of the answer. Their errors may tell visitors more than
@@ -69,10 +74,35 @@ func (m Healthcheck) Wrap(next pagi.App) pagi.App {
 		}
 		var report healthReport
 		if !live {
-			report = m.run(ctx)
+			checks, known := m.checksFor(scope.QueryString)
+			if !known {
+				return reply.Text(ctx, scope, send, http.StatusNotFound, "There is no mount of that name.", "cache-control", "no-store")
+			}
+			report = m.run(ctx, checks)
 		}
 		return m.tell(ctx, scope, send, report)
 	})
+}
+
+// checksFor returns the checks that a query asks for: all, or with ?mount=NAME that of a mount.
+func (m Healthcheck) checksFor(query string) (checks map[string]func(context.Context) error, known bool) {
+	checks = m.Checks
+	if values, err := url.ParseQuery(query); err == nil && values.Has("mount") {
+		name := values.Get("mount")
+		check := m.Mounts[name]
+		if check == nil {
+			return nil, false
+		}
+		checks = map[string]func(context.Context) error{"mount " + name: check}
+	}
+	if m.Draining != nil && m.Draining() {
+		checks = maps.Clone(checks)
+		if checks == nil {
+			checks = map[string]func(context.Context) error{}
+		}
+		checks["gateway"] = func(context.Context) error { return errors.New("it is being drained") }
+	}
+	return checks, true
 }
 
 // healthReport has the error of each check; "" for one that has passed.
@@ -80,16 +110,16 @@ type healthReport map[string]string
 
 // run runs the checks. One that does not end in time has failed; its goroutine ends when the check
 // obeys its context.
-func (m Healthcheck) run(ctx context.Context) healthReport {
+func (m Healthcheck) run(ctx context.Context, checks map[string]func(context.Context) error) healthReport {
 	ctx, cancel := context.WithTimeout(ctx, m.Timeout)
 	defer cancel()
-	report := make(healthReport, len(m.Checks))
+	report := make(healthReport, len(checks))
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	for name := range m.Checks {
+	for name := range checks {
 		report[name] = fmt.Sprintf("no result within %v", m.Timeout)
 	}
-	for name, check := range m.Checks {
+	for name, check := range checks {
 		all.Go(func() {
 			err := runCheck(ctx, check)
 			mu.Lock()

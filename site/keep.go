@@ -56,6 +56,13 @@ func (t *tenant) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Rece
 	return t.app.Serve(ctx, scope, receive, send)
 }
 
+// currentState returns what the application has put into its state.
+func (t *tenant) currentState() map[string]any {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state
+}
+
 // start starts the application, unless it is running, and adds its state to that of scope.
 func (t *tenant) start(ctx context.Context, scope *pagi.Scope) error {
 	t.mu.Lock()
@@ -165,8 +172,11 @@ func codeOf(names []string) string {
 	return b.String()
 }
 
-// front is the application that a mount reaches by Site.self: that of the site which gets the requests.
-type front struct{ app atomic.Pointer[pagi.App] }
+// front is what all sites of one gateway have together.
+type front struct {
+	app    atomic.Pointer[pagi.App] // what a mount reaches by Site.self: the site which gets the requests
+	drains drains
+}
 
 // Succeed has Build take over from old each mount whose name and options are the same, with its processes, its state,
 // its WebSockets and its event streams. Call TakeOver once the server has been reloaded with the application of s.

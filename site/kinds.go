@@ -115,8 +115,11 @@ func holdsParts(kind string) bool { return kind == KindCascade || kind == KindSh
 // of its mount.
 func completePart(options any, m *Mount, s *Site) {
 	s.complete(options)
-	if o, is := options.(*apps.Metrics); is {
+	switch o := options.(type) {
+	case *apps.Metrics:
 		o.Registry = s.Metrics
+	case *apps.StatusPage:
+		o.Source = s.Metrics.Status
 	}
 	if p, is := options.(*host.Plugin); is {
 		p.Name = m.Name()
@@ -137,7 +140,7 @@ func (s *Site) complete(part any) {
 		return
 	}
 	if h, is := part.(*middleware.Healthcheck); is {
-		h.Checks = s.checks()
+		h.Checks, h.Mounts, h.Draining = s.checks(), s.mountChecks(), s.draining
 	}
 	field := v.Elem().FieldByName("Logger")
 	if field.IsValid() && field.Type() == reflect.TypeFor[*slog.Logger]() {

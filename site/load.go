@@ -66,7 +66,7 @@ func (o Loader) Load(file string) (*Site, error) {
 	if set := &s.Settings; set.TLS.HasACME() && set.TLS.ACME.Storage == "" {
 		set.TLS.ACME.Storage = filepath.Join(s.base(), acme.DefaultStorage)
 	}
-	s.Warnings = append(l.warnings, s.orderWarnings()...)
+	s.Warnings = slices.Concat(l.warnings, s.orderWarnings(), s.exposureWarnings())
 	return s, nil
 }
 
@@ -176,7 +176,7 @@ func (d *decoder) mounts(s *Site, p pair) {
 }
 
 // ownKeys are the keys of a mount that do not belong to its application.
-var ownKeys = []string{"path", "host", "middleware", "sendfile", "accel_redirect", "isolate", "namespace"}
+var ownKeys = []string{"path", "host", "middleware", "sendfile", "accel_redirect", "isolate", "namespace", "health"}
 
 // mount decodes one mount. It returns nil if the kind of the mount is not clear.
 func (d *decoder) mount(s *Site, at Position, pairs []pair) *Mount {

@@ -22,7 +22,7 @@ func (s *Site) measure() {
 	default:
 		s.Metrics = metrics.New()
 		s.Metrics.SetSource(func() *status.Gateway {
-			var g status.Gateway
+			g := status.Gateway{Responses: s.Metrics.Responses(), Draining: s.front.drains.whole.since()}
 			for _, m := range s.All() {
 				g.Mounts = append(g.Mounts, m.Status())
 			}
@@ -31,15 +31,27 @@ func (s *Site) measure() {
 	}
 	for _, m := range s.Mounts {
 		s.Metrics.AddMount(m.Name())
+		if s.counts() {
+			m.counted = s.Metrics.Requests(m.Name())
+		}
 	}
 }
 
-// Observers returns what the server must tell of each request: nothing in a site that shows no metrics. Build must have been
-// called.
+// counts reports whether anything in the site shows the counts of requests.
+func (s *Site) counts() bool {
+	return s.Settings.MetricsListen != "" || s.Settings.StatusSocket != "" || slices.ContainsFunc(s.All(), func(m *Mount) bool {
+		switch m.Options.(type) {
+		case *apps.Metrics, *apps.StatusPage:
+			return true
+		}
+		return false
+	})
+}
+
+// Observers returns what the server must tell of each request: nothing in a site that shows no counts of them. Build must have
+// been called.
 func (s *Site) Observers() []engine.Observer {
-	shows := s.Settings.MetricsListen != "" ||
-		slices.ContainsFunc(s.All(), func(m *Mount) bool { _, is := m.Options.(*apps.Metrics); return is })
-	if !shows {
+	if !s.counts() {
 		return nil
 	}
 	registry := s.Metrics

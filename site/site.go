@@ -87,6 +87,8 @@ type Mount struct {
 	// Namespace names the cache and the locks of a mount of PSGI or Perl PAGI. Mounts with the same one share them. The default
 	// is the mount's name.
 	Namespace string `yaml:"namespace"`
+	// Health is a check of the application itself. A text is its path.
+	Health Health `yaml:"health" short:"path"`
 	// Kind is one of the Kind constants.
 	Kind string `yaml:"-"`
 	// Source is the text that names what the mount serves: "app.psgi", "public".
@@ -116,6 +118,10 @@ type Mount struct {
 	tenant   *tenant // app with a life of its own; nil for a mount that is made of others
 	kept     bool    // the tenant is the predecessor's
 	stale    bool    // and its code has changed since it was loaded
+
+	drain   *drain            // nil: a part, which cannot be drained
+	probe   *probe            // nil: no check of the application itself
+	counted *metrics.Requests // nil: its requests are not counted
 }
 
 // Name returns the mount's host and path, and the position in a cascade, shadow or router: "/#2" is the second
@@ -185,17 +191,20 @@ func (s *Site) Build() (pagi.App, error) {
 		problems.add(s.settingsAt.part, "mounts: there is nothing to serve")
 	}
 	s.connect()
-	s.measure()
 	s.share()
 	s.makeBesides(&problems)
 	s.front = &front{}
 	if s.predecessor != nil {
 		s.front = s.predecessor.front
 	}
+	s.measure()
+	for _, m := range s.Mounts {
+		m.drain = s.front.drains.of(m.Name())
+	}
 	all := &apps.URLMap{}
 	taken := map[string]*Mount{}
 	for _, m := range s.Mounts {
-		mount := apps.Mount{Host: m.Host, Path: m.Path, App: named(m.Name(), s.application(m, &problems))}
+		mount := apps.Mount{Host: m.Host, Path: m.Path, App: named(m.Name(), m.drain.refuses(s.application(m, &problems)))}
 		if other := taken[mount.Place()]; other != nil {
 			problems.add(m.at.part, "%s is mounted already%s", m.Name(), first(other.at.part))
 		} else {
@@ -231,8 +240,11 @@ func (s *Site) application(m *Mount, problems *Problems) pagi.App {
 			routes.add(whole, part, app, problems)
 		}
 	}
-	if err := m.check(); err != nil {
+	if err := errors.Join(m.check(), m.Health.check()); err != nil {
 		problems.addOf(m.at, err)
+	}
+	if m.Health.Path != "" {
+		m.probe = &probe{Health: m.Health, mount: m}
 	}
 	app, err := s.buildMount(m)
 	if err != nil {

@@ -21,6 +21,13 @@ func (s *Site) Status() (list []MountStatus) {
 // Status describes the mount. Its site's Build must have been called.
 func (m *Mount) Status() MountStatus {
 	now := MountStatus{Mount: m.Name(), Source: m.Source, Kind: m.Kind}
+	if m.drain != nil {
+		now.Draining = m.drain.since()
+	}
+	if m.counted != nil {
+		counts := m.counted.Responses()
+		now.Responses = &counts
+	}
 	if app, ok := m.app.(interface{ Status() status.Backend }); ok {
 		backend := app.Status()
 		now.Backend = &backend

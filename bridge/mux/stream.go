@@ -8,9 +8,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/scopekey"
 )
 
 // stream is one scope on a connection: what comes, and what may be sent. It is open from SCOPE to
@@ -20,21 +23,31 @@ type stream struct {
 	link  *link
 	label string // the request, for the log
 	kind  string // the scope's type
-	in    inbox
-	out   window
+	since time.Time
+
+	method, requestID string // for the status; "" where there is none
+	in                inbox
+	out               window
 
 	told    atomic.Bool // the gateway has sent DISCONNECT, or need not
 	sending sync.Mutex  // an event at a time
 }
 
 func (l *link) newStream(id uint32, scope *pagi.Scope) *stream {
-	s := &stream{id: id, link: l, label: scope.Type, kind: scope.Type}
+	s := &stream{id: id, link: l, label: scope.Type, kind: scope.Type, since: time.Now()}
+	s.method = scope.Method
+	s.requestID, _ = scope.Value(scopekey.RequestID).(string)
 	if scope.Type != pagi.TypeLifespan {
 		s.label = strings.TrimSpace(scope.Method + " " + scope.RootPath + scope.Path)
 	}
 	s.in.init(l.terms.Own.Window, l.terms.Own.Message)
 	s.out.init(l.terms.Peer.Window)
 	return s
+}
+
+// request describes the request of the scope.
+func (s *stream) request() *status.Request {
+	return &status.Request{Method: s.method, Path: strings.TrimPrefix(s.label, s.method+" "), ID: s.requestID, Since: s.since}
 }
 
 // logger returns the logger for records about the stream.

@@ -3,6 +3,8 @@ package mux
 import (
 	"fmt"
 	"sync"
+
+	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
 // table are the open streams of a connection.
@@ -32,6 +34,18 @@ func (t *table) len() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return len(t.open)
+}
+
+// oldest returns the stream of a request that has been open for the longest time, nil for none.
+func (t *table) oldest() (first *stream) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for id, s := range t.open {
+		if s.kind != pagi.TypeLifespan && (first == nil || id < first.id) {
+			first = s
+		}
+	}
+	return first
 }
 
 func (t *table) remove(id uint32) {

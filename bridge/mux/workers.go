@@ -111,15 +111,20 @@ func (w *Workers) Reload(ctx context.Context) error { return w.group.Reload(ctx)
 func (w *Workers) Status() status.Backend {
 	s := w.group.Status()
 	w.lobby.waits.Tell(&s.Totals)
-	open := map[int]int{}
+	conns := map[int]*Conn{}
 	w.mu.Lock()
 	for p := range w.posts {
-		open[p.process.ID()] = p.load()
+		conns[p.process.ID()] = p.connection()
 	}
 	w.mu.Unlock()
 	for i := range s.Workers {
 		p := &s.Workers[i]
-		p.Inflight = open[p.ID]
+		if c := conns[p.ID]; c != nil {
+			p.Inflight = c.Load()
+			if first := c.streams.oldest(); first != nil {
+				p.Request = first.request()
+			}
+		}
 		s.Running += p.Inflight
 		switch {
 		case p.State != worker.Serving.String():

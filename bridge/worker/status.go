@@ -2,6 +2,7 @@ package worker
 
 import (
 	"slices"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/internal/proc"
 	"github.com/pagi-go/pagi-bridge/internal/status"
@@ -34,6 +35,12 @@ const (
 	causes
 )
 
+// causeNames are the names of causes in the status.
+var causeNames = [causes]string{
+	causeDied: "died", causeExited: "exited", causeTimedOut: "timed_out", causeRequests: "max_requests", causeAge: "max_age",
+	causeMemory: "max_rss", causeReload: "reload",
+}
+
 // causeOf returns the cause of what is in term.due.
 func causeOf(due string) cause {
 	switch due {
@@ -58,6 +65,7 @@ func (w *Process) blameLocked(c cause) {
 type counts struct {
 	restarts     [causes]int64
 	failedStarts int64
+	last         status.Restart
 }
 
 // countEndLocked counts a worker that has ended; failed says that its start came to nothing. A
@@ -70,14 +78,22 @@ func (g *Group) countEndLocked(w *Process, failed bool) {
 	default:
 		w.blameLocked(causeDied)
 		g.counts.restarts[w.end.cause]++
+		if name := causeNames[w.end.cause]; name != "" {
+			g.counts.last = status.Restart{Cause: name, At: time.Now()}
+		}
 	}
 }
 
 // totals returns the counts as they are told.
 func (c *counts) totals() status.Totals {
 	r := &c.restarts
+	var last *status.Restart
+	if c.last.Cause != "" {
+		copied := c.last
+		last = &copied
+	}
 	return status.Totals{
-		FailedStarts: c.failedStarts,
+		FailedStarts: c.failedStarts, LastRestart: last,
 		Restarts: status.Restarts{
 			Died: r[causeDied], Exited: r[causeExited], TimedOut: r[causeTimedOut],
 			MaxRequests: r[causeRequests], MaxAge: r[causeAge], MaxRSS: r[causeMemory], Reload: r[causeReload],

@@ -68,7 +68,7 @@ var rooms = []struct {
 	{"bridge/internal/leased", []string{"bridge/lease", "bridge/worker"}},
 	{"bridge/internal/...", []string{"pagi", "internal/..."}},
 	{"bridge/wire/...", []string{"pagi", "pagi/scopekey", "internal/..."}},
-	{"bridge/mux/...", []string{"pagi", "pagi/engine", "bridge/wire/...", "bridge/worker/...", "bridge/internal/...", "internal/..."}},
+	{"bridge/mux/...", []string{"pagi", "pagi/engine", "pagi/scopekey", "bridge/wire/...", "bridge/worker/...", "bridge/internal/...", "internal/..."}},
 	{"bridge/worker/...", []string{"bridge/wire/...", "bridge/internal/...", "internal/..."}},
 	{"bridge/lease/...", []string{"bridge/wire/...", "bridge/worker/...", "bridge/internal/...", "internal/..."}},
 	{"bridge/pool/...", []string{"bridge/wire/...", "bridge/worker/...", "bridge/internal/...", "internal/..."}},

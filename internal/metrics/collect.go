@@ -52,10 +52,7 @@ func (r *Requests) collect(mount string, to chan<- prometheus.Metric) {
 			}
 		}
 	}
-	var counts [len(durationBounds) + 1]uint64
-	for i := range counts {
-		counts[i] = r.buckets[i].Load()
-	}
+	counts := r.durations()
 	bounds := make([]float64, len(durationBounds))
 	for i, d := range durationBounds {
 		bounds[i] = d.Seconds()

@@ -85,6 +85,25 @@ func (r *Registry) Requests(mount string) *Requests {
 	return all[NoMount]
 }
 
+// Responses returns the sum of the counts of all mounts and of what came to none.
+func (r *Registry) Responses() (all status.Responses) {
+	for _, of := range *r.requests.Load() {
+		all = all.Plus(of.Responses())
+	}
+	return all
+}
+
+// Status describes the gateway at this moment, nil where no source was set. It asks the system for the memory of each worker.
+func (r *Registry) Status() *status.Gateway {
+	r.mu.Lock()
+	source := r.source
+	r.mu.Unlock()
+	if source == nil {
+		return nil
+	}
+	return source()
+}
+
 // Counts returns what the application of a mount has counted, which is made where there is none.
 func (r *Registry) Counts(mount string) *tally.Mount {
 	r.mu.Lock()

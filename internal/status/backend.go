@@ -7,6 +7,10 @@ type Mount struct {
 	Mount  string `json:"mount"` // its host and path
 	Source string `json:"source"`
 	Kind   string `json:"kind"`
+	// Draining is when the mount was drained: it refuses new requests since then.
+	Draining time.Time `json:"draining,omitzero"`
+	// Responses are nil for a part of another mount, and where requests are not counted.
+	Responses *Responses `json:"responses,omitempty"`
 	// Backend is nil where the mount has no processes.
 	*Backend
 }

@@ -8,7 +8,8 @@
 // and package server must not know the bridges. It imports nothing of this module.
 //
 // Which file does what: status.go has the gateway and its server, backend.go what is behind a
-// mount, beside.go what is beside the site, totals.go the counts, errors.go the counters of errors, waits.go those of waits.
+// mount, beside.go what is beside the site, responses.go what clients got, totals.go the counts, errors.go the counters of
+// errors, waits.go those of waits.
 //
 // Two rules hold for all that is told of a request: its query string is not shown, and nothing
 // of it is shown any more once it has ended.
@@ -25,8 +26,13 @@ type Gateway struct {
 	PID         int       `json:"pid"`
 	Environment string    `json:"environment"`
 	Since       time.Time `json:"since"` // when it was started
+	// Draining is when "pagi-bridge drain" was called, and Stops when the gateway will stop by it.
+	Draining time.Time `json:"draining,omitzero"`
+	Stops    time.Time `json:"stops,omitzero"`
 	Server
-	Mounts []Mount `json:"mounts"`
+	// Responses are those of all mounts, and of requests that came to none.
+	Responses Responses `json:"responses"`
+	Mounts    []Mount   `json:"mounts"`
 	// Adapters are the processes that keep mounts apart from the gateway.
 	Adapters []Adapter `json:"adapters,omitempty"`
 	// Shared are the namespaces that applications use.

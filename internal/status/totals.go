@@ -1,5 +1,7 @@
 package status
 
+import "time"
+
 // Totals count since a mount was started. A reload of the site file starts its mounts anew; a
 // reload of a mount's application alone does not.
 type Totals struct {
@@ -9,6 +11,8 @@ type Totals struct {
 	Errors Errors `json:"errors"`
 	// Restarts are the workers that have ended and are replaced, by cause (pools only).
 	Restarts Restarts `json:"restarts"`
+	// LastRestart is the last one of them, nil for none.
+	LastRestart *Restart `json:"last_restart,omitempty"`
 	// FailedStarts is the number of workers whose start came to nothing: they have ended before
 	// they were ready, or soon after it without having served a request.
 	FailedStarts int64 `json:"failed_starts"`
@@ -48,6 +52,13 @@ type Errors struct {
 // Sum returns the number of all errors.
 func (e Errors) Sum() int64 {
 	return e.Application + e.Invalid + e.Died + e.TimedOut + e.Limit + e.QueueFull + e.QueueTimeout + e.Unavailable + e.Refused
+}
+
+// Restart tells of a worker that was replaced.
+type Restart struct {
+	// Cause is the name of a field of Restarts.
+	Cause string    `json:"cause"`
+	At    time.Time `json:"at"`
 }
 
 // Restarts count the workers that were replaced, by cause.

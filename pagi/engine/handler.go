@@ -30,6 +30,7 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -315,7 +316,8 @@ func (x *exchange) report(err error) {
 	if !x.h.IsObserved() {
 		return
 	}
-	x.h.Observe(&Record{
+	r := records.Get().(*Record)
+	*r = Record{
 		Request:  x.r,
 		Status:   int(x.status),
 		Bytes:    x.sent,
@@ -325,8 +327,14 @@ func (x *exchange) report(err error) {
 		Close:    x.closing(),
 		Err:      err,
 		x:        x,
-	})
+	}
+	x.h.Observe(r)
+	*r = Record{}
+	records.Put(r)
 }
+
+// records are Records that no observer has any more.
+var records = sync.Pool{New: func() any { return new(Record) }}
 
 // closing is the Close of the record.
 func (x *exchange) closing() *Closing {

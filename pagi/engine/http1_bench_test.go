@@ -10,12 +10,20 @@ import (
 	"testing"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
 	"github.com/pagi-go/pagi-bridge/pagi/nethttp"
 	"github.com/pagi-go/pagi-bridge/server/http1"
 )
 
 // BenchmarkHTTP1 is one request over the engine that the gateway uses.
 func BenchmarkHTTP1(b *testing.B) {
+	b.Run("plain", func(b *testing.B) { benchmarkHTTP1(b) })
+	b.Run("observed", func(b *testing.B) {
+		benchmarkHTTP1(b, engine.ObserverFunc(func(*engine.Record) {}))
+	})
+}
+
+func benchmarkHTTP1(b *testing.B, observers ...engine.Observer) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -28,7 +36,7 @@ func BenchmarkHTTP1(b *testing.B) {
 		}
 		return send(ctx, pagi.HTTPResponseBody{Body: []byte("Hello World")})
 	})
-	s := &http1.Server{Handler: nethttp.Handler(app), Context: context.Background(), Log: slog.New(slog.DiscardHandler)}
+	s := &http1.Server{Handler: &nethttp.Adapter{Engine: &engine.Handler{App: app, Observers: observers}}, Context: context.Background(), Log: slog.New(slog.DiscardHandler)}
 	go s.Serve(l)
 	defer s.Close()
 	c, err := net.Dial("tcp", l.Addr().String())

@@ -35,7 +35,8 @@ func (g *gateway) control() http.Handler {
 		_ = json.NewEncoder(w).Encode(g.report()) // who asks sees where it breaks off
 	})
 	for name, order := range map[string]func(context.Context, url.Values) (string, error){
-		"reload": g.reloadOrder, "scale": g.scaleOrder, "log-level": g.levelOrder, "reopen": g.reopenOrder, "run-job": g.runJobOrder,
+		"reload": g.reloadOrder, "scale": g.scaleOrder, "log-level": g.levelOrder, "reopen": g.reopenOrder,
+		"run-job": g.runJobOrder, "drain": g.drainOrder,
 	} {
 		mux.HandleFunc("POST /"+name, func(w http.ResponseWriter, r *http.Request) {
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // a reload takes what it takes

@@ -49,6 +49,7 @@ type gateway struct {
 	adapters *adapters.Adapters
 	began    time.Time
 	asks     chan ask // for the reloader
+	drainer  *drainer
 
 	mu   sync.Mutex
 	site *site.Site // the one that gets requests
@@ -365,6 +366,7 @@ func (g *gateway) beside(ctx context.Context, end context.CancelCauseFunc) {
 		}
 		r.run(ctx, p.Restarts)
 	})()
+	defer besides(ctx, func(ctx context.Context) { g.drain(ctx, end) })()
 	if g.acme != nil {
 		defer besides(ctx, g.manageCertificates)()
 	}

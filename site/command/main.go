@@ -220,6 +220,14 @@ func Run(ctx context.Context, args []string, p Process) int {
 		p.beginning.isOver()
 		return showStatus(ctx, args[1:], p)
 	}
+	if len(args) > 0 && args[0] == "drain" {
+		p.beginning.isOver()
+		return giveDrain(ctx, args[1:], p)
+	}
+	if len(args) > 0 && args[0] == "top" {
+		p.beginning.isOver()
+		return showTop(ctx, args[1:], p)
+	}
 	if len(args) > 0 {
 		if _, is := orders[args[0]]; is {
 			p.beginning.isOver()
@@ -274,7 +282,7 @@ func Run(ctx context.Context, args []string, p Process) int {
 		p.beginning.isOver()
 		return background(ctx, args, p)
 	}
-	return (&gateway{options: options, args: args, process: p, began: time.Now(), asks: make(chan ask)}).serve(ctx, s)
+	return (&gateway{options: options, args: args, process: p, began: time.Now(), asks: make(chan ask), drainer: newDrainer()}).serve(ctx, s)
 }
 
 // complain writes an error and hints, and returns code. A process that waits for this one gets the

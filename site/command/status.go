@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -20,7 +19,9 @@ import (
 func (g *gateway) report() *status.Gateway {
 	s := g.current()
 	r := &status.Gateway{Version: version(), PID: os.Getpid(), Environment: s.Settings.Environment, Since: g.began}
+	r.Draining, r.Stops = s.Draining(), g.drainer.Stops()
 	r.Server, _ = g.server.Status() // the zero status while it begins or ends
+	r.Responses = g.metrics.Responses()
 	for _, m := range s.All() {
 		r.Mounts = append(r.Mounts, m.Status())
 	}
@@ -72,16 +73,16 @@ func showStatus(ctx context.Context, args []string, p Process) int {
 	}
 	ctx, cancel := context.WithTimeout(ctx, statusTime)
 	defer cancel()
-	text, err := askGateway(ctx, socket, http.MethodGet, "", nil)
+	if *asJSON {
+		text, err := askGateway(ctx, socket, http.MethodGet, "", nil)
+		if err != nil {
+			return complain(p, ExitFailure, err)
+		}
+		return say(p, text)
+	}
+	r, err := askStatus(ctx, socket)
 	if err != nil {
 		return complain(p, ExitFailure, err)
 	}
-	if *asJSON {
-		return say(p, text)
-	}
-	var r status.Gateway
-	if err := json.Unmarshal([]byte(text), &r); err != nil {
-		return complain(p, ExitFailure, fmt.Errorf("%s: %w", socket, err))
-	}
-	return say(p, statusText(&r, time.Now()))
+	return say(p, statusText(r, time.Now()))
 }

@@ -9,12 +9,16 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/internal/status"
+	"github.com/pagi-go/pagi-bridge/internal/terminal"
 )
 
 // statusText is the status for people.
 func statusText(g *status.Gateway, now time.Time) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pagi-bridge %s (%s), process %d, for %v\n", g.Version, g.Environment, g.PID, now.Sub(g.Since).Round(time.Second))
+	if !g.Draining.IsZero() {
+		fmt.Fprintf(&b, "is being drained, stops in %v\n", max(0, g.Stops.Sub(now)).Round(time.Second))
+	}
 	for _, l := range g.Listeners {
 		fmt.Fprintf(&b, "listens at %s%s\n", l.Address, notes(l))
 	}
@@ -37,6 +41,9 @@ func statusText(g *status.Gateway, now time.Time) string {
 	}
 	for _, m := range g.Mounts {
 		fmt.Fprintf(&b, "\n%s  %s  %s\n", m.Mount, m.Kind, m.Source)
+		if !m.Draining.IsZero() {
+			fmt.Fprintf(&b, "  drained for %v: new requests get 503\n", now.Sub(m.Draining).Round(time.Second))
+		}
 		if m.Backend != nil {
 			writeBackend(&b, m.Backend, now)
 		}
@@ -136,7 +143,11 @@ func writeTotals(b *strings.Builder, t *status.Totals) {
 	r := &t.Restarts
 	if replaced := counts("died", r.Died, "ended by itself", r.Exited, "timed out", r.TimedOut, "max_requests", r.MaxRequests,
 		"max_age", r.MaxAge, "max_rss", r.MaxRSS, "reload", r.Reload); replaced != "" {
-		fmt.Fprintf(b, "  workers replaced: %d (%s)\n", r.Sum(), replaced)
+		fmt.Fprintf(b, "  workers replaced: %d (%s)", r.Sum(), replaced)
+		if t.LastRestart != nil {
+			fmt.Fprintf(b, ", the last one for %s at %s", t.LastRestart.Cause, t.LastRestart.At.UTC().Format(time.RFC3339))
+		}
+		b.WriteByte('\n')
 	}
 	if t.FailedStarts > 0 {
 		fmt.Fprintf(b, "  starts of workers that failed: %d\n", t.FailedStarts)
@@ -188,6 +199,5 @@ func printable(s string) string {
 	if cut := []rune(s); len(cut) > mostShown {
 		s = string(cut[:mostShown]) + "..."
 	}
-	quoted := strconv.QuoteToGraphic(s)
-	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+	return terminal.Safe(s)
 }

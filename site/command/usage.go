@@ -18,6 +18,8 @@ Usage:
   pagi-bridge -c site.yaml          serve all of these together, by host and path
   pagi-bridge -t -c site.yaml       check a site file
   pagi-bridge status -c site.yaml   tell what a running gateway is doing
+  pagi-bridge top -c site.yaml      show the same in a table, again and again
+  pagi-bridge drain -c site.yaml    tell load balancers that a running gateway stops, then stop it
   pagi-bridge reload -c site.yaml   reload a running gateway; also scale, log-level, reopen, run-job
   pagi-bridge routes -c site.yaml   list the routes and mounts of a site
   pagi-bridge import /etc/apache2   make a site file of the configuration of another server

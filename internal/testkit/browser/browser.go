@@ -89,6 +89,7 @@ type Tab struct {
 	t    testing.TB
 	conn *websocket.Conn
 	last int
+	told []string // what Console returns
 }
 
 // call calls a method of the protocol.
@@ -116,6 +117,7 @@ func (b *Tab) try(method string, params map[string]any, result any) error {
 	}
 	for {
 		var answer struct {
+			event
 			ID     int
 			Error  *struct{ Message string }
 			Result json.RawMessage
@@ -123,13 +125,56 @@ func (b *Tab) try(method string, params map[string]any, result any) error {
 		switch err := b.conn.ReadJSON(&answer); {
 		case err != nil:
 			return fmt.Errorf("%s: %w", method, err)
-		case answer.ID != b.last: // an event
+		case answer.ID != b.last:
+			b.note(&answer.event)
 		case answer.Error != nil:
 			return &refusal{method, answer.Error.Message}
 		default:
 			return json.Unmarshal(answer.Result, result)
 		}
 	}
+}
+
+// event is what the browser tells without being asked.
+type event struct {
+	Method string
+	Params struct {
+		Entry            struct{ Level, Text, URL string }
+		ExceptionDetails struct {
+			Text      string
+			Exception struct{ Description string }
+		}
+	}
+}
+
+func (b *Tab) note(e *event) {
+	switch p := &e.Params; e.Method {
+	case "Log.entryAdded":
+		b.told = append(b.told, strings.TrimSpace(p.Entry.Level+": "+p.Entry.Text+" "+p.Entry.URL))
+	case "Runtime.exceptionThrown":
+		b.told = append(b.told, p.ExceptionDetails.Text+" "+p.ExceptionDetails.Exception.Description)
+	}
+}
+
+// Console returns what the browser has said of the page so far: files that were not found, violations of its policy, exceptions.
+func (b *Tab) Console() []string {
+	b.t.Helper()
+	var none struct{}
+	b.call("Log.enable", map[string]any{}, &none)
+	b.call("Runtime.enable", map[string]any{}, &none)
+	b.Eval("1") // behind what the two calls have caused
+	return b.told
+}
+
+// Dark has the page see that the user prefers dark colours, or light ones.
+func (b *Tab) Dark(dark bool) {
+	b.t.Helper()
+	value := "light"
+	if dark {
+		value = "dark"
+	}
+	var none struct{}
+	b.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": value}}}, &none)
 }
 
 // Eval returns the text that an expression in the page has. An expression that leads to another page must do so

@@ -1,0 +1,93 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/pagi-go/pagi-bridge/internal/status"
+	"github.com/pagi-go/pagi-bridge/site/command/top"
+)
+
+// leastInterval is the shortest time between two looks of "pagi-bridge top".
+const leastInterval = 100 * time.Millisecond
+
+// showTop is the command "pagi-bridge top".
+func showTop(ctx context.Context, args []string, p Process) int {
+	flags := pflag.NewFlagSet("pagi-bridge top", pflag.ContinueOnError)
+	flags.Usage = func() {}
+	interval := flags.Duration("interval", 2*time.Second, "look at the gateway every `TIME`")
+	once := flags.Bool("once", false, "print one table, of two looks with the interval between them; works without a terminal")
+	find := socketFlags(flags)
+	help := flags.BoolP("help", "h", false, "print this help")
+	if err := flags.Parse(args); err != nil {
+		return complain(p, ExitUsage, err)
+	}
+	switch {
+	case *help:
+		return say(p, `Show what a running gateway is doing, again and again: its mounts, their workers and the
+requests that these are running. The key h tells the other keys. The environment variable NO_COLOR
+turns colours off.
+
+Usage:
+  pagi-bridge top --status-socket PATH | -c site.yaml
+
+Options:
+`+flags.FlagUsagesWrapped(100))
+	case flags.NArg() > 0:
+		return complain(p, ExitUsage, fmt.Errorf("unexpected argument %q", flags.Arg(0)))
+	case *interval < leastInterval:
+		return complain(p, ExitUsage, fmt.Errorf("--interval must be at least %v, is %v", leastInterval, *interval))
+	}
+	socket, err := find()
+	if err != nil {
+		return complain(p, ExitUsage, err)
+	}
+	out, _ := p.Stdout.(*os.File)
+	terminal := out != nil && isTerminal(out)
+	noColor, _ := p.LookupEnv("NO_COLOR")
+	dumb, _ := p.LookupEnv("TERM")
+	opt := top.Options{
+		Ask:      func(ctx context.Context) (*status.Gateway, error) { return askStatus(ctx, socket) },
+		Interval: *interval, Color: terminal && noColor == "" && dumb != "dumb",
+	}
+	switch {
+	case *once:
+		columns := 0
+		if terminal {
+			columns, _, _ = term.GetSize(int(out.Fd())) // 0 does not limit the lines
+		}
+		err = top.Once(ctx, opt, p.Stdout, columns)
+	case !terminal:
+		return complain(p, ExitUsage, top.ErrNoTerminal)
+	default:
+		err = top.Run(ctx, opt, os.Stdin, out)
+	}
+	if errors.Is(err, top.ErrNoTerminal) {
+		return complain(p, ExitUsage, err)
+	}
+	if err != nil {
+		return complain(p, ExitFailure, err)
+	}
+	return ExitOK
+}
+
+// askStatus asks a gateway for its status.
+func askStatus(ctx context.Context, socket string) (*status.Gateway, error) {
+	text, err := askGateway(ctx, socket, http.MethodGet, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	var g status.Gateway
+	if err := json.Unmarshal([]byte(text), &g); err != nil {
+		return nil, fmt.Errorf("%s: %w", socket, err)
+	}
+	return &g, nil
+}
