@@ -55,6 +55,9 @@ func (m *Mount) check() error {
 	if i := strings.IndexAny(m.Path, "?#"); i >= 0 {
 		return pagi.BadOption("path", "%q contains %q, which cannot be part of a request's path", m.Path, m.Path[i])
 	}
+	if m.says("host") && len(m.Hosts) == 0 {
+		return pagi.BadOption("host", "names no host; leave it out to answer for all")
+	}
 	redirect, is := m.Options.(*apps.Redirect)
 	if !is || redirect.To == "" {
 		return nil

@@ -76,7 +76,7 @@ func (p *probe) check(ctx context.Context) error {
 // ask makes one request of the application, inside the middleware of the mount. Its errors are for visitors.
 func (p *probe) ask(ctx context.Context) error {
 	m := p.mount
-	host := m.Host
+	host := m.hosts()[0]
 	if host == "" || strings.HasPrefix(host, "*") {
 		host = "localhost"
 	}

@@ -33,7 +33,7 @@ func TestReload(t *testing.T) {
 	s := &site.Site{Mounts: []*site.Mount{
 		{Path: "/", Kind: site.KindGo, Options: a},
 		{Path: "/b", Kind: site.KindGo, Options: b},
-		{Path: "/c", Host: "example.org", Kind: site.KindGo, Options: c},
+		{Path: "/c", Hosts: []string{"example.org"}, Kind: site.KindGo, Options: c},
 		site.NewMount(site.KindNotFound, "gone"),
 	}}
 	s.Mounts[3].Path = "/gone"

@@ -12,7 +12,7 @@ type Route struct {
 	Type string `json:"type"`
 	// Method is the HTTP method, or "*" for any.
 	Method string `json:"method"`
-	// Host is the host of the mount, or "*" for any.
+	// Host is the host of the mount, or "*" for any. Several hosts have commas between them.
 	Host string `json:"host"`
 	// Path is the pattern. That of a mount ends with "/*".
 	Path string `json:"path"`
@@ -28,7 +28,7 @@ type Route struct {
 // parts. Build must have been called.
 func (s *Site) Routes() (all []Route) {
 	for _, m := range s.Mounts {
-		prefix := Route{Type: pagi.RouteMount, Method: "*", Host: m.Host, Path: m.Path, Kind: m.Kind, Source: m.Source}
+		prefix := Route{Type: pagi.RouteMount, Method: "*", Host: strings.Join(m.Hosts, ","), Path: m.Path, Kind: m.Kind, Source: m.Source}
 		if prefix.Host == "" {
 			prefix.Host = "*"
 		}

@@ -73,9 +73,10 @@ type Site struct {
 
 // Mount is one application with its host and path in the site.
 type Mount struct {
-	// Host and Path are those of apps.Mount; an empty Path is the root.
-	Host string `yaml:"host"`
-	Path string `yaml:"path"`
+	// Hosts are the hosts that the mount is for, each as Host of apps.Mount; none means all. Path is that of apps.Mount; an
+	// empty Path is the root.
+	Hosts []string `yaml:"host"`
+	Path  string   `yaml:"path"`
 	// SendFile and AccelRedirect are Roots and Redirects of apps.SendFile, for a mount of PSGI, CGI
 	// or Go. For CGI the directory of the scripts is added to SendFile, unless the scripts run as
 	// another user.
@@ -124,9 +125,17 @@ type Mount struct {
 	counted *metrics.Requests // nil: its requests are not counted
 }
 
-// Name returns the mount's host and path, and the position in a cascade, shadow or router: "/#2" is the second
+// Name returns the mount's first host and its path, and the position in a cascade, shadow or router: "/#2" is the second
 // part of the cascade at "/", and "/#2#1" the first part of the router there.
-func (m *Mount) Name() string { return apps.Mount{Host: m.Host, Path: m.Path}.Name() + m.part }
+func (m *Mount) Name() string { return apps.Mount{Host: m.hosts()[0], Path: m.Path}.Name() + m.part }
+
+// hosts returns the hosts of the mount, "" for all of them.
+func (m *Mount) hosts() []string {
+	if len(m.Hosts) == 0 {
+		return []string{""}
+	}
+	return m.Hosts
+}
 
 // All returns the mounts, each cascade, shadow and router followed by its parts.
 func (s *Site) All() []*Mount { return withParts(s.Mounts) }
@@ -147,7 +156,7 @@ func (m *Mount) addPart(part *Mount, name string) {
 	}
 	part.part = "#" + name
 	for _, p := range withParts([]*Mount{part}) {
-		p.Host, p.Path = m.Host, m.Path
+		p.Hosts, p.Path = m.Hosts, m.Path
 		if p != part {
 			p.part = part.part + p.part
 		}
@@ -204,16 +213,19 @@ func (s *Site) Build() (pagi.App, error) {
 	all := &apps.URLMap{}
 	taken := map[string]*Mount{}
 	for _, m := range s.Mounts {
-		mount := apps.Mount{Host: m.Host, Path: m.Path, App: named(m.Name(), m.drain.refuses(s.application(m, &problems)))}
-		if other := taken[mount.Place()]; other != nil {
-			problems.add(m.at.part, "%s is mounted already%s", m.Name(), first(other.at.part))
-		} else {
-			taken[mount.Place()] = m
+		app := named(m.Name(), m.drain.refuses(s.application(m, &problems)))
+		for _, host := range m.hosts() {
+			mount := apps.Mount{Host: host, Path: m.Path, App: app}
+			if other := taken[mount.Place()]; other != nil {
+				problems.add(m.at.part, "%s is mounted already%s", mount.Name(), first(other.at.part))
+			} else {
+				taken[mount.Place()] = m
+			}
+			if err := mount.Check(); err != nil {
+				problems.addOf(m.at, err)
+			}
+			all.Mounts = append(all.Mounts, mount)
 		}
-		if err := mount.Check(); err != nil {
-			problems.addOf(m.at, err)
-		}
-		all.Mounts = append(all.Mounts, mount)
 	}
 	app := s.inCluster(s.chain(all, s.Middleware, &problems))
 	if err := problems.err(); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/engine"
+	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 	"github.com/pagi-go/pagi-bridge/pagi/pagitest"
 	"github.com/pagi-go/pagi-bridge/server"
 	"github.com/pagi-go/pagi-bridge/site"
@@ -322,5 +323,54 @@ func TestPreloadOfSiteAndMount(t *testing.T) {
 		if got := s.Mounts[0].Options.(*psgi.PSGI).Preload; got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+}
+
+// starts counts how often it was started.
+type starts struct{ n, ended int }
+
+func (s *starts) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	if scope.Type == pagi.TypeLifespan {
+		return lifespan.Serve(ctx, receive, send,
+			func(context.Context) error { s.n++; return nil },
+			func(context.Context) error { s.ended++; return nil })
+	}
+	return reply.Text(ctx, scope, send, 200, "one of several")
+}
+
+func TestAMountWithSeveralHostsIsOneApplication(t *testing.T) {
+	app := &starts{}
+	site.RegisterApp("test_starts", func() pagi.App { return app })
+	file := filepath.Join(t.TempDir(), "site.yaml")
+	text := "mounts:\n  - {host: [a.example, '*.b.example'], path: /app, go: test_starts}\n  - {host: b.example, go: test_starts}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := site.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	built, err := s.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := pagitest.New(built)
+	if err := c.Startup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]int{"a.example": 200, "x.b.example": 200, "b.example": 200, "c.example": 404} {
+		c.Host = host
+		if res := c.Get("/app"); res.Status != want {
+			t.Errorf("%s: %d, want %d", host, res.Status, want)
+		}
+	}
+	if err := c.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if app.n != 2 || app.ended != 2 {
+		t.Errorf("two mounts were started %d times, and ended %d times", app.n, app.ended)
+	}
+	if names := []string{s.Mounts[0].Name(), s.Routes()[0].Host}; names[0] != "a.example/app" || names[1] != "a.example,*.b.example" {
+		t.Errorf("the mount is called %q", names)
 	}
 }

@@ -135,7 +135,7 @@ Alias /smokeping /usr/share/smokeping/www
 // Apache serves each package by the directives of its snippet, and pagi-bridge by the site file that import
 // makes of the same configuration. They must answer alike.
 func TestImportedSitesAnswerAsApache(t *testing.T) {
-	apache := testkit.Tool(t, "apache2", "apache2")
+	apache := testkit.Tool(t, "apache2", "apache2-bin")
 	for _, p := range importedPackages {
 		t.Run(p.name, func(t *testing.T) {
 			if _, err := os.Stat(p.script); err != nil {

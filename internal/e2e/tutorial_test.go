@@ -229,7 +229,8 @@ func (r *reader) serve(f fence) {
 			r.t.Fatalf("line %d: %v\n%s", f.line, err, text)
 		}
 	}
-	cmd := r.shell("exec " + s[0].command + " 1>&2")      // the log is standard error
+	command := strings.ReplaceAll(s[0].command, "-p 5000", "-p 0")
+	cmd := r.shell("exec " + command + " 1>&2")           // the log is standard error
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as a terminal does
 	r.t.Cleanup(func() {                                  // what "go run" has left
 		if cmd.Process != nil {

@@ -61,7 +61,7 @@ func (c *conf) apache(file, text string) error {
 	for _, d := range hosts {
 		v := &vhost{at: d.at}
 		for _, a := range d.args {
-			v.ports = append(v.ports, c.vhostAddress(a, d))
+			v.ports = append(v.ports, c.vhostAddresses(a, d)...)
 		}
 		c.apacheVhost(d.children, main, v, balancers)
 	}
@@ -104,20 +104,32 @@ func (c *conf) mainServer(d *directive) {
 	}
 }
 
-func (c *conf) vhostAddress(a string, d *directive) string {
+// vhostAddresses returns the addresses at which a virtual host is served. Apache listens only where Listen says so; a
+// snippet without Listen has those of its virtual hosts.
+func (c *conf) vhostAddresses(a string, d *directive) []string {
 	host, port, err := net.SplitHostPort(a)
 	if err != nil {
-		return a
+		return []string{a}
+	}
+	if port == "*" {
+		return nil
 	}
 	if host == "*" || host == "_default_" {
 		host = ""
 	}
-	address := net.JoinHostPort(host, port)
-	if port == "*" {
-		return ""
+	var addresses []string
+	for i, l := range c.listen {
+		listens, p, err := net.SplitHostPort(l.address)
+		if err == nil && p == port && (host == "" || listens == "" || host == listens) {
+			c.listen[i].tls = l.tls || engine(d.children)
+			addresses = append(addresses, l.address)
+		}
 	}
-	c.listenAt(listener{address: address, tls: engine(d.children)})
-	return address
+	if len(addresses) == 0 {
+		addresses = []string{net.JoinHostPort(host, port)}
+		c.listenAt(listener{address: addresses[0], tls: engine(d.children)})
+	}
+	return addresses
 }
 
 func engine(list []*directive) bool {
@@ -132,7 +144,7 @@ func balancersOf(list []*directive) map[string][]string {
 			for _, m := range d.children {
 				if m.name == "balancermember" {
 					to := m.arg(0)
-					for _, a := range m.args[1:] {
+					for _, a := range m.after(1) {
 						if weight, is := strings.CutPrefix(a, "loadfactor="); is {
 							to += " weight=" + weight
 						}
@@ -220,6 +232,7 @@ func (c *conf) apacheVhost(own, main []*directive, v *vhost, balancers map[strin
 		}
 		h.aliases = append(h.aliases, alias{"/", strings.TrimSuffix(h.root, "/"), false, at})
 	}
+	h.htaccessFiles()
 	h.serverRewrites()
 	h.build(balancers)
 	c.vhosts = append(c.vhosts, v)

@@ -17,7 +17,7 @@ func (h *apacheHost) mountAt(path, fs string, owner *alias, s *settings, proxies
 	at := h.out.at
 	if owner != nil {
 		at = owner.at
-		own = owner.path == path
+		own = owner.path == path || slices.ContainsFunc(h.proxies, func(d *directive) bool { return d.is(1, "!") && clean(d.arg(0)) == path })
 	}
 	var proxy *directive
 	for _, d := range proxies {
@@ -102,7 +102,7 @@ func (h *apacheHost) proxied(m *mount, d *directive, path string, s *settings, b
 	if !h.preserve && !strings.HasPrefix(to[0], "fastcgi") && !strings.HasPrefix(to[0], "unix:") {
 		m.options.set("send_host", "backend")
 	}
-	for _, a := range d.args[2:] {
+	for _, a := range d.after(2) {
 		switch key, value, _ := strings.Cut(a, "="); strings.ToLower(key) {
 		case "timeout":
 			m.options.set("response_timeout", number(value))

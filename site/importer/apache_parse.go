@@ -246,10 +246,13 @@ func words(text string) (list []string) {
 
 // arg returns an argument, "" if there are fewer.
 func (d *directive) arg(i int) string {
-	if i < len(d.args) {
+	if i >= 0 && i < len(d.args) {
 		return d.args[i]
 	}
 	return ""
 }
+
+// after returns the arguments behind the first n.
+func (d *directive) after(n int) []string { return d.args[min(n, len(d.args)):] }
 
 func (d *directive) is(i int, word string) bool { return strings.EqualFold(d.arg(i), word) }

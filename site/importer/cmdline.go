@@ -14,7 +14,7 @@ func (c *conf) commands(file, text string) error {
 		return err
 	}
 	isUnit := strings.Contains(text, "ExecStart=")
-	var env fields
+	sh := &shell{dir: dir}
 	for _, l := range logicalLines(text) {
 		line := l.text
 		at := place{file, l.number, line}
@@ -22,44 +22,24 @@ func (c *conf) commands(file, text string) error {
 			name, value, _ := strings.Cut(line, "=")
 			switch name {
 			case "WorkingDirectory":
-				dir = strings.TrimPrefix(value, "-")
+				sh.dir = strings.TrimPrefix(value, "-")
 			case "Environment":
 				for _, w := range words(value) {
 					n, v, _ := strings.Cut(w, "=")
-					env.set(n, v)
+					sh.env.set(n, v)
 				}
 			case "EnvironmentFile":
 				c.leave(at, "keep it in the unit of the gateway: its workers have its environment")
 			case "User", "Group":
 				c.leave(at, "keep it in the unit of the gateway, or write "+strings.ToLower(name)+": "+value)
 			case "ExecStart":
-				if !c.command(strings.TrimLeft(value, "-+@!:"), dir, at, env) {
+				if !c.command(strings.TrimLeft(value, "-+@!:"), sh.dir, at, sh.env) {
 					c.leave(at, "this is no command of a PSGI server that is known")
 				}
 			}
 			continue
 		}
-		if target, is := strings.CutPrefix(line, "cd "); is {
-			target, rest, more := strings.Cut(target, "&&")
-			target = words(target)[0]
-			if filepath.IsAbs(target) {
-				dir = target
-			} else {
-				dir = filepath.Join(dir, target)
-			}
-			if !more {
-				continue
-			}
-			line = strings.TrimSpace(rest)
-		}
-		if export, is := strings.CutPrefix(line, "export "); is {
-			name, value, _ := strings.Cut(export, "=")
-			if w := words(value); len(w) > 0 {
-				env.set(name, w[0])
-			}
-			continue
-		}
-		if !strings.HasPrefix(line, "#") && !c.command(line, dir, at, env) && commandForm.MatchString(line) {
+		if !sh.line(c, line, at) && commandForm.MatchString(line) {
 			c.leave(at, "this is no command of a PSGI server that is known")
 		}
 	}
@@ -262,7 +242,8 @@ func (c *conf) plackup(program string, args []string, dir string, at place, env 
 	}
 	switch {
 	case code != "":
-		m.options = append(fields{{"code", code}}, m.options...)
+		// plackup runs it in the block of Plack::Builder.
+		m.options = append(fields{{"code", "use Plack::Builder; builder { " + code + " }"}}, m.options...)
 	case len(rest) > 0:
 		m.source = dirs(rest[0])
 	default:

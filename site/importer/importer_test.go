@@ -3,6 +3,7 @@ package importer_test
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
@@ -243,5 +245,64 @@ func TestFilesThatIncludeThemselves(t *testing.T) {
 		if _, err := importer.Import([]string{file}, format); err == nil || !strings.Contains(err.Error(), name+": includes itself") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// NGINX Unit cannot be asked for its answers here. So this site file was written by hand, from Unit's manual, and import must
+// make the same of the configuration.
+func TestUnitAsWrittenByHand(t *testing.T) {
+	const unit = `{
+		"listeners": {"*:8080": {"pass": "routes"}},
+		"routes": [
+			{"match": {"host": "old.example.org"}, "action": {"return": 301, "location": "https://shop.example.org$request_uri"}},
+			{"match": {"uri": "/static/*"}, "action": {"share": "/srv/shop/public$uri", "fallback": {"return": 404}}},
+			{"match": {"uri": "/api/*", "host": ["api.example.org", "api.example.net"]}, "action": {"proxy": "http://127.0.0.1:9000"}},
+			{"action": {"pass": "applications/shop"}}
+		],
+		"applications": {"shop": {
+			"type": "perl", "script": "/srv/shop/app.psgi", "working_directory": "/srv/shop", "processes": 4,
+			"limits": {"timeout": 20, "requests": 1000}, "environment": {"SHOP_HOME": "/srv/shop/data"}
+		}}
+	}`
+	const byHand = `
+listen: [":8080"]
+mounts:
+  - {host: old.example.org, path: /, redirect: "https://shop.example.org", keep_path: true, status: 301}
+  - {host: [api.example.org, api.example.net], path: /api, proxy: "http://127.0.0.1:9000/api"}
+  - {path: /static, cascade: [{file: /srv/shop/public/static, follow_symlinks: true}, {not_found: Not Found, status: 404}]}
+  - path: /
+    psgi: /srv/shop/app.psgi
+    dir: /srv/shop
+    workers: 4
+    request_timeout: 20
+    max_requests: 1000
+    env: {SHOP_HOME: /srv/shop/data}
+`
+	file := filepath.Join(t.TempDir(), "unit.json")
+	if err := os.WriteFile(file, []byte(unit), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	result, err := importer.Import([]string{file}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mounts := func(text string) (listen []string, list []string) {
+		var s struct {
+			Listen []string         `yaml:"listen"`
+			Mounts []map[string]any `yaml:"mounts"`
+		}
+		if err := yaml.Unmarshal([]byte(text), &s); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range s.Mounts {
+			list = append(list, fmt.Sprint(m))
+		}
+		slices.Sort(list)
+		return s.Listen, list
+	}
+	wantListen, want := mounts(byHand)
+	gotListen, got := mounts(result.Site)
+	if diff := cmp.Diff(wantListen, gotListen) + cmp.Diff(want, got); diff != "" {
+		t.Errorf("-by hand +imported\n%s\n%s", diff, result.Site)
 	}
 }

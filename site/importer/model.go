@@ -61,6 +61,7 @@ type layer struct {
 // mount is an application at a path. Its kind and source are "cgi" and "/usr/lib/cgi-bin", for example.
 type mount struct {
 	host, path   string
+	also         []string // further hosts
 	kind, source string
 	options      fields
 	layers       []layer
@@ -127,6 +128,7 @@ type vhost struct {
 	mounts   []*mount
 	layers   []layer // around all its mounts
 	at       place
+	shared   bool // a path that it does not have is that of the standard vhost
 	toHTTPS  bool // it does nothing but send all requests to https
 }
 
@@ -287,6 +289,7 @@ func (c *conf) finish() {
 		switch {
 		case v == standard:
 			names = []string{""}
+		case v.shared:
 		case !slices.ContainsFunc(v.mounts, func(m *mount) bool { return m.path == "/" }) && len(v.names) > 0:
 			v.mounts = append(v.mounts, &mount{path: "/", kind: "not_found", source: "Not Found", remark: "no other virtual host answers for this name"})
 		}
@@ -326,15 +329,28 @@ func (c *conf) standard() *vhost {
 	return nil
 }
 
-// place adds a mount for a host, unless there is one at that place.
+// place adds a mount for a host, unless there is one at that place. Mounts that differ in their hosts alone are one.
 func (c *conf) place(m *mount, host string) {
+	copied := *m
+	copied.host, copied.also = host, nil
+	var twin *mount
 	for _, old := range c.mounts {
-		if old.host == host && old.path == m.path {
+		if old.path != m.path {
+			continue
+		}
+		if old.host == host || slices.Contains(old.also, host) {
 			return
 		}
+		plain := *old
+		plain.host, plain.also = host, nil
+		if host != "" && old.host != "" && reflect.DeepEqual(plain, copied) {
+			twin = old
+		}
 	}
-	copied := *m
-	copied.host = host
+	if twin != nil {
+		twin.also = append(twin.also, host)
+		return
+	}
 	c.mounts = append(c.mounts, &copied)
 }
 

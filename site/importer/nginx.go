@@ -2,6 +2,7 @@ package importer
 
 import (
 	"net"
+	"net/http"
 	"regexp"
 	"slices"
 	"sort"
@@ -52,7 +53,7 @@ func (c *conf) nginxHTTP(list, outer []*directive) {
 			for _, s := range d.children {
 				if s.name == "server" {
 					to := s.arg(0)
-					for _, a := range s.args[1:] {
+					for _, a := range s.after(1) {
 						if w, is := strings.CutPrefix(a, "weight="); is {
 							to += " weight=" + w
 						}
@@ -201,10 +202,29 @@ func (s *nginxServer) serverDirectives() {
 			c.leave(d.at, "there is one log for errors, log_file or standard error")
 		case "gzip":
 			if d.arg(0) == "on" && !slices.ContainsFunc(v.layers, func(l layer) bool { return l.name == "gzip" }) {
-				v.layers = append(v.layers, layer{name: "gzip"})
+				v.layers = append(v.layers, layer{"gzip", s.gzipOptions()})
 			}
 		}
 	}
+}
+
+// gzipOptions are what gzip_types and gzip_min_length say, which nginx has defaults of its own for.
+func (s *nginxServer) gzipOptions() (options fields) {
+	size, types := 20, []string{"text/html"}
+	for _, d := range s.outer {
+		switch d.name {
+		case "gzip_min_length":
+			if n, ok := nginxSize(d.arg(0)); ok {
+				size = n
+			}
+		case "gzip_types":
+			types = append([]string{"text/html"}, d.args...)
+			if slices.Contains(d.args, "*") {
+				types = []string{"*/*"}
+			}
+		}
+	}
+	return fields{{"min_size", size}, {"types", types}}
 }
 
 func (s *nginxServer) accessLog(d *directive) {
@@ -251,7 +271,7 @@ func (s *nginxServer) returned(d *directive, path string) *mount {
 	switch {
 	case !isRedirect && !strings.Contains(target, "$"):
 		if target == "" {
-			target = strconv.Itoa(status)
+			target = statusText(status)
 		}
 		m.kind, m.source, m.options = "not_found", target, fields{{"status", status}}
 		if status == 444 {
@@ -272,6 +292,14 @@ func (s *nginxServer) returned(d *directive, path string) *mount {
 		return nil
 	}
 	return m
+}
+
+// statusText is the text of an answer that has none of its own.
+func statusText(status int) string {
+	if text := http.StatusText(status); text != "" {
+		return text
+	}
+	return strconv.Itoa(status)
 }
 
 // condition takes an if: that of plain http, that of one host, and that of a file that is not there.

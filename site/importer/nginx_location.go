@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -150,6 +151,14 @@ func (l *location) inherited() (list []*directive) {
 	return list
 }
 
+// onlyRewrites reports whether a location does nothing but rewrite, and there are no files for it.
+func (l *location) onlyRewrites() bool {
+	if _, err := os.Stat(l.directory()); err == nil || l.ownDirective("rewrite") == nil {
+		return false
+	}
+	return !slices.ContainsFunc(l.own, func(d *directive) bool { return d.name != "rewrite" })
+}
+
 func (l *location) onlyLogs() bool {
 	return !slices.ContainsFunc(l.own, func(d *directive) bool {
 		return d.name != "log_not_found" && d.name != "access_log" && d.name != "allow"
@@ -211,6 +220,8 @@ func (l *location) mount() *mount {
 		}
 	}
 	switch pass := l.pass(); {
+	case l.onlyRewrites():
+		return nil // the mount around it has what no rule sends elsewhere
 	case l.ownDirective("return") != nil:
 		returned := l.server.returned(l.ownDirective("return"), l.path)
 		if returned == nil {
@@ -298,6 +309,10 @@ func (l *location) files(m *mount) {
 // tryFiles takes try_files. Its last part says what becomes of a path that is no file.
 func (l *location) tryFiles(m *mount, d *directive) {
 	c := l.server.conf
+	if len(d.args) == 0 {
+		c.leave(d.at, "it names nothing to try")
+		return
+	}
 	last := d.arg(len(d.args) - 1)
 	var tries []string
 	for _, a := range d.args[:len(d.args)-1] {
@@ -631,12 +646,21 @@ func (l *location) layers() (layers []layer) {
 // environment is the env of a cgi mount, out of fastcgi_param.
 func (l *location) environment() (options fields) {
 	var env fields
-	for _, d := range l.all("fastcgi_param") {
+	params := l.all("fastcgi_param")
+	if slices.ContainsFunc(append(slices.Clone(l.own), l.server.outer...), func(d *directive) bool {
+		return d.name == "included" && strings.HasPrefix(d.arg(0), "fastcgi")
+	}) {
+		params = append([]*directive{{args: []string{"DOCUMENT_ROOT", "$document_root"}}}, params...)
+	}
+	for _, d := range params {
 		name, value := d.arg(0), d.arg(1)
+		if name == "DOCUMENT_ROOT" && value == "$document_root" {
+			value = l.documentRoot()
+		}
 		switch {
 		case name == "HTTP_AUTHORIZATION" || name == "AUTHORIZATION":
 			options.set("authorization", true)
-		case name == "DOCUMENT_ROOT" && !strings.Contains(value, "$"):
+		case name == "DOCUMENT_ROOT" && value != "" && !strings.Contains(value, "$"):
 			options.set("document_root", value)
 		case strings.Contains(value, "$"), name == "SCRIPT_FILENAME", name == "SCRIPT_NAME", name == "PATH_INFO", name == "HTTPS", name == "DOCUMENT_ROOT", name == "GATEWAY_INTERFACE", name == "SERVER_SOFTWARE", name == "REDIRECT_STATUS":
 		default:
@@ -650,6 +674,14 @@ func (l *location) environment() (options fields) {
 		options.set("request_timeout", n)
 	}
 	return options
+}
+
+// documentRoot is what $document_root stands for.
+func (l *location) documentRoot() string {
+	if d := l.ownDirective("alias"); d != nil {
+		return strings.TrimSuffix(d.arg(0), "/")
+	}
+	return strings.TrimSuffix(l.value("root"), "/")
 }
 
 // param returns the value of a fastcgi_param.

@@ -20,7 +20,7 @@ func (c *conf) procfile(file, text string) error {
 			c.leave(at, "this is no line of a Procfile")
 		case name != "web":
 			c.leave(at, "processes beside the application are not started: write a unit of systemd for it")
-		case !c.command(command, dir, at, nil):
+		case !(&shell{dir: dir}).line(c, command, at):
 			c.leave(at, "this is no command of a PSGI server that is known: let it listen at another port, and write a proxy mount")
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -80,7 +79,7 @@ func (c *conf) unit(file, text string) error {
 	for _, m := range v.mounts {
 		host := m.host
 		if byHost[host] == nil {
-			byHost[host] = &vhost{at: v.at}
+			byHost[host] = &vhost{at: v.at, shared: true} // the steps of a route are tried one after another
 			if host != "" {
 				byHost[host].names = []string{host}
 			} else {
@@ -335,7 +334,7 @@ func (u *unitFile) returned(v *vhost, action ast.Node, m *mount, status int) {
 		}
 		m.options.set("status", status)
 	default:
-		m.kind, m.source, m.options = "not_found", strconv.Itoa(status), fields{{"status", status}}
+		m.kind, m.source, m.options = "not_found", statusText(status), fields{{"status", status}}
 	}
 	u.add(v, m)
 }

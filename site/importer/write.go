@@ -125,7 +125,10 @@ func (w *writer) layers(indent int, layers []layer) {
 func (w *writer) mount(indent int, m *mount, isPart bool) {
 	var head fields
 	if !isPart {
-		if m.host != "" {
+		switch {
+		case len(m.also) > 0:
+			head = append(head, field{"host", append([]string{m.host}, m.also...)})
+		case m.host != "":
 			head = append(head, field{"host", m.host})
 		}
 		head = append(head, field{"path", m.path})
