@@ -182,8 +182,8 @@ func (x *stream) Write(p []byte) (int, error) {
 // many.
 func (x *stream) send(p []byte, end string) error {
 	c := x.c
-	if len(c.out)+len(p)+len(end) <= cap(c.out) {
-		c.out = append(append(c.out, p...), end...)
+	if out := c.buffer(); len(out)+len(p)+len(end) <= cap(out) {
+		c.out = append(append(out, p...), end...)
 		return nil
 	}
 	if tcp, ok := c.net.(interface{ WriteBuffers(*net.Buffers) error }); ok {

@@ -26,7 +26,21 @@ func (l lendingListener) Accept() (net.Conn, error) {
 
 type lending struct {
 	*net.TCPConn
-	waits atomic.Bool // with no room
+	waits  atomic.Bool // with no room
+	writes atomic.Int32
+}
+
+// Write implements net.Conn.
+func (c *lending) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.TCPConn.Write(p)
+}
+
+// WriteBuffers is the method of the connections of package server.
+func (c *lending) WriteBuffers(pieces *net.Buffers) error {
+	c.writes.Add(1)
+	_, err := pieces.WriteTo(c.TCPConn)
+	return err
 }
 
 // ReadInto implements lender.
@@ -102,5 +116,35 @@ func TestHeadsInPiecesAfterAWait(t *testing.T) {
 		if res, body := c.Response("GET"); res.StatusCode != http.StatusOK || body != request.want {
 			t.Fatalf("the answer is %d, %q, want %q", res.StatusCode, body, request.want)
 		}
+	}
+}
+
+// Small pieces of a body leave together, also behind a flush, which has let the write buffer go.
+func TestSmallPiecesBehindAFlushLeaveTogether(t *testing.T) {
+	for _, c := range []struct{ name, length string }{{"of a known length", "2100"}, {"in chunks", ""}} {
+		t.Run(c.name, func(t *testing.T) {
+			wrote := make(chan int32, 1)
+			addr := launch(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				conn := w.(*stream).c.net.(*lending)
+				if c.length != "" {
+					w.Header().Set("Content-Length", c.length)
+				}
+				_, _ = io.WriteString(w, strings.Repeat("a", 100))
+				w.(http.Flusher).Flush()
+				before := conn.writes.Load()
+				for range 200 {
+					_, _ = io.WriteString(w, "0123456789")
+				}
+				wrote <- conn.writes.Load() - before
+			})})
+			client := testkit.Dial(t, addr)
+			client.Say(get)
+			if n := testkit.Await(t, wrote); n > 1 {
+				t.Errorf("200 pieces of 10 bytes took %d writes", n)
+			}
+			if res, body := client.Response("GET"); res.StatusCode != http.StatusOK || len(body) != 2100 {
+				t.Errorf("the answer is %d with %d bytes", res.StatusCode, len(body))
+			}
+		})
 	}
 }
