@@ -34,7 +34,7 @@ type Point struct {
 // ErrTooMany says that MostWatchers watch already.
 var ErrTooMany = errors.New("too many watch already")
 
-// Recorder keeps the points of the last hour, and gives views to those who watch. While nobody does, it looks at the gateway
+// Recorder keeps the points of the last hour, and gives views to those who watch. Without a watcher, it looks at the gateway
 // once for each point.
 type Recorder struct {
 	// Source describes the gateway; nil while it cannot.

@@ -3,7 +3,7 @@
 // shows the same in a browser. view.go has the View, recorder.go the samples of the last hour.
 //
 // A View has no query strings, no names of files, no command lines and no texts of errors, because the status page may be shown
-// to people who must not know them. The texts in it may come from clients: whoever shows them makes them harmless.
+// to people who must not know them. The texts in it may come from clients: a program that shows them makes them harmless.
 package vitals
 
 import (

@@ -103,7 +103,7 @@ func TestRecorder(t *testing.T) {
 		synctest.Wait()
 		looks := count.Load()
 		if looks < 700 || looks > 722 {
-			t.Errorf("%d looks in two hours in which nobody watched", looks)
+			t.Errorf("%d looks in two hours without a watcher", looks)
 		}
 		points, updates, stop, err := r.Watch()
 		if err != nil || len(points) != MostPoints || points[0].At >= points[1].At {
