@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -13,7 +14,8 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// totalsBecome waits until the totals, without the time that was waited, are what they should be.
+// totalsBecome waits until the totals, without the time that was waited, are what they should be. The last restart must have
+// the cause that want.Restarts counts.
 func (s *started) totalsBecome(want status.Totals) {
 	s.t.Helper()
 	var got status.Totals
@@ -22,8 +24,14 @@ func (s *started) totalsBecome(want status.Totals) {
 			s.t.Logf("totals %+v\nwant   %+v", got, want)
 		}
 	}()
+	cause := countedCause(s.t, want.Restarts)
 	testkit.Eventually(s.t, "the totals", func() bool {
 		got = s.Status().Totals
+		last := got.LastRestart
+		if got.LastRestart = nil; cause == "" && last != nil || cause != "" && (last == nil || last.Cause != cause || time.Since(last.At) > time.Minute) {
+			got.LastRestart = last // for the log
+			return false
+		}
 		got.Waited = 0
 		byTime := int64(0)
 		for _, n := range got.WaitsByTime {
@@ -32,6 +40,25 @@ func (s *started) totalsBecome(want status.Totals) {
 		got.WaitsByTime = status.WaitTimes{}
 		return got == want && byTime == got.Waits
 	})
+}
+
+// countedCause returns the name of the field of Restarts that counts something, which is one at most.
+func countedCause(t *testing.T, restarts status.Restarts) (cause string) {
+	t.Helper()
+	text, err := json.Marshal(restarts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var counts map[string]int
+	if err := json.Unmarshal(text, &counts); err != nil {
+		t.Fatal(err)
+	}
+	for name, n := range counts {
+		if n > 0 {
+			cause = name
+		}
+	}
+	return cause
 }
 
 func TestStatusShowsTheRunningRequest(t *testing.T) {
