@@ -15,9 +15,9 @@ func TestThePercentageFollowsWhatCollectionsCost(t *testing.T) {
 		cost    float64 // of each cycle, in seconds
 		want    int
 	}{
-		{"at rest, but not for long", 9, 0, 0, 400},
-		{"at rest for ten seconds", 1, 0, 0, 200},
-		{"and for longer", 10, 0, 0, 100},
+		{"at rest, but not for long", 4, 0, 0, 400},
+		{"at rest for five seconds", 1, 0, 0, 200},
+		{"and for longer", 5, 0, 0, 100},
 		{"down to the least", 100, 0, 0, 50},
 		{"a busy second", 1, 30, 0.001, 300},
 		{"a fair cost", 20, 6, 0.001, 300},
