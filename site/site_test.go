@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -327,13 +328,13 @@ func TestPreloadOfSiteAndMount(t *testing.T) {
 }
 
 // starts counts how often it was started.
-type starts struct{ n, ended int }
+type starts struct{ n, ended atomic.Int32 }
 
 func (s *starts) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
 	if scope.Type == pagi.TypeLifespan {
 		return lifespan.Serve(ctx, receive, send,
-			func(context.Context) error { s.n++; return nil },
-			func(context.Context) error { s.ended++; return nil })
+			func(context.Context) error { s.n.Add(1); return nil },
+			func(context.Context) error { s.ended.Add(1); return nil })
 	}
 	return reply.Text(ctx, scope, send, 200, "one of several")
 }
@@ -367,8 +368,8 @@ func TestAMountWithSeveralHostsIsOneApplication(t *testing.T) {
 	if err := c.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if app.n != 2 || app.ended != 2 {
-		t.Errorf("two mounts were started %d times, and ended %d times", app.n, app.ended)
+	if n, ended := app.n.Load(), app.ended.Load(); n != 2 || ended != 2 {
+		t.Errorf("two mounts were started %d times, and ended %d times", n, ended)
 	}
 	if names := []string{s.Mounts[0].Name(), s.Routes()[0].Host}; names[0] != "a.example/app" || names[1] != "a.example,*.b.example" {
 		t.Errorf("the mount is called %q", names)

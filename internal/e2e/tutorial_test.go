@@ -192,7 +192,8 @@ func (r *reader) output(command string) ([]byte, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	limit := time.AfterFunc(2*time.Minute, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }) // an error says that it has ended
+	// A command may compile everything that a program needs, beside other tests.
+	limit := time.AfterFunc(10*time.Minute, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }) // an error says that it has ended
 	err := cmd.Wait()
 	if !limit.Stop() {
 		err = fmt.Errorf("it did not end: %w", err)
