@@ -35,7 +35,7 @@ func TestPlack(t *testing.T) {
 		t.Skip("Plack is not installed (apt-get install libplack-perl)")
 	}
 	program := filepath.Join(t.TempDir(), "pagi-bridge")
-	if out, err := exec.Command("go", "build", "-o", program, "../../cmd/pagi-bridge").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-pgo=off", "-o", program, "../../cmd/pagi-bridge").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	handler, err := filepath.Abs("../../perl/plack/lib")

@@ -27,7 +27,8 @@ func RunWith(m *testing.M, programs map[string]*string) int {
 	defer func() { _ = os.RemoveAll(dir) }()
 	for command, program := range programs {
 		*program = filepath.Join(dir, path.Base(command))
-		build := exec.Command("go", "build", "-o", *program, "github.com/pagi-go/pagi-bridge/"+command)
+		// With a profile every package would be compiled once more.
+		build := exec.Command("go", "build", "-pgo=off", "-ldflags=-w", "-o", *program, "github.com/pagi-go/pagi-bridge/"+command)
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
 			fmt.Fprintln(os.Stderr, "build", command, err)
