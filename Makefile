@@ -6,7 +6,7 @@ export STATICCHECK
 
 .DEFAULT_GOAL := build
 
-.PHONY: generate help build run quick test lint unit perl-test fuzz conformance cross clean
+.PHONY: generate help build run quick test lint unit perl-test fuzz conformance cross bench-guard clean
 
 ## help: this list
 help:
@@ -56,6 +56,12 @@ conformance:
 ## cross: would it compile elsewhere, tests included?
 cross:
 	go run ./scripts/typecheck linux/arm64 linux/386 darwin/arm64 freebsd/amd64
+
+## bench-guard: is the working tree slower than the last tag, or than REV? Five cases, five minutes, on a quiet machine
+bench-guard:
+	@rev="$(REV)"; rev=$${rev:-$$(git describe --tags --abbrev=0 2>/dev/null)}; \
+	test -n "$$rev" || { echo "bench-guard: there is no tag to compare with; say REV=..." >&2; exit 2; }; \
+	go run ./bench -n 3 -s 2 --fail-below 0.95 compare "$$rev"
 
 clean:
 	rm -rf bin

@@ -147,18 +147,24 @@ func (b *bench) compareCase(name string, then *bench) (slower bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	rate := ratios(results[1], results[0], func(l load) float64 { return l.rate })
-	cpu := ratios(results[1], results[0], func(l load) float64 { return float64(l.cpu) })
-	fmt.Printf("| %s | %d | %.0f/s, %v | %.0f/s, %v | %s | %s |\n", c.title, x.connections,
-		median(results[0], func(l load) float64 { return l.rate }), medianTime(results[0], func(l load) time.Duration { return l.cpu }),
-		median(results[1], func(l load) float64 { return l.rate }), medianTime(results[1], func(l load) time.Duration { return l.cpu }),
-		spread(rate), spread(cpu))
-	b.report.add(row{Case: name, Name: earlier.name, Connections: x.connections, Workers: x.workers}, results[0], nil)
-	b.report.add(row{Case: name, Name: x.name, Connections: x.connections, Workers: x.workers, Rival: earlier.name}, results[1], results[0])
+	rate := b.duel(name, c.title, [2]bout{earlier, x}, results)
 	if n := sumErrors(results[1]); n > 0 {
 		return false, fmt.Errorf("%.0f requests failed", n)
 	}
 	return median(rate, itself) < b.failBelow && slices.Max(rate) < 1, nil
+}
+
+// duel prints how the second of two bouts compares with the first, and returns the rounds' ratios of their rates.
+func (b *bench) duel(name, title string, both [2]bout, results [2][]load) (rate []float64) {
+	rate = ratios(results[1], results[0], func(l load) float64 { return l.rate })
+	cpu := ratios(results[1], results[0], func(l load) float64 { return float64(l.cpu) })
+	fmt.Printf("| %s | %d | %.0f/s, %v | %.0f/s, %v | %s | %s |\n", title, both[1].connections,
+		median(results[0], func(l load) float64 { return l.rate }), medianTime(results[0], func(l load) time.Duration { return l.cpu }),
+		median(results[1], func(l load) float64 { return l.rate }), medianTime(results[1], func(l load) time.Duration { return l.cpu }),
+		spread(rate), spread(cpu))
+	b.report.add(row{Case: name, Name: both[0].title(), Connections: both[0].connections, Workers: both[0].workers}, results[0], nil)
+	b.report.add(row{Case: name, Name: both[1].title(), Connections: both[1].connections, Workers: both[1].workers, Rival: both[0].title()}, results[1], results[0])
+	return rate
 }
 
 func sumErrors(list []load) (n float64) {

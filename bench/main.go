@@ -6,6 +6,7 @@
 //	go run ./bench frameworks  Dancer2 and Catalyst pages
 //	go run ./bench mixed       quick requests beside slow ones
 //	go run ./bench idle        the load of hello beside 1000 idle connections
+//	go run ./bench keepalive   200 connections beside 1800 idle ones, and the memory of 10,000 of these
 //	go run ./bench latency     what a request alone takes longer than a call of the application
 //	go run ./bench rest        memory of the gateway and its workers at rest
 //	go run ./bench kill        workers killed under load
@@ -32,6 +33,7 @@
 //	go run ./bench pagi-sse    PAGI in Perl: an event each second to 2000 clients
 //	go run ./bench pagi-slow   PAGI in Perl: the memory of both sides while one does not read
 //	go run ./bench compare REV [CASE...]  the working tree beside a revision, in turn
+//	go run ./bench overhead    what a site loses by middleware, mounts, routes, metrics, and more workers
 //	go run ./bench profile     record the profile the compiler optimises by
 //
 // It needs Linux, wrk, and of the peers those that are to be compared: nginx, uwsgi
@@ -89,6 +91,7 @@ var benchmarks = map[string]struct {
 	"frameworks": {(*bench).frameworks, 4},
 	"mixed":      {(*bench).mixed, 10},
 	"idle":       {(*bench).idle, 4},
+	"keepalive":  {(*bench).keepalive, 4},
 	"latency":    {(*bench).latency, 4},
 	"rest":       {(*bench).rest, 1},
 	"kill":       {(*bench).kill, 60},
@@ -115,6 +118,7 @@ var benchmarks = map[string]struct {
 	"pagi-sse":   {(*bench).pagiSSE, 15},
 	"pagi-slow":  {(*bench).pagiSlow, 30},
 	"tls":        {(*bench).tls, 4},
+	"overhead":   {(*bench).overhead, 3},
 	"compare":    {(*bench).compare, 3},
 }
 
