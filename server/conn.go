@@ -86,6 +86,11 @@ func (c *tracked) ReadInto(room sysio.Room) (int, error) {
 	return c.Conn.Read(room.Take())
 }
 
+// ParkIn parks the connection in a lot, under the conditions of sysio.Lot.Park.
+func (c *tracked) ParkIn(lot *sysio.Lot, until time.Time, who sysio.Parked) bool {
+	return lot.Park(c.inner, until, who)
+}
+
 // WriteAhead writes p, which more data will follow at once.
 func (c *tracked) WriteAhead(p []byte) (int, error) {
 	if conn, ok := c.Conn.(interface{ WriteAhead([]byte) (int, error) }); ok {

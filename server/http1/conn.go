@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/sysio"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
@@ -27,6 +28,9 @@ const (
 	lingerTime = 500 * time.Millisecond
 	// drainLimit is how much of an unread request body the server reads to keep the connection.
 	drainLimit = 256 << 10
+	// restAfter is how long a connection waits for its next request before it rests. Its read deadline is set anew for
+	// each request that comes a sixty-fourth of this after the last one.
+	restAfter = 10 * time.Second
 )
 
 // States of a connection, for Shutdown.
@@ -54,7 +58,10 @@ type conn struct {
 	head   int // the size of the current one's head
 	ctx    connContext
 	cancel context.CancelCauseFunc
-	blank  *http.Request // has the context
+	blank  *http.Request // has the context; nil while the connection rests
+
+	rests      bool // it waits with as little memory as possible
+	restsUntil time.Time
 
 	in       []byte // read buffer; nil while the connection waits with nothing in it
 	r, w     int    // what is unread of it
@@ -77,26 +84,32 @@ func newConn(s *Server, c net.Conn, state *tls.ConnectionState) *conn {
 	}
 	ctx, cancel := context.WithCancelCause(s.Context)
 	x.ctx, x.cancel = connContext{ctx, x}, cancel
-	x.blank = (&http.Request{}).WithContext(&x.ctx)
 	return x
 }
 
-// serve handles the requests of the connection, one after another.
-func (c *conn) serve() {
+// serve handles the requests of the connection, one after another, until it ends, or has waited for a while. Then it rests,
+// and serve is to be called once more when something can be read.
+func (c *conn) serve() (rests bool) {
 	defer func() {
+		if rests {
+			return
+		}
 		c.cancel(context.Canceled)
 		if !c.hijacked {
 			_ = c.net.Close() // all responses have been sent
 		}
 	}()
-	for first := true; ; first = false {
+	for first := !c.rests; ; first = false {
 		head := c.awaitHead(first)
 		if head == nil {
-			return
+			return c.rests
+		}
+		if c.blank == nil {
+			c.blank = (&http.Request{}).WithContext(&c.ctx)
 		}
 		if first && c.speaksHTTP2() && string(head) == prefaceHead {
 			c.handOver()
-			return
+			return false
 		}
 		x, refusal := c.parse(head)
 		c.head = len(head)
@@ -106,19 +119,19 @@ func (c *conn) serve() {
 				refusal = other
 			}
 			c.turnDown(refusal, head, first)
-			return
+			return false
 		}
 		if !c.handle(x) || c.hijacked {
-			return
+			return false
 		}
 		if !x.finish() || c.isEnding() {
 			c.linger(x)
-			return
+			return false
 		}
 		c.state.Store(stateIdle)
 		if c.isEnding() { // it may have begun just now: Drain may have seen the request
 			c.linger(x)
-			return
+			return false
 		}
 	}
 }
@@ -182,16 +195,11 @@ func (c *conn) handle(x *stream) (ok bool) {
 }
 
 // awaitHead returns a whole request head, which stays in the buffer. It returns nil when no further
-// request comes.
+// request comes, or the connection rests from now on.
 func (c *conn) awaitHead(first bool) []byte {
 	if c.r == c.w {
 		c.r, c.w = 0, 0
-		wait := c.limits.IdleTimeout
-		if first {
-			wait = c.limits.HeadTimeout
-		}
-		c.limitRead(wait)
-		if c.more() != nil {
+		if !c.awaitFirstByte(first) {
 			return nil
 		}
 	}
@@ -244,6 +252,55 @@ func (c *conn) awaitHead(first bool) []byte {
 		}
 	}
 }
+
+// awaitFirstByte waits for the first byte of a head. It reports false when none comes, or the connection rests from now on.
+func (c *conn) awaitFirstByte(first bool) bool {
+	wait := c.limits.IdleTimeout
+	mayRest := false
+	switch {
+	case first:
+		wait = c.limits.HeadTimeout
+	case c.rests: // its deadline is set
+		c.rests = false
+		return c.more() == nil
+	case wait <= 0 || wait > c.server.restsAfter(): // an idle connection
+		wait, mayRest = c.server.restsAfter(), true
+	}
+	c.limitRead(wait)
+	err := c.more()
+	if mayRest && errors.Is(err, os.ErrDeadlineExceeded) {
+		c.rest()
+	}
+	return err == nil
+}
+
+// rest gives up what the connection has for requests.
+func (c *conn) rest() {
+	c.rests = true
+	c.blank = nil
+	c.watch.forget()
+	left := c.limits.IdleTimeout - c.server.restsAfter()
+	c.limitRead(max(left, 0)) // 0: no limit
+	c.restsUntil = fromNow(left)
+}
+
+// park has the connection, which rests, wait in the server's lot. It reports whether it does. Then another goroutine may
+// have it at once.
+func (c *conn) park() bool {
+	below := c.net
+	if secure, is := below.(*tls.Conn); is {
+		below = secure.NetConn()
+	}
+	if x, is := below.(interface {
+		ParkIn(*sysio.Lot, time.Time, sysio.Parked) bool
+	}); is {
+		return x.ParkIn(&c.server.lot, c.restsUntil, c)
+	}
+	return c.server.lot.Park(below, c.restsUntil, c)
+}
+
+// Wake implements sysio.Parked.
+func (c *conn) Wake() { go c.server.serve(c) }
 
 // emptyLine returns the length of the line end with which p begins, or 0 where p begins with none.
 func emptyLine(p []byte) int {

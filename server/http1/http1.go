@@ -12,6 +12,7 @@
 package http1
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -21,6 +22,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pagi-go/pagi-bridge/internal/sysio"
 )
 
 // Server serves connections. Handler must be set. The exported fields must not change once the
@@ -48,6 +51,8 @@ type Server struct {
 	Log *slog.Logger
 
 	replaced atomic.Pointer[Limits] // by SetLimits; nil: Limits count
+	rest     time.Duration          // restAfter, except in tests
+	lot      sysio.Lot              // of connections that rest
 
 	ending   atomic.Bool // every response announces the end of its connection
 	draining atomic.Bool // no connection handles another request, whether or not its client was told
@@ -77,6 +82,9 @@ type Limits struct {
 
 // SetLimits replaces the limits for connections that the server takes from now on.
 func (s *Server) SetLimits(l Limits) { s.replaced.Store(&l) }
+
+// restsAfter is how long a connection waits before it rests.
+func (s *Server) restsAfter() time.Duration { return cmp.Or(s.rest, restAfter) }
 
 func (s *Server) limits() *Limits {
 	if l := s.replaced.Load(); l != nil {
@@ -124,10 +132,20 @@ func (s *Server) Take(c net.Conn, state *tls.ConnectionState) {
 		_ = c.Close() // it has not been used
 		return
 	}
-	go func() {
-		defer s.remove(conn)
-		conn.serve()
+	go s.serve(conn)
+}
+
+// serve serves a connection until it ends, or is parked. Then its next request has another goroutine.
+func (s *Server) serve(c *conn) {
+	parked := false
+	defer func() {
+		if !parked {
+			s.remove(c)
+		}
 	}()
+	for !parked && c.serve() {
+		parked = c.park()
+	}
 }
 
 func (s *Server) add(c *conn) bool {
@@ -182,6 +200,7 @@ func (s *Server) Drain() {
 	for c := range s.conns {
 		c.closeIdle()
 	}
+	s.lot.WakeAll()
 }
 
 // Shutdown drains and waits until no connection is left. It returns the error of ctx when that ends
@@ -214,6 +233,7 @@ func (s *Server) Close() {
 		_ = c.net.Close() // its goroutine notices when it reads or writes
 	}
 	s.mu.Unlock()
+	s.lot.WakeAll()
 }
 
 func (s *Server) log() *slog.Logger {

@@ -72,6 +72,13 @@ func (w *watch) begin(b *body) {
 	w.mu.Unlock()
 }
 
+// forget is called when the connection has no request.
+func (w *watch) forget() {
+	w.mu.Lock()
+	w.body = nil
+	w.mu.Unlock()
+}
+
 // bodyBegins is called before the body is read.
 func (w *watch) bodyBegins(c *conn) {
 	w.mu.Lock()
