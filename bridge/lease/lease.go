@@ -327,6 +327,9 @@ func (l *lease) release() {
 // ID implements worker.Worker.
 func (l *lease) ID() int { return l.endpoint.Worker }
 
+// PID implements worker.Worker.
+func (l *lease) PID() int { return l.endpoint.PID }
+
 // State implements worker.Worker.
 func (l *lease) State() worker.State { return worker.State(l.state.Load()) }
 

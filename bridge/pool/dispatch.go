@@ -17,10 +17,10 @@ func (p *Pool) Do(req *Request) (*Answer, error) {
 		p.mu.Unlock()
 		return nil, p.countError(ErrClosed)
 	}
-	if w := p.popIdleLocked(); w != nil {
+	if w := p.anotherLocked(); w != nil {
 		err := p.assignLocked(w, x)
 		if err != nil {
-			p.idle = append(p.idle, w)
+			p.restLocked(w)
 		}
 		p.mu.Unlock()
 		if err != nil {
@@ -39,7 +39,23 @@ func (p *Pool) Do(req *Request) (*Answer, error) {
 	}
 	x.queued, x.since = true, time.Now()
 	p.queue.push(x)
+	p.watchLocked()
 	return &x.answer, nil
+}
+
+// anotherLocked takes an idle worker for a request; nil: there is none, or the request waits for one that is busy.
+func (p *Pool) anotherLocked() *station {
+	if p.crowd.isFull() {
+		return nil
+	}
+	return p.popIdleLocked()
+}
+
+// restLocked has a worker without requests wait for some.
+func (p *Pool) restLocked(w *station) {
+	w.leaveLocked()
+	p.idle = append(p.idle, w)
+	p.watchLocked()
 }
 
 func (p *Pool) popIdleLocked() *station {
@@ -73,6 +89,7 @@ func (p *Pool) assignLocked(w *station, x *exchange) error {
 		return err
 	}
 	w.progress = time.Now()
+	w.joinLocked()
 	if len(w.duties) == 0 {
 		w.busySince, w.begun = w.progress, w.progress
 	}
@@ -91,6 +108,7 @@ func (p *Pool) assignLocked(w *station, x *exchange) error {
 // freeLocked gives a worker without requests its next ones. It reports whether there is a batch, which the
 // caller must flush after it has released the lock.
 func (p *Pool) freeLocked(w *station) (send bool) {
+	w.leaveLocked()
 	if w.phase != employed {
 		return false
 	}
@@ -103,8 +121,8 @@ func (p *Pool) freeLocked(w *station) (send bool) {
 	if !(p.closing && p.queue.len() > 0) && w.makeWayLocked() { // the last worker of a closing pool empties the queue
 		return true // DRAIN
 	}
-	if !p.loadLocked(w) {
-		p.idle = append(p.idle, w)
+	if p.crowd.isFull() || !p.loadLocked(w) {
+		p.restLocked(w)
 		p.checkDrainedLocked()
 		return false
 	}
@@ -114,7 +132,11 @@ func (p *Pool) freeLocked(w *station) (send bool) {
 // loadLocked moves requests from the queue to a worker that has none. It reports whether it moved
 // any.
 func (p *Pool) loadLocked(w *station) bool {
-	share := (p.queue.len() + len(p.stations) - 1) / len(p.stations)
+	among := len(p.stations)
+	if p.crowd.limit > 0 {
+		among = min(among, p.crowd.limit)
+	}
+	share := (p.queue.len() + among - 1) / among
 	for x := p.queue.peek(); x != nil && w.takesLocked(x, share); x = p.queue.peek() {
 		p.queue.pop()
 		x.queued = false
@@ -153,8 +175,13 @@ func (p *Pool) requeueLocked(list []*exchange) (send []*station) {
 			p.queue.pushFront(x)
 		}
 	}
+	return append(send, p.fillLocked()...)
+}
+
+// fillLocked gives waiting requests to idle workers, and returns these workers; the caller must flush their batches.
+func (p *Pool) fillLocked() (send []*station) {
 	for p.queue.len() > 0 {
-		w := p.popIdleLocked()
+		w := p.anotherLocked()
 		if w == nil {
 			break
 		}
@@ -162,6 +189,7 @@ func (p *Pool) requeueLocked(list []*exchange) (send []*station) {
 			send = append(send, w)
 		}
 	}
+	p.watchLocked()
 	return send
 }
 

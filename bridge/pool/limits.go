@@ -12,6 +12,7 @@ const nudgeTime = 50 * time.Millisecond
 
 // Look implements worker.Host. It looks for requests that wait or run for too long.
 func (p *Pool) Look(now time.Time) worker.Load {
+	p.surveyCrowd(now)
 	p.mu.Lock()
 	expired := p.queue.removeIf(func(x *exchange) bool { return now.Sub(x.since) > p.opt.QueueTimeout })
 	for _, x := range expired {

@@ -16,7 +16,7 @@
 // The files, by what they are about:
 //
 //   - pool.go starts and stops a pool; options.go checks its options; status.go tells what it is doing.
-//   - dispatch.go gives requests to workers, and queue.go is where requests wait; exchange.go is a request with its
+//   - dispatch.go gives requests to workers, crowd.go says to how many at one time, and queue.go is where requests wait; exchange.go is a request with its
 //     answer, duty.go a request that a worker has been given; mailbox.go, answer.go and spool.go hold the answer until the
 //     client has taken it.
 //   - station.go is what the pool has of a worker, state.go what the worker does, and reader.go reads its answers.
@@ -77,6 +77,7 @@ type Pool struct {
 	stations map[*station]struct{} // of the workers that have not ended
 	idle     []*station            // last in, first out: the warmest serves next
 	queue    queue
+	crowd    crowd
 	stream   uint32
 	drained  chan struct{} // nil unless Stop waits; closed when no request is left
 
@@ -90,7 +91,7 @@ type Pool struct {
 // New returns a pool that has not been started.
 func New(opt Options) *Pool {
 	opt.setDefaults()
-	p := &Pool{opt: opt, stall: stallTime, stations: map[*station]struct{}{}}
+	p := &Pool{opt: opt, stall: stallTime, stations: map[*station]struct{}{}, crowd: crowd{survey: survey{}}}
 	p.group = opt.crew(p)
 	p.log = p.group.Logger()
 	p.Given = p.group.Give // made once, because a method value costs an allocation
@@ -130,6 +131,9 @@ func (p *Pool) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
+	if p.crowd.watch != nil {
+		p.crowd.watch.Stop()
+	}
 	waiting := p.queue.takeAll()
 	p.mu.Unlock()
 	for _, x := range waiting {

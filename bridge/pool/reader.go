@@ -225,6 +225,7 @@ func (w *station) stalled() {
 		p.mu.Unlock()
 		return
 	}
+	w.lagLocked()
 	taken, streams := w.duties.releaseFrom(keep)
 	for _, stream := range streams {
 		w.cancelLocked(stream)

@@ -26,6 +26,8 @@ type station struct {
 	begun     time.Time                     // about when it was begun
 	average   time.Duration                 // of its requests
 	stall     *time.Timer
+	part      part  // its part in the crowd
+	turns     int64 // how often it was given requests when it had none
 }
 
 // Employ implements worker.Host.
@@ -90,6 +92,7 @@ func (w *station) Withdraw() {
 // withdrawLocked gives the worker no more requests.
 func (w *station) withdrawLocked() {
 	if w.phase.enter(gone) {
+		w.leaveLocked()
 		w.pool.removeIdleLocked(w)
 	}
 }

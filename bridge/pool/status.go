@@ -60,7 +60,7 @@ func (p *Pool) Status() Status {
 	s := p.group.Status()
 	now := time.Now()
 	p.mu.Lock()
-	s.Queued = p.queue.len()
+	s.Queued, s.AtOnce = p.queue.len(), p.crowd.limit
 	if first := p.queue.peek(); first != nil {
 		s.Oldest = status.Seconds(now.Sub(first.since))
 	}

@@ -45,6 +45,8 @@ type Crew interface {
 type Worker interface {
 	// ID is the worker's number, counted from 1 in the order of starts.
 	ID() int
+	// PID is the number of its process. It takes the crew's lock.
+	PID() int
 	// State is the stage of the worker's life.
 	State() State
 	// Terms are what the worker and the gateway have agreed on. They are valid from Station.Ready on.

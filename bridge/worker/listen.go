@@ -8,7 +8,7 @@ import (
 
 // What a keeper tells gateways of a worker that listens, with Options.Listen.
 
-// PID returns the number of the process. It takes the group's lock.
+// PID implements Worker.
 func (w *Process) PID() int {
 	w.group.mu.Lock()
 	defer w.group.mu.Unlock()

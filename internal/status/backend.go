@@ -51,6 +51,8 @@ type Backend struct {
 	// script, Oldest how long the first of them has waited (pools only).
 	Queued int     `json:"queued,omitempty"`
 	Oldest Seconds `json:"oldest_seconds,omitempty"`
+	// AtOnce is how many workers are given requests at one time while these only compute; 0: all (pools only).
+	AtOnce int `json:"at_once,omitempty"`
 	// Totals count since the mount was started.
 	Totals Totals `json:"totals"`
 }

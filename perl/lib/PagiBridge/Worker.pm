@@ -202,11 +202,16 @@ sub run {
     return;
 }
 
-# fill waits for at least one more read. It returns false when the gateway has gone.
+# fill waits for at least one more read. It returns false when the gateway has gone. A process that waits in sysread is
+# woken each time the gateway reads what it was sent, too, because Linux then tells all who wait at a Unix socket that there
+# is room in it. One that waits in select is not.
 sub fill {
     my ($self) = @_;
     my $in = $self->{in};
     while (1) {
+        my $bits = '';
+        vec($bits, fileno $self->{socket}, 1) = 1;
+        select $bits, undef, undef, undef;
         my $n = sysread $self->{socket}, $$in, READ_SIZE, length $$in;
         next if !defined $n && $! == EINTR;
         return $n ? 1 : 0;

@@ -1,0 +1,151 @@
+package pool
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
+	"github.com/pagi-go/pagi-bridge/internal/testkit"
+)
+
+func TestTheLimitFollowsWhatWorkersWaitFor(t *testing.T) {
+	for _, c := range []struct {
+		what    string
+		sum     waits
+		workers int
+		limited bool
+	}{
+		{"nothing is known", waits{}, 0, false},
+		{"they had too little to do", waits{turns: 15, sleeps: 15}, 2, false},
+		{"they sleep between their turns only", waits{turns: 400, sleeps: 400}, 2, true},
+		{"there was always work", waits{turns: 400, sleeps: 10}, 2, true},
+		{"each request asks a database", waits{turns: 400, sleeps: 800}, 2, false},
+		{"each batch of eight does, once", waits{turns: 400, sleeps: 450 + 3}, 2, false},
+	} {
+		want := 0
+		if c.limited {
+			want = processors
+		}
+		if got := limitOf(c.sum, c.workers); got != want {
+			t.Errorf("%s: %d, want %d", c.what, got, want)
+		}
+	}
+}
+
+// crowded starts workers of which so many may have requests, as if they only computed.
+func crowded(t *testing.T, processes worker.Processes, limit int, stall time.Duration) *started {
+	t.Helper()
+	s := start(t, Options{Processes: processes})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stall, s.crowd.limit = stall, limit
+	s.crowd.asked = time.Now().Add(time.Hour) // the next survey must not change it
+	return s
+}
+
+// served returns how many workers have answered.
+func (s *started) served() (n int) {
+	for _, w := range s.Status().Workers {
+		if w.Served > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func TestRequestsWaitForWorkersThatCompute(t *testing.T) {
+	s := crowded(t, worker.Processes{Workers: 4}, 2, time.Hour)
+	var outcomes []<-chan outcome
+	for i := range 200 {
+		outcomes = append(outcomes, s.async("pid", i%2 == 0))
+	}
+	for _, o := range outcomes {
+		if got := <-o; got.err != nil {
+			t.Fatal(got.err)
+		}
+	}
+	testkit.Eventually(t, "no worker to count", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.crowd.busy == 0 && s.crowd.late == 0
+	})
+	if n := s.served(); n != 2 {
+		t.Errorf("%d workers have answered, want 2", n)
+	}
+}
+
+// An idle worker takes the place of one whose request takes long.
+func TestALateWorkerDoesNotHoldUpOthers(t *testing.T) {
+	s := crowded(t, worker.Processes{Workers: 3}, 1, time.Millisecond)
+	open := filepath.Join(t.TempDir(), "open")
+	first, second := s.async("wait "+open, true), s.async("wait "+open, true)
+	if got := s.do("pid", true); got.err != nil {
+		t.Fatal(got.err)
+	}
+	if err := os.WriteFile(open, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []<-chan outcome{first, second} {
+		if got := <-o; got.err != nil {
+			t.Fatal(got.err)
+		}
+	}
+	testkit.Eventually(t, "all three workers to have answered", func() bool { return s.served() == 3 })
+}
+
+// What waits for a worker goes to another one when that worker dies, or makes way for its successor.
+func TestWorkersThatGoHoldUpNothing(t *testing.T) {
+	for _, end := range []string{"crash", "hang"} {
+		t.Run(end, func(t *testing.T) {
+			s := crowded(t, worker.Processes{Workers: 3}, 1, time.Hour)
+			failed := s.async(end, false)
+			var outcomes []<-chan outcome
+			for range 5 {
+				outcomes = append(outcomes, s.async("pid", true))
+			}
+			if end == "hang" {
+				kill(t, s)
+			}
+			if got := <-failed; got.err == nil {
+				t.Error("the request that ends its worker did not fail")
+			}
+			for i, o := range outcomes {
+				if got := <-o; got.err != nil {
+					t.Errorf("request %d: %v", i, got.err)
+				}
+			}
+		})
+	}
+}
+
+// kill ends the worker that has requests.
+func kill(t *testing.T, s *started) {
+	t.Helper()
+	for _, w := range s.Status().Workers {
+		if w.Inflight > 0 {
+			if err := syscall.Kill(w.PID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatal("no worker has a request")
+}
+
+func TestRecycledWorkersHoldUpNothing(t *testing.T) {
+	s := crowded(t, worker.Processes{Workers: 3, MaxRequests: 3}, 1, time.Hour)
+	for range 4 {
+		var outcomes []<-chan outcome
+		for range 15 {
+			outcomes = append(outcomes, s.async("pid", true))
+		}
+		for _, o := range outcomes {
+			if got := <-o; got.err != nil {
+				t.Fatal(got.err)
+			}
+		}
+	}
+}
