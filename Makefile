@@ -6,7 +6,7 @@ export STATICCHECK
 
 .DEFAULT_GOAL := build
 
-.PHONY: generate help build run quick test lint unit perl-test fuzz conformance cross bench-guard clean
+.PHONY: generate help build run quick test lint unit perl-test fuzz conformance cross bench-guard docs clean
 
 ## help: this list
 help:
@@ -63,5 +63,9 @@ bench-guard:
 	test -n "$$rev" || { echo "bench-guard: there is no tag to compare with; say REV=..." >&2; exit 2; }; \
 	go run ./bench -n 3 -s 2 --fail-below 0.95 compare "$$rev"
 
+## docs: these pages as a site with a search, in docs/.vitepress/dist, its links checked; needs Node 20
+docs:
+	cd docs && npm ci --no-audit --no-fund && npm run build
+
 clean:
-	rm -rf bin
+	rm -rf bin docs/.vitepress/dist docs/.vitepress/cache
