@@ -63,7 +63,7 @@ bench-guard:
 	test -n "$$rev" || { echo "bench-guard: there is no tag to compare with; say REV=..." >&2; exit 2; }; \
 	go run ./bench -n 3 -s 2 --fail-below 0.95 compare "$$rev"
 
-## docs: these pages as a site with a search, in docs/.vitepress/dist, its links checked; needs Node 20
+## docs: the documentation as a site with a search, in docs/.vitepress/dist, its links checked; needs Node 20
 docs:
 	cd docs && npm ci --no-audit --no-fund && npm run build
 
