@@ -76,6 +76,8 @@ type proxied struct {
 
 	mu       sync.Mutex // held while an interim response is sent
 	informed bool       // one has come
+
+	answered int // the status of the backend's response; 0: there was none
 }
 
 // expect adapts the headers of expectations to the request.
@@ -119,6 +121,14 @@ func (p *proxy) unavailable(ctx context.Context, scope *pagi.Scope, send pagi.Se
 // attempt sends the request to one backend. again says that another one may be asked, if mayRepeat
 // allows that.
 func (x *proxied) attempt(ctx context.Context, b *upstream.Backend, mayRepeat bool) (again bool, err error) {
+	if x.scope.Trace() != nil {
+		return x.attemptTraced(ctx, b, mayRepeat)
+	}
+	return x.try(ctx, b, mayRepeat)
+}
+
+// try is attempt without a span.
+func (x *proxied) try(ctx context.Context, b *upstream.Backend, mayRepeat bool) (again bool, err error) {
 	if !b.Acquire(ctx, x.ConnectTimeout) {
 		if ctx.Err() != nil {
 			return false, context.Cause(ctx)

@@ -55,6 +55,7 @@ type responseHead struct {
 
 // relayHead passes the head of a response on. goesOn says that the body follows.
 func (x *proxied) relayHead(ctx context.Context, b *upstream.Backend, h *responseHead) (goesOn bool, err error) {
+	x.answered = h.status
 	bare := x.scope.Method == http.MethodHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified
 	h.trailers = h.trailers && !bare
 	names := ""

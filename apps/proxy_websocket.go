@@ -56,7 +56,7 @@ func (p *proxy) serveWebSocket(ctx context.Context, scope *pagi.Scope, receive p
 			p.logFailure(scope, b, errors.New("it has too many WebSockets (option max_conns)"))
 			return p.unavailable(ctx, scope, send, time.Second)
 		}
-		again, err := h.serve(ctx, headers, host, receive, send)
+		again, err := h.attempt(ctx, headers, host, receive, send)
 		end()
 		if !again || len(tried)+1 >= p.Tries || len(p.pool.Backends()) == 1 {
 			if again {
@@ -76,6 +76,8 @@ type handshake struct {
 	tape    *tape       // nil: no connection was made
 	calm    func() bool // ends the watch of the context during the handshake
 	status  int         // for the client, if there was no answer
+
+	answered int // the status of the backend's answer; 0: there was none
 }
 
 // serve makes the handshake and passes on what comes of it. again says that no connection was made.
@@ -157,6 +159,7 @@ func (h *handshake) dial(ctx context.Context, headers pagi.Headers, host string)
 
 // accept completes the handshake with the client.
 func (h *handshake) accept(ctx context.Context, conn *websocket.Conn, res *http.Response, send pagi.Send) error {
+	h.answered = http.StatusSwitchingProtocols
 	chosen := conn.Subprotocol()
 	switch {
 	case chosen != "" && !slices.Contains(h.scope.Subprotocols, chosen):
@@ -174,6 +177,7 @@ func (h *handshake) accept(ctx context.Context, conn *websocket.Conn, res *http.
 // deny passes on the response with which the backend has refused the handshake.
 func (h *handshake) deny(ctx context.Context, res *http.Response, send pagi.Send) error {
 	h.pool.Succeeded(h.backend)
+	h.answered = res.StatusCode
 	if !h.scope.HasExtension(pagi.ExtDenialResponse) {
 		return send(ctx, pagi.WebSocketClose{})
 	}

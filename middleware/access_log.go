@@ -271,3 +271,10 @@ func (r *loggedRequest) Duration() time.Duration           { return r.duration }
 func (r *loggedRequest) Reason() string                    { return r.reason }
 func (r *loggedRequest) CloseCode() int                    { return r.closed.Code }
 func (r *loggedRequest) CloseReason() string               { return r.closed.Reason }
+
+func (r *loggedRequest) TraceID() string {
+	if t := r.scope.Trace(); t != nil {
+		return t.TraceID()
+	}
+	return ""
+}

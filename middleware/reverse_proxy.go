@@ -94,11 +94,16 @@ func (m ReverseProxy) Wrap(next pagi.App) pagi.App {
 	})
 }
 
-func (m ReverseProxy) prepare() *reverseProxy {
-	trusted := m.TrustedProxies
-	if len(trusted) == 0 {
-		trusted = []string{"127.0.0.1", "::1", network.Unix}
+// Trusted returns TrustedProxies or its default.
+func (m ReverseProxy) Trusted() []string {
+	if len(m.TrustedProxies) == 0 {
+		return []string{"127.0.0.1", "::1", network.Unix}
 	}
+	return m.TrustedProxies
+}
+
+func (m ReverseProxy) prepare() *reverseProxy {
+	trusted := m.Trusted()
 	p := &reverseProxy{trustAll: m.TrustAll, believed: map[string]bool{}, realIP: strings.ToLower(or(m.RealIPHeader, xRealIP))}
 	p.trusted, _ = network.ParseSet(trusted) // Check has reported the error
 	headers := m.Headers

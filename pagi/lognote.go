@@ -9,6 +9,7 @@ type LogNote struct {
 	client Addr  // zero: not known
 	user   string
 	mount  string
+	trace  *Trace // nil: none
 	next   *LogNote
 }
 
@@ -94,13 +95,34 @@ func (n *LogNotes) latest() *LogNote {
 	return n.first.Load()
 }
 
-// Append appends the attributes of all notes to args, those of the latest note first.
+// Value returns the value of the attribute called name of the note that was added last and has it, or nil.
+func (n *LogNotes) Value(name string) any {
+	for note := n.latest(); note != nil; note = note.next {
+		for i := 0; i+1 < len(note.args); i += 2 {
+			if note.args[i] == name {
+				return note.args[i+1]
+			}
+		}
+	}
+	return nil
+}
+
+// Append appends the attributes of all notes to args, those of the latest note first. That of a Trace is called trace_id.
 func (n *LogNotes) Append(args []any) []any {
 	for note := n.latest(); note != nil; note = note.next {
 		args = append(args, note.args...)
 	}
+	if t := n.Trace(); t != nil {
+		args = append(args, "trace_id", t.TraceID())
+	}
 	return args
 }
 
-// Clear removes all notes.
-func (n *LogNotes) Clear() { n.first.Store(nil) }
+// Clear removes all notes. The Trace stays.
+func (n *LogNotes) Clear() {
+	t := n.Trace()
+	n.first.Store(nil)
+	if t != nil {
+		n.SetTrace(t)
+	}
+}

@@ -82,6 +82,7 @@ var kinds = map[string]kind{
 			o := options.(*cgi.CGI)
 			o.Redirect, o.Logger = s.self(), s.Logger
 			o.Env = s.withHub(o.Env)
+			o.Traced = s.Tracer != nil
 			if slices.ContainsFunc(o.Directories, func(d cgi.Directory) bool { return d.MaxBodySize > 0 }) {
 				setDefault(&o.MaxBodySize, max(0, s.ownBodySize())) // for the other scripts
 			}

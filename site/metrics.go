@@ -48,18 +48,21 @@ func (s *Site) counts() bool {
 	})
 }
 
-// Observers returns what the server must tell of each request: nothing in a site that shows no counts of them. Build must have
-// been called.
-func (s *Site) Observers() []engine.Observer {
-	if !s.counts() {
-		return nil
+// Observers returns what the server must tell of each request: nothing in a site that shows no counts of them and records no
+// traces. Build must have been called.
+func (s *Site) Observers() (list []engine.Observer) {
+	if s.counts() {
+		registry := s.Metrics
+		list = append(list, engine.ObserverFunc(func(r *engine.Record) {
+			method := ""
+			if r.Request != nil {
+				method = r.Request.Method
+			}
+			registry.Requests(r.Mount()).Done(method, r.Status, r.Duration, r.IsStream())
+		}))
 	}
-	registry := s.Metrics
-	return []engine.Observer{engine.ObserverFunc(func(r *engine.Record) {
-		method := ""
-		if r.Request != nil {
-			method = r.Request.Method
-		}
-		registry.Requests(r.Mount()).Done(method, r.Status, r.Duration, r.IsStream())
-	})}
+	if s.Tracer != nil {
+		list = append(list, s.Tracer)
+	}
+	return list
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/option"
+	"github.com/pagi-go/pagi-bridge/internal/tracing"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/server"
 )
@@ -54,6 +55,8 @@ type Settings struct {
 	Cluster Cluster `yaml:"cluster" short:"url"`
 	// Cache is what the applications may keep in the gateway's memory. A text is its size.
 	Cache Cache `yaml:"cache" short:"size"`
+	// Tracing sends traces of requests to a collector of OpenTelemetry. A text is its endpoint.
+	Tracing tracing.Options `yaml:"tracing" short:"endpoint" change:"restart"`
 	// Services are programs that are kept running beside the site, Cron those that run on a schedule.
 	Services []ServiceOptions `yaml:"services"`
 	Cron     []CronOptions    `yaml:"cron"`
@@ -98,6 +101,9 @@ type Settings struct {
 // Given is called for a setting that is set in a file or by a flag. If zero stands for a default,
 // an explicit zero becomes the value for "off". A negative number is an error.
 func (s *Settings) Given(name string) error {
+	if name == "tracing" {
+		s.Tracing.Given = true
+	}
 	for _, f := range option.Fields(s) {
 		switch zero := f.Tag.Get("zero"); {
 		case f.Name != name || !f.Value.CanInt():
@@ -145,7 +151,7 @@ func (s *Settings) Check() error {
 		}
 	}
 	_, _, err := s.Identity()
-	errs = append(errs, err, s.TLS.check(), s.Logs.check(), s.checkSigns(), s.Cluster.check(), s.Cache.check())
+	errs = append(errs, err, s.TLS.check(), s.Logs.check(), s.checkSigns(), s.Cluster.check(), s.Cache.check(), s.Tracing.Check())
 	if err := s.checkMetrics(); err != nil {
 		errs = append(errs, pagi.BadOption("metrics_listen", "%w", err))
 	}

@@ -18,7 +18,7 @@ import (
 var notTheServers = []string{
 	"User", "Group", "Umask", "PidFile", "StatusSocket", "MetricsListen", "Hub", "Cluster", "Environment", "Limits", "Timeouts", "Processes", "Workers", "MinWorkers", "MaxWorkers", "MaxRequests", "MaxAge", "MaxRSS",
 	"Reload", "ReloadDirs", "Preload", "Perl", "Lib", "Logs", "AccessLog", "AccessLogMaxSize", "AccessLogMaxAge", "AccessLogBackups", "AccessLogCompress",
-	"LogFile", "LogFormat", "LogLevel", "TLS", "SocketMode", "Isolate", "Cache", "Services", "Cron",
+	"LogFile", "LogFormat", "LogLevel", "TLS", "SocketMode", "Isolate", "Cache", "Tracing", "Services", "Cron",
 }
 
 // TestSettingsReachTheServer gives each setting a value of its own and looks for it.

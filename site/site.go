@@ -24,6 +24,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/beside"
 	"github.com/pagi-go/pagi-bridge/internal/metrics"
 	"github.com/pagi-go/pagi-bridge/internal/shared"
+	"github.com/pagi-go/pagi-bridge/internal/tracing"
 	"github.com/pagi-go/pagi-bridge/internal/watch"
 	"github.com/pagi-go/pagi-bridge/middleware"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -47,6 +48,9 @@ type Site struct {
 
 	// Metrics has the metrics of the gateway. Nil: Build takes those of the site that this one replaces, or makes them.
 	Metrics *metrics.Registry
+
+	// Tracer records traces of requests. Nil: Build takes that of the site that this one replaces; without one none is recorded.
+	Tracer *tracing.Tracer
 
 	// Shared has the caches and the locks of the mounts. Nil: Build takes those of the site that this one replaces; without one
 	// the applications have none.
@@ -207,6 +211,7 @@ func (s *Site) Build() (pagi.App, error) {
 		s.front = s.predecessor.front
 	}
 	s.measure()
+	s.trace()
 	for _, m := range s.Mounts {
 		m.drain = s.front.drains.of(m.Name())
 	}
@@ -235,7 +240,7 @@ func (s *Site) Build() (pagi.App, error) {
 	if s.predecessor == nil {
 		s.front.app.Store(&s.root)
 	}
-	return app, nil
+	return s.traced(app), nil
 }
 
 // application makes the application of a mount, with all its middleware.

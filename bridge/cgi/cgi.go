@@ -28,6 +28,7 @@
 //   - output.go reads the head of what the script answers, nph.go that of a script that writes whole responses.
 //   - linger.go and keep.go hold the response back, for a moment or to its end.
 //   - redirect.go follows a local redirect.
+//   - traced.go records the spans of a request whose trace is recorded.
 //   - afterwards.go keeps a script that works on when its answer is complete.
 //   - failure.go says what went wrong.
 //
@@ -182,6 +183,10 @@ type CGI struct {
 
 	// Options say how Perl scripts are run: in a process for each request, or compiled once.
 	perlfork.Options `yaml:",inline"`
+
+	// Traced says that the header traceparent of a request is one to rely on: the script also gets it as the variable
+	// TRACEPARENT, and tracestate as TRACESTATE. Programs such as otel-cli read them.
+	Traced bool `yaml:"-"`
 
 	// Redirect answers local redirects (RFC 3875 section 6.2.2): the site's
 	// outermost application, called with an empty RootPath. Without one, targets

@@ -100,6 +100,9 @@ func (a *app) environ(scope *pagi.Scope, s script, length int64) []string {
 	set("SERVER_SOFTWARE", a.ServerSoftware)
 	set("SCRIPT_FILENAME", s.file)
 	set("UNIQUE_ID", uniqueID(scope))
+	if a.Traced {
+		a.setTrace(scope, set)
+	}
 	if a.ServerAdmin != "" {
 		set("SERVER_ADMIN", a.ServerAdmin)
 	}

@@ -88,18 +88,23 @@ func (a *app) shutdown(ctx context.Context) error {
 func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *requestBody, send pagi.Send) (location string, err error) {
 	counters := &a.mount.counters
 	counters.requests.Add(1)
+	work := beginWork(scope)
 	if err := a.acquire(ctx, s.file, a.QueueTimeout); err != nil {
+		work.admitted(err)
 		counters.notAdmitted(err)
 		body.close()
 		return "", err
 	}
+	scope = work.admitted(nil).below(scope)
 	r, err := a.start(ctx, scope, s, body)
 	if err != nil {
+		work.end(err)
 		counters.notStarted(err)
 		a.release(s.file)
 		body.close()
 		return "", err
 	}
+	work.started(r)
 	ended := a.mount.later.add(r)
 	buf := a.buffers.Get().(*[]byte)
 	out := &response{run: r, scope: scope, send: send}
@@ -113,13 +118,15 @@ func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *
 		ctx := context.WithoutCancel(ctx)
 		go func() { // a.mount.later owns it
 			defer ended()
-			_ = a.report(ctx, r, r.conclude(buf), true) // it is in the log
+			work.end(a.report(ctx, r, r.conclude(buf), true)) // it is in the log
 		}()
 		return location, out.deliver(ctx)
 	}
 	end := r.conclude(buf)
 	ended()
-	if err := a.report(ctx, r, end, out.complete); err != nil {
+	err = a.report(ctx, r, end, out.complete)
+	work.end(err)
+	if err != nil {
 		counters.failed(err, out.died)
 		return "", err
 	}

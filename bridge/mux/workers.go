@@ -141,6 +141,12 @@ func (w *Workers) Status() status.Backend {
 // ErrBusy says that no worker can take the scope now, nor could while it waited. ErrRetired says that the scope's
 // worker was replaced.
 func (w *Workers) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	return w.ServeBy(ctx, scope, receive, send, nil)
+}
+
+// ServeBy is Serve for a caller that wants to know the worker: chosen is called when a worker gets the scope, with its number
+// and that of its process, both 0 if it ends at that moment. Nil is allowed.
+func (w *Workers) ServeBy(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send, chosen func(worker, pid int)) error {
 	c := w.set.acquire()
 	if c == nil {
 		var err error
@@ -156,7 +162,22 @@ func (w *Workers) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Rec
 		w.mu.Unlock()
 		return ErrBusy
 	}
+	if chosen != nil {
+		chosen(w.workerOf(c))
+	}
 	return c.serve(ctx, scope, receive, send)
+}
+
+// workerOf returns the number and the process of the worker that a connection leads to, 0 for one that has gone.
+func (w *Workers) workerOf(c *Conn) (worker, pid int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for p := range w.posts {
+		if p.connection() == c {
+			return p.process.ID(), p.process.PID()
+		}
+	}
+	return 0, 0
 }
 
 // Employ implements worker.Host.

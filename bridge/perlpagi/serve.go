@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/mux"
 	"github.com/pagi-go/pagi-bridge/internal/errorpage"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
+	"github.com/pagi-go/pagi-bridge/internal/spans"
 	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -24,17 +27,44 @@ func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 			return err
 		}
 	}
+	if t := scope.Trace(); t != nil {
+		return a.serveTraced(ctx, t, scope, receive, send)
+	}
+	return a.pass(ctx, scope, receive, send, nil)
+}
+
+// pass has a worker serve a scope. chosen is that of mux.Workers.ServeBy.
+func (a *app) pass(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send, chosen func(worker, pid int)) error {
 	if a.opt.PSGI {
 		var err error
 		if scope, err = environ(scope); err != nil {
 			return err
 		}
 	}
-	err := a.workers.Serve(ctx, scope, receive, send)
+	err := a.workers.ServeBy(ctx, scope, receive, send, chosen)
 	if err == nil {
 		return nil
 	}
 	return a.failure(ctx, err, scope, send)
+}
+
+// serveTraced is pass for a scope whose trace is recorded: with a span for the wait, and one for the worker's work.
+func (a *app) serveTraced(ctx context.Context, t pagi.Trace, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	asked, given := time.Now(), false
+	work := t.Start(a.opt.kind(), asked)
+	err := a.pass(ctx, scope.Below(work), receive, send, func(worker, pid int) {
+		now := time.Now()
+		given = true
+		spans.Wait(t, asked, now, nil)
+		work.Begin(now)
+		work.Set(slog.String(spans.Mount, a.opt.Name), slog.Int(spans.Worker, worker), slog.Int(spans.PID, pid))
+	})
+	if !given {
+		spans.Wait(t, asked, time.Now(), err)
+		return err
+	}
+	work.End(time.Now(), err)
+	return err
 }
 
 // failure returns the error for a scope that has failed in its worker, or answers it.

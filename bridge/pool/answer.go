@@ -89,6 +89,13 @@ func (a *Answer) Next(ctx context.Context) (Piece, error) {
 // connection may still read from that memory.
 func (a *Answer) KeepBody() { a.buffer = nil }
 
+// Turn returns what a worker has had of the request so far: a copy of Request.Turn, which must be set.
+func (a *Answer) Turn() Turn {
+	a.x.pool.mu.Lock()
+	defer a.x.pool.mu.Unlock()
+	return *a.x.req.Turn
+}
+
 // Close drops the part of the answer that has not been read. A request still in the queue is taken
 // out. A running one stays with its worker, which is told that the client has gone.
 func (a *Answer) Close() {

@@ -94,6 +94,9 @@ func (p *Pool) assignLocked(w *station, x *exchange) error {
 		w.busySince, w.begun = w.progress, w.progress
 	}
 	x.stream, x.station, x.queued = p.stream, w, false
+	if turn := x.req.Turn; turn != nil {
+		*turn = Turn{Worker: w.process.ID(), PID: w.process.PID(), Given: w.progress}
+	}
 	var names []byte
 	if list := x.req.Names; w.names[list.Place] != list {
 		w.names[list.Place] = list

@@ -20,6 +20,15 @@ type Request struct {
 	// Label names the request in log records: "GET /path". ID tells it from others
 	// there; "" where it has none.
 	Label, ID string
+	// Turn is filled in while a worker has the request; nil is allowed.
+	Turn *Turn
+}
+
+// Turn is what a worker has had of a request. Its fields are the pool's while the answer is not closed; see Answer.Turn.
+type Turn struct {
+	Worker, PID int       // the number and the process of the worker that got it last; 0: none did
+	Given       time.Time // when it did
+	Done        time.Time // when the worker had answered; zero: it has not, or not all
 }
 
 // exchange is one request on its way through the pool, with the mailbox for its answer. It is in

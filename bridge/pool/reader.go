@@ -134,7 +134,11 @@ func (w *station) finished(stream uint32, cleans bool) {
 	p := w.pool
 	p.mu.Lock()
 	if d, first := w.duties.remove(stream); first {
-		w.measureLocked(d.release() != nil)
+		x := d.release()
+		if x != nil && x.req.Turn != nil {
+			x.req.Turn.Done = w.progress
+		}
+		w.measureLocked(x != nil)
 		w.last, w.state = d, after(cleans, len(w.duties))
 		w.process.Served()
 	} else if w.state != Cleaning {

@@ -74,6 +74,7 @@ type call struct {
 	root                string // root_path, with which path begins
 	headers             pagi.Headers
 	body                string
+	trace               pagi.Trace // nil: it is not recorded
 }
 
 func (m *mounted) get(path string) *result { return m.do(call{path: path}) }
@@ -103,6 +104,10 @@ func (m *mounted) doContext(ctx context.Context, c call, onBody func(piece strin
 	}
 	if c.root != "" {
 		scope = scope.Mount(c.root)
+	}
+	if c.trace != nil {
+		scope.Notes = &pagi.LogNotes{}
+		scope.Notes.SetTrace(c.trace)
 	}
 	rest := c.body
 	receive := func(context.Context) (pagi.Event, error) {

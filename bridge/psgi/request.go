@@ -89,6 +89,7 @@ func (r *job) done() error {
 	if err != nil {
 		err = fmt.Errorf("remove a spooled body: %w", err)
 	}
+	r.pool.Turn = nil
 	jobs.Put(r)
 	return err
 }

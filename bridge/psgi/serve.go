@@ -35,12 +35,20 @@ func (a *app) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 		}
 		return err
 	}
+	if t := scope.Trace(); t != nil {
+		return a.askTraced(ctx, t, r, scope, send)
+	}
 	r.encode(scope, &a.names)
 	answer, err := a.pool.Do(&r.pool)
 	if err != nil {
 		return a.refusal(err)
 	}
 	defer answer.Close()
+	return a.relay(ctx, answer, scope, send)
+}
+
+// relay sends a worker's answer to the client.
+func (a *app) relay(ctx context.Context, answer *pool.Answer, scope *pagi.Scope, send pagi.Send) error {
 	if a.banner != nil {
 		send = a.banner.on(scope, send)
 	}

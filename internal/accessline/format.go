@@ -50,6 +50,8 @@ type Facts interface {
 	Reason() string
 	CloseCode() int
 	CloseReason() string
+	// TraceID is the id of the trace that the request is recorded in; "" if it is not.
+	TraceID() string
 }
 
 // Format is a compiled format. The atoms are described at Format of package server/accesslog.

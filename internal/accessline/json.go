@@ -25,6 +25,7 @@ type jsonLine struct {
 	UserAgent   string    `json:"user_agent,omitempty"`
 	Host        string    `json:"host,omitempty"`
 	RequestID   string    `json:"request_id,omitempty"`
+	TraceID     string    `json:"trace_id,omitempty"`
 }
 
 // appendJSON is the atom that writes a whole line in the format json. Bytes that are no UTF-8 become
@@ -36,7 +37,7 @@ func appendJSON(line []byte, rec Facts) []byte {
 		Protocol: rec.Protocol(), Status: statusOf(rec), Bytes: rec.Bytes(), Seconds: rec.Duration().Seconds(),
 		Reason: rec.Reason(), CloseCode: rec.CloseCode(), CloseReason: rec.CloseReason(),
 		Referer: rec.Header("Referer"), UserAgent: rec.Header("User-Agent"), Host: rec.Header("Host"),
-		RequestID: rec.ResponseHeader("x-request-id"),
+		RequestID: rec.ResponseHeader("x-request-id"), TraceID: rec.TraceID(),
 	})
 	if err != nil {
 		return append(line, '-') // jsonLine has no field that cannot be encoded

@@ -53,6 +53,8 @@ var rooms = []struct {
 	{"internal/lint", []string{"pagi", "internal/reply"}},
 	{"internal/parts", []string{"pagi"}},
 	{"internal/ending", []string{"pagi"}},
+	{"internal/spans/...", []string{"pagi"}},
+	{"internal/tracing", []string{"pagi", "pagi/engine", "internal/..."}},
 	{"internal/httpfile", []string{"pagi", "internal/reply"}},
 	{"internal/metavars", []string{"pagi"}},
 	{"internal/routing", []string{"pagi", "pagi/scopekey", "pagi/lifespan", "internal/..."}},

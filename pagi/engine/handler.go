@@ -194,6 +194,22 @@ func (r *Record) Mount() string {
 	return r.x.notes.Mount()
 }
 
+// Trace returns the trace of the request, as pagi.LogNotes.SetTrace has told it; nil: it is not recorded.
+func (r *Record) Trace() pagi.Trace {
+	if r.x == nil {
+		return nil
+	}
+	return r.x.notes.Trace()
+}
+
+// Note returns the value of an attribute of the request's log notes, or nil.
+func (r *Record) Note(name string) any {
+	if r.x == nil {
+		return nil
+	}
+	return r.x.notes.Value(name)
+}
+
 // IsStream reports whether the request was a WebSocket, or has become an event stream: it lasts as long as the client likes.
 func (r *Record) IsStream() bool {
 	return r.x != nil && (r.x.session != nil || r.x.sse.Load() != nil)

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
 	"github.com/pagi-go/pagi-bridge/bridge/mux"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/confine"
+	"github.com/pagi-go/pagi-bridge/internal/spans"
 	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
@@ -39,7 +41,7 @@ func (a *Adapters) resident(isolation confine.Isolation, m Mount, site pagi.App,
 	if err != nil {
 		return nil, err
 	}
-	app := &resident{kind: m.Kind, site: site}
+	app := &resident{kind: m.Kind, name: m.Name, site: site}
 	app.workers = mux.NewWorkers(mux.WorkersOptions{
 		Name: m.Name, Logger: log,
 		Crew: func(w worker.Options, host worker.Host) worker.Crew {
@@ -53,6 +55,7 @@ func (a *Adapters) resident(isolation confine.Isolation, m Mount, site pagi.App,
 // resident is a mount that an adapter serves itself: for the gateway it is the only worker.
 type resident struct {
 	kind    string
+	name    string // of the mount
 	workers *mux.Workers
 	crew    worker.Crew
 	site    pagi.App // for local redirects of scripts; nil: none
@@ -66,7 +69,13 @@ func (r *resident) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Re
 	if scope.Type == pagi.TypeLifespan {
 		return lifespan.Serve(ctx, receive, send, r.workers.Start, r.workers.Stop)
 	}
-	aside, err := r.serve(ctx, scope, receive, send)
+	var aside *control.Aside
+	var err error
+	if t := scope.Trace(); t != nil {
+		aside, err = r.serveTraced(ctx, t, scope, receive, send)
+	} else {
+		aside, err = r.serve(ctx, scope, receive, send, nil)
+	}
 	switch {
 	case errors.Is(err, mux.ErrBusy):
 		return &pagi.StatusError{
@@ -85,18 +94,41 @@ func (r *resident) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Re
 	return cgi.FollowRedirect(ctx, r.site, scope, aside.Redirect, receive, send)
 }
 
-// serve has the adapter answer. The result is an aside in place of a response, nil for none.
-func (r *resident) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) (aside *control.Aside, err error) {
+// serve has the adapter answer. look sees the head of the response first; nil is allowed. The result is an aside
+// in place of a response, nil for none.
+func (r *resident) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send, look func(*pagi.HTTPResponseStart) error) (aside *control.Aside, err error) {
 	err = r.workers.Serve(ctx, scope, receive, func(ctx context.Context, ev pagi.Event) error {
 		if aside != nil {
 			return nil // the end of its response
 		}
 		if start, is := ev.(pagi.HTTPResponseStart); is {
+			if look != nil {
+				if err := look(&start); err != nil {
+					return err
+				}
+				ev = start
+			}
 			if aside, err = control.AsideOf(start); aside != nil || err != nil {
 				return err
 			}
 		}
 		return send(ctx, ev)
 	})
+	return aside, err
+}
+
+// serveTraced is serve for a request whose trace is recorded: with a span for what the adapter runs, of which the adapter tells
+// the process and the wait before it.
+func (r *resident) serveTraced(ctx context.Context, t pagi.Trace, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) (*control.Aside, error) {
+	span := t.Start(r.kind, time.Now())
+	span.Set(slog.String(spans.Mount, r.name))
+	aside, err := r.serve(ctx, control.Traced(scope, span), receive, send, func(start *pagi.HTTPResponseStart) error {
+		return control.TakeReport(start, t, span)
+	})
+	failure := err
+	if err == nil && aside != nil && aside.Redirect == "" {
+		failure = aside.Err()
+	}
+	span.End(time.Now(), failure)
 	return aside, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -254,7 +255,15 @@ func (x *external) reload(ctx context.Context) error {
 	return nil
 }
 
-func (x *external) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+func (x *external) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send, chosen func(worker, pid int)) error {
+	if chosen != nil {
+		x.mu.Lock()
+		if current := x.current; current != nil {
+			pid, _ := strconv.Atoi(current.process.ID())
+			chosen(current.number, pid)
+		}
+		x.mu.Unlock()
+	}
 	return x.set.Serve(ctx, scope, receive, send)
 }
 

@@ -114,6 +114,8 @@ func (s *sample) http(ctx context.Context, scope *pagi.Scope, receive pagi.Recei
 		text = strconv.Itoa(os.Getpid())
 	case "/environment":
 		text = strings.Join(os.Environ(), "\n")
+	case "/trace":
+		text = fmt.Sprint(os.Getpid(), " ", scope.Headers.Joined("traceparent"))
 	case "/config":
 		text = fmt.Sprint(*s.config)
 	case "/kill":

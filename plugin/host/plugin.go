@@ -25,6 +25,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/mux"
 	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/internal/parts"
+	"github.com/pagi-go/pagi-bridge/internal/spans"
 	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
@@ -88,7 +89,8 @@ type backend interface {
 	start(ctx context.Context) error
 	stop(ctx context.Context) error
 	reload(ctx context.Context) error
-	serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error
+	// serve calls chosen, unless it is nil, when a process gets the scope: with its number among the workers, and its pid.
+	serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send, chosen func(worker, pid int)) error
 	// absence says why no scope can be served, and when to try again.
 	absence() (why string, retry time.Duration)
 	status() status.Backend
@@ -135,7 +137,25 @@ func (p *Plugin) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Rece
 	if b == nil {
 		return p.refusal("it is not started", time.Second)
 	}
-	err := b.serve(ctx, scope, receive, send)
+	if t := scope.Trace(); t != nil {
+		return p.serveTraced(ctx, t, b, scope, receive, send)
+	}
+	return p.outcome(b, b.serve(ctx, scope, receive, send, nil))
+}
+
+// serveTraced serves a scope whose trace is recorded, with a span for the plugin's work.
+func (p *Plugin) serveTraced(ctx context.Context, t pagi.Trace, b backend, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	work := t.Start("plugin", time.Now())
+	work.Set(slog.String(spans.Mount, p.Name))
+	err := p.outcome(b, b.serve(ctx, scope.Below(work), receive, send, func(worker, pid int) {
+		work.Set(slog.Int(spans.Worker, worker), slog.Int(spans.PID, pid))
+	}))
+	work.End(time.Now(), err)
+	return err
+}
+
+// outcome returns the error of a scope that a backend has served, in the form for clients.
+func (p *Plugin) outcome(b backend, err error) error {
 	var ended *mux.EndError
 	switch {
 	case err == nil, errors.As(err, &ended):

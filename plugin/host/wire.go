@@ -66,8 +66,8 @@ func (w *wireWorkers) stop(ctx context.Context) error {
 
 func (w *wireWorkers) reload(ctx context.Context) error { return w.workers.Reload(ctx) }
 
-func (w *wireWorkers) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-	return w.workers.Serve(ctx, scope, receive, send)
+func (w *wireWorkers) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send, chosen func(worker, pid int)) error {
+	return w.workers.ServeBy(ctx, scope, receive, send, chosen)
 }
 
 func (w *wireWorkers) absence() (why string, retry time.Duration) {

@@ -108,3 +108,10 @@ func (f facts) CloseReason() string {
 	}
 	return f.rec.Close.Reason
 }
+
+func (f facts) TraceID() string {
+	if t := f.rec.Trace(); t != nil {
+		return t.TraceID()
+	}
+	return ""
+}

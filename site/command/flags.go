@@ -138,6 +138,7 @@ func (o *options) defineProcess() {
 	f.StringVar(&s.MetricsListen, "metrics-listen", "", "tell the metrics at `ADDRESS`, host:port or the path of a Unix socket, to any client that connects")
 	f.StringVar(&s.StatusSocket, "status-socket", "", "answer \"pagi-bridge status\" on the Unix socket `PATH`, in a directory with mode 0700")
 	f.StringVar(&s.Cluster.URL, "cluster", "", "pass the messages of channels to other gateways by the Redis or NATS at `URL`")
+	f.StringVar(&s.Tracing.Endpoint, "tracing", "", "send traces of requests to the OpenTelemetry collector at `URL`, http://localhost:4318 for example")
 	f.StringVar(&s.Hub, "hub", "", "let PSGI applications and CGI scripts publish on the Unix socket `PATH`, in a directory with mode 0700")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print no banner, and log only errors unless a log level is given")
 }

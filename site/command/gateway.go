@@ -19,6 +19,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/metrics"
 	"github.com/pagi-go/pagi-bridge/internal/private"
 	"github.com/pagi-go/pagi-bridge/internal/shared"
+	"github.com/pagi-go/pagi-bridge/internal/tracing"
 	"github.com/pagi-go/pagi-bridge/pagi/pubsub"
 	"github.com/pagi-go/pagi-bridge/plugin/adapters"
 	"github.com/pagi-go/pagi-bridge/server"
@@ -40,6 +41,7 @@ type gateway struct {
 	hub      *privateServer // nil: none
 	told     *metricsServer // nil: none
 	metrics  *metrics.Registry
+	tracer   *tracing.Tracer // nil: no traces are recorded
 	shared   *shared.Server
 	programs *beside.Set // beside the site
 	runtime  runtimeDir
@@ -75,7 +77,8 @@ func (g *gateway) setCurrent(s *site.Site) {
 // serve serves a site until ctx ends, and returns the exit code.
 func (g *gateway) serve(ctx context.Context, s *site.Site) (code int) {
 	p := g.process
-	if err := g.setUp(s); err != nil {
+	err := g.setUp(s)
+	if err != nil {
 		return complain(p, ExitUsage, err)
 	}
 	defer func() {
@@ -83,6 +86,10 @@ func (g *gateway) serve(ctx context.Context, s *site.Site) (code int) {
 			complain(p, code, fmt.Errorf("log: %w", err))
 		}
 	}()
+	if g.tracer, err = tracing.New(&s.Settings.Tracing, tracing.Process{Version: version(), Environment: s.Settings.Environment}, g.logs.logger); err != nil {
+		return complain(p, ExitUsage, err)
+	}
+	defer g.endTracing()
 	next, err := g.prepare(s)
 	if err != nil {
 		return complain(p, ExitUsage, err)
@@ -102,6 +109,7 @@ func (g *gateway) serve(ctx context.Context, s *site.Site) (code int) {
 	g.setCurrent(s)
 	p.beginning.isOver()
 	err = g.run(ctx)
+	g.endTracing()
 	records := g.recordsOnly(s)
 	if err != nil && (records || g.logs.file != nil) { // standard error may have no reader
 		g.logs.logger.Error("the gateway stops because of an error", "error", err)
@@ -120,6 +128,13 @@ func (g *gateway) serve(ctx context.Context, s *site.Site) (code int) {
 		fmt.Fprintln(p.Stderr, "Stopped.")
 	}
 	return ExitOK
+}
+
+// endTracing sends the spans that wait.
+func (g *gateway) endTracing() {
+	if err := g.tracer.Close(); err != nil {
+		g.logs.logger.Warn(err.Error())
+	}
 }
 
 // records reports whether the log is separate from the text that a person reads at a terminal. Then
@@ -168,7 +183,7 @@ type prepared struct {
 // prepare builds a site and opens its access log. The caller must commit or abort the change of the
 // log.
 func (g *gateway) prepare(s *site.Site) (*prepared, error) {
-	s.Logger, s.Adapters, s.Metrics, s.Shared = g.logs.logger, g.adapters, g.metrics, g.shared
+	s.Logger, s.Adapters, s.Metrics, s.Shared, s.Tracer = g.logs.logger, g.adapters, g.metrics, g.shared, g.tracer
 	s.Runtime = g.runtime.path
 	app, err := s.Build()
 	if err != nil {
@@ -328,6 +343,9 @@ func (g *gateway) ready(addrs []net.Addr) error {
 	if g.records(s) {
 		g.logs.logger.Info("serving", "version", version(), "pid", os.Getpid(), "environment", s.Settings.Environment,
 			"at", addresses(addrs, status.Listeners))
+		if g.tracer != nil {
+			g.logs.logger.Info("requests are traced", "collector", g.tracer.Endpoint(), "recorded", g.tracer.Share())
+		}
 	}
 	if !g.recordsOnly(s) && !g.options.quiet {
 		banner(p.Stderr, s, g.options.guess, addrs, status.Listeners)

@@ -68,13 +68,15 @@ func (g guarded) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Rece
 	if scope.Type == pagi.TypeLifespan {
 		return g.app.Serve(ctx, scope, receive, send)
 	}
+	scope, report := followed(scope)
 	started := false
 	err := g.app.Serve(ctx, scope, receive, func(ctx context.Context, ev pagi.Event) error {
 		if start, is := ev.(pagi.HTTPResponseStart); is {
 			started = true
 			if start.Headers.Has(asideHeader) {
-				ev = g.asides.open(start)
+				start = g.asides.open(start)
 			}
+			ev = report.into(start)
 		}
 		return send(ctx, ev)
 	})
@@ -82,6 +84,7 @@ func (g guarded) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Rece
 	if started || !errors.As(err, &failed) {
 		return err
 	}
+	send = report.sender(send)
 	aside := Aside{Status: failed.Status, Message: failed.Message, Error: clip(err.Error(), maxAside)}
 	for _, h := range failed.Headers {
 		aside.Headers = append(aside.Headers, [2]string{h.Name, h.Value})

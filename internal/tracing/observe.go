@@ -1,0 +1,103 @@
+package tracing
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/pagi-go/pagi-bridge/internal/hostname"
+	"github.com/pagi-go/pagi-bridge/pagi/engine"
+)
+
+// The attributes are those of the semantic conventions of OpenTelemetry for servers of HTTP, version 1.41. Those that begin
+// with "pagi." are this program's own. The query is left out: it may have secrets.
+
+// RequestDone implements engine.Observer: it ends the span of a request that is recorded.
+func (t *Tracer) RequestDone(rec *engine.Record) {
+	r, is := rec.Trace().(*request)
+	if !is || r.tracer != t {
+		return
+	}
+	span, req, mount := r.span, rec.Request, rec.Mount()
+	method := methodName(req.Method, "_OTHER")
+	name := methodName(req.Method, "HTTP")
+	if mount != "" {
+		name += " " + mount
+	}
+	span.SetName(text(name))
+	path, _, _ := strings.Cut(req.RequestURI, "?")
+	if !strings.HasPrefix(path, "/") && req.URL != nil {
+		path = req.URL.EscapedPath() // of a target in absolute form
+	}
+	attributes := make([]attribute.KeyValue, 0, 20)
+	add := func(name, value string) {
+		if value != "" {
+			attributes = append(attributes, attribute.String(name, text(value)))
+		}
+	}
+	add("http.request.method", method)
+	if method == "_OTHER" {
+		add("http.request.method_original", req.Method)
+	}
+	add("url.path", path)
+	add("url.scheme", scheme(req))
+	add("http.route", mount)
+	add("network.protocol.name", "http")
+	add("network.protocol.version", version(req))
+	host, port := hostname.Split(rec.Header("host"))
+	add("server.address", strings.Trim(host, "[]"))
+	if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+		attributes = append(attributes, attribute.Int64("server.port", int64(n)))
+	}
+	add("client.address", rec.Client())
+	add("network.peer.address", engine.ParseAddr(req.RemoteAddr).Host)
+	add("user_agent.original", rec.Header("user-agent"))
+	add("pagi.disconnect_reason", rec.Reason)
+	if id, is := rec.Note("request_id").(string); is {
+		add("pagi.request_id", id)
+	}
+	attributes = append(attributes, attribute.Int64("http.response.body.size", rec.Bytes))
+	if rec.IsStream() {
+		attributes = append(attributes, attribute.Bool("pagi.stream", true))
+	}
+	if rec.Status != 0 {
+		attributes = append(attributes, attribute.Int("http.response.status_code", rec.Status))
+	}
+	if rec.Status >= http.StatusInternalServerError {
+		add("error.type", strconv.Itoa(rec.Status))
+		why := ""
+		if rec.Err != nil {
+			why = errorText(rec.Err)
+		}
+		span.SetStatus(codes.Error, why)
+	}
+	span.SetAttributes(attributes...)
+	span.End(trace.WithTimestamp(rec.Begin.Add(rec.Duration)))
+}
+
+// methodName returns a method that the conventions know, or other.
+func methodName(method, other string) string {
+	switch method {
+	case "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE", "QUERY":
+		return method
+	}
+	return other
+}
+
+func scheme(r *http.Request) string {
+	if r.TLS != nil {
+		return "https"
+	}
+	return "http"
+}
+
+func version(r *http.Request) string {
+	if r.ProtoMajor == 1 {
+		return "1." + strconv.Itoa(r.ProtoMinor)
+	}
+	return strconv.Itoa(r.ProtoMajor)
+}
