@@ -83,6 +83,7 @@ var kinds = map[string]kind{
 			o.Redirect, o.Logger = s.self(), s.Logger
 			o.Env = s.withHub(o.Env)
 			o.Traced = s.Tracer != nil
+			setDefault(&o.StackSignal, s.Settings.StackSignal)
 			if slices.ContainsFunc(o.Directories, func(d cgi.Directory) bool { return d.MaxBodySize > 0 }) {
 				setDefault(&o.MaxBodySize, max(0, s.ownBodySize())) // for the other scripts
 			}

@@ -176,7 +176,7 @@ func (d *decoder) mounts(s *Site, p pair) {
 }
 
 // ownKeys are the keys of a mount that do not belong to its application.
-var ownKeys = []string{"path", "host", "middleware", "sendfile", "accel_redirect", "isolate", "namespace", "health"}
+var ownKeys = []string{"path", "host", "middleware", "sendfile", "accel_redirect", "isolate", "namespace", "health", "slow_request"}
 
 // mount decodes one mount. It returns nil if the kind of the mount is not clear.
 func (d *decoder) mount(s *Site, at Position, pairs []pair) *Mount {

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/option"
@@ -95,7 +96,16 @@ type Settings struct {
 	// Lifespan is auto, on or off.
 	Lifespan string `yaml:"lifespan"`
 
+	SlowLog `yaml:",inline"`
+
 	Logs `yaml:",inline"`
+}
+
+// SlowLog says which requests the log tells of because they take long.
+type SlowLog struct {
+	// SlowRequest is how long a request may take before the log tells of it: at that moment, and when it has ended. 0 means any
+	// time. It does not apply to WebSockets and event streams.
+	SlowRequest time.Duration `yaml:"slow_request" help:"log a request that takes longer than {SECONDS} while it runs, and when it has ended (default 0: none)"`
 }
 
 // Given is called for a setting that is set in a file or by a flag. If zero stands for a default,

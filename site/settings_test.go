@@ -19,6 +19,7 @@ var notTheServers = []string{
 	"User", "Group", "Umask", "PidFile", "StatusSocket", "MetricsListen", "Hub", "Cluster", "Environment", "Limits", "Timeouts", "Processes", "Workers", "MinWorkers", "MaxWorkers", "MaxRequests", "MaxAge", "MaxRSS",
 	"Reload", "ReloadDirs", "Preload", "Perl", "Lib", "Logs", "AccessLog", "AccessLogMaxSize", "AccessLogMaxAge", "AccessLogBackups", "AccessLogCompress",
 	"LogFile", "LogFormat", "LogLevel", "TLS", "SocketMode", "Isolate", "Cache", "Tracing", "Services", "Cron",
+	"SlowLog", "SlowRequest", "StackSignal",
 }
 
 // TestSettingsReachTheServer gives each setting a value of its own and looks for it.

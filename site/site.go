@@ -18,12 +18,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/apps"
 	"github.com/pagi-go/pagi-bridge/bridge/cgi"
 	"github.com/pagi-go/pagi-bridge/internal/beside"
 	"github.com/pagi-go/pagi-bridge/internal/metrics"
 	"github.com/pagi-go/pagi-bridge/internal/shared"
+	"github.com/pagi-go/pagi-bridge/internal/slow"
 	"github.com/pagi-go/pagi-bridge/internal/tracing"
 	"github.com/pagi-go/pagi-bridge/internal/watch"
 	"github.com/pagi-go/pagi-bridge/middleware"
@@ -66,7 +68,8 @@ type Site struct {
 	sources    []sourceFile // File and the files that it includes
 	listed     []string     // the directories in which the patterns of include look
 	settingsAt places
-	root       pagi.App    // the result of Build
+	root       pagi.App // the result of Build
+	slow       slow.Watch
 	cluster    *connection // nil: none
 	services   []beside.Service
 	jobs       []beside.Job
@@ -94,6 +97,9 @@ type Mount struct {
 	Namespace string `yaml:"namespace"`
 	// Health is a check of the application itself. A text is its path.
 	Health Health `yaml:"health" short:"path"`
+	// SlowRequest is how long a request of the mount may take before the log tells of it; 0 for any time. Without it the setting
+	// of the site counts.
+	SlowRequest time.Duration `yaml:"slow_request"`
 	// Kind is one of the Kind constants.
 	Kind string `yaml:"-"`
 	// Source is the text that names what the mount serves: "app.psgi", "public".
@@ -203,6 +209,7 @@ func (s *Site) Build() (pagi.App, error) {
 	if len(s.Mounts) == 0 {
 		problems.add(s.settingsAt.part, "mounts: there is nothing to serve")
 	}
+	s.slow.Logger = s.Logger
 	s.connect()
 	s.share()
 	s.makeBesides(&problems)
@@ -218,7 +225,7 @@ func (s *Site) Build() (pagi.App, error) {
 	all := &apps.URLMap{}
 	taken := map[string]*Mount{}
 	for _, m := range s.Mounts {
-		app := named(m.Name(), m.drain.refuses(s.application(m, &problems)))
+		app := named(m.Name(), s.logSlow(m, m.drain.refuses(s.application(m, &problems))))
 		for _, host := range m.hosts() {
 			mount := apps.Mount{Host: host, Path: m.Path, App: app}
 			if other := taken[mount.Place()]; other != nil {
@@ -232,7 +239,7 @@ func (s *Site) Build() (pagi.App, error) {
 			all.Mounts = append(all.Mounts, mount)
 		}
 	}
-	app := s.inCluster(s.chain(all, s.Middleware, &problems))
+	app := s.lookForSlow(s.inCluster(s.chain(all, s.Middleware, &problems)))
 	if err := problems.err(); err != nil {
 		return nil, err
 	}

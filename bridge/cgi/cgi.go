@@ -25,6 +25,7 @@
 //   - launch.go gives the run its job: a process of perlfork, or a new one. Package job says what a job is.
 //   - run.go looks after the job until nothing is left of it, with watchdog.go for its time, stderr.go for what it
 //     writes to standard error, and resources.go for the limits it ran into.
+//   - hung.go finds out where a script is that has taken too long.
 //   - output.go reads the head of what the script answers, nph.go that of a script that writes whole responses.
 //   - linger.go and keep.go hold the response back, for a moment or to its end.
 //   - redirect.go follows a local redirect.
@@ -40,11 +41,13 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/cgi/perlfork"
 	"github.com/pagi-go/pagi-bridge/internal/proc"
 	reasons "github.com/pagi-go/pagi-bridge/internal/refusal"
+	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -236,6 +239,7 @@ type mount struct {
 	directories []*app // longer paths first
 	later       afterwards
 	counters    counters
+	lastHang    atomic.Pointer[status.Hang]
 	refused     reasons.Log
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/proc"
 	reasons "github.com/pagi-go/pagi-bridge/internal/refusal"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
+	"github.com/pagi-go/pagi-bridge/internal/slow"
 	"github.com/pagi-go/pagi-bridge/internal/spool"
 	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -89,6 +90,8 @@ func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *
 	counters := &a.mount.counters
 	counters.requests.Add(1)
 	work := beginWork(scope)
+	running := slow.Of(scope)
+	running.Queued()
 	if err := a.acquire(ctx, s.file, a.QueueTimeout); err != nil {
 		work.admitted(err)
 		counters.notAdmitted(err)
@@ -105,6 +108,7 @@ func (a *app) runScript(ctx context.Context, scope *pagi.Scope, s script, body *
 		return "", err
 	}
 	work.started(r)
+	running.Assigned(r.job.Pid())
 	ended := a.mount.later.add(r)
 	buf := a.buffers.Get().(*[]byte)
 	out := &response{run: r, scope: scope, send: send}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/cgi/internal/job"
+	"github.com/pagi-go/pagi-bridge/internal/hung"
 	"github.com/pagi-go/pagi-bridge/internal/proc"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -51,6 +52,7 @@ type run struct {
 	in       *job.Pipe // nil: /dev/null, or the file the body is in
 
 	stderr     stderrLog
+	inbox      hung.Inbox // takes the Perl stack out of standard error
 	watch      *watchdog
 	attendant  *time.Timer
 	maxTimer   *time.Timer
@@ -97,14 +99,14 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 	r.log = a.logger().With(slog.String("script", s.file), slog.Int("pid", r.job.Pid()))
 
 	r.watch = newWatchdog(a.RequestTimeout, func() {
-		r.end(&timeoutError{"it kept us waiting", "request_timeout", a.RequestTimeout})
+		r.endHung(&timeoutError{"it kept us waiting", "request_timeout", a.RequestTimeout})
 	})
 	if a.MaxRequestTime > 0 {
 		r.maxTimer = time.AfterFunc(a.MaxRequestTime, func() {
-			r.end(&timeoutError{"it ran", "max_request_time", a.MaxRequestTime})
+			r.endHung(&timeoutError{"it ran", "max_request_time", a.MaxRequestTime})
 		})
 	}
-	r.stderr = stderrLog{ctx: context.WithoutCancel(ctx), log: r.log, rate: a.StderrRate, marks: a.watchedMarks()}
+	r.stderr = stderrLog{ctx: context.WithoutCancel(ctx), log: r.log, rate: a.StderrRate, marks: a.watchedMarks(), inbox: &r.inbox}
 	r.stderr.write(r.job.Said())
 	r.attendant = time.AfterFunc(attendAfter, r.attend)
 	if pending == nil && !body.more {
@@ -243,6 +245,11 @@ func (r *run) end(cause error) {
 		return
 	}
 	r.cause = cause
+	r.terminate()
+}
+
+// terminate is called with mu held.
+func (r *run) terminate() {
 	r.job.Signal(syscall.SIGTERM)
 	r.killTimer = time.AfterFunc(r.app.KillAfter, r.kill)
 }

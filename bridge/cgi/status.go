@@ -115,7 +115,7 @@ func requestOf(scope *pagi.Scope) asked {
 // Status tells which scripts run, which are compiled, and how many requests wait.
 func (a *app) Status() status.Backend {
 	m := a.mount
-	s := status.Backend{Totals: m.counters.totals(), Runs: m.counters.runs(), Queued: int(m.counters.waiting.Load())}
+	s := status.Backend{Totals: m.counters.totals(), Runs: m.counters.runs(), Queued: int(m.counters.waiting.Load()), LastHang: m.lastHang.Load()}
 	persistent := map[string]bool{}
 	for _, part := range append([]*app{a}, m.directories...) {
 		for _, one := range part.perl.Status() {

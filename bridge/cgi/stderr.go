@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/cgi/internal/job"
+	"github.com/pagi-go/pagi-bridge/internal/hung"
 )
 
 // stderrLine is the longest line of standard error that is logged, in bytes; the
@@ -29,6 +30,8 @@ type stderrLog struct {
 	// the last one whose text was seen.
 	marks  map[string][]string
 	marked string
+
+	inbox *hung.Inbox // gets the Perl stack; nil: none comes
 
 	line    []byte
 	cut     bool // the line was longer than stderrLine
@@ -96,6 +99,13 @@ func (l *stderrLog) add(part []byte) {
 func (l *stderrLog) flush() {
 	text, cut := strings.ToValidUTF8(strings.TrimRight(string(l.line), "\r"), "\uFFFD"), l.cut
 	l.line, l.cut = l.line[:0], false
+	if l.inbox != nil {
+		left := l.inbox.Take(text)
+		if left == "" && text != "" {
+			return
+		}
+		text = left
+	}
 	l.look(text)
 	if now := time.Now(); now.Sub(l.second) >= time.Second {
 		l.reportDropped()

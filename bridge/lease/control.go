@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
+	"github.com/pagi-go/pagi-bridge/internal/status"
 )
 
 // Control is what a gateway asks of a keeper. A Keeper is one itself. Everything that passes is plain data, so that it can
@@ -202,6 +203,8 @@ type Kill struct {
 	Gateway string
 	Worker  int
 	Reason  string // for people
+	// Request is what it has of this gateway, the oldest of several; nil for none.
+	Request *status.Request
 	// Broken: it has broken the protocol; else it has passed a time limit.
 	Broken bool
 	// Silent: the worker has not greeted the gateway for the time For. The keeper kills it unless it may have a reason:

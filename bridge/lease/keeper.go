@@ -375,7 +375,7 @@ func (k *Keeper) Kill(_ context.Context, order Kill) (Killed, error) {
 	if order.Broken {
 		return Killed{p.process.KillBroken(order.Reason)}, nil
 	}
-	return Killed{p.process.Kill(order.Reason)}, nil
+	return Killed{p.process.Kill(worker.Overdue{Reason: order.Reason, Request: order.Request})}, nil
 }
 
 // Weigh implements Control.

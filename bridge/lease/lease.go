@@ -428,11 +428,11 @@ func (l *lease) MakeWay() bool {
 }
 
 // Kill implements worker.Worker.
-func (l *lease) Kill(reason string) bool {
+func (l *lease) Kill(why worker.Overdue) bool {
 	if s := l.State(); s != worker.Serving && s != worker.Draining || !l.enter(worker.Exiting) {
 		return false
 	}
-	l.kill(Kill{Reason: reason})
+	l.kill(Kill{Reason: why.Reason, Request: why.Request})
 	return true
 }
 

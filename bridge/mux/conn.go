@@ -69,6 +69,7 @@ type Conn struct {
 	draining atomic.Bool
 	load     atomic.Int64
 	most     int64 // streams at once
+	pid      int   // of the process, 0 where it is not known; set before it gets scopes
 	calls    calls
 }
 

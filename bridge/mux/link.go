@@ -13,6 +13,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/internal/buffer"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/status"
 )
 
 // Errors with which a stream or a connection can end.
@@ -53,7 +54,8 @@ type link struct {
 
 	done  chan struct{} // closed when the connection has ended
 	once  sync.Once
-	cause error // why it has ended; valid after done
+	cause error           // why it has ended; valid after done
+	stuck *status.Request // what the other side had for the longest time when it gave no sign of life; valid where cause is ErrBlocked
 }
 
 func (l *link) init(line *Line, log *slog.Logger, from wire.Direction, end end) {

@@ -94,6 +94,9 @@ func (l *link) keepPinging(ping Ping) {
 				last = now
 				_ = l.put(func(b []byte) []byte { return wire.AppendFrame(b, wire.Ping, 0, 0, token[:]) }) // its reader notices
 			case silent > ping.Patience:
+				if first := l.streams.oldest(); first != nil {
+					l.stuck = first.request()
+				}
 				l.close(fmt.Errorf("%w for %v", ErrBlocked, silent.Round(time.Millisecond)))
 				return
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/shared"
+	"github.com/pagi-go/pagi-bridge/internal/slow"
 	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/internal/tally"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -42,6 +43,8 @@ type WorkersOptions struct {
 	// QueueSize is how many scopes may wait for a worker, 0 for none, and QueueTimeout how long one may wait.
 	QueueSize    int
 	QueueTimeout time.Duration
+	// Indirect says that a worker has other processes serve its scopes, so that its number does not tell which one does.
+	Indirect bool
 	// StreamGrace is how long the scopes of a worker that is replaced may go on; 0 means without a limit. Then they
 	// end with ErrRetired.
 	StreamGrace time.Duration
@@ -147,6 +150,8 @@ func (w *Workers) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Rec
 // ServeBy is Serve for a caller that wants to know the worker: chosen is called when a worker gets the scope, with its number
 // and that of its process, both 0 if it ends at that moment. Nil is allowed.
 func (w *Workers) ServeBy(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send, chosen func(worker, pid int)) error {
+	running := slow.Of(scope)
+	running.Queued()
 	c := w.set.acquire()
 	if c == nil {
 		var err error
@@ -164,6 +169,11 @@ func (w *Workers) ServeBy(ctx context.Context, scope *pagi.Scope, receive pagi.R
 	}
 	if chosen != nil {
 		chosen(w.workerOf(c))
+	}
+	if w.opt.Indirect {
+		running.Assigned(0)
+	} else {
+		running.Assigned(c.pid)
 	}
 	return c.serve(ctx, scope, receive, send)
 }
@@ -252,13 +262,14 @@ func (p *post) Ready() {
 	w := p.workers
 	conn := New(Adopt(carrier{p.process}, p.process.Terms()), Options{Logger: p.process.Logger(), Ping: w.opt.Ping, Call: w.opt.Call, Served: p.served})
 	conn.ready.Store(true) // the group has read READY
+	conn.pid = p.process.PID()
 	p.stage, p.conn, p.since = serving, conn, time.Now()
 	p.running.Go(func() { _ = conn.Run() }) // the group tells how a worker ends
 	p.running.Go(func() {
 		<-conn.done // Run may still wait for a write that only the end of the process ends
 		if errors.Is(conn.cause, ErrBlocked) {
 			p.process.Logger().Error("a worker is killed", "reason", conn.cause)
-			p.process.Kill(conn.cause.Error())
+			p.process.Kill(worker.Overdue{Reason: conn.cause.Error(), Request: conn.stuck})
 		}
 	})
 	w.set.Add(conn)

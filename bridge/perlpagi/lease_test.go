@@ -22,7 +22,7 @@ import (
 func TestOverALease(t *testing.T) {
 	t.Parallel()
 	needs(t, "IO::Async::Loop", "Future::AsyncAwait")
-	leased.Again(t, "^Test(HTTP|State|WebSocket|EventStream|ConnectionObject|BackPressure|Workers|Start|Recycling|Reload|Preload|ABlockedWorker|DisconnectGrace|OtherForms|RequestsWait|TooMany)")
+	leased.Again(t, "^Test(HTTP|State|WebSocket|EventStream|ConnectionObject|BackPressure|Workers|Start|Recycling|Reload|Preload|ABlockedWorker|DisconnectGrace|OtherForms|RequestsWait|TooMany|WhereTheLoop)")
 }
 
 // pidApp tells its pid, to requests and to each message of a WebSocket. It notes the lifespan, and how each WebSocket has

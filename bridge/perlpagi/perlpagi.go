@@ -100,6 +100,8 @@ type PAGI struct {
 
 	// PSGI says that the application is one of PSGI, or of Mojolicious. See psgi.PSGI, whose option Loop comes here.
 	PSGI bool `yaml:"-"`
+	// Ping says how long a worker may go without a sign of life before it is ended; mux.DefaultPing by default.
+	Ping mux.Ping `yaml:"-" json:"-"`
 	// MaxBuffered is how many bytes of an answer an application of PSGI may have written that the client has not taken.
 	MaxBuffered int64 `yaml:"-"`
 	// Loaded, if not nil, gets the application's files: those in %INC, as absolute paths, first when a worker has
@@ -226,7 +228,7 @@ func (o *PAGI) process() *perlprocess.Options {
 func (o *PAGI) workers() mux.WorkersOptions {
 	return mux.WorkersOptions{
 		Processes: o.Processes, Limits: o.Limits, Name: o.Name, Start: o.command, Loaded: o.Loaded, Counts: o.Counts, Shared: o.Shared, Logger: o.Logger,
-		Crew: o.Crew, QueueSize: o.QueueSize, QueueTimeout: o.QueueTimeout, StreamGrace: o.StreamGrace,
+		Crew: o.Crew, Ping: o.Ping, QueueSize: o.QueueSize, QueueTimeout: o.QueueTimeout, StreamGrace: o.StreamGrace,
 	}
 }
 
@@ -270,6 +272,7 @@ func (o *PAGI) command(setup worker.Setup) (*exec.Cmd, []byte, error) {
 	set("listen", setup.Listen)
 	set("user", setup.User)
 	set("preload", flag(setup.Preload))
+	set("stack", o.Signal().Configuration())
 	set("reload", flag(o.Loaded != nil || o.Watched))
 	set("strict", flag(o.EventOrder == Strict))
 	set("development", flag(o.Environment == "development"))

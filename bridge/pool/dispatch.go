@@ -11,6 +11,7 @@ import (
 // error is ErrQueueFull, ErrNoWorkers or ErrClosed. Answer.Next reports later failures.
 func (p *Pool) Do(req *Request) (*Answer, error) {
 	x := newExchange(p, req)
+	req.Running.Queued()
 	p.mu.Lock()
 	p.totals.requests++
 	if !p.started || p.closing {
@@ -105,6 +106,9 @@ func (p *Pool) assignLocked(w *station, x *exchange) error {
 	w.unsent = w.process.Queue(p.stream, names, frame)
 	w.duties = append(w.duties, duty{subject: x.subject(), stream: p.stream, x: x})
 	w.state = Busy
+	if x.req.Running != nil {
+		x.req.Running.Assigned(w.process.PID())
+	}
 	return nil
 }
 

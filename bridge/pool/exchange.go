@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/slow"
 )
 
 // Request is a request for Do.
@@ -17,6 +18,8 @@ type Request struct {
 	// a request may wait behind another one in a batch, and may be repeated as Options.Retry
 	// allows.
 	Safe bool
+	// Running is told which worker has the request; nil is allowed.
+	Running *slow.Request
 	// Label names the request in log records: "GET /path". ID tells it from others
 	// there; "" where it has none.
 	Label, ID string

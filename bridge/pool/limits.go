@@ -26,7 +26,7 @@ func (p *Pool) Look(now time.Time) worker.Load {
 				d.x.nudge()
 			}
 		}
-		if why := w.overdueLocked(now); why != "" && w.process.Kill(why) {
+		if why := w.overdueLocked(now); why != "" && w.process.Kill(worker.Overdue{Reason: why, Request: w.runningLocked()}) {
 			send = append(send, w.giveUpLocked(why)...)
 		}
 	}

@@ -232,6 +232,9 @@ func (o *PSGI) command(setup worker.Setup) (*exec.Cmd, []byte, error) {
 	if setup.Preload {
 		configuration = append(configuration, "preload", "1")
 	}
+	if stack := o.Signal().Configuration(); stack != "" {
+		configuration = append(configuration, "stack", stack)
+	}
 	if o.App != "" {
 		configuration = append(configuration, "app", o.App)
 	} else {

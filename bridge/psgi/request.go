@@ -8,6 +8,7 @@ import (
 	"github.com/pagi-go/pagi-bridge/bridge/pool"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
 	"github.com/pagi-go/pagi-bridge/internal/metavars"
+	"github.com/pagi-go/pagi-bridge/internal/slow"
 	"github.com/pagi-go/pagi-bridge/internal/spool"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/request"
@@ -67,6 +68,7 @@ func (r *job) encode(scope *pagi.Scope, names *wire.NameTable) {
 	}
 	r.pool.Names = r.Names()
 	r.pool.Safe = isSafe(scope.Method) && r.body.Size() == 0
+	r.pool.Running = slow.Of(scope)
 	r.pool.ID, _ = scope.Value(scopekey.RequestID).(string)
 	r.pool.Label = label(scope)
 }
@@ -90,6 +92,7 @@ func (r *job) done() error {
 		err = fmt.Errorf("remove a spooled body: %w", err)
 	}
 	r.pool.Turn = nil
+	r.pool.Running = nil
 	jobs.Put(r)
 	return err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/internal/outbox"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/status"
 )
 
 // Crew is what a Host uses of its set of workers. A Group is a crew whose processes are children of this process.
@@ -88,9 +89,17 @@ type Worker interface {
 	// before a Flush. It reports true unless the worker is to stay after all; the worker must not get more work then.
 	Relieved() bool
 	MakeWay() bool
-	// Kill ends a worker that has passed a time limit of the host's, for that reason. It reports false if the worker is
-	// going already. The station takes the work back itself, and logs why: Broken is not called.
-	Kill(reason string) bool
+	// Kill ends a worker that has passed a time limit of the host's. It reports false if the worker is
+	// going already. The station takes the work back itself, and logs why: Broken is not called. Before the worker is ended,
+	// it is found out and logged where it was.
+	Kill(why Overdue) bool
+}
+
+// Overdue is why a worker is ended that has passed a time limit.
+type Overdue struct {
+	Reason string // for people
+	// Request is what the worker had, the oldest of several; nil for none.
+	Request *status.Request
 }
 
 // Delivery tells which of the queued frames a worker has got, by the marks that Queue was called with.

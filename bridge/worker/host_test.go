@@ -400,10 +400,10 @@ func TestAHostWithoutRequestsIsScaled(t *testing.T) {
 func TestAHostKillsAWorker(t *testing.T) {
 	s := start(t, Options{})
 	p := s.only()
-	if !p.Kill("a test") || p.State() != Exiting {
+	if !p.Kill(Overdue{Reason: "a test"}) || p.State() != Exiting {
 		t.Errorf("it is %v", p.State())
 	}
-	if p.Kill("a test") {
+	if p.Kill(Overdue{Reason: "a test"}) {
 		t.Error("it was killed twice")
 	}
 	testkit.Eventually(t, "another one", func() bool { return p.State() == Dead && s.told().ready == 2 })

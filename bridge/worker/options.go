@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/hung"
 	"github.com/pagi-go/pagi-bridge/internal/option"
 	"github.com/pagi-go/pagi-bridge/internal/proc"
 	"github.com/pagi-go/pagi-bridge/internal/shared"
@@ -37,7 +38,14 @@ type Processes struct {
 	// before another takes its place; 0 means no limit. The group checks once per second. It needs a
 	// /proc.
 	MaxRSS int64 `yaml:"max_rss" unit:"bytes" help:"replace a worker process that has more than {SIZE} of memory (default 0: never)"`
+	// StackSignal is the signal by which a worker that is about to be ended for time is asked for its Perl stack: "ILL", the
+	// default, "FPE", "BUS", or "off". Perl runs the handlers of these alone at once. A second signal, number 60, goes with
+	// it. Linux only.
+	StackSignal string `yaml:"stack_signal" help:"before a worker is ended for time, ask it for its Perl stack by {SIGNAL}: ILL, FPE, BUS or off (default ILL)"`
 }
+
+// Signal returns StackSignal.
+func (p *Processes) Signal() hung.Signal { return hung.Signal(p.StackSignal) }
 
 // Limits are the limits and time-outs of the processes of a group.
 type Limits struct {
@@ -138,6 +146,9 @@ func (p *Processes) Check() error {
 		errs = append(errs, option.Wrong("min_workers", "is missing: max_workers needs both"))
 	case p.MinWorkers > p.MaxWorkers:
 		errs = append(errs, option.Wrong("max_workers", "must not be less than min_workers, is %d and %d", p.MaxWorkers, p.MinWorkers))
+	}
+	if err := p.Signal().Check(); err != nil {
+		errs = append(errs, option.Wrong("stack_signal", "%w", err))
 	}
 	if p.MaxRSS > 0 {
 		if _, err := proc.Resident(os.Getpid()); err != nil {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/hung"
 	"github.com/pagi-go/pagi-bridge/internal/sysio"
 )
 
@@ -20,6 +21,7 @@ type output struct {
 	read, write *os.File
 	path        string        // of its FIFO; "" for a pipe
 	done        chan struct{} // closed when the last line has been read
+	inbox       hung.Inbox    // takes the Perl stack out of it
 
 	mu    sync.Mutex
 	start []string // the last lines printed before the worker was ready
@@ -78,7 +80,7 @@ func (o *output) pass(w *peer) {
 	lines := bufio.NewReaderSize(&sysio.PipeReader{File: o.read}, maxLine)
 	for {
 		line, err := lines.ReadSlice('\n')
-		if text := strings.TrimRight(string(line), "\r\n"); text != "" {
+		if text := o.inbox.Take(strings.TrimRight(string(line), "\r\n")); text != "" {
 			w.group.mu.Lock()
 			log, starting := w.logger(), !w.wasReady
 			w.group.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/internal/buffer"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
+	"github.com/pagi-go/pagi-bridge/internal/hung"
 )
 
 // drainTimeout is how long the group waits for the last frames of a dead worker. It is also how
@@ -209,22 +210,45 @@ func (w *Process) Aborted() <-chan struct{} { return w.abort }
 func (w *Process) Relieved() bool { return w.term.relieved.Load() }
 
 // Kill implements Worker. It takes the group's lock.
-func (w *Process) Kill(string) bool {
+func (w *Process) Kill(why Overdue) bool {
 	g := w.group
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if s := w.State(); s != Serving && s != Draining {
 		return false
 	}
-	w.killLocked(time.Now())
+	w.killLocked(time.Now(), why)
 	g.topUpLocked()
 	return true
 }
 
-// killLocked has a worker killed that has passed a time limit.
-func (w *Process) killLocked(now time.Time) {
+// killLocked has a worker killed that has passed a time limit. Where it was is found out before.
+func (w *Process) killLocked(now time.Time, why Overdue) {
 	w.end.killed = true
 	w.blameLocked(causeTimedOut)
 	w.leaveLocked(now)
-	w.group.tasks.Go(w.kill)
+	w.group.tasks.Go(func() {
+		w.examine(why)
+		w.kill()
+	})
+}
+
+// examine finds out and logs where the worker is, in hung.Patience at most.
+func (w *Process) examine(why Overdue) {
+	<-w.spawned
+	g := w.group
+	g.mu.Lock()
+	made := w.made
+	g.mu.Unlock()
+	if made.pid == 0 || w.hasExited() {
+		return
+	}
+	h := hung.Examine(hung.Process{
+		PID: made.pid, Signal: g.opt.Signal(), Inbox: &made.output.inbox, HasEnded: w.hasExited, Hurry: g.hurry,
+	})
+	h.Reason, h.Request = why.Reason, why.Request
+	g.mu.Lock()
+	g.counts.hang = &h
+	g.mu.Unlock()
+	hung.Log(w.logger(), &h)
 }

@@ -66,6 +66,7 @@ type counts struct {
 	restarts     [causes]int64
 	failedStarts int64
 	last         status.Restart
+	hang         *status.Hang // the last one; what it points to does not change
 }
 
 // countEndLocked counts a worker that has ended; failed says that its start came to nothing. A
@@ -104,7 +105,7 @@ func (c *counts) totals() status.Totals {
 // Status reports on the processes, without their memory; see Resident. The state of a worker is that of its process.
 func (g *Group) Status() Status {
 	g.mu.Lock()
-	s := Status{Launched: g.launched, Circuit: g.circuitLocked().String(), Totals: g.counts.totals()}
+	s := Status{Launched: g.launched, Circuit: g.circuitLocked().String(), Totals: g.counts.totals(), LastHang: g.counts.hang}
 	if g.source != nil {
 		s.Generation = g.source.generation
 	}

@@ -38,7 +38,7 @@ func (g *Group) inspect(now time.Time) {
 			} else {
 				w.logger().Error("a worker is killed", "reason", why)
 			}
-			w.killLocked(now)
+			w.killLocked(now, Overdue{Reason: why})
 		}
 	}
 	g.settleLocked(now)

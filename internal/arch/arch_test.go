@@ -57,6 +57,7 @@ var rooms = []struct {
 	{"internal/tracing", []string{"pagi", "pagi/engine", "internal/..."}},
 	{"internal/httpfile", []string{"pagi", "internal/reply"}},
 	{"internal/metavars", []string{"pagi"}},
+	{"internal/slow", []string{"pagi", "pagi/scopekey", "internal/..."}},
 	{"internal/routing", []string{"pagi", "pagi/scopekey", "pagi/lifespan", "internal/..."}},
 	{"internal/...", nil},
 	{"middleware/...", []string{"pagi", "pagi/nethttp", "pagi/scopekey", "pagi/request", "pagi/response", "pagi/session", "pagi/session/boltstore", "pagi/session/redisstore", "pagi/websocket", "pagi/sse", "pagi/lifespan", "internal/..."}},

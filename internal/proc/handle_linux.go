@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,14 @@ func (h *Handle) EndsWithin(patience time.Duration) bool {
 		return pollEnd(h.pid, patience)
 	}
 	return sysio.AwaitReadable(h.fd, patience)
+}
+
+// Signal sends a signal to the process alone, not to its group. It does nothing where the process has ended, or the kernel
+// has no pidfds.
+func (h *Handle) Signal(sig syscall.Signal) {
+	if h.fd >= 0 {
+		_ = unix.PidfdSendSignal(h.fd, sig, nil, 0) // ESRCH: it has ended
+	}
 }
 
 // Close closes the handle.

@@ -55,6 +55,8 @@ type Backend struct {
 	AtOnce int `json:"at_once,omitempty"`
 	// Totals count since the mount was started.
 	Totals Totals `json:"totals"`
+	// LastHang is the last process that was ended because it took too long.
+	LastHang *Hang `json:"last_hang,omitempty"`
 }
 
 // Request describes a request that is running.

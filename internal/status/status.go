@@ -9,10 +9,10 @@
 //
 // Which file does what: status.go has the gateway and its server, backend.go what is behind a
 // mount, beside.go what is beside the site, responses.go what clients got, totals.go the counts, errors.go the counters of
-// errors, waits.go those of waits.
+// errors, waits.go those of waits, hang.go where a process was that hung.
 //
 // Two rules hold for all that is told of a request: its query string is not shown, and nothing
-// of it is shown any more once it has ended.
+// of it is shown any more once it has ended, except by a Hang.
 package status
 
 import (

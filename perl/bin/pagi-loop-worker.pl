@@ -54,6 +54,7 @@ select((select(STDOUT), $| = 1)[0]);    # what is printed is for the log
 $SIG{PIPE} = sub { };    # not IGNORE, which programs the application starts would inherit
 
 umask $config{umask} if defined $config{umask};
+load('PagiBridge/Stack.pm') && PagiBridge::Stack::watch($config{stack}) if defined $config{stack};
 my $what = defined $config{module} ? $config{module} : defined $config{code} ? '-e' : $config{app};
 
 my ($app, $loop, $server, $is_seed);
@@ -71,6 +72,7 @@ if ($config{preload}) {
     $gateway->ready;
     %config = (%config, %{ $zygote->run });
     # From here on this is a worker, a child of the zygote.
+    PagiBridge::Stack::watch($config{stack}) if defined $config{stack};
     undef $zygote;
     title('worker');
     $link = connected();

@@ -51,6 +51,7 @@ select((select(STDOUT), $| = 1)[0]);    # what is printed is for the log
 $SIG{PIPE} = sub { };    # not IGNORE, which programs the application starts would inherit
 
 umask $config{umask} if defined $config{umask};
+load('PagiBridge/Stack.pm') && PagiBridge::Stack::watch($config{stack}) if defined $config{stack};
 
 my $class = 'PagiBridge::Worker';
 if (defined $config{user}) {    # gateways dial the workers
@@ -79,6 +80,7 @@ if ($zygote) {
     %config = (%config, %{ $zygote->run });
     # From here on this is a worker, a child of the zygote; nothing that belongs to one
     # process has been made before.
+    PagiBridge::Stack::watch($config{stack}) if defined $config{stack};
     undef $zygote;
     title('worker');
     $class  = 'PagiBridge::Listening' if defined $config{listen};

@@ -43,7 +43,7 @@ func (a *Adapters) resident(isolation confine.Isolation, m Mount, site pagi.App,
 	}
 	app := &resident{kind: m.Kind, name: m.Name, site: site}
 	app.workers = mux.NewWorkers(mux.WorkersOptions{
-		Name: m.Name, Logger: log,
+		Name: m.Name, Logger: log, Indirect: true,
 		Crew: func(w worker.Options, host worker.Host) worker.Crew {
 			app.crew = crew(w, host)
 			return app.crew

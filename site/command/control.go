@@ -36,7 +36,7 @@ func (g *gateway) control() http.Handler {
 	})
 	for name, order := range map[string]func(context.Context, url.Values) (string, error){
 		"reload": g.reloadOrder, "scale": g.scaleOrder, "log-level": g.levelOrder, "reopen": g.reopenOrder,
-		"run-job": g.runJobOrder, "drain": g.drainOrder,
+		"run-job": g.runJobOrder, "drain": g.drainOrder, "stack": g.stackOrder,
 	} {
 		mux.HandleFunc("POST /"+name, func(w http.ResponseWriter, r *http.Request) {
 			_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // a reload takes what it takes
@@ -108,32 +108,40 @@ var orders = map[string]struct {
 	arguments string // for the usage
 	does      string
 	query     func(args []string) (url.Values, error)
+	// numbers are flags, by the names that they have in the query, with their help.
+	numbers map[string]string
 }{
-	"reload": {"[MOUNT]", "Read the site file again and load the applications anew, or those of one mount.", func(args []string) (url.Values, error) {
+	"stack": {arguments: "[MOUNT]", does: "Print where the processes of all mounts are, or those of one mount, without disturbing them.", query: func(args []string) (url.Values, error) {
+		if len(args) > 1 {
+			return nil, fmt.Errorf("unexpected argument %q", args[1])
+		}
+		return url.Values{"mount": args}, nil
+	}, numbers: map[string]string{"pid": "only the process with the number `N`"}},
+	"reload": {arguments: "[MOUNT]", does: "Read the site file again and load the applications anew, or those of one mount.", query: func(args []string) (url.Values, error) {
 		if len(args) > 1 {
 			return nil, fmt.Errorf("unexpected argument %q", args[1])
 		}
 		return url.Values{"mount": args}, nil
 	}},
-	"scale": {"MOUNT N", "Give a mount N workers, until the site file is changed.", func(args []string) (url.Values, error) {
+	"scale": {arguments: "MOUNT N", does: "Give a mount N workers, until the site file is changed.", query: func(args []string) (url.Values, error) {
 		if len(args) != 2 {
 			return nil, errors.New("give the name of a mount, and a number of workers")
 		}
 		return url.Values{"mount": args[:1], "workers": args[1:]}, nil
 	}},
-	"log-level": {"LEVEL", "Set the level of the log to debug, info, warn or error, until the site file is changed.", func(args []string) (url.Values, error) {
+	"log-level": {arguments: "LEVEL", does: "Set the level of the log to debug, info, warn or error, until the site file is changed.", query: func(args []string) (url.Values, error) {
 		if len(args) != 1 {
 			return nil, errors.New("give a level: " + strings.Join(logLevels, ", "))
 		}
 		return url.Values{"level": args}, nil
 	}},
-	"run-job": {"NAME", "Run a job of the site's cron now.", func(args []string) (url.Values, error) {
+	"run-job": {arguments: "NAME", does: "Run a job of the site's cron now.", query: func(args []string) (url.Values, error) {
 		if len(args) != 1 {
 			return nil, errors.New("give the name of a job")
 		}
 		return url.Values{"job": args}, nil
 	}},
-	"reopen": {"", "Open the log files again, after a program has renamed them.", func(args []string) (url.Values, error) {
+	"reopen": {arguments: "", does: "Open the log files again, after a program has renamed them.", query: func(args []string) (url.Values, error) {
 		if len(args) > 0 {
 			return nil, fmt.Errorf("unexpected argument %q", args[0])
 		}
@@ -148,6 +156,9 @@ func giveOrder(ctx context.Context, name string, args []string, p Process) int {
 	flags.Usage = func() {}
 	find := socketFlags(flags)
 	help := flags.BoolP("help", "h", false, "print this help")
+	for name, does := range order.numbers {
+		flags.Uint32(name, 0, does)
+	}
 	if err := flags.Parse(args); err != nil {
 		return complain(p, ExitUsage, err)
 	}
@@ -158,6 +169,11 @@ func giveOrder(ctx context.Context, name string, args []string, p Process) int {
 	query, err := order.query(flags.Args())
 	if err != nil {
 		return complain(p, ExitUsage, err)
+	}
+	for name := range order.numbers {
+		if f := flags.Lookup(name); f.Changed {
+			query.Set(name, f.Value.String())
+		}
 	}
 	socket, err := find()
 	if err != nil {

@@ -147,6 +147,7 @@ func (o *options) defineLogs() {
 	f, s := o.set, &o.settings
 	f.BoolVar(&o.noAccessLog, "no-access-log", false, "do not log requests")
 	o.defineFrom(&s.Logs)
+	o.defineFrom(&s.SlowLog)
 }
 
 func (o *options) defineLimits() {

@@ -21,6 +21,7 @@ Usage:
   pagi-bridge top -c site.yaml      show the same in a table, again and again
   pagi-bridge drain -c site.yaml    tell load balancers that a running gateway stops, then stop it
   pagi-bridge reload -c site.yaml   reload a running gateway; also scale, log-level, reopen, run-job
+  pagi-bridge stack -c site.yaml    tell where the processes of a running gateway are
   pagi-bridge routes -c site.yaml   list the routes and mounts of a site
   pagi-bridge import /etc/apache2   make a site file of the configuration of another server
   pagi-bridge plugin verify ./p     say what is wrong with a plugin

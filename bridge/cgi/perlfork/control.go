@@ -41,6 +41,7 @@ var systemCalls = []struct {
 	{"prlimit64", unix.SYS_PRLIMIT64},
 	{"read", syscall.SYS_READ},
 	{"recvmsg", syscall.SYS_RECVMSG},
+	{"rt_sigaction", syscall.SYS_RT_SIGACTION},
 	{"rt_sigprocmask", syscall.SYS_RT_SIGPROCMASK},
 	{"sendmsg", syscall.SYS_SENDMSG},
 	{"setitimer", syscall.SYS_SETITIMER},

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pagi-go/pagi-bridge/bridge/cgi/internal/job"
+	"github.com/pagi-go/pagi-bridge/internal/hung"
 	"github.com/pagi-go/pagi-bridge/internal/proc"
 )
 
@@ -187,6 +188,9 @@ func (z *zygote) configuration(s *version) []byte {
 	}
 	for _, module := range z.owner.config.PreloadModules {
 		b = appendPairs(b, "module", moduleFile(module))
+	}
+	if stack := z.owner.config.Signal(); stack != hung.NoSignal {
+		b = appendPairs(b, "stack", string(stack))
 	}
 	limits := z.owner.config.Profile.Limits()
 	if soft, hard := limits.CPUSeconds(); soft > 0 {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/internal/hung"
 	"github.com/pagi-go/pagi-bridge/internal/option"
 )
 
@@ -49,6 +50,18 @@ type Options struct {
 	// PersistentRequests is how many requests such a process answers before another
 	// takes its place. The default is 1000; negative means no limit.
 	PersistentRequests int `yaml:"persistent_requests" default:"1000"`
+	// StackSignal is the signal by which a Perl script that is compiled once is asked for its Perl stack, before it is ended
+	// for time: "ILL", the default, "FPE", "BUS", or "off". Perl runs the handlers of these alone at once. A second signal,
+	// number 60, goes with it.
+	StackSignal string `yaml:"stack_signal"`
+}
+
+// Signal returns StackSignal, or the default.
+func (o *Options) Signal() hung.Signal {
+	if o.StackSignal == "" {
+		return hung.DefaultSignal
+	}
+	return hung.Signal(o.StackSignal)
 }
 
 var isModule = regexp.MustCompile(`^[A-Za-z_]\w*(::\w+)*$`)
@@ -76,6 +89,9 @@ func (o *Options) Prepare(cpuTime time.Duration) error {
 	}
 	if (len(o.Persistent) > 0 || o.Mode == ModePersistent) && cpuTime != 0 {
 		return errors.New("persistent: cannot be combined with cpu_time, which a process has once for all its requests")
+	}
+	if err := o.Signal().Check(); err != nil {
+		return fmt.Errorf("stack_signal: %w", err)
 	}
 	for _, name := range o.PreloadModules {
 		if !isModule.MatchString(name) {

@@ -38,6 +38,7 @@ my $O_CLOEXEC = 0x80000;
 my $SEEK_SET = 0;
 my $SEEK_CUR = 1;
 my $EINTR = 4;
+my $SA_RESTART = 0x10000000;
 my $MOST = 65536;    # bytes in a message
 
 my ($own, %number);
@@ -194,6 +195,49 @@ Ends this process at once, with status 0 by default: no END block, no destructor
 =cut
 
 sub vanish { syscall $number{exit_group}, @_ ? 0 + $_[0] : 0; return }
+
+=head2 watch($signal)
+
+Has this process, and those that are forked from it, write its callers to standard error at the signals NUM60 and C<$signal>.
+L<PagiBridge::Stack> says what they are for.
+
+=cut
+
+sub watch {
+    my ($signal) = @_;
+    return if !exists $SIG{NUM60};
+    my $write = $number{write};
+    my ($told, $done);
+    my $write_callers = sub {
+        my $errno = 0 + $!;
+        my ($text, $level) = ("\x1epagi-bridge stack\x1e", 1);
+        $told = 1;
+        while ($level < 40 && length $text < 3000) {
+            my (undef, $file, $line, $sub) = caller $level++;
+            last if !defined $line;
+            $text .= "$file\t$line\t$sub\t";
+        }
+        utf8::encode($text) if utf8::is_utf8($text);
+        substr $text, 3500, length $text, '' if length $text > 3500;
+        $text =~ tr/\n/?/;
+        $text .= "\n";
+        syscall $write, 2, $text, length $text;
+        $done = 1;
+        select undef, undef, undef, 1;    # a sleep that was interrupted is over, but the program must not run on
+        $! = $errno;
+    };
+    $SIG{NUM60}   = sub { $write_callers->() if !$told };
+    $SIG{$signal} = sub { $write_callers->() if !$done; $SIG{$signal} = 'DEFAULT' };
+    my %numbers = (ILL => 4, BUS => 7, FPE => 8, NUM60 => 60);
+    for my $each (@numbers{ 'NUM60', $signal }) {
+        vec(my $action, 31, 8) = 0;
+        next if syscall($number{rt_sigaction}, $each, 0, $action, 8) < 0;
+        my ($handler, $flags, $rest) = unpack 'J J a*', $action;
+        $action = pack 'J J a*', $handler, $flags | $SA_RESTART, $rest;
+        syscall $number{rt_sigaction}, $each, $action, 0, 8;
+    }
+    return;
+}
 
 =head2 numbers(@names)
 

@@ -48,7 +48,7 @@ my ($control, $watch, $self, $reserve, %config);
 
 # The keys of a configuration, and whether their values are numbers. The empty key is that of the packet that says nothing.
 my %NUMERIC = (
-    (map { $_ => 0 } '', qw(file module name script set unset)),
+    (map { $_ => 0 } '', qw(file module name script set stack unset)),
     (map { $_ => 1 } qw(access arguments cpu data descriptor)),
 );
 
@@ -154,6 +154,7 @@ sub settle {
     configure();
     my $why = $watch->end;
     decline($why) if $why ne '';
+    PagiBridge::CGI::Kernel::watch(@{ $config{stack} }) if $config{stack};
     @files = map { PagiBridge::CGI::Kernel::describe($_) } @{ $config{descriptor} || [] };
     my @names = $watch->names;
     $seeded = exists $ENV{PERL_RAND_SEED};    # perl has the seed itself, from 5.38 on
