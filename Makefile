@@ -3,10 +3,14 @@
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 export STATICCHECK
+NFPM = github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.4
+export NFPM
+# The version in the program, by the last tag; see site/command/version.go.
+BUILT = $(shell git describe --tags --match 'v[0-9]*' --always --dirty 2>/dev/null)
 
 .DEFAULT_GOAL := build
 
-.PHONY: generate help build run quick test lint unit perl-test fuzz conformance cross bench-guard docs clean
+.PHONY: deb rpm packages generate help build run quick test lint unit perl-test fuzz conformance cross bench-guard docs clean
 
 ## help: this list
 help:
@@ -14,7 +18,15 @@ help:
 
 ## build: the gateway, as bin/pagi-bridge
 build:
-	go build -trimpath -o bin/pagi-bridge ./cmd/pagi-bridge
+	go build -trimpath -ldflags '-X github.com/pagi-go/pagi-bridge/site/command.built=$(BUILT)' -o bin/pagi-bridge ./cmd/pagi-bridge
+
+## deb, rpm: a package for ARCH (amd64, arm64; default that of this machine), in dist/
+deb rpm:
+	packaging/build $@ $(ARCH)
+
+## packages: deb and rpm for both architectures
+packages:
+	for format in deb rpm; do for arch in amd64 arm64; do packaging/build $$format $$arch || exit 1; done; done
 
 ## run: the mixed example (PSGI, CGI, files, Go) at http://127.0.0.1:5000/
 run:
@@ -68,4 +80,4 @@ docs:
 	cd docs && npm ci --no-audit --no-fund && npm run build
 
 clean:
-	rm -rf bin docs/.vitepress/dist docs/.vitepress/cache
+	rm -rf bin dist docs/.vitepress/dist docs/.vitepress/cache

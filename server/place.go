@@ -70,7 +70,7 @@ func (p *Place) Check() error {
 // setWritten sets an option in its written form: "tls", "redirect=443".
 func (p *Place) setWritten(option string) error {
 	name, value, hasValue := strings.Cut(option, "=")
-	if isSwitch := name == "tls" || name == "plain" || name == "proxy"; isSwitch && hasValue || !isSwitch && name != "redirect" && value == "" {
+	if isSwitch := IsPlaceSwitch(name); isSwitch && hasValue || !isSwitch && name != "redirect" && value == "" {
 		return fmt.Errorf("%q is none of tls, plain, redirect, proxy, mode=, owner= and group=", option)
 	}
 	if !hasValue {
@@ -84,6 +84,14 @@ func (p *Place) setWritten(option string) error {
 
 // ErrNoPlaceOption is the error of Place.Set for an unknown option.
 var ErrNoPlaceOption = errors.New("is no option of a place to listen at; there are tls, plain, redirect, proxy, mode, owner and group")
+
+// PlaceOptions returns the names that Set knows.
+func PlaceOptions() []string {
+	return []string{"tls", "plain", "redirect", "proxy", "mode", "owner", "group"}
+}
+
+// IsPlaceSwitch reports whether an option of a place is true or false.
+func IsPlaceSwitch(name string) bool { return name == "tls" || name == "plain" || name == "proxy" }
 
 // Set sets an option by its name: "tls", "plain" and "proxy" to "true" or "false",
 // "redirect" to one of them or to a port, "mode" to octal permissions, "owner" and "group"

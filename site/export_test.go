@@ -61,3 +61,36 @@ func fieldsBelow(prefix string, options any) []option.Field {
 	}
 	return all
 }
+
+// CheckWith returns what is wrong with a part of a site file in which one option is set.
+func CheckWith(part, name, value string) error {
+	var options any
+	switch kind, isKind := kinds[part]; {
+	case part == "":
+		options = &Settings{}
+	case part == "mount":
+		options = &Mount{}
+	case part == "route":
+		options = &RouteOptions{Path: "/"}
+	case isKind:
+		options = kind.new()
+	default:
+		options = parts.NewMiddleware(part)
+	}
+	if code, has := fieldsOf(options)["code"]; has { // an application, which is checked first
+		code.Value.SetString("1")
+	}
+	if err := fieldsOf(options)[name].Set(value); err != nil {
+		return err
+	}
+	switch o := options.(type) {
+	case *RouteOptions:
+		return o.check()
+	case interface{ Check() error }:
+		return o.Check()
+	case builder:
+		_, err := o.Build()
+		return err
+	}
+	return nil
+}

@@ -45,6 +45,7 @@ func (g *greeter) Check() error {
 
 func TestMain(m *testing.M) {
 	site.RegisterApp("test_greeter", func() pagi.App { return &greeter{} })
+	site.RegisterApp("home", func() pagi.App { return pagi.AppFunc(nil) }) // of examples/20-mixed-site
 	os.Exit(m.Run())
 }
 

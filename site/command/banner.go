@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
-	"runtime/debug"
 	"text/tabwriter"
 
 	"github.com/pagi-go/pagi-bridge/bridge/psgi"
@@ -85,19 +83,6 @@ func workers(m *site.Mount) string {
 		return "1 worker"
 	}
 	return fmt.Sprintf("%d workers", m.Workers)
-}
-
-// version returns the module's version, "devel" for a build from a working tree.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return "devel"
-	}
-	return info.Main.Version
-}
-
-func versionLine() string {
-	return fmt.Sprintf("pagi-bridge %s (PAGI 0.3, %s, %s/%s)", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // testedLine returns the answer of -t for a correct site.

@@ -135,7 +135,7 @@ var orders = map[string]struct {
 		}
 		return url.Values{"level": args}, nil
 	}},
-	"run-job": {arguments: "NAME", does: "Run a job of the site's cron now.", query: func(args []string) (url.Values, error) {
+	"run-job": {arguments: "JOB", does: "Run a job of the site's cron now.", query: func(args []string) (url.Values, error) {
 		if len(args) != 1 {
 			return nil, errors.New("give the name of a job")
 		}
@@ -149,23 +149,19 @@ var orders = map[string]struct {
 	}},
 }
 
-// giveOrder is one of the commands that steer a running gateway.
-func giveOrder(ctx context.Context, name string, args []string, p Process) int {
+// orderCommand is one of the commands that steer a running gateway.
+func orderCommand(name string) *command {
+	c := newCommand(name, orders[name].arguments, orders[name].does)
+	find := socketFlags(c.flags)
+	for name, does := range orders[name].numbers {
+		c.flags.Uint32(name, 0, does)
+	}
+	c.run = func(ctx context.Context, p Process) int { return giveOrder(ctx, name, c.flags, find, p) }
+	return c
+}
+
+func giveOrder(ctx context.Context, name string, flags *pflag.FlagSet, find func() (string, error), p Process) int {
 	order := orders[name]
-	flags := pflag.NewFlagSet("pagi-bridge "+name, pflag.ContinueOnError)
-	flags.Usage = func() {}
-	find := socketFlags(flags)
-	help := flags.BoolP("help", "h", false, "print this help")
-	for name, does := range order.numbers {
-		flags.Uint32(name, 0, does)
-	}
-	if err := flags.Parse(args); err != nil {
-		return complain(p, ExitUsage, err)
-	}
-	if *help {
-		command := strings.TrimSpace("pagi-bridge " + name + " " + order.arguments)
-		return say(p, order.does+"\n\nUsage:\n  "+command+" --status-socket PATH | -c site.yaml\n\nOptions:\n"+flags.FlagUsagesWrapped(100))
-	}
 	query, err := order.query(flags.Args())
 	if err != nil {
 		return complain(p, ExitUsage, err)

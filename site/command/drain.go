@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/pagi-go/pagi-bridge/internal/status"
 )
 
@@ -142,38 +140,31 @@ func (g *gateway) drainMount(mount string, cancel bool) (string, error) {
 	return mount + " is drained: new requests get 503", nil
 }
 
-// giveDrain is the command "pagi-bridge drain".
-func giveDrain(ctx context.Context, args []string, p Process) int {
-	flags := pflag.NewFlagSet("pagi-bridge drain", pflag.ContinueOnError)
-	flags.Usage = func() {}
-	flags.SortFlags = false
-	delay := flags.Duration("delay", defaultDrainDelay, "go on for this `TIME` before the gateway stops, so that load balancers notice")
-	cancel := flags.Bool("cancel", false, "take it back: the gateway goes on, or the mount takes requests again")
-	wait := flags.Bool("wait", false, "return once the gateway has ended, or the mount has no request any more")
-	find := socketFlags(flags)
-	help := flags.BoolP("help", "h", false, "print this help")
-	if err := flags.Parse(args); err != nil {
-		return complain(p, ExitUsage, err)
-	}
-	mount := flags.Arg(0)
-	switch {
-	case *help:
-		return say(p, `Stop a gateway without losing requests: its readiness fails, it goes on for a while, and then
+// drainCommand is the command "pagi-bridge drain".
+func drainCommand() *command {
+	c := newCommand("drain", "[MOUNT]", `Stop a gateway without losing requests: its readiness fails, it goes on for a while, and then
 stops as after TERM. With the name of a mount that mount alone refuses new requests, with 503,
-until it is told otherwise; the requests that it has go on.
-
-Usage:
-  pagi-bridge drain [MOUNT] --status-socket PATH | -c site.yaml
-
-Options:
-`+flags.FlagUsagesWrapped(100))
-	case flags.NArg() > 1:
-		return complain(p, ExitUsage, fmt.Errorf("unexpected argument %q", flags.Arg(1)))
-	case mount != "" && flags.Changed("delay"):
-		return complain(p, ExitUsage, errors.New("--delay is for the whole gateway: a mount is drained at once"))
-	case *cancel && (*wait || flags.Changed("delay")):
-		return complain(p, ExitUsage, errors.New("--cancel goes without --wait and --delay"))
+until it is told otherwise; the requests that it has go on.`)
+	delay := c.flags.Duration("delay", defaultDrainDelay, "go on for this `TIME` before the gateway stops, so that load balancers notice")
+	cancel := c.flags.Bool("cancel", false, "take it back: the gateway goes on, or the mount takes requests again")
+	wait := c.flags.Bool("wait", false, "return once the gateway has ended, or the mount has no request any more")
+	find := socketFlags(c.flags)
+	c.run = func(ctx context.Context, p Process) int {
+		mount := c.flags.Arg(0)
+		switch {
+		case c.flags.NArg() > 1:
+			return complain(p, ExitUsage, fmt.Errorf("unexpected argument %q", c.flags.Arg(1)))
+		case mount != "" && c.flags.Changed("delay"):
+			return complain(p, ExitUsage, errors.New("--delay is for the whole gateway: a mount is drained at once"))
+		case *cancel && (*wait || c.flags.Changed("delay")):
+			return complain(p, ExitUsage, errors.New("--cancel goes without --wait and --delay"))
+		}
+		return giveDrain(ctx, find, mount, *delay, *cancel, *wait, p)
 	}
+	return c
+}
+
+func giveDrain(ctx context.Context, find func() (string, error), mount string, delay time.Duration, cancel, wait bool, p Process) int {
 	socket, err := find()
 	if err != nil {
 		return complain(p, ExitUsage, err)
@@ -182,14 +173,14 @@ Options:
 	if mount != "" {
 		query = url.Values{"mount": {mount}}
 	}
-	if *cancel {
+	if cancel {
 		query.Set("cancel", "yes")
 	}
 	text, err := askGateway(ctx, socket, http.MethodPost, "drain", query)
 	if err != nil {
 		return complain(p, ExitFailure, err)
 	}
-	if code := say(p, text); code != ExitOK || !*wait {
+	if code := say(p, text); code != ExitOK || !wait {
 		return code
 	}
 	if err := awaitDrained(ctx, socket, mount); err != nil {

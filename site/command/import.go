@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/spf13/pflag"
 
 	"github.com/pagi-go/pagi-bridge/plugin/adapters"
 	"github.com/pagi-go/pagi-bridge/site"
@@ -22,15 +21,8 @@ import (
 // configuration has, or is not right on this machine.
 const ExitIncomplete = 3
 
-// importUsage begins the help of the command.
-const importUsage = `Make a site file of the configuration of another server.
-
-Usage:
-  pagi-bridge import /etc/apache2 -o site.yaml
-  pagi-bridge import /etc/nginx/sites-enabled/shop shop.service
-  pagi-bridge import .htaccess
-
-Several files make one site: a proxy to the port of an application becomes the application if the command
+// importNotes are in the help of the command.
+const importNotes = `Several files make one site: a proxy to the port of an application becomes the application if the command
 that starts it is given, too. What is not carried over is listed on standard error, by file and line, and at
 the top of the site file.
 
@@ -38,40 +30,40 @@ Formats: apache, htaccess, nginx, uwsgi (ini), unit (JSON), command (plackup, st
 procfile. Without --from the text of each file tells.
 
 Exit codes: 0 all was carried over, 1 failed, 2 wrong flags or a file that cannot be read, 3 something was
-left out or is missing on this machine.
+left out or is missing on this machine.`
 
-Options:
-`
+// importCommand is the command "pagi-bridge import".
+func importCommand() *command {
+	c := newCommand("import", "FILE...", "Make a site file of the configuration of another server.")
+	c.usage, c.notes, c.reads = []string{
+		"pagi-bridge import /etc/apache2 -o site.yaml", "pagi-bridge import /etc/nginx/sites-enabled/shop shop.service", "pagi-bridge import .htaccess",
+	}, importNotes, true
+	from := c.flags.String("from", "", "read all files as this `FORMAT`")
+	output := c.flags.StringP("output", "o", "", "write the site file to `FILE`, which must not exist; without it to standard output")
+	c.run = func(_ context.Context, p Process) int {
+		switch {
+		case c.flags.NArg() == 0:
+			return complain(p, ExitUsage, errors.New("name the files or the directory of a configuration"))
+		case *from != "" && !slices.Contains(importer.Formats, importer.Format(*from)):
+			return complain(p, ExitUsage, fmt.Errorf("--from %s: there is no such format; there are %s", *from, strings.Trim(fmt.Sprint(importer.Formats), "[]")))
+		}
+		return importConfiguration(c.flags.Args(), importer.Format(*from), *output, p)
+	}
+	return c
+}
 
-// importConfiguration is the command "pagi-bridge import".
-func importConfiguration(args []string, p Process) int {
-	flags := pflag.NewFlagSet("pagi-bridge import", pflag.ContinueOnError)
-	flags.Usage = func() {}
-	from := flags.String("from", "", "read all files as this `FORMAT`")
-	output := flags.StringP("output", "o", "", "write the site file to `FILE`, which must not exist; without it to standard output")
-	help := flags.BoolP("help", "h", false, "print this help")
-	if err := flags.Parse(args); err != nil {
-		return complain(p, ExitUsage, err)
-	}
-	switch {
-	case *help:
-		return say(p, importUsage+flags.FlagUsagesWrapped(100))
-	case flags.NArg() == 0:
-		return complain(p, ExitUsage, errors.New("name the files or the directory of a configuration"))
-	case *from != "" && !slices.Contains(importer.Formats, importer.Format(*from)):
-		return complain(p, ExitUsage, fmt.Errorf("--from %s: there is no such format; there are %s", *from, strings.Trim(fmt.Sprint(importer.Formats), "[]")))
-	}
-	result, err := importer.Import(flags.Args(), importer.Format(*from))
+func importConfiguration(files []string, from importer.Format, output string, p Process) int {
+	result, err := importer.Import(files, from)
 	if err != nil {
 		return complain(p, ExitUsage, err)
 	}
-	name := *output
+	name := output
 	if name == "" {
 		name = "site.yaml"
 	} else if err := writeNew(name, result.Site); err != nil {
 		return complain(p, ExitFailure, err)
 	}
-	if *output == "" {
+	if output == "" {
 		if code := say(p, result.Site); code != ExitOK {
 			return code
 		}

@@ -216,35 +216,10 @@ func ownProgram() (string, error) {
 // Run carries out a command line and returns the exit code. It serves until ctx
 // ends.
 func Run(ctx context.Context, args []string, p Process) int {
-	if len(args) > 0 && args[0] == "status" {
-		p.beginning.isOver()
-		return showStatus(ctx, args[1:], p)
-	}
-	if len(args) > 0 && args[0] == "drain" {
-		p.beginning.isOver()
-		return giveDrain(ctx, args[1:], p)
-	}
-	if len(args) > 0 && args[0] == "top" {
-		p.beginning.isOver()
-		return showTop(ctx, args[1:], p)
-	}
 	if len(args) > 0 {
-		if _, is := orders[args[0]]; is {
-			p.beginning.isOver()
-			return giveOrder(ctx, args[0], args[1:], p)
+		if make, is := commands[args[0]]; is {
+			return make().carryOut(ctx, args[1:], p)
 		}
-	}
-	if len(args) > 0 && args[0] == "routes" {
-		p.beginning.isTest()
-		return showRoutes(args[1:], p)
-	}
-	if len(args) > 0 && args[0] == "import" {
-		p.beginning.isTest()
-		return importConfiguration(args[1:], p)
-	}
-	if len(args) > 0 && args[0] == "plugin" {
-		p.beginning.isOver()
-		return pluginCommand(ctx, args[1:], p)
 	}
 	options, err := parseFlags(args)
 	switch {

@@ -16,56 +16,48 @@ import (
 	"github.com/pagi-go/pagi-bridge/plugin/verify"
 )
 
-const pluginHelp = `Verify or describe a plugin.
-
-Usage:
-  pagi-bridge plugin verify [options] ./my-plugin [arguments]     do what a gateway does with it, and say what is wrong
-  pagi-bridge plugin describe [options] ./my-plugin [arguments]   print its name and its options
-
-Exit codes: 0 all is well, 1 something is wrong with the plugin, 2 wrong flags.
-
-Options:
-`
-
 // pluginCommand is the command "pagi-bridge plugin".
-func pluginCommand(ctx context.Context, args []string, p Process) int {
-	flags := pflag.NewFlagSet("pagi-bridge plugin", pflag.ContinueOnError)
-	flags.Usage = func() {}
+func pluginCommand() *command {
+	c := newCommand("plugin", "verify|describe FILE", "Verify or describe a plugin.")
+	c.usage, c.notes = []string{
+		"pagi-bridge plugin verify [options] ./my-plugin [arguments]     do what a gateway does with it, and say what is wrong",
+		"pagi-bridge plugin describe [options] ./my-plugin [arguments]   print its name and its options",
+	}, "Exit codes: 0 all is well, 1 something is wrong with the plugin, 2 wrong flags."
+	flags := c.flags
 	flags.SetInterspersed(false) // what follows the program is its own
 	protocol := flags.String("protocol", host.ProtocolGRPC, "how it talks to the gateway: grpc or `wire`")
 	config := flags.String("config", "", "its options, as a `JSON` object")
 	path := flags.String("path", "/", "the `PATH` that requests ask for")
 	asJSON := flags.Bool("json", false, "with describe: print JSON instead of a table")
-	help := flags.BoolP("help", "h", false, "print this help")
 	what := ""
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		what, args = args[0], args[1:]
+	c.takeWord = func(word string) { what = word }
+	c.run = func(ctx context.Context, p Process) int {
+		return examinePlugin(ctx, what, flags, *protocol, *config, *path, *asJSON, p)
 	}
-	if err := flags.Parse(args); err != nil {
-		return complain(p, ExitUsage, err)
-	}
+	return c
+}
+
+func examinePlugin(ctx context.Context, what string, flags *pflag.FlagSet, protocol, config, path string, asJSON bool, p Process) int {
 	var options map[string]any
 	switch {
-	case *help:
-		return say(p, pluginHelp+flags.FlagUsagesWrapped(100))
 	case what != "verify" && what != "describe":
 		return complain(p, ExitUsage, fmt.Errorf("plugin: must be followed by verify or describe, is %q", what), "Try 'pagi-bridge plugin --help'.")
 	case flags.NArg() == 0:
 		return complain(p, ExitUsage, errors.New("name the program of the plugin"))
-	case *config != "":
-		if err := json.Unmarshal([]byte(*config), &options); err != nil {
+	case config != "":
+		if err := json.Unmarshal([]byte(config), &options); err != nil {
 			return complain(p, ExitUsage, fmt.Errorf("--config: must be a JSON object: %w", err))
 		}
 	}
-	mount := &host.Plugin{Command: flags.Args(), Protocol: *protocol, Config: options, Name: "/", Logger: slog.New(slog.DiscardHandler)}
+	mount := &host.Plugin{Command: flags.Args(), Protocol: protocol, Config: options, Name: "/", Logger: slog.New(slog.DiscardHandler)}
 	if err := mount.Check(); err != nil {
 		return complain(p, ExitUsage, err)
 	}
 	if what == "describe" {
-		return describePlugin(ctx, mount, *asJSON, p)
+		return describePlugin(ctx, mount, asJSON, p)
 	}
 	results := verify.Run(ctx, verify.Options{
-		Command: flags.Args(), Protocol: *protocol, Config: options, Path: *path,
+		Command: flags.Args(), Protocol: protocol, Config: options, Path: path,
 		Report: func(r verify.Result) { _, _ = io.WriteString(p.Stdout, resultText(r)) }, // the last line tells of an error
 	})
 	if !verify.Passed(results) {

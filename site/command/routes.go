@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,32 +9,31 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/spf13/pflag"
-
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/plugin/adapters"
 	"github.com/pagi-go/pagi-bridge/site"
 )
 
-// showRoutes is the command "pagi-bridge routes".
-func showRoutes(args []string, p Process) int {
-	flags := pflag.NewFlagSet("pagi-bridge routes", pflag.ContinueOnError)
-	flags.Usage = func() {}
-	asJSON := flags.Bool("json", false, "print JSON instead of a table")
-	config := flags.StringP("config", "c", "", "list the routes of the site `FILE`")
-	help := flags.BoolP("help", "h", false, "print this help")
-	if err := flags.Parse(args); err != nil {
-		return complain(p, ExitUsage, err)
+// routesCommand is the command "pagi-bridge routes".
+func routesCommand() *command {
+	c := newCommand("routes", "", "List the routes and mounts of a site.")
+	c.usage, c.reads = []string{"pagi-bridge routes -c site.yaml"}, true
+	asJSON := c.flags.Bool("json", false, "print JSON instead of a table")
+	config := c.flags.StringP("config", "c", "", "list the routes of the site `FILE`")
+	c.run = func(_ context.Context, p Process) int {
+		switch {
+		case c.flags.NArg() > 0:
+			return complain(p, ExitUsage, fmt.Errorf("unexpected argument %q", c.flags.Arg(0)))
+		case *config == "":
+			return complain(p, ExitUsage, errors.New("give -c FILE"))
+		}
+		return showRoutes(*config, *asJSON, p)
 	}
-	switch {
-	case *help:
-		return say(p, "List the routes and mounts of a site.\n\nUsage:\n  pagi-bridge routes -c site.yaml\n\nOptions:\n"+flags.FlagUsagesWrapped(100))
-	case flags.NArg() > 0:
-		return complain(p, ExitUsage, fmt.Errorf("unexpected argument %q", flags.Arg(0)))
-	case *config == "":
-		return complain(p, ExitUsage, errors.New("give -c FILE"))
-	}
-	s, err := site.Loader{LookupEnv: p.LookupEnv}.Load(*config)
+	return c
+}
+
+func showRoutes(config string, asJSON bool, p Process) int {
+	s, err := site.Loader{LookupEnv: p.LookupEnv}.Load(config)
 	if err != nil {
 		return complain(p, ExitUsage, err)
 	}
@@ -45,7 +45,7 @@ func showRoutes(args []string, p Process) int {
 	if _, err := s.Build(); err != nil {
 		return complain(p, ExitUsage, err)
 	}
-	if !*asJSON {
+	if !asJSON {
 		return say(p, routesText(s.Routes()))
 	}
 	text, err := json.MarshalIndent(s.Routes(), "", "  ")

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/pagi-go/pagi-bridge/internal/lines"
 	"github.com/pagi-go/pagi-bridge/internal/status"
 )
@@ -51,29 +49,28 @@ func reportLogs(all map[string]lines.Stats) (list []status.Log) {
 // statusTime is how long a gateway may take to tell its status.
 const statusTime = 10 * time.Second
 
-// showStatus is the command "pagi-bridge status".
-func showStatus(ctx context.Context, args []string, p Process) int {
-	flags := pflag.NewFlagSet("pagi-bridge status", pflag.ContinueOnError)
-	flags.Usage = func() {}
-	asJSON := flags.Bool("json", false, "print JSON instead of text")
-	find := socketFlags(flags)
-	help := flags.BoolP("help", "h", false, "print this help")
-	if err := flags.Parse(args); err != nil {
-		return complain(p, ExitUsage, err)
+// statusCommand is the command "pagi-bridge status".
+func statusCommand() *command {
+	c := newCommand("status", "", "Tell what a running gateway is doing.")
+	asJSON := c.flags.Bool("json", false, "print JSON instead of text")
+	find := socketFlags(c.flags)
+	c.run = func(ctx context.Context, p Process) int {
+		if c.flags.NArg() > 0 {
+			return complain(p, ExitUsage, fmt.Errorf("unexpected argument %q", c.flags.Arg(0)))
+		}
+		return showStatus(ctx, find, *asJSON, p)
 	}
-	switch {
-	case *help:
-		return say(p, "Tell what a running gateway is doing.\n\nUsage:\n  pagi-bridge status --status-socket PATH | -c site.yaml\n\nOptions:\n"+flags.FlagUsagesWrapped(100))
-	case flags.NArg() > 0:
-		return complain(p, ExitUsage, fmt.Errorf("unexpected argument %q", flags.Arg(0)))
-	}
+	return c
+}
+
+func showStatus(ctx context.Context, find func() (string, error), asJSON bool, p Process) int {
 	socket, err := find()
 	if err != nil {
 		return complain(p, ExitUsage, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, statusTime)
 	defer cancel()
-	if *asJSON {
+	if asJSON {
 		text, err := askGateway(ctx, socket, http.MethodGet, "", nil)
 		if err != nil {
 			return complain(p, ExitFailure, err)

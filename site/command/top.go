@@ -9,7 +9,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/pagi-go/pagi-bridge/internal/status"
@@ -19,33 +18,27 @@ import (
 // leastInterval is the shortest time between two looks of "pagi-bridge top".
 const leastInterval = 100 * time.Millisecond
 
-// showTop is the command "pagi-bridge top".
-func showTop(ctx context.Context, args []string, p Process) int {
-	flags := pflag.NewFlagSet("pagi-bridge top", pflag.ContinueOnError)
-	flags.Usage = func() {}
-	interval := flags.Duration("interval", 2*time.Second, "look at the gateway every `TIME`")
-	once := flags.Bool("once", false, "print one table, of two looks with the interval between them; works without a terminal")
-	find := socketFlags(flags)
-	help := flags.BoolP("help", "h", false, "print this help")
-	if err := flags.Parse(args); err != nil {
-		return complain(p, ExitUsage, err)
-	}
-	switch {
-	case *help:
-		return say(p, `Show what a running gateway is doing, again and again: its mounts, their workers and the
+// topCommand is the command "pagi-bridge top".
+func topCommand() *command {
+	c := newCommand("top", "", `Show what a running gateway is doing, again and again: its mounts, their workers and the
 requests that these are running. The key h tells the other keys. The environment variable NO_COLOR
-turns colours off.
-
-Usage:
-  pagi-bridge top --status-socket PATH | -c site.yaml
-
-Options:
-`+flags.FlagUsagesWrapped(100))
-	case flags.NArg() > 0:
-		return complain(p, ExitUsage, fmt.Errorf("unexpected argument %q", flags.Arg(0)))
-	case *interval < leastInterval:
-		return complain(p, ExitUsage, fmt.Errorf("--interval must be at least %v, is %v", leastInterval, *interval))
+turns colours off.`)
+	interval := c.flags.Duration("interval", 2*time.Second, "look at the gateway every `TIME`")
+	once := c.flags.Bool("once", false, "print one table, of two looks with the interval between them; works without a terminal")
+	find := socketFlags(c.flags)
+	c.run = func(ctx context.Context, p Process) int {
+		switch {
+		case c.flags.NArg() > 0:
+			return complain(p, ExitUsage, fmt.Errorf("unexpected argument %q", c.flags.Arg(0)))
+		case *interval < leastInterval:
+			return complain(p, ExitUsage, fmt.Errorf("--interval must be at least %v, is %v", leastInterval, *interval))
+		}
+		return showTop(ctx, find, *interval, *once, p)
 	}
+	return c
+}
+
+func showTop(ctx context.Context, find func() (string, error), interval time.Duration, once bool, p Process) int {
 	socket, err := find()
 	if err != nil {
 		return complain(p, ExitUsage, err)
@@ -56,10 +49,10 @@ Options:
 	dumb, _ := p.LookupEnv("TERM")
 	opt := top.Options{
 		Ask:      func(ctx context.Context) (*status.Gateway, error) { return askStatus(ctx, socket) },
-		Interval: *interval, Color: terminal && noColor == "" && dumb != "dumb",
+		Interval: interval, Color: terminal && noColor == "" && dumb != "dumb",
 	}
 	switch {
-	case *once:
+	case once:
 		columns := 0
 		if terminal {
 			columns, _, _ = term.GetSize(int(out.Fd())) // 0 does not limit the lines

@@ -13,7 +13,8 @@ import (
 )
 
 // TestAMachineMovesInOneSitting does what the owner of a machine with Apache and three CGI packages of Debian does: import, -t,
-// serve at another port beside Apache, compare, switch, and look at the status of what is running.
+// serve at another port beside Apache, compare, switch, and look at the status of what is running. TestTheDeb in internal/e2e/packaged
+// installs the package and has it serve what import makes.
 func TestAMachineMovesInOneSitting(t *testing.T) {
 	c := readCase(t, "testdata/sitting/debian.txtar")
 	c.check(t)
