@@ -55,7 +55,7 @@ mounts:
 func TestAVariableThatCannotBePutInIsAProblem(t *testing.T) {
 	for text, want := range map[string]string{
 		"workers: ${WORKERS}":              "site.yaml:1:10: the environment has no variable WORKERS; give it a default, as in ${WORKERS:-default}, or write $${WORKERS} if it is none",
-		"workers: ${MANY}":                 `site.yaml:1:10: workers: must be a whole number, is the value of "${MANY}"`,
+		"workers: ${MANY}":                 `site.yaml:1:10: workers: must be a whole number or "auto", is the value of "${MANY}"`,
 		"preload: \"${MANY}\"":             `site.yaml:1:10: preload: must be true or false, is the value of "${MANY}"`,
 		"environment: a${}":                "site.yaml:1:14: ${} is neither ${NAME} nor ${NAME:-default}; write $${} if it is no variable of the environment",
 		"environment: a${x-y}":             "site.yaml:1:14: ${x-y} is neither ${NAME} nor ${NAME:-default}; write $${x-y} if it is no variable of the environment",

@@ -152,7 +152,7 @@ func TestProblemsOfIncludedFilesNameTheFile(t *testing.T) {
 		},
 		"a mount's option": {
 			map[string]string{"site.yaml": "include: a.yaml\nworkers: x\n", "a.yaml": "mounts:\n  - file: .\n    index: {a: b}\n"},
-			"a.yaml:3:12: index: must be a list, is a mapping\nsite.yaml:2:10: workers: must be a whole number, is \"x\"",
+			"a.yaml:3:12: index: must be a list, is a mapping\nsite.yaml:2:10: workers: must be a whole number or \"auto\", is \"x\"",
 		},
 		"what is no YAML": {
 			map[string]string{"site.yaml": "include: a.yaml\n" + mount, "a.yaml": "a: [1\n"}, "a.yaml:1:4: sequence end token ']' not found",

@@ -1,10 +1,9 @@
 package pool
 
 import (
-	"os"
-	"runtime"
 	"time"
 
+	"github.com/pagi-go/pagi-bridge/bridge/worker"
 	"github.com/pagi-go/pagi-bridge/internal/proc"
 )
 
@@ -51,16 +50,11 @@ type waits struct {
 	sleeps int64 // how often it has given up its processor
 }
 
-// processors is how many processors the workers can use: what Go has found, which knows the limits of a container.
-var processors = func() int {
-	if _, set := os.LookupEnv("GOMAXPROCS"); set {
-		return runtime.NumCPU()
-	}
-	return runtime.GOMAXPROCS(0) // the command changes it later
-}()
-
 // isFull reports whether requests wait although a worker may be idle.
 func (c *crowd) isFull() bool { return c.limit > 0 && c.busy-c.late >= c.limit }
+
+// suffices reports whether more workers than these would not be given requests.
+func (c *crowd) suffices(workers int) bool { return c.limit > 0 && workers >= c.limit }
 
 // joinLocked counts a worker that is given requests.
 func (w *station) joinLocked() {
@@ -176,5 +170,5 @@ func limitOf(sum waits, workers int) int {
 	if workers == 0 || sum.turns < int64(surveyTurns*workers) || sum.sleeps > sum.turns+sum.turns/8+int64(workers) {
 		return 0
 	}
-	return processors
+	return worker.Processors()
 }

@@ -27,7 +27,7 @@ func TestTheLimitFollowsWhatWorkersWaitFor(t *testing.T) {
 	} {
 		want := 0
 		if c.limited {
-			want = processors
+			want = worker.Processors()
 		}
 		if got := limitOf(c.sum, c.workers); got != want {
 			t.Errorf("%s: %d, want %d", c.what, got, want)
@@ -148,4 +148,20 @@ func TestRecycledWorkersHoldUpNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Where more workers would not be given requests, none are added.
+func TestNoWorkersAreAddedForWhatComputes(t *testing.T) {
+	s := crowded(t, worker.Processes{Workers: 2}, 2, time.Hour)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue.push(&exchange{since: time.Now().Add(-time.Hour)})
+	if load := s.loadOfLocked(time.Now()); load.Oldest != 0 || load.Queued != 1 {
+		t.Errorf("with as many workers as are used: %+v", load)
+	}
+	s.crowd.limit = 0
+	if load := s.loadOfLocked(time.Now()); load.Oldest < time.Hour {
+		t.Errorf("where all workers are used: %+v", load)
+	}
+	s.queue.takeAll()
 }

@@ -66,7 +66,7 @@ func (w *station) giveUpLocked(why string) (send []*station) {
 // loadOfLocked returns the load by which the number of workers is decided.
 func (p *Pool) loadOfLocked(now time.Time) worker.Load {
 	load := worker.Load{Queued: p.queue.len(), Idle: len(p.idle)}
-	if first := p.queue.peek(); first != nil {
+	if first := p.queue.peek(); first != nil && !p.crowd.suffices(len(p.stations)) {
 		load.Oldest = now.Sub(first.since)
 	}
 	if len(p.idle) > 0 {

@@ -23,7 +23,7 @@ type Host interface {
 // Load is what the work of a host is at one moment.
 type Load struct {
 	Queued  int           // how many requests wait
-	Oldest  time.Duration // how long the first of them has been waiting
+	Oldest  time.Duration // how long the first of them has been waiting; 0 while more workers would not help it
 	Idle    int           // how many workers have no work
 	Coldest Worker        // the one that has been idle the longest, nil for none
 	IdleFor time.Duration // how long it has been idle

@@ -18,8 +18,9 @@ import (
 // Processes says how many worker processes there are and when each is replaced. A site may
 // set these options for all its mounts.
 type Processes struct {
-	// Workers is the number of processes; 5 by default.
-	Workers int `yaml:"workers" default:"5" flag:"w" help:"start {N} worker processes for each PSGI application"`
+	// Workers is the number of processes; 5 by default. Auto stands for MinWorkers and MaxWorkers that fit the machine: at
+	// least as many as it has processors, and while more help four times as many, or 8 if that is more.
+	Workers int `yaml:"workers" default:"5" auto:"yes" flag:"w" help:"start {N} worker processes for each PSGI application, or auto: as many as the machine and the load need"`
 	// MinWorkers and MaxWorkers, given instead of Workers, let the number follow the load: the group
 	// adds one or more workers when requests have been waiting for about 100 ms, and ends one that
 	// was idle for IdleTimeout.
@@ -125,9 +126,16 @@ func (p *Processes) Inherit(from Processes, given func(name string) bool) {
 	option.Inherit(p, &from, given)
 }
 
+// Auto is the value of Processes.Workers that leaves the number to the gateway.
+const Auto = option.Auto
+
 // WithDefaults returns the options with Workers at its default where neither it nor MaxWorkers is
-// set.
+// set, and with numbers in place of Auto.
 func (p Processes) WithDefaults() Processes {
+	if p.Workers == Auto {
+		n := Processors()
+		p.Workers, p.MinWorkers, p.MaxWorkers = 0, n, max(4*n, 8)
+	}
 	if p.MaxWorkers == 0 {
 		option.SetDefaults(&p)
 	}
@@ -138,7 +146,7 @@ func (p Processes) WithDefaults() Processes {
 func (p *Processes) Check() error {
 	errs := []error{option.CheckSigns(p)}
 	switch {
-	case p.Workers > 0 && (p.MinWorkers > 0 || p.MaxWorkers > 0):
+	case p.Workers != 0 && (p.MinWorkers > 0 || p.MaxWorkers > 0):
 		errs = append(errs, option.Wrong("workers", "excludes min_workers and max_workers: either the number is fixed or it follows the load"))
 	case p.MinWorkers > 0 && p.MaxWorkers == 0:
 		errs = append(errs, option.Wrong("max_workers", "is missing: min_workers needs both"))

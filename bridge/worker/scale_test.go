@@ -88,3 +88,29 @@ func with(l load, want int) load {
 	l.want = want
 	return l
 }
+
+func TestWorkersByTheMachine(t *testing.T) {
+	p := Processes{Workers: Auto}
+	if err := p.Check(); err != nil {
+		t.Fatal(err)
+	}
+	n := Processors()
+	if got, want := p.WithDefaults(), (Processes{MinWorkers: n, MaxWorkers: max(4*n, 8)}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	own := Processes{Workers: 3}
+	own.Inherit(p, func(string) bool { return false })
+	if own.Workers != 3 {
+		t.Errorf("a number of one's own becomes %d", own.Workers)
+	}
+	none := Processes{}
+	none.Inherit(p, func(string) bool { return false })
+	if none.Workers != Auto {
+		t.Errorf("without one, %d is inherited", none.Workers)
+	}
+	for _, wrong := range []Processes{{Workers: Auto, MinWorkers: 1, MaxWorkers: 2}, {Workers: -2}, {MinWorkers: Auto, MaxWorkers: 1}} {
+		if err := wrong.Check(); err == nil {
+			t.Errorf("%+v is allowed", wrong)
+		}
+	}
+}

@@ -14,7 +14,7 @@ func Wrong(name, format string, args ...any) error {
 func CheckSigns(ptr any) error {
 	var errs []error
 	for _, f := range Fields(ptr) {
-		if f.Value.CanInt() && f.Value.Int() < 0 && f.Tag.Get("negative") == "" {
+		if f.Value.CanInt() && f.Value.Int() < 0 && f.Tag.Get("negative") == "" && !(f.IsAuto() && f.Value.Int() == Auto) {
 			errs = append(errs, Wrong(f.Name, "must not be negative, is %v", f.Value.Interface()))
 		}
 	}

@@ -11,6 +11,7 @@
 //	  - zero:"off" says that a 0 in a site file or a flag means "no limit", zero:"none" that
 //	    it means no time at all. Either is stored as -1. Any other text is the error that
 //	    such a 0 is.
+//	  - auto:"yes" says that the text "auto" may stand in place of a number, and means Auto.
 //	  - negative:"yes" says that a value below 0 has a meaning of its own.
 //	  - old lists former names, with commas between them. They are accepted with a warning.
 //	  - path:"yes" marks names of files, which are meant from the directory of the site file.

@@ -125,3 +125,27 @@ func TestDefaultsTakeTheZeroValuesPlaceAlone(t *testing.T) {
 		N int `default:"many"`
 	}{})
 }
+
+func TestANumberThatMayBeAuto(t *testing.T) {
+	var o struct {
+		Most int `yaml:"most" auto:"yes"`
+	}
+	f := option.Fields(&o)[0]
+	if f.Form() != option.AutoForm {
+		t.Errorf("it is %s", f.Form())
+	}
+	if err := f.Set("auto"); err != nil || o.Most != option.Auto {
+		t.Errorf("auto: %v, %d", err, o.Most)
+	}
+	if err := option.CheckSigns(&o); err != nil {
+		t.Error(err)
+	}
+	if err := f.Set("7"); err != nil || o.Most != 7 {
+		t.Errorf("7: %v, %d", err, o.Most)
+	}
+	for _, wrong := range []string{"Auto", "many", ""} {
+		if f.Set(wrong) == nil {
+			t.Errorf("%q is allowed", wrong)
+		}
+	}
+}

@@ -17,6 +17,7 @@ const (
 	SizeForm     = "a size, as 10MB, 64KiB or a number of bytes"
 	DurationForm = "a duration, as 30s or a number of seconds"
 	NumberForm   = "a whole number"
+	AutoForm     = `a whole number or "auto"`
 )
 
 // units are the units of sizes in lower case. Those with an i are powers of 1024, the
@@ -101,6 +102,8 @@ func (f Field) Form() string {
 		return DurationForm
 	case f.IsSize():
 		return SizeForm
+	case f.IsAuto():
+		return AutoForm
 	case f.Value.CanInt():
 		return NumberForm
 	case f.Value.CanFloat():
@@ -110,6 +113,12 @@ func (f Field) Form() string {
 	}
 	return "text"
 }
+
+// Auto is the value of a number that was written as "auto". As a number it cannot be meant.
+const Auto = -1 << 31
+
+// IsAuto reports whether the field may be "auto".
+func (f Field) IsAuto() bool { return f.Tag.Get("auto") == "yes" }
 
 // errForm is the error of Set where the value is not of the field's Form.
 var errForm = errors.New("is not of the right form")
@@ -129,6 +138,10 @@ func (f Field) Set(text string) error {
 		parse := parseWhole
 		if f.IsSize() {
 			parse = ParseSize
+		}
+		if f.IsAuto() && text == "auto" {
+			v.SetInt(Auto)
+			return nil
 		}
 		n, err := parse(text)
 		if err != nil || v.OverflowInt(n) {

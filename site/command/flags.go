@@ -244,7 +244,7 @@ func (o *options) explain(err error) error {
 // forms are the descriptions of valid values by the type of a flag, worded as in messages about
 // site files.
 var forms = map[string]string{
-	"int": option.NumberForm, "N": option.NumberForm, "SIZE": option.SizeForm, "SECONDS": option.DurationForm,
+	"int": option.NumberForm, "N|auto": option.AutoForm, "N": option.NumberForm, "SIZE": option.SizeForm, "SECONDS": option.DurationForm,
 }
 
 // elsewhereShort maps one-letter flags of plackup to a hint about the flag here.

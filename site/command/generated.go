@@ -61,6 +61,8 @@ func (f optionFlag) Type() string {
 	switch {
 	case f.IsSize():
 		return "SIZE"
+	case f.IsAuto():
+		return "N|auto"
 	case f.Value.CanInt():
 		return "N"
 	}

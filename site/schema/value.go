@@ -17,6 +17,7 @@ import (
 const (
 	variable = `\$\{`
 	whole    = `^[+-]?\d+(_\d+)*$|` + variable
+	unsigned = `^[+]?\d+(_\d+)*$|` + variable
 	number   = `^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$|` + variable
 	duration = `^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$|^[+-]?((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+$|` + variable
 	size     = `^[+-]?(\d+(_\d+)*(\.\d*)?|\.\d+)[ \t]*([kKmMgGtT]?[iI]?[bB])?[ \t]*$|` + variable
@@ -245,6 +246,10 @@ func text() object { return object{"type": []string{"string", "number", "boolean
 func (w *writer) scalar(part string, f option.Field, row docs.Row) object {
 	schema := object{}
 	switch form := f.Form(); {
+	case form == option.AutoForm:
+		schema["type"], schema["pattern"] = []string{"integer", "string"}, `^auto$|`+unsigned
+		schema["minimum"] = 0
+		return schema
 	case form == option.DurationForm:
 		schema["type"], schema["pattern"] = []string{"string", "number"}, duration
 	case form == option.SizeForm:
