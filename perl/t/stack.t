@@ -3,7 +3,8 @@ use warnings;
 
 use Config;
 use Test::More;
-use lib 'lib';
+use FindBin;
+use lib "$FindBin::Bin/../lib";
 
 use PagiBridge::Stack;
 
