@@ -32,6 +32,18 @@ func testdata(name string) string {
 	return path
 }
 
+// isolated writes a site whose directory every user can enter.
+func isolated(t *testing.T, files map[string]string) (dir string) {
+	t.Helper()
+	dir = testkit.Tree(t, files)
+	for up := dir; up != os.TempDir() && up != "/"; up = filepath.Dir(up) {
+		if err := os.Chmod(up, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // needPerl skips the test when a Perl module is missing.
 func needPerl(t *testing.T, module, debian string) {
 	t.Helper()

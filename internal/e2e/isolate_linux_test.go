@@ -20,18 +20,6 @@ import (
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
-// isolated writes a site whose directory every user can enter.
-func isolated(t *testing.T, files map[string]string) (dir string) {
-	t.Helper()
-	dir = testkit.Tree(t, files)
-	for up := dir; up != os.TempDir() && up != "/"; up = filepath.Dir(up) {
-		if err := os.Chmod(up, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
-
 // A reload changes only what has changed, also where mounts share an adapter.
 func TestAReloadKeepsTheMountsOfASharedAdapter(t *testing.T) {
 	testkit.Tool(t, "perl", "perl")
