@@ -21,7 +21,7 @@ const tenMiddleware = `middleware:
   - reverse_proxy
   - request_id
   - security_headers
-  - headers: {set: {X-Served-By: bench}}
+  - headers: {response: {set: {x-served-by: bench}}}
   - cors: {origins: ["https://example.com"]}
   - gzip
   - head
@@ -83,7 +83,7 @@ func (b *bench) overhead() error {
 // startExtra starts pagi-bridge with two workers unless x says otherwise.
 func (b *bench) startExtra(s setup, x extra) ([]*exec.Cmd, error) {
 	if x.flags != nil {
-		return launch(exec.Command(b.binary, append([]string{"-q", "-E", "deployment", "-b", s.address(), s.app}, x.flags...)...))
+		return launch(exec.Command(b.binary, append([]string{"-q", "-E", "deployment", "-l", s.address(), s.app}, x.flags...)...))
 	}
 	return b.launchSite(s, strings.Replace(x.site, "APP", fmt.Sprintf("psgi: %s, workers: %d", s.app, s.workers), 1))
 }
