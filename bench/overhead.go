@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// extra is something that a site has beside its application. Site is its site file without the address; APP stands for the
+// extra is something that a site has beside its application. site is its site file without the address; APP stands for the
 // application with its options.
 type extra struct {
 	title string

@@ -50,7 +50,7 @@ type waits struct {
 	sleeps int64 // how often it has given up its processor
 }
 
-// isFull reports whether requests wait although a worker may be idle.
+// isFull reports whether as many workers have requests as may.
 func (c *crowd) isFull() bool { return c.limit > 0 && c.busy-c.late >= c.limit }
 
 // suffices reports whether more workers than these would not be given requests.

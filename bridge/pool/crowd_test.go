@@ -96,6 +96,31 @@ func TestALateWorkerDoesNotHoldUpOthers(t *testing.T) {
 	testkit.Eventually(t, "all three workers to have answered", func() bool { return s.served() == 3 })
 }
 
+// A request is not refused while a worker is idle, and does not overtake one that waits.
+func TestAFullQueueUsesAllWorkers(t *testing.T) {
+	s := crowded(t, worker.Processes{Workers: 2}, 1, time.Hour)
+	s.mu.Lock()
+	s.opt.QueueSize = 1
+	s.mu.Unlock()
+	open, notes := filepath.Join(t.TempDir(), "open"), filepath.Join(t.TempDir(), "notes")
+	first := s.async("wait "+open, true)
+	second, third := s.async("note "+notes, false), s.async("pid", false)
+	for _, o := range []<-chan outcome{third, second} {
+		if got := <-o; got.err != nil {
+			t.Fatal(got.err)
+		}
+		if _, err := os.Stat(notes); err != nil {
+			t.Errorf("the request that came last has overtaken another one: %v", err)
+		}
+	}
+	if err := os.WriteFile(open, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-first; got.err != nil {
+		t.Fatal(got.err)
+	}
+}
+
 // What waits for a worker goes to another one when that worker dies, or makes way for its successor.
 func TestWorkersThatGoHoldUpNothing(t *testing.T) {
 	for _, end := range []string{"crash", "hang"} {

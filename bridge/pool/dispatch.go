@@ -18,7 +18,18 @@ func (p *Pool) Do(req *Request) (*Answer, error) {
 		p.mu.Unlock()
 		return nil, p.countError(ErrClosed)
 	}
-	if w := p.anotherLocked(); w != nil {
+	w := p.anotherLocked()
+	if w != nil && p.queue.len() > 0 { // others have waited for longer
+		x.queued, x.since = true, time.Now()
+		p.queue.push(x)
+		send := p.freeLocked(w)
+		p.mu.Unlock()
+		if send {
+			w.process.Flush()
+		}
+		return &x.answer, nil
+	}
+	if w != nil {
 		err := p.assignLocked(w, x)
 		if err != nil {
 			p.restLocked(w)
@@ -46,11 +57,15 @@ func (p *Pool) Do(req *Request) (*Answer, error) {
 
 // anotherLocked takes an idle worker for a request; nil: there is none, or the request waits for one that is busy.
 func (p *Pool) anotherLocked() *station {
-	if p.crowd.isFull() {
+	if p.isCrowdedLocked() {
 		return nil
 	}
 	return p.popIdleLocked()
 }
+
+// isCrowdedLocked reports whether requests wait although a worker may be idle. None is refused for that: with a full queue
+// all workers have requests.
+func (p *Pool) isCrowdedLocked() bool { return p.crowd.isFull() && p.queue.len() < p.opt.QueueSize }
 
 // restLocked has a worker without requests wait for some.
 func (p *Pool) restLocked(w *station) {
@@ -128,7 +143,7 @@ func (p *Pool) freeLocked(w *station) (send bool) {
 	if !(p.closing && p.queue.len() > 0) && w.makeWayLocked() { // the last worker of a closing pool empties the queue
 		return true // DRAIN
 	}
-	if p.crowd.isFull() || !p.loadLocked(w) {
+	if p.isCrowdedLocked() || !p.loadLocked(w) {
 		p.restLocked(w)
 		p.checkDrainedLocked()
 		return false

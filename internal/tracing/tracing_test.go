@@ -176,7 +176,7 @@ func TestWhichRequestsAreRecorded(t *testing.T) {
 		"a parent that is not recorded":                {peers: all, headers: []string{"traceparent", passed, "tracestate", "a=1"}, trace: passed, state: "a=1"},
 		"a recorded parent of a stranger":              {o: Options{Sample: share(0)}, peers: others, headers: []string{"traceparent", recorded, "tracestate", "a=1"}},
 		"a stranger's trace is not gone on with":       {peers: others, headers: []string{"traceparent", recorded, "tracestate", "a=1"}, recorded: true, trace: ours},
-		"nobody is trusted":                            {headers: []string{"traceparent", passed}, recorded: true, trace: ours},
+		"no peer is trusted":                           {headers: []string{"traceparent", passed}, recorded: true, trace: ours},
 		"state goes on":                                {peers: all, headers: []string{"traceparent", recorded, "tracestate", "a=1", "tracestate", "b=2"}, recorded: true, trace: traceID, state: "a=1,b=2"},
 		"a state that is none does not":                {peers: all, headers: []string{"traceparent", recorded, "tracestate", "a=1,a=1, =,"}, recorded: true, trace: traceID},
 		"a malformed parent":                           {peers: all, headers: []string{"traceparent", "00-x", "tracestate", "a=1"}, recorded: true, trace: ours},
