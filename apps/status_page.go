@@ -141,7 +141,7 @@ func (s *StatusPage) shown(v *vitals.View) *vitals.View {
 		return v
 	}
 	less := *v
-	less.Mounts = append([]vitals.Mount(nil), v.Mounts...)
+	less.Mounts, less.Services, less.Jobs = append([]vitals.Mount(nil), v.Mounts...), nil, nil
 	for i := range less.Mounts {
 		less.Mounts[i].Processes, less.Mounts[i].Left = nil, 0
 	}

@@ -51,6 +51,9 @@ func watched() func() *status.Gateway {
 				}},
 				{Mount: "/", Kind: "directory", Source: ".", Responses: &files},
 			},
+			Services: []status.Service{{Service: "search", State: "paused", Restarts: 3, LastExit: "secret-exit", NextStart: time.Now().Add(5 * time.Second)}},
+			Cron: []status.Job{{Job: "report", Schedule: "secret-schedule", Next: began.Add(time.Hour), Runs: 5, Failures: 1, LastRun: began, LastSeconds: 1.2e9,
+				LastExit: "secret-exit"}},
 		}
 	}
 }
@@ -131,7 +134,8 @@ func TestStatusPageEvents(t *testing.T) {
 				if err := json.Unmarshal([]byte(event.Data), &v); err != nil {
 					t.Fatal(err)
 				}
-				if shop := v.Mounts[0]; v.PID != 4711 || len(v.Mounts) != 3 || shop.Mount != "/shop" || len(shop.Processes) != processes || v.Mounts[1].State != "drained" {
+				if shop := v.Mounts[0]; v.PID != 4711 || len(v.Mounts) != 3 || shop.Mount != "/shop" || len(shop.Processes) != processes ||
+					len(v.Services) != min(processes, 1) || len(v.Jobs) != min(processes, 1) || v.Mounts[1].State != "drained" {
 					t.Errorf("%s", event.Data)
 				}
 			default:
@@ -207,6 +211,8 @@ func TestStatusPageInABrowser(t *testing.T) {
 	before := tab.Eval(served)
 	tab.WaitFor("another number", served+" !== '"+before+"'")
 	tab.WaitFor("a rate", "/^[0-9.]+( k)?$/.test(document.querySelector('#mounts tbody tr td:nth-child(3)').textContent)")
+	tab.WaitFor("a row for the service and one for the job", "document.querySelector('#beside tbody').innerText.includes('search service') && "+
+		"document.querySelector('#beside tbody').innerText.includes('report job\\twaiting\\t')")
 	path := tab.Eval("document.querySelector('#processes .path').textContent")
 	if !strings.HasPrefix(path, "GET /shop/"+markup) {
 		t.Errorf("the path is shown as %q", path)

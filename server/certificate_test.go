@@ -103,6 +103,7 @@ func (m *managed) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 func (*managed) Protocols() []string                                    { return nil }
 func (*managed) ServeChallenge(http.ResponseWriter, *http.Request) bool { return false }
+func (*managed) Status() []CertificateStatus                            { return []CertificateStatus{{Domain: "site.example"}} }
 
 func TestResumedSessionsWithAManagedCertificate(t *testing.T) {
 	a := newAuthority(t, "CA")

@@ -43,12 +43,23 @@ func (s *Server) Status() (now Status, ok bool) {
 		now.Requests += g.(*generation).working()
 		return true
 	})
-	if r.tls != nil && r.tls.files != nil {
-		for i, c := range r.tls.files.set.Load().list {
-			now.Certificates = append(now.Certificates, CertificateStatus{
-				File: r.tls.files.files[i].Cert, Names: c.Leaf.DNSNames, Expires: c.Leaf.NotAfter, Stapled: c.OCSPStaple != nil,
+	if r.tls != nil {
+		now.Certificates = r.tls.status()
+	}
+	return now, true
+}
+
+// status describes the certificates from files, and those of the source.
+func (f *tlsFront) status() (all []CertificateStatus) {
+	if f.files != nil {
+		for i, c := range f.files.set.Load().list {
+			all = append(all, CertificateStatus{
+				File: f.files.files[i].Cert, Names: c.Leaf.DNSNames, Expires: c.Leaf.NotAfter, Stapled: c.OCSPStaple != nil,
 			})
 		}
 	}
-	return now, true
+	if f.options.Managed != nil {
+		all = append(all, f.options.Managed.Status()...)
+	}
+	return all
 }

@@ -56,6 +56,8 @@ type CertificateSource interface {
 	// ServeChallenge answers a plain request that asks for a proof, and reports
 	// whether the request was one.
 	ServeChallenge(http.ResponseWriter, *http.Request) bool
+	// Status describes the certificates that the source has, and those that it still waits for.
+	Status() []CertificateStatus
 }
 
 // ClientAuth selects whether clients must show a certificate.

@@ -62,7 +62,7 @@ func (s *Site) Observers() (list []engine.Observer) {
 		}))
 	}
 	if s.Tracer != nil {
-		list = append(list, s.Tracer)
+		list = append(list, s.Tracer.Observer(s.tracePeers()))
 	}
 	return list
 }

@@ -98,7 +98,7 @@ type Mount struct {
 	// Health is a check of the application itself. A text is its path.
 	Health Health `yaml:"health" short:"path"`
 	// SlowRequest is how long a request of the mount may take before the log tells of it; 0 for any time. Without it the setting
-	// of the site counts.
+	// of the site counts, for a part of a cascade or a router that of its mount. It has no effect in a part of a shadow.
 	SlowRequest time.Duration `yaml:"slow_request"`
 	// Kind is one of the Kind constants.
 	Kind string `yaml:"-"`
@@ -121,6 +121,7 @@ type Mount struct {
 	MaxWorkers int `yaml:"-"`
 
 	at    places
+	slow  slowness
 	part  string       // position in a cascade, shadow or router, from "#1", or "#not_found"; "": in none
 	app   pagi.App     // the result of Build
 	files *watch.Files // watched files; a change reloads the mount
@@ -225,6 +226,7 @@ func (s *Site) Build() (pagi.App, error) {
 	all := &apps.URLMap{}
 	taken := map[string]*Mount{}
 	for _, m := range s.Mounts {
+		s.setSlow(m)
 		app := named(m.Name(), s.logSlow(m, m.drain.refuses(s.application(m, &problems))))
 		for _, host := range m.hosts() {
 			mount := apps.Mount{Host: host, Path: m.Path, App: app}
@@ -254,7 +256,7 @@ func (s *Site) Build() (pagi.App, error) {
 func (s *Site) application(m *Mount, problems *Problems) pagi.App {
 	var routes routeParts
 	for _, part := range m.Parts {
-		app := s.application(part, problems)
+		app := s.logSlowPart(m, part, s.application(part, problems))
 		switch whole := m.Options.(type) {
 		case *apps.Cascade:
 			whole.Apps = append(whole.Apps, app)

@@ -9,21 +9,55 @@ import (
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
-// slowAfter is how long a request of a mount may take before it is logged; 0 for any time.
-func (s *Site) slowAfter(m *Mount) time.Duration {
-	if m.says("slow_request") {
-		return max(m.SlowRequest, 0)
-	}
-	return max(s.Settings.SlowRequest, 0)
+// slowness is what a mount is held to by slow_request.
+type slowness struct {
+	after time.Duration // 0: any time
+	// watched is set where the mount at the top, or any of its parts, has a threshold.
+	watched bool
 }
 
-// logSlow has slow requests of a mount be logged, where it or the site has a threshold.
+// setSlow sets what a mount and its parts are held to. A part without a threshold of its own has that of its whole. Those of a shadow
+// have none of their own: one request goes to all of them.
+func (s *Site) setSlow(m *Mount) {
+	own := func(m *Mount, otherwise time.Duration) time.Duration {
+		if m.says("slow_request") {
+			otherwise = m.SlowRequest
+		}
+		return max(otherwise, 0)
+	}
+	var descend func(*Mount) (any bool)
+	descend = func(m *Mount) (any bool) {
+		any = m.slow.after > 0
+		for _, part := range m.Parts {
+			part.slow.after = m.slow.after
+			if m.Kind != KindShadow {
+				part.slow.after = own(part, m.slow.after)
+			}
+			any = descend(part) || any
+		}
+		return any
+	}
+	m.slow.after = own(m, s.Settings.SlowRequest)
+	watched := descend(m)
+	for _, part := range withParts([]*Mount{m}) {
+		part.slow.watched = watched
+	}
+}
+
+// logSlow has slow requests of a mount be logged, where it or one of its parts has a threshold.
 func (s *Site) logSlow(m *Mount, app pagi.App) pagi.App {
-	after := s.slowAfter(m)
-	if after == 0 {
+	if !m.slow.watched {
 		return app
 	}
-	return s.slow.Around(m.Name(), after, m.locate, app)
+	return s.slow.Around(m.Name(), m.slow.after, m.locate, app)
+}
+
+// logSlowPart does the same for a part of a mount.
+func (s *Site) logSlowPart(whole, part *Mount, app pagi.App) pagi.App {
+	if !part.slow.watched || whole.Kind == KindShadow {
+		return app
+	}
+	return s.slow.AroundPart(part.Name(), part.slow.after, part.locate, app)
 }
 
 // lookForSlow has the application look for slow requests as long as it lives, where a mount has a threshold.

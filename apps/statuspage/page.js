@@ -47,7 +47,10 @@ function size(bytes) {
 	return mib < 1024 ? mib.toFixed(mib < 10 ? 1 : 0) + " MiB" : (mib / 1024).toFixed(1) + " GiB";
 }
 
-const stateClass = { ok: "good", drained: "warn", starting: "warn", failing: "bad", down: "bad" };
+const stateClass = {
+	ok: "good", drained: "warn", starting: "warn", failing: "bad", down: "bad",
+	running: "good", waiting: "", paused: "warn", stopping: "warn", ended: "bad",
+};
 
 // Plots of the last hour.
 const mostPoints = 360;
@@ -157,6 +160,23 @@ function mountRow(m) {
 	return row;
 }
 
+const ageOf = (s) => s === undefined ? dash : age(s);
+
+// besideRow is the row of a service or a job.
+function besideRow(b) {
+	const row = element("tr");
+	const name = element("td", b.service || b.job);
+	name.append(" ", element("small", b.service ? "service" : "job"));
+	const again = b.service ? b.restarts : b.runs;
+	row.append(
+		name, element("td", b.state, "state " + (stateClass[b.state] || "")), element("td", ageOf(b.for), "number"),
+		element("td", ageOf(b.service ? b.starts_in : b.next_in), "number"), element("td", count(again), "number"),
+		element("td", b.service ? dash : count(b.failures), "number" + (b.failures ? " bad" : "")),
+		element("td", b.last_run === undefined ? dash : age(b.last_run) + " ago", "number wide"),
+		element("td", b.last_took === undefined ? dash : time(b.last_took * 1000), "number wide"));
+	return row;
+}
+
 function processRow(m, p) {
 	const row = element("tr");
 	const request = element("td", p.request ? (p.request.method + " " + p.request.path).trim() : dash, p.request ? "path" : "");
@@ -177,6 +197,9 @@ function showView(v) {
 	about.className = v.stops_in !== undefined ? "bad" : "";
 	showSums(v);
 	document.querySelector("#mounts tbody").replaceChildren(...v.mounts.map(mountRow));
+	const beside = [...(v.services || []), ...(v.jobs || [])].map(besideRow);
+	document.querySelector("#beside tbody").replaceChildren(...beside);
+	byId("beside").hidden = beside.length === 0;
 	const rows = [];
 	for (const m of v.mounts) {
 		for (const p of m.processes || []) rows.push(processRow(m, p));

@@ -78,13 +78,16 @@ func choosePlace(mount, own string, isRoot, systemd bool, delegated func(dir str
 	switch {
 	case len(dirs) > 0:
 	case systemd:
-		return nil, errors.New("systemd has not delegated a control group to the gateway (Delegate=yes in its unit)")
+		return nil, errors.New("systemd has not delegated a control group to the gateway (Delegate=yes and ProtectControlGroups=no in its unit)")
 	case isRoot:
 		dirs = []string{mount}
 	default:
 		dirs = []string{own}
 	}
-	if err := unix.Access(dirs[0], unix.W_OK); err != nil {
+	switch err := unix.Access(dirs[0], unix.W_OK); {
+	case errors.Is(err, unix.EROFS) && systemd:
+		return nil, fmt.Errorf("the gateway may not make control groups in %s: %w (ProtectControlGroups=no in its unit)", dirs[0], err)
+	case err != nil:
 		return nil, fmt.Errorf("the gateway may not make control groups in %s: %w", dirs[0], err)
 	}
 	return &place{dirs[0]}, nil

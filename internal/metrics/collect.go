@@ -86,12 +86,19 @@ func collectGateway(g *status.Gateway, to chan<- prometheus.Metric) {
 	}
 	to <- number(connectionsAll, counter, float64(g.Traffic.Connections))
 	to <- number(connectionsNo, counter, float64(g.Traffic.ConnectionsRefused))
-	told := map[string]bool{}
+	type source struct{ file, domain string }
+	told := map[source]bool{}
 	for _, c := range g.Certificates {
-		if !told[c.File] {
-			told[c.File] = true
-			to <- number(certificate, gauge, float64(c.Expires.Unix()), c.File)
+		from := source{c.File, c.Domain}
+		if told[from] {
+			continue
 		}
+		told[from] = true
+		expires := int64(0)
+		if !c.Expires.IsZero() {
+			expires = c.Expires.Unix()
+		}
+		to <- number(certificate, gauge, float64(expires), c.File, c.Domain)
 	}
 	for _, m := range g.Mounts {
 		if m.Backend != nil {

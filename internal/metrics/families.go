@@ -28,7 +28,7 @@ var (
 	connections    = add("pagi_bridge_connections", gauge, "Open connections.", "protocol")
 	connectionsAll = add("pagi_bridge_connections_total", counter, "Connections that clients have opened.")
 	connectionsNo  = add("pagi_bridge_connections_refused_total", counter, "Connections that were turned away because there were too many.")
-	certificate    = add("pagi_bridge_certificate_expiry_timestamp_seconds", gauge, "When a certificate that was read from a file expires, in seconds since 1970.", "file")
+	certificate    = add("pagi_bridge_certificate_expiry_timestamp_seconds", gauge, "When a certificate expires, in seconds since 1970; 0 where none was obtained yet.", "file", "domain")
 	workers        = add("pagi_bridge_workers", gauge, "Worker processes.", "mount", "state")
 	memory         = add("pagi_bridge_worker_memory_bytes", gauge, "Resident memory of the worker processes together.", "mount")
 	restarts       = add("pagi_bridge_worker_restarts_total", counter, "Worker processes that were replaced.", "mount", "cause")

@@ -37,7 +37,9 @@ func value(f *dto.MetricFamily, labels ...string) float64 {
 	for _, m := range f.GetMetric() {
 		var have []string
 		for _, l := range m.GetLabel() {
-			have = append(have, l.GetName(), l.GetValue())
+			if l.GetValue() != "" { // a label without a value is as good as none
+				have = append(have, l.GetName(), l.GetValue())
+			}
 		}
 		if !cmp.Equal(have, labels) && len(have)+len(labels) > 0 {
 			continue
@@ -115,7 +117,8 @@ func full() *status.Gateway {
 	g := &status.Gateway{Version: "1", Since: time.Unix(1000, 0)}
 	g.Requests, g.Protocols = 3, status.Protocols{HTTP1: 5, HTTP2: 2, HTTP3: 1}
 	g.Traffic = status.Traffic{Connections: 9, ConnectionsRefused: 1, RequestsRefused: 4}
-	g.Certificates = []status.Certificate{{File: "a.pem", Expires: time.Unix(2000, 0)}, {File: "a.pem", Expires: time.Unix(3000, 0)}}
+	g.Certificates = []status.Certificate{{File: "a.pem", Expires: time.Unix(2000, 0)}, {File: "a.pem", Expires: time.Unix(3000, 0)},
+		{Domain: "a.example", Expires: time.Unix(4000, 0)}, {Domain: "b.example"}}
 	pool := &status.Backend{Workers: []status.Worker{{State: "ready", Resident: 100}, {State: "busy", Resident: 50}}, Running: 1, Queued: 2}
 	pool.Totals = status.Totals{Waits: 3, Waited: status.Seconds(2 * time.Second), Restarts: status.Restarts{MaxAge: 2}, FailedStarts: 1, Errors: status.Errors{Died: 7}}
 	pool.Totals.WaitsByTime[0], pool.Totals.WaitsByTime[9] = 2, 1
@@ -130,27 +133,29 @@ func TestStatusIsShown(t *testing.T) {
 	r.SetSource(full)
 	all := scrape(t, r, Gateway)
 	for name, want := range map[string]float64{
-		"pagi_bridge_info version 1":                                  1,
-		"pagi_bridge_start_time_seconds":                              1000,
-		"pagi_bridge_requests_running":                                3,
-		"pagi_bridge_requests_refused_total":                          4,
-		"pagi_bridge_connections protocol http2":                      2,
-		"pagi_bridge_connections_total":                               9,
-		"pagi_bridge_connections_refused_total":                       1,
-		"pagi_bridge_certificate_expiry_timestamp_seconds file a.pem": 2000,
-		"pagi_bridge_workers mount / state busy":                      1,
-		"pagi_bridge_workers mount / state dead":                      0,
-		"pagi_bridge_worker_memory_bytes mount /":                     150,
-		"pagi_bridge_worker_restarts_total cause max_age mount /":     2,
-		"pagi_bridge_worker_failed_starts_total mount /":              1,
-		"pagi_bridge_mount_running mount /proxy":                      4,
-		"pagi_bridge_mount_queued mount /":                            2,
-		"pagi_bridge_queue_wait_seconds mount /":                      3,
-		"pagi_bridge_mount_errors_total class died mount /":           7,
-		"pagi_bridge_cgi_runs_total mode persistent mount /cgi":       3,
-		"pagi_bridge_workers mount /cgi state ready":                  -1,
-		"pagi_bridge_cgi_runs_total mode exec mount /":                -1,
-		"pagi_bridge_mount_errors_total class died mount /proxy":      -1,
+		"pagi_bridge_info version 1":                                        1,
+		"pagi_bridge_start_time_seconds":                                    1000,
+		"pagi_bridge_requests_running":                                      3,
+		"pagi_bridge_requests_refused_total":                                4,
+		"pagi_bridge_connections protocol http2":                            2,
+		"pagi_bridge_connections_total":                                     9,
+		"pagi_bridge_connections_refused_total":                             1,
+		"pagi_bridge_certificate_expiry_timestamp_seconds file a.pem":       2000,
+		"pagi_bridge_certificate_expiry_timestamp_seconds domain a.example": 4000,
+		"pagi_bridge_certificate_expiry_timestamp_seconds domain b.example": 0,
+		"pagi_bridge_workers mount / state busy":                            1,
+		"pagi_bridge_workers mount / state dead":                            0,
+		"pagi_bridge_worker_memory_bytes mount /":                           150,
+		"pagi_bridge_worker_restarts_total cause max_age mount /":           2,
+		"pagi_bridge_worker_failed_starts_total mount /":                    1,
+		"pagi_bridge_mount_running mount /proxy":                            4,
+		"pagi_bridge_mount_queued mount /":                                  2,
+		"pagi_bridge_queue_wait_seconds mount /":                            3,
+		"pagi_bridge_mount_errors_total class died mount /":                 7,
+		"pagi_bridge_cgi_runs_total mode persistent mount /cgi":             3,
+		"pagi_bridge_workers mount /cgi state ready":                        -1,
+		"pagi_bridge_cgi_runs_total mode exec mount /":                      -1,
+		"pagi_bridge_mount_errors_total class died mount /proxy":            -1,
 	} {
 		words := strings.Fields(name)
 		if got := value(all[words[0]], words[1:]...); got != want {

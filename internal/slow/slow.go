@@ -43,15 +43,16 @@ type Watch struct {
 
 // Request is a request that runs in a mount with a threshold. The methods of a nil Request do nothing.
 type Request struct {
-	mount            *mount
 	method, path, id string
 	began            time.Time
 	queued           atomic.Int64 // when it began to wait for a process, in nanoseconds behind began
 	waited           atomic.Int64 // how long it has waited, in nanoseconds, and one more; 0: it waits, or nothing is known
 	pid              atomic.Int64 // of its process, 0 for none
 
-	prev, next *Request // guarded by Watch.mu
-	told       bool     // a line was logged, or left out; guarded by Watch.mu
+	// The rest is guarded by Watch.mu.
+	mount      *mount // or the part of it that has the request
+	prev, next *Request
+	told       bool // a line was logged, or left out
 }
 
 // Of returns the Request of a scope, nil where its mount has no threshold.
@@ -79,7 +80,7 @@ func (r *Request) Assigned(pid int) {
 // Any reports whether a mount has a threshold.
 func (w *Watch) Any() bool { return w.least > 0 }
 
-// mount is a mount with a threshold.
+// mount is a mount with a threshold, or a part of one. A threshold of 0 is never reached.
 type mount struct {
 	watch     *Watch
 	name      string
@@ -89,13 +90,41 @@ type mount struct {
 }
 
 // Around returns the application of a mount whose requests are logged when they take longer than the threshold. locate, if
-// not nil, finds the process of a request whose server does not tell it; 0 means none. It may take its time. Around must be
-// called before Run.
+// not nil, finds the process of a request whose server does not tell it; 0 means none. It may take its time. A threshold of 0 is for a
+// mount whose parts have thresholds. Around must be called before Run.
 func (w *Watch) Around(name string, threshold time.Duration, locate func(method, path, id string) (pid int), app pagi.App) pagi.App {
-	if w.least == 0 || threshold < w.least {
+	return w.newMount(name, threshold, locate, app)
+}
+
+func (w *Watch) newMount(name string, threshold time.Duration, locate func(method, path, id string) (pid int), app pagi.App) *mount {
+	if threshold > 0 && (w.least == 0 || threshold < w.least) {
 		w.least = threshold
 	}
 	return &mount{watch: w, name: name, threshold: threshold, locate: locate, app: app}
+}
+
+// AroundPart is Around for a part of a mount, within the application that Around is given. From when a request comes to the part, the
+// part's name and threshold count for it in the place of the mount's. With a threshold of 0 it is not logged.
+func (w *Watch) AroundPart(name string, threshold time.Duration, locate func(method, path, id string) (pid int), app pagi.App) pagi.App {
+	return &part{w.newMount(name, threshold, locate, app)}
+}
+
+// part is a part of a mount.
+type part struct{ *mount }
+
+// Serve implements pagi.App.
+func (p *part) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	if r := Of(scope); r != nil {
+		p.watch.mu.Lock()
+		r.mount = p.mount
+		p.watch.mu.Unlock()
+	}
+	return p.app.Serve(ctx, scope, receive, send)
+}
+
+// isSlowLocked reports whether the request has passed its threshold.
+func (r *Request) isSlowLocked(after time.Duration) bool {
+	return r.mount.threshold > 0 && after >= r.mount.threshold
 }
 
 // Serve implements pagi.App. WebSockets and event streams last as long as their clients like, and are not looked at.
@@ -154,7 +183,7 @@ func (w *Watch) remove(r *Request, sent *answer, err error) {
 		r.next.prev = r.prev
 	}
 	took := time.Since(r.began)
-	log := took >= r.mount.threshold && w.mayLogLocked(time.Now())
+	mount, log := r.mount, r.isSlowLocked(took) && w.mayLogLocked(time.Now())
 	w.mu.Unlock()
 	if !log {
 		return
@@ -163,7 +192,7 @@ func (w *Watch) remove(r *Request, sent *answer, err error) {
 	if sent.status == 0 && errors.As(err, &refused) {
 		sent.status = refused.Status
 	}
-	attrs := append(r.attributes(), "took", took.Round(time.Millisecond), "status", sent.status, "bytes", sent.bytes)
+	attrs := append(r.attributes(mount), "took", took.Round(time.Millisecond), "status", sent.status, "bytes", sent.bytes)
 	if err != nil {
 		attrs = append(attrs, "error", err)
 	}
@@ -171,8 +200,8 @@ func (w *Watch) remove(r *Request, sent *answer, err error) {
 }
 
 // attributes are what a line says of a request.
-func (r *Request) attributes() []any {
-	attrs := []any{"mount", r.mount.name, "request", r.method + " " + r.path}
+func (r *Request) attributes(mount *mount) []any {
+	attrs := []any{"mount", mount.name, "request", r.method + " " + r.path}
 	if r.id != "" {
 		attrs = append(attrs, "request_id", r.id)
 	}
@@ -215,13 +244,17 @@ func (w *Watch) Run(ctx context.Context) {
 
 // look logs the requests that have passed their thresholds since the last look.
 func (w *Watch) look(now time.Time) {
-	var slow []*Request
+	type at struct {
+		*Request
+		mount *mount
+	}
+	var slow []at
 	w.mu.Lock()
 	for r := w.first; r != nil; r = r.next {
-		if !r.told && now.Sub(r.began) >= r.mount.threshold {
+		if !r.told && r.isSlowLocked(now.Sub(r.began)) {
 			r.told = true
 			if w.mayLogLocked(now) {
-				slow = append(slow, r)
+				slow = append(slow, at{r, r.mount})
 			}
 		}
 	}
@@ -232,7 +265,7 @@ func (w *Watch) look(now time.Time) {
 		if r.pid.Load() == 0 && r.mount.locate != nil {
 			r.pid.CompareAndSwap(0, int64(r.mount.locate(r.method, r.path, r.id)))
 		}
-		attrs := append(r.attributes(), "running_for", time.Since(r.began).Round(time.Millisecond))
+		attrs := append(r.attributes(r.mount), "running_for", time.Since(r.began).Round(time.Millisecond))
 		if pid := int(r.pid.Load()); pid != 0 {
 			attrs = append(attrs, hung.KernelAttributes(hung.Look(pid))...)
 		}

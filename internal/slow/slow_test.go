@@ -214,3 +214,61 @@ func BenchmarkOn(b *testing.B) {
 		}
 	}
 }
+
+// A part of a mount has a threshold of its own, longer or shorter than the mount's, or none. Lines name the part that has the request.
+func TestPartsOfAMount(t *testing.T) {
+	for name, c := range map[string]struct {
+		mount, first, second time.Duration
+		declines             bool // the first part leaves the request to the second
+		want                 string
+	}{
+		"the mount's":                     {mount: time.Nanosecond, first: time.Nanosecond, want: "/app#1"},
+		"longer than the mount's":         {mount: time.Nanosecond, first: time.Hour},
+		"shorter than the mount's":        {mount: time.Hour, first: time.Nanosecond, want: "/app#1"},
+		"only that of a part":             {first: time.Nanosecond, want: "/app#1"},
+		"none of the part":                {mount: time.Nanosecond},
+		"that of another part":            {second: time.Nanosecond},
+		"that of the part that has it":    {mount: time.Hour, first: time.Hour, second: time.Nanosecond, declines: true, want: "/app#2"},
+		"and not that of the part before": {first: time.Nanosecond, second: time.Hour, declines: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := &testkit.Log{}
+			w := &Watch{Logger: log.Logger()}
+			gate, in := make(chan struct{}), make(chan struct{})
+			wait := pagi.AppFunc(func(context.Context, *pagi.Scope, pagi.Receive, pagi.Send) error {
+				in <- struct{}{}
+				<-gate
+				return nil
+			})
+			first, second := w.AroundPart("/app#1", c.first, nil, wait), w.AroundPart("/app#2", c.second, nil, wait)
+			if c.declines {
+				first = w.AroundPart("/app#1", c.first, nil, pagi.AppFunc(func(context.Context, *pagi.Scope, pagi.Receive, pagi.Send) error { return nil }))
+			}
+			mounted := w.Around("/app", c.mount, nil, pagi.AppFunc(func(ctx context.Context, s *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+				err := first.Serve(ctx, s, receive, send)
+				if c.declines {
+					err = second.Serve(ctx, s, receive, send)
+				}
+				return err
+			}))
+			if !w.Any() {
+				t.Error("nothing looks for slow requests")
+			}
+			ended := make(chan error)
+			go func() { ended <- mounted.Serve(t.Context(), scopeOf("/"), nil, discard) }()
+			testkit.Await(t, in)
+			w.look(time.Now())
+			close(gate)
+			if err := testkit.Await(t, ended); err != nil {
+				t.Error(err)
+			}
+			lines := 0
+			if c.want != "" {
+				lines = 2
+			}
+			if got := log.String(); strings.Count(got, "mount="+c.want+" ") != lines || strings.Count(got, "\n") != lines {
+				t.Errorf("want %d lines of %q, got: %s", lines, c.want, got)
+			}
+		})
+	}
+}

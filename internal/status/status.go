@@ -71,7 +71,7 @@ type Server struct {
 	Requests int64 `json:"requests"`
 	// Traffic counts since the server was started.
 	Traffic Traffic `json:"traffic"`
-	// Certificates are those that were read from files.
+	// Certificates are those that were read from files, and one for each name that ACME is asked about.
 	Certificates []Certificate `json:"certificates,omitempty"`
 }
 
@@ -104,9 +104,12 @@ type Listener struct {
 
 // Certificate describes a certificate.
 type Certificate struct {
-	File    string    `json:"file"`
-	Names   []string  `json:"names"`
-	Expires time.Time `json:"expires"`
+	File string `json:"file,omitempty"` // it was read from this file
+	// Domain is the name in tls.acme.domains that the certificate was obtained for. Without Expires the authority has
+	// given none yet.
+	Domain  string    `json:"domain,omitempty"`
+	Names   []string  `json:"names,omitempty"`
+	Expires time.Time `json:"expires,omitzero"`
 	Stapled bool      `json:"stapled,omitempty"` // with an OCSP response
 }
 

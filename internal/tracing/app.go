@@ -48,12 +48,7 @@ func (a *app) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receive
 		}
 		return a.next.Serve(ctx, scope, receive, send)
 	}
-	var state trace.TraceState
-	if has {
-		// One that cannot be read does not go on (section 3.3.1).
-		state, _ = trace.ParseTraceState(scope.Headers.Joined(headerTracestate))
-	}
-	r := a.tracer.begin(scope, parent, has, state)
+	r := a.tracer.begin(scope.Method, time.Now(), parent, has, scope.Headers)
 	scope.Notes.SetTrace(r)
 	return a.serve(ctx, r, scope, receive, send)
 }
@@ -75,15 +70,17 @@ func without(headers pagi.Headers) pagi.Headers {
 	})
 }
 
-// begin starts the span of a request.
-func (t *Tracer) begin(scope *pagi.Scope, p parent, has bool, state trace.TraceState) *request {
+// begin starts the span of a request. headers have the tracestate, which counts where there is a parent.
+func (t *Tracer) begin(method string, at time.Time, p parent, has bool, headers pagi.Headers) *request {
 	ctx := context.Background()
 	if has {
+		// One that cannot be read does not go on (section 3.3.1).
+		state, _ := trace.ParseTraceState(headers.Joined(headerTracestate))
 		ctx = trace.ContextWithRemoteSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{
 			TraceID: p.trace, SpanID: p.span, TraceFlags: p.flags, TraceState: state, Remote: true,
 		}))
 	}
 	ids := reserved{p.trace, newSpanID()}
-	_, span := t.tracer.Start(ids.with(ctx), methodName(scope.Method, "GET"), trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(time.Now()))
+	_, span := t.tracer.Start(ids.with(ctx), methodName(method, "GET"), trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(at))
 	return &request{tracer: t, span: span, header: traceparent(ids.trace, ids.span, true)}
 }

@@ -10,18 +10,52 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/pagi-go/pagi-bridge/internal/hostname"
+	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/pagi/engine"
 )
 
 // The attributes are those of the semantic conventions of OpenTelemetry for servers of HTTP, version 1.41. Those that begin
 // with "pagi." are this program's own. The query is left out: it may have secrets.
 
-// RequestDone implements engine.Observer: it ends the span of a request that is recorded.
-func (t *Tracer) RequestDone(rec *engine.Record) {
+// Observer returns what ends the spans of requests. peers are those of App.
+func (t *Tracer) Observer(peers Peers) engine.Observer { return &observer{t, peers} }
+
+type observer struct {
+	tracer *Tracer
+	peers  Peers
+}
+
+// RequestDone implements engine.Observer: it ends the span of a request that is recorded. A request that was answered before it
+// came to App gets its span here. It allocates nothing for a request that is not recorded.
+func (o *observer) RequestDone(rec *engine.Record) {
 	r, is := rec.Trace().(*request)
-	if !is || r.tracer != t {
-		return
+	switch {
+	case is && r.tracer == o.tracer:
+		r.end(rec)
+	case !is && rec.IsTurnedDown():
+		if r := o.begin(rec); r != nil {
+			r.end(rec)
+		}
 	}
+}
+
+// begin starts the span of a request that was turned down, nil where it is not recorded. The server has read no headers of a request
+// of HTTP/1 whose head it refuses; whether that one has a parent is not known, and it is not recorded.
+func (o *observer) begin(rec *engine.Record) *request {
+	headers, known := rec.Headers(pagi.HeaderTraceparent, headerTracestate)
+	if !known {
+		return nil
+	}
+	parent, _, has := find(headers)
+	has = has && o.peers.has(rec.Client())
+	if !o.tracer.sampler.decide(&parent, has) {
+		return nil
+	}
+	return o.tracer.begin(rec.Request.Method, rec.Begin, parent, has, headers)
+}
+
+// end ends the span of the request, and describes it.
+func (r *request) end(rec *engine.Record) {
 	span, req, mount := r.span, rec.Request, rec.Mount()
 	method := methodName(req.Method, "_OTHER")
 	name := methodName(req.Method, "HTTP")

@@ -20,7 +20,7 @@ const errorLimit = 1024
 // request is the trace of one request: its pagi.Trace.
 type request struct {
 	tracer *Tracer
-	span   trace.Span // of the request as a whole; it ends in Tracer.RequestDone
+	span   trace.Span // of the request as a whole; the Observer ends it
 	header string     // traceparent
 }
 

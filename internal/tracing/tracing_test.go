@@ -146,7 +146,7 @@ func ask(t testing.TB, tr *Tracer, peers Peers, method, target string, headers .
 // serve has an application answer a request, and returns when it is done.
 func serve(app pagi.App, tr *Tracer, r *http.Request) {
 	done := make(chan struct{})
-	h := &engine.Handler{App: app, Logger: slog.New(slog.DiscardHandler), Observers: []engine.Observer{tr, engine.ObserverFunc(func(*engine.Record) { close(done) })}}
+	h := &engine.Handler{App: app, Logger: slog.New(slog.DiscardHandler), Observers: []engine.Observer{tr.Observer(Peers{}), engine.ObserverFunc(func(*engine.Record) { close(done) })}}
 	(&nethttp.Adapter{Engine: h}).ServeHTTP(httptest.NewRecorder(), r)
 	<-done
 }
@@ -383,6 +383,104 @@ func TestManyRequestsAtOnce(t *testing.T) {
 	}
 }
 
+// A request that the handler or the server turns down does not come to App. It has a span all the same, where its headers are known.
+func TestTheSpanOfARequestThatIsTurnedDown(t *testing.T) {
+	large := func(r *http.Request) { r.ContentLength = 100 }
+	handshake := func(r *http.Request) {
+		r.Header.Set("Connection", "upgrade")
+		r.Header.Set("Upgrade", "websocket")
+	}
+	for name, tc := range map[string]struct {
+		o       Options
+		peers   Peers
+		method  string
+		change  func(*http.Request)
+		headers []string
+		status  string // of the span; "": there is none
+		parent  string
+	}{
+		"a body that is too large":                  {method: "POST", change: large, status: "413"},
+		"with a parent":                             {o: Options{Sample: share(0)}, peers: Peers{all: true}, method: "POST", change: large, headers: []string{"traceparent", recorded, "tracestate", "a=1"}, status: "413", parent: spanID},
+		"with a parent that is not recorded":        {peers: Peers{all: true}, method: "POST", change: large, headers: []string{"traceparent", passed}},
+		"with a parent that a stranger names":       {method: "POST", change: large, headers: []string{"traceparent", recorded}, status: "413"},
+		"with two parents":                          {peers: Peers{all: true}, method: "POST", change: large, headers: []string{"traceparent", recorded, "traceparent", recorded}, status: "413"},
+		"none is recorded":                          {o: Options{Sample: share(0)}, method: "POST", change: large},
+		"too many headers":                          {method: "GET", headers: []string{"a", "1", "b", "2", "c", "3", "d", "4", "e", "5"}, status: "431"},
+		"a handshake of no known version":           {method: "GET", change: handshake, status: "426"},
+		"a method that is not for servers like it":  {method: "CONNECT", status: "501"},
+		"a request that comes to the application":   {method: "GET", status: "204"},
+		"the same, not recorded because its parent": {peers: Peers{all: true}, method: "GET", headers: []string{"traceparent", passed}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := tracingtest.New(t)
+			tr := tracer(t, tc.o, c)
+			app := tr.App(pagi.AppFunc(func(ctx context.Context, _ *pagi.Scope, _ pagi.Receive, send pagi.Send) error {
+				return errors.Join(send(ctx, pagi.HTTPResponseStart{Status: 204}), send(ctx, pagi.HTTPResponseBody{}))
+			}), tc.peers)
+			h := &engine.Handler{App: app, Logger: slog.New(slog.DiscardHandler), Limits: engine.Limits{MaxBodySize: 10, MaxHeaderCount: 5}, WebSocket: noWebSocket{}}
+			done := make(chan struct{}) // the application may go on when ServeHTTP has returned
+			h.Observers = []engine.Observer{tr.Observer(tc.peers), engine.ObserverFunc(func(*engine.Record) { close(done) })}
+			r := httptest.NewRequest(tc.method, "http://example.org/page?secret", nil)
+			for i := 0; i < len(tc.headers); i += 2 {
+				r.Header.Add(tc.headers[i], tc.headers[i+1])
+			}
+			if tc.change != nil {
+				tc.change(r)
+			}
+			(&nethttp.Adapter{Engine: h}).ServeHTTP(httptest.NewRecorder(), r)
+			testkit.Await(t, done)
+			wantSpan(t, tr, c, tc.method, tc.status, tc.parent)
+		})
+	}
+}
+
+// noWebSocket completes no handshake.
+type noWebSocket struct{}
+
+func (noWebSocket) Upgrade(engine.Stream, *http.Request, *pagi.Scope, pagi.WebSocketAccept, engine.WebSocketHooks) (engine.WebSocketConn, error) {
+	return nil, errors.New("no handshake is completed here")
+}
+
+// The server itself refuses heads. Over HTTP/2 it knows their headers.
+func TestTheSpanOfAHeadThatIsRefused(t *testing.T) {
+	header := http.Header{"Traceparent": {recorded}}
+	for name, tc := range map[string]struct {
+		request *http.Request
+		status  string
+	}{
+		"over HTTP/1":          {&http.Request{Method: "GET", RequestURI: "/"}, ""},
+		"a connection refused": {&http.Request{}, ""},
+		"over HTTP/2":          {&http.Request{Method: "GET", RequestURI: "/", ProtoMajor: 2, Header: header}, "431"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := tracingtest.New(t)
+			tr := tracer(t, Options{}, c)
+			begin := time.Now().Add(-time.Second)
+			tr.Observer(Peers{all: true}).RequestDone(&engine.Record{Request: tc.request, Status: 431, Begin: begin, Duration: time.Second})
+			wantSpan(t, tr, c, "GET", tc.status, spanID)
+		})
+	}
+}
+
+// wantSpan closes a tracer and looks at the only span of it; there must be none where status is "".
+func wantSpan(t *testing.T, tr *Tracer, c *tracingtest.Collector, method, status, parent string) {
+	t.Helper()
+	if err := tr.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if status == "" {
+		if all := c.Spans(); len(all) > 0 {
+			t.Errorf("there is a span: %+v", all)
+		}
+		return
+	}
+	spans := c.Await(1)
+	s := spans[0]
+	if len(spans) != 1 || s.Name != method || s.Kind != "SERVER" || s.Parent != parent || s.Attributes["http.response.status_code"] != status || s.End < s.Begin {
+		t.Errorf("%+v, want a %s with %s and the parent %q", spans, method, status, parent)
+	}
+}
+
 // A request that is not recorded costs nothing, and neither does one of a site without tracing.
 func TestARequestThatIsNotRecordedAllocatesNothing(t *testing.T) {
 	tr := tracer(t, Options{Endpoint: "http://127.0.0.1:1", Sample: share(1e-9)}, nil)
@@ -419,7 +517,7 @@ func TestTheWayOfARequestAllocatesNothingMore(t *testing.T) {
 		return testing.AllocsPerRun(2000, func() { adapter.ServeHTTP(httptest.NewRecorder(), r) })
 	}
 	without := count(next, engine.ObserverFunc(func(*engine.Record) {}))
-	with := count(tr.App(next, Peers{all: true}), engine.ObserverFunc(func(*engine.Record) {}), tr)
+	with := count(tr.App(next, Peers{all: true}), engine.ObserverFunc(func(*engine.Record) {}), tr.Observer(Peers{all: true}))
 	if with > without {
 		t.Errorf("%v allocations with a Tracer, %v without", with, without)
 	}

@@ -28,6 +28,9 @@ type View struct {
 	Accepted int64 `json:"accepted"`
 	Measures
 	Mounts []Mount `json:"mounts"`
+	// Services are the programs beside the site, Jobs those of its cron.
+	Services []Service `json:"services,omitempty"`
+	Jobs     []Job     `json:"jobs,omitempty"`
 }
 
 // Measures are what is told of the gateway as a whole and of each mount.
@@ -127,6 +130,7 @@ func Make(now, before, earlier Look) *View {
 		v.Memory += m.Memory
 		v.Mounts = append(v.Mounts, m)
 	}
+	v.addBeside(g, now.At)
 	return v
 }
 

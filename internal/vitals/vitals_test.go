@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pagi-go/pagi-bridge/internal/status"
 )
 
@@ -89,6 +91,32 @@ func TestMountsOfAView(t *testing.T) {
 	}
 	if v.Queued != 2 || v.Memory != 11 || *v.StopsIn != 3 {
 		t.Errorf("%+v", v)
+	}
+}
+
+func TestServicesAndJobsOfAView(t *testing.T) {
+	g := &status.Gateway{
+		Services: []status.Service{
+			{Service: "search", State: "running", PID: 7, Since: noon.Add(-time.Hour), LastExit: "secret"},
+			{Service: "mailer", State: "paused", Restarts: 2, NextStart: noon.Add(4 * time.Second)},
+		},
+		Cron: []status.Job{
+			{Job: "report", Schedule: "secret", Next: noon.Add(time.Minute), Runs: 3, Failures: 1, Skipped: 2, LastRun: noon.Add(-time.Minute), LastExit: "secret"},
+			{Job: "tidy", PID: 8, Since: noon},
+		},
+	}
+	v := Make(Look{At: noon, Gateway: g}, Look{}, Look{})
+	seconds := func(s float64) *float64 { return &s }
+	services := []Service{{Service: "search", State: "running", PID: 7, For: seconds(3600)}, {Service: "mailer", State: "paused", Restarts: 2, StartsIn: seconds(4)}}
+	jobs := []Job{
+		{Job: "report", State: "waiting", NextIn: seconds(60), Runs: 3, Failures: 1, Skipped: 2, LastRun: seconds(60), LastTook: seconds(0)},
+		{Job: "tidy", State: "running", PID: 8, For: seconds(0)},
+	}
+	if diff := cmp.Diff(services, v.Services); diff != "" {
+		t.Errorf("services (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(jobs, v.Jobs); diff != "" {
+		t.Errorf("jobs (-want +got):\n%s", diff)
 	}
 }
 

@@ -29,6 +29,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -225,6 +226,28 @@ func (r *Record) Header(name string) string {
 	}
 	return r.Request.Header.Get(name)
 }
+
+// Headers returns the request's headers called by one of the names, which are in lower case, in their order. The header host is not
+// among them. known is false where the server has refused the request without reading its headers.
+func (r *Record) Headers(names ...string) (found pagi.Headers, known bool) {
+	if r.x != nil {
+		for _, h := range r.x.stream.RequestHeaders() {
+			if slices.Contains(names, h.Name) {
+				found = append(found, h)
+			}
+		}
+		return found, true
+	}
+	for _, name := range names {
+		for _, value := range r.Request.Header.Values(name) {
+			found = append(found, pagi.Header{Name: name, Value: value})
+		}
+	}
+	return found, r.Request.Header != nil
+}
+
+// IsTurnedDown reports whether the handler or the server has answered the request itself, before the application was called.
+func (r *Record) IsTurnedDown() bool { return r.x == nil || r.x.ctx == nil }
 
 // ResponseHeader returns the value of the first header called name, in lower case, that
 // the application has sent, or "".

@@ -13,11 +13,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/caddyserver/certmagic"
+	"golang.org/x/net/idna"
 
 	"github.com/pagi-go/pagi-bridge/internal/certpool"
+	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
@@ -155,6 +159,31 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 		return nil, errNotStarted
 	}
 	return m.config.GetCertificate(hello)
+}
+
+// Status implements server.CertificateSource. It has one element for each domain, in their order.
+func (m *Manager) Status() []status.Certificate {
+	all := make([]status.Certificate, len(m.options.Domains))
+	for i, domain := range m.options.Domains {
+		all[i].Domain = domain
+		name := asciiName(domain)
+		for _, c := range m.cache.AllMatchingCertificates(name) {
+			// A certificate for *.example matches, too, where the domain is www.example.
+			if slices.Contains(c.Names, name) && c.Leaf.NotAfter.After(all[i].Expires) {
+				all[i].Names, all[i].Expires, all[i].Stapled = c.Names, c.Leaf.NotAfter, len(c.OCSPStaple) > 0
+			}
+		}
+	}
+	return all
+}
+
+// asciiName is a domain as its certificate names it.
+func asciiName(domain string) string {
+	name, err := idna.ToASCII(strings.ToLower(strings.TrimSpace(domain)))
+	if err != nil {
+		return domain // no certificate is for such a name
+	}
+	return name
 }
 
 // Protocols implements server.CertificateSource.

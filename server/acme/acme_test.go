@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -15,9 +16,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
+	"github.com/pagi-go/pagi-bridge/internal/metrics"
 	"github.com/pagi-go/pagi-bridge/internal/reply"
+	"github.com/pagi-go/pagi-bridge/internal/status"
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/server"
@@ -78,7 +82,7 @@ func authority(t *testing.T, program string, ports acme.Ports) (directory, ca st
 	address := freePort(t)
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": address, "certificate": pair.CertFile, "privateKey": pair.KeyFile,
-		"httpPort": max(ports.Redirect, 1), "tlsPort": max(ports.TLS, 1),
+		"httpPort": max(ports.Redirect, 1), "tlsPort": max(ports.TLS, 1), "domainBlocklist": []string{"blocked-domain.example"},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +147,8 @@ func TestCertificates(t *testing.T) {
 			directory, ca := authority(t, program, ports)
 			storage := filepath.Join(t.TempDir(), "acme")
 			var log testkit.Log
-			m, err := acme.New(acme.Options{Domains: []string{"site.example"}, Agree: true, Directory: directory, DirectoryCA: ca, Storage: storage}, log.Logger())
+			// The second name is refused by the authority.
+			m, err := acme.New(acme.Options{Domains: []string{"site.example", "blocked-domain.example"}, Agree: true, Directory: directory, DirectoryCA: ca, Storage: storage}, log.Logger())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,6 +163,7 @@ func TestCertificates(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			go func() { ended <- s.Run(ctx) }()
 			testkit.Await(t, ready)
+			wantCertificates(t, s, status.Certificate{Domain: "site.example"}, status.Certificate{Domain: "blocked-domain.example"})
 			go func() { ended <- m.Run(ctx, ports) }()
 			defer func() {
 				cancel()
@@ -185,6 +191,8 @@ func TestCertificates(t *testing.T) {
 			if !strings.Contains(leaf.Issuer.CommonName, "Pebble") || leaf.VerifyHostname("site.example") != nil {
 				t.Errorf("certificate of %s for %v", leaf.Issuer, leaf.DNSNames)
 			}
+			wantCertificates(t, s, status.Certificate{Domain: "site.example", Names: leaf.DNSNames, Expires: leaf.NotAfter},
+				status.Certificate{Domain: "blocked-domain.example"})
 			c := testkit.NewConn(t, conn)
 			c.Say("GET / HTTP/1.1\r\nHost: site.example\r\nConnection: close\r\n\r\n")
 			if res, body := c.Response("GET"); res.StatusCode != 200 || !strings.HasPrefix(body, "-----BEGIN CERTIFICATE-----") {
@@ -194,6 +202,32 @@ func TestCertificates(t *testing.T) {
 				t.Errorf("storage: %v %v", info, err)
 			}
 		})
+	}
+}
+
+// wantCertificates compares the certificates in the status of a server, and in the metrics that are made of it, with those
+// wanted.
+func wantCertificates(t *testing.T, s *server.Server, want ...status.Certificate) {
+	t.Helper()
+	now, _ := s.Status()
+	if !cmp.Equal(now.Certificates, want) {
+		t.Errorf("certificates %+v, want %+v", now.Certificates, want)
+	}
+	r := metrics.New()
+	r.SetSource(func() *status.Gateway { return &status.Gateway{Server: now} })
+	text, err := r.Text(metrics.Gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range want {
+		seconds := 0.0
+		if !c.Expires.IsZero() {
+			seconds = float64(c.Expires.Unix())
+		}
+		line := fmt.Sprintf(`pagi_bridge_certificate_expiry_timestamp_seconds{domain=%q,file=""} %v`, c.Domain, seconds)
+		if !strings.Contains(string(text), line+"\n") {
+			t.Errorf("the metrics lack %s", line)
+		}
 	}
 }
 

@@ -27,7 +27,7 @@ func statusText(g *status.Gateway, now time.Time) string {
 	fmt.Fprintf(&b, "since the start: connections: %d (refused: %d), requests: %d (refused: %d)\n",
 		t.Connections, t.ConnectionsRefused, t.Requests, t.RequestsRefused)
 	for _, c := range g.Certificates {
-		fmt.Fprintf(&b, "certificate %s for %s expires %s\n", c.File, strings.Join(c.Names, ", "), c.Expires.UTC().Format(time.RFC3339))
+		b.WriteString(certificateText(&c) + "\n")
 	}
 	for _, a := range g.Adapters {
 		fmt.Fprintf(&b, "adapter %s, process %d, user %d: %s\n", a.Name, a.PID, a.UID, strings.Join(a.Mounts, ", "))
@@ -48,7 +48,65 @@ func statusText(g *status.Gateway, now time.Time) string {
 			writeBackend(&b, m.Backend, now)
 		}
 	}
+	writeServices(&b, g.Services, now)
+	writeJobs(&b, g.Cron, now)
 	return b.String()
+}
+
+// writeServices tells of the programs beside the site.
+func writeServices(b *strings.Builder, all []status.Service, now time.Time) {
+	if len(all) > 0 {
+		b.WriteString("\nservices\n")
+	}
+	table(b, len(all), "state\tpid\trunning for\trestarts\tstarts in\t  service", func(w io.Writer, i int) {
+		one := &all[i]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t  %s%s\n", one.State, dash(one.PID != 0, one.PID), between(one.Since, now), one.Restarts,
+			between(now, one.NextStart), printable(one.Service), lastExit(one.LastExit))
+	})
+}
+
+// writeJobs tells of the jobs of cron.
+func writeJobs(b *strings.Builder, all []status.Job, now time.Time) {
+	if len(all) > 0 {
+		b.WriteString("\ncron\n")
+	}
+	table(b, len(all), "pid\trunning for\tnext in\truns\tfailed\tskipped\tlast run\ttook\t  job", func(w io.Writer, i int) {
+		one := &all[i]
+		last, took := "-", "-"
+		if !one.LastRun.IsZero() {
+			last, took = between(one.LastRun, now)+" ago", fmt.Sprintf("%.1f s", time.Duration(one.LastSeconds).Seconds())
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t  %s (%s)%s\n", dash(one.PID != 0, one.PID), between(one.Since, now), between(now, one.Next),
+			one.Runs, one.Failures, one.Skipped, last, took, printable(one.Job), printable(one.Schedule), lastExit(one.LastExit))
+	})
+}
+
+// between is the time from one moment to another, "-" where there is no such moment.
+func between(from, to time.Time) string {
+	if from.IsZero() || to.IsZero() {
+		return "-"
+	}
+	return max(0, to.Sub(from)).Round(time.Second).String()
+}
+
+// lastExit says how a process has ended last.
+func lastExit(how string) string {
+	if how == "" {
+		return ""
+	}
+	return ", last end: " + printable(how)
+}
+
+// certificateText describes a certificate.
+func certificateText(c *status.Certificate) string {
+	if c.Expires.IsZero() {
+		return fmt.Sprintf("no certificate by ACME for %s yet", c.Domain)
+	}
+	from := c.File
+	if from == "" {
+		from = "by ACME"
+	}
+	return fmt.Sprintf("certificate %s for %s expires %s", from, strings.Join(c.Names, ", "), c.Expires.UTC().Format(time.RFC3339))
 }
 
 // notes says what is special about a listener.

@@ -16,6 +16,10 @@ func TestStatusText(t *testing.T) {
 		Server: status.Server{
 			Listeners: []status.Listener{{Address: "[::]:443", TLS: true}}, Connections: 3, Requests: 2,
 			Traffic: status.Traffic{Connections: 10, ConnectionsRefused: 1, Requests: 20, RequestsRefused: 2},
+			Certificates: []status.Certificate{
+				{File: "cert.pem", Names: []string{"a.example", "b.example"}, Expires: now.Add(240 * time.Hour)},
+				{Domain: "c.example", Names: []string{"c.example"}, Expires: now.Add(480 * time.Hour)}, {Domain: "d.example"},
+			},
 		},
 		Mounts: []status.Mount{
 			{Mount: "/app", Kind: "psgi", Source: "app.psgi", Backend: &status.Backend{
@@ -50,11 +54,23 @@ func TestStatusText(t *testing.T) {
 			}},
 			{Mount: "/", Kind: "file", Source: "public"},
 		},
+		Services: []status.Service{
+			{Service: "search", State: "running", PID: 321, Since: ago(2 * time.Hour)},
+			{Service: "mailer", State: "paused", Restarts: 3, LastExit: "exit status 1", NextStart: now.Add(4 * time.Second)},
+		},
+		Cron: []status.Job{
+			{Job: "report", Schedule: "0 6 * * 1-5", Next: now.Add(18 * time.Hour), Runs: 5, Failures: 1, LastRun: ago(6 * time.Hour),
+				LastSeconds: status.Seconds(1200 * time.Millisecond), LastExit: "exit status 1"},
+			{Job: "tidy", Schedule: "every 5m0s", Next: now.Add(3 * time.Minute), PID: 355, Since: ago(12 * time.Second), Skipped: 2},
+		},
 	}
 	want := `pagi-bridge 1 (deployment), process 7, for 1h0m0s
 listens at [::]:443, TLS
 3 connections, 2 requests
 since the start: connections: 10 (refused: 1), requests: 20 (refused: 2)
+certificate cert.pem for a.example, b.example expires 2026-02-20T12:00:00Z
+certificate by ACME for c.example expires 2026-03-02T12:00:00Z
+no certificate by ACME for d.example yet
 
 /app  psgi  app.psgi
   requests: 11, failed: 3 (application: 2, process died: 1), waits in the queue: 4 (2.0 s in all)
@@ -81,6 +97,16 @@ since the start: connections: 10 (refused: 1), requests: 20 (refused: 2)
   resting     3       3        0  unix:/run/a.sock
 
 /  file  public
+
+services
+    state  pid  running for  restarts  starts in  service
+  running  321       2h0m0s         0          -  search
+   paused    -            -         3         4s  mailer, last end: exit status 1
+
+cron
+  pid  running for  next in  runs  failed  skipped    last run   took  job
+    -            -  18h0m0s     5       1        0  6h0m0s ago  1.2 s  report (0 6 * * 1-5), last end: exit status 1
+  355          12s     3m0s     0       0        2           -      -  tidy (every 5m0s)
 `
 	got := statusText(g, now)
 	if got != want {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/pagi-go/pagi-bridge/internal/testkit"
 )
 
@@ -46,27 +48,6 @@ func run(m *testing.M) int {
 		return 1
 	}
 	return m.Run()
-}
-
-// pack builds a package and returns its file.
-func pack(t *testing.T, format string) string {
-	t.Helper()
-	nfpm := regexp.MustCompile(`(?m)^NFPM = (\S+)$`).FindSubmatch(read(t, filepath.Join(top, "Makefile")))
-	if nfpm == nil {
-		t.Fatal("the Makefile names no NFPM")
-	}
-	if out, err := exec.Command("go", "run", string(nfpm[1]), "--version").CombinedOutput(); err != nil {
-		t.Skipf("%s cannot be fetched or built: %v\n%s", nfpm[1], err, out)
-	}
-	dir := t.TempDir()
-	cmd := exec.Command(filepath.Join(top, "packaging/build"), format)
-	cmd.Env = append(os.Environ(), "PROGRAM="+program, "TARGET="+dir, "COMPRESSION=gzip", "NFPM="+string(nfpm[1]))
-	must(t, cmd)
-	files, err := filepath.Glob(filepath.Join(dir, "*."+format))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("%q, %v", files, err)
-	}
-	return files[0]
 }
 
 // must runs a command that must succeed and returns its output.
@@ -111,7 +92,7 @@ var files = []string{
 
 func TestTheDeb(t *testing.T) {
 	testkit.Tool(t, "dpkg-deb", "dpkg")
-	deb := pack(t, "deb")
+	deb := testkit.Pack(t, top, program, "deb")
 	contents := must(t, exec.Command("dpkg-deb", "--contents", deb))
 	for _, file := range append(files, "/usr/share/doc/pagi-bridge/copyright", "/usr/share/doc/pagi-bridge/changelog.Debian.gz") {
 		if !strings.Contains(contents, file+"\n") {
@@ -137,7 +118,7 @@ func TestTheDeb(t *testing.T) {
 
 func TestTheRPM(t *testing.T) {
 	rpm := testkit.Tool(t, "rpm", "rpm")
-	file := pack(t, "rpm")
+	file := testkit.Pack(t, top, program, "rpm")
 	contents := must(t, exec.Command(rpm, "--query", "--list", "--package", file))
 	for _, name := range files {
 		if !strings.Contains(contents, name+"\n") {
@@ -180,8 +161,66 @@ func TestUnits(t *testing.T) {
 	}
 }
 
-// TestTheContainerFile looks at what the container file refers to. It is not built here, because that takes a container engine and the
-// network.
+// pageUnit is a unit or a part of one in a page, below the comment with its name.
+var pageUnit = regexp.MustCompile("(?s)```ini\n# /etc/systemd/system/(\\S+)\n(.*?)```")
+
+// The units of the pages, with the parts that other pages add to them, are as systemd wants them.
+func TestUnitsOfThePages(t *testing.T) {
+	analyze := testkit.Tool(t, "systemd-analyze", "systemd")
+	dir := t.TempDir()
+	var all strings.Builder
+	names := map[string]bool{}
+	for _, page := range []string{"operations.md", "isolation.md"} {
+		for _, m := range pageUnit.FindAllStringSubmatch(string(read(t, filepath.Join(top, "docs", page))), -1) {
+			name, text := m[1], strings.ReplaceAll(m[2], "/usr/local/bin/pagi-bridge", program)
+			file := filepath.Join(dir, name)
+			if names[name] {
+				t.Errorf("%s: %s is there already", page, name)
+			}
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			names[name] = true
+			all.WriteString(text)
+		}
+	}
+	for _, name := range []string{"site.service", "site.socket", "site.service.d/limits.conf"} {
+		if !names[name] {
+			t.Fatalf("the pages have %v, and not %s", names, name)
+		}
+	}
+	for _, name := range []string{"site.service", "site.socket"} {
+		out, err := exec.Command(analyze, "verify", "--man=no", filepath.Join(dir, name)).CombinedOutput()
+		if err != nil || bytes.Contains(out, []byte(dir)) || bytes.Contains(out, []byte("site.")) {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+	checkControlGroups(t, "the unit of the pages with its limits", all.String(), true)
+	checkControlGroups(t, "the unit of the pages", string(read(t, filepath.Join(dir, "site.service"))), false)
+	checkControlGroups(t, "the unit of the packages", string(read(t, filepath.Join(top, "packaging/pagi-bridge.service"))), false)
+}
+
+// checkControlGroups looks at what a unit says last of control groups: they are delegated and can be written, or neither.
+func checkControlGroups(t *testing.T, what, text string, delegated bool) {
+	t.Helper()
+	want := map[string]string{"ProtectControlGroups": "yes"}
+	if delegated {
+		want = map[string]string{"Delegate": "yes", "ProtectControlGroups": "no"}
+	}
+	got := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^(Delegate|ProtectControlGroups)=(.*)$`).FindAllStringSubmatch(text, -1) {
+		got[m[1]] = m[2]
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// TestTheContainerFile looks at what the container file refers to. e2e.TestContainers builds and runs it,
+// where it is asked for.
 func TestTheContainerFile(t *testing.T) {
 	text := string(read(t, filepath.Join(top, "packaging/Containerfile")))
 	joined := strings.ReplaceAll(text, "\\\n", " ")

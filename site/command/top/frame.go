@@ -89,7 +89,7 @@ var helpText = []string{
 	"",
 	"  q          quit",
 	"  p, space   pause, or go on",
-	"  w          show workers and scripts, or mounts only",
+	"  w          show workers and scripts, or leave them out",
 	"  arrows, j k, page up and down, g G   scroll",
 	"  < >        another order of the mounts:",
 	"  s n r l    as in the site file, by name, by req/s, by p99",
@@ -270,7 +270,7 @@ func (s *State) rows(v *vitals.View) (rows []string) {
 			rows = append(rows, s.style(styleSoft, s.cut(fmt.Sprintf("  %d more", m.Left))))
 		}
 	}
-	return rows
+	return append(rows, s.besideRows(v)...)
 }
 
 // sorted returns the mounts in the order that the user has chosen.

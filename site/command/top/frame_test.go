@@ -53,6 +53,14 @@ func sample() *vitals.View {
 				{Mount: "/broken", Kind: "psgi", Responses: &status.Responses{}, Backend: &status.Backend{Circuit: "open", Problem: "syntax error"}},
 				{Mount: "/", Kind: "directory", Responses: &files},
 			},
+			Services: []status.Service{
+				{Service: "search", State: "running", PID: 321, Since: ago(2 * time.Hour)},
+				{Service: "a-mailer-with-a-long-name", State: "paused", Restarts: 3, LastExit: "fork/exec /srv/secret: no such file", NextStart: now.Add(4 * time.Second)},
+			},
+			Cron: []status.Job{
+				{Job: "report", Schedule: "0 6 * * 1-5", Next: now.Add(18 * time.Hour), Runs: 5, Failures: 1, LastRun: ago(6 * time.Hour), LastSeconds: status.Seconds(1200 * time.Millisecond), LastExit: "exit status 1"},
+				{Job: "tidy", Schedule: "every 5m0s", Next: now.Add(3 * time.Minute), PID: 355, Since: ago(12 * time.Second), Skipped: 2},
+			},
 		}
 	}
 	before := vitals.Look{At: ago(2 * time.Second), Gateway: make(0)}
@@ -67,8 +75,9 @@ func TestFrames(t *testing.T) {
 		state State
 		view  *vitals.View
 	}{
-		"wide":     {State{Columns: 170, Lines: 16, Workers: true}, sample()},
-		"usual":    {State{Columns: 80, Lines: 24, Workers: true}, sample()},
+		"wide":     {State{Columns: 170, Lines: 24, Workers: true}, sample()},
+		"usual":    {State{Columns: 80, Lines: 30, Workers: true}, sample()},
+		"middle":   {State{Columns: 120, Lines: 24}, sample()},
 		"narrow":   {State{Columns: 40, Lines: 12}, sample()},
 		"tiny":     {State{Columns: 9, Lines: 3, Workers: true}, sample()},
 		"scrolled": {State{Columns: 80, Lines: 7, Workers: true, Scroll: 99, Paused: true}, sample()},
