@@ -194,26 +194,27 @@ func (c *Conn) serve(ctx context.Context, scope *pagi.Scope, receive pagi.Receiv
 // open opens a stream that is reserved, with a SCOPE and, unless it is nil, the first event. After an
 // error the stream is not reserved any more.
 func (c *Conn) open(scope *pagi.Scope, first pagi.Event) (s *stream, err error) {
-	var payload []byte
-	if first != nil {
-		if payload, err = wire.AppendEvent(nil, first); err != nil {
-			c.release()
-			return nil, err
-		}
-	}
 	putErr := c.put(func(b []byte) []byte {
 		// Numbers go up in the order of the frames, so both are made here.
-		if s, err = c.streams.openNext(c.terms.Peer.Streams, func(id uint32) *stream { return c.newStream(id, scope) }); err != nil {
+		s, err = c.streams.openNext(c.terms.Peer.Streams, func(id uint32) *stream {
+			s := c.newStream(id, scope)
+			s.in.patient = isLast(scope, first)
+			return s
+		})
+		if err != nil {
 			return b
 		}
-		if b, err = wire.AppendScope(b, s.id, scope); err != nil {
+		start := len(b)
+		if b, err = wire.AppendScope(b, s.id, scope); err == nil && first != nil {
+			var n int
+			if b, n, err = wire.AppendWholeEvent(b, s.id, first); err == nil {
+				s.out.spend(n)
+			}
+		}
+		if err != nil {
 			c.streams.giveBack(s)
 			s = nil
-			return b
-		}
-		if first != nil {
-			s.out.spend(len(payload))
-			b = wire.AppendFrame(b, wire.EventPart, 0, s.id, payload)
+			return b[:start]
 		}
 		return b
 	})

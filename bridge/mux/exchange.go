@@ -30,10 +30,10 @@ type exchange struct {
 
 // serve passes events both ways until one side has ended.
 func (x *exchange) serve(ctx context.Context, first pagi.Event, receive pagi.Receive) error {
-	x.watch()
-	if first != nil && x.isLast(first) {
-		return x.leave(ctx, x.forward(ctx))
+	if isLast(x.scope, first) {
+		return x.leave(ctx, x.forward(ctx)) // the end of ctx tells when the client leaves
 	}
+	x.watch()
 	feeding, cancel := context.WithCancelCause(ctx)
 	x.stream.in.atEnd(func(end ending) {
 		if end.err != nil {
@@ -57,11 +57,11 @@ func (x *exchange) serve(ctx context.Context, first pagi.Event, receive pagi.Rec
 	return x.leave(ctx, cmp.Or(failed, err))
 }
 
-// isLast reports whether the client sends nothing after ev but what watch notices.
-func (x *exchange) isLast(ev pagi.Event) bool {
+// isLast reports whether the client of a scope sends nothing after ev but what watch notices. There may be no ev.
+func isLast(scope *pagi.Scope, ev pagi.Event) bool {
 	switch e := ev.(type) {
 	case pagi.HTTPRequest:
-		return !e.More && x.scope.Connection != nil
+		return !e.More && scope.Connection != nil
 	case pagi.LifespanShutdown:
 		return true
 	}
@@ -109,7 +109,7 @@ func (x *exchange) feed(ctx context.Context, receive pagi.Receive) error {
 			}
 			return err
 		}
-		if x.isLast(ev) {
+		if isLast(x.scope, ev) {
 			return nil
 		}
 	}
@@ -217,12 +217,15 @@ func (x *exchange) leave(ctx context.Context, err error) error {
 		x.disconnect(0, reasonFor(ctx, err))
 	}
 	s.in.drop()
-	if !x.ends {
+	if end := s.in.ended(); !x.ends && (end == nil || end.code != wire.EndReturned) {
 		s.in.atEnd(func(end ending) {
 			if end.err == nil && end.code != wire.EndReturned {
 				s.logger().Warn("the application failed after its answer", "error", end.text)
 			}
 		})
+	}
+	if err == nil {
+		return nil
 	}
 	var gone *pagi.DisconnectError
 	if errors.As(err, &gone) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pagi-go/pagi-bridge/bridge/internal/buffer"
 	"github.com/pagi-go/pagi-bridge/bridge/wire"
@@ -23,15 +24,20 @@ type inbox struct {
 
 	mu      sync.Mutex
 	items   []item
-	parts   []byte // of an event that is not complete
-	used    int    // how much of the window is in use: by events that were not taken, by pending and owed
-	pending int    // credit for events that were taken
-	owed    int    // credit for parts that came while earlier events were not taken
+	few     [3]item // the memory of items, while they are few: those of a short answer
+	parts   []byte  // of an event that is not complete
+	used    int     // how much of the window is in use: by events that were not taken, by pending and owed
+	pending int     // credit for events that were taken
+	owed    int     // credit for parts that came while earlier events were not taken
 	end     *ending
 	onEnd   func(ending)
 	dropped bool
 
-	wake chan struct{} // capacity 1: something has come
+	wake chan struct{} // capacity 1: something has come, or nudge was called
+
+	// patient has next look at its context only after nudge. Watching a context costs more time than most answers take.
+	patient bool
+	nudged  atomic.Bool
 }
 
 // item is one event: its payload, the buffer of the frame that holds it unless it is nil, what its frames have cost, and its
@@ -97,6 +103,9 @@ func (b *inbox) push(frame wire.Frame, file *os.File) (grant int, err error) {
 		whole := frame.Buffer
 		frame.Payload, frame.Buffer = slices.Clone(frame.Payload), nil
 		buffer.Put(whole)
+	}
+	if b.items == nil {
+		b.items = b.few[:0]
 	}
 	b.items = append(b.items, item{frame.Payload, frame.Buffer, cost, file})
 	b.signal()
@@ -178,11 +187,22 @@ func (b *inbox) next(ctx context.Context) (item, *ending, error) {
 		if end != nil {
 			return item{}, end, nil
 		}
+		if b.patient && !b.nudged.Load() {
+			<-b.wake
+			continue
+		}
 		select {
 		case <-b.wake:
 		case <-ctx.Done():
 			return item{}, nil, context.Cause(ctx)
 		}
+	}
+}
+
+// nudge has next look at its context from now on.
+func (b *inbox) nudge() {
+	if !b.nudged.Swap(true) {
+		b.signal()
 	}
 }
 

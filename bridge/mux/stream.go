@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -21,25 +22,20 @@ import (
 type stream struct {
 	id    uint32
 	link  *link
-	label string // the request, for the log
 	kind  string // the scope's type
 	since time.Time
 
-	method, requestID string // for the status; "" where there is none
-	in                inbox
-	out               window
+	method, root, path, requestID string // of the request, for the log and the status; "" where there is none
+	in                            inbox
+	out                           window
 
 	told    atomic.Bool // the gateway has sent DISCONNECT, or need not
 	sending sync.Mutex  // an event at a time
 }
 
 func (l *link) newStream(id uint32, scope *pagi.Scope) *stream {
-	s := &stream{id: id, link: l, label: scope.Type, kind: scope.Type, since: time.Now()}
-	s.method = scope.Method
+	s := &stream{id: id, link: l, kind: scope.Type, since: time.Now(), method: scope.Method, root: scope.RootPath, path: scope.Path}
 	s.requestID, _ = scope.Value(scopekey.RequestID).(string)
-	if scope.Type != pagi.TypeLifespan {
-		s.label = strings.TrimSpace(scope.Method + " " + scope.RootPath + scope.Path)
-	}
 	s.in.init(l.terms.Own.Window, l.terms.Own.Message)
 	s.out.init(l.terms.Peer.Window)
 	return s
@@ -47,11 +43,13 @@ func (l *link) newStream(id uint32, scope *pagi.Scope) *stream {
 
 // request describes the request of the scope.
 func (s *stream) request() *status.Request {
-	return &status.Request{Method: s.method, Path: strings.TrimPrefix(s.label, s.method+" "), ID: s.requestID, Since: s.since}
+	return &status.Request{Method: s.method, Path: cmp.Or(s.root+s.path, s.kind), ID: s.requestID, Since: s.since}
 }
 
 // logger returns the logger for records about the stream.
-func (s *stream) logger() *slog.Logger { return s.link.log.With("request", s.label) }
+func (s *stream) logger() *slog.Logger {
+	return s.link.log.With("request", cmp.Or(strings.TrimSpace(s.method+" "+s.root+s.path), s.kind))
+}
 
 // receive returns the next event that has come, or the ending. The caller calls taken when it is
 // done with the event.

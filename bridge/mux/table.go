@@ -3,6 +3,7 @@ package mux
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
@@ -13,7 +14,14 @@ type table struct {
 	open   map[uint32]*stream
 	last   uint32 // the highest number so far
 	closed bool
+
+	// The streams whose inbox is patient, by their age: those that were opened since the timer was started, and those before.
+	young, older []uint32
+	aging        *time.Timer // nudges the older ones; nil until the first stream
 }
+
+// nudgeTime is how old a request becomes, or twice that, before the end of its context is noticed at once.
+const nudgeTime = 50 * time.Millisecond
 
 func (t *table) init() { t.open = map[uint32]*stream{} }
 
@@ -67,7 +75,35 @@ func (t *table) openNext(limit int, make func(id uint32) *stream) (*stream, erro
 	t.last++
 	s := make(t.last)
 	t.open[s.id] = s
+	if s.in.patient {
+		t.ageLocked(s.id)
+	}
 	return s, nil
+}
+
+// ageLocked has a stream nudged when it gets older.
+func (t *table) ageLocked(id uint32) {
+	if t.aging == nil {
+		t.aging = time.AfterFunc(nudgeTime, t.age)
+	} else if len(t.young)+len(t.older) == 0 {
+		t.aging.Reset(nudgeTime)
+	}
+	t.young = append(t.young, id)
+}
+
+// age nudges the older streams that are still open.
+func (t *table) age() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, id := range t.older {
+		if s := t.open[id]; s != nil {
+			s.in.nudge()
+		}
+	}
+	t.young, t.older = t.older[:0], t.young
+	if len(t.older) > 0 && !t.closed {
+		t.aging.Reset(nudgeTime)
+	}
 }
 
 // giveBack undoes openNext, before another stream was opened.
@@ -107,6 +143,9 @@ func (t *table) closeAll() []*stream {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
+	if t.aging != nil {
+		t.aging.Stop()
+	}
 	return t.listLocked()
 }
 

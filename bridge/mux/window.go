@@ -27,12 +27,11 @@ type window struct {
 	meter  *engine.FlowMeter // counts what is sent and not granted again; may be nil
 	tasks  *sync.WaitGroup   // of the meter's callbacks
 
-	wake chan struct{} // capacity 1
+	wake chan struct{} // capacity 1; nil until take waits
 }
 
 func (w *window) init(credit int) {
 	w.credit = int64(credit)
-	w.wake = make(chan struct{}, 1)
 }
 
 // add grants credit.
@@ -77,7 +76,10 @@ func (w *window) take(ctx context.Context, want int) (n int, ok bool, err error)
 			n = int(min(int64(min(want, maxPiece)), credit-wire.EventCost))
 			w.credit -= int64(n + wire.EventCost)
 			w.countLocked(n + wire.EventCost)
+		} else if !shut && w.wake == nil {
+			w.wake = make(chan struct{}, 1)
 		}
+		wake := w.wake
 		w.mu.Unlock()
 		switch {
 		case shut:
@@ -86,7 +88,7 @@ func (w *window) take(ctx context.Context, want int) (n int, ok bool, err error)
 			return n, true, nil
 		}
 		select {
-		case <-w.wake:
+		case <-wake:
 		case <-ctx.Done():
 			return 0, false, context.Cause(ctx)
 		}
@@ -108,6 +110,7 @@ func (w *window) close() {
 	w.signal()
 }
 
+// signal wakes take. A send to a nil channel is never chosen.
 func (w *window) signal() {
 	select {
 	case w.wake <- struct{}{}:

@@ -90,6 +90,21 @@ func AppendEvent(b []byte, ev pagi.Event) ([]byte, error) {
 	return append(b, s.text...), nil
 }
 
+// AppendWholeEvent appends an EVENT frame with a whole event, and returns the length of its payload.
+func AppendWholeEvent(b []byte, stream uint32, ev pagi.Event) ([]byte, int, error) {
+	start := len(b)
+	b, err := AppendEvent(appendHeader(b, 0, EventPart, 0, stream), ev)
+	size := len(b) - start - HeaderSize
+	if err == nil && size > MaxPayload {
+		err = fmt.Errorf("%w: %s of %d bytes in a frame, at most %d are allowed", ErrTooLarge, ev.EventType(), size, MaxPayload)
+	}
+	if err != nil {
+		return b[:start], 0, err
+	}
+	binary.BigEndian.PutUint32(b[start:], uint32(size))
+	return b, size, nil
+}
+
 func shapeOf(ev pagi.Event) (s shape, ok bool) {
 	switch e := ev.(type) {
 	case pagi.HTTPRequest:
@@ -220,11 +235,12 @@ func DecodeEvent(from Direction, p []byte) (pagi.Event, error) {
 		return nil, fmt.Errorf("%w: an event with pairs of %d bytes, at most %d are allowed", ErrTooLarge, size, MaxHead)
 	}
 	s.rest = d.p
-	decode := s.toGateway
+	var ev pagi.Event
 	if from == ToWorker {
-		decode = s.toWorker
+		ev = s.toWorker()
+	} else {
+		ev = s.toGateway(&d)
 	}
-	ev := decode(&d)
 	if ev == nil || d.bad {
 		return nil, fmt.Errorf("%w: EVENT of kind 0x%02x", ErrMalformed, s.kind)
 	}
@@ -242,7 +258,7 @@ func (s *shape) message() (text string, b []byte, binary bool) {
 }
 
 // toWorker returns the event from the gateway; nil if there is none of this kind.
-func (s *shape) toWorker(*decoder) pagi.Event {
+func (s *shape) toWorker() pagi.Event {
 	switch s.kind {
 	case kindHTTPRequest:
 		return pagi.HTTPRequest{Body: s.rest, More: s.more(), Trailers: s.headers}

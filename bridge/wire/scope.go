@@ -3,7 +3,6 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 
@@ -52,7 +51,13 @@ func AppendScope(b []byte, stream uint32, s *pagi.Scope) ([]byte, error) {
 	b = appendHeaders(b, s.Headers)
 	b = appendList(b, s.Subprotocols...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(s.Extensions)))
-	for _, name := range slices.Sorted(maps.Keys(s.Extensions)) {
+	var few [8]string // as many as scopes have
+	names := few[:0]
+	for name := range s.Extensions {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		b = appendString(b, name)
 		data := ""
 		switch value := s.Extensions[name].(type) {

@@ -11,7 +11,7 @@ import (
 
 const (
 	// Patience is the longest time that Examine takes.
-	Patience = 200 * time.Millisecond
+	Patience = 500 * time.Millisecond
 	// gentleTime is how much of it is left to the handler that runs between two steps of the Perl program.
 	gentleTime = 100 * time.Millisecond
 )

@@ -47,49 +47,56 @@ are not known.
 
 =cut
 
+# The first eight values of a scope on the wire.
+my @names = qw(http_version method scheme path raw_path target query_string root_path);
+
+# What stands behind the headers, by its bytes: the names of extensions that have nothing to say. It is the same for nearly all
+# scopes.
+my %usual;
+
 sub scope_of {
     my ($payload, $pagi) = @_;
     $pagi ||= { version => '0.3', spec_version => '0.3' };
     my $type = $scope_types[ length $payload ? ord $payload : 0 ] or die "wire: a scope of an unknown type\n";
-    my (@values, @headers, @protocols, @extensions);
-    # Nearly every scope has 13 values, and ends with two lists that are empty. Then one unpack reads it. Where a string goes
-    # beyond the end it takes the rest, and what follows it is missing.
+    my (%scope, @peers, @headers, @protocols, @extensions);
+    # Nearly every scope has 13 values and a usual end. Then one unpack reads it, right to where the values belong. Where a string
+    # goes beyond the end it takes the rest, and what follows it is missing.
     no warnings 'numeric';
-    my @all = substr($payload, 1, 4) eq "\0\0\0\x0d" ? eval { unpack 'x N/(N/a*) N/(N/a*N/a*) a*', $payload } : ();
-    if (@all && pop @all eq "\0\0\0\0\0\0\0\0") {
-        @values  = splice @all, 0, 13;
-        @headers = @all;
+    (@scope{@names}, @peers[ 0 .. 4 ], @headers) = eval { unpack 'x5 (N/a*)13 N/(N/a*N/a*) a*', $payload } if substr($payload, 1, 4) eq "\0\0\0\x0d";
+    my $end = pop @headers;
+    if (my $found = defined $end && $usual{$end}) {
+        $scope{extensions} = { map { $_ => {} } @$found };
     }
     else {
         my $at = 1;
-        @values     = take_list($payload, $at, 1);
-        @headers    = take_list($payload, $at, 2);
+        my @values = take_list($payload, $at, 1);
+        @headers = take_list($payload, $at, 2);
+        $end = substr $payload, $at;
         @protocols  = take_list($payload, $at, 1);
         @extensions = take_list($payload, $at, 2);
         die "wire: a scope that does not add up\n" if $at != length $payload;
+        (@scope{@names}, @peers) = map { defined $_ ? $_ : '' } @values[ 0 .. 11 ];
+        $peers[4] = $values[12];
+        my %extensions = @extensions;
+        $usual{$end} = [sort keys %extensions]
+            if !@protocols && !grep({ $_ ne '' } values %extensions) && !exists $extensions{tls} && !exists $extensions{'psgi.environ'} && keys %usual < 16;
+        $scope{extensions} = {};
     }
+    return worker_scope({ type => $type, pagi => $pagi }, $peers[4]) if $type eq 'lifespan';
 
-    return worker_scope({ type => $type, pagi => $pagi }, $values[12]) if $type eq 'lifespan';
-    @values = map { defined $_ ? $_ : '' } @values[ 0 .. 11 ] if @values < 12;
-    my %scope = (
-        type         => $type,
-        pagi         => $pagi,
-        http_version => $values[0],
-        scheme       => $values[2],
-        path         => $values[3],
-        query_string => $values[6],
-        root_path    => $values[7],
-        client       => $values[8] ne ''  ? [$values[8],  $values[9] ne ''  ? $values[9]  : undef] : undef,
-        server       => $values[10] ne '' ? [$values[10], $values[11] ne '' ? $values[11] : undef] : undef,
-        extensions   => {},
-    );
     utf8::decode($scope{path});
     utf8::decode($scope{root_path});
-    $scope{method}   = $values[1] if $type ne 'websocket';
-    $scope{raw_path} = $values[4] if $values[4] ne '';
-    $scope{target}   = $values[5] if $values[5] ne '';
-    $scope{headers} = pairs_of(@headers);
-    $scope{subprotocols} = \@protocols if $type eq 'websocket';
+    delete $scope{raw_path} if $scope{raw_path} eq '';
+    delete $scope{target}   if $scope{target} eq '';
+    $scope{type}       = $type;
+    $scope{pagi}       = $pagi;
+    $scope{headers}    = pairs_of(@headers);
+    $scope{client}     = $peers[0] ne '' ? [$peers[0], $peers[1] ne '' ? $peers[1] : undef] : undef;
+    $scope{server}     = $peers[2] ne '' ? [$peers[2], $peers[3] ne '' ? $peers[3] : undef] : undef;
+    if ($type eq 'websocket') {
+        delete $scope{method};
+        $scope{subprotocols} = \@protocols;
+    }
     while (my ($name, $data) = splice @extensions, 0, 2) {
         $scope{extensions}{$name} = $name eq 'tls' ? tls_of($data) : $name eq 'psgi.environ' ? $data : {};
     }
@@ -104,7 +111,7 @@ sub worker_scope {
 
 sub pairs_of {
     my @list;
-    for (my $i = 0; $i < $#_; $i += 2) { push @list, [$_[$i], $_[$i + 1]] }
+    push @list, [shift, shift] while @_;
     return \@list;
 }
 

@@ -186,16 +186,22 @@ Takes bytes that came from the gateway, in pieces of any size.
 sub feed {
     my ($self, $bytes) = @_;
     $self->{in} .= $bytes;
-    my $at = 0;
-    while (length($self->{in}) - $at >= HEADER_SIZE) {
-        my ($length, $stream, $type, $flags) = unpack 'N N C C', substr $self->{in}, $at, HEADER_SIZE;
+    my $streams = $self->{streams};
+    # An application that waits in a loop of its own may feed the next frames from within a call.
+    while (length $self->{in} >= HEADER_SIZE) {
+        my ($length, $id, $type, $flags) = unpack 'N N C C', $self->{in};
         check_limit($type, $length) if $length > 1024 * 1024;
-        last if length($self->{in}) - $at < HEADER_SIZE + $length;
-        my $payload = substr $self->{in}, $at + HEADER_SIZE, $length;
-        $at += HEADER_SIZE + $length;
-        $self->take($type, $flags, $stream, $payload);
+        last if length($self->{in}) - HEADER_SIZE < $length;
+        if ($type == EVENT && $id && $id <= $self->{last} && !$streams->{$id}) {    # its stream has ended meanwhile
+            substr $self->{in}, 0, HEADER_SIZE + $length, '';
+            next;
+        }
+        my $payload = substr $self->{in}, HEADER_SIZE, $length;
+        substr $self->{in}, 0, HEADER_SIZE + $length, '';
+        if    ($type == EVENT && $streams->{$id}) { $streams->{$id}->event($flags, $payload) }
+        elsif ($type == SCOPE && $self->{peer})   { $self->open($id, $payload) }
+        else                                      { $self->take($type, $flags, $id, $payload) }
     }
-    substr $self->{in}, 0, $at, '';
     return;
 }
 
@@ -219,7 +225,6 @@ sub take {
         elsif ($type == CREDIT) { $stream->credit($payload) }
         else                    { $stream->disconnect($payload) }
     }
-    elsif ($type == SCOPE) { $self->open($id, $payload) }
     elsif ($type == PING) {
         die "wire: a PING of the wrong size\n" if length $payload != 8;
         $self->{out} .= frame(PONG, 0, 0, $payload);
@@ -261,7 +266,10 @@ package PagiBridge::Mux::Stream;
 
 use PagiBridge::Wire qw(:frames frame);
 
-use constant { COST => PagiBridge::Wire::HEADER_SIZE() };    # of an EVENT beside its payload
+use constant {
+    COST  => PagiBridge::Wire::HEADER_SIZE(),    # of an EVENT beside its payload
+    PIECE => PagiBridge::Mux::PIECE(),
+};
 
 =head1 STREAMS
 
@@ -278,11 +286,9 @@ sub new {
         id       => $id,
         payload  => $payload,
         window   => $mux->{peer}{window},    # what may be sent
-        buffered => 0,                       # bytes that were given to send, and not granted again
         used     => 0,                       # of the window, by events that were not taken
-        owed     => 0,                       # of the window, by parts that came while an event was not taken
-        gone     => 0,                       # DISCONNECT has come
-        # queue, events that wait for credit; ended, the payload of END; parts, of an event; handler; on_event, on_gone, on_credit
+        # queue, events that wait for credit; ended, the payload of END; parts, of an event; owed, of the window by parts
+        # that came while an event was not taken; gone: DISCONNECT has come; handler; on_event, on_gone, on_credit
     }, $class;
 }
 
@@ -321,25 +327,24 @@ sub on_credit     { $_[0]{on_credit} = $_[1]; return }
 =head2 send($payload)
 
 Sends an event, as far as the window allows at once. What is left waits for credit. After the
-disconnect nothing is sent.
+disconnect nothing is sent. Returns whether nothing waits.
 
 =cut
 
 sub send {
     my ($self, $payload) = @_;
-    return if $self->{gone} || defined $self->{ended};
+    return 1 if $self->{gone} || defined $self->{ended};
     my $length = length $payload;
-    if ($length <= PagiBridge::Mux::PIECE() && !$self->{queue} && $self->{window} >= $length + COST) {
-        $self->{window}   -= $length + COST;
-        $self->{buffered} += $length + COST;
+    if ($length <= PIECE && $self->{window} >= $length + COST && !$self->{queue}) {
+        $self->{window} -= $length + COST;
         $self->{mux}{out} .= pack('N N C C', $length, $self->{id}, EVENT, 0) . $payload;
-        return;
+        return 1;
     }
     my $most = $self->{mux}{peer}{message};
     die "an event of $length bytes, the gateway takes $most\n" if $length > $most;
     push @{ $self->{queue} }, $payload;
     $self->flush;
-    return;
+    return !$self->{queue};
 }
 
 =head2 buffered
@@ -350,9 +355,10 @@ How many bytes were sent, or wait, that the client has not taken yet: C<buffered
 
 sub buffered {
     my ($self) = @_;
+    my $sent = $self->{mux}{peer}{window} - $self->{window};
     my $waiting = 0;
     $waiting += length for @{ $self->{queue} || [] };
-    return $self->{buffered} + $waiting;
+    return $waiting + ($sent > 0 ? $sent : 0);
 }
 
 =head2 waiting
@@ -371,10 +377,9 @@ sub flush {
         my $least  = $length < PagiBridge::Mux::LEAST() ? $length : PagiBridge::Mux::LEAST();
         last if $self->{window} < $least + COST;
         my $n = $length;
-        $n = PagiBridge::Mux::PIECE() if $n > PagiBridge::Mux::PIECE();
-        $n = $self->{window} - COST   if $n > $self->{window} - COST;
-        $self->{window}   -= $n + COST;
-        $self->{buffered} += $n + COST;
+        $n = PIECE                  if $n > PIECE;
+        $n = $self->{window} - COST if $n > $self->{window} - COST;
+        $self->{window} -= $n + COST;
         $self->{mux}{out} .= frame(EVENT, $n < $length ? PART : 0, $self->{id}, substr $queue->[0], 0, $n, '');
         shift @$queue if $n == $length;
     }
@@ -393,9 +398,11 @@ exception, 2 if it does not serve such scopes, 3 with what was wrong with an eve
 sub end {
     my ($self, $kind, $message) = @_;
     return if defined $self->{ended};
-    $message = '' if !defined $message;
-    utf8::encode($message) if utf8::is_utf8($message);
-    $self->{ended} = pack 'C a*', $kind, substr $message, 0, MAX_MESSAGE;
+    if (defined $message) {
+        utf8::encode($message) if utf8::is_utf8($message);
+        $self->{ended} = pack 'C a*', $kind, substr $message, 0, MAX_MESSAGE;
+    }
+    else { $self->{ended} = chr $kind }
     if   ($self->{queue}) { $self->flush }
     else                  { $self->leave }
     return;
@@ -414,7 +421,9 @@ sub leave {
     my $mux = $self->{mux} or return;
     delete $mux->{streams}{ $self->{id} } or return;
     $mux->{out} .= pack('N N C C', length $self->{ended}, $self->{id}, SCOPE_END, 0) . $self->{ended};
-    delete @$self{qw(handler on_event on_gone on_credit)};    # they may hold the stream
+    # These may hold the stream.
+    if   ($self->{handler}) { delete $self->{handler} }
+    else                    { delete @$self{qw(on_event on_gone on_credit)} }
     return;
 }
 
@@ -427,7 +436,7 @@ Grants the gateway credit for an event that the application is done with.
 sub taken {
     my ($self, $cost) = @_;
     $self->{used} -= $cost;
-    ($cost, $self->{owed}) = ($cost + $self->{owed}, 0) if !$self->{used};
+    $cost += delete $self->{owed} if $self->{owed} && !$self->{used};
     return $self->grant($cost);
 }
 
@@ -441,7 +450,7 @@ sub event {
     my ($self, $flags, $payload) = @_;
     my $cost = length($payload) + COST;
     die "wire: an EVENT of $cost bytes goes beyond the window\n"
-        if $self->{used} + $self->{owed} + $cost > PagiBridge::Mux::WINDOW();
+        if $self->{used} + ($self->{owed} || 0) + $cost > PagiBridge::Mux::WINDOW();
     return if $self->{gone} || defined $self->{ended};
     if ($flags & PART || defined $self->{parts}) {
         $self->{parts} = '' if !defined $self->{parts};
@@ -465,9 +474,7 @@ sub credit {
     die "wire: a CREDIT that does not add up\n" if length $payload != 4;
     my $bytes = unpack 'N', $payload;
     die "wire: CREDIT beyond the limit\n" if $self->{window} + $bytes > 0x7fffffff;
-    $self->{window}   += $bytes;
-    $self->{buffered} -= $bytes;
-    $self->{buffered} = 0 if $self->{buffered} < 0;
+    $self->{window} += $bytes;
     $self->flush if $self->{queue};
     if    ($self->{handler})   { $self->{handler}->credit }
     elsif ($self->{on_credit}) { $self->{on_credit}->() }

@@ -82,13 +82,15 @@ Serves a scope that has come by a link.
 sub serve {
     my ($self, $stream, $link) = @_;
     my $scope = scope_of($stream->take_payload, { %{ $self->{pagi} } });
-    my $as_http = $self->{is_seed} && $scope->{type} eq 'sse' && $scope->{method} ne 'GET';
-    $scope->{type} = 'http' if $as_http;
+    my $type  = $scope->{type};
+    my $call  = PagiBridge::PAGI::Call->new($self, $stream, $scope, $link);
+    if ($self->{is_seed} && $type eq 'sse' && $scope->{method} ne 'GET') {
+        $type = 'http';
+        $call->take_as_http;
+    }
     $scope->{state} = { %{ $self->{state} } };
-    my $call = PagiBridge::PAGI::Call->new($self, $stream, $scope, $link);
-    $call->{as_http}    = 1 if $as_http;
-    $call->{connection} = $scope->{'pagi.connection'} = PagiBridge::PAGI::Connection->new($self->{loop}) if $scope->{type} eq 'http';
-    $call->{transport}  = $scope->{'pagi.transport'}  = PagiBridge::PAGI::Transport->new($stream);
+    $call->{connection} = $scope->{'pagi.connection'} = PagiBridge::PAGI::Connection->new($self->{loop}) if $type eq 'http';
+    $scope->{'pagi.transport'} = PagiBridge::PAGI::Transport->new($stream);
     return $call->run($self->{app});
 }
 

@@ -5,8 +5,10 @@ use warnings;
 
 use Scalar::Util qw(blessed);
 
-use PagiBridge::Event qw(event_of payload_of start_payload body_payload disconnect_of);
+use PagiBridge::Event qw(event_of payload_of start_payload disconnect_of);
+use PagiBridge::PAGI::Quick qw(quick_start quick_body);
 use PagiBridge::PAGI::Rules ();
+use PagiBridge::PAGI::Sent ();
 
 =head1 NAME
 
@@ -44,23 +46,39 @@ At the disconnect both kinds get their results: the disconnect event, and nothin
 
 =head2 new($server, $stream, $scope, $link)
 
-C<$server> is the L<PagiBridge::PAGI>, C<$link> the L<PagiBridge::PAGI::Link> of the stream. With the field C<as_http> the stream is one of Server-Sent Events, which the
-application gets as an http scope, as specification 0.1 wants it for methods other than GET.
+C<$server> is the L<PagiBridge::PAGI>, C<$link> the L<PagiBridge::PAGI::Link> of the stream.
 
 =cut
 
 use constant {
-    PIECE => 16384 - 8,    # the most body in an event that is one frame
+    PIECE   => PagiBridge::PAGI::Quick::PIECE(),
     DIED    => 1,
     INVALID => 3,
 };
 
-my $done;    # a Future that is done, the same for all who get it
+my $sent;    # the Future of what was sent at once
 
 sub new {
     my ($class, $server, $stream, $scope, $link) = @_;
-    # Without keys for what most calls do not have, an idle one takes less memory: queue, waiting and sends.
-    return bless { server => $server, link => $link, stream => $stream, scope => $scope, type => $scope->{type}, stage => 'begin', cost => 0, pushed => 0 }, $class;
+    $sent ||= PagiBridge::PAGI::Sent::at_once();
+    # Without keys for what most calls do not have, an idle one takes less memory: connection, cost, queue, waiting, sends, pushed.
+    return bless {
+        server => $server, link => $link, stream => $stream, scope => $scope,
+        type => $scope->{type}, stage => PagiBridge::PAGI::Rules::BEGIN_STAGE,
+    }, $class;
+}
+
+=head2 take_as_http
+
+Has the application get a scope of Server-Sent Events as one of http, as specification 0.1 wants it for methods other than GET.
+
+=cut
+
+sub take_as_http {
+    my ($self) = @_;
+    $self->{as_http} = 1;
+    $self->{type} = $self->{scope}{type} = 'http';
+    return;
 }
 
 =head2 run($app)
@@ -69,18 +87,22 @@ Calls the application. The stream ends when its Future is ready.
 
 =cut
 
+my %is_future;    # by the class of what applications return
+
 sub run {
     my ($self, $app) = @_;
     $self->{stream}->handle_by($self);
-    my $future = eval { $app->($self->{scope}, sub { $self->receive }, sub { $self->send(@_) }) };
+    # An idle call holds these codes, and each of them a place for every variable that it declares.
+    my $future = eval { $app->($self->{scope}, sub { $self->receive }, sub { $self->send($_[0]) }) };
     if (!defined $future && $@ ne '') {
         return $self->failed($@);
     }
-    if (!blessed $future || !$future->can('on_ready')) {
+    if (!($is_future{ ref $future } ||= blessed $future && $future->can('on_ready'))) {
         my $what = PagiBridge::PAGI::returned($future);
         return $self->failed("the application returned $what, where a Future is wanted" . PagiBridge::PAGI::hint($future)) if $what =~ /ARRAY/;
         return $self->returned;    # a sub that is not async, and has done all that it wanted
     }
+    return $self->returned         if $future->is_done;
     return $self->settle($future) if $future->is_ready;
     $self->{future} = $future;
     $future->on_ready(sub { $self->settle($future) });
@@ -126,8 +148,7 @@ sub failed {
 sub end {
     my ($self, $kind, $message) = @_;
     $self->{over} = 1;
-    my $stream = $self->{stream};
-    $stream->end($kind, $message);
+    $self->{stream}->end($kind, $message);
     if (my $conn = $self->{connection}) {
         if   ($kind == 0 && $self->is_complete) { $conn->complete }
         else {
@@ -168,7 +189,7 @@ sub receive {
     if ($self->{cost}) {    # the application is done with the events before
         $self->{stream}->taken($self->{cost});
         $self->{cost} = 0;
-        $self->{link}->touch;
+        $self->{link}->touch if !$self->{link}{asked};
     }
     if (my $queue = $self->{queue}) {
         my $next = shift @$queue;
@@ -237,28 +258,38 @@ sub credit {
     my $sends = $self->{sends};
     while ($sends && @$sends) {    # the application may send more meanwhile
         my ($mark, $future, $wants_all) = @{ $sends->[0] };
-        last if $mark > $self->{pushed} - $self->{stream}->waiting || $self->{stream}->buffered > ($wants_all ? 0 : $self->{link}{low});
+        last if $mark > ($self->{pushed} || 0) - $self->{stream}->waiting || $self->{stream}->buffered > ($wants_all ? 0 : $self->{link}{low});
         shift @$sends;
+        delete $self->{sends} if !@$sends;
         $self->ready($future);
+        $sends = $self->{sends};
     }
-    $self->{transport}->look if $self->{transport}{watched};
+    $self->{stream}{watcher}->look if $self->{stream}{watcher};
     return;
 }
 
 # send is the application's send.
 sub send {
     my ($self, $event) = @_;
+    return $self->send_any($event) if ref $event ne 'HASH' || $self->{gone} || $self->{type} ne 'http' || $self->{as_http};
     # What nearly every response consists of.
-    if ($self->{stage} eq 'open' && $self->{type} eq 'http' && !$self->{gone} && ref $event eq 'HASH' && ($event->{type} || '') eq 'http.response.body') {
-        my $body = $event->{body};
-        if (defined $body && !ref $body && !utf8::is_utf8($body) && length $body <= PIECE && !$self->{pump} && !$self->{as_http} && !defined $event->{file} && !defined $event->{fh}) {
-            $self->{stream}->send(body_payload($body, $event->{more}));
-            $self->{pushed}++;
-            $self->{stage} = 'complete' if !$event->{more};
-            return $self->sent;
-        }
+    if ($self->{stage} eq 'open') {
+        my $payload = quick_body($event);
+        return $self->send_any($event) if !defined $payload;
+        $self->{stage} = 'complete' if !$event->{more};
+        return $self->put($payload);
     }
-    return $done ||= Future->done if $self->{gone} && $self->{gone} ne 'complete';
+    my $payload = $self->{stage} eq 'begin' ? quick_start($event) : undef;
+    return $self->send_any($event) if !defined $payload;
+    $self->{stage} = 'open';
+    $self->{connection}{started} = 1 if $self->{connection};
+    return $self->put($payload);
+}
+
+# send_any checks and sends an event of any kind.
+sub send_any {
+    my ($self, $event) = @_;
+    return $sent if $self->{gone} && $self->{gone} ne 'complete';
     my $pump = $self->{pump};
     return $pump->without_cancel->then(sub { $self->send($event) }) if $pump && !$pump->is_ready;
     my ($next, $problem, $is_late) = eval { PagiBridge::PAGI::Rules::check($self->{type}, $self->{stage}, $event) };
@@ -295,35 +326,40 @@ sub send {
     }
     my $payload = eval { $event->{type} eq 'http.response.start' ? start_payload($event) : payload_of($event) };
     return $self->refuse($@) if !defined $payload;
-    return $self->refuse("$type: $@") if !eval { $self->{stream}->send($payload); 1 };
-    $self->{pushed}++;
+    my $future = eval { $self->put($payload) };
+    return $self->refuse("$type: $@") if !$future;
     while (defined $rest && $rest ne '') {
         my $piece = substr $rest, 0, PIECE, '';
-        $self->put(payload_of({ %$event, body => $piece, more => $rest ne '' || !$event->{last} }));
+        $future = $self->put(payload_of({ %$event, body => $piece, more => $rest ne '' || !$event->{last} }));
     }
     $self->{stage} = $next;
     $self->{connection}{started} = 1 if $type eq 'http.response.start' && $self->{connection};
-    return $self->sent($type eq 'http.fullflush');
+    return $type eq 'http.fullflush' ? $self->flushed : $future;
 }
 
-# put sends a payload.
+# put sends a payload, and returns the Future of that.
 sub put {
     my ($self, $payload) = @_;
-    $self->{stream}->send($payload);
-    $self->{pushed}++;
-    return;
+    my $stream = $self->{stream};
+    my $is_out = $stream->send($payload);
+    $self->{link}->touch if !$self->{link}{asked};
+    return $sent if $is_out && !$self->{sends} && !$stream->{watcher};
+    $self->{pushed}++ if !$is_out;    # it waits with those that were counted before
+    $stream->{watcher}->look if $stream->{watcher};
+    return $is_out && !$self->{sends} ? $sent : $self->later(0);
 }
 
-# sent returns the Future of what was put. With $wants_all it waits until the client's connection
-# has taken it.
-sub sent {
+# flushed returns a Future that waits until the client's connection has taken all.
+sub flushed {
+    my ($self) = @_;
+    return $sent if !$self->{sends} && !$self->{stream}->buffered;
+    return $self->later(1);
+}
+
+sub later {
     my ($self, $wants_all) = @_;
-    my $stream = $self->{stream};
-    $self->{link}->touch if !$self->{link}{asked};
-    $self->{transport}->look if $self->{transport}{watched};
-    return $done ||= Future->done if !($self->{sends} && @{ $self->{sends} }) && !($wants_all ? $stream->buffered : $stream->{queue});
     my $future = $self->{server}{loop}->new_future;
-    push @{ $self->{sends} }, [$self->{pushed}, $future, $wants_all];
+    push @{ $self->{sends} }, [$self->{pushed} || 0, $future, $wants_all];
     return $future;
 }
 
@@ -347,7 +383,7 @@ sub send_file {
     $self->{stage} = $next;
     if (my $payload = $source->payload) {
         $self->put($payload);
-        return $self->sent(1);
+        return $self->flushed;
     }
     my $pump = $self->{server}{loop}->new_future;
     $self->{pump} = $pump;
@@ -368,15 +404,13 @@ sub pump {
             return $source->wait($loop, sub { $self->pump_more($source) });
         }
         my $is_last = $source->is_done;
-        $self->put(payload_of({ type => $type, body => $piece, more => !$is_last }));
+        my $future = $self->put(payload_of({ type => $type, body => $piece, more => !$is_last }));
         if ($is_last) {
-            my $sent = $self->sent(1);
-            $sent->on_ready(sub { $self->ready($self->{pump}) });
+            $self->flushed->on_ready(sub { $self->ready($self->{pump}) });
             return;
         }
-        my $sent = $self->sent;
-        next if $sent->is_ready;
-        $sent->on_ready(sub { $loop->later(sub { $self->pump($source) }) });
+        next if $future->is_ready;
+        $future->on_ready(sub { $loop->later(sub { $self->pump($source) }) });
         return;
     }
     $loop->later(sub { $self->pump($source) });    # others have a turn
@@ -390,9 +424,9 @@ sub pump_more {
     my $piece = eval { $source->next(PIECE) };
     return $self->pump_failed($@) if !defined $piece;
     my $is_last = $source->is_done;
-    $self->put(payload_of({ type => $self->{as_http} ? 'sse.http.response.body' : 'http.response.body', body => $piece, more => !$is_last }));
-    my $sent = $self->sent($is_last);
-    $sent->on_ready(sub { $is_last ? $self->ready($self->{pump}) : $self->pump($source) });
+    my $future = $self->put(payload_of({ type => $self->{as_http} ? 'sse.http.response.body' : 'http.response.body', body => $piece, more => !$is_last }));
+    $future = $self->flushed if $is_last;
+    $future->on_ready(sub { $is_last ? $self->ready($self->{pump}) : $self->pump($source) });
     return;
 }
 

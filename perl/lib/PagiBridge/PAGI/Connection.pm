@@ -26,7 +26,8 @@ callback becomes a warning.
 
 sub new {
     my ($class, $loop) = @_;
-    return bless { loop => $loop, connected => 1, reason => undef, started => 0, complete => 0, future => undef, calls => undef }, $class;
+    # The runtime sets started. When the request has ended there is ended, and reason after a disconnect.
+    return bless { loop => $loop }, $class;
 }
 
 =head2 is_connected, disconnect_reason, response_started, response_complete
@@ -35,10 +36,10 @@ C<disconnect_reason> is undef while the request runs and after it was completed.
 
 =cut
 
-sub is_connected      { return $_[0]{connected} }
+sub is_connected      { return $_[0]{ended} ? 0 : 1 }
 sub disconnect_reason { return $_[0]{reason} }
-sub response_started  { return $_[0]{started} }
-sub response_complete { return $_[0]{complete} }
+sub response_started  { return $_[0]{started} ? 1 : 0 }
+sub response_complete { return $_[0]{ended} && !defined $_[0]{reason} ? 1 : 0 }
 
 =head2 on_disconnect($code), on_complete($code)
 
@@ -47,13 +48,13 @@ sub response_complete { return $_[0]{complete} }
 sub on_disconnect {
     my ($self, $code) = @_;
     if    (defined $self->{reason}) { call($code, $self->{reason}) }
-    elsif ($self->{connected})      { push @{ $self->{calls} }, [disconnect => $code] }
+    elsif (!$self->{ended})         { push @{ $self->{calls} }, [disconnect => $code] }
     return $self;
 }
 
 sub on_complete {
     my ($self, $code) = @_;
-    if    ($self->{connected})                                    { push @{ $self->{calls} }, [complete => $code] }
+    if    (!$self->{ended})          { push @{ $self->{calls} }, [complete => $code] }
     elsif (!defined $self->{reason}) { call($code) }
     return $self;
 }
@@ -71,19 +72,18 @@ sub disconnect_future {
     return $self->{future}->without_cancel;
 }
 
-# complete and disconnect are called by the runtime, which also sets started.
+# complete and disconnect are called by the runtime.
 sub complete {
     my ($self) = @_;
-    return if !$self->{connected};
-    @$self{qw(connected complete)} = (0, 1);
-    $self->finish('complete');
+    return if $self->{ended}++;
+    $self->finish('complete') if $self->{calls};
     return;
 }
 
 sub disconnect {
     my ($self, $reason) = @_;
-    return if !$self->{connected};
-    @$self{qw(connected reason)} = (0, $reason);
+    return if $self->{ended}++;
+    $self->{reason} = $reason;
     if (my $future = $self->{future}) {
         warn_of($@) if !eval { $future->done($reason); 1 };
     }

@@ -61,7 +61,7 @@ the object.
 sub on_high_water {
     my ($self, $code) = @_;
     push @{ $self->{on_high} }, $code;
-    $self->{watched} = 1;
+    $self->watch;
     if ($self->{is_high}) { call($code) }
     else                  { $self->look }
     return $self;
@@ -70,8 +70,15 @@ sub on_high_water {
 sub on_drain {
     my ($self, $code) = @_;
     push @{ $self->{on_drain} }, $code;
-    $self->{watched} = 1;
+    $self->watch;
     return $self;
+}
+
+# watch has the runtime know that there is a callback.
+sub watch {
+    my ($self) = @_;
+    $self->{stream}{watcher} = $self if $self->{stream};
+    return;
 }
 
 # look is called by the runtime when the amount has changed.
