@@ -25,7 +25,7 @@ var cgiScripts = map[string]string{
 // cgiDirectory makes a directory of scripts that every user may read.
 func (b *bench) cgiDirectory() (string, error) {
 	dir := filepath.Join(b.dir, "cgi-bin")
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
 	for name, script := range cgiScripts {
@@ -48,7 +48,7 @@ func (b *bench) cgi() error {
 		{"A plain Perl script", "plain.cgi", ""},
 		{"A Perl script that uses CGI.pm", "module.cgi", "CGI"},
 	} {
-		if c.module != "" && !b.isHere(contestant{name: oursCGI.name, modules: []string{c.module}}) {
+		if c.module != "" && !b.isHere(using(c.module, oursCGI)) {
 			continue
 		}
 		if err := b.compareCGI(c.title, dir, c.script, oursCGI, lighttpd, apacheCGID, fcgiwrap, goCGI); err != nil {

@@ -24,21 +24,19 @@ type comparison struct {
 
 // comparisons are the cases by name.
 var comparisons = map[string]comparison{
-	"hello": {title: "a small PSGI answer", start: ours, app: writes("hello.psgi", helloApp)},
-	"dancer2": {title: "a page of Dancer2", start: contestant{name: ours.name, modules: []string{"Dancer2"}, start: startOurs},
-		app: finds("dancer2.psgi"), preload: true},
-	"catalyst": {title: "a page of Catalyst", start: contestant{name: ours.name, modules: []string{"Catalyst::View::TT"}, start: startOurs},
-		app: finds("catalyst.psgi"), preload: true},
-	"pagi": {title: "a small answer of PAGI in Perl", start: contestant{name: ours.name, modules: []string{"IO::Async", "Future::AsyncAwait"}, start: startOurs},
+	"hello":    {title: "a small PSGI answer", start: ours, app: writes("hello.psgi", helloApp)},
+	"dancer2":  {title: "a page of Dancer2", start: dancer2.served(ours), app: dancer2.app, preload: true},
+	"catalyst": {title: "a page of Catalyst", start: catalyst.served(ours), app: catalyst.app, preload: true},
+	"pagi": {title: "a small answer of PAGI in Perl", start: oursPAGI,
 		app: writes("pagi.pl", pagiApp)},
 	"cgi-exec": {title: "a plain Perl script, mode exec", start: oursCGI, app: (*bench).cgiDirectory, path: "/cgi-bin/plain.cgi", connections: cgiConnections},
-	"cgi-fork": {title: "a script with CGI.pm, mode fork", start: contestant{name: oursFork.name, modules: []string{"CGI"}, start: startOursFork, ready: cgiReady},
+	"cgi-fork": {title: "a script with CGI.pm, mode fork", start: using("CGI", oursFork),
 		app: (*bench).cgiDirectory, path: "/cgi-bin/module.cgi", connections: cgiConnections},
-	"cgi-persistent": {title: "a script with CGI.pm, mode persistent", start: contestant{name: "pagi-bridge persistent", modules: []string{"CGI"}, start: startOursPersistent, ready: cgiReady},
+	"cgi-persistent": {title: "a script with CGI.pm, mode persistent", start: using("CGI", oursPersistent),
 		app: (*bench).cgiDirectory, path: "/cgi-bin/module.cgi", connections: cgiConnections},
 	"native": {title: "an application in Go", start: nativeGo},
-	"file":   {title: "a file of 1 KiB", start: nativeGo, path: "/files/1k"},
-	"file1m": {title: "a file of 1 MiB", start: nativeGo, path: "/files/1m"},
+	"file":   {title: "a file of 1 KiB", start: oursFiles, path: "/files/1k"},
+	"file1m": {title: "a file of 1 MiB", start: oursFiles, path: "/files/1m"},
 }
 
 // guarded are the cases that are compared without names, those that matter most.
@@ -46,10 +44,6 @@ var guarded = []string{"hello", "dancer2", "cgi-fork", "native", "file"}
 
 func writes(name, content string) func(*bench) (string, error) {
 	return func(b *bench) (string, error) { return b.write(name, content) }
-}
-
-func finds(name string) func(*bench) (string, error) {
-	return func(*bench) (string, error) { return filepath.Abs(filepath.Join("bench/apps", name)) }
 }
 
 // compare measures the working tree against a revision: compare REV [CASE...]. The two run in turn, within each round in the
@@ -74,7 +68,7 @@ func (b *bench) compare() (err error) {
 	}
 	defer func() { err = errors.Join(err, remove()) }()
 	for _, side := range []*bench{b, then} {
-		if err := side.files(); err != nil {
+		if _, err := side.files(); err != nil {
 			return err
 		}
 	}
@@ -134,16 +128,16 @@ func (b *bench) compareCase(name string, then *bench) (slower bool, err error) {
 		x.connections = b.conns
 	}
 	if c.app != nil {
-		if x.app, err = c.app(b); err != nil && !errors.Is(err, os.ErrExist) { // cases share the directory of scripts
+		if x.app, err = c.app(b); err != nil {
 			return false, err
 		}
 	}
 	earlier := x
 	earlier.name, x.name = b.args[0], "the working tree"
 	earlier.contestant.start = func(_ *bench, s setup) ([]*exec.Cmd, error) { return c.start.start(then, s) }
-	results, err := abba(b, [2]bout{earlier, x}, func(x *bout, url string, processes []*exec.Cmd) (load, error) {
+	results, err := abba(b.rounds, fresh(b, [2]bout{earlier, x}, func(x *bout, url string, processes []*exec.Cmd) (load, error) {
 		return b.throughput(x, url+c.path, processes)
-	}, meanLoad)
+	}), meanLoad)
 	if err != nil {
 		return false, err
 	}

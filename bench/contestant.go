@@ -18,10 +18,18 @@ type contestant struct {
 	name string
 	// needs are the programs it is made of, modules the Perl modules.
 	needs, modules []string
+	// variable is the environment variable that names its directory or script; "" means it has none.
+	variable string
 	// start starts it and returns its processes, the one that listens last.
 	start func(b *bench, s setup) ([]*exec.Cmd, error)
 	// ready is the path that answers 200 when it serves; "" means /.
 	ready string
+}
+
+// using returns a contestant that also needs a Perl module.
+func using(module string, c contestant) contestant {
+	c.modules = append(slices.Clone(c.modules), module)
+	return c
 }
 
 // setup is the configuration with which a contestant is started.
@@ -84,19 +92,29 @@ func (b *bench) isHere(c contestant) bool {
 	if len(b.contests) > 0 && !slices.Contains(b.contests, c.name) {
 		return false
 	}
+	if what := c.lacks(); what != "" {
+		fmt.Printf("(%s is left out: %s)\n\n", c.name, what)
+		return false
+	}
+	return true
+}
+
+// lacks says what a contestant needs and is not here, or "".
+func (c *contestant) lacks() string {
 	for _, program := range c.needs {
 		if _, err := exec.LookPath(program); err != nil {
-			fmt.Printf("(%s is left out: no %s)\n\n", c.name, program)
-			return false
+			return "no " + program
 		}
 	}
 	for _, module := range c.modules {
 		if err := exec.Command("perl", "-M"+module, "-e", "1").Run(); err != nil {
-			fmt.Printf("(%s is left out: no Perl module %s)\n\n", c.name, module)
-			return false
+			return "no Perl module " + module
 		}
 	}
-	return true
+	if c.variable != "" && os.Getenv(c.variable) == "" {
+		return c.variable + " is not set (go doc ./bench)"
+	}
+	return ""
 }
 
 func freePort() (int, error) {

@@ -5,21 +5,34 @@ import (
 	"path/filepath"
 )
 
+// framework is an application in bench/apps.
+type framework struct{ name, file, module string }
+
+var (
+	dancer2  = framework{"Dancer2", "dancer2.psgi", "Dancer2"}
+	catalyst = framework{"Catalyst", "catalyst.psgi", "Catalyst::View::TT"}
+)
+
+// app returns the application's file.
+func (f framework) app(*bench) (string, error) {
+	return filepath.Abs(filepath.Join("bench/apps", f.file))
+}
+
+// served is a contestant that needs the framework.
+func (f framework) served(by contestant) contestant { return using(f.module, by) }
+
 // frameworks measures a page made of a template in two frameworks. Its rate is compared with
 // Starman at as many connections as Starman can serve. Its p99 is compared with Starman without
 // keep-alive, at as many connections as pagi-bridge gets. All contestants preload the application,
 // as uWSGI does by itself.
 func (b *bench) frameworks() error {
 	fmt.Printf("%d rounds of %d s, wrk -t1; medians\n\n", b.rounds, b.seconds)
-	for _, framework := range []struct{ name, file, module string }{
-		{"Dancer2", "dancer2.psgi", "Dancer2"},
-		{"Catalyst", "catalyst.psgi", "Catalyst::View::TT"},
-	} {
-		app, err := filepath.Abs(filepath.Join("bench/apps", framework.file))
+	for _, framework := range []framework{dancer2, catalyst} {
+		app, err := framework.app(b)
 		if err != nil {
 			return err
 		}
-		if !b.isHere(contestant{name: ours.name, modules: []string{framework.module}}) {
+		if !b.isHere(framework.served(ours)) {
 			continue
 		}
 		bouts, err := b.those([]bout{

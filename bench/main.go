@@ -6,7 +6,7 @@
 //	go run ./bench frameworks  Dancer2 and Catalyst pages
 //	go run ./bench mixed       quick requests beside slow ones
 //	go run ./bench idle        the load of hello beside 1000 idle connections
-//	go run ./bench keepalive   200 connections beside 1800 idle ones, and the memory of 10,000 of these
+//	go run ./bench aims [CASE...]  every case that has an aim, with its peer, and whether the aim is met
 //	go run ./bench latency     what a request alone takes longer than a call of the application
 //	go run ./bench rest        memory of the gateway and its workers at rest
 //	go run ./bench kill        workers killed under load
@@ -91,7 +91,7 @@ var benchmarks = map[string]struct {
 	"frameworks": {(*bench).frameworks, 4},
 	"mixed":      {(*bench).mixed, 10},
 	"idle":       {(*bench).idle, 4},
-	"keepalive":  {(*bench).keepalive, 4},
+	"aims":       {(*bench).aims, 1},
 	"latency":    {(*bench).latency, 4},
 	"rest":       {(*bench).rest, 1},
 	"kill":       {(*bench).kill, 60},
@@ -144,7 +144,7 @@ func run(args []string) (err error) {
 		return err
 	}
 	benchmark, known := benchmarks[flags.Arg(0)]
-	if !known || flags.NArg() != 1 && flags.Arg(0) != "compare" {
+	if !known || flags.NArg() != 1 && flags.Arg(0) != "compare" && flags.Arg(0) != "aims" {
 		return fmt.Errorf("usage: go run ./bench [flags] BENCHMARK\n\nBenchmarks:\n  %s\n\nFlags:\n%s", strings.Join(slices.Sorted(maps.Keys(benchmarks)), "\n  "), flags.FlagUsages())
 	}
 	if o.seconds == 0 {

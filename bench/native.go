@@ -9,10 +9,11 @@ import (
 
 var (
 	nativeGo    = contestant{name: "pagi-bridge, Go application", start: startNative}
+	oursFiles   = contestant{name: "pagi-bridge, files", start: startOursFiles, ready: "/files/1k"}
 	nginxStatic = contestant{name: "nginx, files", needs: []string{"nginx"}, start: startNginxStatic, ready: "/files/1k"}
 	// The reference server and its modules are not packaged. PAGI_SERVER names its script, PERL5LIB
 	// the directory of its modules.
-	reference = contestant{name: "pagi-server", modules: []string{"PAGI::Server"}, start: startReference}
+	reference = contestant{name: "pagi-server", modules: []string{"PAGI::Server"}, variable: "PAGI_SERVER", start: startReference}
 )
 
 const referenceApp = `use Future::AsyncAwait;
@@ -31,12 +32,8 @@ func (b *bench) native() error {
 	if err != nil {
 		return err
 	}
-	if err := b.files(); err != nil {
+	if _, err := b.files(); err != nil {
 		return err
-	}
-	if os.Getenv("PAGI_SERVER") == "" {
-		fmt.Print("(pagi-server is left out: PAGI_SERVER does not name its script)\n\n")
-		reference.needs = []string{"pagi-server"}
 	}
 	bouts, err := b.those([]bout{
 		{contestant: nativeGo, connections: b.conns, rival: 0},
@@ -55,7 +52,7 @@ func (b *bench) native() error {
 	for _, file := range []string{"1k", "1m"} {
 		bouts, err := b.those([]bout{
 			{contestant: nginxStatic, connections: b.conns, rival: 0},
-			{contestant: nativeGo, connections: b.conns, rival: 0},
+			{contestant: oursFiles, connections: b.conns, rival: 0},
 		})
 		if err != nil {
 			return err
@@ -72,18 +69,18 @@ func (b *bench) native() error {
 	return nil
 }
 
-// files writes the files that are served.
-func (b *bench) files() error {
+// files writes the files that are served, and returns their directory.
+func (b *bench) files() (string, error) {
 	dir := filepath.Join(b.dir, "files")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
 	}
 	for name, size := range map[string]int{"1k": 1 << 10, "1m": 1 << 20} {
 		if err := os.WriteFile(filepath.Join(dir, name), make([]byte, size), 0o644); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return nil
+	return dir, nil
 }
 
 func startNative(b *bench, s setup) ([]*exec.Cmd, error) {
@@ -92,6 +89,10 @@ func startNative(b *bench, s setup) ([]*exec.Cmd, error) {
 		return nil, err
 	}
 	return launch(exec.Command(binary, s.address(), filepath.Join(b.dir, "files")))
+}
+
+func startOursFiles(b *bench, s setup) ([]*exec.Cmd, error) {
+	return b.launchSite(s, fmt.Sprintf("access_log: \"off\"\nmounts: [{path: /files, file: %s}]\n", filepath.Join(b.dir, "files")))
 }
 
 func startNginxStatic(b *bench, s setup) ([]*exec.Cmd, error) {

@@ -30,23 +30,30 @@ const tenMiddleware = `middleware:
   - etag
 `
 
+var (
+	withMiddleware = extra{title: "ten middleware", site: tenMiddleware + plainSite}
+	withMounts     = extra{title: "63 more mounts", site: plainSite + numbered(63, "  - {path: /section-%d, not_found: {}}\n")}
+	withRoutes     = extra{title: "999 more routes", site: "mounts:\n  - path: /\n    router:\n      - {path: /, APP}\n" +
+		numbered(999, "      - {path: '/section-%d/{id}', not_found: {}}\n")}
+)
+
 // extras are what overhead measures.
-func extras() []extra {
-	var mounts, routes strings.Builder
-	for i := range 63 {
-		fmt.Fprintf(&mounts, "  - {path: /section-%d, not_found: {}}\n", i)
+var extras = []extra{
+	{title: "metrics and a status page", site: plainSite + "  - {path: /metrics, metrics: all}\n  - {path: /status, status_page: all}\n"},
+	withMiddleware,
+	withMounts,
+	withRoutes,
+	{title: "5 workers", flags: []string{"-w", "5"}},
+	{title: "20 workers", flags: []string{"-w", "20"}},
+}
+
+// numbered returns so many lines of a form that holds their number.
+func numbered(n int, form string) string {
+	var lines strings.Builder
+	for i := range n {
+		fmt.Fprintf(&lines, form, i)
 	}
-	for i := range 999 {
-		fmt.Fprintf(&routes, "      - {path: '/section-%d/{id}', not_found: {}}\n", i)
-	}
-	return []extra{
-		{title: "metrics and a status page", site: plainSite + "  - {path: /metrics, metrics: all}\n  - {path: /status, status_page: all}\n"},
-		{title: "ten middleware", site: tenMiddleware + plainSite},
-		{title: "63 more mounts", site: plainSite + mounts.String()},
-		{title: "999 more routes", site: "mounts:\n  - path: /\n    router:\n      - {path: /, APP}\n" + routes.String()},
-		{title: "5 workers", flags: []string{"-w", "5"}},
-		{title: "20 workers", flags: []string{"-w", "20"}},
-	}
+	return lines.String()
 }
 
 // overhead measures what a site loses by what it has beside the small PSGI answer of hello: in turn, in the order A, B, B, A.
@@ -55,12 +62,12 @@ func (b *bench) overhead() error {
 	if err != nil {
 		return err
 	}
-	alone := contestant{name: "the application alone", start: func(b *bench, s setup) ([]*exec.Cmd, error) { return b.startExtra(s, extra{site: plainSite}) }}
+	alone := extra{title: "the application alone", site: plainSite}.contestant()
 	fmt.Printf("%d rounds of twice %d s each, wrk -t1 -c%d; medians, and in brackets the rounds' range\n\n", b.rounds, b.seconds, b.conns)
 	fmt.Println("| | connections | alone | with it | rate | CPU per request |")
 	fmt.Println("| --- | ---: | ---: | ---: | ---: | ---: |")
-	for _, x := range extras() {
-		with := contestant{name: x.title, start: func(b *bench, s setup) ([]*exec.Cmd, error) { return b.startExtra(s, x) }}
+	for _, x := range extras {
+		with := x.contestant()
 		if !b.isHere(with) {
 			continue
 		}
@@ -68,7 +75,7 @@ func (b *bench) overhead() error {
 			{contestant: alone, app: app, workers: b.workers, connections: b.conns},
 			{contestant: with, app: app, workers: b.workers, connections: b.conns},
 		}
-		results, err := abba(b, both, b.throughput, meanLoad)
+		results, err := abba(b.rounds, fresh(b, both, b.throughput), meanLoad)
 		if err != nil {
 			return fmt.Errorf("%s: %w", x.title, err)
 		}
@@ -78,6 +85,11 @@ func (b *bench) overhead() error {
 		}
 	}
 	return nil
+}
+
+// contestant is pagi-bridge with x.
+func (x extra) contestant() contestant {
+	return contestant{name: x.title, start: func(b *bench, s setup) ([]*exec.Cmd, error) { return b.startExtra(s, x) }}
 }
 
 // startExtra starts pagi-bridge with two workers unless x says otherwise.

@@ -64,9 +64,9 @@ const (
 )
 
 var (
-	oursPAGI   = contestant{name: "pagi-bridge", start: startOurs}
-	seedPAGI   = contestant{name: "PAGI 0.001006", start: startSeed}
-	newestPAGI = contestant{name: "newest PAGI", start: startNewest}
+	oursPAGI   = contestant{name: "pagi-bridge", modules: []string{"IO::Async", "Future::AsyncAwait"}, start: startOurs}
+	seedPAGI   = contestant{name: "PAGI 0.001006", variable: seedVariable, start: startSeed}
+	newestPAGI = contestant{name: "newest PAGI", variable: newestVariable, start: startNewest}
 )
 
 func startSeed(_ *bench, s setup) ([]*exec.Cmd, error) {
@@ -94,17 +94,7 @@ func (b *bench) pagiBouts() ([]bout, error) {
 	if err != nil {
 		return nil, err
 	}
-	bouts := []bout{{contestant: oursPAGI}}
-	for _, rival := range []struct {
-		contestant
-		variable string
-	}{{newestPAGI, newestVariable}, {seedPAGI, seedVariable}} {
-		if os.Getenv(rival.variable) == "" {
-			fmt.Printf("(%s is left out: %s names no checkout)\n\n", rival.name, rival.variable)
-			continue
-		}
-		bouts = append(bouts, bout{contestant: rival.contestant})
-	}
+	bouts := []bout{{contestant: oursPAGI}, {contestant: newestPAGI}, {contestant: seedPAGI}}
 	for i := range bouts {
 		bouts[i].app, bouts[i].workers, bouts[i].connections = app, b.workers, b.conns
 	}

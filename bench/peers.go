@@ -23,8 +23,12 @@ var (
 
 func startOurs(b *bench, s setup) ([]*exec.Cmd, error) { return launch(b.gateway(s)) }
 
+// gateway is the command with its own number of workers, unless the setup has one.
 func (b *bench) gateway(s setup) *exec.Cmd {
-	args := []string{"-q", "--no-access-log", "-E", "deployment", "-p", fmt.Sprint(s.port), "-w", fmt.Sprint(s.workers)}
+	args := []string{"-q", "--no-access-log", "-E", "deployment", "-p", fmt.Sprint(s.port)}
+	if s.workers > 0 {
+		args = append(args, "-w", fmt.Sprint(s.workers))
+	}
 	if s.preload {
 		args = append(args, "--preload")
 	}
@@ -48,7 +52,8 @@ func startStarmanClosing(_ *bench, s setup) ([]*exec.Cmd, error) {
 	return launch(starmanCommand(s, s.address(), "--disable-keepalive"))
 }
 
-// startUWSGI always preloads the application, because uWSGI does so by itself.
+// startUWSGI always preloads the application, because uWSGI does so by itself. uWSGI's queue holds 100 connections by
+// default. Those of clients that have left stay in it until their turn comes, and nginx answers 502 when it is full.
 func startUWSGI(b *bench, s setup) ([]*exec.Cmd, error) {
 	socket := filepath.Join(b.dir, fmt.Sprintf("uwsgi-%d.sock", s.port))
 	nginx, err := b.nginx(s, fmt.Sprintf(`location / { include /etc/nginx/uwsgi_params; uwsgi_modifier1 5; uwsgi_pass unix:%s; }`, socket), "")
@@ -56,7 +61,7 @@ func startUWSGI(b *bench, s setup) ([]*exec.Cmd, error) {
 		return nil, err
 	}
 	return launch(exec.Command("uwsgi", "--plugins", "psgi", "--socket", socket, "--psgi", s.app, "--master",
-		"--processes", fmt.Sprint(s.workers), "--disable-logging", "--die-on-term"), nginx)
+		"--processes", fmt.Sprint(s.workers), "--disable-logging", "--die-on-term", "--need-app", "--listen", "1024"), nginx)
 }
 
 func startNginxStarman(b *bench, s setup) ([]*exec.Cmd, error) {

@@ -2,12 +2,16 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -39,6 +43,51 @@ func busyTime() (time.Duration, error) {
 	return busy, nil
 }
 
+// ownTime returns how long processes and those below them have worked, the ones included that have ended and were waited for.
+func ownTime(processes []*exec.Cmd) (sum time.Duration, err error) {
+	for _, cmd := range processes {
+		pid := cmd.Process.Pid
+		below, err := descendants(pid)
+		if err != nil {
+			return 0, err
+		}
+		for _, pid := range append(below, pid) {
+			fields, err := statFields(pid)
+			if hasEnded(err) {
+				continue
+			}
+			if err != nil {
+				return 0, err
+			}
+			for _, field := range fields[11:15] { // utime stime cutime cstime
+				ticks, err := strconv.ParseInt(field, 10, 64)
+				if err != nil {
+					return 0, fmt.Errorf("/proc/%d/stat: %w", pid, err)
+				}
+				sum += time.Duration(ticks) * tick
+			}
+		}
+	}
+	return sum, nil
+}
+
+// hasEnded reports whether an error of reading a file in /proc says that the process has ended.
+func hasEnded(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) }
+
+// statFields returns what /proc/PID/stat has behind the process's name, which is in parentheses and may hold anything.
+func statFields(pid int) ([]string, error) {
+	file := fmt.Sprintf("/proc/%d/stat", pid)
+	stat, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 15 {
+		return nil, fmt.Errorf("%s holds %q", file, stat)
+	}
+	return fields, nil
+}
+
 // descendants returns the processes below one, in no order.
 func descendants(pid int) (list []int, err error) {
 	files, err := filepath.Glob("/proc/[0-9]*/stat")
@@ -47,19 +96,20 @@ func descendants(pid int) (list []int, err error) {
 	}
 	children := map[int][]int{}
 	for _, file := range files {
-		stat, err := os.ReadFile(file)
-		if err != nil {
-			continue // it has ended meanwhile
-		}
-		// The name is in parentheses and may hold anything.
-		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 		child, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err != nil || len(fields) < 2 {
-			return nil, fmt.Errorf("%s holds %q", file, stat)
+		if err != nil {
+			return nil, err
+		}
+		fields, err := statFields(child)
+		if hasEnded(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
 		}
 		parent, err := strconv.Atoi(fields[1])
 		if err != nil {
-			return nil, fmt.Errorf("%s holds %q", file, stat)
+			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		children[parent] = append(children[parent], child)
 	}

@@ -61,9 +61,9 @@ func (b *bench) proxyWebSocket() error {
 	fmt.Println("| ---: | --- | ---: | ---: | ---: |")
 	for _, clients := range []int{1, echoClients} {
 		bouts := [2]bout{{contestant: nginx, connections: clients}, {contestant: ours, connections: clients}}
-		results, err := abba(b, bouts, func(x *bout, url string, _ []*exec.Cmd) (load, error) {
+		results, err := abba(b.rounds, fresh(b, bouts, func(x *bout, url string, _ []*exec.Cmd) (load, error) {
 			return echoTimes("ws"+strings.TrimPrefix(url, "http")+"/", x.connections, time.Duration(b.seconds)*time.Second)
-		}, meanLoad)
+		}), meanLoad)
 		if err != nil {
 			return err
 		}

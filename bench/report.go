@@ -16,6 +16,8 @@ type report struct {
 	Rounds  int    `json:"rounds"`
 	Seconds int    `json:"seconds"`
 	Rows    []row  `json:"rows"`
+	// Aims are what aims found.
+	Aims []verdict `json:"aims,omitempty"`
 }
 
 // row is a contestant in one case: medians of its rounds. The ratios to its rival are medians of each round's.
@@ -27,7 +29,8 @@ type row struct {
 	Rate        float64   `json:"requests_per_second"`
 	P50         float64   `json:"p50_ms"`
 	P99         float64   `json:"p99_ms"`
-	CPU         float64   `json:"cpu_us_per_request"` // of the whole machine
+	CPU         float64   `json:"cpu_us_per_request"`               // of the whole machine
+	Own         float64   `json:"own_cpu_us_per_request,omitempty"` // of the contestant's processes
 	Errors      float64   `json:"errors"`
 	Rival       string    `json:"rival,omitempty"`
 	RateRatio   float64   `json:"rate_ratio,omitempty"` // of this contestant to its rival
@@ -40,6 +43,7 @@ func (r *report) add(x row, loads, rival []load) {
 	x.P50 = median(loads, func(l load) float64 { return l.p50.Seconds() * 1e3 })
 	x.P99 = median(loads, func(l load) float64 { return l.p99.Seconds() * 1e3 })
 	x.CPU = median(loads, func(l load) float64 { return l.cpu.Seconds() * 1e6 })
+	x.Own = median(loads, func(l load) float64 { return l.own.Seconds() * 1e6 })
 	x.Errors = sumErrors(loads)
 	if rival != nil {
 		list := ratios(loads, rival, func(l load) float64 { return l.rate })

@@ -30,12 +30,8 @@ func (b *bench) rest() error {
 	var gateway, resident, worker, bare []int64
 	for range b.rounds {
 		err := b.serve(ours, setup{app: app, workers: workers}, func(url string, processes []*exec.Cmd) error {
-			total := loadFor(1, b.conns, url, func(*rand.Rand) order { return order{kind: "GET", request: get("/")} })
-			if n := total.failures(); n > 0 {
-				return fmt.Errorf("%d requests failed: %v", n, total.failed)
-			}
 			pid := processes[0].Process.Pid
-			pss, err := kilobytes(pid, "smaps_rollup", "Pss")
+			pss, err := b.restingPSS(url, pid)
 			if err != nil {
 				return err
 			}
@@ -74,6 +70,15 @@ func (b *bench) rest() error {
 	fmt.Printf("| a worker (PSS, of %d) | %.1f |\n| a perl with the application (PSS, of %d) | %.1f |\n", workers, mib(worker), workers, mib(bare))
 	fmt.Printf("| a worker beyond that | %.1f |\n", mib(worker)-mib(bare))
 	return nil
+}
+
+// restingPSS returns a gateway's memory after a load of a second.
+func (b *bench) restingPSS(url string, pid int) (int64, error) {
+	total := loadFor(1, b.conns, url, func(*rand.Rand) order { return order{kind: "GET", request: get("/")} })
+	if n := total.failures(); n > 0 {
+		return 0, fmt.Errorf("%d requests failed: %v", n, total.failed)
+	}
+	return kilobytes(pid, "smaps_rollup", "Pss")
 }
 
 func meanPSS(pids []int) (int64, error) {

@@ -15,6 +15,7 @@ type bout struct {
 	workers     int
 	connections int
 	preload     bool
+	guests      int // clients that have asked once and stay, beside connections
 	// rival is the bout, by its place in the list, that this one is compared with.
 	rival int
 }
@@ -25,6 +26,8 @@ func (x *bout) title() string {
 	}
 	return x.contestant.name
 }
+
+func (x *bout) setup() setup { return setup{app: x.app, workers: x.workers, preload: x.preload} }
 
 // those returns the bouts whose contestants can run. A rival stands before the bouts that are
 // compared with it, or is the bout itself, and must be able to run.
@@ -58,7 +61,7 @@ func rounds[T any](b *bench, bouts []bout, measure func(x *bout, url string, pro
 	for range b.rounds {
 		for i := range bouts {
 			x := &bouts[i]
-			err := b.serve(x.contestant, setup{app: x.app, workers: x.workers, preload: x.preload}, func(url string, processes []*exec.Cmd) error {
+			err := b.serve(x.contestant, x.setup(), func(url string, processes []*exec.Cmd) error {
 				result, err := measure(x, url, processes)
 				results[i] = append(results[i], result)
 				return err

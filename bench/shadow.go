@@ -35,9 +35,9 @@ func (b *bench) shadow() error {
 			{contestant: contestant{name: "without", start: start("{" + kind.first + "}"), ready: kind.path}, connections: b.conns},
 			{contestant: contestant{name: "with", start: start("{shadow: [{" + kind.first + "}, {" + second + "}], sample: 10}"), ready: kind.path}, connections: b.conns},
 		}
-		results, err := abba(b, bouts, func(x *bout, url string, processes []*exec.Cmd) (load, error) {
+		results, err := abba(b.rounds, fresh(b, bouts, func(x *bout, url string, processes []*exec.Cmd) (load, error) {
 			return b.throughput(x, url+kind.path, processes)
-		}, meanLoad)
+		}), meanLoad)
 		if err != nil {
 			return err
 		}

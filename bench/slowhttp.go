@@ -29,7 +29,7 @@ func (b *bench) slowHTTP() error {
 	if _, err := exec.LookPath("slowhttptest"); err != nil {
 		return fmt.Errorf("slowhttptest (apt-get install slowhttptest): %w", err)
 	}
-	if err := b.files(); err != nil {
+	if _, err := b.files(); err != nil {
 		return err
 	}
 	fmt.Printf("%d connections of slowhttptest, %d s; wrk -t1 -c%d; medians of %d rounds\n\n", slowConnections, b.seconds, b.conns, b.rounds)

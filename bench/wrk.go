@@ -15,6 +15,7 @@ type load struct {
 	errors   float64
 	p50, p99 time.Duration
 	cpu      time.Duration // of the whole machine, the client's included, per request
+	own      time.Duration // of the contestant's processes, per request; 0 where it was not measured
 }
 
 // wrkGrace is how much longer than it was told to run wrk may take.

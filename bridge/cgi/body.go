@@ -201,7 +201,7 @@ func (r *run) feed(ctx context.Context, body *requestBody, pending []byte) {
 		if _, err := r.in.Ours().Write(piece); err != nil {
 			wanted = false
 			if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, os.ErrClosed) {
-				r.log.LogAttrs(ctx, slog.LevelWarn, "write to a script's stdin", slog.Any("error", err))
+				r.logger().LogAttrs(ctx, slog.LevelWarn, "write to a script's stdin", slog.Any("error", err))
 			}
 		}
 		r.watch.progress()

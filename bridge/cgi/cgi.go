@@ -229,6 +229,7 @@ type app struct {
 	profile *proc.Profile     // as whom its scripts run, and within which limits
 	perl    *perlfork.Scripts // its Perl scripts that are compiled once
 	buffers sync.Pool         // *[]byte
+	root    root              // Root, kept open
 	path    string            // below the mount, "" for the mount
 	mount   *mount
 }

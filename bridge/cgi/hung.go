@@ -47,5 +47,5 @@ func (r *run) examine(cause error) {
 	if mount == "" {
 		mount = "/"
 	}
-	hung.Log(r.log.With(slog.String("mount", mount)), &h)
+	hung.Log(r.logger().With(slog.String("mount", mount)), &h)
 }

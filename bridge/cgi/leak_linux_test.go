@@ -39,11 +39,14 @@ func TestNothingIsLeftAfterManyRuns(t *testing.T) {
 		{target: "/nph-raw.cgi?HTTP/1.1%20200%20OK%0A%0Ax"},
 	}
 	do(t, application, requests[0]) // opens what is opened once
+	for range 2 {
+		runtime.GC() // closes the directories that the applications of other tests have open
+	}
 	fds, goroutines := descriptors(t), runtime.NumGoroutine()
 	for i := range runs {
 		do(t, application, requests[i%len(requests)])
 	}
-	testkit.Eventually(t, "the descriptors to be closed", func() bool { return descriptors(t) == fds })
+	testkit.Eventually(t, "the descriptors to be closed", func() bool { return descriptors(t) <= fds })
 	if kids := children(t); kids != "" {
 		t.Errorf("children are left: %s", kids)
 	}

@@ -100,13 +100,12 @@ func (a *app) single(scope *pagi.Scope) (script, error) {
 // walk follows the path's segments down from Root to the first file. Below a file
 // nothing can exist, so that is the longest existing script.
 //
-// Root is opened anew each time: it may be a link that a deployment moves.
+// The name of Root is looked up each time: it may be a link that a deployment moves.
 func (a *app) walk(scope *pagi.Scope) (script, error) {
-	root, err := os.OpenRoot(a.Root)
+	root, err := a.root.open(a.Root)
 	if err != nil {
 		return script{}, fmt.Errorf("cgi: root: %w", err)
 	}
-	defer root.Close() // a directory opened for reading
 
 	rel, rest := "", scope.Path
 	for rest != "" {

@@ -157,17 +157,17 @@ func (a *app) report(ctx context.Context, r *run, e ending, complete bool) error
 	how, limit := e.exit.String(), r.limitHit(e.exit)
 	switch {
 	case e.cause != nil && complete:
-		r.log.LogAttrs(ctx, slog.LevelWarn, "script ended after its response was complete",
+		r.logger().LogAttrs(ctx, slog.LevelWarn, "script ended after its response was complete",
 			slog.Any("cause", e.cause), slog.String("how", how))
 	case e.cause != nil && limit != nil && isOfItsAnswer(e.cause):
 		return scriptError(r.script.file, r.job.Pid(), limit, how)
 	case e.cause != nil:
 		return scriptError(r.script.file, r.job.Pid(), e.cause, how)
 	case limit != nil:
-		r.log.LogAttrs(ctx, slog.LevelWarn, "script failed after its response was complete",
+		r.logger().LogAttrs(ctx, slog.LevelWarn, "script failed after its response was complete",
 			slog.Any("cause", limit), slog.String("how", how))
 	case e.exit.Status != 0:
-		r.log.LogAttrs(ctx, slog.LevelInfo, "script failed after its response was complete", slog.String("how", how))
+		r.logger().LogAttrs(ctx, slog.LevelInfo, "script failed after its response was complete", slog.String("how", how))
 	}
 	return nil
 }
@@ -231,7 +231,7 @@ const mostBroken = 5
 // tellBroken names the header lines that were left out.
 func (o *response) tellBroken(ctx context.Context, h head) {
 	for _, err := range h.broken[:min(mostBroken, len(h.broken))] {
-		o.run.log.LogAttrs(ctx, slog.LevelWarn, "a header line of a script is left out", slog.Any("error", err))
+		o.run.logger().LogAttrs(ctx, slog.LevelWarn, "a header line of a script is left out", slog.Any("error", err))
 	}
 }
 
@@ -350,7 +350,7 @@ func (o *response) checkEnd(ctx context.Context, bodiless bool) error {
 		return &shortError{o.left}
 	}
 	if o.excess > 0 {
-		o.run.log.LogAttrs(ctx, slog.LevelWarn, "script wrote more than its Content-Length", slog.Int64("excess_bytes", o.excess))
+		o.run.logger().LogAttrs(ctx, slog.LevelWarn, "script wrote more than its Content-Length", slog.Int64("excess_bytes", o.excess))
 	}
 	return nil
 }

@@ -46,7 +46,6 @@ type run struct {
 	script   script
 	request  asked // shown until it is answered
 	compiled bool  // the job is that of a process that has compiled the script
-	log      *slog.Logger
 	job      job.Job
 	body     *requestBody
 	in       *job.Pipe // nil: /dev/null, or the file the body is in
@@ -77,6 +76,11 @@ type run struct {
 	over      bool // finish has begun to clean up: no signals, no deadlines
 }
 
+// logger names the script and its process. Few runs log anything, so each record makes its own.
+func (r *run) logger() *slog.Logger {
+	return r.app.logger().With(slog.String("script", r.script.file), slog.Int("pid", r.job.Pid()))
+}
+
 // start starts s. When it returns without an error, finish must be called.
 func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requestBody) (*run, error) {
 	r := &run{
@@ -96,7 +100,6 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 	if r.in != nil {
 		r.in.CloseTheirs()
 	}
-	r.log = a.logger().With(slog.String("script", s.file), slog.Int("pid", r.job.Pid()))
 
 	r.watch = newWatchdog(a.RequestTimeout, func() {
 		r.endHung(&timeoutError{"it kept us waiting", "request_timeout", a.RequestTimeout})
@@ -106,7 +109,7 @@ func (a *app) start(ctx context.Context, scope *pagi.Scope, s script, body *requ
 			r.endHung(&timeoutError{"it ran", "max_request_time", a.MaxRequestTime})
 		})
 	}
-	r.stderr = stderrLog{ctx: context.WithoutCancel(ctx), log: r.log, rate: a.StderrRate, marks: a.watchedMarks(), inbox: &r.inbox}
+	r.stderr = stderrLog{ctx: context.WithoutCancel(ctx), log: r.logger, rate: a.StderrRate, marks: a.watchedMarks(), inbox: &r.inbox}
 	r.stderr.write(r.job.Said())
 	r.attendant = time.AfterFunc(attendAfter, r.attend)
 	if pending == nil && !body.more {

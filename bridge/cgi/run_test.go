@@ -366,7 +366,7 @@ func TestLastWordsInThePipeAreLogged(t *testing.T) {
 	}
 	pipe.Limit(time.Unix(1, 0))
 	log := &testkit.Log{}
-	errs := stderrLog{ctx: t.Context(), log: log.Logger(), rate: 10}
+	errs := stderrLog{ctx: t.Context(), log: log.Logger, rate: 10}
 	errs.copy(pipe)
 	if text := log.String(); !strings.Contains(text, "line=one") || !strings.Contains(text, "line=two") {
 		t.Error(text)

@@ -24,7 +24,7 @@ const stderrLine = 4 << 10
 // more than rate in a second.
 type stderrLog struct {
 	ctx  context.Context
-	log  *slog.Logger
+	log  func() *slog.Logger
 	rate int // negative: no limit
 	// marks are texts in lower case that show which limit a script ran into; marked is
 	// the last one whose text was seen.
@@ -119,7 +119,7 @@ func (l *stderrLog) flush() {
 	if cut {
 		text += "... (cut)"
 	}
-	l.log.LogAttrs(l.ctx, slog.LevelWarn, "script stderr", slog.String("line", text))
+	l.log().LogAttrs(l.ctx, slog.LevelWarn, "script stderr", slog.String("line", text))
 }
 
 // look notes a mark in a line.
@@ -137,7 +137,7 @@ func (l *stderrLog) look(line string) {
 
 func (l *stderrLog) reportDropped() {
 	if l.dropped > 0 {
-		l.log.LogAttrs(l.ctx, slog.LevelWarn, "script stderr: lines left out (option stderr_rate)", slog.Int("lines", l.dropped))
+		l.log().LogAttrs(l.ctx, slog.LevelWarn, "script stderr: lines left out (option stderr_rate)", slog.Int("lines", l.dropped))
 		l.dropped = 0
 	}
 }

@@ -34,3 +34,25 @@ func peek(fd uintptr) error {
 	}
 	return nil
 }
+
+// SendMessage sends p, which must not be empty, as one message on a socket, with the control messages in rights. It does not
+// wait. The receiver is often run at once, while the sender is in the call.
+func SendMessage(fd int, p, rights []byte) error {
+	part := syscall.Iovec{Base: &p[0]}
+	part.SetLen(len(p))
+	head := syscall.Msghdr{Iov: &part, Iovlen: 1}
+	if len(rights) > 0 {
+		head.Control = &rights[0]
+		head.SetControllen(len(rights))
+	}
+	for {
+		_, _, errno := syscall.RawSyscall(syscall.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&head)), syscall.MSG_NOSIGNAL|syscall.MSG_DONTWAIT)
+		switch errno {
+		case 0:
+			return nil
+		case syscall.EINTR:
+		default:
+			return errno
+		}
+	}
+}

@@ -6,7 +6,22 @@ use Test::More;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 
+use PagiBridge::CGI::Persistent;
 use PagiBridge::CGI::Watch;
+
+# The variables of a request that have another value than in the last one.
+{
+    my @last = ('A=1', 'B=x=y', 'C', 'REMOTE_PORT=1234');
+    my $others = sub {
+        my ($indexes, %now) = @_;
+        return [ PagiBridge::CGI::Persistent::other_values($indexes, \@last, [ map { $now{$_} // $last[$_] } 0 .. $#last ]) ];
+    };
+    is_deeply $others->([ 1, 3 ], 1 => 'B=z=', 3 => 'REMOTE_PORT=99'), [ B => 'z=', REMOTE_PORT => '99' ], 'other values';
+    is_deeply $others->([0], 0 => 'A='), [ A => '' ], 'an empty one';
+    is_deeply $others->([ 0, 3 ], 0 => 'A=2', 3 => 'REMOTE=99'), [], 'another variable';
+    is_deeply $others->([2], 2 => 'C=1'), [], 'one that was not there';
+    is_deeply $others->([0], 0 => 'A'),   [], 'one that is not there any more';
+}
 
 # What the tied hash of a watch notes.
 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/bridge/cgi/internal/job"
 	"github.com/pagi-go/pagi-bridge/internal/proc"
+	"github.com/pagi-go/pagi-bridge/internal/sysio"
 )
 
 // child is a process that a zygote has forked and that waits for a request.
@@ -93,7 +94,7 @@ func (c *child) send(request []byte, fds []int) error {
 	if len(fds) > 0 {
 		rights = syscall.UnixRights(fds...)
 	}
-	return syscall.Sendmsg(c.socket, request, rights, nil, syscall.MSG_NOSIGNAL|syscall.MSG_DONTWAIT)
+	return sysio.SendMessage(c.socket, request, rights)
 }
 
 // appendRequest appends the packet of a request, for a child or for a worker.

@@ -32,6 +32,7 @@ var systemCalls = []struct {
 	{"exit_group", syscall.SYS_EXIT_GROUP},
 	{"faccessat", syscall.SYS_FACCESSAT},
 	{"fcntl", syscall.SYS_FCNTL},
+	{"fstat", syscall.SYS_FSTAT},
 	{"getpid", syscall.SYS_GETPID},
 	{"kill", syscall.SYS_KILL},
 	{"lseek", syscall.SYS_LSEEK},

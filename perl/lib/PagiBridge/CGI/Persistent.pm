@@ -43,7 +43,7 @@ my ($WITH_INPUT, $WITH_OUTPUT) = (1, 2);
 my $MARK = 26;
 
 my ($file, $data, $socket, $watch);
-my ($dup, $dup3, $close, $write, $null, @pipes, $with_input, $pristine, $plain, @last);
+my ($dup, $dup3, $close, $write, $fstat, $null, @pipes, @outputs, $with_input, $pristine, $plain, @last);
 my $snapshot = '';
 my ($worker, $status, $mark, @lexicals);
 my (%environment, @layers);
@@ -85,7 +85,7 @@ where requests come, C<$watch> is what has watched the compilation.
 sub begin {
     ($socket, $watch) = @_;
     $socket = PagiBridge::CGI::Kernel::away($socket);
-    ($dup, $dup3, $close, $write, my $prctl) = PagiBridge::CGI::Kernel::numbers(qw(dup dup3 close write prctl));
+    ($dup, $dup3, $close, $write, $fstat, my $prctl) = PagiBridge::CGI::Kernel::numbers(qw(dup dup3 close write fstat prctl));
     open my $device, '+<', '/dev/null' or PagiBridge::CGI::Kernel::vanish(255);
     $null = PagiBridge::CGI::Kernel::away(fileno $device);
     close $device;
@@ -156,7 +156,10 @@ sub next_request {
         syscall $dup3,  $is, $number, 0;
         syscall $close, $is;
     }
-    @pipes = map { descriptor($_) } 1, 2 if $flags & $WITH_OUTPUT;
+    if ($flags & $WITH_OUTPUT) {
+        @pipes   = map { descriptor($_) } 1, 2;
+        @outputs = map { identity($_) } 1, 2;
+    }
     open_standard() if $with_input;
     $mark = $given_mark;
     set_environment(@variables);
@@ -199,6 +202,14 @@ sub open_standard {
 # descriptor returns the name of the file on which a descriptor is open.
 sub descriptor { return readlink("/proc/self/fd/$_[0]") || '' }
 
+# identity returns the device and the inode of the file on which a descriptor is open, as text. They are the first fields of the
+# kernel's struct stat, of eight bytes each.
+sub identity {
+    my ($number) = @_;
+    my $about = "\0" x 256;
+    return syscall($fstat, $number, $about) < 0 ? '' : substr $about, 0, 16;
+}
+
 # look_at_handles sets $pristine to whether the standard handles are as perl made them. It
 # returns whether the descriptors for output are.
 sub look_at_handles {
@@ -209,7 +220,7 @@ sub look_at_handles {
         my $is = fileno $handle;
         $pristine = 0 if !defined $is || $is != $number || $layers[$number] ne layers($handle);
     }
-    return descriptor(1) eq $pipes[0] && descriptor(2) eq $pipes[1] if @pipes;
+    return identity(1) eq $outputs[0] && identity(2) eq $outputs[1] if @pipes;
     return 1;
 }
 
@@ -219,10 +230,8 @@ sub set_environment {
     if (@_ == @last && join("\0", %ENV) eq $snapshot) {
         my @changed = grep { $_[$_] ne $last[$_] } 0 .. $#_;
         return if !@changed;
-        my @names = map { [ /\A([^=]*)=/, $last[$_] =~ /\A([^=]*)=/ ] } @changed;
-        if (!grep { @$_ != 2 || $_->[0] ne $_->[1] } @names) {
-            for my $at (@changed) {
-                my ($name, $value) = split /=/, $_[$at], 2;
+        if (my @values = other_values(\@changed, \@last, \@_)) {
+            while (my ($name, $value) = splice @values, 0, 2) {
                 $ENV{$name} = $value if !$watch->overrides($name);
             }
             @last     = @_;
@@ -245,6 +254,19 @@ sub set_environment {
     @last     = @_;
     $snapshot = join "\0", %ENV;
     return;
+}
+
+# other_values returns the names and values of the variables at these indexes. If another variable was there in the last
+# request, or one of them has no value, it returns nothing.
+sub other_values {
+    my ($indexes, $then, $now) = @_;
+    my @values;
+    for my $at (@$indexes) {
+        my ($name, $value) = split /=/, $now->[$at], 2;
+        return if !defined $value || index($then->[$at], "$name=") != 0;
+        push @values, $name, $value;
+    }
+    return @values;
 }
 
 =head2 end_request
