@@ -1,7 +1,6 @@
 package apps
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,8 +47,8 @@ type URLMap struct {
 	// answers 404.
 	Default pagi.App
 
-	once   sync.Once
-	sorted []Mount
+	once  sync.Once
+	index hostIndex
 }
 
 // Check reports a mount without an application, a path that does not begin with a
@@ -97,15 +96,11 @@ func (u *URLMap) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Rece
 	if scope.Type == pagi.TypeLifespan {
 		return lifespan.FanOut(ctx, scope, receive, send, u.children())
 	}
-	host := normalHost(scope.Headers.Get("host"))
-	for i := range u.sorted {
-		m := &u.sorted[i]
-		if hostMatches(m.Host, host) && pathMatches(m.Path, scope.Path) {
-			if m.Path != "" {
-				scope = scope.Mount(m.Path)
-			}
-			return m.App.Serve(ctx, scope, receive, send)
+	if m := u.index.find(scope); m != nil {
+		if m.Path != "" {
+			scope = scope.Mount(m.Path)
 		}
+		return m.App.Serve(ctx, scope, receive, send)
 	}
 	if u.Default != nil {
 		return u.Default.Serve(ctx, scope, receive, send)
@@ -113,29 +108,7 @@ func (u *URLMap) Serve(ctx context.Context, scope *pagi.Scope, receive pagi.Rece
 	return reply.Status(ctx, scope, send, http.StatusNotFound)
 }
 
-// prepare brings the mounts into the order in which they are tried.
-func (u *URLMap) prepare() {
-	u.sorted = make([]Mount, len(u.Mounts))
-	for i, m := range u.Mounts {
-		u.sorted[i] = Mount{Host: normalHost(m.Host), Path: trimSlash(m.Path), App: m.App}
-	}
-	rank := func(host string) int {
-		switch {
-		case host == "":
-			return 2
-		case strings.HasPrefix(host, "*."):
-			return 1
-		}
-		return 0
-	}
-	slices.SortStableFunc(u.sorted, func(a, b Mount) int {
-		wild := 0
-		if rank(a.Host) == 1 && rank(b.Host) == 1 {
-			wild = cmp.Compare(len(b.Host), len(a.Host))
-		}
-		return cmp.Or(cmp.Compare(rank(a.Host), rank(b.Host)), wild, cmp.Compare(len(b.Path), len(a.Path)))
-	})
-}
+func (u *URLMap) prepare() { u.index = newHostIndex(u.Mounts) }
 
 // children are the applications for the lifespan scope. One that is mounted in
 // several places appears once.
@@ -177,13 +150,6 @@ func normalHost(host string) string {
 		host = name
 	}
 	return strings.ToLower(strings.TrimSuffix(host, "."))
-}
-
-func hostMatches(pattern, host string) bool {
-	if suffix, wild := strings.CutPrefix(pattern, "*"); wild {
-		return len(host) > len(suffix) && strings.HasSuffix(host, suffix)
-	}
-	return pattern == "" || pattern == host
 }
 
 func pathMatches(prefix, path string) bool {

@@ -24,7 +24,7 @@ import (
 type compressor struct {
 	rules  *compression
 	scope  *pagi.Scope
-	send   pagi.Send
+	send   outgoing
 	coding *codingPool
 
 	mu      sync.Mutex
@@ -52,7 +52,7 @@ func (c *compressor) event(ctx context.Context, ev pagi.Event) error {
 	switch e := ev.(type) {
 	case pagi.HTTPResponseStart:
 		if !c.plain && c.start == nil && c.out == nil {
-			return c.begin(ctx, e)
+			return c.begin(ctx, ev, e)
 		}
 	case pagi.HTTPResponseBody:
 		switch {
@@ -61,7 +61,7 @@ func (c *compressor) event(ctx context.Context, ev pagi.Event) error {
 		case c.out != nil:
 			return c.body(ctx, e)
 		case c.empty:
-			return c.send(ctx, emptied(e))
+			return c.send.event(ctx, emptied(e))
 		}
 	case pagi.HTTPFullFlush:
 		if c.start != nil {
@@ -70,47 +70,43 @@ func (c *compressor) event(ctx context.Context, ev pagi.Event) error {
 			}
 		}
 	}
-	return c.send(ctx, ev)
+	return c.send.event(ctx, ev)
 }
 
-// begin looks at the start of the response.
-func (c *compressor) begin(ctx context.Context, e pagi.HTTPResponseStart) error {
+// begin looks at the start of the response, which is ev.
+func (c *compressor) begin(ctx context.Context, ev pagi.Event, e pagi.HTTPResponseStart) error {
 	c.length = contentLength(e.Headers)
 	switch {
-	case !c.rules.may(&e) || !c.rules.worthwhile(c.length):
+	case !c.rules.may(e.Status, e.Headers) || !c.rules.worthwhile(c.length):
 		c.plain = true
-		return c.send(ctx, e)
+		return c.send.event(ctx, ev)
 	case e.Status == 304:
 		c.plain = true
-		e.Headers = edited(e.Headers, func(h *pagi.Headers) {
-			varyOn(h, "accept-encoding")
-			weaken(*h) // as that of the 200 is
-		})
-		return c.send(ctx, e)
+		e.Headers = withRoom(e.Headers, 1+c.send.adds)
+		varyOn(&e.Headers, "accept-encoding")
+		weaken(e.Headers) // as that of the 200 is
+		return c.send.begin(ctx, e)
 	}
-	e.Headers = e.Headers.Clone() // the application may use them again once Send has returned
+	e.Headers = withRoom(e.Headers, 1+c.send.adds) // the application may use them again once Send has returned
 	c.start = &e
 	return nil
 }
 
-// plain returns a Send for a client that gets plain bodies.
-func (r *compression) plain(send pagi.Send) pagi.Send {
-	return func(ctx context.Context, ev pagi.Event) error {
-		if e, is := ev.(pagi.HTTPResponseStart); is && r.may(&e) && r.worthwhile(contentLength(e.Headers)) {
-			e.Headers = edited(e.Headers, func(h *pagi.Headers) { varyOn(h, "accept-encoding") })
-			ev = e
-		}
-		return send(ctx, ev)
+// plain is the edit for a client that gets plain bodies.
+func (r *compression) plain(b beginning, _ string) beginning {
+	if b.isResponse && r.may(b.status, b.headers) && r.worthwhile(contentLength(b.headers)) {
+		b.own()
+		varyOn(&b.headers, "accept-encoding")
 	}
+	return b
 }
 
-// may reports whether a response with that start can be compressed, or stands for one that can.
-func (r *compression) may(e *pagi.HTTPResponseStart) bool {
-	h := e.Headers
+// may reports whether a response with that status and these headers can be compressed, or stands for one that can.
+func (r *compression) may(status int, h pagi.Headers) bool {
 	contentType := h.Get("content-type")
-	untold := e.Status == 304 && contentType == ""
+	untold := status == 304 && contentType == ""
 	switch {
-	case e.Status == 204 || e.Status == 206 || !untold && !r.covers(contentType) || h.Has("content-range"):
+	case status == 204 || status == 206 || !untold && !r.covers(contentType) || h.Has("content-range"):
 		return false
 	case h.Has("content-encoding") && !pagi.EqualFold(h.Joined("content-encoding"), "identity"):
 		return false
@@ -162,7 +158,7 @@ func (c *compressor) first(ctx context.Context, e pagi.HTTPResponseBody) error {
 	case c.empty:
 		e = emptied(e)
 	}
-	return c.send(ctx, e)
+	return c.send.event(ctx, e)
 }
 
 // emptied returns what the server needs of a body that it does not send.
@@ -177,7 +173,7 @@ func (c *compressor) firstFile(ctx context.Context, e pagi.HTTPResponseBody) err
 		if err := c.decide(ctx, false); err != nil {
 			return err
 		}
-		return c.send(ctx, e)
+		return c.send.event(ctx, e)
 	}
 	defer src.Close()
 	compress := c.rules.worthwhile(size) && !c.rules.isLarge(max(size, c.length))
@@ -190,7 +186,7 @@ func (c *compressor) firstFile(ctx context.Context, e pagi.HTTPResponseBody) err
 	case c.empty:
 		e = emptied(e)
 	}
-	return c.send(ctx, e)
+	return c.send.event(ctx, e)
 }
 
 // decide sends the start, and gets ready if the body is to be compressed.
@@ -198,11 +194,11 @@ func (c *compressor) decide(ctx context.Context, compress bool) error {
 	start := *c.start
 	c.start = nil
 	if compress {
-		start.Headers = compressedHeaders(start.Headers, c.coding.name)
+		start.Headers = compressedHeaders(start.Headers, c.coding.name, c.send.adds)
 	} else {
 		varyOn(&start.Headers, "accept-encoding")
 	}
-	if err := c.send(ctx, start); err != nil {
+	if err := c.send.begin(ctx, start); err != nil {
 		return err // another start may come
 	}
 	c.empty = compress && c.scope.Method == "HEAD"
@@ -298,7 +294,7 @@ var rooms = sync.Pool{New: func() any { return new([outSize]byte) }}
 func (c *compressor) leave(ctx context.Context, more bool) error {
 	out := *c.out
 	*c.out = out[:0]
-	return c.send(ctx, pagi.HTTPResponseBody{Body: out, More: more})
+	return c.send.event(ctx, pagi.HTTPResponseBody{Body: out, More: more})
 }
 
 // collector is the writer of a compressor's encoder.
@@ -351,9 +347,9 @@ func (c *compressor) giveBack() {
 	c.out, c.ctx = nil, nil
 }
 
-// compressedHeaders returns the headers of a response for its compressed form.
-func compressedHeaders(plain pagi.Headers, name string) pagi.Headers {
-	h := make(pagi.Headers, 0, len(plain)+2)
+// compressedHeaders returns the headers of a response for its compressed form, with room for more.
+func compressedHeaders(plain pagi.Headers, name string, room int) pagi.Headers {
+	h := make(pagi.Headers, 0, len(plain)+2+room)
 	for _, line := range plain {
 		switch headername.Lower(line.Name) {
 		case "content-length", "content-encoding", "accept-ranges": // of other bytes

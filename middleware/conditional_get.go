@@ -28,13 +28,14 @@ func (m ConditionalGet) Check() error { return nil }
 
 // Wrap puts m around next.
 func (m ConditionalGet) Wrap(next pagi.App) pagi.App {
-	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		h := scope.Headers
+	on := onward(next)
+	return wrapPassage(m, next, func(ctx context.Context, p passage) error {
+		scope, h := p.scope, p.scope.Headers
 		if scope.Type != pagi.TypeHTTP || scope.Method != "GET" && scope.Method != "HEAD" || !h.Has("if-none-match") && !h.Has("if-modified-since") {
-			return next.Serve(ctx, scope, receive, send)
+			return on(ctx, p)
 		}
-		c := &conditional{request: h, send: send}
-		return next.Serve(ctx, scope, receive, c.event)
+		c := &conditional{request: h, send: p.sender()}
+		return next.Serve(ctx, scope, p.receive, c.event)
 	})
 }
 

@@ -30,15 +30,13 @@ func (m ContentLength) Check() error {
 
 // Wrap puts m around next.
 func (m ContentLength) Wrap(next pagi.App) pagi.App {
-	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		if scope.Type != pagi.TypeHTTP || scope.Method == "HEAD" { // a body that HEAD leaves out cannot be counted
-			return next.Serve(ctx, scope, receive, send)
+	on := onward(next)
+	counted := &wholeBodies{limit: m.Buffer, wants: lacksLength, finish: countBody}
+	return wrapPassage(m, next, func(ctx context.Context, p passage) error {
+		if p.scope.Type != pagi.TypeHTTP || p.scope.Method == "HEAD" { // a body that HEAD leaves out cannot be counted
+			return on(ctx, p)
 		}
-		w := &wholeBody{limit: m.Buffer, wants: lacksLength, finish: countBody, send: send}
-		if err := next.Serve(ctx, scope, receive, w.event); err != nil {
-			return err
-		}
-		return w.unfinished(ctx)
+		return counted.serve(ctx, p, next)
 	})
 }
 
@@ -46,6 +44,6 @@ func lacksLength(e pagi.HTTPResponseStart) bool {
 	return e.Status != 204 && e.Status != 304 && !e.Headers.Has("content-length") && !e.Headers.Has("transfer-encoding")
 }
 
-func countBody(start *pagi.HTTPResponseStart, body []byte) {
+func countBody(start *pagi.HTTPResponseStart, _ string, body []byte) {
 	start.Headers.Set("content-length", strconv.Itoa(len(body)))
 }

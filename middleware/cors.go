@@ -95,6 +95,7 @@ type cors struct {
 	CORS
 	set              origins
 	grant, preflight reply.CORS // without an origin
+	next             passFunc
 }
 
 // Wrap puts m around next.
@@ -113,25 +114,32 @@ func (m CORS) Wrap(next pagi.App) pagi.App {
 		Credentials: m.Credentials, Methods: strings.ToUpper(strings.Join(c.Methods, ", ")), Headers: strings.ToLower(strings.Join(c.Headers, ", ")),
 		MaxAge: strconv.FormatInt(int64(max(m.MaxAge, 0)/time.Second), 10),
 	}
-	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		return c.serve(ctx, next, scope, receive, send)
-	})
+	c.next = onward(next)
+	return wrapPassage(m, next, c.serve)
 }
 
-func (c *cors) serve(ctx context.Context, next pagi.App, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-	origin, cross := originOf(scope)
-	if scope.Type == pagi.TypeWebSocket {
-		if cross && !c.AnyWebSocket && !c.allows(scope, origin) && !isOwnOrigin(scope, origin) {
-			return reply.Text(ctx, scope, send, http.StatusForbidden, "WebSocket connections from this origin are not allowed.")
+// varyOnOrigin is the edit of a response that another origin would get with other headers.
+var varyOnOrigin = edit{change: func(b beginning, _ string) beginning {
+	b.own()
+	reply.Vary(&b.headers, "origin")
+	return b
+}}
+
+func (c *cors) serve(ctx context.Context, p passage) error {
+	origin, cross := originOf(p.scope)
+	if p.scope.Type == pagi.TypeWebSocket {
+		if cross && !c.AnyWebSocket && !c.allows(p.keep(), origin) && !isOwnOrigin(p.scope, origin) {
+			return reply.Text(ctx, p.scope, p.sender(), http.StatusForbidden, "WebSocket connections from this origin are not allowed.")
 		}
-		return next.Serve(ctx, scope, receive, send)
+		return c.next(ctx, p)
 	}
 	if !cross {
-		if c.set.all {
-			return next.Serve(ctx, scope, receive, send)
+		if !c.set.all {
+			p.edit(varyOnOrigin, 1)
 		}
-		return next.Serve(ctx, scope, receive, editStart(send, func(h *pagi.Headers) { reply.Vary(h, "origin") }))
+		return c.next(ctx, p)
 	}
+	scope := p.keep() // for AllowOrigin and the edit
 	allowed := c.allows(scope, origin)
 	edit := func(h *pagi.Headers) { c.write(h, c.grant, origin, allowed) }
 	if scope.Method == http.MethodOptions && scope.Headers.Has("access-control-request-method") {
@@ -139,10 +147,11 @@ func (c *cors) serve(ctx context.Context, next pagi.App, scope *pagi.Scope, rece
 		if !c.ContinuePreflight {
 			var headers pagi.Headers
 			edit(&headers)
-			return reply.Send(ctx, scope, send, http.StatusNoContent, headers, nil)
+			return reply.Send(ctx, scope, p.sender(), http.StatusNoContent, headers, nil)
 		}
 	}
-	return next.Serve(ctx, scope, receive, editStart(send, edit))
+	p.editHeaders(edit)
+	return c.next(ctx, p)
 }
 
 func (c *cors) allows(scope *pagi.Scope, origin string) bool {

@@ -41,19 +41,17 @@ func (m ETag) Check() error {
 // Wrap puts m around next.
 func (m ETag) Wrap(next pagi.App) pagi.App {
 	option.SetDefaults(&m)
-	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		if scope.Type != pagi.TypeHTTP || scope.Method != "GET" && scope.Method != "HEAD" {
-			return next.Serve(ctx, scope, receive, send)
+	on := onward(next)
+	tagged := &wholeBodies{limit: m.Buffer, wants: lacksTag, finish: func(start *pagi.HTTPResponseStart, method string, body []byte) {
+		if (m.MaxSize < 0 || len(body) <= m.MaxSize) && (len(body) > 0 || method == "GET") {
+			start.Headers.Add("etag", tagOf(body, m.Weak))
 		}
-		w := &wholeBody{limit: m.Buffer, wants: lacksTag, send: send, finish: func(start *pagi.HTTPResponseStart, body []byte) {
-			if (m.MaxSize < 0 || len(body) <= m.MaxSize) && (len(body) > 0 || scope.Method == "GET") {
-				start.Headers.Add("etag", tagOf(body, m.Weak))
-			}
-		}}
-		if err := next.Serve(ctx, scope, receive, w.event); err != nil {
-			return err
+	}}
+	return wrapPassage(m, next, func(ctx context.Context, p passage) error {
+		if p.scope.Type != pagi.TypeHTTP || p.scope.Method != "GET" && p.scope.Method != "HEAD" {
+			return on(ctx, p)
 		}
-		return w.unfinished(ctx)
+		return tagged.serve(ctx, p, next)
 	})
 }
 

@@ -119,17 +119,19 @@ func (m GZip) Wrap(next pagi.App) pagi.App {
 			rules.codings = append(rules.codings, codingPool{name, coding.NewPool(name, levels[name])})
 		}
 	}
-	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		if scope.Type != pagi.TypeHTTP {
-			return next.Serve(ctx, scope, receive, send)
+	on, plain := onward(next), edit{change: rules.plain}
+	return wrapPassage(m, next, func(ctx context.Context, p passage) error {
+		if p.scope.Type != pagi.TypeHTTP {
+			return on(ctx, p)
 		}
-		found := rules.choose(scope.Headers)
+		found := rules.choose(p.scope.Headers)
 		if found == nil {
-			return next.Serve(ctx, scope, receive, rules.plain(send))
+			p.edit(plain, 1)
+			return on(ctx, p)
 		}
-		c := &compressor{rules: rules, scope: scope, send: send, coding: found}
+		c := &compressor{rules: rules, scope: p.keep(), send: p.outgoing, coding: found}
 		defer c.release()
-		if err := next.Serve(ctx, scope, receive, c.event); err != nil {
+		if err := next.Serve(ctx, p.scope, p.receive, c.event); err != nil {
 			return err
 		}
 		return c.unfinished(ctx)

@@ -18,13 +18,14 @@ func (m Head) Check() error { return nil }
 
 // Wrap puts m around next.
 func (m Head) Wrap(next pagi.App) pagi.App {
-	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		if scope.Type != pagi.TypeHTTP || scope.Method != "HEAD" {
-			return next.Serve(ctx, scope, receive, send)
+	on := onward(next)
+	return wrapPassage(m, next, func(ctx context.Context, p passage) error {
+		if p.scope.Type != pagi.TypeHTTP || p.scope.Method != "HEAD" {
+			return on(ctx, p)
 		}
-		scope = scope.Clone()
-		scope.Method = "GET"
-		return next.Serve(ctx, scope, receive, func(ctx context.Context, ev pagi.Event) error {
+		p.change().Method = "GET"
+		send := p.sender()
+		return next.Serve(ctx, p.scope, p.receive, func(ctx context.Context, ev pagi.Event) error {
 			switch e := ev.(type) {
 			case pagi.HTTPResponseStart:
 				e.Trailers = false

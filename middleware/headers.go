@@ -76,15 +76,21 @@ func (e HeaderEdits) check(option string) error {
 // Wrap puts m around next.
 func (m Headers) Wrap(next pagi.App) pagi.App {
 	request, response := m.Request.compile(), m.Response.compile()
-	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	on := onward(next)
+	adds := len(response.set) + len(response.otherwise) + len(response.add)
+	change := edit{change: func(b beginning, _ string) beginning {
+		b.own()
+		response.apply(&b.headers)
+		return b
+	}}
+	return wrapPassage(m, next, func(ctx context.Context, p passage) error {
 		if !request.isEmpty() {
-			scope = scope.Clone()
-			scope.Headers = edited(scope.Headers, request.apply)
+			request.apply(p.changeHeaders())
 		}
 		if !response.isEmpty() {
-			send = editStart(send, response.apply)
+			p.edit(change, adds)
 		}
-		return next.Serve(ctx, scope, receive, send)
+		return on(ctx, p)
 	})
 }
 

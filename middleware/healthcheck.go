@@ -63,12 +63,15 @@ func (m Healthcheck) Wrap(next pagi.App) pagi.App {
 		m.Timeout = 5 * time.Second
 	}
 	full := []string{or(m.Path, "/health"), m.ReadyPath}
-	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	on := onward(next)
+	return wrapPassage(m, next, func(ctx context.Context, p passage) error {
+		scope := p.scope
 		path := scope.RootPath + scope.Path
 		live := path == m.LivePath
 		if path == "" || scope.Type != pagi.TypeHTTP || !live && !slices.Contains(full, path) {
-			return next.Serve(ctx, scope, receive, send)
+			return on(ctx, p)
 		}
+		send := p.sender()
 		if scope.Method != http.MethodGet && scope.Method != http.MethodHead {
 			return reply.Status(ctx, scope, send, http.StatusMethodNotAllowed, "allow", "GET, HEAD")
 		}

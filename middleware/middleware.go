@@ -16,7 +16,6 @@ import (
 
 	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
-	"github.com/pagi-go/pagi-bridge/pagi/lifespan"
 )
 
 // editStart returns a Send that lets edit change the headers of the event that
@@ -34,18 +33,9 @@ func edited(h pagi.Headers, edit func(*pagi.Headers)) pagi.Headers {
 	return h
 }
 
-// wrap returns an application that calls serve for every scope except the lifespan scope, which
-// goes to life. With a wrong option it returns lifespan.Broken.
+// wrap is wrapPassage for a middleware at which a passage ends.
 func wrap(m pagi.Checker, life pagi.App, serve pagi.AppFunc) pagi.App {
-	if err := m.Check(); err != nil {
-		return lifespan.Broken(err)
-	}
-	return pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		if scope.Type == pagi.TypeLifespan {
-			return life.Serve(ctx, scope, receive, send)
-		}
-		return serve(ctx, scope, receive, send)
-	})
+	return wrapPassage(m, life, func(ctx context.Context, p passage) error { return serve(ctx, p.scope, p.receive, p.sender()) })
 }
 
 // checkName reports an option that is not a header name.

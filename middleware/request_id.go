@@ -35,22 +35,30 @@ func (m RequestID) Check() error { return checkName("header", or(m.Header, "x-re
 // Wrap puts m around next.
 func (m RequestID) Wrap(next pagi.App) pagi.App {
 	header := or(m.Header, "x-request-id")
-	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+	on := onward(next)
+	set := func(b beginning, id string) beginning {
+		b.own()
+		b.headers.Set(header, id)
+		return b
+	}
+	return wrapPassage(m, next, func(ctx context.Context, p passage) error {
 		id := ""
 		if m.TrustIncoming {
-			id = plausibleID(scope.Headers.Get(header))
+			id = plausibleID(p.scope.Headers.Get(header))
 		}
 		switch {
 		case id != "":
 		case m.Generator != nil:
-			id = m.Generator(scope)
+			id = m.Generator(p.keep())
 		default:
 			id = uuid7(time.Now())
 		}
-		scope.Notes.Add(pagi.NewLogNote("request_id", id))
-		scope = scope.With(scopekey.RequestID, id)
-		scope.Headers = edited(scope.Headers, func(h *pagi.Headers) { h.Set(header, id) })
-		return next.Serve(ctx, scope, receive, editStart(send, func(h *pagi.Headers) { h.Set(header, id) }))
+		value := any(id) // once, because a text becomes one by an allocation
+		p.scope.Notes.Add(pagi.NewLogNote("request_id", value))
+		p.change().SetValue(scopekey.RequestID, value)
+		p.changeHeaders().Set(header, id)
+		p.edit(edit{set, id}, 1)
+		return on(ctx, p)
 	})
 }
 

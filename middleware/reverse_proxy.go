@@ -88,9 +88,12 @@ func (m ReverseProxy) Check() error {
 
 // Wrap puts m around next.
 func (m ReverseProxy) Wrap(next pagi.App) pagi.App {
-	p := m.prepare()
-	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		return next.Serve(ctx, p.seenByClient(scope), receive, send)
+	proxy, on := m.prepare(), onward(next)
+	return wrapPassage(m, next, func(ctx context.Context, p passage) error {
+		if scope := proxy.seenByClient(p.scope); scope != p.scope {
+			p.scope, p.scopeIsOwn, p.headersAreOwn = scope, true, true
+		}
+		return on(ctx, p)
 	})
 }
 
@@ -147,17 +150,16 @@ type told struct {
 
 // seenByClient returns the scope as the client would describe it.
 func (p *reverseProxy) seenByClient(scope *pagi.Scope) *pagi.Scope {
-	speaks, unbelieved := false, false
-	trusted := p.trustAll || p.trusted.HasHost(scope.Client.Host)
-	for _, h := range scope.Headers {
-		if believed, known := p.isBelieved(h.Name); known {
-			speaks = speaks || believed && trusted
-			unbelieved = unbelieved || !believed || !trusted
-		}
+	anyBelieved, anyKnown := false, false
+	for i := range scope.Headers {
+		believed, known := p.isBelieved(scope.Headers[i].Name)
+		anyBelieved, anyKnown = anyBelieved || believed, anyKnown || known
 	}
-	if !speaks && !unbelieved {
+	if !anyKnown {
 		return scope
 	}
+	trusted := p.trustAll || p.trusted.HasHost(scope.Client.Host)
+	speaks := anyBelieved && trusted
 	peer, before := scope.Client, scope.Headers
 	if speaks {
 		scope = scope.With(scopekey.OriginalClient, peer)

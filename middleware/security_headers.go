@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/pagi-go/pagi-bridge/internal/parts"
 	"github.com/pagi-go/pagi-bridge/pagi"
@@ -77,15 +78,28 @@ func (m SecurityHeaders) Check() error {
 
 // Wrap puts m around next.
 func (m SecurityHeaders) Wrap(next pagi.App) pagi.App {
-	lines := m.lines()
-	return wrap(m, next, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		secure := scope.Scheme == "https" || scope.Scheme == "wss"
-		return next.Serve(ctx, scope, receive, editStart(send, func(h *pagi.Headers) {
-			for _, line := range lines {
-				if (secure || !line.httpsOnly) && !h.Has(line.name) {
-					h.Add(line.name, line.value)
-				}
-			}
-		}))
+	on, lines := onward(next), m.lines()
+	plain, secure := adding(lines, false), adding(lines, true)
+	return wrapPassage(m, next, func(ctx context.Context, p passage) error {
+		if p.scope.Scheme == "https" || p.scope.Scheme == "wss" {
+			p.edit(secure, len(lines))
+		} else {
+			p.edit(plain, len(lines))
+		}
+		return on(ctx, p)
 	})
+}
+
+// adding returns the edit of responses, over https with secure set.
+func adding(lines []securityHeader, secure bool) edit {
+	lines = slices.DeleteFunc(slices.Clone(lines), func(line securityHeader) bool { return line.httpsOnly && !secure })
+	return edit{change: func(b beginning, _ string) beginning {
+		b.own()
+		for i := range lines {
+			if !b.headers.Has(lines[i].name) {
+				b.headers.Add(lines[i].name, lines[i].value)
+			}
+		}
+		return b
+	}}
 }

@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"testing"
 
@@ -46,6 +47,24 @@ func BenchmarkTypicalStack(b *testing.B) {
 		plain := append(stack[:6:6], stack[7:]...)
 		serveAgain(b, pagi.Chain(page, plain...), browser)
 	})
+}
+
+// The ten middleware of "go run ./bench overhead" around its small answer, for a client that sends what wrk does.
+func BenchmarkTenAroundASmallAnswer(b *testing.B) {
+	start := pagi.HTTPResponseStart{Status: 200, Headers: pagi.NewHeaders("content-type", "text/plain", "content-length", "11")}
+	app := answering(start, pagi.HTTPResponseBody{Body: []byte("Hello World")})
+	stack := []pagi.Middleware{
+		middleware.ReverseProxy{}, middleware.RequestID{}, middleware.SecurityHeaders{},
+		middleware.Headers{Response: middleware.HeaderEdits{Set: map[string]string{"x-served-by": "bench"}}},
+		middleware.CORS{Origins: []string{"https://example.com"}}, middleware.GZip{}, middleware.Head{}, middleware.Healthcheck{},
+		middleware.ConditionalGet{}, middleware.ETag{},
+	}
+	headers := pagi.NewHeaders("host", "127.0.0.1:8080")
+	b.Run("bare", func(b *testing.B) { serveAgain(b, app, headers) })
+	for _, m := range stack {
+		b.Run(fmt.Sprintf("%T", m), func(b *testing.B) { serveAgain(b, m.Wrap(app), headers) })
+	}
+	b.Run("ten", func(b *testing.B) { serveAgain(b, pagi.Chain(app, stack...), headers) })
 }
 
 // Thirty middleware that have nothing to do with the request.

@@ -97,11 +97,16 @@ func (m When) CheckConditions() error {
 func (m When) Wrap(next pagi.App) pagi.App {
 	inner := m.Use.Wrap(next)
 	matches, excluded := m.If.compile(), m.Unless.compile()
-	return wrap(m, inner, func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
-		if !matches.match(scope, true) || !excluded.isEmpty && excluded.match(scope, false) {
-			return next.Serve(ctx, scope, receive, send)
+	through, past := onward(inner), onward(next)
+	asks := m.If.Func != nil || m.Unless.Func != nil
+	return wrapPassage(m, inner, func(ctx context.Context, p passage) error {
+		if asks { // a Func may keep the scope
+			p.keep()
 		}
-		return inner.Serve(ctx, scope, receive, send)
+		if !matches.match(p.scope, true) || !excluded.isEmpty && excluded.match(p.scope, false) {
+			return past(ctx, p)
+		}
+		return through(ctx, p)
 	})
 }
 

@@ -5,8 +5,9 @@ import "sync/atomic"
 // A LogNote is a fact about a request that a part of the application knows, such as its mount or
 // its id.
 type LogNote struct {
-	args   []any // in the form of slog
-	client Addr  // zero: not known
+	args   []any  // in the form of slog
+	room   [2]any // where args is if it has a name and a value, as most notes
+	client Addr   // zero: not known
 	user   string
 	mount  string
 	trace  *Trace // nil: none
@@ -15,7 +16,11 @@ type LogNote struct {
 
 // NewLogNote makes a note of attributes in the form of slog.Logger: names and values. The note may
 // be added to any number of requests.
-func NewLogNote(args ...any) *LogNote { return &LogNote{args: args} }
+func NewLogNote(args ...any) *LogNote {
+	n := &LogNote{}
+	n.args = append(n.room[:0], args...)
+	return n
+}
 
 // NewMountNote makes a note of the mount that answers a request: the attribute "mount".
 func NewMountNote(mount string) *LogNote { return &LogNote{args: []any{"mount", mount}, mount: mount} }

@@ -15,7 +15,8 @@ var toLower, toCanonical = func() (lower, canonical map[string]string) {
 		"access-control-request-headers", "access-control-request-method", "age", "allow", "alt-svc",
 		"authorization", "cache-control", "connection", "content-disposition", "content-encoding",
 		"content-language", "content-length", "content-location", "content-range", "content-security-policy",
-		"content-type", "cookie", "date", "dnt", "etag", "expect", "expires", "forwarded", "from", "host",
+		"content-type", "cookie",
+		"cross-origin-embedder-policy", "cross-origin-opener-policy", "cross-origin-resource-policy", "date", "dnt", "etag", "expect", "expires", "forwarded", "from", "host",
 		"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "keep-alive",
 		"last-modified", "link", "location", "origin", "permissions-policy", "pragma", "priority",
 		"proxy-authenticate", "proxy-authorization", "range", "referer", "referrer-policy", "retry-after",
@@ -24,7 +25,7 @@ var toLower, toCanonical = func() (lower, canonical map[string]string) {
 		"strict-transport-security", "te", "trailer", "transfer-encoding", "upgrade",
 		"upgrade-insecure-requests", "user-agent", "vary", "via", "www-authenticate",
 		"x-content-type-options", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port",
-		"x-forwarded-proto", "x-frame-options", "x-real-ip", "x-request-id", "x-requested-with",
+		"x-forwarded-proto", "x-frame-options", "x-real-ip", "x-request-id", "x-requested-with", "x-xss-protection",
 	} {
 		c := http.CanonicalHeaderKey(name)
 		lower[c], canonical[name] = name, c
@@ -64,4 +65,26 @@ func Canonical(name string) string {
 		return canonical
 	}
 	return http.CanonicalHeaderKey(name)
+}
+
+// AppendCanonical appends the name of a header as it is spelled on the wire. It allocates nothing, whatever the name is.
+func AppendCanonical(b []byte, name string) []byte {
+	if canonical, ok := toCanonical[name]; ok {
+		return append(b, canonical...)
+	}
+	begin, upper := len(b), true
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case !tokenChars[c]:
+			return append(b[:begin], name...) // as http.CanonicalHeaderKey does
+		case upper && 'a' <= c && c <= 'z':
+			c -= 'a' - 'A'
+		case !upper && 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		}
+		b = append(b, c)
+		upper = c == '-'
+	}
+	return b
 }

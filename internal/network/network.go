@@ -69,8 +69,10 @@ func (s Set) Has(addr netip.Addr) bool {
 // HasHost reports whether the host of a peer is in the set: an IP address, or for a Unix socket its
 // path or "".
 func (s Set) HasHost(host string) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return s.Has(addr)
+	if host != "" { // its error would cost an allocation
+		if addr, err := netip.ParseAddr(host); err == nil {
+			return s.Has(addr)
+		}
 	}
 	return s.unix && (host == "" || strings.HasPrefix(host, "/") || strings.HasPrefix(host, "@"))
 }

@@ -414,7 +414,7 @@ func (x *stream) statusLine(out []byte, status int) []byte {
 }
 
 func appendHeader(out []byte, h *pagi.Header) []byte {
-	out = append(out, headername.Canonical(h.Name)...)
+	out = headername.AppendCanonical(out, h.Name)
 	out = append(out, ": "...)
 	out = append(out, h.Value...)
 	return append(out, "\r\n"...)

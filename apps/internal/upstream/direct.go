@@ -164,7 +164,7 @@ func (c *directConn) write(r *Request) error {
 	for i := range r.Headers {
 		h := &r.Headers[i]
 		safe = safe && headername.IsToken(h.Name) && isText(h.Value)
-		out = append(append(out, "\r\n"...), headername.Canonical(h.Name)...)
+		out = headername.AppendCanonical(append(out, "\r\n"...), h.Name)
 		out = append(append(out, ": "...), h.Value...)
 	}
 	out = append(out, "\r\n\r\n"...)
