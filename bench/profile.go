@@ -7,25 +7,33 @@ import (
 	"net"
 	"os"
 	"runtime/pprof"
+	"strings"
 
-	"github.com/pagi-go/pagi-bridge/apps"
-	"github.com/pagi-go/pagi-bridge/bridge/psgi"
-	"github.com/pagi-go/pagi-bridge/bridge/worker"
+	"github.com/pagi-go/pagi-bridge/pagi"
 	"github.com/pagi-go/pagi-bridge/server"
+	"github.com/pagi-go/pagi-bridge/site"
 )
 
 // profileFile is where the compiler looks for a profile of the program (go help build, -pgo). With
 // the profile the hot path costs about a tenth less.
 const profileFile = "cmd/pagi-bridge/default.pgo"
 
-// profile records a CPU profile of the server under the load of hello and writes it
-// to profileFile.
+// profiled is a site with the hot paths of the gateway, in its own process.
+const profiled = `environment: deployment
+mounts:
+  - {path: /, psgi: %[1]s, workers: %[4]d, isolate: none}
+  - {path: /pagi, perlpagi: %[2]s, workers: %[4]d, isolate: none}
+  - {path: /files, file: %[3]s}
+  - path: /typical
+    psgi: %[1]s
+    workers: %[4]d
+    isolate: none
+    %[5]s`
+
+// profile records a CPU profile of the server under the loads of its hot paths, one after another, and writes it to profileFile: a
+// small answer of PSGI, one of PAGI in Perl, one of PSGI behind the middleware of a typical site, and a file of 1 KiB.
 func (b *bench) profile() (err error) {
-	path, err := b.write("hello.psgi", helloApp)
-	if err != nil {
-		return err
-	}
-	app, err := psgi.PSGI{App: path, Processes: worker.Processes{Workers: b.workers}}.Build()
+	app, err := b.profiledSite()
 	if err != nil {
 		return err
 	}
@@ -33,7 +41,7 @@ func (b *bench) profile() (err error) {
 	defer cancel()
 	serving := make(chan net.Addr, 1)
 	srv := &server.Server{
-		App:    &apps.URLMap{Mounts: []apps.Mount{{Path: "/", App: app}}},
+		App:    app,
 		Listen: []string{"127.0.0.1:0"},
 		Ready:  func(addrs []net.Addr) error { serving <- addrs[0]; return nil },
 	}
@@ -52,9 +60,37 @@ func (b *bench) profile() (err error) {
 	if err := pprof.StartCPUProfile(f); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	l, loadErr := b.wrk("http://"+address.String()+"/", b.conns, b.seconds)
+	var loadErr error
+	for _, path := range []string{"/", "/pagi", "/typical", "/files/1k"} {
+		l, err := b.wrk("http://"+address.String()+path, b.conns, b.seconds)
+		fmt.Printf("%s: %.0f requests/s, %.0f errors\n", path, l.rate, l.errors)
+		loadErr = errors.Join(loadErr, err)
+	}
 	pprof.StopCPUProfile()
-	fmt.Printf("%s: recorded at %.0f requests/s\n", profileFile, l.rate)
 	cancel()
 	return errors.Join(loadErr, f.Close(), <-ended)
+}
+
+func (b *bench) profiledSite() (pagi.App, error) {
+	hello, err := b.write("hello.psgi", helloApp)
+	if err != nil {
+		return nil, err
+	}
+	events, err := b.write("pagi.pl", pagiApp)
+	if err != nil {
+		return nil, err
+	}
+	files, err := b.files()
+	if err != nil {
+		return nil, err
+	}
+	file, err := b.write("profiled.yaml", fmt.Sprintf(profiled, hello, events, files, b.workers, strings.ReplaceAll(tenMiddleware, "\n", "\n    ")))
+	if err != nil {
+		return nil, err
+	}
+	s, err := site.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	return s.Build()
 }
