@@ -161,10 +161,11 @@ my %received = (
 sub event_of {
     my ($payload) = @_;
     die "wire: an event that does not add up\n" if length $payload < 8;
-    my ($kind, $bits) = unpack 'C C', $payload;
+    my ($kind, $bits, $count) = unpack 'C C x2 N', $payload;
+    my $make = $received{$kind} or die sprintf "wire: an event of kind 0x%02x from the gateway\n", $kind;
+    return $make->($bits, [], substr $payload, 8) if !$count;
     my $at = 4;
     my @pairs = take_list($payload, $at, 2);
-    my $make = $received{$kind} or die sprintf "wire: an event of kind 0x%02x from the gateway\n", $kind;
     return $make->($bits, \@pairs, substr $payload, $at);
 }
 

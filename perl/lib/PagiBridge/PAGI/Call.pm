@@ -6,7 +6,7 @@ use warnings;
 use Scalar::Util qw(blessed);
 
 use PagiBridge::Event qw(event_of payload_of start_payload disconnect_of);
-use PagiBridge::PAGI::Quick qw(quick_start quick_body);
+use PagiBridge::PAGI::Quick qw(quick_start quick_body quick_message);
 use PagiBridge::PAGI::Rules ();
 use PagiBridge::PAGI::Sent ();
 
@@ -271,15 +271,16 @@ sub credit {
 # send is the application's send.
 sub send {
     my ($self, $event) = @_;
-    return $self->send_any($event) if ref $event ne 'HASH' || $self->{gone} || $self->{type} ne 'http' || $self->{as_http};
-    # What nearly every response consists of.
-    if ($self->{stage} eq 'open') {
-        my $payload = quick_body($event);
+    return $self->send_any($event) if ref $event ne 'HASH' || $self->{gone} || $self->{as_http};
+    # What most events are.
+    my ($type, $stage) = @$self{qw(type stage)};
+    if ($stage eq 'open') {
+        my $payload = $type eq 'http' ? quick_body($event) : $type eq 'websocket' ? quick_message($event) : undef;
         return $self->send_any($event) if !defined $payload;
-        $self->{stage} = 'complete' if !$event->{more};
+        $self->{stage} = 'complete' if $type eq 'http' && !$event->{more};
         return $self->put($payload);
     }
-    my $payload = $self->{stage} eq 'begin' ? quick_start($event) : undef;
+    my $payload = $type eq 'http' && $stage eq 'begin' ? quick_start($event) : undef;
     return $self->send_any($event) if !defined $payload;
     $self->{stage} = 'open';
     $self->{connection}{started} = 1 if $self->{connection};

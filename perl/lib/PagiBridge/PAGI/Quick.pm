@@ -8,11 +8,11 @@ use Exporter 'import';
 
 use PagiBridge::PAGI::Rules ();
 
-our @EXPORT_OK = qw(quick_start quick_body);
+our @EXPORT_OK = qw(quick_start quick_body quick_message);
 
 =head1 NAME
 
-PagiBridge::PAGI::Quick - the events that nearly every response consists of, checked and packed in one step
+PagiBridge::PAGI::Quick - the events that applications send most, checked and packed in one step
 
 =head1 SYNOPSIS
 
@@ -21,7 +21,7 @@ PagiBridge::PAGI::Quick - the events that nearly every response consists of, che
 
 =head1 DESCRIPTION
 
-A response is mostly an C<http.response.start> and a short body. These functions return the payload of such an event, as
+A response is mostly an C<http.response.start> and a short body, and a message of a WebSocket is mostly short. These functions return the payload of such an event, as
 L<PagiBridge::Event> makes it, if L<PagiBridge::PAGI::Rules> has nothing against it. For any other event, a wrong one among
 them, they return nothing.
 
@@ -35,15 +35,16 @@ use constant {
     SHORT => 200,          # bytes that a kept header has at most
 };
 
-# The bytes before the headers and before a body; see payload_of in PagiBridge::Event.
+# The bytes before the headers, before a body and before a message; see payload_of in PagiBridge::Event.
 my %start;
-my ($last, $more) = map { pack 'C C x6', 0x12, $_ } 0, 1;
+my ($last, $more)   = map { pack 'C C x6', 0x12, $_ } 0, 1;
+my ($text, $binary) = map { pack 'C C x6', 0x21, $_ } 0, 2;
 
 my %kept;    # by "name\0value"; no name has a NUL
 
 =head1 FUNCTIONS
 
-=head2 quick_start($event), quick_body($event)
+=head2 quick_start($event), quick_body($event), quick_message($event)
 
 Take a reference to a hash.
 
@@ -85,6 +86,17 @@ sub quick_body {
     return if $event->{type} ne 'http.response.body' || !defined $body || ref $body || utf8::is_utf8($body) || length $body > PIECE
         || defined $event->{file} || defined $event->{fh};
     return ($event->{more} ? $more : $last) . $body;
+}
+
+sub quick_message {
+    my ($event) = @_;
+    my ($message, $bytes) = @$event{qw(text bytes)};
+    return if $event->{type} ne 'websocket.send' || defined $message && defined $bytes;
+    my $is_text = defined $message;
+    $message = $bytes if !$is_text;
+    return if !defined $message || ref $message || utf8::is_utf8($message) || length $message > PIECE;
+    return if $is_text && $message =~ tr/\x80-\xff//;    # it is encoded, or it is not
+    return ($is_text ? $text : $binary) . $message;
 }
 
 1;
