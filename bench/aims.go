@@ -88,13 +88,13 @@ func (b *bench) aims() error {
 			v.Problem = strings.ReplaceAll(err.Error(), "\n", "; ")
 			failed = append(failed, a.name)
 		}
-		if !v.Met {
+		if err == nil && !v.Met {
 			missed++
 		}
 		fmt.Println(v.line())
 		b.report.Aims = append(b.report.Aims, v)
 	}
-	fmt.Printf("\n%d of %d aims are met.\n", len(chosen)-missed, len(chosen))
+	fmt.Printf("\n%d aims are met, %d are missed, %d were not measured.\n", len(chosen)-missed-len(failed), missed, len(failed))
 	if len(failed) > 0 {
 		return fmt.Errorf("not measured: %s", strings.Join(failed, ", "))
 	}
@@ -193,7 +193,10 @@ func (v *verdict) line() string {
 	}
 	reached, tail, cpu, faults := v.Problem, "", "", ""
 	if v.Value != 0 {
-		reached = fmt.Sprintf("%.2f%s (%.2f to %.2f)", v.Value, v.Unit, v.Range[0], v.Range[1])
+		reached = fmt.Sprintf("%.2f%s", v.Value, v.Unit)
+		if v.Range[0] != v.Range[1] {
+			reached += fmt.Sprintf(" (%.2f to %.2f)", v.Range[0], v.Range[1])
+		}
 	}
 	times := func(of func(l load) time.Duration, ratio float64) string {
 		return fmt.Sprintf("%v, %v: %.2fx", medianTime(v.loads[0], of), medianTime(v.loads[1], of), ratio)

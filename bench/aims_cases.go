@@ -47,12 +47,12 @@ func (b *bench) allAims() []aim {
 
 	return []aim{
 		{name: "hello-uwsgi", title: "a small PSGI answer, default flags", pair: small(nginxUWSGI, 1.5)},
-		{name: "hello-starman", title: "the same", pair: small(nginxStarman, 4)},
-		{name: "hello-go", title: "the same", pair: small(bareGo, 0.6)},
+		{name: "hello-starman", title: "a small PSGI answer", pair: small(nginxStarman, 4)},
+		{name: "hello-go", title: "a small PSGI answer", pair: small(bareGo, 0.6)},
 		{name: "dancer2", title: "a page of Dancer2", pair: page(dancer2, nginxUWSGI, b.conns, pair{least: 1.25, tail: true})},
 		{name: "catalyst", title: "a page of Catalyst", pair: page(catalyst, nginxUWSGI, b.conns, pair{least: 1.2, tail: true})},
-		{name: "dancer2-few", title: "as many connections as workers", pair: page(dancer2, starman, b.workers, pair{least: 1})},
-		{name: "catalyst-few", title: "as many connections as workers", pair: page(catalyst, starman, b.workers, pair{least: 1})},
+		{name: "dancer2-few", title: "a page of Dancer2, as many connections as workers", pair: page(dancer2, starman, b.workers, pair{least: 1})},
+		{name: "catalyst-few", title: "a page of Catalyst, as many connections as workers", pair: page(catalyst, starman, b.workers, pair{least: 1})},
 		{name: "cgi-module-fork", title: "CGI.pm by fork", pair: script(oursFork, lighttpd, "module.cgi", 12)},
 		{name: "cgi-shell", title: "shell by exec", pair: script(oursCGI, lighttpd, "hello.sh", 1)},
 		{name: "cgi-perl", title: "plain Perl by exec", pair: script(oursCGI, lighttpd, "plain.cgi", 1)},

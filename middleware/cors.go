@@ -141,16 +141,16 @@ func (c *cors) serve(ctx context.Context, p passage) error {
 	}
 	scope := p.keep() // for AllowOrigin and the edit
 	allowed := c.allows(scope, origin)
-	edit := func(h *pagi.Headers) { c.write(h, c.grant, origin, allowed) }
+	addHeaders := func(h *pagi.Headers) { c.write(h, c.grant, origin, allowed) }
 	if scope.Method == http.MethodOptions && scope.Headers.Has("access-control-request-method") {
-		edit = func(h *pagi.Headers) { c.editPreflight(h, scope, origin, allowed) }
+		addHeaders = func(h *pagi.Headers) { c.editPreflight(h, scope, origin, allowed) }
 		if !c.ContinuePreflight {
 			var headers pagi.Headers
-			edit(&headers)
+			addHeaders(&headers)
 			return reply.Send(ctx, scope, p.sender(), http.StatusNoContent, headers, nil)
 		}
 	}
-	p.editHeaders(edit)
+	p.editHeaders(addHeaders)
 	return c.next(ctx, p)
 }
 

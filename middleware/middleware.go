@@ -14,19 +14,18 @@ import (
 	"errors"
 	"log/slog"
 
-	"github.com/pagi-go/pagi-bridge/internal/reply"
 	"github.com/pagi-go/pagi-bridge/pagi"
 )
 
 // editStart returns a Send that lets edit change the headers of the event that
 // begins a response or accepts a WebSocket. edit gets a copy.
 func editStart(send pagi.Send, edit func(*pagi.Headers)) pagi.Send {
-	return func(ctx context.Context, ev pagi.Event) error {
-		ev, _, _ = reply.EditStart(ev, func(h pagi.Headers) (pagi.Headers, error) { return edited(h, edit), nil }) // no error
-		return send(ctx, ev)
-	}
+	out := outgoing{send: send}
+	out.editHeaders(edit)
+	return out.sender()
 }
 
+// edited returns a copy of headers that edit has changed.
 func edited(h pagi.Headers, edit func(*pagi.Headers)) pagi.Headers {
 	h = h.Clone()
 	edit(&h)

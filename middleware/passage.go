@@ -93,8 +93,8 @@ type outgoing struct {
 	adds  int    // how many headers they add at most, or so
 }
 
-// edits are what the layers of a passage change of the beginning of a response. They do not change once they are made, so
-// a layer may hand a passage on several times.
+// edits are what the layers of a passage change of the beginning of a response. They do not change once they are made.
+// A layer that hands a passage on several times calls keep before each.
 type edits struct {
 	edit
 	outer *edits // nil: none

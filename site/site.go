@@ -256,7 +256,7 @@ func (s *Site) Build() (pagi.App, error) {
 func (s *Site) application(m *Mount, problems *Problems) pagi.App {
 	var routes routeParts
 	for _, part := range m.Parts {
-		app := s.logSlowPart(m, part, s.application(part, problems))
+		app := s.logSlowPart(part, s.application(part, problems))
 		switch whole := m.Options.(type) {
 		case *apps.Cascade:
 			whole.Apps = append(whole.Apps, app)

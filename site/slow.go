@@ -28,19 +28,28 @@ func (s *Site) setSlow(m *Mount) {
 	var descend func(*Mount) (any bool)
 	descend = func(m *Mount) (any bool) {
 		any = m.slow.after > 0
+		if m.Kind == KindShadow {
+			return any
+		}
 		for _, part := range m.Parts {
-			part.slow.after = m.slow.after
-			if m.Kind != KindShadow {
-				part.slow.after = own(part, m.slow.after)
-			}
+			part.slow.after = own(part, m.slow.after)
 			any = descend(part) || any
 		}
 		return any
 	}
+	var mark func(*Mount)
+	mark = func(m *Mount) {
+		m.slow.watched = true
+		if m.Kind == KindShadow {
+			return
+		}
+		for _, part := range m.Parts {
+			mark(part)
+		}
+	}
 	m.slow.after = own(m, s.Settings.SlowRequest)
-	watched := descend(m)
-	for _, part := range withParts([]*Mount{m}) {
-		part.slow.watched = watched
+	if descend(m) {
+		mark(m)
 	}
 }
 
@@ -53,8 +62,8 @@ func (s *Site) logSlow(m *Mount, app pagi.App) pagi.App {
 }
 
 // logSlowPart does the same for a part of a mount.
-func (s *Site) logSlowPart(whole, part *Mount, app pagi.App) pagi.App {
-	if !part.slow.watched || whole.Kind == KindShadow {
+func (s *Site) logSlowPart(part *Mount, app pagi.App) pagi.App {
+	if !part.slow.watched {
 		return app
 	}
 	return s.slow.AroundPart(part.Name(), part.slow.after, part.locate, app)

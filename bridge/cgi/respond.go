@@ -78,8 +78,10 @@ func (a *app) startup(context.Context) error {
 func (a *app) shutdown(ctx context.Context) error {
 	err := a.mount.later.wait(ctx)
 	a.perl.Stop()
+	a.root.forget()
 	for _, d := range a.mount.directories {
 		d.perl.Stop()
+		d.root.forget()
 	}
 	return err
 }

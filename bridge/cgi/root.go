@@ -42,6 +42,9 @@ func (r *root) open(name string) (*os.Root, error) {
 	return opened, nil
 }
 
+// forget lets the directory be closed.
+func (r *root) forget() { r.current.Store(nil) }
+
 // isUnchanged reports whether two descriptions are of the same directory with the same permissions.
 func isUnchanged(then, now fs.FileInfo) bool {
 	a, b := then.Sys().(*syscall.Stat_t), now.Sys().(*syscall.Stat_t)

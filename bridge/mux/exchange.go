@@ -31,7 +31,11 @@ type exchange struct {
 // serve passes events both ways until one side has ended.
 func (x *exchange) serve(ctx context.Context, first pagi.Event, receive pagi.Receive) error {
 	if isLast(x.scope, first) {
-		return x.leave(ctx, x.forward(ctx)) // the end of ctx tells when the client leaves
+		// The end of ctx tells when the client leaves. To watch for that at once would cost more than most answers.
+		if c := x.scope.Connection; c != nil {
+			c.OnComplete(x.completed)
+		}
+		return x.leave(ctx, x.forward(ctx))
 	}
 	x.watch()
 	feeding, cancel := context.WithCancelCause(ctx)
@@ -72,9 +76,12 @@ func isLast(scope *pagi.Scope, ev pagi.Event) bool {
 func (x *exchange) watch() {
 	if c := x.scope.Connection; c != nil {
 		c.OnDisconnect(func(reason string) { x.disconnect(0, reason) })
-		c.OnComplete(func() { x.disconnect(0, "") })
+		c.OnComplete(x.completed)
 	}
 }
+
+// completed has the worker told that the answer is complete: perhaps earlier than the worker thinks, by a middleware.
+func (x *exchange) completed() { x.disconnect(0, "") }
 
 // feed passes the client's events to the worker until the last one.
 func (x *exchange) feed(ctx context.Context, receive pagi.Receive) error {
@@ -146,6 +153,9 @@ func (x *exchange) forward(ctx context.Context) error {
 		if x.complete {
 			return nil
 		}
+		if ctx.Err() != nil { // a send to a client that has left is no error
+			return context.Cause(ctx)
+		}
 	}
 }
 
@@ -214,7 +224,7 @@ func (x *exchange) ended(end *ending) error {
 func (x *exchange) leave(ctx context.Context, err error) error {
 	s := x.stream
 	if s.in.ended() == nil {
-		x.disconnect(0, reasonFor(ctx, err))
+		x.disconnect(0, x.reasonFor(ctx, err))
 	}
 	s.in.drop()
 	if end := s.in.ended(); !x.ends && (end == nil || end.code != wire.EndReturned) {
@@ -235,10 +245,13 @@ func (x *exchange) leave(ctx context.Context, err error) error {
 }
 
 // reasonFor returns the reason that the worker is given for the end of a scope.
-func reasonFor(ctx context.Context, err error) string {
+func (x *exchange) reasonFor(ctx context.Context, err error) string {
 	var gone *pagi.DisconnectError
 	switch {
 	case err == nil:
+		if c := x.scope.Connection; c != nil && !c.ResponseComplete() {
+			return c.DisconnectReason() // the client has left before the last event was sent
+		}
 		return ""
 	case errors.As(context.Cause(ctx), &gone), errors.As(err, &gone):
 		return gone.Reason

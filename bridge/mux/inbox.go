@@ -229,6 +229,7 @@ func (b *inbox) drop() {
 		closeFile(it.file)
 		buffer.Put(it.buffer)
 	}
+	clear(b.items) // they may be in few, which lives on
 	b.items, b.parts = nil, nil
 }
 

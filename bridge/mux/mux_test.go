@@ -454,6 +454,73 @@ func TestTheClientLeaves(t *testing.T) {
 	testkit.Eventually(t, "the stream to end", func() bool { return b.Load() == 0 })
 }
 
+// The worker is told how its request has ended: at once when the answer is complete, and soon when the client has left.
+func TestTheWorkerIsToldOfTheEnd(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		leaves  bool // the client does, before there is an answer
+		answers bool // the worker does
+		early   bool // the gateway answers instead, when the worker begins
+		reason  string
+	}{
+		{name: "answered", answers: true},
+		{name: "left", leaves: true, reason: pagi.ReasonClientClosed},
+		{name: "left, and answered in vain", leaves: true, answers: true, reason: pagi.ReasonClientClosed},
+		{name: "answered by another", early: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			called, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan pagi.Connection, 1)
+			b := start(t, pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+				close(called)
+				<-goOn
+				if c.answers {
+					if err := respond(ctx, send, 200, "hello"); err != nil {
+						return err
+					}
+				}
+				if c.early {
+					if err := send(ctx, pagi.HTTPResponseStart{Status: 200}); err != nil {
+						return err
+					}
+				}
+				for {
+					ev, err := receive(ctx)
+					if err != nil {
+						return err
+					}
+					if _, is := ev.(pagi.HTTPDisconnect); is {
+						ended <- scope.Connection
+						return nil
+					}
+				}
+			}), mux.Options{}, offers{})
+			app := pagi.App(b)
+			if c.early {
+				app = pagi.AppFunc(func(ctx context.Context, scope *pagi.Scope, receive pagi.Receive, send pagi.Send) error {
+					return b.Serve(ctx, scope, receive, func(ctx context.Context, ev pagi.Event) error {
+						if _, is := ev.(pagi.HTTPResponseStart); is {
+							return respond(ctx, send, 304, "")
+						}
+						return nil
+					})
+				})
+			}
+			x := pagitest.New(app).Begin("GET", "/")
+			testkit.Await(t, called)
+			if c.leaves {
+				x.Disconnect(pagi.ReasonClientClosed)
+			}
+			close(goOn)
+			x.Finish()
+			conn := testkit.Await(t, ended)
+			if reason := conn.DisconnectReason(); reason != c.reason || conn.ResponseComplete() != (c.reason == "") {
+				t.Errorf("reason %q, complete %v", reason, conn.ResponseComplete())
+			}
+			testkit.Eventually(t, "the stream to end", func() bool { return b.Load() == 0 })
+		})
+	}
+}
+
 func TestDescriptors(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	content := strings.Repeat("line of a file\n", 10000)

@@ -26,7 +26,8 @@ type observer struct {
 }
 
 // RequestDone implements engine.Observer: it ends the span of a request that is recorded. A request that was answered before it
-// came to App gets its span here. It allocates nothing for a request that is not recorded.
+// came to App gets its span here. It allocates nothing for a request that is not recorded
+// and names no trace.
 func (o *observer) RequestDone(rec *engine.Record) {
 	r, is := rec.Trace().(*request)
 	switch {

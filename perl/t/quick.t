@@ -63,6 +63,11 @@ for (1 .. 20_000) {
 is_deeply \@wrong, [], 'the same payloads';
 cmp_ok $packed, '>', 1000, 'many were packed';
 
+# An empty value is one, and none is not.
+ok defined quick_start({ type => 'http.response.start', status => 200, headers => [ [ 'x-empty', '' ] ] }), 'an empty value';
+ok !defined quick_start({ type => 'http.response.start', status => 200, headers => [ [ 'x-empty', undef ] ] }), 'no value';
+ok !defined quick_start({ type => 'http.response.start', status => 200, headers => [ map { [ "x-$_", 'x' x 1000 ] } 1 .. 20 ] }), 'more than a frame';
+
 # Usual events are among them.
 ok defined quick_start({ type => 'http.response.start', status => 200, headers => [ [ 'content-type', 'text/plain' ] ] }), 'a start';
 ok defined quick_body({ type => 'http.response.body', body => 'Hello' }), 'a body';

@@ -168,7 +168,7 @@ func (m *Manager) Status() []status.Certificate {
 		all[i].Domain = domain
 		name := asciiName(domain)
 		for _, c := range m.cache.AllMatchingCertificates(name) {
-			// A certificate for *.example matches, too, where the domain is www.example.
+			// A certificate for *.example also matches where the domain is www.example.
 			if slices.Contains(c.Names, name) && c.Leaf.NotAfter.After(all[i].Expires) {
 				all[i].Names, all[i].Expires, all[i].Stapled = c.Names, c.Leaf.NotAfter, len(c.OCSPStaple) > 0
 			}

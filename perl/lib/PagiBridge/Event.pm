@@ -5,7 +5,7 @@ use warnings;
 
 use Exporter 'import';
 
-our @EXPORT_OK = qw(scope_of event_of payload_of start_payload body_payload file_payload disconnect_of);
+our @EXPORT_OK = qw(scope_of event_of payload_of start_payload file_payload disconnect_of);
 
 =head1 NAME
 
@@ -50,7 +50,7 @@ are not known.
 # The first eight values of a scope on the wire.
 my @names = qw(http_version method scheme path raw_path target query_string root_path);
 
-# What stands behind the headers, by its bytes: the names of extensions that have nothing to say. It is the same for nearly all
+# What stands behind the headers, by its bytes: the names of extensions without data. It is the same for nearly all
 # scopes.
 my %usual;
 
@@ -251,14 +251,6 @@ sub start_payload {
     my $headers = headers($event);
     return pack 'C C n N (N/a*)*', 0x11, $event->{trailers} ? TRAILERS : 0, $event->{status}, @$headers / 2, @$headers;
 }
-
-=head2 body_payload($bytes, $more)
-
-The payload of an C<http.response.body>, quickly. The body must be bytes.
-
-=cut
-
-sub body_payload { return pack('C C x6', 0x12, $_[1] ? MORE : 0) . $_[0] }
 
 =head2 file_payload($path, $offset, $length, $device, $inode)
 

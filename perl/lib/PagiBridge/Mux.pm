@@ -424,6 +424,7 @@ sub leave {
     # These may hold the stream.
     if   ($self->{handler}) { delete $self->{handler} }
     else                    { delete @$self{qw(on_event on_gone on_credit)} }
+    delete $self->{watcher} if $self->{watcher};
     return;
 }
 

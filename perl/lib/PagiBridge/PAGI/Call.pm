@@ -60,7 +60,7 @@ my $sent;    # the Future of what was sent at once
 
 sub new {
     my ($class, $server, $stream, $scope, $link) = @_;
-    $sent ||= PagiBridge::PAGI::Sent::at_once();
+    $sent ||= PagiBridge::PAGI::Sent::at_once($server->{loop});
     # Without keys for what most calls do not have, an idle one takes less memory: connection, cost, queue, waiting, sends, pushed.
     return bless {
         server => $server, link => $link, stream => $stream, scope => $scope,

@@ -56,10 +56,10 @@ sub quick_start {
     return if $event->{type} ne 'http.response.start' || $event->{trailers} || ref $headers ne 'ARRAY';
     my $payload = ($start{$status} || start($status) || return) . pack 'N', scalar @$headers;
     for my $pair (@$headers) {
-        return if ref $pair ne 'ARRAY' || @$pair != 2;
+        return if ref $pair ne 'ARRAY' || @$pair != 2 || !defined $pair->[1] || ref $pair->[0] || ref $pair->[1];
         $payload .= $kept{"$pair->[0]\0$pair->[1]"} || header(@$pair) || return;
     }
-    return $payload;
+    return length $payload <= PIECE ? $payload : ();
 }
 
 sub start {
@@ -70,7 +70,7 @@ sub start {
 
 sub header {
     my ($name, $value) = @_;
-    return if !defined $name || !defined $value || ref $name || ref $value || utf8::is_utf8($name) || utf8::is_utf8($value);
+    return if !defined $name || utf8::is_utf8($name) || utf8::is_utf8($value);
     return if !PagiBridge::PAGI::Rules::is_token($name) || !PagiBridge::PAGI::Rules::is_field_value($value);
     my $bytes = pack 'N/a* N/a*', lc $name, $value;
     if (length $bytes <= SHORT) {

@@ -11,7 +11,7 @@ PagiBridge::PAGI::Sent - the Future of an event that was sent at once
 
 =head1 SYNOPSIS
 
-    return PagiBridge::PAGI::Sent::at_once();
+    return PagiBridge::PAGI::Sent::at_once($loop);
 
 =head1 DESCRIPTION
 
@@ -20,16 +20,19 @@ looking into itself (see L<Future::AsyncAwait::Awaitable>).
 
 =head1 FUNCTIONS
 
-=head2 at_once
+=head2 at_once($loop)
 
 =cut
 
-my $sent;
+my ($sent, $loop);
 
-sub at_once { return $sent ||= bless Future->done, __PACKAGE__ }
+sub at_once {
+    ($loop) = @_;
+    return $sent ||= bless Future->done, __PACKAGE__;
+}
 
-# The Futures that are made from it are of the usual kind.
-sub new { shift; return Future->new(@_) }
+# The Futures that are made from it are those of the loop.
+sub new { return $loop->new_future }
 
 sub AWAIT_IS_READY { return 1 }
 sub AWAIT_GET      { return }
