@@ -38,7 +38,7 @@ var bodyCases = []test{
 	{name: "the client leaves before its body is complete", method: "POST", headers: "Content-Length: 10", body: "half", script: "until http.disconnect", steps: []string{"traced receive", "leave"}},
 	{name: "the client leaves before the answer", script: "receive\nwatch\nuntil http.disconnect\nconnection\ntry http.response.start {\"status\":200}", steps: []string{"traced receive", "leave"}},
 	{name: "the client leaves within the answer", script: "watch\nreceive\nstart\nmore first\nuntil http.disconnect\nconnection\ntry http.response.body {\"body\":\"late\"}", steps: []string{"hear first", "leave"}},
-	{name: "the client closes its direction", script: "receive\nstart\nmore first\nsleep 0.05\nbody second", headers: "Connection: close", steps: []string{"hear first", "end"}},
+	{name: "the client closes its direction", script: "receive\nstart\nmore first\nsleep 0.3\nbody second", headers: "Connection: close", steps: []string{"hear first", "end"}},
 
 	{name: "an empty answer", script: respond(`{}`)},
 	{name: "an empty answer with a length", script: "send http.response.start {\"status\":200,\"headers\":[[\"content-length\",\"0\"]]}\nbody ", framing: true},
