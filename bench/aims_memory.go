@@ -8,36 +8,35 @@ import (
 	"time"
 )
 
-// beginAtRest measures the gateway's memory with its own number of workers, after a load of a second.
+// beginAtRest puts a load of a second on the gateway with its own number of workers, and returns a function that waits for the
+// rest of keptRest and then takes the gateway's memory.
 func beginAtRest(b *bench) (func() ([]float64, error), error) {
-	app, err := b.write("hello.psgi", helloApp)
-	return func() (list []float64, err error) {
-		for range b.rounds {
-			err := b.serve(ours, setup{app: app}, func(url string, processes []*exec.Cmd) error {
-				pss, err := b.restingPSS(url, processes[0].Process.Pid)
-				list = append(list, float64(pss))
-				return err
-			})
-			if err != nil {
-				return nil, err
-			}
+	return b.beginRest(ours, func(url string, pid int, arrived chan<- struct{}) (float64, error) {
+		if _, err := b.restingPSS(url, pid); err != nil {
+			return 0, err
 		}
-		return list, nil
-	}, err
+		close(arrived)
+		time.Sleep(keptRest)
+		pss, err := kilobytes(pid, "smaps_rollup", "Pss")
+		return float64(pss), err
+	})
 }
 
 // beginKept has clients come and stay, and returns a function that waits for the rest of keptRest and then takes the memory
 // that each needs.
-func beginKept(b *bench) (func() ([]float64, error), error) {
+func beginKept(b *bench) (func() ([]float64, error), error) { return b.beginRest(oursPatient, kept) }
+
+// beginRest starts a contestant and weighs it in the background. weigh closes arrived when nothing is to do any more but to wait.
+func (b *bench) beginRest(c contestant, weigh func(url string, pid int, arrived chan<- struct{}) (float64, error)) (func() ([]float64, error), error) {
 	app, err := b.write("hello.psgi", helloApp)
 	if err != nil {
 		return nil, err
 	}
 	arrived, ended := make(chan struct{}), make(chan error, 1)
-	var each float64
+	var found float64
 	go func() {
-		ended <- b.serve(oursPatient, setup{app: app}, func(url string, processes []*exec.Cmd) (err error) {
-			each, err = kept(url, processes[0].Process.Pid, arrived)
+		ended <- b.serve(c, setup{app: app}, func(url string, processes []*exec.Cmd) (err error) {
+			found, err = weigh(url, processes[0].Process.Pid, arrived)
 			return err
 		})
 	}()
@@ -46,10 +45,10 @@ func beginKept(b *bench) (func() ([]float64, error), error) {
 	case err := <-ended:
 		return nil, err
 	}
-	return func() ([]float64, error) { err := <-ended; return []float64{each}, err }, nil
+	return func() ([]float64, error) { err := <-ended; return []float64{found}, err }, nil
 }
 
-// keptRest is how long clients stay until the gateway's memory is read. It gives memory back to the system at its next garbage
+// keptRest is how long a gateway rests until its memory is read. It gives memory back to the system at its next garbage
 // collection, which comes after two minutes at the latest.
 const keptRest = 150 * time.Second
 
