@@ -51,6 +51,24 @@ for my $n (0 .. length $stream) {
     is_deeply $told, [[scope => 1, 'scope'], [event => 1, 'event'], [gone => 1, 1001, 'bye']], "cut after $n bytes" or last;
 }
 
+# An application that waits in a loop of its own reads the next frames while the ones before are being taken.
+{
+    my (@told, $mux, $more);
+    $mux = PagiBridge::Mux->new(token => 'T', on_scope => sub {
+        my ($stream) = @_;
+        push @told, 'scope ' . $stream->id;
+        $stream->on_event(sub { push @told, 'event ' . $stream->id . " $_[0]" });
+        if (defined(my $bytes = $more)) { undef $more; $mux->feed($bytes) }
+        push @told, 'end ' . $stream->id;
+    });
+    $mux->feed($welcome);
+    $more = frame(EVENT, 0, 2, 'b') . frame(SCOPE, 0, 3, '');
+    $mux->feed(frame(SCOPE, 0, 1, '') . frame(EVENT, 0, 1, 'a') . frame(SCOPE, 0, 2, ''));
+    is_deeply \@told, ['scope 1', 'event 1 a', 'scope 2', 'end 2', 'event 2 b', 'scope 3', 'end 3', 'end 1'], 'frames in their order, each once';
+    $mux->feed(frame(EVENT, 0, 3, 'c'));
+    is $told[-1], 'event 3 c', 'nothing is left over';
+}
+
 {
     my ($mux) = mux();
     $mux->feed(frame(SCOPE, 0, 1, ''));
