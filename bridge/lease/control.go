@@ -120,6 +120,8 @@ type Facts struct {
 	Circuit    worker.Circuit
 	RetryAfter time.Duration // from now on
 	UID        int           // of the workers
+	// Fixed: their number does not follow the load, so the keeper need not be told at once how many requests wait.
+	Fixed bool
 }
 
 // Record is a record for the log.

@@ -619,20 +619,27 @@ func (c *Crew) Status() worker.Status {
 	return s
 }
 
+// reportEvery is how many looks at the load there are for a report of what has only grown or flickers: the requests that
+// workers have served, and which of them are idle. A report costs both processes a millisecond.
+const reportEvery = 5
+
 // watch looks after the host's time limits and its load.
 func (c *Crew) watch() {
 	ticker := time.NewTicker(c.opt.LookEvery)
 	defer ticker.Stop()
-	for {
+	for looks := 1; ; looks++ {
 		select {
 		case <-c.quit.Done():
 			return
 		case now := <-ticker.C:
 			load := c.host.Look(now)
 			c.mu.Lock()
+			changes := !c.facts.Fixed && (load.Queued > 0 || c.load.Queued > 0) // the number of workers may follow
 			c.load = load
 			c.mu.Unlock()
-			c.nudge()
+			if changes || looks%reportEvery == 0 {
+				c.nudge()
+			}
 		}
 	}
 }
@@ -663,7 +670,10 @@ func (c *Crew) report() {
 	defer c.reporting.Unlock()
 	c.mu.Lock()
 	control := c.control
-	r := Report{Gateway: c.name, Closing: c.stage >= closing, Queued: c.load.Queued, Oldest: c.load.Oldest}
+	r := Report{Gateway: c.name, Closing: c.stage >= closing}
+	if !c.facts.Fixed {
+		r.Queued, r.Oldest = c.load.Queued, c.load.Oldest
+	}
 	var leases []*lease
 	for _, p := range c.known {
 		if p.lease != nil && p.lease.isReady.Load() && !p.lease.given.Load() {

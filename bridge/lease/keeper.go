@@ -78,6 +78,7 @@ func NewKeeper(opt KeeperOptions) *Keeper {
 	o.Logger = slog.New(NewRecorder(k.record, opt.Logger.Handler()))
 	o.Loaded = k.loaded
 	k.group = worker.New(o, k)
+	k.facts.Fixed = k.group.IsFixed()
 	return k
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -493,4 +494,45 @@ func TestAlone(t *testing.T) {
 	if n := len(alone); n != 0 {
 		t.Errorf("told %d times more", n)
 	}
+}
+
+// listener is a keeper that counts the reports which tell of requests that wait.
+type listener struct {
+	*lease.Keeper
+	queues atomic.Int64
+}
+
+func (l *listener) Report(ctx context.Context, r lease.Report) error {
+	if r.Queued > 0 {
+		l.queues.Add(1)
+	}
+	return l.Keeper.Report(ctx, r)
+}
+
+// A report costs more than a request. A keeper is told of requests that wait only if it may add workers.
+func TestQueuesAreReportedWhereWorkersMayBeAdded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "go on")
+	var outcomes []<-chan outcome
+	listen := func(p worker.Processes) *listener {
+		k, _ := keep(t, "serve", lease.KeeperOptions{Options: worker.Options{Processes: p}})
+		l := &listener{Keeper: k}
+		g := attachTo(t, l, 0)
+		for range 3 {
+			outcomes = append(outcomes, g.async("wait "+file))
+		}
+		return l
+	}
+	fixed := listen(worker.Processes{Workers: 1})
+	follows := listen(worker.Processes{MinWorkers: 1, MaxWorkers: 2})
+	testkit.Eventually(t, "reports of requests that wait", func() bool { return follows.queues.Load() >= 5 })
+	if n := fixed.queues.Load(); n != 0 {
+		t.Errorf("%d reports tell a keeper with a fixed number of workers of requests that wait", n)
+	}
+	touch(t, file)
+	for _, o := range outcomes {
+		if got := <-o; got.err != nil {
+			t.Error(got.err)
+		}
+	}
+	testkit.Eventually(t, "all requests to be counted", func() bool { return served(t, fixed.Keeper) == 3 && served(t, follows.Keeper) == 3 })
 }

@@ -166,7 +166,7 @@ func (k *resident) Attach(ctx context.Context, _ string) (lease.Stream, error) {
 	g := &guest{ctx: ctx, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	g.tell(lease.Changes{
 		Endpoints: []lease.Endpoint{k.described(lease.Serving)}, Listed: true,
-		Facts: &lease.Facts{Circuit: worker.Closed, RetryAfter: time.Second, UID: os.Geteuid()},
+		Facts: &lease.Facts{Circuit: worker.Closed, RetryAfter: time.Second, UID: os.Geteuid(), Fixed: true},
 	})
 	k.gateways[g] = struct{}{}
 	context.AfterFunc(ctx, func() {
