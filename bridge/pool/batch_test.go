@@ -31,8 +31,14 @@ func takeIdleLocked(t *testing.T, s *started) (w *station) {
 // from the queue. It returns the channels of their outcomes.
 func enqueue(t *testing.T, s *started, requests ...*Request) (outcomes []<-chan outcome) {
 	t.Helper()
+	return enqueueAt(t, s, time.Nanosecond, requests...)
+}
+
+// enqueueAt does so with a worker whose requests have taken as long as pace on average.
+func enqueueAt(t *testing.T, s *started, pace time.Duration, requests ...*Request) (outcomes []<-chan outcome) {
+	t.Helper()
 	w := takeIdleLocked(t, s)
-	w.state, w.average = Busy, time.Nanosecond
+	w.state, w.average = Busy, pace
 	for _, r := range requests {
 		x := newExchange(s.Pool, r)
 		x.queued, x.since = true, time.Now()
@@ -184,5 +190,98 @@ func TestStalledBatchMoves(t *testing.T) {
 	b, err := os.ReadFile(notes)
 	if n := strings.Count(string(b), "\n"); n != 3 || err != nil {
 		t.Errorf("3 requests were done %d times, %v", n, err)
+	}
+}
+
+// A worker that is at work on its last request gets the next ones, if they could be taken back, and as many as its pace
+// allows.
+func TestRequestsAhead(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		pace       time.Duration
+		safe       bool
+		then       func(s *started)
+		has, queue int // while its second request goes on
+	}{
+		{"a quick worker", time.Nanosecond, true, nil, 5, 0},
+		{"a brisk one", 2 * time.Millisecond, true, nil, 2, 3},
+		{"a slow one", 100 * time.Millisecond, true, nil, 1, 4},
+		{"unsafe methods", 2 * time.Millisecond, false, nil, 1, 4},
+		{"workers that wait for something", 2 * time.Millisecond, true, func(s *started) { s.crowd.limit = 0 }, 1, 4},
+		{"turned off", 2 * time.Millisecond, true, func(s *started) { s.opt.MaxBatch = 1 }, 1, 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := start(t, Options{})
+			s.mu.Lock()
+			s.stall, s.crowd.limit, s.crowd.asked = time.Hour, 2, time.Now().Add(time.Hour) // the next survey must not change it
+			if c.then != nil {
+				c.then(s)
+			}
+			s.mu.Unlock()
+			gate := filepath.Join(t.TempDir(), "gate")
+			requests := []*Request{newRequest("pid", c.safe), newRequest("wait "+gate, c.safe)}
+			for range 4 {
+				requests = append(requests, newRequest("pid", c.safe))
+			}
+			outcomes := enqueueAt(t, s, c.pace, requests...)
+			if o := <-outcomes[0]; o.err != nil {
+				t.Fatal(o.err)
+			}
+			has, queue := 0, 0
+			testkit.Eventually(t, "the second request to be the worker's first", func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				for w := range s.stations {
+					has = len(w.duties)
+				}
+				queue = s.queue.len()
+				return has > 0 && has+queue == len(requests)-1
+			})
+			if has != c.has || queue != c.queue {
+				t.Errorf("the worker has %d requests and %d wait, want %d and %d", has, queue, c.has, c.queue)
+			}
+			touch(t, gate)
+			for i, waiting := range outcomes[1:] {
+				if o := <-waiting; o.err != nil {
+					t.Errorf("request %d: %v", i+1, o.err)
+				}
+			}
+		})
+	}
+}
+
+// What a worker has been given ahead goes to another one when the request before it turns out to be slow.
+func TestRequestsAheadMove(t *testing.T) {
+	s := start(t, Options{Processes: worker.Processes{Workers: 2}})
+	gate := filepath.Join(t.TempDir(), "gate")
+	other := takeIdleLocked(t, s)
+	s.crowd.limit, s.crowd.asked = 2, time.Now().Add(time.Hour) // the next survey must not change it
+	s.mu.Unlock()
+	outcomes := enqueueAt(t, s, 2*time.Millisecond, newRequest("pid", true), newRequest("wait "+gate, true), newRequest("pid", true), newRequest("pid", true))
+	s.mu.Lock()
+	send := s.freeLocked(other)
+	s.mu.Unlock()
+	if send {
+		other.process.Flush()
+	}
+	for _, i := range []int{0, 2, 3} {
+		if o := <-outcomes[i]; o.err != nil {
+			t.Errorf("request %d: %v", i, o.err)
+		}
+	}
+	touch(t, gate)
+	if o := <-outcomes[1]; o.err != nil {
+		t.Error(o.err)
+	}
+}
+
+func TestPatienceFollowsThePace(t *testing.T) {
+	for _, c := range []struct{ pace, want time.Duration }{
+		{0, stallTime}, {time.Millisecond, stallTime}, {3 * time.Millisecond, 12 * time.Millisecond}, {time.Second, 4 * stallTime},
+	} {
+		w := &station{pool: &Pool{stall: stallTime}, average: c.pace}
+		if got := w.patience(); got != c.want {
+			t.Errorf("requests of %v: %v, want %v", c.pace, got, c.want)
+		}
 	}
 }

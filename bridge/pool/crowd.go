@@ -10,8 +10,8 @@ import (
 const (
 	// surveyInterval is the least time between two looks at what the workers wait for.
 	surveyInterval = 250 * time.Millisecond
-	// surveyTurns is how many turns a worker must have had on average for a look to say anything.
-	surveyTurns = 8
+	// surveyAnswers is how many requests a worker must have answered on average for a look to say anything.
+	surveyAnswers = 8
 )
 
 // crowd says how many workers may have requests at one time. Workers that only compute gain nothing by being more than
@@ -46,12 +46,17 @@ type survey map[*station]waits
 
 // waits count what a worker has waited for since its start.
 type waits struct {
-	turns  int64 // how often it was given requests when it had none
-	sleeps int64 // how often it has given up its processor
+	answers int64 // how many requests it has answered
+	turns   int64 // how often it was given requests when it had none
+	ahead   int64 // how often it was given requests while it was at work
+	sleeps  int64 // how often it has given up its processor
 }
 
 // isFull reports whether as many workers have requests as may.
 func (c *crowd) isFull() bool { return c.limit > 0 && c.busy-c.late >= c.limit }
+
+// computes reports whether the workers are known to wait for nothing but requests.
+func (c *crowd) computes() bool { return c.limit > 0 }
 
 // suffices reports whether more workers than these would not be given requests.
 func (c *crowd) suffices(workers int) bool { return c.limit > 0 && workers >= c.limit }
@@ -60,7 +65,7 @@ func (c *crowd) suffices(workers int) bool { return c.limit > 0 && workers >= c.
 func (w *station) joinLocked() {
 	if w.part == absent && w.phase == employed {
 		w.part = present
-		w.turns++
+		w.waits.turns++
 		w.pool.crowd.busy++
 	}
 }
@@ -105,7 +110,7 @@ func (p *Pool) lookForLate() {
 	p.mu.Lock()
 	p.crowd.watched = false
 	for w := range p.stations {
-		if now.Sub(w.progress) >= p.stall {
+		if now.Sub(w.progress) >= w.patience() {
 			w.lagLocked()
 		}
 	}
@@ -125,8 +130,8 @@ func (p *Pool) surveyCrowd(now time.Time) {
 	c.asked = now
 	busy := survey{}
 	for w := range p.stations {
-		if before, known := c.survey[w]; w.phase == employed && (!known || w.turns > before.turns) {
-			busy[w] = waits{turns: w.turns}
+		if before, known := c.survey[w]; w.phase == employed && (!known || w.waits.answers > before.answers) {
+			busy[w] = w.waits
 		}
 	}
 	p.mu.Unlock()
@@ -155,7 +160,9 @@ func (s survey) take(busy survey) int {
 			continue
 		}
 		if before, known := s[w]; known {
+			sum.answers += now.answers - before.answers
 			sum.turns += now.turns - before.turns
+			sum.ahead += now.ahead - before.ahead
 			sum.sleeps += now.sleeps - before.sleeps
 			workers++
 		}
@@ -165,9 +172,9 @@ func (s survey) take(busy survey) int {
 }
 
 // limitOf returns how many of these workers may have requests at one time. A worker that only computes sleeps once for
-// each of its turns, until the next one. It has more than one turn between the two figures.
+// each of its turns, until the next one. What it is given ahead comes too late at times, and then it sleeps as well.
 func limitOf(sum waits, workers int) int {
-	if workers == 0 || sum.turns < int64(surveyTurns*workers) || sum.sleeps > sum.turns+sum.turns/8+int64(workers) {
+	if workers == 0 || sum.answers < int64(surveyAnswers*workers) || sum.sleeps > sum.turns+(sum.turns+sum.ahead)/8+int64(workers) {
 		return 0
 	}
 	return worker.Processors()

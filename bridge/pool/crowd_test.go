@@ -19,11 +19,14 @@ func TestTheLimitFollowsWhatWorkersWaitFor(t *testing.T) {
 		limited bool
 	}{
 		{"nothing is known", waits{}, 0, false},
-		{"they had too little to do", waits{turns: 15, sleeps: 15}, 2, false},
-		{"they sleep between their turns only", waits{turns: 400, sleeps: 400}, 2, true},
-		{"there was always work", waits{turns: 400, sleeps: 10}, 2, true},
-		{"each request asks a database", waits{turns: 400, sleeps: 800}, 2, false},
-		{"each batch of eight does, once", waits{turns: 400, sleeps: 450 + 3}, 2, false},
+		{"they had too little to do", waits{answers: 15, turns: 15, sleeps: 15}, 2, false},
+		{"they sleep between their turns only", waits{answers: 400, turns: 400, sleeps: 400}, 2, true},
+		{"there was always work", waits{answers: 400, turns: 400, sleeps: 10}, 2, true},
+		{"they were never without", waits{answers: 400, ahead: 400, sleeps: 1}, 2, true},
+		{"what was given ahead came too late at times", waits{answers: 400, turns: 20, ahead: 380, sleeps: 60}, 2, true},
+		{"they were never without, and each request asks a database", waits{answers: 400, ahead: 400, sleeps: 400}, 2, false},
+		{"each request asks a database", waits{answers: 400, turns: 400, sleeps: 800}, 2, false},
+		{"each batch of eight does, once", waits{answers: 3200, turns: 400, sleeps: 450 + 3}, 2, false},
 	} {
 		want := 0
 		if c.limited {

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -93,8 +94,7 @@ func (p *Pool) removeIdleLocked(w *station) {
 // writes its next batch. It must never wait for a worker that itself waits to be read.
 const maxBatchSize = 64 << 10
 
-// assignLocked makes x a duty of w and queues its frame. The worker may have no
-// other duties than those of the same batch.
+// assignLocked makes x a duty of w and queues its frame.
 func (p *Pool) assignLocked(w *station, x *exchange) error {
 	p.stream++
 	if p.stream == 0 {
@@ -151,8 +151,22 @@ func (p *Pool) freeLocked(w *station) (send bool) {
 	return true
 }
 
-// loadLocked moves requests from the queue to a worker that has none. It reports whether it moved
-// any.
+// aheadLocked gives a worker that is at work on its last request its next ones, so that it goes on without waiting for the
+// gateway. It reports whether there are any, which the caller must flush after it has released the lock.
+func (p *Pool) aheadLocked(w *station) bool {
+	if len(w.duties) != 1 || w.duties[0].x == nil || w.average < aheadAverage || !p.crowd.computes() ||
+		w.phase != employed || w.process.MustWeigh() || w.process.Relieved() {
+		return false
+	}
+	p.loadLocked(w)
+	if len(w.duties) == 1 {
+		return false
+	}
+	w.waits.ahead++
+	return true
+}
+
+// loadLocked moves requests from the queue to a worker. It reports whether the worker has any then.
 func (p *Pool) loadLocked(w *station) bool {
 	among := len(p.stations)
 	if p.crowd.limit > 0 {
@@ -174,16 +188,26 @@ func (p *Pool) loadLocked(w *station) bool {
 	return len(w.duties) > 0
 }
 
-// takesLocked reports whether x may join the batch that is being made for w. Any request may be the
-// first. Further ones may join a quick worker's batch while the whole batch is safe, small and
-// within the worker's share of the queue.
+// takesLocked reports whether x may join what w has. Any request may be the first. Further ones may join while the whole
+// batch is safe, small, within the worker's share of the queue and not more than what its pace allows.
 func (w *station) takesLocked(x *exchange, share int) bool {
 	n := len(w.duties)
 	if n == 0 {
 		return true
 	}
-	return n < share && n < w.pool.opt.MaxBatch && w.isQuick() && w.unsent < maxBatchSize &&
+	return n < share && n < w.pool.opt.MaxBatch && n < w.mostLocked() && w.unsent < maxBatchSize &&
 		x.req.Safe && !x.alone && w.duties[0].x.req.Safe && !w.duties[0].x.alone
+}
+
+// mostLocked returns how many requests the worker may have by its pace.
+func (w *station) mostLocked() int {
+	switch {
+	case w.average > 0 && w.average < quickAverage:
+		return math.MaxInt
+	case w.average > 0 && w.average < briskAverage && w.pool.crowd.computes():
+		return 2
+	}
+	return 1
 }
 
 // requeueLocked puts exchanges that were taken from their worker back at the front of the queue, in

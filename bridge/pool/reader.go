@@ -13,7 +13,13 @@ import (
 const (
 	// quickAverage is the time per request up to which a worker gets batches.
 	quickAverage = time.Millisecond
-	// stallTime is how long a batch may make no progress before it is taken apart.
+	// aheadAverage and briskAverage are the times per request between which a worker that only computes gets its next requests
+	// while it is at work on its last one. Quicker requests have ended before others could arrive. With slower ones the time in
+	// which a worker waits for the gateway does not count.
+	aheadAverage = 200 * time.Microsecond
+	briskAverage = 5 * time.Millisecond
+	// stallTime is how long a worker may make no progress before what it has besides is taken back, at least. It is four
+	// times as long as the worker's requests take, and four times stallTime at most.
 	stallTime = 5 * time.Millisecond
 )
 
@@ -138,6 +144,7 @@ func (w *station) finished(stream uint32, cleans bool) {
 		if x != nil && x.req.Turn != nil {
 			x.req.Turn.Done = w.progress
 		}
+		w.waits.answers++
 		w.measureLocked(x != nil)
 		w.last, w.state = d, after(cleans, len(w.duties))
 		w.process.Served()
@@ -167,9 +174,12 @@ func (w *station) measureLocked(answered bool) {
 
 // restLocked frees the worker once it has answered all its duties. Those that were taken back
 // count, too: the worker may have begun such a request at the very moment in which it was taken
-// back.
+// back. A worker that has one left may get more.
 func (w *station) restLocked() (send bool) {
-	if w.state != Ready {
+	switch w.state {
+	case Busy:
+		return w.pool.aheadLocked(w)
+	case Cleaning:
 		return false
 	}
 	if w.stall != nil {
@@ -198,16 +208,17 @@ func (w *station) cleaned() error {
 	return nil
 }
 
-// isQuick reports whether the worker's requests are so quick that no client has to wait when
-// several share a batch.
-func (w *station) isQuick() bool { return w.average > 0 && w.average < quickAverage }
+// patience is how long the worker may make no progress before others get what it has not begun.
+func (w *station) patience() time.Duration {
+	return min(max(w.pool.stall, 4*w.average), 4*w.pool.stall)
+}
 
-// armStall starts the timer that watches a batch.
+// armStall starts the timer that watches a worker with several requests.
 func (w *station) armStall() {
 	if w.stall == nil {
-		w.stall = time.AfterFunc(w.pool.stall, w.stalled)
+		w.stall = time.AfterFunc(w.patience(), w.stalled)
 	} else {
-		w.stall.Reset(w.pool.stall)
+		w.stall.Reset(w.patience())
 	}
 }
 
@@ -224,7 +235,7 @@ func (w *station) stalled() {
 		p.mu.Unlock()
 		return
 	}
-	if rest := w.pool.stall - time.Since(w.progress); rest > 0 {
+	if rest := w.patience() - time.Since(w.progress); rest > 0 {
 		w.stall.Reset(rest)
 		p.mu.Unlock()
 		return

@@ -27,7 +27,7 @@ type station struct {
 	average   time.Duration                 // of its requests
 	stall     *time.Timer
 	part      part  // its part in the crowd
-	turns     int64 // how often it was given requests when it had none
+	waits     waits // without its sleeps
 }
 
 // Employ implements worker.Host.

@@ -74,6 +74,24 @@ sub read_streams {
 }
 
 {
+    # A request that was given behind a slow one, and was taken back before the worker read it.
+    pipe my $read, my $write or die "pipe: $!";
+    my $pid = start(sub {
+        if ($_[0]{PATH_INFO} eq '/slow') { select undef, undef, undef, 0.01; sysread $read, my $byte, 1 }
+        [200, [], [$_[0]{PATH_INFO}]];
+    });
+    close $read;
+    to_worker request(1, '/slow');
+    to_worker request(2, '/note') . request(3, '/note');
+    to_worker frame(CANCEL, 0, 2, '');
+    syswrite $write, 'x';
+    my %type;
+    while (keys %type < 3) { $type{ unpack 'x4 N', $_ } = unpack 'x8 C', $_ for next_frames() }
+    is_deeply \%type, { 1 => RESPONSE, 2 => BODY, 3 => RESPONSE }, 'what was taken back before it was read is not begun';
+    is stop($pid), 0;
+}
+
+{
     # The client of a stream goes away.
     my $pid = start(sub { sub { my $w = $_[0]->([200, []]); $w->write('x') while 1 } });
     to_worker request(1, '/endless');

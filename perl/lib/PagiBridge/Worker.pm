@@ -159,7 +159,7 @@ answers through the methods below.
 sub run {
     my ($self, $handler) = @_;
     my ($in, $taken, $lists) = @$self{qw(in taken names)};
-    my ($at, $began) = (0, 0);
+    my ($at, $began) = (0, time);
     $self->tell_counts if $PagiBridge::uncounted;
     while (!$self->{exiting}) {
         my ($length, $stream, $type, $flags, $place) = unpack 'N N C C n', substr $$in, $at, PLACE_END;
@@ -168,7 +168,9 @@ sub run {
             $self->flush;
             substr $$in, 0, $at, '';
             $self->{at} = $at = 0;
+            my $slow = time - $began > SLOW;
             return if $self->{draining} || !$self->fill;
+            $self->heed if $slow;
             $self->{began} = $began = time;
             next;
         }
@@ -218,20 +220,24 @@ sub fill {
     }
 }
 
-# poll reads the bytes that have arrived, without waiting, and looks in them for requests that
-# the gateway has taken back. When that is the request being served, no client waits for its
-# answer any more. When it is one that waits here, the worker must not begin it.
+# poll reads the bytes that have arrived, without waiting, and heeds all that were read.
 sub poll {
     my ($self) = @_;
     my $bits = '';
     vec($bits, fileno $self->{socket}, 1) = 1;
-    return if select($bits, undef, undef, 0) < 1;
+    return $self->heed if select($bits, undef, undef, 0) < 1 || $self->fill;
+    $self->lost;
     my ($in, $at) = @$self{qw(in at)};
-    if (!$self->fill) {
-        $self->lost;
-        substr $$in, $at, length($$in) - $at, '';
-        return;
-    }
+    substr $$in, $at, length($$in) - $at, '';
+    return;
+}
+
+# heed looks in the bytes that were read for requests that the gateway has taken back. When that is the request being
+# served, no client waits for its answer any more. When it is one that waits here, the worker must not begin it: it was
+# given while a slow one was served, and may have been taken back before it was read.
+sub heed {
+    my ($self) = @_;
+    my ($in, $at) = @$self{qw(in at)};
     while (length($$in) - $at >= HEADER_SIZE) {
         my ($length, $stream, $type) = unpack 'N N C', substr $$in, $at, HEADER_SIZE;
         if ($type == CANCEL) {
