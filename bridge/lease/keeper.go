@@ -73,12 +73,12 @@ func NewKeeper(opt KeeperOptions) *Keeper {
 	if opt.Need.Has(wire.FeatureScopes) {
 		k.kind = Scopes
 	}
-	o := opt.Options
+	o := opt.Options.WithDefaults()
+	k.facts.Fixed = o.MinWorkers == o.MaxWorkers
 	o.Listen = true
 	o.Logger = slog.New(NewRecorder(k.record, opt.Logger.Handler()))
 	o.Loaded = k.loaded
 	k.group = worker.New(o, k)
-	k.facts.Fixed = k.group.IsFixed()
 	return k
 }
 

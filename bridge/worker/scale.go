@@ -107,10 +107,3 @@ func (g *Group) Resize(n int) int {
 	s.want = min(max(s.want+n, s.least), s.most)
 	return s.want
 }
-
-// IsFixed reports whether the number of workers does not follow the load.
-func (g *Group) IsFixed() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.size.least == g.size.most
-}
