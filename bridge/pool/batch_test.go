@@ -193,8 +193,8 @@ func TestStalledBatchMoves(t *testing.T) {
 	}
 }
 
-// A worker that is at work on its last request gets the next ones, if they could be taken back, and as many as its pace
-// allows.
+// A worker that is at work on one of its last requests gets the next ones, if they could be taken back, and as many as its
+// pace allows.
 func TestRequestsAhead(t *testing.T) {
 	for _, c := range []struct {
 		name       string
@@ -204,7 +204,7 @@ func TestRequestsAhead(t *testing.T) {
 		has, queue int // while its second request goes on
 	}{
 		{"a quick worker", time.Nanosecond, true, nil, 5, 0},
-		{"a brisk one", 2 * time.Millisecond, true, nil, 2, 3},
+		{"a brisk one", 2 * time.Millisecond, true, nil, 3, 2},
 		{"a slow one", 100 * time.Millisecond, true, nil, 1, 4},
 		{"unsafe methods", 2 * time.Millisecond, false, nil, 1, 4},
 		{"workers that wait for something", 2 * time.Millisecond, true, func(s *started) { s.crowd.limit = 0 }, 1, 4},

@@ -151,15 +151,16 @@ func (p *Pool) freeLocked(w *station) (send bool) {
 	return true
 }
 
-// aheadLocked gives a worker that is at work on its last request its next ones, so that it goes on without waiting for the
-// gateway. It reports whether there are any, which the caller must flush after it has released the lock.
+// aheadLocked gives a worker that is at work on one of its last requests its next ones, so that it goes on without waiting
+// for the gateway. It reports whether there are any, which the caller must flush after it has released the lock.
 func (p *Pool) aheadLocked(w *station) bool {
-	if len(w.duties) != 1 || w.duties[0].x == nil || w.average < aheadAverage || !p.crowd.computes() ||
+	has := len(w.duties)
+	if has > maxAhead || w.duties.requests() < has || w.average < aheadAverage || !p.crowd.computes() ||
 		w.phase != employed || w.process.MustWeigh() || w.process.Relieved() {
 		return false
 	}
 	p.loadLocked(w)
-	if len(w.duties) == 1 {
+	if len(w.duties) == has {
 		return false
 	}
 	w.waits.ahead++
@@ -205,7 +206,7 @@ func (w *station) mostLocked() int {
 	case w.average > 0 && w.average < quickAverage:
 		return math.MaxInt
 	case w.average > 0 && w.average < briskAverage && w.pool.crowd.computes():
-		return 2
+		return 1 + maxAhead
 	}
 	return 1
 }

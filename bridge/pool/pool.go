@@ -4,8 +4,8 @@
 //
 // A request goes to an idle worker, or else into a bounded queue. A worker that has finished takes
 // one request from the queue, or under load a batch of requests with safe methods. A batch costs
-// one write and one read on either side. A worker that only computes gets its next request while it is at work
-// on its last one. If a request turns out to be slow, those behind it move to other workers.
+// one write and one read on either side. A worker that only computes gets its next requests while it is at
+// work on one. If a request turns out to be slow, those behind it move to other workers.
 //
 // One lock, Pool.mu, guards the queue and what each worker is doing. It is never held during I/O. It comes before the
 // locks of package worker. Giving a request to a worker and taking its answer takes no lock of the worker.Group's.

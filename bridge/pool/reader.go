@@ -18,6 +18,9 @@ const (
 	// which a worker waits for the gateway does not count.
 	aheadAverage = 200 * time.Microsecond
 	briskAverage = 5 * time.Millisecond
+	// maxAhead is how many requests a worker has besides the one it is at work on when it gets more, and how many one of more
+	// than quickAverage gets. With one, a tenth of them came too late, because the gateway waits for a processor as well.
+	maxAhead = 2
 	// stallTime is how long a worker may make no progress before what it has besides is taken back, at least. It is four
 	// times as long as the worker's requests take, and four times stallTime at most.
 	stallTime = 5 * time.Millisecond
@@ -174,7 +177,7 @@ func (w *station) measureLocked(answered bool) {
 
 // restLocked frees the worker once it has answered all its duties. Those that were taken back
 // count, too: the worker may have begun such a request at the very moment in which it was taken
-// back. A worker that has one left may get more.
+// back. A worker that has few left may get more.
 func (w *station) restLocked() (send bool) {
 	switch w.state {
 	case Busy:
