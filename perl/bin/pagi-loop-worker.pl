@@ -80,6 +80,7 @@ if ($config{preload}) {
 else {
     title('worker');
     fail($@) if !eval { prepare(); 1 };
+    load('PagiBridge/Heap.pm') && PagiBridge::Heap::collapse() if !$config{reload};    # a reload is to be quick
 }
 fail('after_fork: ' . PagiBridge::Describe::message($@)) if !eval { PagiBridge::run_after_fork($config{worker}); 1 };
 

@@ -74,6 +74,7 @@ if (defined $config{warmup}) {
     load('PagiBridge/Warmup.pm');
     PagiBridge::Warmup::run($app, $config{warmup}, multiprocess => $config{workers} > 1);
 }
+load('PagiBridge/Heap.pm') && PagiBridge::Heap::collapse() if !$zygote && !$config{reload};    # a reload is to be quick
 if ($zygote) {
     $worker->ready;
     title('zygote');
