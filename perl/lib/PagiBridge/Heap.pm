@@ -59,6 +59,7 @@ sub collapse {
 sub number {
     return if $^O ne 'linux' || length pack('p', undef) != 8;
     require Config;
+    no warnings 'once';
     my ($machine) = $Config::Config{archname} =~ /^([^-]+)/;
     return $madvise{$machine};
 }
