@@ -231,7 +231,7 @@ func (r *landlockRules) fileRule(path string, isDir, write bool) landlock.Rule {
 // languages and certificates, without secrets. /proc is there for all, because a process can be granted its own directory
 // only by its number, which is not known before. Landlock keeps the memory and the environment of others closed there.
 var systemRead = []string{
-	"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sys/devices/system/cpu",
+	"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sys/devices/system/cpu", "/sys/kernel/mm/transparent_hugepage",
 	"/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/perl",
 	"/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/hosts", "/etc/host.conf", "/etc/hostname", "/etc/resolv.conf", "/etc/gai.conf",
 	"/etc/services", "/etc/protocols", "/etc/localtime", "/etc/timezone", "/etc/locale.alias", "/etc/mime.types", "/etc/mailcap", "/etc/magic",
