@@ -211,7 +211,14 @@ func TestRequestsAhead(t *testing.T) {
 		{"turned off", 2 * time.Millisecond, true, func(s *started) { s.opt.MaxBatch = 1 }, 1, 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := start(t, Options{})
+			even := func(at handOver, w *station, _ uint32) { // a busy machine must not change the pace
+				if at == afterDelivery {
+					w.pool.mu.Lock()
+					w.busySince = w.progress.Add(-c.pace)
+					w.pool.mu.Unlock()
+				}
+			}
+			s := start(t, Options{hook: even})
 			s.mu.Lock()
 			s.stall, s.crowd.limit, s.crowd.asked = time.Hour, 2, time.Now().Add(time.Hour) // the next survey must not change it
 			if c.then != nil {
@@ -253,21 +260,42 @@ func TestRequestsAhead(t *testing.T) {
 // What a worker has been given ahead goes to another one when the request before it turns out to be slow.
 func TestRequestsAheadMove(t *testing.T) {
 	s := start(t, Options{Processes: worker.Processes{Workers: 2}})
-	gate := filepath.Join(t.TempDir(), "gate")
-	other := takeIdleLocked(t, s)
-	s.crowd.limit, s.crowd.asked = 2, time.Now().Add(time.Hour) // the next survey must not change it
-	s.mu.Unlock()
-	outcomes := enqueueAt(t, s, 2*time.Millisecond, newRequest("pid", true), newRequest("wait "+gate, true), newRequest("pid", true), newRequest("pid", true))
 	s.mu.Lock()
-	send := s.freeLocked(other)
+	s.stall, s.crowd.limit, s.crowd.asked = time.Hour, 1, time.Now().Add(time.Hour) // the next survey must not change it
 	s.mu.Unlock()
-	if send {
-		other.process.Flush()
+	gate := filepath.Join(t.TempDir(), "gate")
+	requests := []*Request{newRequest("pid", true), newRequest("wait "+gate, true)}
+	for range 4 {
+		requests = append(requests, newRequest("pid", true))
 	}
-	for _, i := range []int{0, 2, 3} {
-		if o := <-outcomes[i]; o.err != nil {
+	outcomes := enqueueAt(t, s, 2*time.Millisecond, requests...)
+	var slow *station
+	testkit.Eventually(t, "requests ahead", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for w := range s.stations {
+			if w.waits.ahead > 0 {
+				slow = w
+			}
+		}
+		return slow != nil
+	})
+	s.mu.Lock()
+	s.stall = time.Millisecond
+	slow.armStall()
+	s.mu.Unlock()
+	for i, waiting := range outcomes {
+		if i == 1 {
+			continue
+		}
+		if o := <-waiting; o.err != nil {
 			t.Errorf("request %d: %v", i, o.err)
 		}
+	}
+	select {
+	case o := <-outcomes[1]:
+		t.Errorf("the slow request has ended: %+v", o)
+	default:
 	}
 	touch(t, gate)
 	if o := <-outcomes[1]; o.err != nil {

@@ -14,7 +14,7 @@ const (
 	// quickAverage is the time per request up to which a worker gets batches.
 	quickAverage = time.Millisecond
 	// aheadAverage and briskAverage are the times per request between which a worker that only computes gets its next requests
-	// while it is at work on its last one. Quicker requests have ended before others could arrive. With slower ones the time in
+	// while it is at work on one of its last. Quicker requests have ended before others could arrive. With slower ones the time in
 	// which a worker waits for the gateway does not count.
 	aheadAverage = 200 * time.Microsecond
 	briskAverage = 5 * time.Millisecond

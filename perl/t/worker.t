@@ -76,12 +76,14 @@ sub read_streams {
 {
     # A request that was given behind a slow one, and was taken back before the worker read it.
     pipe my $read, my $write or die "pipe: $!";
+    pipe my $begun, my $begin or die "pipe: $!";
     my $pid = start(sub {
-        if ($_[0]{PATH_INFO} eq '/slow') { select undef, undef, undef, 0.01; sysread $read, my $byte, 1 }
+        if ($_[0]{PATH_INFO} eq '/slow') { syswrite $begin, 'x'; select undef, undef, undef, 0.01; sysread $read, my $byte, 1 }
         [200, [], [$_[0]{PATH_INFO}]];
     });
     close $read;
     to_worker request(1, '/slow');
+    sysread $begun, my $byte, 1;    # the others are not read together with it
     to_worker request(2, '/note') . request(3, '/note');
     to_worker frame(CANCEL, 0, 2, '');
     syswrite $write, 'x';
