@@ -89,7 +89,7 @@ func launch(ctx context.Context, p *process) (_ *instance, err error) {
 	defer a.launches.Done()
 	i.client = goplugin.NewClient(i.config(uid, func(c *goplugin.ClientConfig) {
 		c.SkipHostEnv = true
-		c.StartTimeout = a.opt.StartTime
+		c.StartTimeout = a.opt.StartTime + control.GreetingSlack
 		c.RunnerFunc = func(_ hclog.Logger, made *exec.Cmd, dir string) (runner.Runner, error) {
 			child.setEnv(made.Env)
 			return child, os.Remove(dir) // go-plugin makes it for sockets of the adapter, which has a directory of its own
@@ -105,7 +105,7 @@ func launch(ctx context.Context, p *process) (_ *instance, err error) {
 		child.kill()
 		a.forget(child)
 		i.client.Kill()
-		if ctx.Err() != nil {
+		if control.Expired(ctx, err) {
 			err = context.Cause(ctx)
 		}
 		return nil, err

@@ -89,7 +89,7 @@ func (i *instance) reason(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &refused):
 		return err
-	case ctx.Err() != nil:
+	case control.Expired(ctx, err):
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	if i.process != nil && i.process.started() != nil {
@@ -123,7 +123,7 @@ func (i *instance) begin(ctx context.Context) error {
 	i.process = newProcess(spec, i.dir.Path(), p.KillAfter, i.x.said)
 	i.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig: control.Handshake, VersionedPlugins: control.Versioned(nil), AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		AutoMTLS: true, SkipHostEnv: true, StartTimeout: p.StartTimeout, Logger: hclog.NewNullLogger(),
+		AutoMTLS: true, SkipHostEnv: true, StartTimeout: p.StartTimeout + control.GreetingSlack, Logger: hclog.NewNullLogger(),
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: i.dir.Path()},
 		GRPCDialOptions:  []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(control.MaxMessage), grpc.MaxCallSendMsgSize(control.MaxMessage))},
 		SyncStdout:       &lineWriter{process: i.process}, SyncStderr: &lineWriter{process: i.process},

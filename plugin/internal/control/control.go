@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -90,6 +91,31 @@ func span(least, most uint32) string {
 // Missing reports whether a call has failed because the other side does not have it.
 func Missing(err error) bool { return status.Code(err) == codes.Unimplemented }
 
+// errLate is what Words returns for a call whose deadline has passed.
+var errLate = errors.New("it does not answer in time")
+
+// GreetingSlack is how much longer go-plugin waits for a greeting than the context of a start lasts, so that always the
+// context ends the wait, and its cause tells why.
+const GreetingSlack = time.Second
+
+// deadlineSlack is how much sooner than a context gRPC may see a deadline pass: it looks at the clock itself, and the
+// timer of the context may run late on a busy machine.
+const deadlineSlack = 50 * time.Millisecond
+
+// Expired reports whether ctx is done, or is about to be because a call with it has failed by its deadline. In both cases
+// ctx is done when Expired returns true, so that context.Cause tells why. err is what Words has returned, or wraps it.
+func Expired(ctx context.Context, err error) bool {
+	if ctx.Err() != nil {
+		return true
+	}
+	deadline, has := ctx.Deadline()
+	if !errors.Is(err, errLate) || !has || time.Until(deadline) > deadlineSlack {
+		return false
+	}
+	<-ctx.Done()
+	return true
+}
+
 // Words returns what an error of a call says, without the words of gRPC around it.
 func Words(err error) error {
 	s, is := status.FromError(err)
@@ -99,7 +125,7 @@ func Words(err error) error {
 	case s.Code() == codes.Unavailable:
 		return fmt.Errorf("the connection to it has ended (%s)", clip(s.Message(), 300))
 	case s.Code() == codes.DeadlineExceeded:
-		return errors.New("it does not answer in time")
+		return errLate
 	case s.Code() == codes.ResourceExhausted:
 		return fmt.Errorf("it answers with too much: %s", clip(s.Message(), 300))
 	}
