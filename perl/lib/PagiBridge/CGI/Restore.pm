@@ -3,8 +3,10 @@ package PagiBridge::CGI::Restore;
 use strict;
 use warnings;
 
-use B                       ();
-use PagiBridge::CGI::Kernel ();
+use B                            ();
+use PagiBridge::CGI::Descriptors ();
+use PagiBridge::CGI::Destructors ();
+use PagiBridge::CGI::Kernel      ();
 
 =head1 NAME
 
@@ -34,8 +36,7 @@ the flushing of a handle.
 
 =cut
 
-my ($POLLNVAL, $SIG_SETMASK, $LC_ALL) = (0x20, 2, 6);
-my ($F_SETFD, $F_SETFL, $F_DUPFD_CLOEXEC) = (2, 4, 1030);
+my ($SIG_SETMASK, $LC_ALL, $F_SETFD, $F_SETFL) = (2, 6, 2, 4);
 
 # The timers besides that of alarm: ITIMER_VIRTUAL and ITIMER_PROF.
 my @TIMERS = (1, 2);
@@ -44,21 +45,15 @@ my @TIMERS = (1, 2);
 my @CGI = qw(XHTML DEFAULT_DTD NOSTICKY NPH DEBUG TABINDEX CLOSE_UPLOAD_FILES HEADERS_ONCE USE_PARAM_SEMICOLONS
     NO_UNDEF_PARAMS PARAM_UTF8 PUTDATA_UPLOAD APPEND_QUERY_STRING POST_MAX DISABLE_UPLOADS LIST_CONTEXT_WARN);
 
-# The methods that perl calls when an object is destroyed.
-my @DESTRUCTORS = qw(DESTROY AUTOLOAD);
-
 my @OUTPUTS = (\*STDOUT, \*STDERR);
 my $NO_TIME = pack 'q4', (0) x 4;
 
 my ($file, @library, $directory);
 my ($umask, $warnings, $system_handles, $in_place, $priority, $user, $selected, $locale, @include, @formats, %cgi);
 my (@signals, @handlers, $dispositions, $mask);
-my ($fcntl, $ppoll, $setitimer, $sigprocmask);
-my ($asked, $closed, $polled);    # what ppoll is asked, and what it says where nothing is open
-my ($beyond, $free);              # the end of that, and the first descriptor that is free there
+my ($fcntl, $setitimer, $sigprocmask);
 my (@ends, $ends, $made, %known, %ran);                # END blocks: the script's, how many there are
-my (@tables, @names, @counts);            # packages, with how many names each has
-my (%seen, @slots, $destructor);          # the names in them that are a destructor's
+my (@left, $ending);                                   # those that are still to run, and whether they do
 
 =head1 FUNCTIONS
 
@@ -79,7 +74,7 @@ the standard ones.
 
 sub note {
     ($file, my @own) = @_;
-    ($fcntl, $ppoll, $setitimer, $sigprocmask) = PagiBridge::CGI::Kernel::numbers(qw(fcntl ppoll setitimer rt_sigprocmask));
+    ($fcntl, $setitimer, $sigprocmask) = PagiBridge::CGI::Kernel::numbers(qw(fcntl setitimer rt_sigprocmask));
     ($umask, $directory) = (umask, readlink '/proc/self/cwd');
     ($warnings, $system_handles, $in_place) = ($^W, $^F, $^I);
     ($priority, $user) = (getpriority(0, 0), ids());
@@ -97,9 +92,10 @@ sub note {
     select $selected;
     $locale = POSIX::setlocale($LC_ALL) if $INC{'POSIX.pm'};
     note_cgi() if $INC{'CGI.pm'};
-    note_descriptors(@own);
+    PagiBridge::CGI::Descriptors::note(@own);
     note_ends();
-    look_for_destructors();
+    PagiBridge::CGI::Destructors::watch(\&is_harmless);
+    PagiBridge::CGI::Destructors::found();
     return;
 }
 
@@ -111,38 +107,6 @@ sub note_cgi {
     return;
 }
 
-# note_descriptors prepares the poll that finds out which descriptors from 3 on are open. It
-# leaves out the process's own. The poll must not have more descriptors than the process may
-# open.
-sub note_descriptors {
-    my %own = map { $_ => 1 } @_;
-    for ($beyond = 64; $beyond > 3; $beyond >>= 1) {
-        my @numbers = map { $own{$_} ? -1 : $_ } 3 .. $beyond - 1;
-        $asked  = pack '(l s s)*', map { ($_, 0, 0) } @numbers;
-        $closed = pack '(l s s)*', map { ($_, 0, $_ < 0 ? 0 : $POLLNVAL) } @numbers;
-        last if look_at_descriptors() >= 0;
-    }
-    $free = first_free();
-    return;
-}
-
-# first_free returns the first free descriptor behind those in the poll. The kernel gives the
-# lowest free number, so the result changes when a run keeps that many open.
-sub first_free {
-    my $descriptor = syscall $fcntl, 0, $F_DUPFD_CLOEXEC, $beyond;
-    PagiBridge::CGI::Kernel::shut($descriptor) if $descriptor >= 0;
-    return $descriptor;
-}
-
-# look_at_descriptors returns 1 if a descriptor is open that was not open at the beginning, 0
-# if none is, and -1 if that cannot be found out. $polled has an entry for each.
-sub look_at_descriptors {
-    my $now = "\0" x 16;
-    $polled = $asked;
-    return -1 if syscall($ppoll, $polled, length($polled) / 8, $now, 0, 8) < 0;
-    return $polled eq $closed ? 0 : 1;
-}
-
 =head2 flush
 
 Writes the buffers of the run's handles, in the order in which perl does that after the C<END>
@@ -151,13 +115,8 @@ blocks. To be called at that time.
 =cut
 
 sub flush {
-    return if !look_at_descriptors();
-    # Perl flushes all handles before it runs a program, even one that cannot be run. Under -T it
-    # first looks at these variables.
-    local @ENV{qw(PATH IFS CDPATH ENV BASH_ENV)} = ('/') x 5 if ${^TAINT};
-    local $^W = 0;
-    no warnings 'exec';
-    exec {'/'} 'none' or return;
+    PagiBridge::CGI::Descriptors::flush() if PagiBridge::CGI::Descriptors::look();
+    return;
 }
 
 =head2 tidy(@pipes)
@@ -171,13 +130,13 @@ sub tidy {
     my %pipe = map { $_ => 1 } @_;
     alarm 0;
     syscall $setitimer, $_, $NO_TIME, 0 for @TIMERS;
-    my $open = look_at_descriptors();
+    my $open = PagiBridge::CGI::Descriptors::look();
     if ($open > 0) {
         close_handles();
-        $open = look_at_descriptors();
+        $open = PagiBridge::CGI::Descriptors::look();
     }
     return 0 if $open < 0 || $open && !are_harmless(\%pipe);
-    return 0 if first_free() != $free;
+    return 0 if PagiBridge::CGI::Descriptors::beyond();
     # Standard handles stay open in programs, and wait.
     syscall $fcntl, $_, $F_SETFD, 0 for 0 .. 2;
     syscall $fcntl, $_, $F_SETFL, 0 for 1, 2;
@@ -207,9 +166,7 @@ sub close_handles {
 # closing it can fail. No descriptor may lead to a client.
 sub are_harmless {
     my ($pipe) = @_;
-    for my $entry (unpack '(a8)*', $polled) {
-        my ($number, undef, $is) = unpack 'l s s', $entry;
-        next if $number < 0 || $is & $POLLNVAL;
+    for my $number (PagiBridge::CGI::Descriptors::found()) {
         my $target = readlink "/proc/self/fd/$number";
         return 0 if !defined $target || $pipe->{$target};
         open my $info, '<', "/proc/self/fdinfo/$number" or return 0;
@@ -248,7 +205,7 @@ sub restore {
         ($-, $%) = (0, 0);
     }
     select $selected;
-    return $possible && !$made && !look_for_destructors();
+    return $possible && !$made && !PagiBridge::CGI::Destructors::found();
 }
 
 # dispositions joins the values of %SIG into one text. They are undefined until they are set.
@@ -335,17 +292,31 @@ sub restore_cgi {
 
 Runs the C<END> blocks of the script and those that the run has made, in perl's order. Returns
 the status with which the process would end. The blocks of modules wait for the end of the
-process.
+process. After a block that calls C<exit>, which comes here once more, and after one that dies, the next
+ones run.
 
 =cut
 
 sub run_ends {
     local $? = shift;
-    for my $block ($ends == count_ends() ? @ends : look_for_ends()) {
+    @left = $ends == count_ends() ? @ends : look_for_ends() if !$ending;
+    $ending = 1;
+    while (my $block = shift @left) {
         $ran{$$block} = 1;
-        $block->object_2svref->();
+        run_end($block->object_2svref);
     }
+    $ending = 0;
     return $? & 255;
+}
+
+# run_end runs a block. Perl ends with the same status if one dies.
+sub run_end {
+    my ($code) = @_;
+    local $@;
+    return if eval { $code->(); 1 };
+    $? = $! & 255 || $? >> 8 & 255 || 255;
+    print STDERR $@, "END failed--call queue aborted.\n";
+    return;
 }
 
 sub note_ends {
@@ -399,50 +370,7 @@ sub is_library {
     return defined $from && !!grep { index($from, "$_/") == 0 } @library;
 }
 
-# look_for_destructors reports whether any class has a destructor that is not from a library.
-# An object of such a class that outlives its run might print while another client is answered.
-# A class gets a destructor with a new name in its symbol table, or with code for a name that
-# exists.
-sub look_for_destructors {
-    return 1 if $destructor;
-    note_table('main::') if !@tables;
-    my @changed = grep { keys %{ $tables[$_] } != $counts[$_] } 0 .. $#tables;
-    while (@changed) {
-        push @changed, look_at_names(shift @changed);
-    }
-    for my $slot (@slots) {
-        my $code = *{ $slot->{glob} }{CODE};
-        undef $code if $code && !defined &{$code};    # only declared
-        next if ($code || 0) == $slot->{code};
-        $slot->{code} = $code || 0;
-        $destructor = 1 if $code && !is_harmless($code);
-    }
-    return $destructor;
-}
-
-# note_table adds a package to @tables and returns its index.
-sub note_table {
-    my ($name) = @_;
-    no strict 'refs';
-    push @tables, \%{$name};
-    push @names,  $name eq 'main::' ? '' : $name;
-    push @counts, -1;
-    return $#tables;
-}
-
-# look_at_names notes the names of a package, and returns the indexes of the new packages in
-# it.
-sub look_at_names {
-    my ($at) = @_;
-    my ($table, $prefix) = ($tables[$at], $names[$at]);
-    for my $name (map {"$prefix$_"} grep { exists $table->{$_} } @DESTRUCTORS) {
-        no strict 'refs';
-        push @slots, { glob => \*{$name}, code => 0 } if !$seen{$name}++;
-    }
-    $counts[$at] = keys %{$table};
-    return map { note_table($_) } grep { $_ ne 'main::' && !$seen{$_}++ } map {"$prefix$_"} grep {/::\z/} keys %{$table};
-}
-
+# is_harmless reports whether a destructor cannot print into the answer to another client.
 sub is_harmless {
     my $code = B::svref_2object($_[0]);
     return $code->XSUB || is_library($code->FILE);

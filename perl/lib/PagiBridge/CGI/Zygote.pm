@@ -6,6 +6,7 @@ BEGIN { @symbols = keys %main:: }    # that perl begins with
 use strict;
 use warnings;
 
+use PagiBridge::CGI::Ending ();    # before all others, so that its END block is the last
 use PagiBridge::CGI::Kernel ();
 use PagiBridge::CGI::Watch  ();
 
@@ -168,6 +169,7 @@ sub settle {
     if (!$config{script}) {
         undef $watch;
         vanish_from_sight();
+        PagiBridge::CGI::Ending::prepare($control, @{ $config{descriptor} || [] });
     }
     reserve();
     PagiBridge::CGI::Kernel::hand_on($control, join '', 'R', map {"$_\0"} @names);
@@ -261,6 +263,7 @@ sub multiply {
         elsif ($end < 0) { delete $ENV{$_} }
         else             { $ENV{ substr $_, 0, $end } = substr($_, $end + 1) . $taint }
     }
+    PagiBridge::CGI::Ending::arm();
     $^T = time;
     if   ($seeded) { srand }
     else           { srand unpack 'L', $text }

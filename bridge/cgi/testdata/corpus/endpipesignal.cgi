@@ -1,0 +1,3 @@
+#!/usr/bin/perl
+$SIG{PIPE} = 'IGNORE'; pipe my $r, our $w; close $r;
+print "Content-Type: text/plain\n\nanswer\n"; print {$w} "no one reads\n";
