@@ -193,6 +193,30 @@ func TestStalledBatchMoves(t *testing.T) {
 	}
 }
 
+// A batch takes two milliseconds at most by the worker's pace. A worker that only computes has two requests besides its first in
+// any case, if they are not slow.
+func TestABatchIsAsLargeAsThePaceAllows(t *testing.T) {
+	for _, c := range []struct {
+		pace            time.Duration
+		waits, computes int
+	}{
+		{0, 1, 1}, // not known yet
+		{25 * time.Microsecond, 80, 80},
+		{600 * time.Microsecond, 3, 3},
+		{900 * time.Microsecond, 2, 3},
+		{2 * time.Millisecond, 1, 3},
+		{6 * time.Millisecond, 1, 1},
+	} {
+		p := &Pool{}
+		w := &station{pool: p, average: c.pace}
+		waits := w.mostLocked()
+		p.crowd.limit = 2
+		if computes := w.mostLocked(); waits != c.waits || computes != c.computes {
+			t.Errorf("%v: %d, and %d if it only computes; want %d and %d", c.pace, waits, computes, c.waits, c.computes)
+		}
+	}
+}
+
 // A worker that is at work on one of its last requests gets the next ones, if they could be taken back, and as many as its
 // pace allows.
 func TestRequestsAhead(t *testing.T) {

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"math"
 	"slices"
 	"time"
 
@@ -202,13 +201,14 @@ func (w *station) takesLocked(x *exchange, share int) bool {
 
 // mostLocked returns how many requests the worker may have by its pace.
 func (w *station) mostLocked() int {
-	switch {
-	case w.average > 0 && w.average < quickAverage:
-		return math.MaxInt
-	case w.average > 0 && w.average < briskAverage && w.pool.crowd.computes():
-		return 1 + maxAhead
+	most := 1
+	if w.average > 0 && w.average < quickAverage {
+		most = int(batchTime / w.average)
 	}
-	return 1
+	if w.average > 0 && w.average < briskAverage && w.pool.crowd.computes() {
+		most = max(most, 1+maxAhead)
+	}
+	return most
 }
 
 // requeueLocked puts exchanges that were taken from their worker back at the front of the queue, in

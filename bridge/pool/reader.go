@@ -13,6 +13,9 @@ import (
 const (
 	// quickAverage is the time per request up to which a worker gets batches.
 	quickAverage = time.Millisecond
+	// batchTime is how long a batch takes by that average at most. The requests of a batch come one after another, while later ones
+	// are answered by other workers: the longer it is, the more the times differ that clients wait.
+	batchTime = 2 * quickAverage
 	// aheadAverage and briskAverage are the times per request between which a worker that only computes gets its next requests
 	// while it is at work on one of its last. Quicker requests have ended before others could arrive. With slower ones the time in
 	// which a worker waits for the gateway does not count.
