@@ -18,8 +18,9 @@ func (b *bench) allAims() []aim {
 	const active = keptConnections / 10
 
 	page := func(f framework, rival contestant, connections int, p pair) *pair {
-		x := bout{workers: b.workers, connections: connections, preload: true}
+		x := bout{workers: b.workers, connections: connections}
 		p.ours, p.rival, p.app = x.by(f.served(ours)), x.by(f.served(rival)), f.app
+		p.rival.preload = true // Starman loads the application in each worker otherwise
 		return &p
 	}
 	script := func(by, rival contestant, file string, least float64) *pair {
